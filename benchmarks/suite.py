@@ -1,0 +1,78 @@
+"""What a benchmark is: where its questions come from, how it is asked, verified, sampled and reported."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from hpt_core.base import Frozen
+from hpt_core.plugins import load, names
+from hpt_core.rollout.base import Sampling
+
+PACKAGE = "benchmarks.suites"
+
+
+class Question(Frozen):
+    """One question of a benchmark."""
+
+    question_id: str
+    question: str
+    gold: str
+    kind: Literal["math", "choice"]
+    family: str = ""
+    """Subject, level or problem family; "" where unknown."""
+
+
+class QuestionSource(Frozen):
+    """Base of where a benchmark's questions come from (a Hub dataset with a local file, or a generator)."""
+
+    def needs(self, data_dir: Path | None) -> str:
+        """What is needed, for `hpt plan`; "" where everything is at hand."""
+        return ""
+
+    def identity(self, data_dir: Path | None) -> dict[str, object]:
+        """What the stage's fingerprint takes of the source. Raises DataError where a local file is missing."""
+        return self.model_dump(mode="json")
+
+    def read(self, data_dir: Path | None) -> list[Question]:
+        """All questions, in the benchmark's order. Raises DataError."""
+        raise NotImplementedError
+
+
+class Suite(Frozen):
+    """One benchmark; its module in benchmarks/suites holds it as `SUITE`."""
+
+    name: str
+    """The module's name, which configs use."""
+    title: str
+    """What tables show: "AIME 2024"."""
+    group: Literal["in", "out"]
+    """In or out of the training data's distribution; averages are taken within a group."""
+    rows: int = Field(ge=1)
+    """Questions it must have; any other number is an error."""
+    kind: Literal["math", "choice"]
+    """Which verifier."""
+    source: QuestionSource
+    """Where the questions come from."""
+    instruction: str | None = None
+    """Replaces the prompt's instruction where the benchmark needs its own (multiple choice)."""
+    k: int = Field(ge=1)
+    """Samples a question: 32 for the small benchmarks, 1 for the others (paper, section 4.1)."""
+    sampling: Sampling = Sampling(temperature=0.6, top_p=0.95, max_tokens=8192)
+    """How answers are drawn (paper, section 4.1)."""
+
+    @property
+    def reported_as(self) -> str:
+        """ "avg@32", or "pass@1" where one sample is drawn."""
+        return f"avg@{self.k}" if self.k > 1 else "pass@1"
+
+
+def suite_names() -> tuple[str, ...]:
+    """Names of every benchmark."""
+    return names(PACKAGE)
+
+
+def get_suite(name: str) -> Suite:
+    """The benchmark called `name`; an unknown name raises ConfigError with near matches."""
+    suite: Suite = load(PACKAGE, name).SUITE
+    return suite

@@ -1,0 +1,136 @@
+"""The pipeline's config: a named graph of stages, read from TOML."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from benchmarks.suite import suite_names
+from hpt_core.base import Frozen
+from hpt_core.config import DataConfig, EngineConfig, ModelConfig, PromptConfig, TrainConfig
+from hpt_core.plugins import config_union, near
+
+PublisherConfig = config_union("benchmarks.publishers")
+
+
+class EvaluateConfig(Frozen):
+    """Which models are measured on which benchmarks: `[evaluate]`."""
+
+    models: tuple[str, ...] = Field(min_length=1)
+    """`model.NAME` and `train.NAME`, in the order of the leaderboard's rows."""
+    suites: tuple[str, ...] = Field(min_length=1)
+    """Benchmarks, by name."""
+    engine: EngineConfig = Field(default="vllm", validate_default=True)
+    """Who draws the samples."""
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Compute precision of the engine."""
+    limit: int | None = Field(None, ge=1)
+    """Questions of each benchmark at most: the first ones in a fixed order by hash. Scores are marked as limited."""
+    k: int | None = Field(None, ge=1)
+    """Overrides every benchmark's number of samples a question."""
+    max_tokens: int | None = Field(None, ge=1)
+    """Overrides every benchmark's new tokens at most."""
+    temperature: float | None = Field(None, ge=0)
+    """Overrides every benchmark's temperature."""
+    shard_samples: int = Field(512, ge=1)
+    """Samples of one Parquet shard: what a crash can lose."""
+    grade_timeout_s: float = Field(5.0, gt=0)
+    """Seconds that one comparison may take."""
+    seed: int | None = None
+    """Overrides the pipeline's seed for sampling."""
+
+
+class ReportConfig(Frozen):
+    """Tables and leaderboard: `[report]`."""
+
+    title: str = "HPT leaderboard"
+    """Title of the page."""
+    published: str | None = None
+    """Published results to show beside the measured ones: "qwen2.5-math-7b", "llama-3.1-8b" or "qwen2.5-math-1.5b"."""
+    baseline: str | None = None
+    """Row that the others are compared with; the first evaluated model where None."""
+
+
+class ResourcesConfig(Frozen):
+    """What the machine lends to the run; never part of a fingerprint."""
+
+    parallel_stages: int = Field(1, ge=1)
+    """Heavy stages that run at the same time."""
+    workers: int = Field(2, ge=1)
+    """Verifier processes of a stage."""
+    threads: int | None = Field(None, ge=1)
+    """Torch threads of a training stage; None takes all cores."""
+    stage_timeout_s: float | None = Field(None, gt=0)
+    """Seconds after which a stage's worker is ended and the stage fails."""
+
+
+class PipelineConfig(Frozen):
+    """A whole pipeline; the parameter of the pipeline flow."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    """Names the run in the page and in Prefect."""
+    seed: int = 0
+    """The seed every other seed is derived from."""
+    store: str = "runs"
+    """Folder (or fsspec URL) of the stages' outputs."""
+    data_dir: Path | None = None
+    """Folder with local copies of benchmarks and training data; the environment's HPT_DATA where None, and Hub
+    sources where that is unset too."""
+    prompt: PromptConfig = Field(default="chat", validate_default=True)
+    """How questions are put: the same for data preparation, rollouts and evaluation."""
+    model: dict[str, ModelConfig] = Field(min_length=1)
+    """Models to start from."""
+    data: dict[str, DataConfig] = {}
+    """Training questions."""
+    train: dict[str, TrainConfig] = {}
+    """Training stages."""
+    evaluate: EvaluateConfig | None = None
+    """Evaluation."""
+    report: ReportConfig = ReportConfig()
+    """Tables and leaderboard."""
+    publish: tuple[PublisherConfig, ...] = ()
+    """Where the leaderboard goes at the end of the pipeline."""
+    resources: ResourcesConfig = ResourcesConfig()
+    """What the machine lends to the run."""
+
+    @field_validator("evaluate")
+    @classmethod
+    def _suites_exist(cls, value: EvaluateConfig | None) -> EvaluateConfig | None:
+        for name in value.suites if value else ():
+            if name not in suite_names():
+                raise ValueError(f"unknown benchmark {name!r}; {near(name, suite_names())}")
+        return value
+
+    @model_validator(mode="after")
+    def _references_hold(self) -> "PipelineConfig":
+        models = tuple(f"model.{n}" for n in self.model) + tuple(f"train.{n}" for n in self.train)
+        data = tuple(f"data.{n}" for n in self.data)
+        both = sorted(set(self.model) & set(self.train))
+        if both:
+            raise ValueError(f"{both[0]!r} names a model and a training stage; rename one")
+
+        def known(where: str, reference: str, among: tuple[str, ...]) -> None:
+            if reference not in among:
+                raise ValueError(f"{where}: {reference!r} does not exist; {near(reference, among)}")
+
+        for name, d in self.data.items():
+            known(f"data.{name}.model", d.model, tuple(f"model.{n}" for n in self.model))
+            for suite in d.decontaminate:
+                known(f"data.{name}.decontaminate", suite, suite_names())
+        for name, t in self.train.items():
+            known(f"train.{name}.from", t.from_, models)
+            known(f"train.{name}.data", t.data, data)
+            self._no_cycle(name)
+        for reference in self.evaluate.models if self.evaluate else ():
+            known("evaluate.models", reference, models)
+        return self
+
+    def _no_cycle(self, name: str) -> None:
+        seen = [name]
+        while (origin := self.train[seen[-1]].from_).startswith("train."):
+            following = origin.removeprefix("train.")
+            if following not in self.train:
+                return
+            if following in seen:
+                raise ValueError(f"train.{name}.from: the stages {' -> '.join([*seen, following])} form a cycle")
+            seen.append(following)

@@ -1,0 +1,202 @@
+"""Configs of the stages that hpt_core runs, and the specs its worker programs read.
+
+A stage's config is what a user writes; a spec is that config resolved: paths in place of names, seeds filled in. The
+whole pipeline's config is flows.config.PipelineConfig.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from hpt_core.base import Frozen
+from hpt_core.plugins import config_union
+from hpt_core.rollout.base import Sampling
+
+AlgorithmConfig = config_union("hpt_core.algorithms")
+EngineConfig = config_union("hpt_core.rollout")
+ModelSource = config_union("hpt_core.models")
+PromptConfig = config_union("hpt_core.prompts")
+DataSource = config_union("hpt_core.data.sources")
+
+
+class ModelConfig(Frozen):
+    """A model to start from: `[model.NAME]`."""
+
+    source: ModelSource
+    """Where it comes from: hub, folder or scratch."""
+    rope_theta: float | None = None
+    """Overrides the model's rotary base; 40000 for Qwen2.5-Math (training scripts)."""
+    max_position_embeddings: int | None = None
+    """Overrides the model's context length; 16384 for Qwen2.5-Math (training scripts)."""
+
+
+class DataConfig(Frozen):
+    """Training questions to prepare: `[data.NAME]`."""
+
+    source: DataSource
+    """Where the questions come from: openr1, gsm8k, jsonl or procedural."""
+    model: str
+    """`model.NAME`: whose tokenizer and chat template count the tokens."""
+    max_prompt_tokens: int = Field(1024, ge=1)
+    """Questions with a longer prompt are dropped (training scripts: 1024)."""
+    max_demonstration_tokens: int = Field(8192, ge=1)
+    """Questions with a longer demonstration are dropped, since cutting it would lose its end (scripts: 8192)."""
+    demonstrations: Literal["required", "optional"] = "required"
+    """Whether a question without a demonstration is dropped."""
+    unverified: Literal["keep", "drop", "flag"] = "drop"
+    """What happens to a question whose demonstration does not verify against its gold answer: "keep" does not even
+    check, "flag" keeps the row and its verdict."""
+    decontaminate: tuple[str, ...] = ()
+    """Benchmarks (names of benchmarks/suites) whose questions must not appear in the data."""
+    ngram: int = Field(13, ge=1)
+    """Length, in words, of the shared n-gram that counts as overlap."""
+    limit: int | None = Field(None, ge=1)
+    """Questions to keep at most, the first ones in the source's order."""
+
+
+class OptimiserConfig(Frozen):
+    """AdamW, as in the training scripts."""
+
+    learning_rate: float = Field(5e-6, gt=0)
+    """Peak learning rate (HPT and GRPO 5e-6; LUFFY and SRFT 1e-6)."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of the first and the second moment."""
+    eps: float = 1e-8
+    """Added to the denominator."""
+    weight_decay: float = Field(0.01, ge=0)
+    """Decoupled weight decay."""
+    warmup_steps: int = Field(0, ge=0)
+    """Steps over which the rate rises linearly from zero; constant afterwards unless `decay` says otherwise."""
+    decay: Literal["constant", "cosine", "linear"] = "constant"
+    """How the rate falls to zero by the last step."""
+    gradient_clip: float | None = Field(1.0, gt=0)
+    """Largest global gradient norm; None turns clipping off."""
+    spike_limit: float | None = Field(None, gt=0)
+    """An update whose gradient norm is over this is skipped and counted (80 in the Qwen HPT script)."""
+
+
+class TrainConfig(Frozen):
+    """A training stage: `[train.NAME]`."""
+
+    from_: str = Field(alias="from")
+    """`model.NAME` or `train.NAME`: the model to start from."""
+    data: str
+    """`data.NAME`: the prepared questions."""
+    algorithm: AlgorithmConfig
+    """What is optimised: a gate and its signals."""
+    steps: int = Field(ge=1)
+    """Rollout steps; each draws `questions_per_step` questions."""
+    questions_per_step: int = Field(128, ge=1)
+    """Questions a step (scripts: 128)."""
+    rollouts_per_question: int = Field(8, ge=1)
+    """Rollouts of each question, n (scripts: 8). Algorithms that use no rollouts draw none."""
+    sampling: Sampling = Sampling()
+    """How rollouts are drawn; max_tokens is also the constant length M of "fixed_length"."""
+    engine: EngineConfig = Field(default="vllm", validate_default=True)
+    """Who draws the rollouts."""
+    optimiser: OptimiserConfig = OptimiserConfig()
+    """AdamW and its guards."""
+    minibatch_rows: int | None = Field(None, ge=1)
+    """Rows of one optimiser update; None makes one update a step. 512 in the scripts (64 questions of 8 rollouts; a
+    question gated to its demonstration gives one row), and the last update of a step may be ragged."""
+    micro_batch_tokens: int = Field(8192, ge=1)
+    """Prompt and response tokens of one forward pass at most; the gradient does not depend on it."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Compute precision of the trainer and of the engine; master weights are float32 always."""
+    checkpoint_every: int = Field(50, ge=1)
+    """Steps between checkpoints (scripts: 50). The last step is always saved."""
+    keep_checkpoints: int = Field(1, ge=1)
+    """Newest checkpoints to keep."""
+    seed: int | None = None
+    """Overrides the pipeline's seed for this stage."""
+
+
+class ModelSpec(Frozen):
+    """Spec of `python -m hpt_core.models.materialise`: fills `output` with a model folder."""
+
+    config: ModelConfig
+    output: Path
+
+
+class PrepareSpec(Frozen):
+    """Spec of `python -m hpt_core.data.prepare`: writes prepared.parquet and report.json into `output`."""
+
+    config: DataConfig
+    prompt: PromptConfig
+    model: Path
+    """Model folder whose tokenizer counts."""
+    benchmarks: dict[str, Path] = {}
+    """Benchmark name -> its questions.parquet, for decontamination."""
+    data_dir: Path | None = None
+    strict: bool = False
+    """Stop at the first malformed row instead of counting it."""
+    workers: int = 2
+    output: Path
+
+
+class TrainSpec(Frozen):
+    """Spec of `python -m hpt_core.train`.
+
+    Writes into `output`: model/ (Hugging Face folder), log.parquet, rollouts/step-NNNNN.parquet, summary.json; work in
+    progress lives in `work` (checkpoints) and a rerun goes on from there.
+    """
+
+    config: TrainConfig
+    prompt: PromptConfig
+    model: Path
+    """Model folder to start from."""
+    data: Path
+    """prepared.parquet."""
+    seed: int
+    verifier_workers: int = 2
+    threads: int | None = None
+    """Torch threads; None takes all cores. Part of what makes a resumed run equal an undisturbed one."""
+    work: Path
+    output: Path
+
+
+class SampleUnit(Frozen):
+    """One model on one benchmark."""
+
+    benchmark: str
+    questions: Path
+    """questions.parquet."""
+    sampling: Sampling
+    k: int = Field(ge=1)
+    """Samples a question."""
+    output: Path
+    """Folder that receives samples/part-NNNNN.parquet."""
+
+
+class SampleSpec(Frozen):
+    """Spec of `python -m hpt_core.evaluation.sample`: one engine draws every missing shard of every unit."""
+
+    model: Path
+    prompt: PromptConfig
+    engine: EngineConfig
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    seed: int
+    shard_samples: int = Field(512, ge=1)
+    """Samples of one Parquet shard, rounded up to whole questions: what a crash can lose."""
+    units: tuple[SampleUnit, ...]
+
+
+class GradeUnit(Frozen):
+    """The samples of one model on one benchmark."""
+
+    benchmark: str
+    questions: Path
+    samples: Path
+    """Folder of sample shards."""
+    output: Path
+    """verdicts.parquet to write."""
+
+
+class GradeSpec(Frozen):
+    """Spec of `python -m hpt_core.evaluation.grade`."""
+
+    workers: int = 2
+    timeout_s: float = 5.0
+    """Seconds that one comparison may take before its process is killed."""
+    units: tuple[GradeUnit, ...]

@@ -1,0 +1,46 @@
+"""The contract of a training data source."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from hpt_core.base import Frozen
+
+
+class SourceRow(NamedTuple):
+    """One question as a source gives it."""
+
+    where: str
+    """File and row number ("train.parquet row 17"), for error messages."""
+    question_id: str
+    """The source's own id; "" to have one derived from the question."""
+    question: str
+    gold: str
+    kind: str
+    """Which verifier: "math" or "choice"."""
+    demonstration: str | None
+    family: str
+
+
+class MalformedRow(NamedTuple):
+    """A row that cannot be read, and why."""
+
+    where: str
+    reason: str
+
+
+class SourceConfig(Frozen):
+    """Base of the sources' configs."""
+
+    def needs(self, data_dir: Path | None) -> str:
+        """What the source needs, for `hpt plan`; "" where everything is at hand."""
+        return ""
+
+    def identity(self, data_dir: Path | None) -> dict[str, object]:
+        """What the stage's fingerprint takes of the source: local files by content hash, Hub data by repository
+        and revision, generated data by its parameters and generator version. Raises DataError where a file is missing."""
+        return self.model_dump(mode="json")
+
+    def read(self, data_dir: Path | None) -> Iterator[SourceRow | MalformedRow]:
+        """Every row, in the source's order. Raises DataError where a file is missing or is not of its format."""
+        raise NotImplementedError

@@ -1,0 +1,97 @@
+"""Every exception the product raises on purpose.
+
+HPTError
+├── ConfigError        a config, a command line or a plug-in name is wrong
+├── DataError          a row, a file or a benchmark is not what it should be
+├── ModelError         a model folder is missing, incomplete or does not fit
+├── StoreError         the store cannot be read or written, or an output is damaged
+│   └── LockedError    another run holds the lease of the same output
+├── EngineError        a rollout engine failed
+│   └── WeightSyncError    the engine's log-probabilities disagree with the trainer's
+├── TrainingError      training cannot go on
+│   └── NonFiniteError     a loss or a gradient is NaN or infinite
+├── VerifierError      the verifier itself is broken (not an answer: those are verdicts)
+├── WorkerError        a worker process ended badly
+│   └── WorkerTimeout      a worker process ran past its limit
+├── PreflightError     disk, memory or context length do not suffice
+└── PublishError       a publisher failed
+"""
+
+
+class HPTError(Exception):
+    """Root of the tree: a cause and, where one is known, the remedy.
+
+    `str(error)` is one line: "CAUSE. Remedy: REMEDY". The command line prints that line and no traceback.
+    """
+
+    exit_code = 1
+    """What the command line returns: 2 for wrong input, 1 for a failure."""
+
+    def __init__(self, cause: str, remedy: str = "") -> None:
+        self.cause = cause.rstrip(".")
+        self.remedy = remedy.rstrip(".")
+        super().__init__(f"{self.cause}. Remedy: {self.remedy}." if self.remedy else f"{self.cause}.")
+
+
+class ConfigError(HPTError):
+    """A config, a command line or a plug-in name is wrong."""
+
+    exit_code = 2
+
+
+class DataError(HPTError):
+    """A row, a file or a benchmark is not what it should be."""
+
+    exit_code = 2
+
+
+class ModelError(HPTError):
+    """A model folder is missing, incomplete or does not fit."""
+
+    exit_code = 2
+
+
+class StoreError(HPTError):
+    """The store cannot be read or written, or an output in it is damaged."""
+
+
+class LockedError(StoreError):
+    """Another run holds the lease of the same output."""
+
+
+class EngineError(HPTError):
+    """A rollout engine failed."""
+
+
+class WeightSyncError(EngineError):
+    """The engine's log-probabilities disagree with the trainer's after a weight sync."""
+
+
+class TrainingError(HPTError):
+    """Training cannot go on."""
+
+
+class NonFiniteError(TrainingError):
+    """A loss or a gradient is NaN or infinite; the batch is on disk."""
+
+
+class VerifierError(HPTError):
+    """The verifier itself is broken. A wrong or unparsable answer is a verdict, not an error."""
+
+
+class WorkerError(HPTError):
+    """A worker process ended badly; the message holds the last lines of its log."""
+
+
+class WorkerTimeout(WorkerError):
+    """A worker process ran past its limit and was ended with all its descendants."""
+
+
+class PreflightError(HPTError):
+    """Disk, memory or context length do not suffice for a stage."""
+
+    exit_code = 2
+
+
+class PublishError(HPTError):
+    """A publisher failed; the report it was to publish is whole in the store."""

@@ -1,0 +1,34 @@
+"""The contract of a model source: it makes a complete Hugging Face folder."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from hpt_core.base import Frozen
+from hpt_core.worker import Progress
+
+
+class Materialised(NamedTuple):
+    """What identifies a materialised model."""
+
+    weights_id: str
+    """SHA-256 over weights, config, tokenizer, template and generation config; for a Hub model over repository,
+    resolved commit and overrides."""
+    tokenizer_id: str
+    """SHA-256 over tokenizer files and chat template alone: what data preparation depends on."""
+
+
+class ModelSourceConfig(Frozen):
+    """Base of the model sources' configs."""
+
+    def needs(self) -> str:
+        """What the source needs, for `hpt plan`: "network: 3 GB from the Hub", "a folder PATH", ""."""
+        return ""
+
+    def identity(self) -> dict[str, object]:
+        """What the stage's fingerprint takes of the source: for files by content hash, for the Hub by repository
+        and revision. Raises ModelError where a local folder is missing or incomplete."""
+        return self.model_dump(mode="json")
+
+    def materialise(self, folder: Path, progress: Progress) -> None:
+        """Fill `folder` with config.json, weights, tokenizer and generation config (links to large files allowed)."""
+        raise NotImplementedError

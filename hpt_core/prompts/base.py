@@ -1,0 +1,36 @@
+"""The contract of a prompt: one component for data preparation, rollouts and evaluation."""
+
+from typing import Any, Protocol
+
+from hpt_core.base import Frozen
+
+BOXED_INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
+"""The instruction of the paper's scripts."""
+
+
+class Prompt(Protocol):
+    """Turns a question into the text and the tokens that a model sees."""
+
+    def render(self, question: str) -> str:
+        """The final text of the prompt."""
+        ...
+
+    def encode(self, question: str) -> list[int]:
+        """The token ids of the prompt, with exactly one BOS where the tokenizer has one."""
+        ...
+
+    def encode_demonstration(self, question: str, demonstration: str) -> list[int]:
+        """The token ids of the demonstration, with one EOS at its end.
+
+        A leading "<think>\\n" is dropped where the rendered prompt already ends with it.
+        """
+        ...
+
+
+class PromptConfig(Frozen):
+    """Base of the prompts' configs."""
+
+    def bind(self, tokenizer: Any) -> Prompt:
+        """The prompt for one tokenizer (transformers.PreTrainedTokenizerBase). Raises ModelError where it lacks
+        what the prompt needs, such as a chat template."""
+        raise NotImplementedError

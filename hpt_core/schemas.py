@@ -1,0 +1,115 @@
+"""Parquet schemas of everything that passes between stages, one table a constant. docs/schemas.md explains them."""
+
+import pyarrow as pa
+
+_TEXT = pa.string()
+_I32 = pa.int32()
+_I64 = pa.int64()
+_F64 = pa.float64()
+
+
+def _required(*fields: tuple[str, pa.DataType]) -> list[pa.Field]:
+    return [pa.field(name, kind, nullable=False) for name, kind in fields]
+
+
+PREPARED = pa.schema(
+    [
+        *_required(
+            ("question_id", _TEXT),  # stable: the source's own id or a hash of the normalised question
+            ("question", _TEXT),
+            ("gold", _TEXT),
+            ("kind", _TEXT),  # which verifier: "math" or "choice"
+            ("family", _TEXT),  # problem family or ability; "" where the source has none
+            ("prompt_tokens", _I32),
+        ),
+        pa.field("demonstration", _TEXT),  # worked solution without EOS; null where there is none
+        pa.field("demonstration_tokens", _I32),  # with EOS
+        pa.field("demonstration_verdict", _TEXT),  # outcome of verifying the demonstration; null where unchecked
+    ]
+)
+"""Training questions: one row a question."""
+
+QUESTIONS = pa.schema(
+    _required(
+        ("question_id", _TEXT),
+        ("question", _TEXT),
+        ("gold", _TEXT),
+        ("kind", _TEXT),
+        ("family", _TEXT),  # subject, level or problem family; "" where unknown
+    )
+)
+"""Benchmark questions: one row a question, in the benchmark's order."""
+
+ROLLOUTS = pa.schema(
+    _required(
+        ("step", _I32),
+        ("question_id", _TEXT),
+        ("sample_index", _I32),
+        ("response", _TEXT),
+        ("token_ids", pa.list_(_I32)),
+        ("rollout_logprobs", pa.list_(pa.float32())),
+        ("finish_reason", _TEXT),  # "stop" or "length"
+        ("outcome", _TEXT),  # a verdict's outcome
+        ("reward", _F64),
+        ("success_rate", _F64),  # of the question's group
+        ("signals", pa.list_(_TEXT)),  # what the gate chose for the question
+    )
+    + [pa.field("extracted", _TEXT)]
+)
+"""Training rollouts with their verdicts: one row a rollout, one file a step."""
+
+SAMPLES = pa.schema(
+    _required(
+        ("benchmark", _TEXT),
+        ("question_id", _TEXT),
+        ("sample_index", _I32),
+        ("seed", _I64),
+        ("response", _TEXT),
+        ("tokens", _I32),  # generated tokens
+        ("prompt_tokens", _I32),
+        ("finish_reason", _TEXT),  # "stop" or "length"
+    )
+)
+"""Evaluation samples: one row a sample, ordered by question then sample_index."""
+
+VERDICTS = pa.schema(
+    [
+        *_required(
+            ("benchmark", _TEXT),
+            ("question_id", _TEXT),
+            ("sample_index", _I32),
+            ("outcome", _TEXT),  # correct, incorrect, no_answer, timeout, gold_error
+        ),
+        pa.field("extracted", _TEXT),  # null where no answer was found
+    ]
+)
+"""Verdicts on evaluation samples: one row a sample, in the samples' order."""
+
+TRAIN_LOG = pa.schema(
+    _required(
+        ("step", _I32),
+        ("reward", _F64),  # mean over the step's rollouts; NaN where an algorithm draws none
+        ("demonstration_share", _F64),  # share of questions gated to their demonstration
+        ("entropy", _F64),  # mean over trained tokens, nats
+        ("response_tokens", _F64),  # mean over the step's rollouts
+        ("truncated_share", _F64),
+        ("loss", _F64),
+        ("loss_rl", _F64),
+        ("loss_sft", _F64),
+        ("gradient_norm", _F64),  # before clipping, mean over the step's updates
+        ("clipped_share", _F64),  # tokens that the stabilization mask stops
+        ("mismatch_kl", _F64),  # engine against trainer, mean over probed tokens
+        ("learning_rate", _F64),
+        ("updates", _I32),
+        ("skipped_updates", _I32),  # over the spike limit
+        ("rows_rl", _I32),
+        ("rows_sft", _I32),
+        ("seconds_rollout", _F64),
+        ("seconds_verify", _F64),
+        ("seconds_update", _F64),
+        ("seconds_sync", _F64),
+        ("tokens_per_second", _F64),  # generated and trained tokens of the step over its seconds
+        ("peak_memory_gib", _F64),
+    )
+)
+"""Training log: one row a step."""

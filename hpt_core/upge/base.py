@@ -1,0 +1,68 @@
+"""What passes between the trainer, which knows no algorithm, and the estimator, which knows no engine."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DEMONSTRATION = -1
+"""Index of the demonstration within a group; rollouts count from 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One question's responses as the gate and the advantages see them."""
+
+    question_id: str
+    rewards: tuple[float, ...]
+    """Reward of each rollout, in sample order; empty where none was drawn."""
+    lengths: tuple[int, ...]
+    """Response tokens of each rollout."""
+    demonstration_length: int | None
+    """Response tokens of the demonstration with its EOS; None where the question has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowSignal:
+    """One signal on one row."""
+
+    name: str
+    """The signal's name in the algorithm ("rl", "sft")."""
+    coefficient: float
+    """Gate coefficient (alpha or beta) times the signal's own coefficient."""
+    advantage: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One response that an update trains on, with the signals it carries."""
+
+    question_id: str
+    index: int
+    """Sample index of the rollout, or DEMONSTRATION."""
+    length: int
+    """Response tokens."""
+    signals: tuple[RowSignal, ...]
+
+
+class TokenBatch(NamedTuple):
+    """Response tokens of a micro-batch, rows laid end to end; T tokens of R rows."""
+
+    logprobs: "Tensor"
+    """[T] float; log pi_theta of each token, with gradient."""
+    entropies: "Tensor"
+    """[T] float; entropy of the distribution each token was drawn from, in nats, with gradient."""
+    old_logprobs: "Tensor"
+    """[T] float; the policy at rollout time, from the trainer's own forward; no gradient."""
+    row_ids: "Tensor"
+    """[T] int64, ascending; which row of the micro-batch (0..R-1) a token belongs to."""
+
+
+class LossOutput(NamedTuple):
+    """A micro-batch's share of an update's loss: shares add up to the loss of the whole update."""
+
+    loss: "Tensor"
+    """Scalar."""
+    metrics: dict[str, float]
+    """Additive over micro-batches: "loss_<signal>", "tokens_<signal>", "clipped_<signal>" (tokens), "entropy_sum", "tokens"."""

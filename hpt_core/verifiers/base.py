@@ -1,0 +1,40 @@
+"""Verdicts, and the contract of a verifier. Training rewards and evaluation scores come from the same ones."""
+
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+
+class Outcome(StrEnum):
+    """What a verifier found."""
+
+    CORRECT = "correct"
+    INCORRECT = "incorrect"
+    NO_ANSWER = "no_answer"
+    """The response holds nothing that could be taken for an answer."""
+    TIMEOUT = "timeout"
+    """The comparison ran past its limit and was killed."""
+    GOLD_ERROR = "gold_error"
+    """The gold answer itself cannot be read: a fault of the data, never a reward."""
+
+
+class Verdict(NamedTuple):
+    """The outcome and the answer as it was read out of the response (None where there is none)."""
+
+    outcome: Outcome
+    extracted: str | None
+
+    @property
+    def reward(self) -> float:
+        """1.0 where correct, else 0.0."""
+        return float(self.outcome is Outcome.CORRECT)
+
+
+class Verifier(Protocol):
+    """A pure function that may be slow or never return: it always runs in a killable process (pool.py)."""
+
+    version: str
+    """Name and version; part of the fingerprint of every verdict."""
+
+    def verify(self, gold: str, response: str) -> Verdict:
+        """Compare the answer in `response` with `gold`."""
+        ...

@@ -1,0 +1,63 @@
+"""What the worker programs share: reading their spec, logging, progress lines, errors that a parent can read.
+
+A worker is `python -m MODULE SPEC.json`. It logs to standard error. On standard output it writes events, one
+JSON object a line: {"event": "progress", "done": 3, "total": 10, "unit": "steps", "text": "reward 0.31"} and, before
+it ends with an HPTError, {"event": "error", "type": ..., "cause": ..., "remedy": ...}.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from hpt_core.errors import ConfigError, HPTError
+
+Spec = TypeVar("Spec", bound=BaseModel)
+Progress = Callable[[int, int, str], None]
+"""Called with (done, total, text)."""
+
+
+def emit(event: str, **fields: object) -> None:
+    """Write one event line to standard output, at once."""
+    sys.stdout.write(json.dumps({"event": event, **fields}, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def progress(unit: str) -> Progress:
+    """A progress callback for a loop that counts `unit`s."""
+
+    def report(done: int, total: int, text: str = "") -> None:
+        emit("progress", done=done, total=total, unit=unit, text=text)
+
+    return report
+
+
+def read_spec(spec_type: type[Spec], path: Path) -> Spec:
+    """Parse a spec file; raises ConfigError that names the file and the first wrong field."""
+    try:
+        return spec_type.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", "give the path of a spec file") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(p) for p in first["loc"])
+        raise ConfigError(f"{path}: {where}: {first['msg']}", "correct the field") from error
+
+
+def main(spec_type: type[Spec], run: Callable[[Spec], None]) -> None:
+    """Entry point of a worker program: exit code 0, or that of the HPTError it ended with."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        if len(sys.argv) != 2:
+            raise ConfigError("one argument is expected: the spec file", f"python -m {spec_type.__module__} SPEC.json")
+        run(read_spec(spec_type, Path(sys.argv[1])))
+    except HPTError as error:
+        logging.getLogger("hpt").error("%s", error)
+        emit("error", type=type(error).__name__, cause=error.cause, remedy=error.remedy)
+        sys.exit(error.exit_code)
