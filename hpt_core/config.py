@@ -162,6 +162,8 @@ class SampleUnit(Frozen):
     benchmark: str
     questions: Path
     """questions.parquet."""
+    instruction: str | None = None
+    """Replaces the prompt's instruction where the benchmark has its own (Suite.instruction)."""
     sampling: Sampling
     k: int = Field(ge=1)
     """Samples a question."""

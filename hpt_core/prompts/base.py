@@ -9,13 +9,17 @@ BOXED_INSTRUCTION = "Please reason step by step, and put your final answer withi
 
 
 class Prompt(Protocol):
-    """Turns a question into the text and the tokens that a model sees."""
+    """Turns a question into the text and the tokens that a model sees.
 
-    def render(self, question: str) -> str:
+    `instruction` replaces the prompt's own instruction for one benchmark (multiple choice); None keeps the prompt's own and
+    "" leaves the question without one.
+    """
+
+    def render(self, question: str, instruction: str | None = None) -> str:
         """The final text of the prompt."""
         ...
 
-    def encode(self, question: str) -> list[int]:
+    def encode(self, question: str, instruction: str | None = None) -> list[int]:
         """The token ids of the prompt, with exactly one BOS where the tokenizer has one."""
         ...
 
