@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -14,10 +15,17 @@ def shared_data_folder() -> Path | None:
     return folder if (folder / "benchmarks").is_dir() else None
 
 
+def missing(variable: str, reason: str) -> NoReturn:
+    """Skip for `reason`; fail instead where the environment variable says that what is missing must be there."""
+    if os.environ.get(variable):
+        pytest.fail(f"{variable} is set, but the test {reason}")
+    pytest.skip(reason)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder with benchmarks/*.json and train/gsm8k_demos.parquet; skips where it is missing."""
     folder = shared_data_folder()
     if folder is None:
-        pytest.skip("needs local benchmark data: set HPT_DATA to a folder with benchmarks/ and train/")
+        missing("HPT_REQUIRE_DATA", "needs local benchmark data: set HPT_DATA to a folder with benchmarks/ and train/")
     return folder
