@@ -1,7 +1,8 @@
 """Plug-ins by folder: one variant, one file, and the file's name is the name a config uses.
 
 A variant module defines `Config`, a frozen pydantic model with `name: Literal["<file name>"]`. Modules and
-folders whose name starts with an underscore, and `base`, are not variants.
+folders whose name starts with an underscore, and `base`, are not variants; nor are those that the package itself
+lists in `NOT_VARIANTS` (a frozenset of names), such as the pool that all verifiers share.
 """
 
 import difflib
@@ -20,8 +21,10 @@ from hpt_core.errors import ConfigError
 @cache
 def names(package: str) -> tuple[str, ...]:
     """Names of the variants in `package` (a dotted path), sorted, without importing them."""
-    found = pkgutil.iter_modules(importlib.import_module(package).__path__)
-    return tuple(sorted(m.name for m in found if not m.name.startswith("_") and m.name != "base"))
+    folder = importlib.import_module(package)
+    shared: frozenset[str] = getattr(folder, "NOT_VARIANTS", frozenset()) | {"base"}
+    found = pkgutil.iter_modules(folder.__path__)
+    return tuple(sorted(m.name for m in found if not m.name.startswith("_") and m.name not in shared))
 
 
 def near(name: str, known: tuple[str, ...]) -> str:

@@ -1,0 +1,28 @@
+"""Verifiers: one grader for training rewards and evaluation scores. One file a kind: math, choice.
+
+A kind's module holds its verifier as `VERIFIER`. Importing it loads no sympy: only comparing answers does.
+"""
+
+from hpt_core.plugins import load, names
+from hpt_core.verifiers.base import Outcome, Verdict, Verifier
+
+__all__ = ["Outcome", "Verdict", "Verifier", "get", "kinds", "version"]
+
+NOT_VARIANTS = frozenset({"pool", "grade_file"})
+"""Modules here that are not kinds of verifier."""
+
+
+def kinds() -> tuple[str, ...]:
+    """Names of every verifier."""
+    return names(__name__)
+
+
+def get(kind: str) -> Verifier:
+    """The verifier called `kind`; an unknown name raises ConfigError with near matches."""
+    verifier: Verifier = load(__name__, kind).VERIFIER
+    return verifier
+
+
+def version(kind: str) -> str:
+    """What a fingerprint takes of the verifier: "math-1+math-verify-0.9.0+..."; loads no sympy."""
+    return get(kind).version

@@ -30,11 +30,20 @@ class Verdict(NamedTuple):
 
 
 class Verifier(Protocol):
-    """A pure function that may be slow or never return: it always runs in a killable process (pool.py)."""
+    """A verifier in two steps, so that equal answers are compared once. Both are pure functions."""
 
     version: str
     """Name and version; part of the fingerprint of every verdict."""
 
+    def extract(self, response: str) -> str | None:
+        """The answer as it stands in `response`, or None. Linear in the response's length and safe on any text."""
+        ...
+
+    def judge(self, gold: str, answer: str | None) -> Outcome:
+        """Compare an extracted answer with `gold`. It may be slow or never return: it runs in a killable process
+        (pool.py). A gold answer that cannot be read is GOLD_ERROR whatever the answer."""
+        ...
+
     def verify(self, gold: str, response: str) -> Verdict:
-        """Compare the answer in `response` with `gold`."""
+        """`extract`, then `judge`."""
         ...

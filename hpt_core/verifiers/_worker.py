@@ -1,0 +1,41 @@
+"""What runs in a verifier process: limits, then comparisons."""
+
+import ctypes
+import resource
+import signal
+from collections.abc import Sequence
+
+from hpt_core.verifiers import get
+from hpt_core.verifiers.base import Outcome
+
+LONGEST_SHOWN = 1000
+"""Characters of an extracted answer that a verdict keeps."""
+_PR_SET_PDEATHSIG = 1
+
+
+def clipped(answer: str) -> str:
+    """The answer as a verdict keeps it: cut where it is absurdly long."""
+    return answer if len(answer) <= LONGEST_SHOWN else answer[:LONGEST_SHOWN] + "…"
+
+
+def initialise(memory_mib: int) -> None:
+    """Bound this process's address space, and tie its life to that of the server it was forked from."""
+    resource.setrlimit(resource.RLIMIT_AS, (memory_mib << 20, memory_mib << 20))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # A handler written in Python would wait for the C call it is to interrupt.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def judge(comparisons: Sequence[tuple[str, str, str | None]], cpu_s: float) -> list[Outcome]:
+    """Outcomes of (kind, gold, answer), each within `cpu_s` CPU seconds: past them the kernel ends this process."""
+    outcomes = []
+    for kind, gold, answer in comparisons:
+        signal.setitimer(signal.ITIMER_PROF, cpu_s)
+        try:
+            outcomes.append(get(kind).judge(gold, answer))
+        except (MemoryError, RecursionError):
+            outcomes.append(Outcome.TIMEOUT)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0.0)
+    return outcomes

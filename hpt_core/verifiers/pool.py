@@ -1,0 +1,173 @@
+"""A pool of killable processes that verify answers, shared by training, data preparation and evaluation."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future
+from concurrent.futures.process import BrokenProcessPool
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from pebble import ProcessExpired, ProcessPool
+
+from hpt_core.errors import VerifierError
+from hpt_core.verifiers import _worker, get
+from hpt_core.verifiers.base import Outcome, Verdict
+
+logger = logging.getLogger("hpt.verifiers")
+
+Item = tuple[str, str, str]
+"""(kind, gold, response)."""
+
+CHUNK = 16
+"""Comparisons sent to a worker at once."""
+CHUNK_CPU_S = 1.0
+"""CPU seconds that a comparison may take within a chunk; the chunk of a slower one is redone one by one."""
+WALL_FACTOR = 6.0
+"""Wall-clock limit of a task over its CPU limit: for what waits instead of computing, and for crowded machines."""
+CRASHES = 2
+"""Attempts at a comparison whose process crashes."""
+POOL_FAILURES = 3
+"""Attempts at a task that a broken pool interrupts."""
+
+
+class Comparison(NamedTuple):
+    """What distinguishes one verdict from another: responses that share it are compared once."""
+
+    kind: str
+    gold: str
+    answer: str | None
+
+
+class Pending:
+    """Verdicts under way; they are computed while the caller does something else."""
+
+    def __init__(self, pool: "VerifierPool", order: list[Comparison]) -> None:
+        self._pool = pool
+        self._order = order
+        unique = list(dict.fromkeys(order))
+        self._chunks = [unique[i : i + CHUNK] for i in range(0, len(unique), CHUNK)]
+        self._futures = [pool._schedule(chunk, CHUNK_CPU_S) for chunk in self._chunks]
+
+    def done(self) -> bool:
+        """Whether the first pass is over; `result` may still redo slow answers one by one."""
+        return all(future.done() for future in self._futures)
+
+    def result(self, progress: Callable[[int, int], None] | None = None) -> list[Verdict]:
+        """Wait for the verdicts, in the items' order; `progress(done, total)` counts distinct answers.
+
+        Raises VerifierError where the pool cannot work at all; what is wrong with one answer is its verdict.
+        """
+        outcomes: dict[Comparison, Outcome] = {}
+        total = sum(len(chunk) for chunk in self._chunks)
+        for chunk, future in zip(self._chunks, self._futures, strict=True):
+            try:
+                outcomes.update(zip(chunk, future.result(), strict=True))
+            except VerifierError:
+                raise
+            except Exception as error:
+                logger.debug("a chunk of %d comparisons is redone one by one: %r", len(chunk), error)
+                outcomes.update({comparison: self._pool._alone(comparison) for comparison in chunk})
+            if progress is not None:
+                progress(len(outcomes), total)
+        return [Verdict(outcomes[c], None if c.answer is None else _worker.clipped(c.answer)) for c in self._order]
+
+
+class VerifierPool:
+    """Verifies answers in `workers` processes that are killed when an answer takes too long.
+
+    timeout_s: CPU seconds for one answer, enforced by the kernel, so that a crowded machine changes no outcome; six
+    times as long by the clock ends what waits instead. memory_mib: address space of one worker. An answer that
+    passes a limit or crashes its process (twice) is a TIMEOUT: the comparison could not be completed. It may be used
+    from any thread and by several at once; workers start with the pool and end with it, or with this process.
+    """
+
+    def __init__(self, workers: int, timeout_s: float = 5.0, memory_mib: int = 2048) -> None:
+        self.workers = workers
+        self.timeout_s = timeout_s
+        self.memory_mib = memory_mib
+        self._lock = threading.Lock()
+        self._closed = False
+        self._pool = self._start()
+
+    def verify(self, items: Sequence[Item], progress: Callable[[int, int], None] | None = None) -> list[Verdict]:
+        """Verdicts on (kind, gold, response) in order. Raises ConfigError on an unknown kind, VerifierError."""
+        return self.submit(items).result(progress)
+
+    def submit(self, items: Sequence[Item]) -> Pending:
+        """Start verifying (kind, gold, response) and return at once; `result()` gives the verdicts in order."""
+        return Pending(self, [Comparison(kind, gold, get(kind).extract(response)) for kind, gold, response in items])
+
+    def close(self) -> None:
+        """End the workers, whatever they are doing."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._pool.stop()
+            self._pool.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _start(self) -> ProcessPool:
+        _open_standard_streams()
+        context = multiprocessing.get_context("forkserver")
+        # The server that workers are forked from imports and warms the graders once: a killed worker costs no import.
+        context.set_forkserver_preload(["hpt_core.verifiers._warm"])
+        pool = ProcessPool(
+            max_workers=self.workers, initializer=_worker.initialise, initargs=(self.memory_mib,), context=context
+        )
+        pool.schedule(_worker.judge, args=([], 1.0))  # pebble starts its workers with the first task
+        return pool
+
+    def _schedule(self, comparisons: Sequence[Comparison], cpu_s: float) -> "Future[list[Outcome]]":
+        task = [tuple(comparison) for comparison in comparisons]
+        with self._lock:
+            if self._closed:
+                raise VerifierError("the verifier pool is closed", "verify within its `with` block")
+            for _ in range(POOL_FAILURES):
+                try:
+                    future: Future[list[Outcome]] = self._pool.schedule(
+                        _worker.judge, args=(task, cpu_s), timeout=self.timeout_s * WALL_FACTOR
+                    )
+                    return future
+                except (RuntimeError, BrokenProcessPool) as error:
+                    logger.warning("the verifier pool broke and is started again: %r", error)
+                    self._pool = self._start()
+        raise VerifierError("the verifier processes cannot be started", "run `hpt doctor`")
+
+    def _alone(self, comparison: Comparison) -> Outcome:
+        """One comparison in a process of its own, with the full limit."""
+        crashes = broken = 0
+        while True:
+            try:
+                return self._schedule([comparison], self.timeout_s).result()[0]
+            except TimeoutError:
+                return Outcome.TIMEOUT
+            except ProcessExpired as error:
+                if error.exitcode == -signal.SIGPROF:
+                    return Outcome.TIMEOUT
+                crashes += 1
+                logger.warning("a verifier process died (exit code %s) on %.200r", error.exitcode, comparison)
+                if crashes >= CRASHES:
+                    return Outcome.TIMEOUT
+            except (BrokenProcessPool, CancelledError) as error:
+                broken += 1
+                if broken >= POOL_FAILURES:
+                    raise VerifierError(f"the verifier processes keep ending: {error!r}", "run `hpt doctor`") from error
+
+
+def _open_standard_streams() -> None:
+    """Put /dev/null where standard input, output or error is closed: a worker would take a pipe for it and close it."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
