@@ -1,13 +1,18 @@
 """What a benchmark is: where its questions come from, how it is asked, verified, sampled and reported."""
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
+import pyarrow as pa
 from pydantic import Field
 
 from hpt_core.base import Frozen
+from hpt_core.errors import DataError
 from hpt_core.plugins import load, names
 from hpt_core.rollout.base import Sampling
+from hpt_core.schemas import QUESTIONS
 
 PACKAGE = "benchmarks.suites"
 
@@ -65,6 +70,35 @@ class Suite(Frozen):
     def reported_as(self) -> str:
         """ "avg@32", or "pass@1" where one sample is drawn."""
         return f"avg@{self.k}" if self.k > 1 else "pass@1"
+
+    def load(self, data_dir: Path | None, limit: int | None = None) -> list[Question]:
+        """The questions, in the benchmark's order; with a limit, the first `limit` by hash of their id.
+
+        The limited set depends on the questions alone, and a smaller limit takes a subset of a larger one's.
+        Raises DataError where the source cannot be read, has another number of rows or an id twice.
+        """
+        questions = self.source.read(data_dir)
+        if len(questions) != self.rows:
+            raise DataError(
+                f"benchmark {self.name} has {len(questions)} rows where {self.rows} are expected",
+                "replace the data by the version that the suite names: scores on another one are not comparable",
+            )
+        ids = {question.question_id for question in questions}
+        if len(ids) != len(questions):
+            raise DataError(f"benchmark {self.name} has {len(questions) - len(ids)} repeated question ids")
+        if limit is None or limit >= len(questions):
+            return questions
+        taken = set(sorted(ids, key=_rank)[:limit])
+        return [question for question in questions if question.question_id in taken]
+
+
+def _rank(question_id: str) -> str:
+    return hashlib.sha256(f"limit\x1f{question_id}".encode()).hexdigest()
+
+
+def questions_table(questions: Iterable[Question]) -> pa.Table:
+    """The questions as a table of schema QUESTIONS, in their order."""
+    return pa.Table.from_pylist([question.model_dump() for question in questions], schema=QUESTIONS)
 
 
 def suite_names() -> tuple[str, ...]:

@@ -1,0 +1,137 @@
+"""Questions of a public dataset: from a local file where a data folder is given, else from the Hub."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field
+
+from benchmarks.sources.choices import offered, require_offered
+from benchmarks.sources.rows import Row, read_rows, text
+from benchmarks.suite import Question, QuestionSource
+from hpt_core.errors import DataError
+from hpt_core.files import sha256_file
+
+
+class Asked(NamedTuple):
+    """A row as the benchmark asks it."""
+
+    question: str
+    gold: str
+    family: str = ""
+
+
+Mapping = Callable[[Row], Asked]
+"""Turns a row into what is asked; raises ValueError that says what is wrong with the row."""
+
+
+def columns(question: str, answer: str) -> Mapping:
+    """The mapping of a dataset that holds question and answer in one column each."""
+    return lambda row: Asked(text(row, question), text(row, answer))
+
+
+class Dataset(QuestionSource):
+    """One file of a Hub dataset and its local counterpart, data_dir/benchmarks/NAME.json.
+
+    The local file is a list of {prompt, answer[, source, id]}; options of multiple choice stand in the prompt.
+    """
+
+    name: str
+    """The benchmark's name and the local file's."""
+    kind: Literal["math", "choice"] = "math"
+    """Which verifier its questions take; the gold answer of a choice must be one of the options."""
+    hub: str
+    """Dataset repository on the Hub."""
+    revision: str
+    """Commit of the repository."""
+    file: str
+    """The file in the repository."""
+    gated: bool = False
+    """Whether the repository asks for its terms to be accepted."""
+    mapping_version: int = 1
+    """Raised when a mapping below changes what is asked, so that questions are made again."""
+    from_hub: Mapping = Field(exclude=True)
+    """Mapping of the Hub file's rows."""
+    from_local: Mapping = Field(default=columns("prompt", "answer"), exclude=True)
+    """Mapping of the local file's rows."""
+
+    def local_file(self, data_dir: Path) -> Path:
+        """Where the local file must be. Raises DataError where it is missing."""
+        path = data_dir / "benchmarks" / f"{self.name}.json"
+        if not path.is_file():
+            raise DataError(
+                f"{path} is missing",
+                f"put the benchmark there as a list of {{prompt, answer}}, leave {self.name} out, or unset data_dir "
+                f"and HPT_DATA to take {self.hub} from the Hub",
+            )
+        return path
+
+    def needs(self, data_dir: Path | None) -> str:
+        """The missing local file, or the Hub dataset; "" where everything is at hand."""
+        if data_dir is None:
+            terms = ", with its terms accepted and HF_TOKEN set" if self.gated else ""
+            return f"network: {self.hub} from the Hub{terms}"
+        path = data_dir / "benchmarks" / f"{self.name}.json"
+        return "" if path.is_file() else f"a file {path}"
+
+    def identity(self, data_dir: Path | None) -> dict[str, Any]:
+        """The local file's content hash, or the Hub repository, commit and file."""
+        version = {"name": self.name, "mapping_version": self.mapping_version}
+        if data_dir is not None:
+            return {**version, "sha256": sha256_file(self.local_file(data_dir))}
+        return {**version, "hub": self.hub, "revision": self.revision, "file": self.file}
+
+    def read(self, data_dir: Path | None) -> list[Question]:
+        """All questions, in the file's order. Raises DataError that names file and row."""
+        if data_dir is not None:
+            return self.questions(self.local_file(data_dir), self.from_local)
+        return self.questions(self.download(), self.from_hub)
+
+    def download(self) -> Path:
+        """The Hub file's path in the local Hub cache. Raises DataError where it cannot be had."""
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+
+        what = f"{self.hub} at {self.revision[:8]}: {self.file}"
+        try:
+            return Path(hf_hub_download(self.hub, self.file, repo_type="dataset", revision=self.revision))
+        except GatedRepoError as error:
+            raise DataError(
+                f"{what}: access is gated", f"accept the terms at huggingface.co/datasets/{self.hub} and set HF_TOKEN"
+            ) from error
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+            raise DataError(
+                f"{what} cannot be downloaded ({type(error).__name__})",
+                f"check the network, or set data_dir (HPT_DATA) to a folder with benchmarks/{self.name}.json",
+            ) from error
+
+    def questions(self, path: Path, mapping: Mapping) -> list[Question]:
+        """The questions of `path`.
+
+        Ids are hashes of what is asked, so they survive another order of the rows; a question that stands in the
+        dataset more than once counts as often, as "ID-2" and so on.
+        """
+        times: Counter[str] = Counter()
+        questions = []
+        for row in self._asked(path, mapping):
+            digest = hashlib.sha256(row.question.encode()).hexdigest()[:16]
+            times[digest] += 1
+            question_id = digest if times[digest] == 1 else f"{digest}-{times[digest]}"
+            questions.append(
+                Question(
+                    question_id=question_id, question=row.question, gold=row.gold, kind=self.kind, family=row.family
+                )
+            )
+        return questions
+
+    def _asked(self, path: Path, mapping: Mapping) -> Iterator[Asked]:
+        for where, row in read_rows(path):
+            try:
+                asked = mapping(row)
+                if self.kind == "choice":
+                    require_offered(asked.gold, offered(asked.question))
+            except ValueError as error:
+                raise DataError(f"{where} {error}", "correct the row or replace the file by a whole copy") from error
+            yield asked

@@ -1,0 +1,55 @@
+"""Options as text: labels, order, and what counts as an option."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.sources.choices import LETTERS, offered, require_offered, shuffled, with_options
+
+OPTIONS = st.lists(st.text("abcxyz ", min_size=1).map(str.strip).filter(bool), min_size=2, max_size=10, unique=True)
+
+
+@given(OPTIONS, st.sampled_from([")", "."]))
+def test_offered_reads_back_the_labels(options, mark):
+    labels = LETTERS[: len(options)]
+    assert offered(with_options("Which one?", labels, options, mark)) == list(labels)
+    digits = "123456789"[: len(options)]
+    if len(options) < 10:
+        assert offered(with_options("Which one?", digits, options, mark)) == list(digits)
+
+
+@pytest.mark.parametrize(
+    ("question", "labels"),
+    [
+        ("W. Heisenberg asked.\n\nA. x\nB. y", "AB"),
+        ("Reagents?\n\nA. 1. NaNH2\n2. H2\n3. O3\nB. 1. Li\n2. NH3", "AB"),
+        ("Steps:\n1) heat\n2) cool\n\nA) 1\nB) 2\nC) both", "ABC"),
+        ("A) first list\nB) of it\n\nA) x\nB) y\nC) z", "ABC"),
+        ("no options", ""),
+        ("A) one alone", ""),
+    ],
+)
+def test_offered_finds_the_options(question, labels):
+    assert offered(question) == list(labels)
+
+
+@given(OPTIONS, st.randoms(use_true_random=False))
+def test_shuffle_depends_on_the_options_alone(options, generator):
+    correct, wrong = options[0], options[1:]
+    ordered, gold = shuffled("Why?", correct, wrong)
+    assert sorted(ordered) == sorted(options)
+    assert ordered[LETTERS.index(gold)] == correct
+    generator.shuffle(wrong)
+    assert shuffled("Why?", correct, wrong) == (ordered, gold)
+
+
+def test_shuffle_spreads_the_gold_over_the_letters():
+    golds = [shuffled(f"question {i}", "right", ["wrong", "worse", "worst"])[1] for i in range(2000)]
+    assert all(430 < golds.count(letter) < 570 for letter in "ABCD")
+
+
+def test_equal_options_and_foreign_golds_are_errors():
+    with pytest.raises(ValueError, match="the same"):
+        shuffled("Why?", "a", ["b", "a"])
+    with pytest.raises(ValueError, match=r"'E' is not among the options A, B"):
+        require_offered("E", ["A", "B"])

@@ -1,0 +1,87 @@
+"""Every suite, the limit, and the errors that name what is wrong with a benchmark."""
+
+import pytest
+
+from benchmarks.suite import Question, QuestionSource, Suite, get_suite, questions_table, suite_names
+from hpt_core.errors import ConfigError, DataError
+from hpt_core.schemas import QUESTIONS
+
+
+class Listed(QuestionSource):
+    """Questions given as they are."""
+
+    questions: tuple[Question, ...]
+
+    def read(self, data_dir):
+        return list(self.questions)
+
+
+def listed(*ids: str, rows: int | None = None) -> Suite:
+    questions = tuple(Question(question_id=i, question=f"Which is {i}?", gold=i, kind="math") for i in ids)
+    return Suite(
+        name="listed",
+        title="Listed",
+        group="in",
+        rows=rows or len(ids),
+        kind="math",
+        k=4,
+        source=Listed(questions=questions),
+    )
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_suite_is_named_after_its_file_and_sampled_as_in_the_paper(name):
+    suite = get_suite(name)
+    assert suite.name == name
+    assert suite.title
+    assert (suite.instruction is None) == (suite.kind == "math")
+    assert suite.sampling.temperature == 0.6
+    assert suite.sampling.top_p == 0.95
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_identity_needs_no_network_and_is_stable(name):
+    source = get_suite(name).source
+    assert source.identity(None) == source.identity(None)
+    assert source.identity(None)
+
+
+def test_unknown_suite_names_near_matches():
+    with pytest.raises(ConfigError, match=r"did you mean 'aime25' or 'aime24'"):
+        get_suite("aime2")
+
+
+def test_another_number_of_rows_names_both():
+    with pytest.raises(DataError, match=r"listed has 3 rows where 30 are expected"):
+        listed("a", "b", "c", rows=30).load(None)
+
+
+def test_repeated_ids_are_an_error():
+    with pytest.raises(DataError, match=r"1 repeated question ids"):
+        listed("a", "b", "a").load(None)
+
+
+def test_limits_are_nested_keep_the_order_and_ignore_the_rows_order():
+    ids = [f"q{i}" for i in range(50)]
+    taken = {n: [q.question_id for q in listed(*ids).load(None, n)] for n in (1, 7, 20, 50, 99)}
+    assert [len(taken[n]) for n in (1, 7, 20, 50, 99)] == [1, 7, 20, 50, 50]
+    assert set(taken[1]) < set(taken[7]) < set(taken[20]) < set(taken[50])
+    assert taken[7] == [i for i in ids if i in taken[7]]
+    assert taken[7] != ids[:7]
+    assert {q.question_id for q in listed(*reversed(ids)).load(None, 7)} == set(taken[7])
+
+
+def test_limit_takes_the_same_questions_today_as_ever():
+    assert [q.question_id for q in listed(*"abcdefghij").load(None, 3)] == ["a", "b", "e"]
+
+
+def test_reported_as():
+    assert listed("a").reported_as == "avg@4"
+    assert get_suite("math500").reported_as == "pass@1"
+
+
+def test_questions_table_has_the_schema_and_the_order():
+    table = questions_table(listed("b", "a").load(None))
+    assert table.schema == QUESTIONS
+    assert table.column("question_id").to_pylist() == ["b", "a"]
+    assert table.column("gold").to_pylist() == ["b", "a"]
