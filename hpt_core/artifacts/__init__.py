@@ -1,0 +1,30 @@
+"""The store: every stage's output under STORE/KIND/FINGERPRINT/, made real by its manifest.
+
+STORE/KIND/FINGERPRINT/manifest.json   written last; makes the output exist
+                       output/         what the stage made
+                       work/           work in progress, removed when the manifest is written
+                       log.txt         the stage's log, appended to by every attempt
+"""
+
+from hpt_core.artifacts.fingerprint import KINDS, VERSIONS, Kind, fingerprint
+from hpt_core.artifacts.known import KnownFiles
+from hpt_core.artifacts.lease import Lease
+from hpt_core.artifacts.manifest import Cost, FileEntry, Manifest, describe_files, outputs_hash
+from hpt_core.artifacts.store import Damage, Slot, Store
+
+__all__ = [
+    "KINDS",
+    "VERSIONS",
+    "Cost",
+    "Damage",
+    "FileEntry",
+    "Kind",
+    "KnownFiles",
+    "Lease",
+    "Manifest",
+    "Slot",
+    "Store",
+    "describe_files",
+    "fingerprint",
+    "outputs_hash",
+]

@@ -1,0 +1,58 @@
+"""Hashes of files that were hashed before, recognised by path, size and modification time."""
+
+import json
+import os
+import threading
+from pathlib import Path
+
+from hpt_core.files import sha256_file, write_json
+
+
+def cache_folder() -> Path:
+    """Folder of this user's caches: HPT_CACHE, else hpt/ in XDG_CACHE_HOME or ~/.cache."""
+    if named := os.environ.get("HPT_CACHE"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hpt"
+
+
+class KnownFiles:
+    """SHA-256 by path, remembered between runs in one JSON file.
+
+    A file whose size and modification time did not change keeps its hash; `fresh` hashes it again. Losing the
+    cache, or an entry of it to another process that writes at the same time, costs time and nothing else.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = file or cache_folder() / "known-files.json"
+        self._lock = threading.Lock()
+        self._new = False
+        try:
+            self._entries: dict[str, list[object]] = json.loads(self._file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            self._entries = {}
+
+    def sha256(self, path: Path, fresh: bool = False) -> str:
+        """Hash of the file at `path`. Raises OSError where it cannot be read."""
+        status = path.stat()
+        key, mark = str(path.resolve()), [status.st_size, status.st_mtime_ns]
+        with self._lock:
+            entry = self._entries.get(key)
+        if entry and entry[:2] == mark and not fresh:
+            return str(entry[2])
+        found = sha256_file(path)
+        with self._lock:
+            self._entries[key] = [*mark, found]
+            self._new = True
+        return found
+
+    def save(self) -> None:
+        """Write what was learnt, leaving out files that are gone. A cache that cannot be written is no error."""
+        with self._lock:
+            if not self._new:
+                return
+            kept = {path: entry for path, entry in self._entries.items() if Path(path).exists()}
+            self._new = False
+        try:
+            write_json(self._file, kept)
+        except OSError:
+            return

@@ -1,0 +1,153 @@
+"""Where outputs live, and whether they still hold."""
+
+import logging
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import NamedTuple
+
+import fsspec
+from fsspec.core import split_protocol
+from pydantic import ValidationError
+
+from hpt_core.artifacts.fingerprint import Kind
+from hpt_core.artifacts.known import KnownFiles
+from hpt_core.artifacts.lease import Lease
+from hpt_core.artifacts.manifest import Manifest
+from hpt_core.errors import ConfigError, StoreError
+from hpt_core.files import write_text
+
+LOG = logging.getLogger("hpt.store")
+
+
+class Damage(NamedTuple):
+    """A file that is not as its manifest says."""
+
+    path: Path
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.what}"
+
+
+class Slot:
+    """The place of one output: STORE/KIND/FINGERPRINT/."""
+
+    def __init__(self, folder: Path, kind: Kind, fingerprint: str) -> None:
+        self.folder = folder
+        self.kind = kind
+        self.fingerprint = fingerprint
+        self.output = folder / "output"
+        self.work = folder / "work"
+        self.log = folder / "log.txt"
+        self.manifest_file = folder / "manifest.json"
+
+    def manifest(self) -> Manifest | None:
+        """The manifest, or None where there is none that can be read; a broken one is reported in the log."""
+        try:
+            return Manifest.model_validate_json(self.manifest_file.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValidationError) as error:
+            LOG.warning("%s cannot be read (%s); the output is made again", self.manifest_file, type(error).__name__)
+            return None
+
+    def damage(self, known: KnownFiles, verify: bool = False) -> list[Damage]:
+        """What is wrong with the output's files; empty where every file is as the manifest says.
+
+        A file counts as whole by its size and, unless its modification time is known, its SHA-256; `verify` hashes
+        every file again. Only to be called where there is a manifest.
+        """
+        manifest = self.manifest()
+        if manifest is None:
+            return [Damage(self.manifest_file, "is missing")]
+        if manifest.fingerprint != self.fingerprint:
+            return [Damage(self.manifest_file, f"belongs to another output ({manifest.fingerprint[:12]})")]
+        wrong = []
+        for entry in manifest.files:
+            path = self.folder / entry.path
+            try:
+                if path.stat().st_size != entry.size:
+                    wrong.append(Damage(path, f"has {path.stat().st_size} bytes in place of {entry.size}"))
+                elif known.sha256(path, fresh=verify) != entry.sha256:
+                    wrong.append(Damage(path, "has another content than it was written with"))
+            except OSError as error:
+                gone = isinstance(error, FileNotFoundError)
+                wrong.append(Damage(path, "is missing" if gone else f"cannot be read: {error.strerror}"))
+        return wrong
+
+    def set_aside(self) -> None:
+        """Unmake the output: the manifest goes first, so that a crash leaves no manifest without its files."""
+        if self.manifest_file.exists():
+            self.manifest_file.replace(self.folder / "manifest.replaced.json")
+
+    def discard(self) -> None:
+        """Remove output/ and work/; only to be called where there is no manifest."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        shutil.rmtree(self.output, ignore_errors=True)
+
+    def commit(self, manifest: Manifest) -> None:
+        """Write the manifest, which makes the output exist, and remove the work in progress."""
+        for path in [*self.output.rglob("*"), self.output]:
+            _flush(path)
+        write_text(self.manifest_file, manifest.model_dump_json(indent=2) + "\n")
+        shutil.rmtree(self.work, ignore_errors=True)
+        (self.folder / "manifest.replaced.json").unlink(missing_ok=True)
+
+
+class Store:
+    """A folder of outputs. Raises ConfigError for an address that is not a local folder."""
+
+    def __init__(self, url: str | Path) -> None:
+        protocol, path = split_protocol(str(url))
+        if protocol not in (None, "file", "local"):
+            raise ConfigError(
+                f"store {str(url)!r}: stores on {protocol!r} are not supported", "give a local or mounted folder"
+            )
+        self.root = Path(path).expanduser().resolve()
+        self.files = fsspec.filesystem("file")
+
+    def slot(self, kind: Kind, fingerprint: str) -> Slot:
+        """The place of an output, whether it exists or not."""
+        return Slot(self.root / kind / fingerprint, kind, fingerprint)
+
+    def lease(self, slot: Slot) -> Lease:
+        """The lease of an output."""
+        return Lease(self.root / ".leases" / f"{slot.kind}-{slot.fingerprint}.json")
+
+    def outputs(self, kind: Kind) -> list[Manifest]:
+        """Manifests of every output of a kind, oldest first."""
+        found = [
+            self.slot(kind, Path(file).parent.name).manifest()
+            for file in self.files.glob(f"{self.root}/{kind}/*/manifest.json")
+        ]
+        return sorted((m for m in found if m), key=lambda m: m.end)
+
+    def check_writable(self) -> None:
+        """Raise StoreError where nothing can be written to the store."""
+        probe = self.root / f".probe-{uuid.uuid4().hex[:8]}"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise StoreError(
+                f"cannot write to the store {self.root}: {error.strerror or error}",
+                "give a folder that can be written, in the config (store) or with --store",
+            ) from error
+
+    def free_bytes(self) -> int:
+        """Bytes free on the store's disk."""
+        folder = self.root
+        while not folder.is_dir():
+            folder = folder.parent
+        return shutil.disk_usage(folder).free
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

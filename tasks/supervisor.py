@@ -1,0 +1,136 @@
+"""A small process between a task and its worker: when the task's process is gone, nothing of the worker stays.
+
+`python -I supervisor.py --timeout SECONDS --grace SECONDS -- COMMAND...` with a pipe from the parent as standard input. It
+is a subreaper, so that whatever the worker starts, also in sessions of its own, stays below it. On SIGTERM, SIGINT,
+end-of-file on standard input or at the time limit it ends every descendant. It exits with the worker's code (128 +
+signal where one killed it), 124 at the time limit, 143 where it was told to stop. Only the standard library: it starts in
+milliseconds and keeps no memory.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SET_CHILD_SUBREAPER = 36
+SET_DEATH_SIGNAL = 1
+TIMED_OUT = 124
+STOPPED = 143
+
+
+def prctl(option: int, value: int) -> None:
+    """The system call; raises OSError."""
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def descendants() -> list[int]:
+    """Every process below this one that is not a zombie."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError):
+            # The command's name, in parentheses, may hold blanks and parentheses itself.
+            state, parent = stat.read_text(errors="replace").rpartition(")")[2].split()[:2]
+            if state not in "ZX":
+                children.setdefault(int(parent), []).append(int(stat.parent.name))
+    found, level = [], [os.getpid()]
+    while level:
+        level = [child for parent in level for child in children.get(parent, [])]
+        found += level
+    return found
+
+
+def reap() -> dict[int, int]:
+    """Exit codes of the children that have ended, by process id."""
+    ended = {}
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                break
+            ended[pid] = os.waitstatus_to_exitcode(status)
+    return ended
+
+
+def end_all(grace: float) -> dict[int, int]:
+    """Ask every descendant to end, then kill those that are left; returns once none is."""
+    ended: dict[int, int] = {}
+    give_up = time.monotonic() + grace
+    signalled: set[int] = set()
+    while True:
+        left = descendants()
+        if not left:
+            return ended | reap()
+        late = time.monotonic() > give_up
+        for pid in left:
+            if late or pid not in signalled:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL if late else signal.SIGTERM)
+                signalled.add(pid)
+        time.sleep(0.02)
+        ended |= reap()
+
+
+def watch(child: int, deadline: float | None, wake: int) -> tuple[str, int]:
+    """Wait for the worker's end, an order to stop, or the time limit: ("ended", code), ("stopped", 143), ("late", 124)."""
+    while True:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        ready, _, _ = select.select([0, wake], [], [], left)
+        if not ready:
+            return "late", TIMED_OUT
+        if 0 in ready and not os.read(0, 4096):
+            return "stopped", STOPPED
+        if wake in ready:
+            signals = os.read(wake, 4096)
+            if signal.SIGTERM in signals or signal.SIGINT in signals:
+                return "stopped", STOPPED
+            ended = reap()
+            if child in ended:
+                return "ended", ended[child] if ended[child] >= 0 else 128 - ended[child]
+
+
+def main() -> int:
+    """Run the command under supervision."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--timeout", type=float, default=0.0)
+    parser.add_argument("--grace", type=float, default=5.0)
+    parser.add_argument("command", nargs="+")
+    options = parser.parse_args()
+
+    prctl(SET_CHILD_SUBREAPER, 1)
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    signal.set_wakeup_fd(wake_write)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+        signal.signal(number, lambda *_: None)
+    child = subprocess.Popen(
+        options.command,
+        stdin=subprocess.DEVNULL,
+        preexec_fn=lambda: prctl(SET_DEATH_SIGNAL, signal.SIGKILL),
+    )
+    deadline = time.monotonic() + options.timeout if options.timeout > 0 else None
+    _, code = watch(child.pid, deadline, wake_read)
+    end_all(options.grace)
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    event = {
+        "event": "usage",
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),
+        "peak_memory_bytes": usage.ru_maxrss * 1024,
+    }
+    with contextlib.suppress(OSError):
+        os.write(1, (json.dumps(event) + "\n").encode())
+    # Popen would warn about the child that reap() has taken from it.
+    child.returncode = code
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
