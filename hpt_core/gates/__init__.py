@@ -1,0 +1,1 @@
+"""Gates: which signals a question gives. One gate a file."""

@@ -1,0 +1,10 @@
+"""The Unified Policy Gradient Estimator (paper, section 3): four interchangeable parts, one variant a file.
+
+    grad = E[ 1_stable * (1 / pi_ref) * A * grad pi_theta ]
+
+stabilization_mask/ is 1_stable, reference_policy/ is pi_ref, advantage/ is A, likelihood_gradient/ is grad pi_theta;
+aggregation/ weighs the token terms and regularisers/ adds to them.
+"""
+
+VERSION = 1
+"""Part of a training stage's fingerprint: raised when the same config comes to another gradient."""

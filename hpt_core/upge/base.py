@@ -65,4 +65,5 @@ class LossOutput(NamedTuple):
     loss: "Tensor"
     """Scalar."""
     metrics: dict[str, float]
-    """Additive over micro-batches: "loss_<signal>", "tokens_<signal>", "clipped_<signal>" (tokens), "entropy_sum", "tokens"."""
+    """Additive over micro-batches: "loss_<signal>", "tokens_<signal>", "clipped_<signal>" (tokens whose mask is not 1),
+    "loss_<regulariser>", "entropy_sum" (nats), "tokens"."""

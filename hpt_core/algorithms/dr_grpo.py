@@ -1,0 +1,31 @@
+"""Dr. GRPO: GRPO without its two biases, the division by the standard deviation and by each sequence's length.
+
+    L = - sum_i sum_t min(r_it A_i, clip(r_it, 1 - eps, 1 + eps) A_i) / (Q * M)
+    r = pi_theta / pi_old, A_i = R_i - mean R, eps = 0.2, M the constant length, Q the update's questions
+
+Paper, table 1 ("sum / constant length"). The scripts clip nothing: `rl = { stabilization_mask = "none" }`.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from hpt_core.algorithms import grpo
+from hpt_core.algorithms.base import Algorithm, GateConfig
+from hpt_core.upge.signal import AdvantageConfig, AggregationConfig
+
+
+class Rollouts(grpo.Rollouts):
+    """Clipped policy gradient on rollouts, unnormalised."""
+
+    advantage: AdvantageConfig = Field(default="group_mean", validate_default=True)
+    aggregation: AggregationConfig = Field(default="fixed_length", validate_default=True)
+
+
+class Config(Algorithm):
+    """Dr. GRPO."""
+
+    name: Literal["dr_grpo"] = "dr_grpo"
+    gate: GateConfig = Field(default="always", validate_default=True)
+    rl: Rollouts = Rollouts()
+    """The only signal."""

@@ -1,0 +1,65 @@
+"""Hybrid Post-Training: each question trains on its rollouts or, where they fail, on its demonstration.
+
+Paper, algorithm 1: P is the mean reward of a question's n rollouts; P > gamma gives the RL signal (Dr. GRPO:
+r = pi_theta / pi_old, A_i = R_i - mean R, clip 0.2), P <= gamma the SFT signal with coefficient c. Write l_it for
+- min(r_it A_i, clip(r_it, 0.8, 1.2) A_i), p for pi_theta, Q for the update's questions and M for the constant length;
+`normalisation` is one of
+
+    fixed_length   L = [ sum_RL sum_t l_it  +  c * sum_SFT sum_t - log p_t ] / (Q * M)
+    paper          L = (1/Q) [ sum_RL (1/n) sum_t l_it  +  c * sum_SFT (1/|tau*|) sum_t - log p_t ]
+    script         L = (1/M) sum_RL sum_t l_it  +  c * mean over the update's SFT tokens of - log p_t
+
+"script" is the released code's loss, with counts of the whole update in place of each micro-batch's. That code clips
+nothing and adds an entropy bonus: `rl = { stabilization_mask = "none" }, regularisers = ["entropy"]`.
+"""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from hpt_core.algorithms import dr_grpo, sft
+from hpt_core.algorithms.base import Algorithm, GateConfig
+
+AGGREGATIONS = {
+    "fixed_length": {"rl": "fixed_length", "sft": "fixed_length"},
+    "paper": {"rl": "question_mean", "sft": "demonstration_mean"},
+    "script": {"rl": "constant_length", "sft": "token_mean"},
+}
+"""Normalisation -> signal -> aggregation."""
+
+
+class Config(Algorithm):
+    """Hybrid Post-Training."""
+
+    name: Literal["hpt"] = "hpt"
+    gate: GateConfig = Field(default="switch", validate_default=True)
+    normalisation: Literal["fixed_length", "paper", "script"] = "fixed_length"
+    """Sets the aggregation of both signals, each of which can still be set by itself."""
+    sft_coefficient: float = Field(1.0, ge=0)
+    """c (scripts: 1.0; 0.3 for Qwen2.5-Math-1.5B)."""
+    rl: dr_grpo.Rollouts
+    """The signal of questions with P > gamma."""
+    sft: sft.Demonstrations
+    """The signal of questions with P <= gamma; its coefficient is `sft_coefficient`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_signals(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        filled: dict[str, Any] = {"rl": {}, "sft": {}} | data
+        for name, aggregation in AGGREGATIONS.get(data.get("normalisation", "fixed_length"), {}).items():
+            if isinstance(filled[name], dict):
+                filled[name] = {"aggregation": aggregation} | filled[name]
+        if isinstance(filled["sft"], dict):
+            filled["sft"] = {"coefficient": data.get("sft_coefficient", 1.0)} | filled["sft"]
+        return filled
+
+    @model_validator(mode="after")
+    def _one_coefficient(self) -> "Config":
+        if self.sft.coefficient != self.sft_coefficient:
+            raise ValueError(
+                f"sft.coefficient is {self.sft.coefficient} and sft_coefficient {self.sft_coefficient}; "
+                "set sft_coefficient alone"
+            )
+        return self

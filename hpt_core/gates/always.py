@@ -1,0 +1,24 @@
+"""Every question gives the same signals, whatever its success rate (SFT, GRPO)."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from hpt_core.gates.base import Gate
+
+
+class Config(Gate):
+    """No choice."""
+
+    name: Literal["always"] = "always"
+    signals: tuple[str, ...] = Field(("rl",), min_length=1)
+    """Signals of every question, each with coefficient 1."""
+
+    @property
+    def signal_names(self) -> tuple[str, ...]:
+        """Every signal it can choose."""
+        return self.signals
+
+    def coefficients(self, success_rate: float | None, has_demonstration: bool) -> dict[str, float]:
+        """1 for each signal."""
+        return dict.fromkeys(self.signals, 1.0)

@@ -1,0 +1,24 @@
+"""A = (R - mean) / (std + eps) over the group, std of the sample (Shao 2024, GRPO); a lone member's A is R."""
+
+import statistics
+from typing import Literal
+
+from pydantic import Field
+
+from hpt_core.upge.parts import GroupAdvantage
+
+
+class Config(GroupAdvantage):
+    """Reward as a z-score within the group."""
+
+    name: Literal["group_zscore"] = "group_zscore"
+    eps: float = Field(1e-6, gt=0)
+    """Added to the standard deviation (GRPO: 1e-6)."""
+
+    def compare(self, rewards: tuple[float, ...]) -> tuple[float, ...]:
+        """Z-score of each member; exactly 0 where all rewards are equal."""
+        if len(rewards) == 1:
+            return rewards
+        mean = statistics.mean(rewards)
+        scale = statistics.stdev(rewards) + self.eps
+        return tuple((reward - mean) / scale for reward in rewards)

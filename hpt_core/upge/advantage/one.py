@@ -1,0 +1,16 @@
+"""A = 1: every response is followed as it is (SFT)."""
+
+from typing import Literal
+
+from hpt_core.upge.base import Group
+from hpt_core.upge.parts import Advantage, Advantages
+
+
+class Config(Advantage):
+    """The constant 1."""
+
+    name: Literal["one"] = "one"
+
+    def estimate(self, group: Group) -> Advantages:
+        """1 for every member."""
+        return Advantages((1.0,) * len(group.rewards), 1.0)

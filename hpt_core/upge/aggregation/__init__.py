@@ -1,0 +1,1 @@
+"""The weight of each token term, from whole-update counts."""

@@ -1,0 +1,18 @@
+"""Sum over tokens, divided by the constant length M alone (the RL losses of the HPT, LUFFY and SRFT scripts).
+
+It grows with the number of rows in the update.
+"""
+
+from typing import Literal
+
+from hpt_core.upge.parts import Aggregation, SignalRows
+
+
+class Config(Aggregation):
+    """Sum over length."""
+
+    name: Literal["constant_length"] = "constant_length"
+
+    def weights(self, rows: SignalRows) -> tuple[float, ...]:
+        """1 / M for every token."""
+        return (1 / rows.max_length,) * len(rows.lengths)

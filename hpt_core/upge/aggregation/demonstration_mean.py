@@ -1,0 +1,18 @@
+"""Mean over the tokens of each demonstration, mean over questions: the paper's L_SFT, (1/|tau*|) sum_t.
+
+It differs from sequence_mean in that questions without this signal count too.
+"""
+
+from typing import Literal
+
+from hpt_core.upge.parts import Aggregation, SignalRows
+
+
+class Config(Aggregation):
+    """Mean over tokens, then over all questions of the update."""
+
+    name: Literal["demonstration_mean"] = "demonstration_mean"
+
+    def weights(self, rows: SignalRows) -> tuple[float, ...]:
+        """1 / (Q * length) for the tokens of each row."""
+        return tuple(1 / (rows.questions * length) for length in rows.lengths)

@@ -1,0 +1,20 @@
+"""Sum over tokens, mean over a question's rows, mean over questions: the paper's L_RL, (1/n) sum_i sum_t.
+
+n counts the rows that the update holds.
+"""
+
+from collections import Counter
+from typing import Literal
+
+from hpt_core.upge.parts import Aggregation, SignalRows
+
+
+class Config(Aggregation):
+    """Mean over rows of a question, then over all questions of the update."""
+
+    name: Literal["question_mean"] = "question_mean"
+
+    def weights(self, rows: SignalRows) -> tuple[float, ...]:
+        """1 / (Q * n) for every token, n the rows of its question."""
+        per_question = Counter(rows.question_ids)
+        return tuple(1 / (rows.questions * per_question[question]) for question in rows.question_ids)

@@ -1,0 +1,206 @@
+"""The estimator: an algorithm's config made into rows, whole-update weights and a loss.
+
+    loss = sum over signals and tokens of  - weight * mask * stop_grad(A / pi_ref) * f(pi_theta)   + regularisers
+
+Its gradient is the paper's unified policy gradient (section 3); f(pi_theta) / pi_ref is computed in log space.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from hpt_core.algorithms.base import Algorithm
+from hpt_core.errors import DataError, TrainingError
+from hpt_core.upge.base import DEMONSTRATION, Group, LossOutput, Row, RowSignal, TokenBatch
+from hpt_core.upge.parts import SignalRows, SignalTokens
+from hpt_core.upge.signal import Signal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Estimator:
+    """What a trainer that knows no algorithm needs of one."""
+
+    def __init__(self, config: Algorithm, max_length: int) -> None:
+        """`max_length` is M, the constant length of "fixed_length": response tokens at most."""
+        self.config = config
+        self.max_length = max_length
+        self.signals: Mapping[str, Signal] = {name: config.signals[name] for name in config.gate.signal_names}
+
+    @property
+    def uses_rollouts(self) -> bool:
+        """Whether rollouts must be drawn."""
+        return self.config.gate.needs_success_rate or any(s.on == "rollouts" for s in self.signals.values())
+
+    @property
+    def uses_demonstrations(self) -> bool:
+        """Whether a question may be trained on its demonstration, so that it must have one."""
+        return any(s.on == "demonstration" for s in self.signals.values())
+
+    @property
+    def uses_old_logprobs(self) -> bool:
+        """Whether `old_logprobs` is read; where not, any tensor of the right shape will do."""
+        parts = [p for s in self.signals.values() for p in (s.stabilization_mask, s.reference_policy)]
+        return any(p.needs_old_logprobs for p in parts)
+
+    def rows(self, group: Group) -> list[Row]:
+        """The rows a question gives, those that carry a signal: rollouts in sample order, then the demonstration.
+
+        Raises DataError where the gate chooses a signal that the group has no response for.
+        """
+        self._check(group)
+        success_rate = fmean(group.rewards) if group.rewards else None
+        chosen = self.config.gate.coefficients(success_rate, group.demonstration_length is not None)
+        carried: dict[int, list[RowSignal]] = {}
+        for name, coefficient in chosen.items():
+            if coefficient == 0:
+                continue
+            signal = self.signals[name]
+            self._check_response(group, name, signal)
+            advantages = signal.advantage.estimate(group)
+            on_demonstration = signal.on == "demonstration"
+            members = (
+                [(DEMONSTRATION, advantages.demonstration)] if on_demonstration else enumerate(advantages.rollouts)
+            )
+            for index, advantage in members:
+                carried.setdefault(index, []).append(RowSignal(name, coefficient * signal.coefficient, advantage))
+        order = sorted(carried, key=lambda index: (index == DEMONSTRATION, index))
+        return [Row(group.question_id, i, _length(group, i), tuple(carried[i])) for i in order]
+
+    def update(self, rows: Sequence[Row]) -> "Update":
+        """One optimiser update over `rows`: ALL its rows, those that other ranks compute included."""
+        return Update(self, rows)
+
+    def _check(self, group: Group) -> None:
+        if len(group.rewards) != len(group.lengths):
+            raise DataError(f"question {group.question_id}: {len(group.rewards)} rewards, {len(group.lengths)} lengths")
+        if not all(math.isfinite(reward) for reward in group.rewards):
+            raise DataError(f"question {group.question_id}: a reward is not finite")
+        if self.config.gate.needs_success_rate and not group.rewards:
+            raise DataError(
+                f"question {group.question_id} has no rollouts; gate {self.config.gate.name!r} needs its success rate",
+                "set rollouts_per_question to 1 or more",
+            )
+
+    def _check_response(self, group: Group, name: str, signal: Signal) -> None:
+        if signal.on == "demonstration" and group.demonstration_length is None:
+            raise DataError(
+                f"question {group.question_id} is gated to {name!r} and has no demonstration",
+                'prepare the data with demonstrations = "required", or choose an algorithm without demonstrations',
+            )
+        if signal.on == "rollouts" and not group.rewards:
+            raise DataError(
+                f"question {group.question_id} is gated to {name!r} and has no rollouts",
+                "set rollouts_per_question to 1 or more",
+            )
+
+
+class Update:
+    """One optimiser update; its weights come from whole-update counts, so no split over micro-batches matters."""
+
+    def __init__(self, estimator: Estimator, rows: Sequence[Row]) -> None:
+        """Raises DataError where a row has no token."""
+        for row in rows:
+            if row.length < 1:
+                raise DataError(f"question {row.question_id}: response {row.index} has no token", "drop the question")
+        self.config = estimator.config
+        self.signals = estimator.signals
+        self.max_length = estimator.max_length
+        self.rows = tuple(rows)
+        self.questions = len({row.question_id for row in rows})
+        """Q: distinct questions."""
+        self.tokens = sum(row.length for row in rows)
+        """Response tokens."""
+        self._terms = {name: self._signal_terms(name) for name in self.signals}
+
+    @property
+    def active(self) -> tuple[int, ...]:
+        """Indices of the rows that need a forward pass; the others add exactly nothing and may be left out of it."""
+        if any(r.coefficient != 0 for r in self.config.regularisers):
+            return tuple(range(len(self.rows)))
+        return tuple(i for i, row in enumerate(self.rows) if any(self._matters(s) for s in row.signals))
+
+    def loss(self, tokens: TokenBatch, rows: Sequence[int]) -> LossOutput:
+        """This micro-batch's share of the update's loss; shares of disjoint micro-batches add up to it.
+
+        `rows[r]` is the index, in the update, of the row whose tokens have row_ids == r. Pure. Raises TrainingError
+        where the tokens do not match the rows' lengths.
+        """
+        import torch
+
+        lengths = [self.rows[i].length for i in rows]
+        if tokens.logprobs.shape[0] != sum(lengths):
+            raise TrainingError(f"{tokens.logprobs.shape[0]} tokens were given for rows of {sum(lengths)}")
+        loss = tokens.logprobs[:0].sum()
+        found = {"entropy_sum": tokens.entropies.detach().sum(), "tokens": loss.new_tensor(sum(lengths))}
+        for name, signal in self.signals.items():
+            terms = self._terms[name]
+            share, carrying, clipped = _signal_share(signal, tokens, lengths, [terms.get(i) for i in rows])
+            loss = loss + share
+            found |= {f"loss_{name}": share.detach(), f"tokens_{name}": carrying, f"clipped_{name}": clipped}
+        for regulariser in self.config.regularisers:
+            share = regulariser.coefficient * regulariser.share(tokens, self.tokens)
+            loss = loss + share
+            found[f"loss_{regulariser.name}"] = share.detach()
+        values = torch.stack([value.double() for value in found.values()]).tolist()
+        return LossOutput(loss, dict(zip(found, values, strict=True)))
+
+    def _signal_terms(self, name: str) -> dict[int, tuple[float, float]]:
+        """Row index -> (weight of each token, advantage) of the rows that carry signal `name`."""
+        carriers = [(i, s) for i, row in enumerate(self.rows) for s in row.signals if s.name == name]
+        weights = self.signals[name].aggregation.weights(
+            SignalRows(
+                question_ids=tuple(self.rows[i].question_id for i, _ in carriers),
+                lengths=tuple(self.rows[i].length for i, _ in carriers),
+                questions=self.questions,
+                max_length=self.max_length,
+            )
+        )
+        return {i: (w * s.coefficient, s.advantage) for (i, s), w in zip(carriers, weights, strict=True)}
+
+    def _matters(self, signal: RowSignal) -> bool:
+        settled = self.signals[signal.name].advantage.from_rewards_alone
+        return signal.coefficient != 0 and not (settled and signal.advantage == 0)
+
+
+def _length(group: Group, index: int) -> int:
+    if index != DEMONSTRATION:
+        return group.lengths[index]
+    assert group.demonstration_length is not None
+    return group.demonstration_length
+
+
+def _signal_share(
+    signal: Signal, tokens: TokenBatch, lengths: Sequence[int], terms: Sequence[tuple[float, float] | None]
+) -> tuple["Tensor", "Tensor", "Tensor"]:
+    """Share of one signal in a micro-batch of rows with `lengths` and `terms` (None: the row does not carry it).
+
+    Returns scalars: the share, the tokens that carry the signal, and those whose factor is not 1.
+    """
+    import torch
+
+    device = tokens.row_ids.device
+    carried = [r for r, term in enumerate(terms) if term is not None]
+    present = [term for term in terms if term is not None]
+    counts = torch.tensor([lengths[r] for r in carried], dtype=torch.int64, device=device)
+    carries = torch.tensor([term is not None for term in terms], dtype=torch.bool, device=device)[tokens.row_ids]
+    row_ids = torch.repeat_interleave(counts, output_size=sum(lengths[r] for r in carried))
+    weights, advantages = tokens.logprobs.new_tensor(present).reshape(len(present), 2)[row_ids].unbind(1)
+    selected = SignalTokens(
+        logprobs=tokens.logprobs[carries],
+        old_logprobs=tokens.old_logprobs[carries].detach(),
+        entropies=tokens.entropies[carries],
+        row_ids=row_ids,
+        lengths=counts,
+        advantages=advantages,
+    )
+    mask = signal.stabilization_mask.factors(selected).detach()
+    factors = weights * mask * signal.advantage.per_token(selected).detach()
+    log_ratios = (
+        signal.likelihood_gradient.log_likelihoods(selected) - signal.reference_policy.ref_logprobs(selected).detach()
+    )
+    # A stopped token may have a ratio that overflows: 0 * inf would poison the sum and its gradient.
+    ratios = log_ratios.masked_fill(factors == 0, 0.0).exp()
+    return -(factors * ratios).sum(), carries.sum(), (mask != 1).sum()

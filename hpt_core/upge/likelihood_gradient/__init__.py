@@ -1,0 +1,1 @@
+"""f: the function of the likelihood whose gradient is followed."""

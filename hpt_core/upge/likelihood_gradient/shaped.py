@@ -1,0 +1,22 @@
+"""f(p) = p / (p + gamma), f'(p) = gamma / (p + gamma)^2: lifts the gradient of unlikely tokens (LUFFY)."""
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from hpt_core.upge.parts import LikelihoodGradient, SignalTokens
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Config(LikelihoodGradient):
+    """The shaped likelihood."""
+
+    name: Literal["shaped"] = "shaped"
+    gamma: float = Field(0.1, gt=0)
+    """Probability at which f reaches one half (LUFFY: 0.1)."""
+
+    def log_likelihoods(self, tokens: SignalTokens) -> "Tensor":
+        """[T] float; log p - log(p + gamma)."""
+        return tokens.logprobs - (tokens.logprobs.exp() + self.gamma).log()

@@ -1,0 +1,1 @@
+"""pi_ref: the denominator of the estimator."""

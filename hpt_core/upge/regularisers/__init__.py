@@ -1,0 +1,1 @@
+"""Terms on every token of an update."""

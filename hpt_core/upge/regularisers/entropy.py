@@ -1,0 +1,21 @@
+"""Entropy bonus: minus the mean entropy over all tokens of the update, demonstrations included (training scripts)."""
+
+from typing import TYPE_CHECKING, Literal
+
+from hpt_core.upge.base import TokenBatch
+from hpt_core.upge.parts import Regulariser
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Config(Regulariser):
+    """Entropy bonus."""
+
+    name: Literal["entropy"] = "entropy"
+    coefficient: float = 0.001
+    """Factor of the mean entropy in nats (training scripts: 0.001)."""
+
+    def share(self, tokens: TokenBatch, update_tokens: int) -> "Tensor":
+        """Scalar; minus the entropy of these tokens over the number of the update's tokens."""
+        return -tokens.entropies.sum() / update_tokens

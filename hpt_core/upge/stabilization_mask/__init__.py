@@ -1,0 +1,1 @@
+"""1_stable: which tokens are kept out of the gradient."""
