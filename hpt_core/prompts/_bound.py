@@ -1,0 +1,65 @@
+"""What every prompt shares once it is bound to a tokenizer: text to token ids, one BOS, one EOS."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from hpt_core.errors import ModelError
+
+THINK = "<think>\n"
+"""How demonstrations of reasoning models begin, and how some chat templates end."""
+
+
+def with_instruction(question: str, own: str | None, replacement: str | None) -> str:
+    """The question, and on a line of its own the instruction: the benchmark's where it has one, else the prompt's."""
+    instruction = own if replacement is None else replacement
+    return f"{question}\n{instruction}" if instruction else question
+
+
+class BoundPrompt(ABC):
+    """A prompt bound to one tokenizer (transformers.PreTrainedTokenizerBase)."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        """Raises ModelError where the tokenizer has no EOS token, since no demonstration could end."""
+        if tokenizer.eos_token_id is None:
+            raise ModelError(
+                f"the tokenizer of {tokenizer.name_or_path or 'the model'} has no EOS token",
+                "set eos_token in its tokenizer_config.json",
+            )
+        self._tokenizer = tokenizer
+        self._eos: int = tokenizer.eos_token_id
+        self._bos: int | None = tokenizer.bos_token_id
+        self._adds_bos = self._bos is not None and list(tokenizer("a").input_ids)[:1] == [self._bos]
+
+    @abstractmethod
+    def render(self, question: str, instruction: str | None = None) -> str:
+        """The final text of the prompt."""
+
+    def encode(self, question: str, instruction: str | None = None) -> list[int]:
+        """The token ids of the prompt.
+
+        They begin with one BOS where the template writes one or where the tokenizer puts one before every text, and
+        with none for tokenizers that have a BOS token but use it nowhere.
+        """
+        ids = self._ids(self.render(question, instruction))
+        start = 0
+        while start < len(ids) and self._bos is not None and ids[start] == self._bos:
+            start += 1
+        if self._bos is not None and (start or self._adds_bos):
+            return [self._bos, *ids[start:]]
+        return ids
+
+    def encode_demonstration(self, question: str, demonstration: str) -> list[int]:
+        """The token ids of the demonstration with one EOS at its end.
+
+        They are to be put behind `encode(question)`: the two are tokenised apart, as a rollout's are. A leading
+        "<think>\\n" is dropped where the rendered prompt already ends with it.
+        """
+        if demonstration.startswith(THINK) and self.render(question).endswith(THINK):
+            demonstration = demonstration.removeprefix(THINK)
+        ids = self._ids(demonstration)
+        while ids and ids[-1] == self._eos:
+            ids.pop()
+        return [*ids, self._eos]
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False).input_ids)

@@ -1,0 +1,53 @@
+"""Questions as the user's turn of the tokenizer's own chat template (Qwen models; paper, section 4.1)."""
+
+from typing import Any, Literal
+
+from hpt_core.errors import ModelError
+from hpt_core.prompts._bound import BoundPrompt, with_instruction
+from hpt_core.prompts.base import BOXED_INSTRUCTION, PromptConfig
+
+
+class Config(PromptConfig):
+    """The tokenizer's chat template, with its generation prompt."""
+
+    name: Literal["chat"] = "chat"
+    system: str | None = None
+    """System message. None sends none, so that a template with a default of its own uses that (Qwen2.5-Math's asks for
+    \\boxed{}); "" sends an empty one."""
+    instruction: str | None = BOXED_INSTRUCTION
+    """Follows the question on a line of its own. "" leaves it out, and so does None."""
+
+    def bind(self, tokenizer: Any) -> "ChatPrompt":
+        """Raises ModelError where the tokenizer has no chat template or the template refuses the messages."""
+        return ChatPrompt(self, tokenizer)
+
+
+class ChatPrompt(BoundPrompt):
+    """The chat prompt of one tokenizer."""
+
+    def __init__(self, config: Config, tokenizer: Any) -> None:
+        super().__init__(tokenizer)
+        self._config = config
+        if not tokenizer.chat_template:
+            raise ModelError(
+                f"the tokenizer of {tokenizer.name_or_path or 'the model'} has no chat template",
+                'set prompt = "plain", or add chat_template.jinja to the model folder',
+            )
+        self.render("1 + 1 = ?")
+
+    def render(self, question: str, instruction: str | None = None) -> str:
+        """The chat up to where the assistant's answer begins."""
+        import jinja2
+
+        content = with_instruction(question, self._config.instruction, instruction)
+        messages = [{"role": "user", "content": content}]
+        if self._config.system is not None:
+            messages.insert(0, {"role": "system", "content": self._config.system})
+        try:
+            text: str = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        except jinja2.TemplateError as error:
+            raise ModelError(
+                f"the chat template of {self._tokenizer.name_or_path or 'the model'} fails: {error}",
+                'leave out prompt.system, or set prompt = "plain"',
+            ) from error
+        return text
