@@ -37,7 +37,7 @@ class Rollout:
     """One drawn response.
 
     `token_ids` ends with the EOS token when `finish_reason` is "stop". `logprobs` (nats, one per token) are those of
-    the distribution that was sampled from: after temperature, before top_p. `text` leaves special tokens out.
+    the distribution that was sampled from, after temperature and top_p. `text` leaves special tokens out.
     """
 
     token_ids: tuple[int, ...]
@@ -65,6 +65,10 @@ class RolloutEngine(Protocol):
         """
         ...
 
+    def release(self) -> None:
+        """Hand accelerator memory back until the next `sync_weights`; does nothing where memory is not contended."""
+        ...
+
     def close(self) -> None:
         """Free the model and whatever processes serve it."""
         ...
@@ -74,5 +78,8 @@ class EngineConfig(Frozen):
     """Base of the engines' configs; each engine module's `Config` adds its own fields and opens the engine."""
 
     def open(self, model: Path, max_model_len: int, dtype: str, seed: int, **options: Any) -> RolloutEngine:
-        """Load the model folder `model` for sequences of at most `max_model_len` tokens in `dtype`."""
+        """Load the model folder `model` for sequences of at most `max_model_len` tokens in `dtype`.
+
+        `colocated=True` says that a trainer shares the device. Raises EngineError.
+        """
         raise NotImplementedError

@@ -1,0 +1,206 @@
+"""vLLM in this process: the engine of training rollouts and of evaluation."""
+
+import contextlib
+import gc
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from hpt_core.errors import EngineError
+from hpt_core.rollout.base import EngineConfig, Request, Rollout, Sampling
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+logger = logging.getLogger("hpt.rollout.vllm")
+
+GIB = 2**30
+CPU_KV_CACHE_GIB = 1.0
+"""Key-value cache on CPUs where the config leaves it open."""
+ALONE, COLOCATED = 0.9, 0.45
+"""Share of GPU memory that vLLM takes alone, and beside a trainer."""
+
+
+class Config(EngineConfig):
+    """vLLM, in process."""
+
+    name: Literal["vllm"] = "vllm"
+    kv_cache_gib: float | None = Field(None, gt=0)
+    """Key-value cache in GiB; None takes 1 GiB on CPUs and what `gpu_memory_utilization` leaves on GPUs."""
+    gpu_memory_utilization: float | None = Field(None, gt=0, le=1)
+    """Share of a GPU's memory for weights and cache; None takes 0.9 alone and 0.45 beside a trainer."""
+    max_num_seqs: int = Field(256, ge=1)
+    """Sequences decoded together."""
+    max_num_batched_tokens: int | None = Field(None, ge=1)
+    """Tokens of one engine step; None leaves it to vLLM."""
+    enforce_eager: bool | None = None
+    """Run without compiled graphs; None is true on CPUs, where compiling costs more than it gives, false on GPUs."""
+    prefix_caching: bool = False
+    """Reuse the cache of shared prompts. Off, a response depends on no other request (float32 on CPU)."""
+    batch_invariant: bool = False
+    """vLLM's batch-invariant kernels, so that the shape of the batch moves no bf16 result on GPUs; slower. It holds for
+    the whole process, so every engine of a process must agree on it."""
+
+    def open(self, model: Path, max_model_len: int, dtype: str, seed: int, **options: Any) -> "VLLMEngine":
+        """Load `model`; see EngineConfig.open."""
+        return VLLMEngine(self, model, max_model_len, dtype, seed, colocated=bool(options.get("colocated", False)))
+
+
+def _prepare_environment(batch_invariant: bool) -> None:
+    """What vLLM reads from the environment at import; standard output stays free for a worker's events."""
+    debug = logging.getLogger("hpt").isEnabledFor(logging.DEBUG)
+    defaults = {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_LOGGING_LEVEL": "DEBUG" if debug else "ERROR",
+        "VLLM_LOGGING_STREAM": "ext://sys.stderr",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    os.environ["VLLM_BATCH_INVARIANT"] = "1" if batch_invariant else "0"
+
+
+class VLLMEngine:
+    """One vLLM engine; see RolloutEngine."""
+
+    def __init__(
+        self, config: Config, model: Path, max_model_len: int, dtype: str, seed: int, colocated: bool = False
+    ) -> None:
+        _prepare_environment(config.batch_invariant)
+        try:
+            import torch
+            import torch._dynamo
+            import vllm
+        except ImportError as error:
+            raise EngineError(f"vLLM cannot be imported: {error}", "run `hpt doctor`") from error
+
+        on_gpu = torch.cuda.is_available()
+        eager = not on_gpu if config.enforce_eager is None else config.enforce_eager
+        if eager and not on_gpu:
+            # vLLM compiles a helper of its sampler even then: 12 s at the first token, for nothing.
+            torch._dynamo.config.disable = True
+        self.version = f"vllm {vllm.__version__}"
+        self._sleeps = colocated and on_gpu
+        self._asleep = False
+        self._next_id = 0
+        kv_cache_gib = config.kv_cache_gib if on_gpu else config.kv_cache_gib or CPU_KV_CACHE_GIB
+        share = config.gpu_memory_utilization or (COLOCATED if colocated else ALONE)
+        optional: dict[str, Any] = {}
+        if config.max_num_batched_tokens is not None:
+            optional["max_num_batched_tokens"] = config.max_num_batched_tokens
+        if kv_cache_gib is not None:
+            optional["kv_cache_memory_bytes"] = int(kv_cache_gib * GIB)
+        try:
+            self._llm = vllm.LLM(
+                model=str(model),
+                dtype=dtype,
+                seed=seed,
+                max_model_len=max_model_len,
+                max_num_seqs=config.max_num_seqs,
+                enforce_eager=eager,
+                enable_prefix_caching=config.prefix_caching,
+                gpu_memory_utilization=share,
+                enable_sleep_mode=self._sleeps,
+                logprobs_mode="processed_logprobs",
+                disable_log_stats=True,
+                **optional,
+            )
+        except Exception as error:
+            raise EngineError(
+                f"vLLM could not load {model}: {_first_line(error)}",
+                "check the model folder; where memory is short lower kv_cache_gib, gpu_memory_utilization or max_tokens",
+            ) from error
+        self._engine = self._llm.llm_engine
+        self._tokenizer = self._llm.get_tokenizer()
+
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, progress: Callable[[int, int], None] | None = None
+    ) -> list[Rollout]:
+        """Draw one response for each request, in the requests' order; see RolloutEngine."""
+        if self._asleep:
+            raise EngineError("the engine's memory was released", "sync the weights before the next rollouts")
+        self._llm.reset_prefix_cache()
+        position: dict[str, int] = {}
+        rollouts: list[Rollout | None] = [None] * len(requests)
+        try:
+            for i, request in enumerate(requests):
+                position[self._add(request, sampling)] = i
+            done = 0
+            while self._engine.has_unfinished_requests():
+                finished = [output for output in self._engine.step() if output.finished]
+                for output in finished:
+                    rollouts[position.pop(output.request_id)] = self._rollout(output.outputs[0])
+                done += len(finished)
+                if finished and progress is not None:
+                    progress(done, len(requests))
+        except EngineError:
+            raise
+        except Exception as error:
+            raise EngineError(f"vLLM failed while it generated: {_first_line(error)}", "see the stage's log") from error
+        finally:
+            if position:
+                self._engine.abort_request(list(position))
+        return [rollout for rollout in rollouts if rollout is not None]
+
+    def sync_weights(self, weights: Iterable[tuple[str, "Tensor"]]) -> None:
+        """Take over the trainer's weights; see RolloutEngine."""
+        try:
+            if self._asleep:
+                self._llm.wake_up(tags=["weights"])
+            self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights)})
+            if self._asleep:
+                self._llm.wake_up(tags=["kv_cache"])
+                self._asleep = False
+        except Exception as error:
+            raise EngineError(f"vLLM did not take the weights: {_first_line(error)}", "see the stage's log") from error
+        self._llm.reset_prefix_cache()
+
+    def release(self) -> None:
+        """Drop weights and cache from the GPU until the next sync, where a trainer shares it."""
+        if self._sleeps and not self._asleep:
+            self._llm.sleep(level=2)
+            self._asleep = True
+
+    def close(self) -> None:
+        """Free the model; a second call does nothing."""
+        if not hasattr(self, "_llm"):
+            return
+        with contextlib.suppress(AttributeError):
+            self._engine.engine_core.shutdown()
+        del self._llm, self._engine
+        gc.collect()
+
+    def _add(self, request: Request, sampling: Sampling) -> str:
+        from vllm import SamplingParams
+
+        request_id = str(self._next_id)
+        self._next_id += 1
+        params = SamplingParams(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=sampling.max_tokens,
+            seed=request.seed,
+            logprobs=0,
+            detokenize=False,
+        )
+        self._engine.add_request(request_id, {"prompt_token_ids": list(request.prompt_ids)}, params)
+        return request_id
+
+    def _rollout(self, output: Any) -> Rollout:
+        """`output`: vllm.CompletionOutput, whose token_ids hold the stop token."""
+        tokens = tuple(output.token_ids)
+        if output.finish_reason not in ("stop", "length"):
+            raise EngineError(f"vLLM ended a request with {output.finish_reason!r}", "see the stage's log")
+        logprobs = tuple(step[token].logprob for token, step in zip(tokens, output.logprobs, strict=True))
+        text = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return Rollout(tokens, logprobs, text, output.finish_reason)
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"

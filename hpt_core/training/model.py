@@ -1,0 +1,125 @@
+"""The trained model: loaded from a Hugging Face folder with float32 master weights, exported as one."""
+
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpt_core.errors import ModelError
+from hpt_core.files import replacing_folder
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+logger = logging.getLogger("hpt.training.model")
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+"""Any one of them holds a vocabulary."""
+SCALED_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+"""Config fields of models whose logits are more than head(hidden), which logprobs.py does not compute."""
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a model folder. Raises ModelError where the folder lacks config, weights or tokenizer."""
+    if not folder.is_dir():
+        raise ModelError(f"there is no model folder {folder}", "give the folder of a Hugging Face model")
+    try:
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder}/config.json cannot be read", "fetch the model again") from error
+    missing = _missing_weights(folder)
+    if missing:
+        raise ModelError(f"{folder} lacks the weights {missing}", "fetch the model again")
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise ModelError(f"{folder} has no tokenizer", "copy tokenizer.json and tokenizer_config.json into it")
+    return config
+
+
+def context_length(config: dict[str, Any]) -> int:
+    """Positions that a model's config.json allows."""
+    return int(config.get("max_position_embeddings") or config.get("n_positions") or 2**31)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The folder's tokenizer (transformers.PreTrainedTokenizerBase). Raises ModelError."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"the tokenizer in {folder} cannot be loaded: {error}", "fetch the model again") from error
+
+
+def load_model(folder: Path, device: str = "cpu", gradient_checkpointing: bool = False) -> "nn.Module":
+    """The causal language model in `folder`, in float32, dropout off, ready to train. Raises ModelError."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(f"the model in {folder} cannot be loaded: {first}", "fetch the model again") from error
+    if info["missing_keys"]:
+        missing = sorted(info["missing_keys"])
+        raise ModelError(
+            f"{folder} lacks the weights {', '.join(missing[:3])} ({len(missing)} in all)", "fetch it again"
+        )
+    for field in SCALED_LOGITS:
+        if getattr(model.config, field, None) not in (None, 1, 1.0):
+            raise ModelError(f"models with {field} are not supported", "choose a model without scaled logits")
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    if hasattr(model.config, "attention_dropout"):
+        model.config.attention_dropout = 0.0
+    if gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    loaded: nn.Module = model.to(device).train()
+    return loaded
+
+
+def named_weights(model: "nn.Module") -> Iterator[tuple[str, "Tensor"]]:
+    """Every weight under each of its names: tied ones twice, as an engine needs them."""
+    for name, tensor in model.state_dict().items():
+        yield name, tensor.detach()
+
+
+def export_model(model: "nn.Module", source: Path, folder: Path, dtype: str) -> None:
+    """Write `model` to `folder` in `dtype`, with tokenizer, template and generation config of `source`; whole or absent."""
+    import torch
+
+    kind = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
+    weights = {name: tensor.to("cpu", kind) for name, tensor in _untied(model)}
+    with replacing_folder(folder) as beside:
+        model.save_pretrained(beside, state_dict=weights)  # type: ignore[operator]
+        config = json.loads((beside / "config.json").read_text(encoding="utf-8"))
+        config["dtype"] = dtype
+        (beside / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        for file in sorted(source.iterdir()):
+            if file.is_file() and not _is_weight(file) and file.name != "config.json":
+                shutil.copyfile(file, beside / file.name)
+    logger.info("exported the model to %s in %s", folder, dtype)
+
+
+def _untied(model: "nn.Module") -> Iterator[tuple[str, "Tensor"]]:
+    """Weights once each, under the name that `from_pretrained` reads."""
+    tied = set(getattr(model, "_tied_weights_keys", None) or ()) if model.config.tie_word_embeddings else set()  # type: ignore[union-attr]
+    yield from ((name, tensor) for name, tensor in named_weights(model) if name not in tied)
+
+
+def _is_weight(file: Path) -> bool:
+    return file.suffix in (".safetensors", ".bin", ".pt", ".pth", ".gguf") or file.name.endswith(".index.json")
+
+
+def _missing_weights(folder: Path) -> str:
+    """Name of the first weight file that is missing; "" where all are there."""
+    indices = list(folder.glob("*.safetensors.index.json"))
+    if indices:
+        shards = set(json.loads(indices[0].read_text(encoding="utf-8"))["weight_map"].values())
+        return next((name for name in sorted(shards) if not (folder / name).is_file()), "")
+    return "" if (folder / "model.safetensors").is_file() or list(folder.glob("*.safetensors")) else "model.safetensors"
