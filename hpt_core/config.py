@@ -191,6 +191,8 @@ class GradeUnit(Frozen):
     questions: Path
     samples: Path
     """Folder of sample shards."""
+    k: int = Field(ge=1)
+    """Samples that every question must have, as in the SampleUnit."""
     output: Path
     """verdicts.parquet to write."""
 
