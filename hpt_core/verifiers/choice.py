@@ -15,8 +15,7 @@ class Choice:
 
     def extract(self, response: str) -> str | None:
         text = after_thinking(response)
-        boxed = last_boxed(text)
-        return boxed
+        return last_boxed(text)
 
     def judge(self, gold: str, answer: str | None) -> Outcome:
         if not _LABEL.fullmatch(gold.strip().upper()):

@@ -1,0 +1,172 @@
+"""Whether two readings say the same: structure by structure, down to numbers, texts and expressions."""
+
+import re
+from fractions import Fraction
+
+from hpt_core.verifiers._expressions import Expression, parse
+from hpt_core.verifiers._latex import plain_text
+from hpt_core.verifiers._reading import Leaf, Many, Matrix, Node, Ordered, Relation, Unreadable, Value, number
+
+SAME = Fraction(1, 10**9)
+"""Relative difference of two decimals that are the same number, apart from a machine's rounding."""
+ROUNDED = Fraction(1, 10**6)
+"""Absolute difference of a decimal from an exact value that it may stand for (0.333333 for 1/3)..."""
+ROUNDED_RELATIVE = Fraction(1, 10**4)
+"""...and the relative one, without which every tiny number would equal every other."""
+
+
+def same(gold: Node, answer: Node) -> bool:
+    """Whether `answer` says what `gold` says."""
+    if isinstance(gold, Many) or isinstance(answer, Many):
+        return _same_many(gold, answer)
+    if isinstance(gold, Relation) or isinstance(answer, Relation):
+        return _same_relation(gold, answer)
+    if isinstance(gold, Ordered) and isinstance(answer, Ordered):
+        brackets = gold.opening == answer.opening and gold.closing == answer.closing
+        return brackets and _same_in_order(gold.items, answer.items)
+    if isinstance(gold, Matrix) and isinstance(answer, Matrix):
+        return len(gold.rows) == len(answer.rows) and all(map(_same_in_order, gold.rows, answer.rows))
+    if isinstance(gold, Matrix) and isinstance(answer, Ordered):  # a column vector written as a tuple
+        return answer.opening + answer.closing == "()" and _same_in_order(_column(gold), answer.items)
+    if isinstance(gold, Ordered) and isinstance(answer, Matrix):
+        return gold.opening + gold.closing == "()" and _same_in_order(gold.items, _column(answer))
+    return isinstance(gold, Leaf) and isinstance(answer, Leaf) and _same_leaf(gold, answer)
+
+
+def _column(matrix: Matrix) -> tuple[Node, ...]:
+    return tuple(row[0] for row in matrix.rows) if all(len(row) == 1 for row in matrix.rows) else ()
+
+
+def _same_in_order(gold: tuple[Node, ...], answer: tuple[Node, ...]) -> bool:
+    return len(gold) == len(answer) and all(map(same, gold, answer))
+
+
+def _same_many(gold: Node, answer: Node) -> bool:
+    """Any order, every answer once; a tuple's parts in its own order where the other side has no brackets."""
+    for one, other in ((gold, answer), (answer, gold)):
+        if isinstance(one, Many) and isinstance(other, Ordered):
+            round_brackets = other.opening + other.closing == "()" and one.kind == "answers"
+            in_order = round_brackets and _same_in_order(other.items, one.items)
+            return in_order or (len(one.items) == 1 and same(one.items[0], other))
+        if isinstance(one, Many) and isinstance(other, Relation):
+            return other.operator == "=" and same(one, other.right)
+    if not isinstance(gold, Many):
+        return isinstance(answer, Many) and len(answer.items) == 1 and same(gold, answer.items[0])
+    if not isinstance(answer, Many):
+        return len(gold.items) == 1 and same(gold.items[0], answer)
+    if gold.kind != answer.kind or len(gold.items) != len(answer.items):
+        return False
+    left = list(answer.items)
+    for item in gold.items:
+        match = next((i for i, other in enumerate(left) if same(item, other)), None)
+        if match is None:
+            return False
+        del left[match]
+    return True
+
+
+_NAME = re.compile(
+    r"(?:\\?[A-Za-z]+|\\text\{[^{}]*\})'*(?:_(?:\w|\{[^{}]*\}))?(?:\^(?:\\prime|\{\\prime\}))?(?:\s*\([\w\s,]*\))?"
+)
+"""What may stand before "=" without being part of the answer: x, M, f(x), m_{\\max}."""
+
+
+def _same_relation(gold: Node, answer: Node) -> bool:
+    if isinstance(gold, Relation) and isinstance(answer, Relation):
+        if gold.operator != answer.operator:
+            return False
+        if _spelled(gold.left) == _spelled(answer.left) and same(gold.right, answer.right):
+            return True
+        return _same_equation(gold, answer)
+    if isinstance(gold, Relation):
+        return gold.operator == "=" and _is_name(gold.left) and same(gold.right, answer)
+    assert isinstance(answer, Relation)
+    return answer.operator == "=" and same(gold, answer.right)
+
+
+def _is_name(text: str) -> bool:
+    return _NAME.fullmatch(text.strip()) is not None or text.strip().startswith("\\angle")
+
+
+def _spelled(text: str) -> str:
+    return re.sub(r"[\s{}]", "", text)
+
+
+def _same_equation(gold: Relation, answer: Relation) -> bool:
+    """Equations whose sides differ by a constant factor; "x = 1" and "y = 1" do not."""
+    sides = [gold.left, gold.right, answer.left, answer.right]
+    texts = [side.text if isinstance(side, Leaf) else side for side in sides]
+    if gold.operator != "=" or not all(isinstance(text, str) for text in texts):
+        return False
+    parsed = [parse(text) for text in texts if isinstance(text, str)]
+    if any(expression is None for expression in parsed):
+        return False
+    left, right, other_left, other_right = (expression for expression in parsed if expression is not None)
+    return (left - right).proportional(other_left - other_right)
+
+
+def _same_leaf(gold: Leaf, answer: Leaf) -> bool:
+    words, other_words = plain_text(gold.text), plain_text(answer.text)
+    if words is not None and words == other_words:
+        return True
+    if _same_unit(gold, answer) and _same_quantity(gold.text, answer.text):
+        return True
+    if {gold.unit, answer.unit} == {None, "%"}:  # 0.08 for 8 %
+        scaled = (f"({gold.text})/100", answer.text) if gold.unit else (gold.text, f"({answer.text})/100")
+        return _same_quantity(*scaled)
+    return False
+
+
+def _same_unit(gold: Leaf, answer: Leaf) -> bool:
+    """A unit may be left out or added, since the question names it; two different ones differ."""
+    return gold.unit is None or answer.unit is None or gold.unit == answer.unit
+
+
+def _same_quantity(gold: str, answer: str) -> bool:
+    value, other = _value(gold), _value(answer)
+    if value is not None and other is not None:
+        return same_value(value, other)
+    expression, other_expression = parse(gold), parse(answer)
+    if expression is None or other_expression is None:
+        return _spelled(gold) == _spelled(answer)
+    return expression.equals(other_expression)
+
+
+def _value(text: str) -> Value | None:
+    """A numeral's value, also of "(NUMERAL)/100"."""
+    if text.startswith("(") and text.endswith(")/100") and (inner := number(text[1:-5])) is not None:
+        return Value(inner.exact / 100, inner.decimal)
+    return number(text)
+
+
+def same_value(gold: Value, answer: Value) -> bool:
+    """Exact where both are exact, nearly exact between decimals, rounded between a decimal and an exact value."""
+    difference = abs(gold.exact - answer.exact)
+    scale = max(abs(gold.exact), abs(answer.exact))
+    if not gold.decimal and not answer.decimal:
+        return difference == 0
+    if gold.decimal and answer.decimal:
+        return difference <= SAME * scale
+    return difference <= ROUNDED and difference <= ROUNDED_RELATIVE * scale
+
+
+def check(node: Node) -> None:
+    """Raise Unreadable where a gold answer holds an expression that Math-Verify's parser does not read."""
+    match node:
+        case Leaf(text):
+            if plain_text(text) is None and number(text) is None and parse(text) is None:
+                raise Unreadable(f"no expression: {text}")
+        case Many(items) | Ordered(_, items, _):
+            for item in items:
+                check(item)
+        case Matrix(rows):
+            for row in rows:
+                for item in row:
+                    check(item)
+        case Relation(left, _, right):
+            if parse(left) is None and not _is_name(left):
+                raise Unreadable(f"no expression: {left}")
+            check(right)
+
+
+__all__ = ["Expression", "check", "same", "same_value"]

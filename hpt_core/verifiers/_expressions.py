@@ -1,0 +1,229 @@
+"""Expressions: read by Math-Verify's parser, compared by their values, and where they have none by Math-Verify."""
+
+import hashlib
+import re
+from functools import lru_cache
+from typing import Any
+
+LONGEST = 2000
+"""Characters of an expression that is parsed."""
+_DIGITS = 40
+"""Significant digits of an evaluation."""
+_TIGHT = 1e-18
+"""Relative difference of two equal values."""
+_ROUNDED = 1e-6
+"""Difference of a value with decimals from an exact one: absolute, and 1e-4 relative as well."""
+_POINTS = 4
+"""Places at which expressions with variables are compared."""
+_LARGEST_DIGITS = 20_000
+"""Decimal digits of the largest number that is evaluated."""
+
+
+class Expression:
+    """A parsed expression. Functions without a definition and derivatives count as variables of their own."""
+
+    def __init__(self, tree: Any) -> None:
+        self.tree = tree
+
+    def __sub__(self, other: "Expression") -> "Expression":
+        import sympy
+
+        return Expression(sympy.Add(self.tree, sympy.Mul(-1, other.tree, evaluate=False), evaluate=False))
+
+    def equals(self, other: "Expression") -> bool:
+        """Equal as mathematics."""
+        if self.tree == other.tree:
+            return True
+        if _too_large(self.tree) or _too_large(other.tree):
+            return False
+        pair = _standing_in(self.tree), _standing_in(other.tree)
+        compared = 0
+        for point in _points(*pair):
+            values = [_value(tree, point.places) for tree in pair]
+            if values[0] is None or values[1] is None:
+                continue
+            if not _close(values[0], values[1], _inexact(self.tree) != _inexact(other.tree)):
+                if point.decisive or (abs(values[0].imag) + abs(values[1].imag) == 0):
+                    return False
+                continue
+            compared += point.decisive
+        return compared > 0 or self._equals_by_math_verify(other)
+
+    def _equals_by_math_verify(self, other: "Expression") -> bool:
+        from math_verify import verify
+
+        return bool(verify(_exact(self.tree), _exact(other.tree), timeout_seconds=None))
+
+    def proportional(self, other: "Expression") -> bool:
+        """Equal up to a constant factor that is not zero."""
+        if _too_large(self.tree) or _too_large(other.tree):
+            return False
+        pair = _standing_in(self.tree), _standing_in(other.tree)
+        if not (pair[0].free_symbols and pair[0].free_symbols == pair[1].free_symbols):
+            return False
+        ratios = []
+        for point in _points(*pair):
+            values = [_value(tree, point.places) for tree in pair]
+            if point.decisive and values[0] is not None and values[1] is not None and values[1] != 0:
+                ratios.append(values[0] / values[1])
+        return len(ratios) > 1 and ratios[0] != 0 and all(_close(ratios[0], ratio, False) for ratio in ratios)
+
+
+@lru_cache(maxsize=512)
+def parse(text: str) -> Expression | None:
+    """The expression, unevaluated, or None where Math-Verify's parser does not read all of it."""
+    if len(text) > LONGEST:
+        return None
+    from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
+    from latex2sympy2_extended.math_normalization import NormalizationConfig, normalize_latex
+
+    spelling = NormalizationConfig(basic_latex=True, malformed_operators=True, boxed="none")
+    try:
+        tree = latex2sympy(
+            normalize_latex(text, spelling),
+            is_real=None,
+            normalization_config=None,
+            conversion_config=ConversionConfig(lowercase_symbols=False),
+        )
+    except (MemoryError, KeyboardInterrupt):
+        raise
+    except Exception:  # the parser raises bare Exceptions, and anything at all on strange input
+        return None
+    return None if _lost(text, tree) else Expression(tree)
+
+
+_SUBSCRIPTED_NUMBER = re.compile(r"\d\s*_")
+
+
+def _lost(text: str, tree: Any) -> bool:
+    """Whether the parser drops part of the text: it ignores a numeral's subscript."""
+    return _SUBSCRIPTED_NUMBER.search(text) is not None or not hasattr(tree, "free_symbols")
+
+
+def _standing_in(tree: Any) -> Any:
+    """The tree with a symbol for each undefined function and derivative, imaginary i and Euler's e in their place."""
+    import sympy
+    from sympy.core.function import AppliedUndef
+
+    opaque = tree.atoms(AppliedUndef, sympy.Derivative)
+    replaced = tree.xreplace({part: sympy.Symbol(str(part)) for part in opaque}) if opaque else tree
+    constants = {"i": sympy.I, "e": sympy.E}
+    names = {symbol: constants[symbol.name] for symbol in replaced.free_symbols if symbol.name in constants}
+    return _exact(replaced.xreplace(names))
+
+
+def _exact(tree: Any) -> Any:
+    """The tree with the decimals as the fractions that they say."""
+    import sympy
+
+    return tree.xreplace({number: sympy.Rational(str(number)) for number in tree.atoms(sympy.Float)})
+
+
+def _inexact(tree: Any) -> bool:
+    import sympy
+
+    return bool(tree.atoms(sympy.Float))
+
+
+class _Point:
+    """Values of the variables; at a decisive one, equal expressions have equal values."""
+
+    def __init__(self, places: dict[Any, Any], decisive: bool) -> None:
+        self.places = places
+        self.decisive = decisive
+
+
+def _points(*trees: Any) -> list[_Point]:
+    """Where to compare: fixed by the variables' names alone, so that every run decides alike."""
+    import sympy
+
+    symbols = sorted(set().union(*(tree.free_symbols for tree in trees)), key=lambda symbol: str(symbol.name))
+    if not symbols:
+        return [_Point({}, True)]
+    whole = any(tree.has(sympy.floor, sympy.ceiling, sympy.factorial, sympy.binomial, sympy.Mod) for tree in trees)
+    points = []
+    for index in range(3 * _POINTS if whole else _POINTS + 2):
+        places = {}
+        for symbol in symbols:
+            seed = int.from_bytes(hashlib.sha256(f"{symbol.name} {index}".encode()).digest()[:4], "big")
+            value = sympy.Integer(seed % 17 + 2) if whole else sympy.Rational(seed % 9973 + 5000, 9973)
+            places[symbol] = value if whole or index < _POINTS else value * (-1) ** (seed // 7)
+        points.append(_Point(places, whole or index < _POINTS))
+    return points
+
+
+def _value(tree: Any, places: dict[Any, Any]) -> Any:
+    """A number with `real` and `imag` (mpmath), or None where the tree has no value there."""
+    import mpmath
+    import sympy
+
+    try:
+        value = sympy.N(tree, _DIGITS, subs=places or None)
+        real, imaginary = value.as_real_imag()
+        if not (real.is_number and imaginary.is_number and real.is_finite and imaginary.is_finite):
+            return _infinity(value)
+        with mpmath.workdps(_DIGITS):
+            return mpmath.mpc(mpmath.mpf(str(real)), mpmath.mpf(str(imaginary)))
+    except (MemoryError, RecursionError):
+        raise
+    except Exception:  # sympy raises many kinds on expressions without a value
+        return None
+
+
+def _infinity(value: Any) -> Any:
+    import mpmath
+    import sympy
+
+    return {sympy.oo: mpmath.mpc("inf"), -sympy.oo: mpmath.mpc("-inf")}.get(value)
+
+
+def _close(one: Any, other: Any, rounded: bool) -> bool:
+    import mpmath
+
+    with mpmath.workdps(_DIGITS):
+        if mpmath.isinf(one) or mpmath.isinf(other):
+            return bool(one == other)
+        difference, scale = abs(one - other), max(abs(one), abs(other))
+        if rounded:
+            return bool(difference <= _ROUNDED and difference <= 1e-4 * scale)
+        return bool(difference <= _TIGHT * scale or scale < mpmath.mpf(10) ** (5 - _DIGITS))
+
+
+def _too_large(tree: Any) -> bool:
+    """Whether evaluation would meet a number of more digits than are worth computing (9^{9^9}, (10^9)!)."""
+    import sympy
+
+    for part in sympy.preorder_traversal(tree):
+        if isinstance(part, sympy.factorial | sympy.factorial2 | sympy.gamma) and _log10(part.args[0]) > 4:
+            return True
+        if isinstance(part, sympy.Pow) and not part.free_symbols and _log10(part) > _LARGEST_DIGITS:
+            return True
+        if isinstance(part, sympy.Pow) and not part.exp.free_symbols and _log10(part.exp) > 5:
+            return True
+    return False
+
+
+def _log10(tree: Any) -> float:
+    """An upper estimate of log10 |tree| for numbers; 0 for what has variables."""
+    import math
+
+    import sympy
+
+    try:
+        if tree.free_symbols:
+            return 0.0
+        if tree.is_Rational:
+            return math.log10(max(1, abs(tree.p))) if tree.p else 0.0
+        if isinstance(tree, sympy.Pow):
+            exponent = _log10(tree.exp)
+            return math.inf if exponent > 300 else max(_log10(tree.base), _log10(1 / tree.base)) * 10**exponent
+        if isinstance(tree, sympy.Add):
+            return max(map(_log10, tree.args)) + math.log10(len(tree.args))
+        if isinstance(tree, sympy.Mul):
+            return sum(map(_log10, tree.args))
+        if isinstance(tree, sympy.exp):
+            exponent = _log10(tree.args[0])
+            return math.inf if exponent > 300 else 10**exponent
+    except OverflowError:
+        return math.inf
+    return 1.0

@@ -1,0 +1,153 @@
+"""LaTeX of answers brought to one spelling, and what is told by spelling alone: units and text."""
+
+import re
+
+_UNICODE = str.maketrans(
+    {
+        "−": "-", "–": "-", "×": "\\times ", "·": "\\cdot ", "÷": "/", "π": "\\pi ", "∞": "\\infty ", "∪": "\\cup ",
+        "≤": "\\le ", "≥": "\\ge ", "≠": "\\ne ", "±": "\\pm ", "°": "^\\circ ", "∈": "\\in ", "，": ",", "；": ";",
+        "（": "(", "）": ")", "≈": "\\approx ", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "％": "%", "θ": "\\theta ",
+        "½": "\\frac{1}{2}", "²": "^{2}", "³": "^{3}",
+    }
+)  # fmt: skip
+_REWRITES = [
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"\\(?:left|right|bigl?|bigr?|Bigl?|Bigr?|displaystyle|textstyle|limits)(?![a-zA-Z])\s*\.?(?=[^0-9]|$)", ""),
+        (r"\\(?:lbrace|lbrack|lparen)(?![a-zA-Z])", lambda m: {"e": "\\{", "k": "[", "n": "("}[m.group()[-1]]),
+        (r"\\(?:rbrace|rbrack|rparen)(?![a-zA-Z])", lambda m: {"e": "\\}", "k": "]", "n": ")"}[m.group()[-1]]),
+        (r"\{\s*,\s*\}|,\s*\\!\s*", ","),
+        (r"\\[!,;:>]|\\quad(?![a-zA-Z])|\\qquad(?![a-zA-Z])|\\ |~", " "),
+        (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
+        (r"\\(?:leq|leqslant)(?![a-zA-Z])", r"\\le"),
+        (r"\\(?:geq|geqslant)(?![a-zA-Z])", r"\\ge"),
+        (r"\\neq(?![a-zA-Z])", r"\\ne"),
+        (r"\\(?:lt|gt)(?![a-zA-Z])", lambda m: "<" if m.group() == "\\lt" else ">"),
+        (
+            r"\\(?:mathrm|mathbf|mathit|mathsf|textbf|textit|textrm|textnormal|mbox|operatorname\*?|rm)\s*(?=\{)",
+            r"\\text",
+        ),
+        (r"\\text\s+(?=\{)", r"\\text"),
+        (r"\\text\{\s*\}", " "),
+        (r",?\s*\\text\{\s*(?:and|or)\s*\}\s*|,?\s+(?:and|or)\s+(?=[\d\\(+-])", ","),
+        (r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![a-zA-Z])|\\degree(?![a-zA-Z])", r"^\\circ "),
+        (r"\\%|\\text\{\s*\\?%\s*\}", "%"),
+        (r"\\emptyset(?![a-zA-Z])|\\varnothing(?![a-zA-Z])|∅", r"\\{\\}"),
+        (r"_\{\\odot\}|_\\odot(?![a-zA-Z])", "_{sun}"),
+        (r"\bnp\.(arc)?(sin|cos|tan)\b", r"\\\1\2"),
+        (r"\\exp\s*\{([^{}]*)\}", r"e^{\1}"),
+    )
+]
+_FENCES = re.compile(r"\\[()\[\]]|(?<!\\)\$")
+
+
+def clean(text: str) -> str:
+    """One spelling of `text`: without \\boxed{}, dollar signs, spacing commands, sizes of brackets, a final stop."""
+    text = text.translate(_UNICODE).strip()
+    if text.startswith("\\boxed{") and text.endswith("}"):
+        text = text[len("\\boxed{") : -1]
+    text = _FENCES.sub(" ", text)
+    for pattern, replacement in _REWRITES:
+        text = pattern.sub(replacement, text)
+    return re.sub(r"\s+", " ", text).strip().rstrip(".,").strip()
+
+
+def strip_outer_braces(text: str) -> str:
+    """`text` without braces that group the whole of it."""
+    while text.startswith("{") and text.endswith("}"):
+        depth = 0
+        for position, letter in enumerate(text):
+            depth += (letter == "{") - (letter == "}")
+            if depth == 0 and position < len(text) - 1:
+                return text
+        text = text[1:-1].strip()
+    return text
+
+
+_WORDS = re.compile(r"\\text\{([^{}\\]*)\}")
+_PLAIN = re.compile(r"[^\W\d_][\w'’.-]*(?:[ ,]+[\w'’.-]+)*", re.UNICODE)
+
+
+def plain_text(text: str) -> str | None:
+    """The words of a textual answer ("\\text{June 20}", "yes", "(C)"), folded to compare; None for mathematics.
+
+    Bare letters count as words from three letters on, or where they make several words: "pq" is a product.
+    """
+    wrapped = _WORDS.fullmatch(text.strip())
+    words = (wrapped.group(1) if wrapped else text).strip().strip("().").strip()
+    if not _PLAIN.fullmatch(words):
+        return None
+    if wrapped is None and (not re.search(r"[^\W\d_]{3}", words) or re.search(r"[_^=]|\b\w\b \b\w\b", words)):
+        return None
+    return re.sub(r"[\s,]+", " ", words).casefold()
+
+
+_UNIT_NAMES = {
+    "deg": "degree degrees deg",
+    "%": "percent percentage pct",
+    "mm": "mm millimeter millimeters millimetre millimetres",
+    "cm": "cm centimeter centimeters centimetre centimetres",
+    "m": "m meter meters metre metres",
+    "km": "km kilometer kilometers kilometre kilometres",
+    "in": "in inch inches",
+    "ft": "ft foot feet",
+    "yd": "yd yard yards",
+    "mi": "mi mile miles",
+    "s": "s sec secs second seconds",
+    "min": "min mins minute minutes",
+    "h": "h hr hrs hour hours",
+    "day": "day days",
+    "year": "year years yr yrs",
+    "kg": "kg kilogram kilograms",
+    "g": "g gram grams",
+    "$": "dollar dollars usd",
+    "cent": "cent cents",
+    "unit": "unit units",
+}
+_UNITS = {name: unit for unit, names in _UNIT_NAMES.items() for name in names.split()}
+_SQUARED = {"square": "^2", "sq": "^2", "squared": "^2", "cubic": "^3", "cubed": "^3", "cu": "^3"}
+_BASE = re.compile(r"([0-9A-Z]+)_\{?(\d+)\}?|([0-9A-Z]+)_\{?\\text\{(\w+)\}\}?")
+_DEGREES = re.compile(r"(.*?)\^\\circ(?:\s*(?:C|F|\\text\{\s*[CF]\s*\}))?", re.DOTALL)
+_TEXT_UNIT = re.compile(r"(.*?[^\s_^])\s*((?:\\text\{[^{}]*\}(?:\s*\^\s*\{?-?\d\}?)?[\s/]*)+)", re.DOTALL)
+_BARE_UNIT = re.compile(r"(.*[\d}%)])\s*([a-z]{2,}(?: [a-z]{2,})*)\s*(?:\^\s*\{?(\d)\}?)?")
+
+
+def split_unit(text: str) -> tuple[str, str | None]:
+    """A leaf's body and its unit in one spelling, or None where no unit is written.
+
+    In \\text{} any word is a unit; bare letters are one only where they are a known name of two letters or more after
+    a number, so that "2n" and "\\frac{37}{4} m" stay products.
+    """
+    text = text.strip()
+    if text.startswith("\\$"):
+        return text[2:].strip(), "$"
+    if text.endswith("\\$"):
+        return text[:-2].strip(), "$"
+    if match := _BASE.fullmatch(text.replace(" ", "")):
+        return match.group(1) or match.group(3), f"base {match.group(2) or match.group(4)}"
+    if text.endswith("%") and text != "%":
+        return text[:-1].strip(), "%"
+    if (match := _DEGREES.fullmatch(text)) and match.group(1).strip() and "^\\circ" not in match.group(1):
+        scale = re.sub(r".*\^\\circ|\\text|[{}\s]", "", text)
+        return match.group(1).strip(), f"deg {scale}".strip()
+    if match := _TEXT_UNIT.fullmatch(text):
+        return match.group(1).strip(), _unit_name(match.group(2))
+    if match := _BARE_UNIT.fullmatch(text):
+        words = match.group(2).split()
+        if all(word in _UNITS or word in _SQUARED for word in words):
+            return match.group(1).strip(), _unit_name(match.group(2) + (f"^{match.group(3)}" if match.group(3) else ""))
+    return text, None
+
+
+def _unit_name(text: str) -> str | None:
+    """The unit in one spelling: "\\text{ square inches}" and "\\text{in}^2" are "in^2"."""
+    flat = re.sub(r"\\text\{([^{}]*)\}", r" \1", text)
+    flat = re.sub(r"\s*\^\s*\{?(-?\d)\}?", r"^\1", flat)
+    words, power = [], ""
+    for word in flat.replace(".", "").casefold().replace("/", " / ").split():
+        name, mark, exponent = word.partition("^")
+        if name in _SQUARED:
+            power = _SQUARED[name]
+        elif name:
+            words.append(_UNITS.get(name, name) + mark + exponent)
+    return " ".join(words) + power or None
