@@ -1,0 +1,215 @@
+"""Scores from verdicts: avg@k, pass@k, clustered errors, intervals, shares, group averages. Pure functions.
+
+Questions are the unit of chance throughout: a benchmark's k samples of one question are correlated, so errors and
+intervals are computed over per-question means. A sample whose gold answer cannot be read counts as not correct and its
+share is reported beside the score.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from hpt_core.errors import DataError
+from hpt_core.verifiers.base import Outcome
+
+Z = 1.959963984540054
+"""97.5 % quantile of the normal distribution: two-sided 95 %."""
+
+
+class Interval(NamedTuple):
+    """Ends of a 95 % interval, within [0, 1]."""
+
+    low: float
+    high: float
+
+
+class PassAt(NamedTuple):
+    """pass@k at one k."""
+
+    k: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One model on one benchmark; scores and shares are fractions of 1."""
+
+    benchmark: str
+    questions: int
+    k: int
+    """Samples a question."""
+    mean: float
+    """avg@k: mean over questions of the share of correct samples; pass@1 where k is 1."""
+    stderr: float
+    """Standard error of `mean`, clustered by question; NaN where there is one question."""
+    low: float
+    high: float
+    """95 % interval of `mean`."""
+    pass_at: tuple[PassAt, ...]
+    """Unbiased pass@j for j = 1, 2, 4 ... up to k."""
+    truncated: float
+    """Share of samples that ran into the token limit."""
+    no_answer: float
+    timeout: float
+    gold_error: float
+    """Shares of samples with that outcome."""
+    mean_tokens: float
+    """Generated tokens a sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class Average:
+    """Unweighted mean over the benchmarks of a group, as in the paper's tables."""
+
+    benchmarks: tuple[str, ...]
+    mean: float
+    stderr: float
+    low: float
+    high: float
+    """95 % interval of `mean`."""
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """1 - C(n-c, k) / C(n, k): the chance that k of n samples, c of them correct, hold a correct one.
+
+    Whole-number arithmetic up to one correctly rounded division, so it is exact for any n. Raises ValueError unless
+    0 <= c <= n and 1 <= k <= n. Source: Chen et al. 2021, "Evaluating Large Language Models Trained on Code".
+    """
+    if not (0 <= c <= n and 1 <= k <= n):
+        raise ValueError(f"pass@{k} needs 0 <= c <= n and 1 <= k <= n, not n = {n}, c = {c}")
+    total = math.comb(n, k)
+    return (total - math.comb(n - c, k)) / total
+
+
+def mean_pass_at_k(correct: Sequence[int], n: int, k: int) -> float:
+    """pass@k of a benchmark: mean over questions, `correct[i]` of whose n samples are correct."""
+    values = {c: pass_at_k(n, c, k) for c in set(correct)}
+    return math.fsum(values[c] for c in correct) / len(correct)
+
+
+def clustered_stderr(values: Sequence[float]) -> float:
+    """Standard error of the mean of per-question values; NaN where there is one question."""
+    if len(values) < 2:
+        return math.nan
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) * (len(values) - 1)))
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """95 % interval of the mean of per-question values in [0, 1]: Wilson's, over the effective number of questions.
+
+    With one sample a question this is Wilson's interval over the N questions. Where a question's mean over several
+    samples says more than one coin toss, the effective number is N over the design effect, the ratio of the clustered
+    variance to that of a coin. Both variances are taken with z^2 / 2 questions all right and as many all wrong added
+    (Agresti and Coull's device): that keeps the ratio defined at 0 and 1 and continuous near them, where a clustered
+    normal or a bootstrap interval shrinks to nothing. The interval always holds the mean and never has zero width.
+    """
+    n = len(values)
+    mean = math.fsum(values) / n
+    added = Z * Z / 2
+    centre = (n * mean + added) / (n + 2 * added)
+    spread = math.fsum((v - centre) ** 2 for v in values) + added * ((1 - centre) ** 2 + centre**2)
+    design_effect = spread / ((n + 2 * added) * centre * (1 - centre))
+    return _wilson(mean, n / design_effect)
+
+
+def _wilson(mean: float, n: float) -> Interval:
+    centre = (mean + Z * Z / (2 * n)) / (1 + Z * Z / n)
+    half = Z * math.sqrt(mean * (1 - mean) / n + Z * Z / (4 * n * n)) / (1 + Z * Z / n)
+    return Interval(max(0.0, min(mean, centre - half)), min(1.0, max(mean, centre + half)))
+
+
+def question_counts(verdicts: pa.Table, k: int) -> dict[str, tuple[int, int]]:
+    """Question id -> (correct samples, k), in the table's order of questions.
+
+    verdicts: schema VERDICTS. Raises DataError unless every question has exactly the samples 0 to k - 1: a score over
+    another number is wrong without a sign of it.
+    """
+    correct: Counter[str] = Counter()
+    seen: dict[str, set[int]] = {}
+    columns = (verdicts.column(name).to_pylist() for name in ("question_id", "sample_index", "outcome"))
+    for question_id, index, outcome in zip(*columns, strict=True):
+        indices = seen.setdefault(question_id, set())
+        if index in indices:
+            raise DataError(f"question {question_id} has sample {index} twice", "sample and grade again")
+        indices.add(index)
+        correct[question_id] += outcome == Outcome.CORRECT
+    require_k({question_id: sorted(indices) for question_id, indices in seen.items()}, k)
+    return {question_id: (correct[question_id], k) for question_id in seen}
+
+
+def require_k(indices: Mapping[str, Sequence[int]], k: int) -> None:
+    """Raise DataError unless every question has exactly the sample indices 0 to k - 1."""
+    for question_id, found in indices.items():
+        if list(found) != list(range(k)):
+            raise DataError(
+                f"question {question_id} has {len(found)} samples (indices {_short(found)}) where {k} are expected",
+                "sample it again, or set k to what was sampled",
+            )
+
+
+def score(benchmark: str, samples: pa.Table, verdicts: pa.Table, k: int) -> Score:
+    """The score of one model on one benchmark.
+
+    samples, verdicts: schemas SAMPLES and VERDICTS, in the same order. Raises DataError where there is no sample, the
+    two do not belong together, or a question has not exactly k samples.
+    """
+    if samples.num_rows == 0:
+        raise DataError(f"benchmark {benchmark} has no samples", "sample it again")
+    for column in ("question_id", "sample_index"):
+        if samples.column(column).to_pylist() != verdicts.column(column).to_pylist():
+            raise DataError(f"benchmark {benchmark}: samples and verdicts differ in {column}", "grade it again")
+    correct = [c for c, _ in question_counts(verdicts, k).values()]
+    values = [c / k for c in correct]
+    outcomes = Counter(verdicts.column("outcome").to_pylist())
+    rows = samples.num_rows
+    low, high = interval(values)
+    return Score(
+        benchmark=benchmark,
+        questions=len(values),
+        k=k,
+        mean=math.fsum(values) / len(values),
+        stderr=clustered_stderr(values),
+        low=low,
+        high=high,
+        pass_at=tuple(PassAt(j, mean_pass_at_k(correct, k, j)) for j in _powers(k)),
+        truncated=samples.column("finish_reason").to_pylist().count("length") / rows,
+        no_answer=outcomes[Outcome.NO_ANSWER] / rows,
+        timeout=outcomes[Outcome.TIMEOUT] / rows,
+        gold_error=outcomes[Outcome.GOLD_ERROR] / rows,
+        mean_tokens=math.fsum(samples.column("tokens").to_pylist()) / rows,
+    )
+
+
+def group_average(scores: Sequence[Score]) -> Average:
+    """The unweighted mean over benchmarks, whose questions are independent of each other.
+
+    The interval combines the benchmarks' own (their distances to the mean add in quadrature on each side: Zou and
+    Donner 2008), so it keeps their asymmetry and never has zero width. Raises ValueError where there is no score.
+    """
+    if not scores:
+        raise ValueError("an average needs at least one score")
+    count = len(scores)
+    mean = math.fsum(s.mean for s in scores) / count
+    return Average(
+        benchmarks=tuple(s.benchmark for s in scores),
+        mean=mean,
+        stderr=math.hypot(*(s.stderr for s in scores)) / count,
+        low=max(0.0, mean - math.hypot(*(s.mean - s.low for s in scores)) / count),
+        high=min(1.0, mean + math.hypot(*(s.high - s.mean for s in scores)) / count),
+    )
+
+
+def _powers(k: int) -> list[int]:
+    """1, 2, 4 ... and k itself."""
+    powers = [1 << i for i in range(k.bit_length())]
+    return powers if powers[-1] == k else [*powers, k]
+
+
+def _short(indices: Sequence[int]) -> str:
+    shown = ", ".join(map(str, indices[:8]))
+    return f"{shown} ..." if len(indices) > 8 else shown
