@@ -70,7 +70,7 @@ class ModelResult(Frozen):
     """What tables show."""
     algorithm: str | None = None
     """Name of the algorithm that trained it; None for a model that the pipeline started from."""
-    results: dict[str, BenchmarkResult] = {}
+    results: dict[str, BenchmarkResult] = Field(default_factory=dict)
     """Benchmark name -> result. Without any, the model shows in the training curves alone."""
     train_log: Path | None = None
     """log.parquet of its training stage (hpt_core.schemas.TRAIN_LOG)."""

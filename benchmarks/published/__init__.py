@@ -1,0 +1,64 @@
+"""Published results, one TOML file a base model: numbers that others measured, kept apart from ours."""
+
+import tomllib
+from functools import cache
+from importlib import resources
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from hpt_core.base import Frozen
+from hpt_core.errors import ConfigError
+from hpt_core.plugins import near
+
+Group = Literal["in", "out"]
+
+
+class PublishedRow(Frozen):
+    """One model's published results, in percent."""
+
+    label: str
+    """The method's name in the source."""
+    scores: tuple[float, ...]
+    """In the order of the table's `benchmarks`."""
+    averages: dict[Group, float]
+    """As printed in the source, from unrounded scores."""
+
+
+class PublishedTable(Frozen):
+    """One table of published results."""
+
+    title: str
+    """The base model."""
+    source: str
+    """Where the numbers are printed."""
+    benchmarks: tuple[str, ...]
+    """Names in benchmarks/suites."""
+    groups: dict[Group, tuple[str, ...]]
+    """Benchmarks that an average is taken over."""
+    rows: tuple[PublishedRow, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _complete(self) -> "PublishedTable":
+        for row in self.rows:
+            if len(row.scores) != len(self.benchmarks):
+                raise ValueError(f"{row.label}: {len(row.scores)} scores for {len(self.benchmarks)} benchmarks")
+            if set(row.averages) != set(self.groups):
+                raise ValueError(f"{row.label}: averages of {sorted(row.averages)}, groups {sorted(self.groups)}")
+        return self
+
+
+@cache
+def published_names() -> tuple[str, ...]:
+    """Names of the tables: "qwen2.5-math-7b" and the like."""
+    files = (entry.name for entry in resources.files(__name__).iterdir())
+    return tuple(sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml")))
+
+
+@cache
+def get_published(name: str) -> PublishedTable:
+    """The table called `name`; an unknown name raises ConfigError with near matches."""
+    if name not in published_names():
+        raise ConfigError(f"unknown published results {name!r}", near(name, published_names()))
+    text = resources.files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    return PublishedTable.model_validate(tomllib.loads(text))

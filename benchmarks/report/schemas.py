@@ -1,0 +1,107 @@
+"""Schemas of the report's tables: scores, comparisons, samples, training log. docs/schemas.md explains them.
+
+Shares, scores and intervals are fractions of 1; the leaderboard shows percent.
+"""
+
+import pyarrow as pa
+
+from hpt_core import schemas
+
+_TEXT = pa.string()
+_I32 = pa.int32()
+_I64 = pa.int64()
+_F64 = pa.float64()
+
+
+def _required(*fields: tuple[str, pa.DataType]) -> list[pa.Field]:
+    return [pa.field(name, kind, nullable=False) for name, kind in fields]
+
+
+def _optional(*fields: tuple[str, pa.DataType]) -> list[pa.Field]:
+    return [pa.field(name, kind) for name, kind in fields]
+
+
+SCORES = pa.schema(
+    [
+        *_required(
+            ("kind", _TEXT),  # "benchmark", or "average" over a group's benchmarks
+            ("source", _TEXT),  # "measured" by this pipeline or "published" elsewhere
+            ("source_note", _TEXT),  # the pipeline's name, or where the number is printed
+            ("row", _I32),  # place of the model in the leaderboard, from 0
+            ("column", _I32),  # place of the benchmark or average in the leaderboard, from 0
+            ("model", _TEXT),  # "model.NAME", "train.NAME" or "published.LABEL"
+            ("label", _TEXT),  # what tables show
+            ("benchmark", _TEXT),  # name of the benchmark, or the group of an average
+            ("title", _TEXT),  # what tables show
+            ("group", _TEXT),  # "in" or "out" of the training data's distribution
+            ("deviations", pa.list_(_TEXT)),  # how the protocol differs from the benchmark's own; empty where it is that
+        ),
+        *_optional(
+            ("algorithm", _TEXT),  # what trained the model; null where nothing did
+            ("questions", _I32),  # answered; of an average: of all its benchmarks
+            ("samples", _I64),
+            ("k", _I32),  # samples a question; null in averages
+            ("avg_at_k", _F64),  # mean over questions of the share of correct samples; what the leaderboard shows
+            ("pass_at_1", _F64),  # unbiased; equals avg_at_k, since every question has exactly k samples
+            ("pass_at_k", _F64),  # unbiased estimate
+            ("standard_error", _F64),  # of avg_at_k, clustered by question; null where it cannot be told
+            ("interval_low", _F64),  # 95 % interval of avg_at_k
+            ("interval_high", _F64),
+            ("truncated_share", _F64),  # samples cut at max_tokens
+            ("no_answer_share", _F64),  # samples without anything that could be an answer
+            ("timeout_share", _F64),  # samples whose comparison ran past its limit
+            ("gold_error_share", _F64),  # samples whose gold answer cannot be read: a fault of the data
+            ("mean_tokens", _F64),  # generated tokens a sample
+            ("prompt", _TEXT),  # the prompt component
+            ("temperature", _F64),
+            ("top_p", _F64),
+            ("max_tokens", _I32),  # new tokens at most
+            ("engine_version", _TEXT),
+            ("model_hash", _TEXT),
+            ("benchmark_hash", _TEXT),
+            ("grader_version", _TEXT),
+            ("seed", _I64),
+            ("limit", _I32),  # questions at most; null where the whole benchmark was asked
+        ),
+    ]
+)
+"""Scores: one row a model and benchmark, and one a model and group average."""
+
+COMPARISONS = pa.schema(
+    [
+        *_required(
+            ("kind", _TEXT),  # "benchmark" or "average"
+            ("row", _I32),  # place of the model in the leaderboard
+            ("column", _I32),  # place of the benchmark or average in the leaderboard
+            ("model", _TEXT),
+            ("label", _TEXT),
+            ("baseline", _TEXT),  # the model that is subtracted
+            ("baseline_label", _TEXT),
+            ("benchmark", _TEXT),  # name of the benchmark, or the group of an average
+            ("title", _TEXT),
+            ("questions", _I32),  # that both answered
+            ("better", _I32),  # questions on which the model's mean is higher
+            ("worse", _I32),  # questions on which it is lower
+            ("difference", _F64),  # model minus baseline in avg_at_k
+            ("interval_low", _F64),  # 95 % interval of the difference, bootstrap over questions
+            ("interval_high", _F64),
+            ("p_value", _F64),  # two-sided sign-flip test on per-question means
+            ("p_holm", _F64),  # corrected by Holm within the rows of the same kind
+            ("protocol_differences", pa.list_(_TEXT)),  # protocol fields that differ; empty where comparable
+        )
+    ]
+)
+"""Paired comparisons with the baseline: one row a model and benchmark or group average."""
+
+SAMPLES = pa.schema(
+    [
+        pa.field("model", _TEXT, nullable=False),
+        *schemas.SAMPLES,
+        pa.field("outcome", _TEXT, nullable=False),
+        pa.field("extracted", _TEXT),
+    ]
+)
+"""Samples with their verdicts: one row a sample, by model, benchmark, question and sample index."""
+
+TRAINING_LOG = pa.schema([*_required(("stage", _TEXT), ("label", _TEXT), ("algorithm", _TEXT)), *schemas.TRAIN_LOG])
+"""Training logs of every stage: one row a stage and step."""

@@ -1,0 +1,152 @@
+"""Paired tests between two models on the same questions.
+
+Both models answered the same questions, so what counts is the difference on each question, which takes the questions'
+own difficulty out of the comparison. Under the null hypothesis that the models are exchangeable, the sign of each
+question's difference is a coin toss. With one sample a question the test below is McNemar's exact test.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from hpt_core.seeds import derive
+
+Counts = Mapping[str, tuple[int, int]]
+"""Question id -> (correct samples, samples)."""
+RESAMPLES = 10_000
+"""Bootstrap resamples and, for averages, random sign flips."""
+_CELLS = 2_000_000  # of one block of random numbers: bounds memory at about 16 MB
+
+
+class Difference(NamedTuple):
+    """A model's score minus the baseline's, as fractions of 1."""
+
+    difference: float
+    low: float
+    """Lower end of the 95 % interval."""
+    high: float
+    """Upper end of the 95 % interval."""
+    p_value: float
+    """Two-sided."""
+    questions: int
+    """Questions that both answered."""
+    better: int
+    """Questions on which the model's mean is higher."""
+    worse: int
+    """Questions on which it is lower."""
+
+
+def compare(model: Counts, baseline: Counts, seed: int = 0) -> Difference:
+    """Difference of two models on one benchmark, over the questions that both answered.
+
+    The p-value is that of the exact sign-flip test on per-question means; the interval is the percentile bootstrap
+    over questions. Raises ValueError where no question is shared.
+    """
+    scaled, scale = _differences(model, baseline)
+    values = scaled / scale
+    low, high = _interval(_bootstrap_means(values, derive(seed, "bootstrap")))
+    p_value = sign_flip_exact(scaled)
+    return Difference(float(values.mean()), low, high, p_value, len(scaled), *_signs([scaled]))
+
+
+def compare_average(pairs: Sequence[tuple[Counts, Counts]], seed: int = 0) -> Difference:
+    """Difference of two models in the unweighted mean over benchmarks; `pairs` holds (model, baseline) of each.
+
+    Questions are resampled, and signs flipped, within their benchmark. The p-value comes from RESAMPLES random flips
+    (an exact one is out of reach with unequal weights), so it is never under 1 / (RESAMPLES + 1).
+    """
+    found = [_differences(model, baseline) for model, baseline in pairs]
+    means = np.zeros(RESAMPLES)
+    flipped = np.zeros(RESAMPLES)
+    observed = 0.0
+    for index, (scaled, scale) in enumerate(found):
+        values = scaled / scale
+        observed += float(values.mean()) / len(found)
+        means += _bootstrap_means(values, derive(seed, "bootstrap", index)) / len(found)
+        flipped += _flipped_means(values, derive(seed, "flip", index)) / len(found)
+    extreme = int(np.count_nonzero(np.abs(flipped) >= abs(observed) - 1e-12))
+    low, high = _interval(means)
+    questions = sum(len(scaled) for scaled, _ in found)
+    return Difference(
+        observed, low, high, (extreme + 1) / (RESAMPLES + 1), questions, *_signs([scaled for scaled, _ in found])
+    )
+
+
+def sign_flip_exact(differences: npt.NDArray[np.int64]) -> float:
+    """Two-sided p-value of the sum of integer `differences` ([N]) when each sign is a fair coin toss.
+
+    The distribution of the sum is built one question at a time, so the value is exact, not sampled.
+    """
+    sizes = np.abs(differences[differences != 0])
+    if sizes.size == 0:
+        return 1.0
+    step = int(np.gcd.reduce(sizes))
+    sizes = sizes // step
+    total = int(sizes.sum())
+    chances = np.zeros(total + 1)  # index: sum of the sizes with a positive sign
+    chances[0] = 1.0
+    for size in sizes:
+        shifted = np.zeros_like(chances)
+        shifted[size:] = chances[: total + 1 - size]
+        chances = 0.5 * (chances + shifted)
+    sums = 2 * np.arange(total + 1) - total
+    observed = abs(int(differences.sum()) // step)
+    return float(min(1.0, chances[np.abs(sums) >= observed].sum()))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjusted p-values, in the order given; they bound the chance of any false claim in a family."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted = [0.0] * len(p_values)
+    running = 0.0
+    for rank, index in enumerate(order):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = running
+    return adjusted
+
+
+def _differences(model: Counts, baseline: Counts) -> tuple[npt.NDArray[np.int64], int]:
+    """Per-question differences of means as integers over a common denominator, and that denominator."""
+    shared = sorted(set(model) & set(baseline))
+    if not shared:
+        raise ValueError("the two models share no question")
+    scale = math.lcm(*{counts[q][1] for counts in (model, baseline) for q in shared})
+    scaled = [model[q][0] * (scale // model[q][1]) - baseline[q][0] * (scale // baseline[q][1]) for q in shared]
+    return np.array(scaled, dtype=np.int64), scale
+
+
+def _signs(parts: Sequence[npt.NDArray[np.int64]]) -> tuple[int, int]:
+    return sum(int((p > 0).sum()) for p in parts), sum(int((p < 0).sum()) for p in parts)
+
+
+def _interval(means: npt.NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _bootstrap_means(values: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
+    """[RESAMPLES] means of questions drawn with replacement."""
+    generator = np.random.default_rng(seed)
+    block = max(1, _CELLS // len(values))
+    parts = [
+        values[generator.integers(0, len(values), size=(min(block, RESAMPLES - start), len(values)))].mean(axis=1)
+        for start in range(0, RESAMPLES, block)
+    ]
+    return np.concatenate(parts)
+
+
+def _flipped_means(values: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
+    """[RESAMPLES] means with random signs."""
+    generator = np.random.default_rng(seed)
+    block = max(1, _CELLS // len(values))
+    parts = [
+        (
+            values
+            * (2 * generator.integers(0, 2, size=(min(block, RESAMPLES - start), len(values)), dtype=np.int8) - 1)
+        ).mean(axis=1)
+        for start in range(0, RESAMPLES, block)
+    ]
+    return np.concatenate(parts)
