@@ -5,7 +5,7 @@ whole pipeline's config is flows.config.PipelineConfig.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -13,11 +13,18 @@ from hpt_core.base import Frozen
 from hpt_core.plugins import config_union
 from hpt_core.rollout.base import Sampling
 
-AlgorithmConfig = config_union("hpt_core.algorithms")
-EngineConfig = config_union("hpt_core.rollout")
-ModelSource = config_union("hpt_core.models")
-PromptConfig = config_union("hpt_core.prompts")
-DataSource = config_union("hpt_core.data.sources")
+if TYPE_CHECKING:
+    from hpt_core.algorithms.base import Algorithm as AlgorithmConfig
+    from hpt_core.data.sources.base import SourceConfig as DataSource
+    from hpt_core.models.base import ModelSourceConfig as ModelSource
+    from hpt_core.prompts.base import PromptConfig
+    from hpt_core.rollout.base import EngineConfig
+else:
+    AlgorithmConfig = config_union("hpt_core.algorithms")
+    EngineConfig = config_union("hpt_core.rollout")
+    ModelSource = config_union("hpt_core.models")
+    PromptConfig = config_union("hpt_core.prompts")
+    DataSource = config_union("hpt_core.data.sources")
 
 
 class ModelConfig(Frozen):
@@ -102,6 +109,8 @@ class TrainConfig(Frozen):
     question gated to its demonstration gives one row), and the last update of a step may be ragged."""
     micro_batch_tokens: int = Field(8192, ge=1)
     """Prompt and response tokens of one forward pass at most; the gradient does not depend on it."""
+    gradient_checkpointing: bool = False
+    """Recompute the layers' activations in the backward pass: less memory, about a third more time."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute precision of the trainer and of the engine; master weights are float32 always."""
     checkpoint_every: int = Field(50, ge=1)
