@@ -1,6 +1,7 @@
 """Expressions: read by Math-Verify's parser, compared by their values, and where they have none by Math-Verify."""
 
 import hashlib
+import logging
 import re
 from functools import lru_cache
 from typing import Any
@@ -52,6 +53,7 @@ class Expression:
     def _equals_by_math_verify(self, other: "Expression") -> bool:
         from math_verify import verify
 
+        logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its own timeout is off, as it must be
         return bool(verify(_exact(self.tree), _exact(other.tree), timeout_seconds=None))
 
     def proportional(self, other: "Expression") -> bool:
@@ -79,8 +81,9 @@ def parse(text: str) -> Expression | None:
 
     spelling = NormalizationConfig(basic_latex=True, malformed_operators=True, boxed="none")
     try:
+        variables = _NOT_EULER.sub(r"\\text{\1}", _NOT_CONSTANTS.sub(r"\\text{\1}", text))
         tree = latex2sympy(
-            normalize_latex(text, spelling),
+            normalize_latex(variables, spelling),
             is_real=None,
             normalization_config=None,
             conversion_config=ConversionConfig(lowercase_symbols=False),
@@ -92,12 +95,20 @@ def parse(text: str) -> Expression | None:
     return None if _lost(text, tree) else Expression(tree)
 
 
+_NOT_CONSTANTS = re.compile(r"(?<![a-zA-Z\\])(?<!\\text\{)([eEIi](?=\s*_)|I(?![a-zA-Z]|\s*\())")
+"""E_0, I_0 and a capital I are variables, which the parser takes for constants or refuses."""
+_NOT_EULER = re.compile(r"\\(gamma(?![a-zA-Z])|Gamma(?![a-zA-Z]|\s*\())")
+"""So are \\gamma, which it takes for the Euler-Mascheroni constant, and \\Gamma without an argument."""
 _SUBSCRIPTED_NUMBER = re.compile(r"\d\s*_")
 
 
 def _lost(text: str, tree: Any) -> bool:
-    """Whether the parser drops part of the text: it ignores a numeral's subscript."""
-    return _SUBSCRIPTED_NUMBER.search(text) is not None or not hasattr(tree, "free_symbols")
+    """Whether the tree does not hold what the text says: the parser ignores a numeral's subscript, divides by zero."""
+    import sympy
+
+    if _SUBSCRIPTED_NUMBER.search(text) is not None or not hasattr(tree, "free_symbols"):
+        return True
+    return bool(tree.has(sympy.zoo, sympy.nan))
 
 
 def _standing_in(tree: Any) -> Any:
@@ -204,26 +215,23 @@ def _too_large(tree: Any) -> bool:
 
 
 def _log10(tree: Any) -> float:
-    """An upper estimate of log10 |tree| for numbers; 0 for what has variables."""
+    """An upper estimate of |log10 |tree|| for numbers; 0 for what has variables."""
     import math
 
     import sympy
 
-    try:
-        if tree.free_symbols:
-            return 0.0
-        if tree.is_Rational:
-            return math.log10(max(1, abs(tree.p))) if tree.p else 0.0
-        if isinstance(tree, sympy.Pow):
-            exponent = _log10(tree.exp)
-            return math.inf if exponent > 300 else max(_log10(tree.base), _log10(1 / tree.base)) * 10**exponent
-        if isinstance(tree, sympy.Add):
-            return max(map(_log10, tree.args)) + math.log10(len(tree.args))
-        if isinstance(tree, sympy.Mul):
-            return sum(map(_log10, tree.args))
-        if isinstance(tree, sympy.exp):
-            exponent = _log10(tree.args[0])
-            return math.inf if exponent > 300 else 10**exponent
-    except OverflowError:
-        return math.inf
+    if tree.free_symbols:
+        return 0.0
+    if tree.is_Rational:
+        return math.log10(max(abs(tree.p), tree.q))
+    if isinstance(tree, sympy.Pow):
+        exponent = _log10(tree.exp)
+        return math.inf if exponent > 300 else _log10(tree.base) * float(10**exponent)
+    if isinstance(tree, sympy.Add):
+        return max(map(_log10, tree.args)) + math.log10(len(tree.args))
+    if isinstance(tree, sympy.Mul):
+        return math.fsum(map(_log10, tree.args))
+    if isinstance(tree, sympy.exp):
+        exponent = _log10(tree.args[0])
+        return math.inf if exponent > 300 else float(10**exponent)
     return 1.0

@@ -33,6 +33,7 @@ _REWRITES = [
         (r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![a-zA-Z])|\\degree(?![a-zA-Z])", r"^\\circ "),
         (r"\\%|\\text\{\s*\\?%\s*\}", "%"),
         (r"\\emptyset(?![a-zA-Z])|\\varnothing(?![a-zA-Z])|∅", r"\\{\\}"),
+        (r"\\lg(?![a-zA-Z])", r"\\log_{10}"),
         (r"_\{\\odot\}|_\\odot(?![a-zA-Z])", "_{sun}"),
         (r"\bnp\.(arc)?(sin|cos|tan)\b", r"\\\1\2"),
         (r"\\exp\s*\{([^{}]*)\}", r"e^{\1}"),

@@ -306,11 +306,11 @@ def _unsigned(bare: str, spaced: str) -> Value | None:
         whole, above, below = (int(group) for group in match.groups() if group is not None)
         return Value(whole + Fraction(above, below), False) if below else None
     if match := _FRACTION.fullmatch(bare) or _SLASH.fullmatch(bare):
-        above, below = (group for group in match.groups() if group is not None)
-        divisor = _literal(below)
+        numerator, denominator = (group for group in match.groups() if group is not None)
+        divisor = _literal(denominator)
         if divisor == 0:
             return None
-        return Value(_literal(above) / divisor, _rounded(above) or _rounded(below))
+        return Value(_literal(numerator) / divisor, _rounded(numerator) or _rounded(denominator))
     return None
 
 

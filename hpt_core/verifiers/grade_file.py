@@ -1,0 +1,87 @@
+"""Grade a JSON-lines file of responses: the core of `hpt grade FILE.jsonl --out FILE.parquet`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+
+from hpt_core.errors import ConfigError, DataError, StoreError
+from hpt_core.files import write_parquet
+from hpt_core.plugins import near
+from hpt_core.verifiers import kinds
+from hpt_core.verifiers.base import Outcome
+from hpt_core.verifiers.pool import VerifierPool
+
+FIELDS = ("id", "gold", "response", "kind")
+GRADED = pa.schema(
+    [pa.field(name, pa.string(), nullable=False) for name in ("id", "kind", "outcome")]
+    + [pa.field("extracted", pa.string()), pa.field("gold", pa.string(), nullable=False)]
+)
+"""One row a response, in the file's order; `extracted` is null where no answer was found."""
+BATCH = 4096
+"""Responses verified at once."""
+
+Row = dict[str, str]
+
+
+def grade_file(
+    source: Path,
+    target: Path,
+    workers: int = 2,
+    timeout_s: float = 5.0,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> dict[str, int]:
+    """Verify every row of `source` ({"id", "gold", "response", "kind"}) and write GRADED to `target`.
+
+    Returns the number of rows by outcome, every outcome named. Raises DataError that names file and line on a
+    malformed row, before anything is verified, and StoreError where `target` cannot be written; it appears whole or
+    not at all.
+    """
+    rows = read_rows(source)
+    verdicts = []
+    with VerifierPool(workers, timeout_s) as pool:
+        for start in range(0, len(rows), BATCH):
+            batch = rows[start : start + BATCH]
+            verdicts += pool.verify([(row["kind"], row["gold"], row["response"]) for row in batch])
+            if progress is not None:
+                progress(len(verdicts), len(rows), f"{sum(v.outcome is Outcome.CORRECT for v in verdicts)} correct")
+    graded = [
+        {**{name: row[name] for name in ("id", "kind", "gold")}, "outcome": v.outcome.value, "extracted": v.extracted}
+        for row, v in zip(rows, verdicts, strict=True)
+    ]
+    try:
+        write_parquet(target, pa.Table.from_pylist(graded, schema=GRADED))
+    except OSError as error:
+        raise StoreError(f"cannot write {target}: {error.strerror}", "give a path that can be written") from error
+    return {outcome.value: sum(v.outcome is outcome for v in verdicts) for outcome in Outcome}
+
+
+def read_rows(source: Path) -> list[Row]:
+    """All rows of `source`; blank lines are skipped. Raises DataError that names file and line, ConfigError where
+    the file cannot be read."""
+    try:
+        with source.open("rb") as lines:
+            return [_row(line, f"{source}, line {n}") for n, line in enumerate(lines, start=1) if line.strip()]
+    except OSError as error:
+        raise ConfigError(f"cannot read {source}: {error.strerror}", "give the path of a JSON-lines file") from error
+
+
+def _row(line: bytes, where: str) -> Row:
+    remedy = f"each line is a JSON object with {', '.join(FIELDS)}"
+    try:
+        value = json.loads(line)
+    except ValueError as error:  # JSON and UTF-8 errors alike
+        raise DataError(f"{where}: not JSON: {error}", remedy) from error
+    if not isinstance(value, dict):
+        raise DataError(f"{where}: not an object", remedy)
+    for field in FIELDS:
+        if field not in value:
+            raise DataError(f"{where}: {field!r} is missing", remedy)
+        if field in ("id", "gold") and isinstance(value[field], int | float) and not isinstance(value[field], bool):
+            value[field] = str(value[field])
+        if not isinstance(value[field], str):
+            raise DataError(f"{where}: {field!r} is {type(value[field]).__name__}, not text", remedy)
+    if value["kind"] not in kinds():
+        raise DataError(f"{where}: unknown kind {value['kind']!r}", near(value["kind"], kinds()))
+    return {field: value[field] for field in FIELDS}
