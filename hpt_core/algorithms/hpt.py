@@ -17,8 +17,9 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from hpt_core.algorithms import dr_grpo, sft
 from hpt_core.algorithms.base import Algorithm, GateConfig
+from hpt_core.algorithms.dr_grpo import Rollouts
+from hpt_core.algorithms.sft import Demonstrations
 
 AGGREGATIONS = {
     "fixed_length": {"rl": "fixed_length", "sft": "fixed_length"},
@@ -35,11 +36,11 @@ class Config(Algorithm):
     gate: GateConfig = Field(default="switch", validate_default=True)
     normalisation: Literal["fixed_length", "paper", "script"] = "fixed_length"
     """Sets the aggregation of both signals, each of which can still be set by itself."""
-    sft_coefficient: float = Field(1.0, ge=0)
+    sft_coefficient: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     """c (scripts: 1.0; 0.3 for Qwen2.5-Math-1.5B)."""
-    rl: dr_grpo.Rollouts
+    rl: Rollouts = Field(default_factory=Rollouts)
     """The signal of questions with P > gamma."""
-    sft: sft.Demonstrations
+    sft: Demonstrations = Field(default_factory=Demonstrations)
     """The signal of questions with P <= gamma; its coefficient is `sft_coefficient`."""
 
     @model_validator(mode="before")
@@ -48,7 +49,8 @@ class Config(Algorithm):
         if not isinstance(data, dict):
             return data
         filled: dict[str, Any] = {"rl": {}, "sft": {}} | data
-        for name, aggregation in AGGREGATIONS.get(data.get("normalisation", "fixed_length"), {}).items():
+        normalisation = str(data.get("normalisation", "fixed_length"))
+        for name, aggregation in AGGREGATIONS.get(normalisation, {}).items():
             if isinstance(filled[name], dict):
                 filled[name] = {"aggregation": aggregation} | filled[name]
         if isinstance(filled["sft"], dict):

@@ -11,7 +11,7 @@ class Config(Gate):
     """No choice."""
 
     name: Literal["always"] = "always"
-    signals: tuple[str, ...] = Field(("rl",), min_length=1)
+    signals: tuple[str, ...] = Field(default=("rl",), min_length=1)
     """Signals of every question, each with coefficient 1."""
 
     @property

@@ -13,7 +13,7 @@ class Config(Gate):
     needs_success_rate: ClassVar[bool] = True
 
     name: Literal["switch"] = "switch"
-    gamma: float = Field(0.0, ge=0, le=1)
+    gamma: float = Field(default=0.0, ge=0, le=1)
     """Success rate above which the rollouts are trained on (Qwen2.5-Math: 0, LLaMA-3.1-8B: 2/8)."""
     above: str = "rl"
     """Signal chosen where P > gamma."""

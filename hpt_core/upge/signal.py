@@ -40,5 +40,5 @@ class Signal(Frozen):
     """f."""
     aggregation: AggregationConfig = Field(default="fixed_length", validate_default=True)
     """The weight of each token."""
-    coefficient: float = 1.0
+    coefficient: float = Field(default=1.0, allow_inf_nan=False)
     """Factor of the whole signal, on top of the gate's."""

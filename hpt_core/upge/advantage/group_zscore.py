@@ -12,7 +12,7 @@ class Config(GroupAdvantage):
     """Reward as a z-score within the group."""
 
     name: Literal["group_zscore"] = "group_zscore"
-    eps: float = Field(1e-6, gt=0)
+    eps: float = Field(default=1e-6, gt=0)
     """Added to the standard deviation (GRPO: 1e-6)."""
 
     def compare(self, rewards: tuple[float, ...]) -> tuple[float, ...]:

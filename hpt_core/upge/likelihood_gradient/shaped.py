@@ -14,7 +14,7 @@ class Config(LikelihoodGradient):
     """The shaped likelihood."""
 
     name: Literal["shaped"] = "shaped"
-    gamma: float = Field(0.1, gt=0)
+    gamma: float = Field(default=0.1, gt=0)
     """Probability at which f reaches one half (LUFFY: 0.1)."""
 
     def log_likelihoods(self, tokens: SignalTokens) -> "Tensor":

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Literal
 
+from pydantic import Field
+
 from hpt_core.upge.base import TokenBatch
 from hpt_core.upge.parts import Regulariser
 
@@ -13,7 +15,7 @@ class Config(Regulariser):
     """Entropy bonus."""
 
     name: Literal["entropy"] = "entropy"
-    coefficient: float = 0.001
+    coefficient: float = Field(default=0.001, allow_inf_nan=False)
     """Factor of the mean entropy in nats (training scripts: 0.001)."""
 
     def share(self, tokens: TokenBatch, update_tokens: int) -> "Tensor":

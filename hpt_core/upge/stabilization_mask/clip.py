@@ -19,9 +19,9 @@ class Config(StabilizationMask):
     needs_old_logprobs: ClassVar[bool] = True
 
     name: Literal["clip"] = "clip"
-    eps_low: float = Field(0.2, ge=0, le=1)
+    eps_low: float = Field(default=0.2, ge=0, le=1)
     """Lower bound is 1 - eps_low (PPO and GRPO: 0.2)."""
-    eps_high: float = Field(0.2, ge=0)
+    eps_high: float = Field(default=0.2, ge=0)
     """Upper bound is 1 + eps_high (PPO and GRPO: 0.2; DAPO: 0.28)."""
 
     def factors(self, tokens: SignalTokens) -> "Tensor":
