@@ -93,9 +93,9 @@ TRAIN_LOG = pa.schema(
         ("entropy", _F64),  # mean over trained tokens, nats
         ("response_tokens", _F64),  # mean over the step's rollouts
         ("truncated_share", _F64),
-        ("loss", _F64),
-        ("loss_rl", _F64),
-        ("loss_sft", _F64),
+        ("loss", _F64),  # the surrogate's value, mean over the step's updates; its gradient matters, not its value
+        ("loss_rl", _F64),  # the surrogate's part from the signal "rl"
+        ("loss_sft", _F64),  # mean of -log pi over the step's demonstration tokens, nats; NaN where there were none
         ("gradient_norm", _F64),  # before clipping, mean over the step's updates
         ("clipped_share", _F64),  # tokens that the stabilization mask stops
         ("mismatch_kl", _F64),  # engine against trainer, mean over probed tokens

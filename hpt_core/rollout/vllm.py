@@ -114,7 +114,7 @@ class VLLMEngine:
         except Exception as error:
             raise EngineError(
                 f"vLLM could not load {model}: {_first_line(error)}",
-                "check the model folder; where memory is short lower kv_cache_gib, gpu_memory_utilization or max_tokens",
+                "check the model folder; where memory is short lower kv_cache_gib, gpu_memory_utilization",
             ) from error
         self._engine = self._llm.llm_engine
         self._tokenizer = self._llm.get_tokenizer()

@@ -39,8 +39,9 @@ def save(folder: Path, step: int, model: "nn.Module", optimiser: "Optimizer", st
         "torch_rng": torch.get_rng_state(),
         "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
-    name, keys, *rest = np.random.get_state()
-    facts = {"step": step, "state": state, "python_rng": random.getstate(), "numpy_rng": [name, keys.tolist(), *rest]}  # type: ignore[union-attr]
+    name, keys, *rest = np.random.get_state(legacy=True)
+    numpy_rng = [name, np.asarray(keys).tolist(), *rest]
+    facts = {"step": step, "state": state, "python_rng": random.getstate(), "numpy_rng": numpy_rng}
     path = folder / f"step-{step:05d}"
     with replacing_folder(path) as beside:
         torch.save(tensors, beside / "tensors.pt")

@@ -16,8 +16,9 @@ class Cursor(NamedTuple):
 
 
 def cursor(step: int, questions: int, per_step: int) -> Cursor:
-    """The cursor of step `step` (from 0). An epoch holds whole steps, so that no question comes twice in one step; the
-    remainder, other questions each epoch, is left out. Raises PreflightError where one step needs more than there are."""
+    """The cursor of step `step` (from 0). An epoch holds whole steps, so that no question comes twice in one step;
+    the remainder, other questions each epoch, is left out. Raises PreflightError where a step needs more than all.
+    """
     steps_per_epoch = questions // per_step
     if steps_per_epoch == 0:
         raise PreflightError(

@@ -1,4 +1,4 @@
-"""Log-probabilities and entropies of response tokens, in chunks, so that [N, V] float32 logits are never held at once."""
+"""Log-probabilities and entropies of response tokens, never holding [N, V] logits whole."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,9 +36,10 @@ def token_statistics(
         entropies = -(logprobs.exp() * logprobs).sum(-1)
         return logprobs.gather(1, target[:, None])[:, 0], entropies
 
-    vocabulary = int(head.weight.shape[0])  # type: ignore[union-attr, index]
+    vocabulary = int(head.weight.shape[0])  # type: ignore[index]
     size = max(1, chunk_elements // vocabulary)
-    chunks = list(zip(hidden.split(size), targets.split(size), temperatures.split(size), strict=True))
+    pieces = (torch.split(tensor, size) for tensor in (hidden, targets, temperatures))
+    chunks = list(zip(*pieces, strict=True))
     if len(chunks) == 1 or not torch.is_grad_enabled():
         parts = [statistics(*chunk) for chunk in chunks]
     else:

@@ -90,7 +90,7 @@ def named_weights(model: "nn.Module") -> Iterator[tuple[str, "Tensor"]]:
 
 
 def export_model(model: "nn.Module", source: Path, folder: Path, dtype: str) -> None:
-    """Write `model` to `folder` in `dtype`, with tokenizer, template and generation config of `source`; whole or absent."""
+    """Write `model` to `folder` in `dtype`, with the other files of `source`; whole or absent."""
     import torch
 
     kind = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]

@@ -1,0 +1,284 @@
+"""The training loop: draw, sample, verify, gate, update, log, checkpoint."""
+
+import contextlib
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from hpt_core.config import TrainSpec
+from hpt_core.errors import TrainingError
+from hpt_core.prompts.base import Prompt
+from hpt_core.rollout.base import RolloutEngine
+from hpt_core.training import checkpoint, sync
+from hpt_core.training.batch import Tokens
+from hpt_core.training.collect import Collected, Drawn, collect, signals, write_rollouts
+from hpt_core.training.draw import cursor, draw
+from hpt_core.training.log import TrainingLog
+from hpt_core.training.model import named_weights
+from hpt_core.training.optimiser import learning_rate, make_optimiser
+from hpt_core.training.questions import Question
+from hpt_core.training.update import Updated, Updater
+from hpt_core.upge.base import DEMONSTRATION
+from hpt_core.upge.estimator import Estimator
+from hpt_core.verifiers.pool import VerifierPool
+from hpt_core.worker import Progress
+
+if TYPE_CHECKING:
+    from torch import nn
+
+logger = logging.getLogger("hpt.training")
+
+REPORT_SECONDS = 5.0
+"""Least time between two reports from within a step."""
+
+
+class Trainer:
+    """One training run. `run` goes on from the newest checkpoint in `spec.work`."""
+
+    def __init__(
+        self,
+        spec: TrainSpec,
+        identity: str,
+        questions: list[Question],
+        prompt: Prompt,
+        model: "nn.Module",
+        estimator: Estimator,
+        engine: RolloutEngine | None,
+        pool: VerifierPool | None,
+        progress: Progress,
+    ) -> None:
+        """`identity` names what the run computes: a checkpoint of another one is refused."""
+        self.spec = spec
+        self.config = spec.config
+        self.seed = spec.seed
+        self.identity = identity
+        self.questions = questions
+        self.prompt = prompt
+        self.model = model
+        self.estimator = estimator
+        self.engine = engine
+        self.pool = pool
+        self.progress = progress
+        self.optimiser = make_optimiser(model, self.config.optimiser)
+        self.updater = Updater(model, self.optimiser, estimator, self.config, spec.work / "non_finite")
+        self.counts: Counter[str] = Counter()
+        """Sums over the run's steps, by "group/name"."""
+        self.disagreement = 0.0
+        """Largest difference of engine and trainer so far, in nats."""
+        self.done = self._resume()
+        self.log = TrainingLog(spec.work / "log.parquet", self.done)
+
+    def run(self) -> None:
+        """Do the steps that are not done yet."""
+        steps = self.config.steps
+        self.progress(self.done, steps, "resumed" if self.done else "")
+        while self.done < steps:
+            step = self.done + 1
+            row = self._step(step)
+            self.log.append(row)
+            self.done = step
+            if step % self.config.checkpoint_every == 0 or step == steps:
+                self._save()
+            self.progress(step, steps, describe(row))
+
+    def _step(self, step: int) -> dict[str, Any]:
+        start = time.perf_counter()
+        indices = draw(step - 1, len(self.questions), self.config.questions_per_step, self.seed)
+        synced = self._sync()
+        collected = collect(
+            [self.questions[i] for i in indices],
+            step,
+            self.config,
+            self.seed,
+            self.prompt,
+            self.estimator,
+            self.engine,
+            self.pool,
+            self._within(step),
+        )
+        before = time.perf_counter()
+        agreement = self._agree(step, collected.drawn)
+        if self.engine is not None:
+            self.engine.release()
+            write_rollouts(self.spec.work / "rollouts" / f"step-{step:05d}.parquet", step, collected.drawn)
+        updating = time.perf_counter()
+        pairs = [(row, group) for group in collected.drawn for row in group.rows]
+        rows = [row for row, _ in pairs]
+        tokens = [group.tokens(row, self.config.sampling.temperature) for row, group in pairs]
+        rate = learning_rate(self.config.optimiser, step - 1, self.config.steps)
+        with deterministic():
+            updates = self.updater.run(rows, tokens, rate, step) if rows else []
+        end = time.perf_counter()
+        seconds = {
+            "rollout": collected.seconds_rollout,
+            "verify": collected.seconds_verify,
+            "update": end - updating,
+            "sync": synced + updating - before,
+        }
+        row = _log_row(step, collected, updates, rate, seconds, end - start)
+        row["mismatch_kl"] = agreement.kl if agreement else math.nan
+        self._count(collected, updates, seconds)
+        return row
+
+    def _sync(self) -> float:
+        if self.engine is None:
+            return 0.0
+        start = time.perf_counter()
+        self.engine.sync_weights(named_weights(self.model))
+        return time.perf_counter() - start
+
+    def _agree(self, step: int, drawn: tuple[Drawn, ...]) -> sync.Agreement | None:
+        rollouts = [(group.prompt_ids, rollout) for group in drawn for rollout in group.rollouts]
+        if not rollouts:
+            return None
+        chosen = [rollouts[i] for i in sync.probes(len(rollouts))]
+        rows = [Tokens(ids, rollout.token_ids, self.config.sampling.temperature) for ids, rollout in chosen]
+        logprobs = [rollout.logprobs for _, rollout in chosen]
+        agreement = sync.measure(self.model, rows, logprobs, self.config.dtype, self.config.micro_batch_tokens)
+        sync.check(agreement, self.config.dtype, step)
+        self.disagreement = max(self.disagreement, agreement.largest)
+        return agreement
+
+    def _within(self, step: int) -> Any:
+        """A callback that reports a long step's rollouts now and then."""
+        last = time.monotonic()
+
+        def report(done: int, total: int) -> None:
+            nonlocal last
+            if time.monotonic() - last >= REPORT_SECONDS:
+                last = time.monotonic()
+                self.progress(step - 1, self.config.steps, f"step {step}: {done}/{total} rollouts")
+
+        return report
+
+    def _count(self, collected: Collected, updates: list[Updated], seconds: dict[str, float]) -> None:
+        for group in collected.drawn:
+            self.counts.update(f"verdicts/{verdict.outcome.value}" for verdict in group.verdicts)
+            self.counts.update([f"gate/{'+'.join(signals(group)) or 'none'}"])
+            self.counts["tokens/generated"] += sum(len(rollout.token_ids) for rollout in group.rollouts)
+            self.counts["rows/rl"] += sum(row.index != DEMONSTRATION for row in group.rows)
+            self.counts["rows/sft"] += sum(row.index == DEMONSTRATION for row in group.rows)
+        self.counts["tokens/trained"] += sum(update.tokens for update in updates)
+        self.counts["updates/done"] += len(updates)
+        self.counts["updates/skipped"] += sum(update.skipped for update in updates)
+        for phase, value in seconds.items():
+            self.counts[f"seconds/{phase}"] += value  # type: ignore[assignment]
+
+    def _save(self) -> None:
+        state = {
+            "identity": self.identity,
+            "cursor": cursor(self.done, len(self.questions), self.config.questions_per_step),
+            "counts": dict(self.counts),
+            "disagreement": self.disagreement,
+        }
+        folder = self.spec.work / "checkpoints"
+        checkpoint.save(folder, self.done, self.model, self.optimiser, state, self.config.keep_checkpoints)
+
+    def _resume(self) -> int:
+        folder: Path = self.spec.work / "checkpoints"
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoint.clean(folder)
+        found = checkpoint.load(folder, self.model, self.optimiser)
+        if found is None:
+            return 0
+        done, state = found
+        expected = list(cursor(done, len(self.questions), self.config.questions_per_step))
+        if state["identity"] != self.identity or state["cursor"] != expected:
+            raise TrainingError(
+                f"{folder} holds the checkpoint of another run",
+                f"delete {self.spec.work} or choose another work folder",
+            )
+        self.counts.update(state["counts"])
+        self.disagreement = state["disagreement"]
+        logger.info("going on after step %d", done)
+        return done
+
+
+@contextlib.contextmanager
+def deterministic() -> Iterator[None]:
+    """Refuse operations whose result varies from run to run, on CPUs; on GPUs some have no other form."""
+    import torch
+
+    if torch.cuda.is_available():
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def describe(row: dict[str, Any]) -> str:
+    """A log row in a few words."""
+    words = []
+    if not math.isnan(row["reward"]):
+        words += [f"reward {row['reward']:.3f}", f"gated {row['demonstration_share']:.2f}", f"loss {row['loss']:.4f}"]
+    if not math.isnan(row["loss_sft"]):
+        words.append(f"demonstrations {row['loss_sft']:.4f} nats")
+    return ", ".join(words)
+
+
+def _log_row(
+    step: int,
+    collected: Collected,
+    updates: list[Updated],
+    rate: float,
+    seconds: dict[str, float],
+    total: float,
+) -> dict[str, Any]:
+    """A row of schemas.TRAIN_LOG, but for mismatch_kl."""
+    rollouts = [rollout for group in collected.drawn for rollout in group.rollouts]
+    rows = [row for group in collected.drawn for row in group.rows]
+    sums = {name: sum(u.metrics[name] for u in updates) for name in {n for u in updates for n in u.metrics}}
+    carried = sum(value for name, value in sums.items() if name.startswith("tokens_"))
+    clipped = sum(value for name, value in sums.items() if name.startswith("clipped_"))
+    trained = sum(update.tokens for update in updates)
+    generated = sum(len(rollout.token_ids) for rollout in rollouts)
+    demonstrations = sum(update.demonstration_tokens for update in updates)
+    count = max(1, len(updates))
+    return {
+        "step": step,
+        "reward": _mean([v.reward for group in collected.drawn for v in group.verdicts]),
+        "demonstration_share": _mean(
+            [float(any(r.index == DEMONSTRATION for r in group.rows)) for group in collected.drawn]
+        ),
+        "entropy": sums.get("entropy_sum", 0.0) / sums["tokens"] if sums.get("tokens") else math.nan,
+        "response_tokens": _mean([float(len(rollout.token_ids)) for rollout in rollouts]),
+        "truncated_share": _mean([float(rollout.finish_reason == "length") for rollout in rollouts]),
+        "loss": sum(update.loss for update in updates) / count,
+        "loss_rl": sums.get("loss_rl", 0.0) / count,
+        "loss_sft": sum(u.demonstration_nats for u in updates) / demonstrations if demonstrations else math.nan,
+        "gradient_norm": _mean([update.norm for update in updates]),
+        "clipped_share": clipped / carried if carried else 0.0,
+        "learning_rate": rate,
+        "updates": len(updates),
+        "skipped_updates": sum(update.skipped for update in updates),
+        "rows_rl": sum(row.index != DEMONSTRATION for row in rows),
+        "rows_sft": sum(row.index == DEMONSTRATION for row in rows),
+        **{f"seconds_{phase}": value for phase, value in seconds.items()},
+        "tokens_per_second": (generated + trained) / total,
+        "peak_memory_gib": peak_memory_gib(),
+    }
+
+
+def _mean(values: list[float]) -> float:
+    return fmean(values) if values else math.nan
+
+
+def peak_memory_gib() -> float:
+    """Most memory this process held so far: of the GPU where there is one, else resident."""
+    import resource
+
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -1,0 +1,54 @@
+"""Prepared questions as the trainer draws them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpt_core import schemas
+from hpt_core.errors import DataError, PreflightError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+COLUMNS = [
+    "question_id", "question", "gold", "kind", "demonstration", "prompt_tokens", "demonstration_tokens"
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One row of prepared.parquet."""
+
+    question_id: str
+    question: str
+    gold: str
+    kind: str
+    demonstration: str | None
+    prompt_tokens: int
+    demonstration_tokens: int | None
+
+
+def read_questions(path: Path, need_demonstration: bool) -> list[Question]:
+    """The questions of prepared.parquet, in its order; those without a demonstration are left out where every question
+    trains on its own. Raises DataError where the file is missing or of another schema, PreflightError where none is
+    left or one comes twice."""
+    rows = [Question(**row) for row in _table(path).to_pylist()]
+    kept = [q for q in rows if q.demonstration is not None or not need_demonstration]
+    if not kept:
+        what = "no question with a demonstration" if rows else "no question"
+        raise PreflightError(f"{path} holds {what}", "prepare data that the algorithm can use")
+    if len({q.question_id for q in kept}) < len(kept):
+        raise DataError(f"{path} holds a question_id twice", "prepare the data again")
+    return kept
+
+
+def _table(path: Path) -> "pa.Table":
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table: Any = pq.read_table(path)
+        return table.cast(schemas.PREPARED).select(COLUMNS)
+    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+        first = str(error).splitlines()[0]
+        raise DataError(f"{path} is not a table of prepared questions: {first}", "prepare the data again") from error

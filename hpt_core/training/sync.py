@@ -1,0 +1,74 @@
+"""Agreement of the rollout engine with the trainer after a weight sync.
+
+The engine's log-probabilities of what it drew are compared with the trainer's own forward pass on a few rollouts, the
+same ones whenever the step is repeated. An engine that kept an old weight, a tied head above all, is caught here.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from hpt_core.errors import WeightSyncError
+from hpt_core.training.batch import Tokens, collate, split
+from hpt_core.training.logprobs import forward
+
+if TYPE_CHECKING:
+    from torch import nn
+
+PROBES = 8
+"""Rollouts compared at each step."""
+
+
+class Tolerance(NamedTuple):
+    """Largest disagreement of log-probabilities that is rounding, in nats."""
+
+    mean: float
+    largest: float
+
+
+TOLERANCES = {"float32": Tolerance(2e-4, 2e-2), "bfloat16": Tolerance(8e-2, 2.5)}
+"""By compute precision. Sound float32 engines differ by about 1e-6 in the mean, a stale tied head by 2.0."""
+
+
+class Agreement(NamedTuple):
+    """Engine against trainer over the probed tokens, in nats."""
+
+    mean: float
+    """Of the absolute difference."""
+    largest: float
+    kl: float
+    """KL(engine || trainer), estimated per token as exp(d) - 1 - d with d = trainer - engine."""
+
+
+def probes(count: int) -> list[int]:
+    """Indices of the rollouts to compare, spread evenly over `count`."""
+    chosen = min(PROBES, count)
+    return [i * count // chosen for i in range(chosen)]
+
+
+def measure(
+    model: "nn.Module", rows: Sequence[Tokens], engine_logprobs: Sequence[Sequence[float]], dtype: str, budget: int
+) -> Agreement:
+    """Compare `engine_logprobs`, one sequence a row, with the forward pass of `model` on `rows`."""
+    import torch
+
+    device = next(model.parameters()).device
+    differences: list[torch.Tensor] = []
+    with torch.no_grad():
+        for group in split([row.length for row in rows], budget):
+            logprobs = forward(model, collate([rows[i] for i in group], device), dtype).logprobs.double()
+            engine = torch.tensor([p for i in group for p in engine_logprobs[i]], dtype=torch.float64, device=device)
+            differences.append(logprobs - engine)
+    d = torch.cat(differences)
+    return Agreement(d.abs().mean().item(), d.abs().max().item(), (d.exp() - 1 - d).mean().item())
+
+
+def check(agreement: Agreement, dtype: str, step: int) -> None:
+    """Raise WeightSyncError where the disagreement is more than rounding, or not finite."""
+    limit = TOLERANCES[dtype]
+    if not (agreement.mean <= limit.mean and agreement.largest <= limit.largest) or math.isnan(agreement.kl):
+        raise WeightSyncError(
+            f"step {step}: the engine's logprobs disagree with the trainer's by {agreement.mean:.2g} in the mean and "
+            f"{agreement.largest:.2g} at most (tolerance for {dtype}: {limit.mean:g} and {limit.largest:g})",
+            "the engine holds other weights than the trainer: check its version, or choose engine = 'transformers'",
+        )
