@@ -29,3 +29,15 @@ def shared_data() -> Path:
     if folder is None:
         missing("HPT_REQUIRE_DATA", "needs local benchmark data: set HPT_DATA to a folder with benchmarks/ and train/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Model folder of a Qwen2 with random weights, byte tokens, a chat template and 256 positions; treat as read-only."""
+    from hpt_core.models.scratch import Config
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    Config(layers=2, hidden_size=64, intermediate_size=128, heads=2, initializer_range=0.1).materialise(
+        folder, lambda done, total, text: None
+    )
+    return folder
