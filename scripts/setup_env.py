@@ -39,7 +39,7 @@ def stop(cause: str, remedy: str) -> None:
 
 def check_machine() -> None:
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
-        stop(f"Linux on x86-64 or arm64 is needed, this is {sys.platform} on {platform.machine()}", "use such a machine")
+        stop(f"Linux on x86-64 or arm64 is needed, not {sys.platform} on {platform.machine()}", "use such a machine")
     if not (3, 11) <= sys.version_info[:2] <= (3, 12):
         stop(
             f"Python 3.11 or 3.12 is needed, this is {platform.python_version()}",
@@ -89,7 +89,8 @@ def torch_requirement(engine: str) -> str:
 def announce_torch(engine: str) -> None:
     """Say which build of torch the index offers before anything large is downloaded."""
     torch = torch_requirement(engine)
-    probe = pip("install", "--dry-run", "--no-deps", "--ignore-installed", "--quiet", "--report", "-", torch, capture=True)
+    options = ("--dry-run", "--no-deps", "--ignore-installed", "--quiet", "--report", "-")
+    probe = pip("install", *options, torch, capture=True)
     if probe.returncode:
         sys.stderr.write(probe.stderr)
         require(probe, f"looking up {torch}")
