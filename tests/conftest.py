@@ -33,7 +33,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Model folder of a Qwen2 with random weights, byte tokens, a chat template and 256 positions; treat as read-only."""
+    """Model folder of a Qwen2 with random weights, byte tokens, a chat template and 256 positions. Read-only."""
     from hpt_core.models.scratch import Config
 
     folder = tmp_path_factory.mktemp("models") / "tiny"

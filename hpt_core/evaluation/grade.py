@@ -1,0 +1,107 @@
+"""`python -m hpt_core.evaluation.grade SPEC.json`: verdicts on the samples of every unit.
+
+Samples are kept apart from their verdicts, so that another grader redoes only this. Verdicts of a unit appear as one
+Parquet file, whole or not at all.
+"""
+
+import logging
+from itertools import groupby
+
+import pyarrow as pa
+
+from hpt_core.config import GradeSpec, GradeUnit
+from hpt_core.errors import DataError
+from hpt_core.evaluation.metrics import require_k
+from hpt_core.evaluation.shards import read_questions, read_samples
+from hpt_core.files import write_parquet
+from hpt_core.schemas import VERDICTS
+from hpt_core.verifiers.base import Outcome, Verdict
+from hpt_core.verifiers.pool import VerifierPool
+from hpt_core.worker import main, progress
+
+logger = logging.getLogger("hpt.evaluation.grade")
+
+BATCH = 2048
+"""Samples handed to the pool at once: bounds memory and paces the progress."""
+NAMED = 20
+"""Questions that a log line names at most."""
+
+
+def run(spec: GradeSpec) -> None:
+    """Write verdicts.parquet of every unit. Raises DataError before anything is graded, and VerifierError."""
+    units = [(unit, *_read(unit)) for unit in spec.units]
+    total = sum(samples.num_rows for _, _, samples in units)
+    report = progress("samples")
+    report(0, total, "")
+    done = 0
+    with VerifierPool(spec.workers, spec.timeout_s) as pool:
+        for unit, questions, samples in units:
+            verdicts: list[Verdict] = []
+            items = _items(questions, samples)
+            for start in range(0, len(items), BATCH):
+                verdicts += pool.verify(items[start : start + BATCH])
+                report(done + len(verdicts), total, unit.benchmark)
+            done += len(verdicts)
+            write_parquet(unit.output, _table(samples, verdicts))
+            _log(unit.benchmark, samples, verdicts)
+
+
+def _read(unit: GradeUnit) -> tuple[pa.Table, pa.Table]:
+    """Questions and samples of a unit. Raises DataError unless each question, and no other, has exactly k samples."""
+    questions, samples = read_questions(unit.questions), read_samples(unit.samples)
+    ids = samples.column("question_id").to_pylist()
+    indices = samples.column("sample_index").to_pylist()
+    grouped = {q: [i for _, i in rows] for q, rows in groupby(zip(ids, indices, strict=True), key=lambda row: row[0])}
+    for question_id in questions.column("question_id").to_pylist():
+        if question_id not in grouped:
+            raise DataError(
+                f"benchmark {unit.benchmark}: question {question_id} has no samples where {unit.k} are expected",
+                "sample the benchmark again",
+            )
+    foreign = set(grouped) - set(questions.column("question_id").to_pylist())
+    if foreign:
+        raise DataError(
+            f"benchmark {unit.benchmark}: {len(foreign)} sampled questions are not in {unit.questions}, such as "
+            f"{min(foreign)}",
+            "sample the benchmark again",
+        )
+    require_k(grouped, unit.k)
+    if len(ids) != unit.k * questions.num_rows:
+        raise DataError(f"benchmark {unit.benchmark}: samples of a question stand apart", "sample the benchmark again")
+    return questions, samples
+
+
+def _items(questions: pa.Table, samples: pa.Table) -> list[tuple[str, str, str]]:
+    """(kind, gold, response) of every sample, in order."""
+    columns = (questions.column(name).to_pylist() for name in ("question_id", "kind", "gold"))
+    asked = {question_id: (kind, gold) for question_id, kind, gold in zip(*columns, strict=True)}
+    pairs = zip(samples.column("question_id").to_pylist(), samples.column("response").to_pylist(), strict=True)
+    return [(*asked[question_id], response) for question_id, response in pairs]
+
+
+def _table(samples: pa.Table, verdicts: list[Verdict]) -> pa.Table:
+    return pa.table(
+        {
+            "benchmark": samples.column("benchmark"),
+            "question_id": samples.column("question_id"),
+            "sample_index": samples.column("sample_index"),
+            "outcome": pa.array([str(v.outcome) for v in verdicts], pa.string()),
+            "extracted": pa.array([v.extracted for v in verdicts], pa.string()),
+        },
+        schema=VERDICTS,
+    )
+
+
+def _log(benchmark: str, samples: pa.Table, verdicts: list[Verdict]) -> None:
+    """Count the outcomes, and name the questions whose gold answer cannot be read."""
+    counts = {outcome: sum(v.outcome is outcome for v in verdicts) for outcome in Outcome}
+    logger.info("%s: %s", benchmark, ", ".join(f"{n} {outcome}" for outcome, n in counts.items()))
+    pairs = zip(samples.column("question_id").to_pylist(), verdicts, strict=True)
+    faulty = list(dict.fromkeys(question_id for question_id, v in pairs if v.outcome is Outcome.GOLD_ERROR))
+    if faulty:
+        shown = ", ".join(faulty[:NAMED]) + (" ..." if len(faulty) > NAMED else "")
+        logger.warning("%s: the gold answers of %d questions cannot be read: %s", benchmark, len(faulty), shown)
+
+
+if __name__ == "__main__":
+    main(GradeSpec, run)

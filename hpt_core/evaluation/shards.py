@@ -1,0 +1,74 @@
+"""Samples on disk: which shard holds which samples, and reading them back."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hpt_core.errors import DataError
+from hpt_core.schemas import QUESTIONS, SAMPLES
+
+REMEDY = "sample the benchmark again"
+
+
+class Shard(NamedTuple):
+    """Part `number` of a unit's samples: every sample of the questions `start` to `stop`, end left out."""
+
+    number: int
+    start: int
+    stop: int
+
+    @property
+    def file_name(self) -> str:
+        """Name of the shard's file; names sort in the questions' order."""
+        return f"part-{self.number:05d}.parquet"
+
+
+def plan(questions: int, k: int, shard_samples: int) -> list[Shard]:
+    """Shards of a unit: whole questions, at least `shard_samples` samples each but the last."""
+    size = math.ceil(shard_samples / k)
+    return [Shard(i, start, min(start + size, questions)) for i, start in enumerate(range(0, questions, size))]
+
+
+def read_questions(path: Path) -> pa.Table:
+    """A benchmark's questions. Raises DataError where the file is missing, of another schema, or has an id twice."""
+    table = _read(path, QUESTIONS, "evaluate the benchmark again")
+    ids = table.column("question_id").to_pylist()
+    if len(set(ids)) != len(ids):
+        raise DataError(f"{path} has {len(ids) - len(set(ids))} repeated question ids", "correct the benchmark")
+    return table
+
+
+def read_samples(folder: Path) -> pa.Table:
+    """All samples of a unit, in the questions' order. Raises DataError where a shard is missing or damaged."""
+    paths = sorted(folder.glob("part-*.parquet"))
+    expected = [folder / Shard(i, 0, 0).file_name for i in range(len(paths))]
+    if not paths or paths != expected:
+        missing = next((p for p in expected if p not in paths), folder / Shard(0, 0, 0).file_name)
+        raise DataError(f"{missing} is missing", REMEDY)
+    return pa.concat_tables([_read(path, SAMPLES, REMEDY) for path in paths])
+
+
+def is_whole(path: Path, keys: Sequence[tuple[str, int, int]]) -> bool:
+    """Whether the shard at `path` can be read and holds exactly `keys`: (question_id, sample_index, seed) in order."""
+    try:
+        table = _read(path, SAMPLES, REMEDY)
+    except DataError:
+        return False
+    columns = (table.column(name).to_pylist() for name in ("question_id", "sample_index", "seed"))
+    return list(zip(*columns, strict=True)) == list(keys)
+
+
+def _read(path: Path, schema: pa.Schema, remedy: str) -> pa.Table:
+    try:
+        table: pa.Table = pq.read_table(path)
+    except OSError as error:  # pyarrow's own errors of damaged files are OSError or ArrowInvalid
+        raise DataError(f"cannot read {path}: {str(error).splitlines()[0]}", remedy) from error
+    except pa.ArrowException as error:
+        raise DataError(f"{path} is damaged: {str(error).splitlines()[0]}", remedy) from error
+    if table.schema.names != schema.names or table.schema.types != schema.types:
+        raise DataError(f"{path} has other columns than {', '.join(schema.names)}", remedy)
+    return table
