@@ -134,7 +134,10 @@ class Update:
         if tokens.logprobs.shape[0] != sum(lengths):
             raise TrainingError(f"{tokens.logprobs.shape[0]} tokens were given for rows of {sum(lengths)}")
         loss = tokens.logprobs[:0].sum()
-        found = {"entropy_sum": tokens.entropies.detach().sum(), "tokens": loss.new_tensor(sum(lengths))}
+        found = {
+            "entropy_sum": tokens.entropies.detach().sum(),
+            "tokens": loss.new_tensor(sum(lengths), dtype=torch.float64),
+        }
         for name, signal in self.signals.items():
             terms = self._terms[name]
             share, carrying, clipped = _signal_share(signal, tokens, lengths, [terms.get(i) for i in rows])

@@ -1,0 +1,308 @@
+"""The estimator: rows of a group, whole-update counts, shares of micro-batches, and room for other parts."""
+
+import itertools
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from hpt_core.algorithms import dr_grpo, grpo, hpt, sft
+from hpt_core.algorithms.base import Algorithm
+from hpt_core.errors import DataError, TrainingError
+from hpt_core.gates import always, switch
+from hpt_core.gates.base import Gate
+from hpt_core.upge import parts
+from hpt_core.upge.base import DEMONSTRATION, Group, Row, RowSignal, TokenBatch
+from hpt_core.upge.estimator import Estimator, Update
+from hpt_core.upge.signal import Signal
+
+SOLVED = Group("solved", (1.0, 0.0), (3, 2), 4)
+FAILED = Group("failed", (0.0, 0.0), (3, 2), 4)
+PERFECT = Group("perfect", (1.0, 1.0), (5, 1), 4)
+
+
+def batch(update: Update, rows: list[int], seed: int = 0) -> TokenBatch:
+    """Random tokens for `rows`; a row's tokens depend on its index alone."""
+    columns: list[list[Tensor]] = [[], [], []]
+    for i in rows:
+        generator = torch.Generator().manual_seed(1000 * seed + i)
+        for column in columns:
+            column.append(-torch.rand(update.rows[i].length, generator=generator, dtype=torch.float64))
+    logprobs, entropies, old = (torch.cat(c) for c in columns)
+    ids = torch.cat([torch.full((update.rows[i].length,), r) for r, i in enumerate(rows)])
+    return TokenBatch(logprobs.requires_grad_(), (-entropies).requires_grad_(), old, ids)
+
+
+@pytest.mark.parametrize(
+    ("config", "rollouts", "demonstrations", "old"),
+    [
+        (sft.Config(), False, True, False),
+        (grpo.Config(), True, False, True),
+        (dr_grpo.Config(), True, False, True),
+        (hpt.Config(), True, True, True),
+        (hpt.Config(gate=always.Config(signals=("sft",))), False, True, False),
+        (hpt.Config(gate=switch.Config(above="sft")), True, True, False),
+        (sft.Config(sft={"stabilization_mask": "clip"}), False, True, True),
+    ],
+)
+def test_what_an_algorithm_uses(config: Any, rollouts: bool, demonstrations: bool, old: bool) -> None:
+    estimator = Estimator(config, max_length=8)
+    assert estimator.uses_rollouts is rollouts
+    assert estimator.uses_demonstrations is demonstrations
+    assert estimator.uses_old_logprobs is old
+
+
+def test_rows_of_a_solved_and_of_a_failed_question() -> None:
+    estimator = Estimator(hpt.Config(sft_coefficient=0.3), max_length=8)
+    assert estimator.rows(SOLVED) == [
+        Row("solved", 0, 3, (RowSignal("rl", 1.0, 0.5),)),
+        Row("solved", 1, 2, (RowSignal("rl", 1.0, -0.5),)),
+    ]
+    assert estimator.rows(FAILED) == [Row("failed", DEMONSTRATION, 4, (RowSignal("sft", 0.3, 1.0),))]
+
+
+def test_gate_sees_success_rates_exactly() -> None:
+    for n in range(1, 33):
+        for successes in range(n + 1):
+            group = Group("q", (1.0,) * successes + (0.0,) * (n - successes), (1,) * n, 1)
+            estimator = Estimator(hpt.Config(gate=switch.Config(gamma=successes / n)), max_length=8)
+            assert [row.index for row in estimator.rows(group)] == [DEMONSTRATION]
+
+
+def test_sft_needs_no_rollouts() -> None:
+    rows = Estimator(sft.Config(), max_length=8).rows(Group("q", (), (), 4))
+    assert rows == [Row("q", DEMONSTRATION, 4, (RowSignal("sft", 1.0, 1.0),))]
+
+
+@pytest.mark.parametrize(
+    ("config", "group", "message"),
+    [
+        (hpt.Config(), Group("q7", (0.0,), (3,), None), "q7 is gated to 'sft' and has no demonstration"),
+        (sft.Config(), Group("q7", (), (), None), "q7 is gated to 'sft' and has no demonstration"),
+        (hpt.Config(), Group("q7", (), (), 4), "q7 has no rollouts"),
+        (grpo.Config(), Group("q7", (), (), 4), "q7 is gated to 'rl' and has no rollouts"),
+        (grpo.Config(), Group("q7", (1.0,), (3, 4), None), "1 rewards, 2 lengths"),
+        (grpo.Config(), Group("q7", (float("nan"), 1.0), (3, 4), None), "q7: a reward is not finite"),
+    ],
+)
+def test_groups_that_do_not_fit_are_named(config: Any, group: Group, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Estimator(config, max_length=8).rows(group)
+
+
+def test_a_solved_question_needs_no_demonstration() -> None:
+    assert len(Estimator(hpt.Config(), max_length=8).rows(Group("q", (1.0, 0.0), (3, 2), None))) == 2
+
+
+def test_response_without_tokens_is_refused() -> None:
+    estimator = Estimator(grpo.Config(), max_length=8)
+    with pytest.raises(DataError, match="response 1 has no token"):
+        estimator.update(estimator.rows(Group("q", (1.0, 0.0), (3, 0), None)))
+
+
+def test_tokens_must_match_the_rows() -> None:
+    estimator = Estimator(grpo.Config(), max_length=8)
+    update = estimator.update(estimator.rows(SOLVED))
+    with pytest.raises(TrainingError, match="5 tokens were given for rows of 3"):
+        update.loss(batch(update, [0, 1]), [0])
+
+
+def test_counts_of_the_whole_update() -> None:
+    estimator = Estimator(hpt.Config(), max_length=8)
+    update = estimator.update([row for g in (SOLVED, FAILED, PERFECT) for row in estimator.rows(g)])
+    assert (update.questions, update.tokens) == (3, 15)
+
+
+def test_rows_without_advantage_count_but_need_no_forward_pass() -> None:
+    estimator = Estimator(hpt.Config(), max_length=8)
+    rows = [row for g in (SOLVED, PERFECT, FAILED) for row in estimator.rows(g)]
+    update = estimator.update(rows)
+    assert update.active == (0, 1, 4)
+    full = update.loss(batch(update, [0, 1, 2, 3, 4]), [0, 1, 2, 3, 4])
+    active = update.loss(batch(update, [0, 1, 4]), [0, 1, 4])
+    assert full.loss.item() == active.loss.item()
+    lone = estimator.update([row for row in rows if row.question_id != "perfect"])
+    assert lone.loss(batch(lone, [0, 1, 2]), [0, 1, 2]).loss.item() != pytest.approx(full.loss.item())
+
+
+def test_regulariser_keeps_every_row_active() -> None:
+    def active(coefficient: float) -> tuple[int, ...]:
+        config = grpo.Config(regularisers=({"name": "entropy", "coefficient": coefficient},))
+        estimator = Estimator(config, max_length=8)
+        return estimator.update(estimator.rows(PERFECT)).active
+
+    assert active(0.001) == (0, 1)
+    assert active(0.0) == ()
+
+
+def test_signal_with_coefficient_zero_is_inactive() -> None:
+    estimator = Estimator(hpt.Config(sft_coefficient=0), max_length=8)
+    assert estimator.update(estimator.rows(FAILED)).active == ()
+
+
+def test_empty_update_and_empty_micro_batch() -> None:
+    estimator = Estimator(hpt.Config(regularisers=("entropy",)), max_length=8)
+    update = estimator.update([])
+    assert (update.questions, update.tokens, update.active) == (0, 0, ())
+    update = estimator.update(estimator.rows(SOLVED))
+    nothing = torch.zeros(0, dtype=torch.float64, requires_grad=True)
+    out = update.loss(TokenBatch(nothing, nothing, nothing, torch.zeros(0, dtype=torch.int64)), [])
+    out.loss.backward()
+    assert out.loss.item() == 0
+
+
+@given(order=st.permutations(range(5)), cuts=st.sets(st.integers(1, 4)), name=st.sampled_from(sorted(hpt.AGGREGATIONS)))
+def test_loss_and_metrics_add_up_over_micro_batches(order: list[int], cuts: set[int], name: Any) -> None:
+    estimator = Estimator(hpt.Config(normalisation=name, regularisers=("entropy",)), max_length=8)
+    update = estimator.update([row for g in (SOLVED, FAILED, PERFECT) for row in estimator.rows(g)])
+    whole = update.loss(batch(update, [0, 1, 2, 3, 4]), [0, 1, 2, 3, 4])
+    bounds = [0, *sorted(cuts), 5]
+    shares = [update.loss(batch(update, order[a:b]), order[a:b]) for a, b in itertools.pairwise(bounds)]
+    assert sum(s.loss.item() for s in shares) == pytest.approx(whole.loss.item(), rel=1e-12)
+    for metric, value in whole.metrics.items():
+        assert sum(s.metrics[metric] for s in shares) == pytest.approx(value, rel=1e-12)
+
+
+def test_metrics() -> None:
+    config = hpt.Config(regularisers=("entropy",))
+    estimator = Estimator(config, max_length=8)
+    update = estimator.update([*estimator.rows(SOLVED), *estimator.rows(FAILED)])
+    tokens = batch(update, [0, 1, 2])
+    # Row 0 has A > 0, row 1 A < 0: one token of each leaves the clip range on the stopped side, one on the other.
+    log_ratios = torch.tensor([1.0, -1.0, 0.0, -1.0, 1.0, 0, 0, 0, 0], dtype=torch.float64)
+    out = update.loss(tokens._replace(old_logprobs=tokens.logprobs.detach() - log_ratios), [0, 1, 2])
+    metrics = out.metrics
+    assert (metrics["tokens"], metrics["tokens_rl"], metrics["tokens_sft"]) == (9, 5, 4)
+    assert (metrics["clipped_rl"], metrics["clipped_sft"]) == (2, 0)
+    assert metrics["entropy_sum"] == pytest.approx(tokens.entropies.sum().item())
+    assert metrics["loss_entropy"] == pytest.approx(-0.001 * tokens.entropies.mean().item())
+    losses = sum(metrics[f"loss_{name}"] for name in ("rl", "sft", "entropy"))
+    assert losses == pytest.approx(out.loss.item())
+
+
+def test_loss_is_pure() -> None:
+    estimator = Estimator(hpt.Config(), max_length=8)
+    update = estimator.update([*estimator.rows(SOLVED), *estimator.rows(FAILED)])
+    tokens = batch(update, [0, 1, 2])
+    before = [t.detach().clone() for t in tokens]
+    first, second = (update.loss(tokens, [0, 1, 2]) for _ in range(2))
+    assert first.loss.item() == second.loss.item()
+    assert first.metrics == second.metrics
+    assert all(torch.equal(a, b.detach()) for a, b in zip(before, tokens, strict=True))
+
+
+# What follows composes parts that are not shipped, to show that the contracts leave room for them.
+
+
+class SoftGate(Gate):
+    """alpha = P, beta = 1 - P."""
+
+    needs_success_rate: ClassVar[bool] = True
+    name: str = "soft"
+
+    @property
+    def signal_names(self) -> tuple[str, ...]:
+        return ("rl", "sft")
+
+    def coefficients(self, success_rate: float | None, has_demonstration: bool) -> dict[str, float]:
+        assert success_rate is not None
+        return {"rl": success_rate, "sft": 1 - success_rate}
+
+
+class SequenceReference(parts.ReferencePolicy):
+    """GSPO: sg(pi_theta,t) / s with s = (pi_theta / pi_old)^(1/len) of the sequence."""
+
+    needs_old_logprobs: ClassVar[bool] = True
+    name: str = "sequence"
+
+    def ref_logprobs(self, tokens: parts.SignalTokens) -> Tensor:
+        logprobs = tokens.logprobs.detach()
+        sums = logprobs.new_zeros(len(tokens.lengths)).index_add(0, tokens.row_ids, logprobs - tokens.old_logprobs)
+        return logprobs - (sums / tokens.lengths)[tokens.row_ids]
+
+
+class EntropyWeighted(parts.Advantage):
+    """SRFT's weights: 0.1 e^h where right, else -1, h the detached mean entropy of the sequence."""
+
+    from_rewards_alone: ClassVar[bool] = False
+    name: str = "entropy_weighted"
+
+    def estimate(self, group: Group) -> parts.Advantages:
+        return parts.Advantages(group.rewards, 1.0)
+
+    def per_token(self, tokens: parts.SignalTokens) -> Tensor:
+        sums = (
+            tokens.entropies.detach()
+            .new_zeros(len(tokens.lengths))
+            .index_add(0, tokens.row_ids, tokens.entropies.detach())
+        )
+        weights = 0.1 * (sums / tokens.lengths).exp()[tokens.row_ids]
+        return torch.where(tokens.advantages > 0, weights, -1.0)
+
+
+def compose(gate: Gate, **signals: Signal) -> Any:
+    """An algorithm of arbitrary parts, past the config's discovery of shipped ones."""
+    model = type("Composed", (Algorithm,), {"__annotations__": dict.fromkeys(signals, Any)})
+    return model.model_construct(name="composed", gate=gate, regularisers=(), **signals)
+
+
+def changed(signal: Signal, **fields: Any) -> Signal:
+    return signal.model_copy(update=fields)
+
+
+def test_soft_gate_puts_two_signals_in_one_update() -> None:
+    base = hpt.Config()
+    estimator = Estimator(compose(SoftGate(), rl=base.rl, sft=base.sft), max_length=8)
+    rows = estimator.rows(Group("q", (1.0, 0.0, 0.0, 0.0), (1, 2, 3, 4), 5))
+    assert [row.index for row in rows] == [0, 1, 2, 3, DEMONSTRATION]
+    assert rows[0].signals == (RowSignal("rl", 0.25, 0.75),)
+    assert rows[-1].signals == (RowSignal("sft", 0.75, 1.0),)
+    assert [row.index for row in estimator.rows(PERFECT)] == [0, 1]
+
+
+def test_one_row_may_carry_two_signals() -> None:
+    imitation = sft.Config().sft
+    offline = changed(imitation, coefficient=0.5)
+    gate = always.Config(signals=("sft", "offline"))
+    estimator = Estimator(compose(gate, sft=imitation, offline=offline), max_length=8)
+    rows = estimator.rows(FAILED)
+    assert [[s.name for s in row.signals] for row in rows] == [["sft", "offline"]]
+    update = estimator.update(rows)
+    tokens = batch(update, [0])
+    update.loss(tokens, [0]).loss.backward()
+    assert tokens.logprobs.grad is not None
+    assert tokens.logprobs.grad.tolist() == pytest.approx([-1.5 / 4] * 4)
+
+
+def test_sequence_ratio_can_be_written_as_a_reference_policy() -> None:
+    signal = changed(
+        grpo.Config().rl, reference_policy=SequenceReference(), stabilization_mask=sft.Config().sft.stabilization_mask
+    )
+    estimator = Estimator(compose(always.Config(), rl=signal), max_length=8)
+    update = estimator.update(estimator.rows(SOLVED))
+    tokens = batch(update, [1, 0])
+    update.loss(tokens, [1, 0]).loss.backward()
+    logprobs = tokens.logprobs.detach().clone().requires_grad_()
+    loss = torch.zeros((), dtype=torch.float64)
+    for span, row in ((slice(0, 2), 1), (slice(2, 5), 0)):
+        ratio = (logprobs[span] - tokens.old_logprobs[span]).mean().exp()
+        loss = loss - ratio * update.rows[row].signals[0].advantage / 2
+    loss.backward()
+    torch.testing.assert_close(tokens.logprobs.grad, logprobs.grad)
+
+
+def test_entropy_weights_can_be_written_as_an_advantage() -> None:
+    signal = changed(sft.Config().sft, on="rollouts", advantage=EntropyWeighted())
+    estimator = Estimator(compose(always.Config(), rl=signal), max_length=8)
+    update = estimator.update(estimator.rows(FAILED))
+    assert update.active == (0, 1)
+    update = estimator.update(estimator.rows(SOLVED))
+    tokens = batch(update, [0, 1])
+    update.loss(tokens, [0, 1]).loss.backward()
+    right = -0.1 * tokens.entropies[:3].mean().exp().item() / 5
+    assert tokens.logprobs.grad is not None
+    assert tokens.logprobs.grad.tolist() == pytest.approx([right] * 3 + [1 / 5] * 2)
+    assert tokens.entropies.grad is None or not tokens.entropies.grad.any()
