@@ -52,9 +52,9 @@ class Job:
 def run(job: Job, on_event: Callable[[Event], None], cancelled: threading.Event | None = None) -> Cost:
     """Run the worker to its end and return its cost (without the wall clock).
 
-    Raises the worker's own HPTError where it ended with one, WorkerTimeout past the limit, WorkerError otherwise. On any
-    exception in the caller, KeyboardInterrupt among them, every process of the worker is ended first. `cancelled`, once
-    set by another thread, ends the worker too.
+    Raises the worker's own HPTError where it ended with one, WorkerTimeout past the limit, WorkerError otherwise. On
+    any exception in the caller, KeyboardInterrupt among them, every process of the worker is ended first.
+    `cancelled`, once set by another thread, ends the worker too.
     """
     write_text(job.spec_file, job.spec.model_dump_json(indent=2, by_alias=True) + "\n")
     command = [sys.executable, "-I", "-S", str(Path(supervisor.__file__)), "--grace", str(GRACE_S)]
@@ -97,13 +97,17 @@ def _append(path: Path) -> IO[str]:
 
 def _header(logs: Sequence[IO[str]], job: Job) -> None:
     for log in logs:
-        log.write(f"--- {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC {job.stage}: python -m {job.module} {job.spec_file}\n")
+        log.write(
+            f"--- {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC {job.stage}: python -m {job.module} {job.spec_file}\n"
+        )
 
 
 class _Reader:
     """Two threads that drain the worker's pipes."""
 
-    def __init__(self, process: "subprocess.Popen[str]", logs: Sequence[IO[str]], on_event: Callable[[Event], None]) -> None:
+    def __init__(
+        self, process: "subprocess.Popen[str]", logs: Sequence[IO[str]], on_event: Callable[[Event], None]
+    ) -> None:
         self.last: deque[str] = deque(maxlen=LAST_LINES)
         self.error: Event | None = None
         self.cost = Cost()

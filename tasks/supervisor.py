@@ -1,10 +1,10 @@
 """A small process between a task and its worker: when the task's process is gone, nothing of the worker stays.
 
-`python -I supervisor.py --timeout SECONDS --grace SECONDS -- COMMAND...` with a pipe from the parent as standard input. It
-is a subreaper, so that whatever the worker starts, also in sessions of its own, stays below it. On SIGTERM, SIGINT,
-end-of-file on standard input or at the time limit it ends every descendant. It exits with the worker's code (128 +
-signal where one killed it), 124 at the time limit, 143 where it was told to stop. Only the standard library: it starts in
-milliseconds and keeps no memory.
+`python -I supervisor.py --timeout SECONDS --grace SECONDS -- COMMAND...` with a pipe from the parent as standard
+input. It is a subreaper, so that whatever the worker starts, also in sessions of its own, stays below it. On SIGTERM,
+SIGINT, end-of-file on standard input or at the time limit it ends every descendant. It exits with the worker's code
+(128 + signal where one killed it), 124 at the time limit, 143 where it was told to stop. Only the standard library: it
+starts in milliseconds and keeps no memory.
 """
 
 import argparse
@@ -80,7 +80,7 @@ def end_all(grace: float) -> dict[int, int]:
 
 
 def watch(child: int, deadline: float | None, wake: int) -> tuple[str, int]:
-    """Wait for the worker's end, an order to stop, or the time limit: ("ended", code), ("stopped", 143), ("late", 124)."""
+    """Wait for the worker's end, an order to stop or the time limit; which it was, and the code to exit with."""
     while True:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         ready, _, _ = select.select([0, wake], [], [], left)

@@ -128,7 +128,8 @@ class Lease:
         try:
             process = psutil.Process(int(holder["pid"]))
             # A start time that differs means that the number was given to another process since.
-            return process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - holder["started"]) > 1
+            gone = process.status() == psutil.STATUS_ZOMBIE
+            return bool(gone or abs(process.create_time() - float(holder["started"])) > 1)
         except (psutil.NoSuchProcess, KeyError, ValueError):
             return True
 

@@ -1,6 +1,5 @@
 """The manifest of an output: what made it, of what, and which files it consists of."""
 
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -51,10 +50,10 @@ class Manifest(Frozen):
     files: tuple[FileEntry, ...]
     outputs: dict[str, str]
     """Name -> hash of what later stages take as their input."""
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = Field(default_factory=dict)
     """Small results to show: row counts, scores."""
-    packages: dict[str, str] = {}
-    hardware: dict[str, Any] = {}
+    packages: dict[str, str] = Field(default_factory=dict)
+    hardware: dict[str, Any] = Field(default_factory=dict)
     git_commit: str | None = None
     start: AwareDatetime
     end: AwareDatetime
@@ -90,11 +89,8 @@ def describe_files(folder: Path, known: KnownFiles) -> tuple[FileEntry, ...]:
 def outputs_hash(files: tuple[FileEntry, ...], under: str) -> str:
     """Hash of the files at or under output/`under`: their paths below it and their contents, not where they lie."""
     top = PurePosixPath("output") / under
-    parts: Mapping[str, str] = {
-        str(PurePosixPath(f.path).relative_to(top)): f.sha256
-        for f in files
-        if PurePosixPath(f.path).is_relative_to(top)
-    }
+    paths = [(PurePosixPath(f.path), f.sha256) for f in files]
+    parts = {str(path.relative_to(top)): sha for path, sha in paths if path.is_relative_to(top)}
     if not parts:
         raise ValueError(f"no file at {top}")
-    return sha256_json(dict(parts))
+    return sha256_json(parts)

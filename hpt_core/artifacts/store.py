@@ -85,6 +85,10 @@ class Slot:
     def discard(self) -> None:
         """Remove output/ and work/; only to be called where there is no manifest."""
         shutil.rmtree(self.work, ignore_errors=True)
+        self.discard_output()
+
+    def discard_output(self) -> None:
+        """Remove output/ and keep work/; only to be called where there is no manifest."""
         shutil.rmtree(self.output, ignore_errors=True)
 
     def commit(self, manifest: Manifest) -> None:
@@ -118,10 +122,8 @@ class Store:
 
     def outputs(self, kind: Kind) -> list[Manifest]:
         """Manifests of every output of a kind, oldest first."""
-        found = [
-            self.slot(kind, Path(file).parent.name).manifest()
-            for file in self.files.glob(f"{self.root}/{kind}/*/manifest.json")
-        ]
+        files = self.files.glob(f"{self.root}/{kind}/*/manifest.json")
+        found = [self.slot(kind, Path(file).parent.name).manifest() for file in files]
         return sorted((m for m in found if m), key=lambda m: m.end)
 
     def check_writable(self) -> None:

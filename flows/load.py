@@ -1,0 +1,136 @@
+"""Reading a pipeline's config: TOML, overrides, and errors that name file, field, value and remedy."""
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from flows.config import PipelineConfig
+from hpt_core.errors import ConfigError, HPTError
+from hpt_core.plugins import near
+
+
+def load_config(
+    path: Path, overrides: Iterable[str] = (), store: str | None = None, data_dir: Path | None = None
+) -> PipelineConfig:
+    """The config in the TOML file `path`, with `a.b=c` overrides in order. Raises ConfigError."""
+    table = read_toml(path)
+    overrides = list(overrides)
+    for override in overrides:
+        apply(table, override)
+    if store is not None:
+        table["store"] = store
+    if data_dir is not None:
+        table["data_dir"] = str(data_dir)
+    try:
+        return PipelineConfig.model_validate(table)
+    except ValidationError as error:
+        raise explain(error, str(path), overrides) from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The file's table. Raises ConfigError that names the file and, for broken TOML, the line."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        beside = sorted(str(p) for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
+        remedy = near(str(path), tuple(beside)) if beside else "give the path of a TOML file"
+        raise ConfigError(f"there is no config {path}", remedy) from error
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", "give the path of a TOML file") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not a text file", "give the path of a TOML file") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}", "correct the line") from error
+
+
+def apply(table: dict[str, Any], override: str) -> None:
+    """Set one field: `a.b=c`, the value in TOML's notation, a word without quotes being a string.
+
+    Raises ConfigError where the form is wrong; whether the field exists is for the config to say.
+    """
+    path, equals, text = override.partition("=")
+    keys = [key.strip() for key in path.split(".")]
+    if not equals or not all(keys):
+        raise ConfigError(f"--set {override!r} is not of the form a.b=c", "for example --set train.hpt.steps=10")
+    target: Any = table
+    for i, key in enumerate(keys[:-1]):
+        if isinstance(target, list):
+            target = _item(target, key, override)
+            continue
+        if isinstance(target.get(key), str) and i:
+            # `algorithm = "hpt"` is short for a table with that name.
+            target[key] = {"name": target[key]}
+        target = target.setdefault(key, {})
+        if not isinstance(target, dict | list):
+            raise ConfigError(f"--set {override!r}: {'.'.join(keys[: i + 1])} is a value, not a table", "shorten the path")
+    if isinstance(target, list):
+        raise ConfigError(f"--set {override!r}: a list takes its whole value", f"--set {'.'.join(keys[:-1])}=[...]")
+    target[keys[-1]] = toml_value(text.strip())
+
+
+def _item(values: list[Any], key: str, override: str) -> Any:
+    if not key.isdigit() or int(key) >= len(values):
+        raise ConfigError(f"--set {override!r}: {key!r} is not an item of the list", f"0 to {len(values) - 1}")
+    return values[int(key)]
+
+
+def toml_value(text: str) -> Any:
+    """`text` read as a TOML value; a string where it is none. "none" stands for a field's None."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def explain(error: ValidationError, where: str, overrides: Iterable[str] = ()) -> HPTError:
+    """One line for the first fault: file, field, value, and what to do."""
+    first = next((e for e in error.errors() if e["type"] == "extra_forbidden"), error.errors()[0])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    loc = [str(p) for p in first["loc"] if not str(p).startswith("function-")]
+    field, value, message = ".".join(loc), first.get("input"), first["msg"].removeprefix("Value error, ")
+    set_by = next((o for o in overrides if o.partition("=")[0].strip() == field), None)
+    where = f"--set {set_by}" if set_by else where
+    if first["type"] == "extra_forbidden":
+        known = tuple(_fields(PipelineConfig, loc[:-1]))
+        return ConfigError(f"{where}: unknown field {field!r}", near(loc[-1], known) if known else "remove it")
+    if first["type"] == "missing":
+        return ConfigError(f"{where}: field {field!r} is missing{more}", f"add it{_doc(loc)}")
+    cause, _, remedy = message.partition("; ")
+    shown = "" if isinstance(value, dict | list) else f" = {value!r}"
+    at = f"{field}{shown}: " if field else ""
+    return ConfigError(f"{where}: {at}{cause[:1].lower() + cause[1:]}{more}", remedy or f"correct it{_doc(loc)}")
+
+
+def _fields(model: type[BaseModel], loc: list[str]) -> list[str]:
+    """Names of the fields of the model that `loc` leads to; empty where that cannot be told."""
+    owner = _owner(model, loc)
+    return [] if owner is None else [f.alias or name for name, f in owner.model_fields.items()]
+
+
+def _owner(annotation: Any, loc: list[str]) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if not loc:
+            return annotation
+        fields = {f.alias or name: f for name, f in annotation.model_fields.items()}
+        return _owner(fields[loc[0]].annotation, loc[1:]) if loc[0] in fields else None
+    arguments = list(getattr(annotation, "__args__", ()))
+    if getattr(annotation, "__origin__", None) in (dict, tuple, list) and loc:
+        return _owner(arguments[-1] if annotation.__origin__ is dict else arguments[0], loc[1:])
+    for argument in arguments:
+        # A tagged union puts the tag into the location: `algorithm`, `hpt`, field.
+        tagged = isinstance(argument, type) and issubclass(argument, BaseModel) and "name" in argument.model_fields
+        if tagged and loc and len(arguments) > 1 and argument.model_fields["name"].default == loc[0]:
+            return _owner(argument, loc[1:])
+    models = [a for a in arguments if isinstance(a, type) and issubclass(a, BaseModel)]
+    return _owner(models[0], loc) if len(models) == 1 else None
+
+
+def _doc(loc: list[str]) -> str:
+    owner = _owner(PipelineConfig, loc[:-1]) if loc else None
+    if owner is None:
+        return ""
+    field = next((f for name, f in owner.model_fields.items() if loc[-1] in (name, f.alias)), None)
+    return f": {field.description.split('. ')[0].strip()}" if field and field.description else ""

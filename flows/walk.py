@@ -1,0 +1,83 @@
+"""Walks a graph of stages: dependencies first, independent branches on when one fails, several at a time if asked."""
+
+import contextvars
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+from hpt_core.errors import HPTError
+from tasks.context import Notice
+from tasks.part import Made
+from tasks.task import Walk, stage_task
+
+
+class StagesFailed(HPTError):
+    """Some stages failed; those that do not depend on them are done."""
+
+    def __init__(self, failures: dict[str, HPTError]) -> None:
+        first = next(iter(failures.values()))
+        self.failures = failures
+        self.exit_code = first.exit_code
+        more = f" ({len(failures) - 1} more failed: {', '.join(list(failures)[1:])})" if len(failures) > 1 else ""
+        super().__init__(first.cause + more, first.remedy)
+
+
+def walk(run: Walk, parallel: int = 1) -> dict[str, Made]:
+    """Run every stage and return the outputs. Raises StagesFailed once no stage is left that could run.
+
+    A stage is a task called directly: through Prefect's .submit() a cancellation would reach it late.
+    """
+    failures: dict[str, HPTError] = {}
+    left = dict(run.stages)
+    running: dict[Future[object], str] = {}
+    done: set[str] = set()
+
+    def ready() -> list[str]:
+        return [key for key, stage in left.items() if set(stage.after) <= done]
+
+    def ended(key: str, error: BaseException | None) -> None:
+        if error is None:
+            done.add(key)
+        elif isinstance(error, HPTError):
+            failures[key] = error
+            _skip(run, left, key)
+        else:
+            raise error
+
+    if parallel == 1:
+        while keys := ready():
+            del left[keys[0]]
+            ended(keys[0], _attempt(keys[0], run))
+    else:
+        with ThreadPoolExecutor(parallel, thread_name_prefix="stage") as pool:
+            try:
+                while (keys := ready()) or running:
+                    for key in keys[: parallel - len(running)]:
+                        del left[key]
+                        # Each thread gets the flow run's context, without which a task would not belong to it.
+                        running[pool.submit(contextvars.copy_context().run, _attempt, key, run)] = key
+                    finished, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+                    for future in finished:
+                        ended(running.pop(future), future.result())  # type: ignore[arg-type]
+            except BaseException:
+                run.context.cancelled.set()
+                raise
+    if failures:
+        raise StagesFailed(failures)
+    return run.made
+
+
+def _attempt(key: str, run: Walk) -> HPTError | None:
+    try:
+        stage_task(key, run)
+    except HPTError as error:
+        return error
+    return None
+
+
+def _skip(run: Walk, left: dict[str, object], failed: str) -> None:
+    """Take out of `left` what depends on a stage that failed."""
+    lost = {failed}
+    for key in list(left):
+        if lost & set(run.stages[key].after):
+            lost.add(key)
+            del left[key]
+            run.context.notify(Notice(key, "skipped", f"needs {failed}"))

