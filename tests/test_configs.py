@@ -1,0 +1,55 @@
+"""Every shipped config parses, and the paper's recipes say what the paper and its scripts say."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from flows.config import PipelineConfig
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.toml"))
+PAPER = ("qwen2.5-math-7b", "qwen2.5-math-1.5b", "llama-3.1-8b")
+SIX = ("aime24", "aime25", "amc23", "math500", "minerva", "olympiadbench")
+
+
+def read(path: Path) -> PipelineConfig:
+    return PipelineConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_shipped_config_parses_and_survives_a_round_trip(path: Path) -> None:
+    config = read(path)
+    assert config.name == path.stem
+    assert PipelineConfig.model_validate(config.model_dump(mode="json", by_alias=True)) == config
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_paper_recipe_states_the_scripts_settings(name: str) -> None:
+    config = read(Path(__file__).parent.parent / "configs" / f"{name}.toml")
+    hpt = config.train["hpt"]
+    assert (hpt.steps, hpt.questions_per_step, hpt.rollouts_per_question, hpt.minibatch_rows) == (500, 128, 8, 512)
+    assert (hpt.sampling.temperature, hpt.sampling.top_p, hpt.sampling.max_tokens) == (1.0, 1.0, 8192)
+    optimiser = hpt.optimiser
+    assert (optimiser.learning_rate, optimiser.betas, optimiser.weight_decay) == (5e-6, (0.9, 0.999), 0.01)
+    assert (optimiser.gradient_clip, optimiser.decay, optimiser.warmup_steps) == (1.0, "constant", 0)
+    assert optimiser.spike_limit == (None if name.startswith("llama") else 80.0)
+    assert hpt.checkpoint_every == 50
+    algorithm = hpt.algorithm
+    assert (algorithm.name, algorithm.normalisation) == ("hpt", "script")
+    assert algorithm.gate.gamma == (0.25 if name.startswith("llama") else 0.0)
+    assert algorithm.sft_coefficient == (0.3 if name.endswith("1.5b") else 1.0)
+    assert algorithm.rl.stabilization_mask.name == "none"
+    assert [(r.name, r.coefficient) for r in algorithm.regularisers] == [("entropy", 0.001)]
+    assert config.prompt.name == ("plain" if name.startswith("llama") else "chat")
+    base = config.model["base"]
+    overrides = (None, None) if name.startswith("llama") else (40000.0, 16384)
+    assert (base.rope_theta, base.max_position_embeddings) == overrides
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_paper_recipe_evaluates_by_the_protocol(name: str) -> None:
+    evaluate = read(Path(__file__).parent.parent / "configs" / f"{name}.toml").evaluate
+    assert evaluate is not None
+    assert evaluate.suites[:6] == SIX
+    # Nothing of the benchmarks' own protocol is overridden.
+    assert (evaluate.limit, evaluate.k, evaluate.max_tokens, evaluate.temperature) == (None, None, None, None)
