@@ -88,7 +88,7 @@ def parse(text: str) -> Expression | None:
             normalization_config=None,
             conversion_config=ConversionConfig(lowercase_symbols=False),
         )
-    except (MemoryError, KeyboardInterrupt):
+    except (MemoryError, SystemError):  # CPython out of memory raises either
         raise
     except Exception:  # the parser raises bare Exceptions, and anything at all on strange input
         return None
@@ -175,7 +175,7 @@ def _value(tree: Any, places: dict[Any, Any]) -> Any:
             return _infinity(value)
         with mpmath.workdps(_DIGITS):
             return mpmath.mpc(mpmath.mpf(str(real)), mpmath.mpf(str(imaginary)))
-    except (MemoryError, RecursionError):
+    except (MemoryError, SystemError, RecursionError):
         raise
     except Exception:  # sympy raises many kinds on expressions without a value
         return None
@@ -207,7 +207,7 @@ def _too_large(tree: Any) -> bool:
     for part in sympy.preorder_traversal(tree):
         if isinstance(part, sympy.factorial | sympy.factorial2 | sympy.gamma) and _log10(part.args[0]) > 4:
             return True
-        if isinstance(part, sympy.Pow) and not part.free_symbols and _log10(part) > _LARGEST_DIGITS:
+        if isinstance(part, sympy.Pow | sympy.exp) and not part.free_symbols and _log10(part) > _LARGEST_DIGITS:
             return True
         if isinstance(part, sympy.Pow) and not part.exp.free_symbols and _log10(part.exp) > 5:
             return True

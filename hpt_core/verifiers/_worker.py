@@ -1,9 +1,11 @@
 """What runs in a verifier process: limits, then comparisons."""
 
 import ctypes
+import os
 import resource
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 
 from hpt_core.verifiers import get
 from hpt_core.verifiers.base import Outcome
@@ -14,8 +16,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 def clipped(answer: str) -> str:
-    """The answer as a verdict keeps it: cut where it is absurdly long."""
-    return answer if len(answer) <= LONGEST_SHOWN else answer[:LONGEST_SHOWN] + "…"
+    """The answer as a verdict keeps it: cut where it is absurdly long, and fit for UTF-8."""
+    shown = answer if len(answer) <= LONGEST_SHOWN else answer[:LONGEST_SHOWN] + "…"
+    return shown.encode("utf-8", "replace").decode("utf-8")
 
 
 def initialise(memory_mib: int) -> None:
@@ -31,11 +34,21 @@ def judge(comparisons: Sequence[tuple[str, str, str | None]], cpu_s: float) -> l
     """Outcomes of (kind, gold, answer), each within `cpu_s` CPU seconds: past them the kernel ends this process."""
     outcomes = []
     for kind, gold, answer in comparisons:
+        _leave_if_full()
         signal.setitimer(signal.ITIMER_PROF, cpu_s)
         try:
             outcomes.append(get(kind).judge(gold, answer))
-        except (MemoryError, RecursionError):
+        except (MemoryError, RecursionError, SystemError):  # SystemError is CPython out of memory
             outcomes.append(Outcome.TIMEOUT)
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0.0)
     return outcomes
+
+
+def _leave_if_full() -> None:
+    """End this process where earlier comparisons have left less than half of its address space: what they left must
+    not decide about others. The comparison is redone in a fresh process."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    if limit != resource.RLIM_INFINITY and used > limit / 2:
+        os._exit(os.EX_TEMPFAIL)

@@ -1,0 +1,62 @@
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from hpt_core.errors import ConfigError, DataError, StoreError
+from hpt_core.verifiers.grade_file import GRADED, grade_file
+
+ROWS = [
+    {"id": "a", "gold": "5", "response": "\\boxed{5}", "kind": "math"},
+    {"id": "b", "gold": "B", "response": "The answer is C.", "kind": "choice"},
+    {"id": 3, "gold": 5, "response": "none", "kind": "math"},
+    {"id": "d", "gold": "", "response": "\\boxed{5}", "kind": "math"},
+]
+
+
+def lines(rows):
+    return "\n".join(json.dumps(row) for row in rows) + "\n\n"
+
+
+def test_grades_every_row(tmp_path):
+    source, target, seen = tmp_path / "answers.jsonl", tmp_path / "out" / "graded.parquet", []
+    source.write_text(lines(ROWS), encoding="utf-8")
+    counts = grade_file(source, target, workers=1, progress=lambda *event: seen.append(event))
+    assert counts == {"correct": 1, "incorrect": 1, "no_answer": 1, "timeout": 0, "gold_error": 1}
+    table = pq.read_table(target)
+    assert table.schema == GRADED
+    assert table.column("id").to_pylist() == ["a", "b", "3", "d"]
+    assert table.column("outcome").to_pylist() == ["correct", "incorrect", "no_answer", "gold_error"]
+    assert table.column("extracted").to_pylist() == ["5", "C", None, "5"]
+    assert seen == [(4, 4, "1 correct")]
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ('{"id": "x", ', "line 2: not JSON"),
+        ("[1]", "line 2: not an object"),
+        ('{"id": "x", "gold": "5", "kind": "math"}', "line 2: 'response' is missing"),
+        ('{"id": "x", "gold": "5", "response": null, "kind": "math"}', "line 2: 'response' is NoneType"),
+        ('{"id": "x", "gold": true, "response": "", "kind": "math"}', "line 2: 'gold' is bool"),
+        (
+            '{"id": "x", "gold": "5", "response": "", "kind": "maths"}',
+            "line 2: unknown kind 'maths'.*did you mean 'math'",
+        ),
+    ],
+)
+def test_a_malformed_row_is_named_and_nothing_is_written(tmp_path, bad, message):
+    source, target = tmp_path / "answers.jsonl", tmp_path / "graded.parquet"
+    source.write_text(lines(ROWS[:1]).strip() + "\n" + bad + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match=rf"answers\.jsonl, {message}"):
+        grade_file(source, target, workers=1)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_files_that_cannot_be_read_or_written(tmp_path):
+    with pytest.raises(ConfigError, match="cannot read"):
+        grade_file(tmp_path / "missing.jsonl", tmp_path / "graded.parquet")
+    source = tmp_path / "answers.jsonl"
+    source.write_text(lines(ROWS[:1]), encoding="utf-8")
+    with pytest.raises(StoreError, match="cannot write"):
+        grade_file(source, source / "graded.parquet", workers=1)

@@ -1,0 +1,107 @@
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hpt_core.verifiers import Outcome, get
+from hpt_core.verifiers.pool import VerifierPool
+
+CASES = json.loads((Path(__file__).parent / "math_cases.json").read_text(encoding="utf-8"))
+BENCHMARKS = {"aime24": 30, "aime25": 30, "amc23": 40, "math500": 500, "minerva": 272, "olympiadbench": 674}
+UNITS = [
+    ("^\\circ", "\\text{ radians}"),
+    ("^{\\circ}", "\\text{ radians}"),
+    ("degrees", "radians"),
+    ("cents", "dollars"),
+    ("inches", "cm"),
+    ("cm", "inches"),
+    ("}^2", "}^3"),
+    ("\\$", "\\text{ euros }"),
+    ("\\%", "^\\circ"),
+    ("%", "^\\circ"),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['gold']} / {case['response']}"[:80])
+def test_case(case):
+    assert get("math").verify(case["gold"], case["response"]).outcome == case["expected"]
+
+
+def golds(data: Path) -> list[tuple[str, str]]:
+    """(where, gold) of every question of the six benchmarks."""
+    found = []
+    for name, count in BENCHMARKS.items():
+        rows = json.loads((data / "benchmarks" / f"{name}.json").read_text(encoding="utf-8"))
+        assert len(rows) == count
+        found += [(f"{name} row {number}", str(row["answer"])) for number, row in enumerate(rows)]
+    return found
+
+
+def boxed(answer: str) -> str:
+    return answer if answer.startswith("\\boxed") else f"\\boxed{{{answer}}}"
+
+
+def perturbed(gold: str) -> list[str]:
+    """Answers that differ from `gold` in a digit, a sign, a bracket, an inequality or a unit."""
+    found = []
+    for match in re.finditer(r"\d", gold):
+        digit = "8" if match.group() == "9" else str(int(match.group()) + 1)
+        found.append(gold[: match.start()] + digit + gold[match.end() :])
+    prefix, rest = re.fullmatch(r"(\\boxed\{|\$*)(.*)", gold, re.DOTALL).groups()
+    if gold != "0":
+        found.append(prefix + (rest[1:] if rest.startswith("-") else f"-{rest}"))
+    for match in re.finditer(r"(?<=[\w}) ])[+-](?=\s*[\w\\(])", gold):
+        found.append(gold[: match.start()] + ("-" if match.group() == "+" else "+") + gold[match.end() :])
+    if ("," in gold or "infty" in gold) and not re.search(r"[a-zA-Z]\(", gold):
+        for before, after in (("(", "["), ("[", "("), (")", "]"), ("]", ")")):
+            found += [gold[: m.start()] + after + gold[m.end() :] for m in re.finditer(re.escape(before), gold)]
+    for before, after in [*UNITS, ("geqslant", "leqslant"), ("geqslant", "gt")]:
+        found.append(gold.replace(before, after))
+    return [answer for answer in dict.fromkeys(found) if answer != gold]
+
+
+@pytest.mark.slow
+def test_every_gold_answer_equals_itself_when_boxed(shared_data):
+    rows = golds(shared_data)
+    assert len(rows) == 1546
+    with VerifierPool(workers=2) as pool:
+        verdicts = pool.verify([("math", gold, f"Therefore {boxed(gold)}.") for _, gold in rows])
+    assert [where for (where, _), v in zip(rows, verdicts, strict=True) if v.outcome is not Outcome.CORRECT] == []
+
+
+@pytest.mark.slow
+def test_no_perturbed_gold_answer_passes(shared_data):
+    pairs = [(where, gold, other) for where, gold in golds(shared_data) for other in perturbed(gold)]
+    assert len(pairs) > 6000
+    with VerifierPool(workers=2) as pool:
+        verdicts = pool.verify([("math", gold, boxed(other)) for _, gold, other in pairs])
+    passed = [
+        (where, gold, other)
+        for (where, gold, other), v in zip(pairs, verdicts, strict=True)
+        if v.outcome is not Outcome.INCORRECT and not same_value(gold, other)
+    ]
+    assert passed == []
+
+
+def same_value(gold: str, other: str) -> bool:
+    """Perturbations that change nothing: the sign of a zero among several answers."""
+    return re.sub(r"(?<!\d)-0(?![.\d])", "0", other) == gold
+
+
+def test_a_verdict_does_not_depend_on_what_was_judged_before():
+    verifier = get("math")
+    first = [verifier.verify(case["gold"], case["response"]) for case in CASES[:40]]
+    assert [verifier.verify(case["gold"], case["response"]) for case in reversed(CASES[:40])] == first[::-1]
+
+
+def test_version_and_extraction_load_no_sympy():
+    program = (
+        "import sys; from hpt_core.verifiers import get, version; import hpt_core.verifiers.pool;"
+        "assert version('math').startswith('math-1+math-verify-'), version('math');"
+        "assert get('math').extract(r'\\boxed{5}') == '5';"
+        "sys.exit(any(name in sys.modules for name in ('sympy', 'math_verify', 'torch', 'antlr4')))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,0 +1,163 @@
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from hpt_core.errors import ConfigError, VerifierError
+from hpt_core.verifiers import Outcome, Verdict, kinds, version
+from hpt_core.verifiers._worker import LONGEST_SHOWN
+from hpt_core.verifiers.pool import VerifierPool
+
+ADVERSARIAL = {
+    "power tower": "9^{9^{9^9}}",
+    "Python power": "9**9**9",
+    "exponential tower": "e^{e^{e^{e^{e}}}}",
+    "factorial": "(10^{9})!",
+    "large sum": "\\sum_{k=1}^{10^{9}} \\frac{1}{k^2+k}",
+    "megabyte of digits": "1" * 1_000_000,
+    "megabyte of terms": "x+" * 500_000 + "1",
+    "deep groups": "{" * 3000 + "1" + "}" * 3000,
+    "deep brackets": "(" * 3000 + "1" + ")" * 3000,
+    "deep roots": "\\sqrt{" * 500 + "2" + "}" * 500,
+    "many signs": "1\\pm 1," * 300,
+    "many units": "5" + "\\text{a}" * 700 + "!",
+    "spaces": "1" + " " * 7000 + "x",
+    "emoji": "🤖五",
+    "null byte": "5\x00",
+    "lone surrogate": "\ud800",
+    "code": "__import__('os').system('touch hpt_pwned')",
+    "exponent": "1e999999999",
+}
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with VerifierPool(workers=2, timeout_s=2.0) as pool:
+        yield pool
+
+
+def math(gold: str, answer: str) -> tuple[str, str, str]:
+    return "math", gold, f"\\boxed{{{answer}}}"
+
+
+def test_verdicts_keep_the_order_of_the_items(pool):
+    items = [math("5", "5"), ("choice", "B", "\\boxed{A}"), ("math", "5", "five"), math("", "5"), math("5", "5.0")]
+    assert pool.verify(items) == [
+        Verdict(Outcome.CORRECT, "5"),
+        Verdict(Outcome.INCORRECT, "A"),
+        Verdict(Outcome.NO_ANSWER, None),
+        Verdict(Outcome.GOLD_ERROR, "5"),
+        Verdict(Outcome.CORRECT, "5.0"),
+    ]
+    assert pool.verify([]) == []
+
+
+def test_submit_returns_before_the_verdicts_and_reports_progress(pool):
+    seen = []
+    pending = pool.submit([math(str(n), str(n % 7)) for n in range(100)])
+    verdicts = pending.result(lambda done, total: seen.append((done, total)))
+    assert pending.done()
+    assert [n for n, v in enumerate(verdicts) if v.outcome is Outcome.CORRECT] == list(range(7))
+    assert seen[-1] == (100, 100) and seen == sorted(seen)
+
+
+def test_one_endless_comparison_costs_its_neighbours_nothing(pool):
+    endless = math("5", "\\sum_{k=1}^{10^{9}} \\frac{1}{k^2+k}")
+    items = [math(str(n), str(n)) for n in range(20)]
+    verdicts = pool.verify([*items[:10], endless, *items[10:]])
+    assert verdicts[10].outcome is Outcome.TIMEOUT
+    assert {v.outcome for v in verdicts[:10] + verdicts[11:]} == {Outcome.CORRECT}
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
+@pytest.mark.parametrize("gold", ["5", "x^2+\\frac{1}{y}"])
+def test_adversarial_answers_get_a_verdict(pool, name, gold, tmp_path, monkeypatch):
+    started = time.monotonic()
+    verdict = pool.verify([math(gold, ADVERSARIAL[name])])[0]
+    assert verdict.outcome in (Outcome.INCORRECT, Outcome.TIMEOUT)
+    assert verdict.extracted is not None and len(verdict.extracted) <= LONGEST_SHOWN + 1
+    assert time.monotonic() - started < 30  # seconds by the clock of a crowded machine; 3 of CPU at most
+    assert not os.path.lexists("hpt_pwned")
+
+
+@pytest.mark.parametrize(
+    "response",
+    ["\\boxed{" * 100_000, "\\boxed{5" * 100_000, "{" * 500_000, "a" * 3_000_000, "</think>" * 100_000 + "\\boxed"],
+    ids=["open boxes", "open boxes with text", "open braces", "letters", "thoughts"],
+)
+def test_adversarial_responses_hold_no_answer(pool, response):
+    assert pool.verify([("math", "5", response), ("choice", "A", response)]) == [Verdict(Outcome.NO_ANSWER, None)] * 2
+
+
+def test_equal_answers_are_compared_once(pool):
+    pending = pool.submit([math("5", "5")] * 500 + [("math", "5", "Since \\boxed{5}")])
+    assert sum(len(chunk) for chunk in pending._chunks) == 1
+    assert {v.outcome for v in pending.result()} == {Outcome.CORRECT}
+
+
+def test_it_serves_several_threads_at_once(pool):
+    results: dict[int, list[Outcome]] = {}
+
+    def work(number: int) -> None:
+        results[number] = [v.outcome for v in pool.verify([math(str(number), str(n)) for n in range(8)])]
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    expected = {n: [Outcome.CORRECT if i == n else Outcome.INCORRECT for i in range(8)] for n in range(6)}
+    assert results == expected
+
+
+def test_a_crashing_process_is_a_timeout_and_the_pool_goes_on(tmp_path):
+    # Less address space than a comparison needs: the process fails or dies, whatever it is asked.
+    with VerifierPool(workers=1, timeout_s=2.0, memory_mib=1) as small:
+        assert small.verify([math("x^2", "x^{2}+\\sqrt{y}")])[0].outcome is Outcome.TIMEOUT
+
+
+def test_workers_killed_from_outside_are_replaced(pool):
+    import psutil
+
+    pending = pool.submit(
+        [math("5", "\\sum_{k=1}^{10^{9}} \\frac{1}{k^2+k}"), *(math(str(n), str(n)) for n in range(40))]
+    )
+    time.sleep(0.3)
+    victims = [process.pid for process in pool._pool._pool_manager.worker_manager.workers.values()]
+    for victim in victims:
+        if psutil.pid_exists(victim):
+            os.kill(victim, 9)
+    verdicts = pending.result()
+    assert verdicts[0].outcome is Outcome.TIMEOUT
+    assert {v.outcome for v in verdicts[1:]} == {Outcome.CORRECT}
+
+
+def test_it_works_with_standard_input_closed(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "from hpt_core.verifiers.pool import VerifierPool\n"
+        "if __name__ == '__main__':\n"
+        "    with VerifierPool(1) as pool:\n"
+        "        assert pool.verify([('math', '5', r'\\boxed{5}')])[0].reward == 1.0\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} {program} <&-"], capture_output=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stderr == b""
+
+
+def test_unknown_kind_and_closed_pool_are_errors():
+    with VerifierPool(workers=1) as pool, pytest.raises(ConfigError, match="did you mean 'math'"):
+        pool.verify([("maths", "5", "\\boxed{5}")])
+    with pytest.raises(VerifierError, match="closed"):
+        pool.verify([math("5", "5")])
+
+
+def test_kinds_are_the_variants_alone():
+    assert kinds() == ("choice", "math")
+    assert version("choice") == "choice-1"
