@@ -139,7 +139,8 @@ def hub_cache(tmp_path, monkeypatch):
 def test_protocol_is_the_papers(name):
     suite = get_suite(name)
     assert (suite.rows, suite.k, suite.group) == PAPER[name]
-    assert suite.sampling.max_tokens == 8192
+    assert (suite.sampling.temperature, suite.sampling.top_p, suite.sampling.max_tokens) == (0.6, 0.95, 8192)
+    assert (suite.instruction is None) == (suite.kind == "math")
     assert re.fullmatch(r"[0-9a-f]{40}", source(name).revision)
 
 
