@@ -75,9 +75,7 @@ def _all_stages(config: PipelineConfig) -> dict[str, Stage]:
     limit = config.evaluate.limit if config.evaluate else None
     suites = config.evaluate.suites if config.evaluate else ()
     listed = [name for data in config.data.values() for name in data.decontaminate]
-    stages += [
-        benchmark.stage(name, limit if name in suites else None) for name in dict.fromkeys([*suites, *listed])
-    ]
+    stages += [benchmark.stage(name, limit if name in suites else None) for name in dict.fromkeys([*suites, *listed])]
     stages += [prepare.stage(name, c, config.prompt) for name, c in config.data.items()]
     stages += [train.stage(name, c, config.prompt, config.seed) for name, c in config.train.items()]
     if config.evaluate:

@@ -65,7 +65,9 @@ def apply(table: dict[str, Any], override: str) -> None:
             target[key] = {"name": target[key]}
         target = target.setdefault(key, {})
         if not isinstance(target, dict | list):
-            raise ConfigError(f"--set {override!r}: {'.'.join(keys[: i + 1])} is a value, not a table", "shorten the path")
+            raise ConfigError(
+                f"--set {override!r}: {'.'.join(keys[: i + 1])} is a value, not a table", "shorten the path"
+            )
     if isinstance(target, list):
         raise ConfigError(f"--set {override!r}: a list takes its whole value", f"--set {'.'.join(keys[:-1])}=[...]")
     target[keys[-1]] = toml_value(text.strip())

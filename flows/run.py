@@ -10,34 +10,63 @@ from prefect.context import FlowRunContext
 from flows import graph as graphs
 from flows.artifacts import show_leaderboard
 from flows.config import PipelineConfig
+from flows.context import context_of, redone
 from flows.load import load_config
 from flows.preflight import preflight
 from flows.walk import walk
-from hpt_core.artifacts import KnownFiles, Store
-from tasks.context import Context, data_folder
 from tasks.task import Walk
 
 Config = PipelineConfig | str
 """A config, or the path of a TOML file that holds one (for deployments)."""
 
 
-def context_of(
-    config: PipelineConfig,
-    redo: frozenset[str] = frozenset(),
+def read(config: Config) -> PipelineConfig:
+    """The config itself, or the one in the file that is named."""
+    return load_config(Path(config)) if isinstance(config, str) else config
+
+
+def run_stages(
+    config: Config,
+    goals: tuple[str, ...] = (),
+    force: bool = False,
+    from_stage: str | None = None,
     verify: bool = False,
     strict: bool = False,
-    since: datetime | None = None,
-) -> Context:
-    """What the stages of a run share."""
-    return Context(
-        store=Store(config.store),
-        known=KnownFiles(),
-        data_dir=data_folder(config.data_dir),
-        workers=config.resources.workers,
-        threads=config.resources.threads,
-        timeout_s=config.resources.stage_timeout_s,
-        strict=strict,
-        verify=verify,
-        redo=redo,
-        since=since or datetime.now(UTC),
-    )
+) -> list[dict[str, Any]]:
+    """Run the goals ("train.hpt", or a kind such as "train") with what they depend on; the whole pipeline without any.
+
+    Returns the outputs as small JSON. Raises HPTError.
+    """
+    resolved = read(config)
+    graph = graphs.select(resolved, goals) if goals else graphs.build(resolved)
+    wanted = [key for goal in goals for key in graphs.match(graph, goal)] if goals else list(graph)
+    context = context_of(resolved, redone(graph, wanted, force, from_stage), verify, strict, _begun())
+    preflight(resolved, graphs.plan(graph, context), context)
+    made = walk(Walk(dict(graph), context), resolved.resources.parallel_stages)
+    show_leaderboard(resolved.name, made)
+    return [m.as_json() for m in made.values()]
+
+
+def run_name() -> str:
+    """Name of a flow run: the pipeline's name, what is run, and when."""
+    parameters = prefect.runtime.flow_run.parameters
+    config = parameters.get("config")
+    name = Path(config).stem if isinstance(config, str) else getattr(config, "name", None) or dict(config)["name"]
+    only = "+".join(parameters.get("names") or ())
+    flow = prefect.runtime.flow_run.flow_name
+    parts = [
+        name,
+        *([] if flow == "pipeline" else [flow]),
+        *([only] if only else []),
+        f"{datetime.now(UTC):%m-%d %H:%M:%S}",
+    ]
+    return " ".join(parts)
+
+
+def _begun() -> datetime:
+    """When the flow run was first started: a retry does not redo what an earlier attempt has forced."""
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    if run and run.run_count > 1 and run.start_time:
+        return run.start_time
+    return datetime.now(UTC)

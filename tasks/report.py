@@ -121,7 +121,9 @@ class ReportPart(Part):
 
     def _ended(self, made: Mades, context: Context) -> datetime:
         """When the last verdict was written: the same inputs give the same page."""
-        keys = [verdicts_key(model, m.benchmark) for model, _ in self.plan.models for m in self.plan.protocol.measurements]
+        keys = [
+            verdicts_key(model, m.benchmark) for model, _ in self.plan.models for m in self.plan.protocol.measurements
+        ]
         manifests = [context.store.slot(made[k].kind, made[k].fingerprint).manifest() for k in keys]
         return max(m.end for m in manifests if m).replace(microsecond=0)
 

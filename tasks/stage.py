@@ -11,7 +11,7 @@ from hpt_core.artifacts import Cost, Damage, Lease, Manifest, Slot, describe_fil
 from hpt_core.errors import HPTError
 from tasks import environment
 from tasks.context import Context, Notice
-from tasks.part import Made, Making, Mades, Part, Stage, Unit
+from tasks.part import Made, Mades, Making, Part, Stage, Unit
 
 LOG = logging.getLogger("hpt.stage")
 

@@ -12,7 +12,9 @@ from tasks import environment
 from tasks.context import Context
 from tasks.part import Mades, Making, Part, Stage, Unit
 
-NOT_IN_FINGERPRINT = frozenset({"from_", "data", "seed", "engine", "checkpoint_every", "keep_checkpoints", "gradient_checkpointing"})
+NOT_IN_FINGERPRINT = frozenset(
+    {"from_", "data", "seed", "engine", "checkpoint_every", "keep_checkpoints", "gradient_checkpointing"}
+)
 """Names, which inputs stand for; the seed and the engine, which are resolved; how often work is saved; memory."""
 
 

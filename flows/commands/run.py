@@ -1,0 +1,149 @@
+"""`hpt run`, `hpt rerun` and each stage alone: the commands that make something."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+import typer
+
+from flows import graph as graphs
+from flows.commands import common
+from flows.commands.common import ConfigFile, DataDir, Force, Json, Set, StoreOption, Strict, Verify
+from flows.commands.result import print_result
+from flows.config import PipelineConfig
+from flows.context import context_of, redone
+from flows.display import Display
+from flows.preflight import preflight
+
+app = typer.Typer()
+FromStage = Annotated[str, typer.Option("--from", help="Stage to make again, with all that follows from it.")]
+Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these; all where none is given.")]
+
+
+@app.command()
+def run(
+    config: ConfigFile,
+    overrides: Set = None,
+    store: StoreOption = None,
+    data_dir: DataDir = None,
+    force: Force = False,
+    verify: Verify = False,
+    strict: Strict = False,
+    as_json: Json = False,
+) -> None:
+    """Run a pipeline: what the store holds is skipped, what was cut short goes on."""
+    resolved = common.read_config(config, overrides, store, data_dir)
+    execute(resolved, "pipeline", (), as_json, force=force, verify=verify, strict=strict)
+
+
+@app.command()
+def rerun(
+    config: ConfigFile,
+    from_stage: FromStage,
+    overrides: Set = None,
+    store: StoreOption = None,
+    data_dir: DataDir = None,
+    verify: Verify = False,
+    strict: Strict = False,
+    as_json: Json = False,
+) -> None:
+    """Make one stage again, with all that follows from it; what comes before is reused."""
+    resolved = common.read_config(config, overrides, store, data_dir)
+    execute(resolved, "pipeline", (), as_json, from_stage=from_stage, verify=verify, strict=strict)
+
+
+def _stage_command(name: str, kind: str, what: str) -> None:
+    def command(
+        config: ConfigFile,
+        names: Names = None,
+        overrides: Set = None,
+        store: StoreOption = None,
+        data_dir: DataDir = None,
+        force: Force = False,
+        verify: Verify = False,
+        strict: Strict = False,
+        as_json: Json = False,
+    ) -> None:
+        resolved = common.read_config(config, overrides, store, data_dir)
+        goals = tuple(n if n.startswith(kind) else f"{kind}.{n}" for n in names or (kind,))
+        execute(resolved, name, goals, as_json, force=force, verify=verify, strict=strict)
+
+    command.__doc__ = f"{what}; what it depends on is made where it is missing."
+    app.command(name)(command)
+
+
+_stage_command("prepare", "data", "Prepare training questions")
+_stage_command("train", "train", "Train models")
+_stage_command("evaluate", "evaluate", "Sample and grade models on the benchmarks")
+_stage_command("report", "report", "Build the tables and the leaderboard")
+_stage_command("publish", "publish", "Publish the leaderboard")
+
+
+def execute(
+    config: PipelineConfig,
+    flow: str,
+    goals: tuple[str, ...],
+    as_json: bool,
+    force: bool = False,
+    from_stage: str | None = None,
+    verify: bool = False,
+    strict: bool = False,
+) -> None:
+    """Run the goals, by a Prefect flow where anything is to be done, and print what came of it."""
+    graph = graphs.select(config, goals) if goals else graphs.build(config)
+    wanted = [key for goal in goals for key in graphs.match(graph, goal)] if goals else list(graph)
+    context = context_of(config, redone(graph, wanted, force, from_stage), verify, strict)
+    plan = graphs.plan(graph, context)
+    preflight(config, plan, context)
+    if plan.finished:
+        # Nothing to run: starting Prefect for it would cost more than everything else.
+        if not as_json:
+            for key in graph:
+                common.ERR.print(f"{key}: reused")
+        print_result(config, plan.made, as_json)
+        return
+    common.log_to_file(context.store.root / "logs" / f"{config.name}.log")
+    options: dict[str, Any] = {"force": force, "verify": verify, "strict": strict}
+    if flow == "pipeline":
+        options["from_stage"] = from_stage
+    else:
+        options["names"] = list(goals)
+    with Display(graph, common.ERR):
+        run_flow(flow, config, options)
+    print_result(config, graphs.plan(graph, context_of(config)).made, as_json)
+
+
+def run_flow(name: str, config: PipelineConfig, options: dict[str, Any]) -> None:
+    """Run a flow in this process, on the server of PREFECT_API_URL or on one of its own that ends with it."""
+    common.ERR.print("[dim]starting Prefect[/]")
+    with prefect_settings():
+        import importlib
+
+        flow: Callable[..., Any] = getattr(importlib.import_module(f"flows.{name}"), name)
+        if not common.STATE.debug:
+            _silence_console()
+        flow(config=config, **options)
+
+
+@contextlib.contextmanager
+def prefect_settings() -> Iterator[None]:
+    """Without a server that lasts, a heartbeat tells nobody anything and costs a second at the end of each flow."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    if PREFECT_API_URL.value():
+        yield
+        return
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
+
+
+def _silence_console() -> None:
+    """Take Prefect's lines and tracebacks off the terminal; they go to the log file and to its server."""
+    import logging
+
+    from prefect.logging.handlers import PrefectConsoleHandler
+
+    for name in ("", "prefect", "prefect.flow_runs", "prefect.task_runs", "prefect.server"):
+        for handler in logging.getLogger(name).handlers:
+            if isinstance(handler, PrefectConsoleHandler):
+                handler.setLevel(logging.CRITICAL + 1)

@@ -1,0 +1,38 @@
+"""The context of a run, and which stages it makes again; needs no Prefect."""
+
+from datetime import UTC, datetime
+
+from flows import graph as graphs
+from flows.config import PipelineConfig
+from hpt_core.artifacts import KnownFiles, Store
+from tasks.context import Context, data_folder
+
+
+def context_of(
+    config: PipelineConfig,
+    redo: frozenset[str] = frozenset(),
+    verify: bool = False,
+    strict: bool = False,
+    since: datetime | None = None,
+) -> Context:
+    """What the stages of a run share."""
+    return Context(
+        store=Store(config.store),
+        known=KnownFiles(),
+        data_dir=data_folder(config.data_dir),
+        workers=config.resources.workers,
+        threads=config.resources.threads,
+        timeout_s=config.resources.stage_timeout_s,
+        strict=strict,
+        verify=verify,
+        redo=redo,
+        since=since or datetime.now(UTC),
+    )
+
+
+def redone(graph: graphs.Graph, goals: list[str], force: bool, from_stage: str | None) -> frozenset[str]:
+    """Stages that are made again although they hold: the goals, or a stage and all that follows from it."""
+    again = frozenset(goals) if force else frozenset[str]()
+    if from_stage:
+        again |= graphs.following(graph, graphs.match(graph, from_stage))
+    return again

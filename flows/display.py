@@ -1,0 +1,117 @@
+"""Progress in the terminal: a live table on a terminal, throttled plain lines elsewhere."""
+
+import time
+from collections.abc import Iterable
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from tasks.context import Notice, Throttle, subscribe
+
+PLAIN_EVERY_S = 15.0
+"""Seconds between two lines of progress of one stage where there is no terminal."""
+
+STYLES = {
+    "started": "cyan",
+    "waiting": "yellow",
+    "progress": "cyan",
+    "made": "green",
+    "reused": "dim",
+    "failed": "red",
+    "skipped": "yellow",
+}
+WORDS = {"started": "running", "progress": "running", "made": "done", "reused": "reused"}
+
+
+class Line:
+    """What is known of one stage."""
+
+    def __init__(self) -> None:
+        self.notice: Notice | None = None
+        self.began: float | None = None
+        self.took: float | None = None
+        self.throttle = Throttle(PLAIN_EVERY_S)
+
+
+class Display:
+    """Shows the notices of a run; a context manager."""
+
+    def __init__(self, stages: Iterable[str], console: Console) -> None:
+        self._lines = {key: Line() for key in stages}
+        self._console = console
+        self._live = Live(self, console=console, refresh_per_second=4) if console.is_terminal else None
+
+    def __enter__(self) -> "Display":
+        self._unsubscribe = subscribe(self._take)
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._unsubscribe()
+        if self._live:
+            self._live.stop()
+
+    def _take(self, notice: Notice) -> None:
+        line = self._lines.setdefault(notice.stage, Line())
+        first = line.notice is None or line.notice.what != notice.what
+        line.notice = notice
+        now = time.monotonic()
+        if line.began is None:
+            line.began = now
+        if notice.what in ("made", "reused", "failed"):
+            line.took = now - line.began
+        # A stage that is reused a moment after it started is one line, not two.
+        if (
+            self._live is None
+            and notice.what != "started"
+            and (line.throttle.due() or (first and notice.what != "progress"))
+        ):
+            self._console.print(f"{time.strftime('%H:%M:%S')} {notice.stage}: {escape(self._text(line))}")
+
+    def _text(self, line: Line) -> str:
+        notice = line.notice
+        if notice is None:
+            return "waits"
+        text = notice.text
+        if notice.total:
+            count = f"{notice.done}/{notice.total}" + (f" {notice.unit}" if notice.unit else "")
+            text = f"{count}  {text}" if text else count
+        if notice.what in ("started", "progress"):
+            return text or "starting"
+        took = f" in {clock(line.took)}" if line.took is not None and notice.what == "made" else ""
+        word = WORDS.get(notice.what, notice.what) + took
+        return f"{word}: {text}" if text else word
+
+    def __rich__(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        for key, line in self._lines.items():
+            what = line.notice.what if line.notice else None
+            style = STYLES.get(what or "", "dim")
+            passed = "" if line.began is None else clock(line.took or time.monotonic() - line.began)
+            table.add_row(f"[{style}]{key}[/]", passed, self._bar(line), escape(self._text(line)))
+        return table
+
+    @staticmethod
+    def _bar(line: Line, width: int = 20) -> str:
+        if not line.notice or line.notice.what != "progress" or not line.notice.total:
+            return ""
+        full = round(width * min(1.0, line.notice.done / line.notice.total))
+        return f"[cyan]{'━' * full}[/][dim]{'━' * (width - full)}[/]"
+
+
+def clock(seconds: float | None) -> str:
+    """ "4 s", "3:07 min", "2:05 h"."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02d} min"
+    return f"{minutes // 60}:{minutes % 60:02d} h"

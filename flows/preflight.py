@@ -1,0 +1,100 @@
+"""What is checked before anything heavy starts: the store, disk, memory, context length. The workers check again what
+only they can know, such as the longest prompt."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from flows.config import PipelineConfig
+from flows.graph import Plan
+from hpt_core.errors import PreflightError
+from tasks import environment
+from tasks.context import Context
+
+GIB = 2**30
+SPARE_BYTES = GIB // 2
+"""Disk that must be free beside what the stages are estimated to write."""
+MASTER_BYTES = 16
+"""Bytes a parameter takes in training: float32 weights, gradients and the two moments of AdamW."""
+ENGINE_CACHE_BYTES = GIB
+"""Key-value cache of the engine on a CPU, where the config leaves it open."""
+
+
+def preflight(config: PipelineConfig, plan: Plan, context: Context) -> None:
+    """Raise the first problem: PreflightError, or what a source said (ConfigError, DataError, ModelError)."""
+    context.store.check_writable()
+    for error in plan.problems.values():
+        raise error
+    todo = [key for key in plan.graph if plan.standing(key) != "done"]
+    disk = SPARE_BYTES if todo else 0
+    for key in todo:
+        kind, _, name = key.partition(".")
+        if kind == "train":
+            facts = model_facts(config, key, plan)
+            signals = config.train[name].algorithm.signals.values()
+            if any(signal.on == "rollouts" for signal in signals):
+                _check_context(f"train.{name}.sampling.max_tokens", config.train[name].sampling.max_tokens, facts)
+            parameters = facts.get("parameters")
+            if parameters:
+                _check_memory(key, parameters, config.train[name].dtype)
+                disk += parameters * (12 * (config.train[name].keep_checkpoints + 1) + 4)
+        elif kind == "evaluate" and config.evaluate:
+            reference = next(r for r in config.evaluate.models if r.split(".", 1)[1] == name)
+            facts = model_facts(config, reference, plan)
+            for stage in plan.graph[key].parts[:1]:
+                for m in stage.protocol.measurements:  # type: ignore[attr-defined]
+                    _check_context(f"new tokens of {m.benchmark}", m.sampling.max_tokens, facts)
+    free = context.store.free_bytes()
+    if disk > free:
+        raise PreflightError(
+            f"the stages need about {disk / GIB:.1f} GiB of disk and {context.store.root} has {free / GIB:.1f} GiB free",
+            "free some, or give another store with --store",
+        )
+
+
+def model_facts(config: PipelineConfig, reference: str, plan: Plan) -> dict[str, Any]:
+    """`context` (tokens) and `parameters` of the model that a stage starts from, as far as they are known by now."""
+    while reference.startswith("train."):
+        reference = config.train[reference.removeprefix("train.")].from_
+    model = config.model[reference.removeprefix("model.")]
+    facts: dict[str, Any] = {"model": reference}
+    made = plan.made.get(reference)
+    folder = made.output / "model" if made and not made.provisional else getattr(model.source, "path", None)
+    if folder is not None and (Path(folder) / "config.json").is_file():
+        found = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+        facts["context"] = found.get("max_position_embeddings")
+        facts["parameters"] = _parameters(Path(folder), str(found.get("dtype") or found.get("torch_dtype")))
+    elif hasattr(model.source, "max_positions"):
+        facts["context"] = model.source.max_positions
+    if model.max_position_embeddings:
+        facts["context"] = model.max_position_embeddings
+    return facts
+
+
+def _parameters(folder: Path, dtype: str) -> int:
+    size = sum(f.stat().st_size for f in folder.glob("*.safetensors"))
+    return size // (4 if dtype == "float32" else 2)
+
+
+def _check_context(what: str, tokens: int, facts: dict[str, Any]) -> None:
+    context = facts.get("context")
+    if context and tokens >= context:
+        raise PreflightError(
+            f"{what} = {tokens} leaves no room for a prompt in the {context} tokens of context of {facts['model']}",
+            "lower it, or raise the model's max_position_embeddings",
+        )
+
+
+def _check_memory(stage: str, parameters: int, dtype: str) -> None:
+    if environment.gpus():
+        # Sharding and offloading decide there; the trainer's own preflight knows them.
+        return
+    need = parameters * (MASTER_BYTES + (4 if dtype == "float32" else 2)) + ENGINE_CACHE_BYTES
+    total = psutil.virtual_memory().total
+    if need > total:
+        raise PreflightError(
+            f"{stage} needs about {need / GIB:.1f} GiB of memory and this machine has {total / GIB:.1f} GiB",
+            "take a smaller model or a larger machine",
+        )

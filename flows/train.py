@@ -1,0 +1,23 @@
+"""Training as a flow of its own."""
+
+from typing import Any
+
+from prefect import flow
+
+from flows.run import Config, run_name, run_stages
+
+
+@flow(name="train", flow_run_name=run_name, persist_result=False)
+def train(
+    config: Config, names: list[str] | None = None, force: bool = False, verify: bool = False, strict: bool = False
+) -> list[dict[str, Any]]:
+    """Train models; what they depend on is made where it is missing.
+
+    Args:
+        config: The pipeline, or the path of a TOML file that holds one.
+        names: Only these: "train.NAME". All of them where None.
+        force: Make them again although the store holds them.
+        verify: Hash every stored file again before it is reused.
+        strict: Stop at the first malformed row of training data.
+    """
+    return run_stages(config, tuple(names or ("train",)), force, None, verify, strict)
