@@ -1,0 +1,54 @@
+"""Given responses in place of drawn ones, for tests; their log-probabilities are the model's own."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from hpt_core.rollout.base import EngineConfig, Request, Rollout, Sampling
+from hpt_core.rollout.transformers import TransformersEngine
+
+
+class Config(EngineConfig):
+    """Responses by prompt."""
+
+    name: Literal["scripted"] = "scripted"
+    responses: dict[str, tuple[str, ...]] = {}
+    """Part of a prompt -> the responses to prompts that hold it, the seed choosing among them; the first part wins."""
+    otherwise: str = ""
+    """The response to any other prompt."""
+
+    def open(self, model: Path, max_model_len: int, dtype: str, seed: int, **options: Any) -> "ScriptedEngine":
+        """Load `model`, whose tokenizer reads the script; see EngineConfig.open."""
+        return ScriptedEngine(self, model, max_model_len, dtype)
+
+
+class ScriptedEngine(TransformersEngine):
+    """A model that says what it is told; see RolloutEngine."""
+
+    def __init__(self, config: Config, model: Path, max_model_len: int, dtype: str) -> None:
+        super().__init__(model, max_model_len, dtype)
+        self.version = f"scripted ({self.version})"
+        self._config = config
+
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, progress: Callable[[int, int], None] | None = None
+    ) -> list[Rollout]:
+        """The script's responses, cut at `max_tokens`, with the log-probabilities the model gives them."""
+        rollouts = [self._play(request, sampling) for request in requests]
+        if progress is not None:
+            progress(len(rollouts), len(requests))
+        return rollouts
+
+    def _play(self, request: Request, sampling: Sampling) -> Rollout:
+        import torch
+
+        prompt = self._tokenizer.decode(request.prompt_ids)
+        known = next((r for part, r in self._config.responses.items() if part in prompt), (self._config.otherwise,))
+        text = known[request.seed % len(known)]
+        ids = [*self._tokenizer(text, add_special_tokens=False).input_ids, self._tokenizer.eos_token_id]
+        tokens = ids[: sampling.max_tokens]
+        with torch.no_grad():
+            logits = self._model(torch.tensor([[*request.prompt_ids, *tokens]], device=self._device)).logits[0]
+        scaled = logits[len(request.prompt_ids) - 1 : -1].float() / (sampling.temperature or 1.0)
+        logprobs = torch.log_softmax(scaled, dim=-1).gather(1, torch.tensor(tokens, device=self._device)[:, None])
+        return self._rollout(tokens, logprobs[:, 0].tolist())

@@ -1,0 +1,117 @@
+"""transformers, one response at a time: slow and plain, to check another engine or to debug without vLLM."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from hpt_core.errors import EngineError
+from hpt_core.rollout.base import EngineConfig, Request, Rollout, Sampling
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Config(EngineConfig):
+    """Sampling from a transformers model, token by token."""
+
+    name: Literal["transformers"] = "transformers"
+
+    def open(self, model: Path, max_model_len: int, dtype: str, seed: int, **options: Any) -> "TransformersEngine":
+        """Load `model`; see EngineConfig.open."""
+        return TransformersEngine(model, max_model_len, dtype)
+
+
+class TransformersEngine:
+    """A transformers model and its tokenizer; see RolloutEngine."""
+
+    def __init__(self, model: Path, max_model_len: int, dtype: str) -> None:
+        import torch
+        import transformers
+
+        self.version = f"transformers {transformers.__version__}"
+        self.max_model_len = max_model_len
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            self._tokenizer = transformers.AutoTokenizer.from_pretrained(model, local_files_only=True)
+            loaded = transformers.AutoModelForCausalLM.from_pretrained(
+                model, dtype=getattr(torch, dtype), attn_implementation="sdpa", local_files_only=True
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise EngineError(f"transformers could not load {model}: {error}", "check the model folder") from error
+        self._model: Any = loaded.to(self._device).eval()
+        self._stops = self._stop_tokens()
+
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, progress: Callable[[int, int], None] | None = None
+    ) -> list[Rollout]:
+        """Draw one response for each request; see RolloutEngine."""
+        rollouts = []
+        for request in requests:
+            rollouts.append(self._draw(request, sampling))
+            if progress is not None:
+                progress(len(rollouts), len(requests))
+        return rollouts
+
+    def sync_weights(self, weights: Iterable[tuple[str, "Tensor"]]) -> None:
+        """Take over the trainer's weights; see RolloutEngine."""
+        try:
+            self._model.load_state_dict(dict(weights))
+        except RuntimeError as error:
+            raise EngineError(f"the weights do not fit the engine's model: {error}", "sync every weight") from error
+
+    def release(self) -> None:
+        """Does nothing: the model stays where it is."""
+
+    def close(self) -> None:
+        """Free the model."""
+        self._model = None
+
+    def _draw(self, request: Request, sampling: Sampling) -> Rollout:
+        import torch
+
+        generator = torch.Generator(self._device).manual_seed(request.seed)
+        ids = torch.tensor([request.prompt_ids], device=self._device)
+        room = min(sampling.max_tokens, self.max_model_len - len(request.prompt_ids))
+        tokens: list[int] = []
+        logprobs: list[float] = []
+        cache = None
+        with torch.no_grad():
+            while len(tokens) < room and not (tokens and tokens[-1] in self._stops):
+                output = self._model(input_ids=ids, past_key_values=cache, use_cache=True)
+                cache = output.past_key_values
+                distribution = distribution_of(output.logits[0, -1].float(), sampling)
+                token = int(torch.multinomial(distribution.exp(), 1, generator=generator))
+                tokens.append(token)
+                logprobs.append(float(distribution[token]))
+                ids = torch.tensor([[token]], device=self._device)
+        return self._rollout(tokens, logprobs)
+
+    def _rollout(self, tokens: list[int], logprobs: list[float]) -> Rollout:
+        text = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        stopped = bool(tokens) and tokens[-1] in self._stops
+        return Rollout(tuple(tokens), tuple(logprobs), text, "stop" if stopped else "length")
+
+    def _stop_tokens(self) -> set[int]:
+        configured = self._model.generation_config.eos_token_id
+        stops = configured if isinstance(configured, list) else [configured]
+        return {int(token) for token in [*stops, self._tokenizer.eos_token_id] if token is not None}
+
+
+def distribution_of(logits: "Tensor", sampling: Sampling) -> "Tensor":
+    """Log-probabilities [V] that are sampled from, given logits [V]: after temperature and top_p; -inf where cut off.
+
+    At temperature 0 the largest logit has all the mass.
+    """
+    import torch
+
+    if sampling.temperature == 0:
+        certain = torch.full_like(logits, -torch.inf)
+        certain[logits.argmax()] = 0.0
+        return certain
+    logprobs = torch.log_softmax(logits / sampling.temperature, dim=-1)
+    if sampling.top_p < 1:
+        ordered, order = logprobs.sort(descending=True)
+        before = ordered.exp().cumsum(-1) - ordered.exp()
+        cut = order[before >= sampling.top_p]
+        logprobs = torch.log_softmax(logprobs.index_fill(0, cut, -torch.inf), dim=-1)
+    return logprobs
