@@ -1,5 +1,35 @@
 """Build a report: Parquet tables, leaderboard.md and the static page. `python -m benchmarks.report.build SPEC.json`."""
 
-from benchmarks.report.inputs import BenchmarkResult, ModelResult, Protocol, ReportInputs, SuiteInfo
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-__all__ = ["BenchmarkResult", "ModelResult", "Protocol", "ReportInputs", "SuiteInfo"]
+from benchmarks.report.board import make_board
+from benchmarks.report.inputs import BenchmarkResult, ModelResult, Protocol, ReportInputs, SuiteInfo
+from benchmarks.report.markdown import leaderboard
+from benchmarks.report.page import write_site
+from benchmarks.report.published_rows import published_rows
+from benchmarks.report.schemas import SCORES
+from benchmarks.report.tables import build_tables
+from hpt_core.files import write_parquet, write_text
+from hpt_core.worker import main, progress
+
+__all__ = ["BenchmarkResult", "ModelResult", "Protocol", "ReportInputs", "SuiteInfo", "build"]
+
+
+def build(inputs: ReportInputs) -> None:
+    """Write tables/, leaderboard.md and site/ into `inputs.output`; the same inputs give the same bytes.
+
+    Raises DataError where samples or verdicts are damaged, ConfigError where the published results are unknown.
+    """
+    published = pa.Table.from_pylist(published_rows(inputs), SCORES)
+    tables = inputs.output / "tables"
+    scores = pa.concat_tables([build_tables(inputs, tables, progress("results")), published])
+    write_parquet(tables / "scores.parquet", scores)
+    board = make_board(scores)
+    write_text(inputs.output / "leaderboard.md", leaderboard(inputs, board))
+    comparisons, log = (pq.read_table(tables / f"{name}.parquet") for name in ("comparisons", "training_log"))
+    write_site(inputs, board, comparisons, log, inputs.output / "site")
+
+
+if __name__ == "__main__":
+    main(ReportInputs, build)

@@ -34,7 +34,10 @@ SCORES = pa.schema(
             ("benchmark", _TEXT),  # name of the benchmark, or the group of an average
             ("title", _TEXT),  # what tables show
             ("group", _TEXT),  # "in" or "out" of the training data's distribution
-            ("deviations", pa.list_(_TEXT)),  # how the protocol differs from the benchmark's own; empty where it is that
+            (
+                "deviations",
+                pa.list_(_TEXT),
+            ),  # how the protocol differs from the benchmark's own; empty where it is that
         ),
         *_optional(
             ("algorithm", _TEXT),  # what trained the model; null where nothing did
@@ -44,6 +47,7 @@ SCORES = pa.schema(
             ("avg_at_k", _F64),  # mean over questions of the share of correct samples; what the leaderboard shows
             ("pass_at_1", _F64),  # unbiased; equals avg_at_k, since every question has exactly k samples
             ("pass_at_k", _F64),  # unbiased estimate
+            ("pass_curve", pa.list_(pa.struct([("k", _I32), ("value", _F64)]))),  # unbiased pass@j, j = 1, 2, 4 ... k
             ("standard_error", _F64),  # of avg_at_k, clustered by question; null where it cannot be told
             ("interval_low", _F64),  # 95 % interval of avg_at_k
             ("interval_high", _F64),

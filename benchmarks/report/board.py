@@ -1,0 +1,207 @@
+"""The leaderboard as rows and columns, from the scores table alone: page, Markdown and terminal share it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+Row = dict[str, Any]
+MARK = "†"
+"""Stands at measured numbers under another protocol than their benchmark's own."""
+PUBLISHED_MARK = "‡"
+"""Stands at published averages that are taken anew over the benchmarks shown."""
+_PROTOCOL = (
+    "prompt",
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "k",
+    "engine_version",
+    "benchmark_hash",
+    "grader_version",
+    "seed",
+    "limit",
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A benchmark, or a group's average."""
+
+    place: int
+    """`column` of its rows in the scores table."""
+    title: str
+    group: str
+    average: bool
+    measure: str
+    """ "avg@32", "pass@1", "mean"."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number and what lies behind it."""
+
+    value: float
+    """Percent."""
+    text: str
+    interval: str
+    """ "50.1–55.3", the 95 % interval in percent; "" where it is not known."""
+    best: bool
+    """Highest of the measured ones of the column, where all of these followed one protocol."""
+    deviations: tuple[str, ...]
+    """How its protocol differs from the benchmark's own."""
+    mark: str
+    """MARK, PUBLISHED_MARK or ""."""
+    details: tuple[tuple[str, str], ...]
+    """Terms and their values: interval, counts, shares, protocol."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A model."""
+
+    model: str
+    label: str
+    algorithm: str
+    source: str
+    """ "measured" or "published"."""
+    note: str
+    cells: tuple[Cell | None, ...]
+    """One a column; None where there is no number."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """The leaderboard."""
+
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+
+    @property
+    def deviations(self) -> list[tuple[str, str, str]]:
+        """(label, column, phrase) of every number under another protocol than its benchmark's own."""
+        return [
+            (line.label, column.title, phrase)
+            for line in self.lines
+            for column, cell in zip(self.columns, line.cells, strict=True)
+            if cell and not column.average
+            for phrase in cell.deviations
+        ]
+
+    @property
+    def sources(self) -> list[str]:
+        """Where the published lines are printed."""
+        return sorted({line.note for line in self.lines if line.source == "published"})
+
+
+def make_board(scores: pa.Table) -> Board:
+    """The leaderboard of a scores table (schema SCORES)."""
+    rows = sorted(scores.to_pylist(), key=lambda r: (r["row"], r["column"]))
+    places = sorted({r["column"] for r in rows})
+    by_column = {place: [r for r in rows if r["column"] == place] for place in places}
+    alike = {place: _one_protocol(by_column[place]) for place in places}
+    best = {}
+    for place in places:
+        group = by_column[place][0]["group"]
+        members = [p for p in places if by_column[p][0]["group"] == group]
+        comparable = alike[place] if by_column[place][0]["kind"] == "benchmark" else all(alike[p] for p in members)
+        best[place] = _best(by_column[place]) if comparable else None
+    lines = []
+    for number in sorted({r["row"] for r in rows}):
+        own = {r["column"]: r for r in rows if r["row"] == number}
+        first = next(iter(own.values()))
+        cells = tuple(_cell(own[p], best[p]) if p in own else None for p in places)
+        lines.append(
+            Line(
+                first["model"],
+                first["label"],
+                first["algorithm"] or "",
+                first["source"],
+                first["source_note"],
+                cells,
+            )
+        )
+    return Board(tuple(_column(by_column[p]) for p in places), tuple(lines))
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """A fraction of 1 as percent: 0.527 -> "52.7"."""
+    return f"{100 * value:.{digits}f}"
+
+
+def measure(k: int | None) -> str:
+    """ "pass@1" for one sample a question, else "avg@k"."""
+    return "pass@1" if k == 1 else f"avg@{k}"
+
+
+def _one_protocol(rows: list[Row]) -> bool:
+    return len({tuple(r[f] for f in _PROTOCOL) for r in rows if r["source"] == "measured"}) <= 1
+
+
+def _best(rows: list[Row]) -> float | None:
+    values = [r["avg_at_k"] for r in rows if r["source"] == "measured"]
+    return max(values) if len(values) > 1 else None
+
+
+def _column(rows: list[Row]) -> Column:
+    first = rows[0]
+    if first["kind"] == "average":
+        return Column(first["column"], "Average", first["group"], True, "mean")
+    ks = sorted({r["k"] for r in rows if r["source"] == "measured"})
+    return Column(first["column"], first["title"], first["group"], False, measure(ks[0]) if len(ks) == 1 else "avg@k")
+
+
+def _cell(row: Row, best: float | None) -> Cell:
+    known = row["interval_low"] is not None
+    return Cell(
+        value=100 * row["avg_at_k"],
+        text=percent(row["avg_at_k"]),
+        interval=f"{percent(row['interval_low'])}–{percent(row['interval_high'])}" if known else "",
+        best=row["source"] == "measured" and row["avg_at_k"] == best,
+        deviations=tuple(row["deviations"]),
+        mark="" if not row["deviations"] else MARK if row["source"] == "measured" else PUBLISHED_MARK,
+        details=tuple(_details(row)),
+    )
+
+
+def _details(row: Row) -> list[tuple[str, str]]:
+    if row["source"] == "published":
+        return [("Source", row["source_note"]), *(("Note", phrase) for phrase in row["deviations"])]
+    found = [("95 % interval", f"{percent(row['interval_low'])} – {percent(row['interval_high'])}")]
+    if row["standard_error"] is not None:
+        found.append(("Standard error", f"{percent(row['standard_error'], 2)}, clustered by question"))
+    found.append(("Questions", f"{row['questions']:,}"))
+    found.append(("Samples", f"{row['samples']:,}"))
+    if row["kind"] == "benchmark":
+        found += _benchmark_details(row)
+    found.append(("Model hash", row["model_hash"]))
+    return found + [("Differs", phrase) for phrase in row["deviations"]]
+
+
+def _benchmark_details(row: Row) -> list[tuple[str, str]]:
+    found = []
+    if row["k"] > 1:
+        curve = ", ".join(f"@{point['k']} {percent(point['value'])}" for point in row["pass_curve"])
+        found.append(("pass@k", curve))
+    shares = [
+        ("truncated", "truncated"),
+        ("no answer", "no_answer"),
+        ("timeout", "timeout"),
+        ("gold error", "gold_error"),
+    ]
+    found.append(("Shares, %", ", ".join(f"{word} {percent(row[f'{name}_share'])}" for word, name in shares)))
+    found.append(("Mean tokens", f"{row['mean_tokens']:,.1f}"))
+    found.append(
+        (
+            "Sampler",
+            f"k = {row['k']}, temperature {row['temperature']:g}, top_p {row['top_p']:g}, "
+            f"at most {row['max_tokens']:,} tokens",
+        )
+    )
+    found.append(("Prompt", row["prompt"]))
+    found.append(("Engine", row["engine_version"]))
+    found.append(("Grader", row["grader_version"]))
+    found.append(("Seed", str(row["seed"])))
+    found.append(("Limit", "whole benchmark" if row["limit"] is None else f"{row['limit']:,} questions"))
+    found.append(("Benchmark hash", row["benchmark_hash"]))
+    return found

@@ -1,0 +1,187 @@
+"""The static page: one folder that opens from disk and from any web server, and asks nothing of the network."""
+
+import base64
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from benchmarks.report.board import Board, percent
+from benchmarks.report.inputs import ReportInputs
+from benchmarks.report.markdown import footnotes
+from benchmarks.report.tables import GROUPS
+from hpt_core.files import write_text
+
+CURVES = {
+    "reward": "Reward, mean over rollouts",
+    "demonstration_share": "Questions gated to their demonstration",
+    "entropy": "Policy entropy, nats",
+    "response_tokens": "Response length, tokens",
+    "loss": "Loss",
+    "loss_rl": "Loss on rollouts",
+    "loss_sft": "Loss on demonstrations",
+    "gradient_norm": "Gradient norm before clipping",
+}
+"""Columns of the training log that are drawn, and their titles."""
+SHARES = ("reward", "demonstration_share")
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Delta:
+    """One difference to the baseline, as the page shows it."""
+
+    value: float
+    text: str
+    interval: str
+    verdict: str
+    """ "better" or "worse" where the corrected p-value is under SIGNIFICANT, else "even"."""
+    comparable: bool
+    details: tuple[tuple[str, str], ...]
+
+
+def write_site(inputs: ReportInputs, board: Board, comparisons: pa.Table, training_log: pa.Table, folder: Path) -> None:
+    """Write index.html and plotly.min.js into `folder`."""
+    write_text(folder / "plotly.min.js", _plotly())
+    write_text(folder / "index.html", render(inputs, board, comparisons, training_log))
+
+
+def render(inputs: ReportInputs, board: Board, comparisons: pa.Table, training_log: pa.Table) -> str:
+    """The page's HTML. Every text of a config is escaped, and a content security policy admits no other script."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("benchmarks.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = _template("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    colours = {model.name: index for index, model in enumerate(inputs.models)}
+    return environment.get_template("page.html.j2").render(
+        inputs=inputs,
+        board=board,
+        groups=GROUPS,
+        facts=_facts(inputs, board),
+        footnotes=footnotes(board),
+        deltas=_deltas(board, comparisons),
+        baseline=next(m.label for m in inputs.models if m.name == inputs.baseline_name),
+        significant=SIGNIFICANT,
+        data={"averages": _averages(board, colours), "curves": _curves(training_log, colours)},
+        figures=bool(training_log.num_rows),
+        colours=colours,
+        style=_template("page.css"),
+        script=script,
+        script_hash=digest,
+    )
+
+
+def _template(name: str) -> str:
+    return resources.files("benchmarks.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _plotly() -> str:
+    return resources.files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
+
+
+def _facts(inputs: ReportInputs, board: Board) -> list[tuple[str, str]]:
+    protocols = [r.protocol for m in inputs.measured for r in m.results.values()]
+    published = sum(line.source == "published" for line in board.lines)
+    models = f"{len(inputs.measured)} measured" + (f", {published} published" if published else "")
+    return [
+        ("Pipeline", inputs.pipeline),
+        ("Run", inputs.created_text),
+        ("Models", models),
+        ("Benchmarks", str(len(inputs.suites))),
+        ("Engine", ", ".join(sorted({p.engine_version for p in protocols}))),
+        ("Grader", ", ".join(sorted({p.grader_version for p in protocols}))),
+    ]
+
+
+def _deltas(board: Board, comparisons: pa.Table) -> list[tuple[str, list[Delta | None]]]:
+    """(label, one delta a column) of every model that is compared."""
+    columns = {column.place: index for index, column in enumerate(board.columns)}
+    found: dict[str, tuple[str, list[Delta | None]]] = {}
+    for row in comparisons.to_pylist():
+        _, cells = found.setdefault(row["model"], (row["label"], [None] * len(columns)))
+        cells[columns[row["column"]]] = _delta(row)
+    return list(found.values())
+
+
+def _delta(row: dict[str, Any]) -> Delta:
+    significant = row["p_holm"] < SIGNIFICANT
+    differing = row["protocol_differences"]
+    details = [
+        ("Difference", f"{_signed(row['difference'])} points"),
+        ("95 % interval", f"{_signed(row['interval_low'])} to {_signed(row['interval_high'])}"),
+        ("p-value", f"{_p(row['p_value'])}; corrected {_p(row['p_holm'])}"),
+        ("Questions", f"{row['questions']:,}: better on {row['better']:,}, worse on {row['worse']:,}"),
+        *((("Not comparable", f"protocols differ in {', '.join(differing)}"),) if differing else ()),
+    ]
+    return Delta(
+        value=100 * row["difference"],
+        text=_signed(row["difference"]),
+        interval=f"{_signed(row['interval_low'])} … {_signed(row['interval_high'])}",
+        verdict=("better" if row["difference"] > 0 else "worse") if significant and not differing else "even",
+        comparable=not differing,
+        details=tuple(details),
+    )
+
+
+def _signed(value: float) -> str:
+    text = percent(abs(value))
+    return text if text == "0.0" else f"{'+' if value > 0 else '−'}{text}"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _averages(board: Board, colours: Mapping[str, int]) -> list[dict[str, Any]]:
+    """What the averages' figure draws: one panel a group."""
+    panels = []
+    for index, column in enumerate(board.columns):
+        if not column.average:
+            continue
+        points = []
+        for line in board.lines:
+            if cell := line.cells[index]:
+                low, high = (float(end) for end in cell.interval.split("–")) if cell.interval else (None, None)
+                points.append(
+                    {
+                        "label": line.label,
+                        "value": round(cell.value, 4),
+                        "low": low,
+                        "high": high,
+                        "colour": colours.get(line.model),
+                    }
+                )
+        panels.append({"title": f"{GROUPS['in' if column.group == 'in' else 'out']} average", "points": points})
+    return panels
+
+
+def _curves(training_log: pa.Table, colours: Mapping[str, int]) -> list[dict[str, Any]]:
+    """What the training figures draw: one figure a metric, one line a stage; metrics that no stage has are left out."""
+    stages = list(dict.fromkeys(training_log.column("stage").to_pylist()))
+    found = []
+    for metric, title in CURVES.items():
+        lines = []
+        for stage in stages:
+            rows = [
+                r for r in training_log.select(["stage", "label", "step", metric]).to_pylist() if r["stage"] == stage
+            ]
+            values = [r[metric] if math.isfinite(r[metric]) else None for r in rows]
+            if any(v is not None for v in values):
+                lines.append(
+                    {"label": rows[0]["label"], "colour": colours[stage], "x": [r["step"] for r in rows], "y": values}
+                )
+        if lines:
+            found.append({"metric": metric, "title": title, "share": metric in SHARES, "lines": lines})
+    return found

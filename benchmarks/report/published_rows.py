@@ -1,0 +1,52 @@
+"""Published results as rows of the scores table."""
+
+from benchmarks.published import Group, PublishedRow, PublishedTable, get_published
+from benchmarks.report.inputs import ReportInputs
+from benchmarks.report.tables import GROUPS, Row, columns
+
+
+def published_rows(inputs: ReportInputs) -> list[Row]:
+    """Rows of SCORES for the published results that fall into the report's columns. Raises ConfigError.
+
+    A published average stands as printed where the report's group holds the same benchmarks. Over fewer benchmarks it
+    is taken anew and says so; over others there is none.
+    """
+    if inputs.published is None:
+        return []
+    table = get_published(inputs.published)
+    rows = []
+    for place, published in enumerate(table.rows, start=len(inputs.measured)):
+        shared = {
+            "source": "published",
+            "source_note": table.source,
+            "row": place,
+            "model": f"published.{published.label}",
+            "label": f"{published.label} ({table.title})",
+        }
+        scores = dict(zip(table.benchmarks, published.scores, strict=True))
+        for column, (group, suite) in enumerate(columns(inputs)):
+            if suite is not None and suite.name in scores:
+                found = {"kind": "benchmark", "benchmark": suite.name, "title": suite.title, "deviations": []}
+                value = scores[suite.name]
+            elif suite is None and (average := _average(inputs, table, published, group)):
+                value, note = average
+                title = f"{GROUPS[group]} average"
+                found = {"kind": "average", "benchmark": group, "title": title, "deviations": [note] if note else []}
+            else:
+                continue
+            rows.append({**shared, **found, "column": column, "group": group, "avg_at_k": round(value / 100, 6)})
+    return rows
+
+
+def _average(
+    inputs: ReportInputs, table: PublishedTable, published: PublishedRow, group: Group
+) -> tuple[float, str] | None:
+    shown = [s.name for s in inputs.suites if s.group == group]
+    printed = table.groups.get(group, ())
+    if set(shown) == set(printed):
+        return published.averages[group], ""
+    if not set(shown) <= set(printed):
+        return None
+    scores = dict(zip(table.benchmarks, published.scores, strict=True))
+    mean = sum(scores[name] for name in shown) / len(shown)
+    return mean, f"mean of the {len(shown)} benchmarks shown; printed over {len(printed)}: {published.averages[group]}"
