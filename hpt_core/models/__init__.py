@@ -1,0 +1,4 @@
+"""Model sources: one file a source (hub, folder, scratch), and the program that makes a model folder of one."""
+
+NOT_VARIANTS = frozenset({"materialise", "fetch"})
+"""Modules here that are not sources."""

@@ -32,3 +32,8 @@ class ModelSourceConfig(Frozen):
     def materialise(self, folder: Path, progress: Progress) -> None:
         """Fill `folder` with config.json, weights, tokenizer and generation config (links to large files allowed)."""
         raise NotImplementedError
+
+    def origin(self) -> dict[str, str]:
+        """Where a materialised model came from exactly (Hub repository and resolved commit); empty where its
+        content alone identifies it. Asked after `materialise`."""
+        return {}

@@ -11,8 +11,8 @@ BOXED_INSTRUCTION = "Please reason step by step, and put your final answer withi
 class Prompt(Protocol):
     """Turns a question into the text and the tokens that a model sees.
 
-    `instruction` replaces the prompt's own instruction for one benchmark (multiple choice); None keeps the prompt's own and
-    "" leaves the question without one.
+    `instruction` replaces the prompt's own instruction for one benchmark (multiple choice); None keeps the prompt's own
+    and "" leaves the question without one.
     """
 
     def render(self, question: str, instruction: str | None = None) -> str:

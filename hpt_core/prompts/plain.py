@@ -15,7 +15,7 @@ class Config(PromptConfig):
 
     name: Literal["plain"] = "plain"
     template: str = f"Question:\n{_PLACE}\nAnswer:\nLet's think step by step."
-    """The prompt's text; `{question}` stands once for the question and its instruction. Other braces mean themselves."""
+    """The prompt's text; `{question}` stands once for the question and its instruction."""
     instruction: str | None = BOXED_INSTRUCTION
     """Follows the question on a line of its own. "" leaves it out, and so does None."""
 

@@ -1,0 +1,179 @@
+"""What a Hugging Face model folder consists of: completeness, identity, links, size."""
+
+import json
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hpt_core.artifacts.known import KnownFiles
+from hpt_core.errors import ModelError
+from hpt_core.files import sha256_json
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+)
+"""Everything that decides how text becomes tokens."""
+VOCABULARIES = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
+"""A tokenizer has at least one of these."""
+CONFIG_FILES = ("config.json", "generation_config.json")
+LINK_BYTES = 1_000_000
+"""Files from this size on are linked, not copied."""
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The weights: safetensors where there are any, else PyTorch's, with the index of a sharded model first.
+
+    Raises ModelError that names the first file that is missing or cut short.
+    """
+    for single in ("model.safetensors", "pytorch_model.bin"):
+        index = folder / f"{single}.index.json"
+        if index.is_file():
+            shards = sorted(set(read_object(index).get("weight_map", {}).values()))
+            found = [folder / name for name in shards]
+            for path in found:
+                if not path.is_file():
+                    raise ModelError(f"{folder} is incomplete: {path.name} is missing", "fetch the model again")
+            _require_whole(found)
+            return [index, *found]
+        if (folder / single).is_file():
+            _require_whole([folder / single])
+            return [folder / single]
+    raise ModelError(f"{folder} has no weights: model.safetensors is missing", "fetch the model again")
+
+
+def require_complete(folder: Path) -> list[Path]:
+    """The files of the model in `folder`, sorted by name. Raises ModelError that names the first that is missing."""
+    if not folder.is_dir():
+        raise ModelError(f"there is no model folder {folder}", "correct the path, or fetch the model into it")
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder} is no model folder: config.json is missing", "fetch the model again")
+    read_object(folder / "config.json")
+    weights = weight_files(folder)
+    if not any(all((folder / name).is_file() for name in names) for names in VOCABULARIES):
+        raise ModelError(
+            f"{folder} has no tokenizer: tokenizer.json is missing",
+            "copy tokenizer.json and tokenizer_config.json of the model into it",
+        )
+    others = [folder / name for name in (*CONFIG_FILES, *TOKENIZER_FILES) if (folder / name).is_file()]
+    return sorted([*weights, *others])
+
+
+def content_hashes(files: list[Path]) -> dict[str, str]:
+    """SHA-256 of each file by its name; files that did not change since they were hashed are not read again."""
+    known = KnownFiles()
+    hashes = {path.name: known.sha256(path) for path in files}
+    known.save()
+    return hashes
+
+
+def content_id(folder: Path) -> str:
+    """SHA-256 over the names and contents of a complete model folder's files."""
+    return sha256_json(content_hashes(require_complete(folder)))
+
+
+def tokenizer_id(folder: Path) -> str:
+    """SHA-256 over the tokenizer's files and the chat template."""
+    return sha256_json(content_hashes([folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]))
+
+
+def place(files: list[Path], folder: Path) -> None:
+    """Put `files` into `folder`: small ones copied, large ones as hard links, or symbolic ones across file systems."""
+    for path in files:
+        source = path.resolve()
+        if source.stat().st_size < LINK_BYTES:
+            shutil.copyfile(source, folder / path.name)
+            continue
+        try:
+            os.link(source, folder / path.name)
+        except OSError:
+            (folder / path.name).symlink_to(source)
+
+
+class Size(NamedTuple):
+    """How large a model is."""
+
+    parameters: int
+    """Numbers in the weight files; tied weights count once."""
+    dtype: str
+    """The type of most of them: "bfloat16", "float32"."""
+    bytes: int
+    """Of all weight files."""
+
+
+def size(folder: Path) -> Size:
+    """Read from the weight files' headers. Raises ModelError where one cannot be read."""
+    counts: Counter[str] = Counter()
+    total = 0
+    for path in weight_files(folder):
+        if path.suffix == ".json":
+            continue
+        total += path.stat().st_size
+        counts.update(_safetensors_counts(path) if path.suffix == ".safetensors" else _torch_counts(path))
+    return Size(counts.total(), counts.most_common(1)[0][0], total)
+
+
+_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+
+
+def _safetensors_counts(path: Path) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for name, tensor in _header(path)[0].items():
+        if name != "__metadata__":
+            numbers = 1
+            for length in tensor["shape"]:
+                numbers *= length
+            counts[_DTYPES.get(tensor["dtype"], tensor["dtype"].lower())] += numbers
+    return counts
+
+
+def _torch_counts(path: Path) -> Counter[str]:
+    import torch
+
+    counts: Counter[str] = Counter()
+    for tensor in torch.load(path, map_location="meta", weights_only=True, mmap=True).values():
+        counts[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
+    return counts
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """A safetensors file's header and the bytes that the whole file must have."""
+    with path.open("rb") as handle:
+        length = int.from_bytes(handle.read(8), "little")
+        if not 0 < length <= path.stat().st_size - 8:
+            raise ModelError(f"{path} is not a whole safetensors file", "fetch the model again")
+        try:
+            header: dict[str, Any] = json.loads(handle.read(length))
+            end = max((t["data_offsets"][1] for name, t in header.items() if name != "__metadata__"), default=0)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ModelError(f"{path} is not a safetensors file", "fetch the model again") from error
+    return header, 8 + length + end
+
+
+def _require_whole(weights: list[Path]) -> None:
+    for path in weights:
+        if path.suffix == ".safetensors":
+            expected, found = _header(path)[1], path.stat().st_size
+            if found != expected:
+                raise ModelError(f"{path} has {found} bytes where {expected} belong", "fetch the model again")
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`. Raises ModelError."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read as JSON", "fetch the model again") from error
+    if not isinstance(found, dict):
+        raise ModelError(f"{path} holds no JSON object", "fetch the model again")
+    return found

@@ -1,0 +1,75 @@
+"""A model of the Hub, or a local folder that stands in for it."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from hpt_core import hub
+from hpt_core.errors import ModelError
+from hpt_core.models import _files
+from hpt_core.models.base import ModelSourceConfig
+from hpt_core.worker import Progress
+
+SMALL_FILES = (*_files.CONFIG_FILES, *_files.TOKENIZER_FILES)
+SAFETENSORS = ("model*.safetensors", "model.safetensors.index.json")
+PYTORCH = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
+
+
+class Config(ModelSourceConfig):
+    """A model repository at one revision."""
+
+    name: Literal["hub"] = "hub"
+    repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    """Repository: "Qwen/Qwen2.5-Math-1.5B"."""
+    revision: str = "main"
+    """Branch, tag or commit. The commit that it resolved to is recorded; name a commit where a moved branch must count
+    as another model."""
+    local: str | None = Field(None, pattern=r"^[\w.-]+$")
+    """Name of a folder in HPT_MODELS (./models where that is unset) that is taken instead where it is there
+    (`hpt models fetch` makes one)."""
+
+    def needs(self) -> str:
+        """A download, unless the local folder or the Hub cache has the model."""
+        if self._local() is not None:
+            return ""
+        return f"network: {self.repo} from the Hub"
+
+    def identity(self) -> dict[str, object]:
+        """Repository and revision, or the local folder's content hash. Raises ModelError where that is incomplete."""
+        local = self._local()
+        if local is not None:
+            return {"name": "folder", "content": _files.content_id(local)}
+        return {"name": self.name, "repo": self.repo, "revision": self.revision}
+
+    def materialise(self, folder: Path, progress: Progress) -> None:
+        """Link or copy the model into `folder`, downloading what the Hub cache lacks. Raises ModelError."""
+        source = self._local()
+        if source is None:
+            source = self._fetch(SAFETENSORS, progress).folder
+            if not any(source.glob("*.safetensors")):
+                source = self._fetch(PYTORCH, progress).folder
+        files = _files.require_complete(source)
+        folder.mkdir(parents=True, exist_ok=True)
+        _files.place(files, folder)
+
+    def origin(self) -> dict[str, str]:
+        """Repository and resolved commit; empty where a local folder stands in."""
+        if self._local() is not None:
+            return {}
+        return {"repo": self.repo, "commit": self._fetch((), None, offline=True).commit}
+
+    def _local(self) -> Path | None:
+        if self.local is None:
+            return None
+        folder = Path(os.environ.get("HPT_MODELS") or "models") / self.local
+        return folder if folder.is_dir() else None
+
+    def _fetch(self, weights: tuple[str, ...], progress: Progress | None, offline: bool = False) -> hub.Snapshot:
+        instead = 'name a local copy: source = { name = "folder", path = ... }'
+        if self.local is not None:
+            folder = Path(os.environ.get("HPT_MODELS") or "models") / self.local
+            instead = f"put the model into {folder} (`hpt models fetch {self.local}` where it is known)"
+        files = (*SMALL_FILES, *weights)
+        return hub.fetch(self.repo, self.revision, files, "model", ModelError, instead, progress, offline)
