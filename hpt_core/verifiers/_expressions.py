@@ -81,6 +81,7 @@ def parse(text: str) -> Expression | None:
 
     spelling = NormalizationConfig(basic_latex=True, malformed_operators=True, boxed="none")
     try:
+        text = _FRACTION_FACTOR.sub(r"\\frac{\1}{\2}", text)
         variables = _NOT_EULER.sub(r"\\text{\1}", _NOT_CONSTANTS.sub(r"\\text{\1}", text))
         tree = latex2sympy(
             normalize_latex(variables, spelling),
@@ -99,6 +100,8 @@ _NOT_CONSTANTS = re.compile(r"(?<![a-zA-Z\\])(?<!\\text\{)([eEIi](?=\s*_)|I(?![a
 """E_0, I_0 and a capital I are variables, which the parser takes for constants or refuses."""
 _NOT_EULER = re.compile(r"\\(gamma(?![a-zA-Z])|Gamma(?![a-zA-Z]|\s*\())")
 """So are \\gamma, which it takes for the Euler-Mascheroni constant, and \\Gamma without an argument."""
+_FRACTION_FACTOR = re.compile(r"(?<![\d.}/^])(\d+)/(\d+)(?=\s+[A-Za-z\\(]|\\(?:pi|sqrt)(?![a-zA-Z]))")
+"""In "2/7 \\sqrt{53}" the fraction is a factor; the parser would divide by the root. "1/2x" is left to the parser."""
 _SUBSCRIPTED_NUMBER = re.compile(r"\d\s*_")
 
 

@@ -161,3 +161,29 @@ def test_unknown_kind_and_closed_pool_are_errors():
 def test_kinds_are_the_variants_alone():
     assert kinds() == ("choice", "math")
     assert version("choice") == "choice-1"
+
+
+def test_no_process_outlives_a_killed_caller(tmp_path):
+    import psutil
+
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import time\n"
+        "from hpt_core.verifiers.pool import VerifierPool\n"
+        "if __name__ == '__main__':\n"
+        "    pool = VerifierPool(2, timeout_s=60.0)\n"
+        "    pool.verify([('math', '5', r'\\boxed{5}')])\n"
+        "    pending = pool.submit([('math', '5', r'\\boxed{\\sum_{k=1}^{10^{9}} \\frac{1}{k^2+k}}')])\n"
+        "    print('ready', flush=True)\n"
+        "    pending.result()\n",
+        encoding="utf-8",
+    )
+    caller = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert caller.stdout is not None and caller.stdout.readline() == b"ready\n"
+    family = psutil.Process(caller.pid).children(recursive=True)
+    assert len(family) >= 3  # the fork server and two workers
+    caller.kill()
+    caller.wait(10)
+    caller.stdout.close()
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert [process.pid for process in alive] == []
