@@ -49,7 +49,7 @@ def preflight(config: PipelineConfig, plan: Plan, context: Context) -> None:
     free = context.store.free_bytes()
     if disk > free:
         raise PreflightError(
-            f"the stages need about {disk / GIB:.1f} GiB of disk and {context.store.root} has {free / GIB:.1f} GiB free",
+            f"the stages need about {disk / GIB:.1f} GiB of disk and {context.store.root} has {free / GIB:.1f} free",
             "free some, or give another store with --store",
         )
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -102,18 +103,17 @@ def execute(
                 common.ERR.print(f"{key}: reused")
         print_result(config, plan.made, as_json)
         return
-    common.log_to_file(context.store.root / "logs" / f"{config.name}.log")
     options: dict[str, Any] = {"force": force, "verify": verify, "strict": strict}
     if flow == "pipeline":
         options["from_stage"] = from_stage
     else:
         options["names"] = list(goals)
     with Display(graph, common.ERR):
-        run_flow(flow, config, options)
+        run_flow(flow, config, options, context.store.root / "logs" / f"{config.name}.log")
     print_result(config, graphs.plan(graph, context_of(config)).made, as_json)
 
 
-def run_flow(name: str, config: PipelineConfig, options: dict[str, Any]) -> None:
+def run_flow(name: str, config: PipelineConfig, options: dict[str, Any], log: Path) -> None:
     """Run a flow in this process, on the server of PREFECT_API_URL or on one of its own that ends with it."""
     common.ERR.print("[dim]starting Prefect[/]")
     with prefect_settings():
@@ -122,6 +122,8 @@ def run_flow(name: str, config: PipelineConfig, options: dict[str, Any]) -> None
         flow: Callable[..., Any] = getattr(importlib.import_module(f"flows.{name}"), name)
         if not common.STATE.debug:
             _silence_console()
+        # Only now: importing Prefect sets its loggers up anew.
+        common.log_to_file(log)
         flow(config=config, **options)
 
 

@@ -1,0 +1,264 @@
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpt_core.artifacts import KnownFiles, Lease, Manifest, Slot, Store, describe_files, fingerprint, outputs_hash
+from hpt_core.errors import ConfigError, LockedError, StoreError
+from hpt_core.files import write_parquet
+
+
+@pytest.fixture
+def known(tmp_path: Path) -> KnownFiles:
+    return KnownFiles(tmp_path / "known.json")
+
+
+def made(slot: Slot, known: KnownFiles) -> Manifest:
+    write_parquet(slot.output / "rows.parquet", pa.table({"a": [1, 2, 3]}))
+    (slot.output / "model").mkdir()
+    (slot.output / "model" / "config.json").write_text("{}")
+    (slot.work).mkdir()
+    (slot.work / "checkpoint").write_text("x")
+    files = describe_files(slot.folder, known)
+    now = datetime.now(UTC)
+    manifest = Manifest(
+        stage="train.hpt",
+        kind=slot.kind,
+        fingerprint=slot.fingerprint,
+        inputs={"model": "m"},
+        config={"steps": 3},
+        versions={},
+        files=files,
+        outputs={"model": outputs_hash(files, "model")},
+        start=now,
+        end=now,
+    )
+    slot.commit(manifest)
+    return manifest
+
+
+def test_manifest_makes_the_output_exist(tmp_path: Path, known: KnownFiles) -> None:
+    slot = Store(tmp_path / "store").slot("train", "f" * 64)
+    assert slot.manifest() is None
+    manifest = made(slot, known)
+    assert slot.manifest() == manifest
+    assert not slot.work.exists()
+    assert {f.path: f.rows for f in manifest.files} == {"output/model/config.json": None, "output/rows.parquet": 3}
+    assert slot.damage(known) == []
+
+
+def test_damage_names_the_file(tmp_path: Path, known: KnownFiles) -> None:
+    slot = Store(tmp_path).slot("train", "a" * 64)
+    made(slot, known)
+    file = slot.output / "rows.parquet"
+    whole = file.read_bytes()
+
+    file.write_bytes(whole[:-1])
+    assert [d.path for d in slot.damage(known)] == [file]
+    file.unlink()
+    assert "is missing" in str(slot.damage(known)[0])
+    # The same size with another content is seen because the modification time is new.
+    file.write_bytes(whole[:-1] + b"?")
+    assert "another content" in str(slot.damage(known)[0])
+    file.write_bytes(whole)
+    assert slot.damage(known) == []
+
+
+def test_verify_hashes_what_the_clock_hides(tmp_path: Path, known: KnownFiles) -> None:
+    slot = Store(tmp_path).slot("train", "b" * 64)
+    made(slot, known)
+    known.save()
+    file = slot.output / "model" / "config.json"
+    times = file.stat()
+    file.write_text("[]")
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    code = (
+        "from pathlib import Path; from hpt_core.artifacts import *; import sys;"
+        f"known = KnownFiles(Path({str(tmp_path / 'known.json')!r}));"
+        f"slot = Store({str(tmp_path)!r}).slot('train', 'b' * 64);"
+        "print(len(slot.damage(known)), len(slot.damage(known, verify=True)))"
+    )
+    # A process of its own: one process hashes a file once.
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["0", "1"]
+
+
+def test_a_broken_manifest_is_no_manifest(tmp_path: Path, known: KnownFiles) -> None:
+    slot = Store(tmp_path).slot("train", "c" * 64)
+    made(slot, known)
+    slot.manifest_file.write_text('{"stage": "train')
+    assert slot.manifest() is None
+
+
+def test_a_copied_manifest_does_not_pass_for_another_output(tmp_path: Path, known: KnownFiles) -> None:
+    store = Store(tmp_path)
+    made(store.slot("train", "d" * 64), known)
+    other = store.slot("train", "e" * 64)
+    store.slot("train", "d" * 64).folder.rename(other.folder)
+    assert "belongs to another output" in str(other.damage(known)[0])
+
+
+def test_outputs_hash_ignores_where_the_files_lie(tmp_path: Path, known: KnownFiles) -> None:
+    hashes = set()
+    for name in ("one", "two"):
+        slot = Store(tmp_path / name).slot("train", name[0] * 64)
+        hashes.add(made(slot, known).outputs["model"])
+    assert len(hashes) == 1
+
+
+def test_outputs_hash_of_nothing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no file at"):
+        outputs_hash((), "model")
+
+
+@given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=5))
+def test_fingerprint_depends_on_values_and_not_on_order(config: dict[str, int | str]) -> None:
+    backwards = dict(reversed(config.items()))
+    assert fingerprint("train", config, {}, {}) == fingerprint("train", backwards, {}, {})
+    assert fingerprint("train", config, {}, {}) != fingerprint("data", config, {}, {})
+    assert fingerprint("train", config, {}, {"model": "a"}) != fingerprint("train", config, {}, {"model": "b"})
+    assert fingerprint("train", config, {"grader": "1"}, {}) != fingerprint("train", config, {"grader": "2"}, {})
+
+
+def test_store_on_an_object_store_is_refused() -> None:
+    with pytest.raises(ConfigError, match="s3"):
+        Store("s3://bucket/runs")
+
+
+def test_store_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreError, match="cannot write to the store"):
+        Store(tmp_path / "file" / "runs").check_writable()
+
+
+def test_known_files_survive_and_notice_changes(tmp_path: Path) -> None:
+    file = tmp_path / "weights"
+    file.write_text("one")
+    known = KnownFiles(tmp_path / "cache.json")
+    first = known.sha256(file)
+    known.save()
+    entries = json.loads((tmp_path / "cache.json").read_text())
+    entries[str(file)][2] = "remembered"
+    (tmp_path / "cache.json").write_text(json.dumps(entries))
+    assert KnownFiles(tmp_path / "cache.json").sha256(file) == "remembered"
+    file.write_text("other")
+    assert KnownFiles(tmp_path / "cache.json").sha256(file) not in (first, "remembered")
+
+
+def test_known_files_without_a_cache(tmp_path: Path) -> None:
+    (tmp_path / "blocked").write_text("")
+    (tmp_path / "file").write_text("x")
+    known = KnownFiles(tmp_path / "blocked" / "cache.json")
+    assert len(known.sha256(tmp_path / "file")) == 64
+    known.save()
+
+
+def test_lease_excludes_and_is_given_back(tmp_path: Path) -> None:
+    one, two = Lease(tmp_path / "lease.json"), Lease(tmp_path / "lease.json")
+    with one.held():
+        assert not two.try_take()
+        assert two.holder() is not None
+    assert two.holder() is None
+    assert two.try_take()
+    two.release()
+
+
+def test_lease_is_renewed_while_it_is_held(tmp_path: Path) -> None:
+    one, two = Lease(tmp_path / "lease.json", length_s=0.4), Lease(tmp_path / "lease.json", length_s=0.4)
+    with one.held():
+        time.sleep(1.0)
+        assert not two.try_take()
+        one.confirm()
+
+
+def test_lease_past_its_expiry_is_taken_over_and_the_first_holder_is_told(tmp_path: Path) -> None:
+    one, two = Lease(tmp_path / "lease.json"), Lease(tmp_path / "lease.json")
+    assert one.try_take()
+    found = json.loads(one.file.read_text())
+    one.file.write_text(json.dumps(found | {"expires": time.time() - 1, "host": "elsewhere"}))
+    assert two.try_take()
+    with pytest.raises(LockedError, match="took over"):
+        one.confirm()
+    one.release()
+    two.confirm()
+    two.release()
+
+
+def test_lease_of_another_host_holds_until_it_expires(tmp_path: Path) -> None:
+    one = Lease(tmp_path / "lease.json")
+    assert one.try_take()
+    found = json.loads(one.file.read_text())
+    one.release()
+    one.file.write_text(json.dumps(found | {"host": "elsewhere", "pid": 1}))
+    assert not Lease(tmp_path / "lease.json").try_take()
+
+
+def test_lease_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
+    code = (
+        "import time, pathlib; from hpt_core.artifacts import Lease;"
+        f"Lease(pathlib.Path({str(tmp_path / 'l.json')!r})).try_take(); print('held', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process.stdout:
+        assert process.stdout.readline() == "held\n"
+        lease = Lease(tmp_path / "l.json")
+        assert not lease.try_take()
+        process.kill()
+        process.wait()
+        assert lease.try_take()
+        lease.release()
+
+
+def test_lease_of_a_reused_process_number_is_free(tmp_path: Path) -> None:
+    lease = Lease(tmp_path / "lease.json")
+    assert lease.try_take()
+    found = json.loads(lease.file.read_text())
+    lease.release()
+    lease.file.write_text(json.dumps(found | {"started": found["started"] - 100}))
+    assert lease.try_take()
+    lease.release()
+
+
+def _count(folder: str, rounds: int) -> None:
+    file = Path(folder) / "count"
+    for _ in range(rounds):
+        with Lease(Path(folder) / "lease.json").held(poll_s=0.001):
+            value = int(file.read_text())
+            time.sleep(0.002)
+            file.write_text(str(value + 1))
+
+
+def test_lease_lets_one_in_at_a_time(tmp_path: Path) -> None:
+    (tmp_path / "count").write_text("0")
+    # A stale lease to begin with: everyone wants to take it over at once.
+    (tmp_path / "lease.json").write_text(json.dumps({"pid": 1, "host": "gone", "expires": 0, "token": "old"}))
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_count, args=(str(tmp_path), 10)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert (tmp_path / "count").read_text() == "30"
+
+
+def test_lease_waiting_is_reported_and_can_be_given_up(tmp_path: Path) -> None:
+    class Stop(Exception):
+        pass
+
+    def waiting(text: str) -> None:
+        assert "making the same output" in text
+        raise Stop
+
+    holder = Lease(tmp_path / "lease.json")
+    with holder.held(), pytest.raises(Stop), Lease(tmp_path / "lease.json").held(waiting):
+        pass

@@ -1,0 +1,215 @@
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hpt_core.base import Frozen
+from hpt_core.errors import DataError, WorkerError, WorkerTimeout
+from tasks.process import Event, Job, run
+
+Program = Callable[[str, str], str]
+
+
+class Spec(Frozen):
+    folder: Path
+
+
+def job(tmp_path: Path, module: str, timeout_s: float | None = None) -> Job:
+    spec = Spec(folder=tmp_path)
+    return Job("train.hpt", module, spec, tmp_path / "spec.json", [tmp_path / "log.txt"], timeout_s)
+
+
+NEST = """
+    # A worker whose child and grandchild leave for sessions of their own and ignore SIGTERM.
+    import json, os, signal, subprocess, sys, time
+    folder = json.load(open(sys.argv[1]))["folder"]
+    child = "import os,signal,subprocess,sys,time; signal.signal(signal.SIGTERM, signal.SIG_IGN);" \\
+            "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(120)'], start_new_session=True);" \\
+            "print(os.getpid(), p.pid, flush=True); time.sleep(120)"
+    nested = subprocess.Popen([sys.executable, "-c", child], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    pids = [os.getpid(), nested.pid, *map(int, nested.stdout.readline().split())]
+    open(folder + "/pids.tmp", "w").write(json.dumps(pids))
+    os.rename(folder + "/pids.tmp", folder + "/pids")
+    print(json.dumps({"event": "progress", "done": 1, "total": 2}), flush=True)
+    time.sleep(120)
+"""
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def pids_of(tmp_path: Path) -> list[int]:
+    wait_for((tmp_path / "pids").exists)
+    pids = json.loads((tmp_path / "pids").read_text())
+    assert len(pids) == 4
+    assert all(alive(pid) for pid in pids)
+    return list(pids)
+
+
+def alive(pid: int) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def test_events_log_and_cost(tmp_path: Path, program: Program) -> None:
+    module = program(
+        "good",
+        """
+        import sys
+        from hpt_core.worker import emit
+        emit("progress", done=1, total=2, unit="steps", text="x")
+        print("a library prints")
+        print("2026-01-01 INFO hpt.train: a line", file=sys.stderr)
+        bytearray(80_000_000)
+        emit("progress", done=2, total=2, unit="steps", text="")
+        """,
+    )
+    events: list[Event] = []
+    cost = run(job(tmp_path, module), events.append)
+    assert [e["done"] for e in events] == [1, 2]
+    log = (tmp_path / "log.txt").read_text()
+    assert "a library prints" in log
+    assert "a line" in log
+    assert cost.cpu_seconds > 0
+    assert cost.peak_memory_bytes > 80_000_000
+
+
+def test_the_log_is_appended_to(tmp_path: Path, program: Program) -> None:
+    module = program("twice", "import sys; print('again', file=sys.stderr)")
+    for _ in range(2):
+        run(job(tmp_path, module), lambda _: None)
+    assert (tmp_path / "log.txt").read_text().count("again\n") == 2
+
+
+def test_the_workers_own_error_is_raised(tmp_path: Path, program: Program) -> None:
+    module = program(
+        "wrong",
+        """
+        from pathlib import Path
+        from hpt_core.base import Frozen
+        from hpt_core.errors import DataError
+        from hpt_core.worker import main
+        class Spec(Frozen):
+            folder: Path
+        def run(spec):
+            raise DataError("row 17 has no answer", "correct it")
+        main(Spec, run)
+        """,
+    )
+    with pytest.raises(DataError) as caught:
+        run(job(tmp_path, module), lambda _: None)
+    assert str(caught.value) == "train.hpt: row 17 has no answer. Remedy: correct it."
+    assert caught.value.exit_code == 2
+
+
+def test_a_traceback_becomes_one_line_with_the_log(tmp_path: Path, program: Program) -> None:
+    module = program("broken", "raise RuntimeError('boom')")
+    with pytest.raises(WorkerError, match=r"ended with code 1: RuntimeError: boom.*log\.txt"):
+        run(job(tmp_path, module), lambda _: None)
+    assert "Traceback" in (tmp_path / "log.txt").read_text()
+
+
+def test_a_killed_worker_is_told_apart(tmp_path: Path, program: Program) -> None:
+    module = program("killed", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(WorkerError, match=r"SIGKILL.*memory"):
+        run(job(tmp_path, module), lambda _: None)
+
+
+def test_an_observer_that_fails_does_not_stop_the_worker(tmp_path: Path, program: Program) -> None:
+    module = program("steady", "from hpt_core.worker import emit\nfor i in range(3): emit('progress', done=i, total=3)")
+
+    def observe(_: Event) -> None:
+        raise RuntimeError("no terminal")
+
+    run(job(tmp_path, module), observe)
+
+
+def test_a_limit_ends_every_descendant(tmp_path: Path, program: Program) -> None:
+    module = program("nest", NEST)
+    with pytest.raises(WorkerTimeout, match="limit of 4 s"):
+        run(job(tmp_path, module, timeout_s=4), lambda _: None)
+    assert not [pid for pid in json.loads((tmp_path / "pids").read_text()) if alive(pid)]
+
+
+def test_what_a_worker_leaves_behind_is_ended(tmp_path: Path, program: Program) -> None:
+    module = program(
+        "leaver",
+        """
+        import json, subprocess, sys
+        folder = json.load(open(sys.argv[1]))["folder"]
+        left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"], start_new_session=True)
+        open(folder + "/left", "w").write(str(left.pid))
+        """,
+    )
+    run(job(tmp_path, module), lambda _: None)
+    assert not alive(int((tmp_path / "left").read_text()))
+
+
+def test_cancelling_from_another_thread_ends_every_descendant(tmp_path: Path, program: Program) -> None:
+    module = program("nest", NEST)
+    cancelled = threading.Event()
+    with pytest.raises(WorkerError, match="stopped"):
+        run(job(tmp_path, module), lambda _: cancelled.set(), cancelled)
+    assert not [pid for pid in json.loads((tmp_path / "pids").read_text()) if alive(pid)]
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_nothing_outlives_the_parent(tmp_path: Path, program: Program, how: signal.Signals) -> None:
+    """However the process of the task ends: kill -9, cancellation (SIGTERM, raised as an exception), Ctrl-C."""
+    module = program("nest", NEST)
+    parent = textwrap.dedent(f"""
+        import signal, sys
+        from pathlib import Path
+        from hpt_core.base import Frozen
+        from tasks.process import Job, run
+        class Spec(Frozen):
+            folder: Path
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        folder = Path({str(tmp_path)!r})
+        job = Job("train.hpt", {module!r}, Spec(folder=folder), folder / "spec.json", [folder / "log.txt"])
+        run(job, lambda event: None)
+    """)
+    process = subprocess.Popen([sys.executable, "-c", parent], stderr=subprocess.DEVNULL, env=os.environ.copy())
+    pids = pids_of(tmp_path)
+    process.send_signal(how)
+    process.wait(30)
+    wait_for(lambda: not any(alive(pid) for pid in pids))
+
+
+def test_nothing_of_the_worker_program_outlives_a_killed_supervisor(tmp_path: Path, program: Program) -> None:
+    module = program(
+        "alone",
+        """
+        import json, os, sys, time
+        folder = json.load(open(sys.argv[1]))["folder"]
+        open(folder + "/worker", "w").write(f"{os.getpid()} {os.getppid()}")
+        time.sleep(120)
+        """,
+    )
+    file = tmp_path / "worker"
+
+    def kill() -> None:
+        wait_for(lambda: file.exists() and len(file.read_text().split()) == 2)
+        os.kill(int(file.read_text().split()[1]), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(WorkerError):
+        run(job(tmp_path, module), lambda _: None)
+    killer.join()
+    wait_for(lambda: not alive(int(file.read_text().split()[0])))
