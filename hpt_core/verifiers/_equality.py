@@ -3,9 +3,10 @@
 import re
 from fractions import Fraction
 
-from hpt_core.verifiers._expressions import Expression, parse
+from hpt_core.verifiers._expressions import parse
 from hpt_core.verifiers._latex import plain_text
-from hpt_core.verifiers._reading import Leaf, Many, Matrix, Node, Ordered, Relation, Unreadable, Value, number
+from hpt_core.verifiers._numbers import Value, number
+from hpt_core.verifiers._reading import Leaf, Many, Matrix, Node, Ordered, Relation, Unreadable
 
 SAME = Fraction(1, 10**9)
 """Relative difference of two decimals that are the same number, apart from a machine's rounding."""
@@ -167,6 +168,3 @@ def check(node: Node) -> None:
             if parse(left) is None and not _is_name(left):
                 raise Unreadable(f"no expression: {left}")
             check(right)
-
-
-__all__ = ["Expression", "check", "same", "same_value"]

@@ -1,0 +1,68 @@
+"""Numerals as exact fractions, without sympy."""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+_DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+"
+_DECIMAL = re.compile(rf"({_DIGITS})(?:[eE]([+-]?\d{{1,4}})|(?:\\times|\\cdot|\*)10\^(?:\{{([+-]?\d{{1,4}})\}}|(\d)))?")
+_POWER_OF_TEN = re.compile(r"10\^(?:\{([+-]?\d{1,4})\}|(\d))")
+_FRACTION = re.compile(rf"\\frac(?:\{{([+-]?(?:{_DIGITS}))\}}|(\d))(?:\{{([+-]?(?:{_DIGITS}))\}}|(\d))")
+_SLASH = re.compile(rf"({_DIGITS})/({_DIGITS})")
+_MIXED = re.compile(r"(\d+)(?:\\frac\{(\d+)\}\{(\d+)\}|\\frac(\d)(\d)| (\d+)/(\d+))")
+_LONGEST_NUMBER = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A number as written: exact as a fraction; `decimal` where a point or an exponent may mean rounding."""
+
+    exact: Fraction
+    decimal: bool
+
+
+def number(text: str) -> Value | None:
+    """The value of a numeral: 007, 2,000, -1./3, 4.5e33, 3 \\times 10^{8}, \\frac{1}{2}, \\frac43, 1\\frac45, 62.5."""
+    if len(text) > _LONGEST_NUMBER:
+        return None
+    spaced = re.sub(r"\s+", " ", text).strip()
+    bare = spaced.replace(" ", "")
+    sign = 1
+    while bare[:1] in ("+", "-"):
+        sign *= -1 if bare[0] == "-" else 1
+        bare, spaced = bare[1:], spaced[1:].strip()
+    value = _unsigned(bare, spaced)
+    return None if value is None else Value(sign * value.exact, value.decimal)
+
+
+def _unsigned(bare: str, spaced: str) -> Value | None:
+    if match := re.fullmatch(r"(\d+) (\d+)/(\d+)", spaced):
+        whole, above, below = (int(group) for group in match.groups())
+        return Value(whole + Fraction(above, below), False) if below else None
+    if re.search(r"\d,? \d", spaced):
+        return None  # two numbers, not one
+    if match := _DECIMAL.fullmatch(bare):
+        exponent = next((g for g in match.groups()[1:] if g), None)
+        value = _literal(match.group(1)) * Fraction(10) ** int(exponent or 0)
+        return Value(value, "." in match.group(1) or exponent is not None)
+    if match := _POWER_OF_TEN.fullmatch(bare):
+        return Value(Fraction(10) ** int(match.group(1) or match.group(2)), False)
+    if match := _MIXED.fullmatch(bare) or _MIXED.fullmatch(spaced):
+        whole, above, below = (int(group) for group in match.groups() if group is not None)
+        return Value(whole + Fraction(above, below), False) if below else None
+    if match := _FRACTION.fullmatch(bare) or _SLASH.fullmatch(bare):
+        numerator, denominator = (group for group in match.groups() if group is not None)
+        divisor = _literal(denominator)
+        if divisor == 0:
+            return None
+        return Value(_literal(numerator) / divisor, _rounded(numerator) or _rounded(denominator))
+    return None
+
+
+def _literal(text: str) -> Fraction:
+    digits = text.replace(",", "").removeprefix("+").rstrip(".")
+    return Fraction("0" + digits if digits.startswith(".") else digits)
+
+
+def _rounded(text: str) -> bool:
+    return "." in text.rstrip(".")
