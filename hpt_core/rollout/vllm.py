@@ -4,6 +4,7 @@ import contextlib
 import gc
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -63,6 +64,9 @@ def _prepare_environment(batch_invariant: bool) -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+    if not debug:
+        # Some messages are logged before vLLM has read its own level.
+        logging.getLogger("vllm").setLevel(logging.ERROR)
     os.environ["VLLM_BATCH_INVARIANT"] = "1" if batch_invariant else "0"
 
 
@@ -73,12 +77,27 @@ class VLLMEngine:
         self, config: Config, model: Path, max_model_len: int, dtype: str, seed: int, colocated: bool = False
     ) -> None:
         _prepare_environment(config.batch_invariant)
+        self._asleep = False
+        self._next_id = 0
         try:
-            import torch
-            import torch._dynamo
-            import vllm
+            # Deprecations within vLLM and what it imports are its makers' to mend.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self._load(config, model, max_model_len, dtype, seed, colocated)
         except ImportError as error:
             raise EngineError(f"vLLM cannot be imported: {error}", "run `hpt doctor`") from error
+        except Exception as error:
+            raise EngineError(
+                f"vLLM could not load {model}: {_first_line(error)}",
+                "check the model folder; where memory is short lower kv_cache_gib or gpu_memory_utilization",
+            ) from error
+        self._engine = self._llm.llm_engine
+        self._tokenizer = self._llm.get_tokenizer()
+
+    def _load(self, config: Config, model: Path, max_model_len: int, dtype: str, seed: int, colocated: bool) -> None:
+        import torch
+        import torch._dynamo
+        import vllm
 
         on_gpu = torch.cuda.is_available()
         eager = not on_gpu if config.enforce_eager is None else config.enforce_eager
@@ -87,37 +106,27 @@ class VLLMEngine:
             torch._dynamo.config.disable = True
         self.version = f"vllm {vllm.__version__}"
         self._sleeps = colocated and on_gpu
-        self._asleep = False
-        self._next_id = 0
         kv_cache_gib = config.kv_cache_gib if on_gpu else config.kv_cache_gib or CPU_KV_CACHE_GIB
-        share = config.gpu_memory_utilization or (COLOCATED if colocated else ALONE)
         optional: dict[str, Any] = {}
         if config.max_num_batched_tokens is not None:
             optional["max_num_batched_tokens"] = config.max_num_batched_tokens
         if kv_cache_gib is not None:
             optional["kv_cache_memory_bytes"] = int(kv_cache_gib * GIB)
-        try:
-            self._llm = vllm.LLM(
-                model=str(model),
-                dtype=dtype,
-                seed=seed,
-                max_model_len=max_model_len,
-                max_num_seqs=config.max_num_seqs,
-                enforce_eager=eager,
-                enable_prefix_caching=config.prefix_caching,
-                gpu_memory_utilization=share,
-                enable_sleep_mode=self._sleeps,
-                logprobs_mode="processed_logprobs",
-                disable_log_stats=True,
-                **optional,
-            )
-        except Exception as error:
-            raise EngineError(
-                f"vLLM could not load {model}: {_first_line(error)}",
-                "check the model folder; where memory is short lower kv_cache_gib, gpu_memory_utilization",
-            ) from error
-        self._engine = self._llm.llm_engine
-        self._tokenizer = self._llm.get_tokenizer()
+        self._llm = vllm.LLM(
+            model=str(model),
+            dtype=dtype,
+            seed=seed,
+            max_model_len=max_model_len,
+            max_num_seqs=config.max_num_seqs,
+            enforce_eager=eager,
+            enable_prefix_caching=config.prefix_caching,
+            gpu_memory_utilization=config.gpu_memory_utilization or (COLOCATED if colocated else ALONE),
+            enable_sleep_mode=self._sleeps,
+            logprobs_mode="processed_logprobs",
+            disable_log_stats=True,
+            use_tqdm_on_load=False,
+            **optional,
+        )
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, progress: Callable[[int, int], None] | None = None

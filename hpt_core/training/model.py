@@ -56,7 +56,9 @@ def load_model(folder: Path, device: str = "cpu", gradient_checkpointing: bool =
     """The causal language model in `folder`, in float32, dropout off, ready to train. Raises ModelError."""
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging as transformers_logging
 
+    transformers_logging.disable_progress_bar()
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True, output_loading_info=True

@@ -1,0 +1,23 @@
+"""The scripted engine."""
+
+from pathlib import Path
+
+from hpt_core.rollout.base import Request, Sampling
+from hpt_core.rollout.scripted import Config
+from hpt_core.training.batch import Tokens
+from hpt_core.training.model import load_model, load_tokenizer
+from hpt_core.training.sync import measure
+
+
+def test_plays_its_script_with_the_models_logprobs(tiny_model: Path) -> None:
+    tokenizer = load_tokenizer(tiny_model)
+    config = Config(responses={"1+1": ("\\boxed{2}", "three")}, otherwise="pass")
+    engine = config.open(tiny_model, max_model_len=64, dtype="float32", seed=0)
+    known, other = tuple(tokenizer("what is 1+1").input_ids), tuple(tokenizer("2+2").input_ids)
+    requests = [Request(known, 0), Request(known, 1), Request(other, 0)]
+    rollouts = engine.generate(requests, Sampling(max_tokens=20))
+    assert [r.text for r in rollouts] == ["\\boxed{2}", "three", "pass"]
+    assert {r.finish_reason for r in rollouts} == {"stop"}
+    rows = [Tokens(q.prompt_ids, r.token_ids) for q, r in zip(requests, rollouts, strict=True)]
+    assert measure(load_model(tiny_model), rows, [r.logprobs for r in rollouts], "float32", 1000).largest < 1e-5
+    assert engine.generate(requests[:1], Sampling(max_tokens=3))[0].finish_reason == "length"

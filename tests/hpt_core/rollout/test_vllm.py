@@ -1,0 +1,93 @@
+"""The vLLM engine, with a real vLLM and a model with tied embeddings."""
+
+from pathlib import Path
+
+import pytest
+
+from hpt_core.errors import EngineError
+from hpt_core.rollout.base import Request, Sampling
+from hpt_core.rollout.vllm import Config, VLLMEngine
+from hpt_core.training.batch import Tokens
+from hpt_core.training.model import load_model, load_tokenizer
+from hpt_core.training.sync import measure
+
+REQUESTS = [Request((1, *range(40, 44 + i % 5)), seed=1000 + i) for i in range(24)]
+SAMPLING = Sampling(max_tokens=48)
+
+
+def test_version_names_engine(vllm_engine: VLLMEngine) -> None:
+    assert vllm_engine.version.startswith("vllm 0.")
+
+
+def test_same_seeds_give_same_rollouts(vllm_engine: VLLMEngine) -> None:
+    assert vllm_engine.generate(REQUESTS, SAMPLING) == vllm_engine.generate(REQUESTS, SAMPLING)
+
+
+def test_other_seeds_give_other_rollouts(vllm_engine: VLLMEngine) -> None:
+    same_prompt = [Request((1, 40, 41), seed) for seed in range(4)]
+    assert len({r.token_ids for r in vllm_engine.generate(same_prompt, SAMPLING)}) == 4
+
+
+def test_results_keep_order_and_depend_on_no_other_request(vllm_engine: VLLMEngine) -> None:
+    together = vllm_engine.generate(REQUESTS, SAMPLING)
+    for i in (0, 7, 23):
+        assert vllm_engine.generate([REQUESTS[i]], SAMPLING)[0].token_ids == together[i].token_ids
+    assert vllm_engine.generate(REQUESTS[::-1], SAMPLING)[::-1][3].token_ids == together[3].token_ids
+
+
+def test_stop_keeps_eos_and_length_cuts(vllm_engine: VLLMEngine, tiny_model: Path) -> None:
+    eos = load_tokenizer(tiny_model).eos_token_id
+    many = [Request((1, 50 + i % 7), seed=i) for i in range(200)]
+    rollouts = vllm_engine.generate(many, SAMPLING)
+    stopped = [r for r in rollouts if r.finish_reason == "stop"]
+    cut = [r for r in rollouts if r.finish_reason == "length"]
+    assert stopped
+    assert cut
+    assert all(r.token_ids[-1] == eos and eos not in r.token_ids[:-1] for r in stopped)
+    assert all(len(r.token_ids) == SAMPLING.max_tokens and eos not in r.token_ids for r in cut)
+    assert all(len(r.logprobs) == len(r.token_ids) for r in rollouts)
+    assert not any("<eos>" in r.text for r in rollouts)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_logprobs_are_of_the_sampled_distribution(
+    vllm_engine: VLLMEngine, tiny_model: Path, temperature: float
+) -> None:
+    rollouts = vllm_engine.generate(REQUESTS, Sampling(max_tokens=48, temperature=temperature))
+    rows = [Tokens(q.prompt_ids, r.token_ids, temperature) for q, r in zip(REQUESTS, rollouts, strict=True)]
+    agreement = measure(load_model(tiny_model), rows, [r.logprobs for r in rollouts], "float32", budget=1000)
+    assert agreement.largest < 1e-4
+
+
+def test_top_p_one_token_is_certain(vllm_engine: VLLMEngine) -> None:
+    rollouts = vllm_engine.generate(REQUESTS[:2], Sampling(max_tokens=8, top_p=1e-6))
+    assert all(p == 0.0 for r in rollouts for p in r.logprobs)
+
+
+def test_greedy_draws_the_same_for_every_seed(vllm_engine: VLLMEngine) -> None:
+    greedy = vllm_engine.generate([Request((1, 40), 1), Request((1, 40), 2)], Sampling(max_tokens=8, temperature=0))
+    assert greedy[0].token_ids == greedy[1].token_ids
+
+
+def test_progress_counts_to_the_end(vllm_engine: VLLMEngine) -> None:
+    seen: list[tuple[int, int]] = []
+    vllm_engine.generate(REQUESTS, SAMPLING, lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (24, 24)
+    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+
+
+def test_text_is_the_tokens_decoded(vllm_engine: VLLMEngine, tiny_model: Path) -> None:
+    tokenizer = load_tokenizer(tiny_model)
+    for rollout in vllm_engine.generate(REQUESTS[:4], SAMPLING):
+        assert rollout.text == tokenizer.decode(rollout.token_ids, skip_special_tokens=True)
+
+
+def test_prompt_over_the_context_is_an_engine_error_and_leaves_it_usable(vllm_engine: VLLMEngine) -> None:
+    with pytest.raises(EngineError, match="vLLM failed while it generated"):
+        vllm_engine.generate([REQUESTS[0], Request((1,) * 200, 0)], SAMPLING)
+    assert len(vllm_engine.generate(REQUESTS[:2], SAMPLING)) == 2
+
+
+def test_missing_folder_is_an_engine_error(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="vLLM could not load"):
+        Config().open(tmp_path / "none", max_model_len=64, dtype="float32", seed=0)
