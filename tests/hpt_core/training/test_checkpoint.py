@@ -1,0 +1,85 @@
+"""Checkpoints are whole or absent, and restore everything."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hpt_core.config import OptimiserConfig
+from hpt_core.errors import TrainingError
+from hpt_core.training import checkpoint
+from hpt_core.training.optimiser import apply_update, make_optimiser, zero_gradients
+
+CONFIG = OptimiserConfig(learning_rate=0.1)
+
+
+def trained(steps: int, seed: int = 0) -> tuple[torch.nn.Module, torch.optim.AdamW]:
+    torch.manual_seed(seed)
+    model = torch.nn.Linear(4, 3)
+    optimiser = make_optimiser(model, CONFIG)
+    for _ in range(steps):
+        advance(model, optimiser)
+    return model, optimiser
+
+
+def advance(model: torch.nn.Module, optimiser: torch.optim.AdamW) -> None:
+    zero_gradients(model)
+    model(torch.randn(2, 4)).square().sum().backward()
+    apply_update(model, optimiser, CONFIG, 0.1)
+
+
+def draws() -> tuple[float, float, float]:
+    return torch.rand(1).item(), random.random(), float(np.random.rand())
+
+
+def test_restored_run_goes_on_as_the_undisturbed_one(tmp_path: Path) -> None:
+    model, optimiser = trained(3)
+    state = {"counts": {"a": 1}, "cursor": [0, 8]}
+    checkpoint.save(tmp_path, 3, model, optimiser, state, keep=1)
+    for _ in range(4):
+        advance(model, optimiser)
+    expected = draws()
+    other, other_optimiser = trained(1, seed=9)
+    assert checkpoint.load(tmp_path, other, other_optimiser) == (3, state)
+    for _ in range(4):
+        advance(other, other_optimiser)
+    assert draws() == expected
+    assert torch.equal(other.weight, model.weight)
+    for ours, theirs in zip(other_optimiser.state.values(), optimiser.state.values(), strict=True):
+        assert torch.equal(ours["exp_avg_sq"], theirs["exp_avg_sq"])
+
+
+def test_newest_are_kept_and_the_newest_is_restored(tmp_path: Path) -> None:
+    model, optimiser = trained(1)
+    for step in (5, 10, 15):
+        checkpoint.save(tmp_path, step, model, optimiser, {"at": step}, keep=2)
+    assert [p.name for p in checkpoint.checkpoints(tmp_path)] == ["step-00010", "step-00015"]
+    assert checkpoint.load(tmp_path, model, optimiser) == (15, {"at": 15})
+
+
+def test_failure_while_writing_leaves_the_earlier_one_alone(tmp_path: Path) -> None:
+    model, optimiser = trained(1)
+    checkpoint.save(tmp_path, 1, model, optimiser, {}, keep=1)
+    with pytest.raises(TypeError):
+        checkpoint.save(tmp_path, 2, model, optimiser, {"unwritable": object()}, keep=1)
+    assert [p.name for p in tmp_path.iterdir()] == ["step-00001"]
+
+
+def test_half_written_folders_are_ignored_and_removed(tmp_path: Path) -> None:
+    model, optimiser = trained(1)
+    half = tmp_path / ".step-00004.deadbeef.tmp"
+    half.mkdir()
+    (half / "tensors.pt").write_bytes(b"half")
+    assert checkpoint.load(tmp_path, model, optimiser) is None
+    checkpoint.clean(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    model, optimiser = trained(1)
+    path = checkpoint.save(tmp_path, 1, model, optimiser, {}, keep=1)
+    (path / "tensors.pt").write_bytes(b"damaged")
+    with pytest.raises(TrainingError, match=r"step-00001 cannot be restored.*Remedy: delete"):
+        checkpoint.load(tmp_path, model, optimiser)

@@ -1,0 +1,78 @@
+"""AdamW's groups, schedule and guards."""
+
+import math
+
+import pytest
+import torch
+
+from hpt_core.config import OptimiserConfig
+from hpt_core.training.optimiser import apply_update, learning_rate, make_optimiser, zero_gradients
+
+
+def model_with_gradient(scale: float) -> torch.nn.Module:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LayerNorm(4))
+    zero_gradients(model)
+    for parameter in model.parameters():
+        parameter.grad.fill_(scale)
+    return model
+
+
+def copy(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def test_matrices_decay_and_vectors_do_not() -> None:
+    model = model_with_gradient(1.0)
+    matrices, vectors = make_optimiser(model, OptimiserConfig(weight_decay=0.3)).param_groups
+    assert [p.ndim for p in matrices["params"]] == [2]
+    assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.3, 0.0)
+    assert {p.ndim for p in vectors["params"]} == {1}
+
+
+@pytest.mark.parametrize(
+    ("decay", "expected"),
+    [("constant", [1 / 3, 2 / 3, 1, 1, 1, 1]), ("linear", [1 / 3, 2 / 3, 1, 3 / 4, 1 / 2, 1 / 4])],
+)
+def test_schedule(decay: str, expected: list[float]) -> None:
+    config = OptimiserConfig(learning_rate=1.0, warmup_steps=2, decay=decay)
+    assert [learning_rate(config, step, 6) for step in range(6)] == pytest.approx(expected)
+
+
+def test_cosine_falls_to_half_midway() -> None:
+    config = OptimiserConfig(learning_rate=2.0, decay="cosine")
+    assert learning_rate(config, 0, 10) == 2.0
+    assert learning_rate(config, 5, 10) == pytest.approx(1.0)
+
+
+def test_one_step_is_adamw_by_hand() -> None:
+    model = model_with_gradient(0.01)
+    config = OptimiserConfig(learning_rate=0.1, weight_decay=0.5, gradient_clip=None)
+    before = model[0].weight.detach().clone()
+    applied = apply_update(model, make_optimiser(model, config), config, rate=0.1)
+    expected = before * (1 - 0.1 * 0.5) - 0.1 * 0.01 / (0.01 + 1e-8)
+    torch.testing.assert_close(model[0].weight.detach(), expected)
+    assert applied == pytest.approx((0.01 * math.sqrt(24), False))
+
+
+def test_clipping_scales_the_gradient_and_reports_the_norm_before() -> None:
+    model = model_with_gradient(1.0)
+    config = OptimiserConfig(gradient_clip=0.5)
+    applied = apply_update(model, make_optimiser(model, config), config, rate=0.1)
+    norm = torch.cat([p.grad.flatten() for p in model.parameters()]).norm().item()
+    assert applied.norm == pytest.approx(math.sqrt(24))
+    assert norm == pytest.approx(0.5, rel=1e-4)
+
+
+@pytest.mark.parametrize(("scale", "skipped"), [(100.0, True), (math.nan, False), (math.inf, False), (-math.inf, False)])
+def test_guards_leave_weights_and_moments_alone(scale: float, skipped: bool) -> None:
+    model = model_with_gradient(scale)
+    config = OptimiserConfig(spike_limit=80.0)
+    optimiser = make_optimiser(model, config)
+    before = copy(model)
+    applied = apply_update(model, optimiser, config, rate=0.1)
+    assert applied.skipped is skipped
+    assert math.isfinite(applied.norm) is skipped
+    assert not optimiser.state
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name])

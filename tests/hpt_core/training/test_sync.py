@@ -1,0 +1,68 @@
+"""Agreement after a sync, with a real vLLM and tied embeddings, and its absence."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from hpt_core.errors import WeightSyncError
+from hpt_core.rollout.base import Request, Sampling
+from hpt_core.rollout.vllm import VLLMEngine
+from hpt_core.training import sync
+from hpt_core.training.batch import Tokens
+from hpt_core.training.model import load_model, named_weights
+
+REQUESTS = [Request((1, *range(40, 44 + i)), seed=i) for i in range(8)]
+
+
+@pytest.fixture
+def moved(tiny_model: Path) -> torch.nn.Module:
+    """The model after a little training."""
+    model = load_model(tiny_model)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.01)
+    return model
+
+
+def agreement(engine: VLLMEngine, model: torch.nn.Module) -> sync.Agreement:
+    rollouts = engine.generate(REQUESTS, Sampling(max_tokens=32))
+    rows = [Tokens(q.prompt_ids, r.token_ids) for q, r in zip(REQUESTS, rollouts, strict=True)]
+    return sync.measure(model, rows, [r.logprobs for r in rollouts], "float32", budget=200)
+
+
+def test_agrees_after_a_sync(vllm_engine: VLLMEngine, moved: torch.nn.Module) -> None:
+    vllm_engine.sync_weights(named_weights(moved))
+    found = agreement(vllm_engine, moved)
+    sync.check(found, "float32", step=1)
+    assert found.largest < 1e-4
+    assert 0 <= found.kl < 1e-8
+
+
+def test_stale_engine_is_caught(vllm_engine: VLLMEngine, moved: torch.nn.Module) -> None:
+    found = agreement(vllm_engine, moved)
+    with pytest.raises(WeightSyncError, match="step 7: the engine's logprobs disagree"):
+        sync.check(found, "float32", step=7)
+    assert found.kl > 0
+
+
+def test_stale_tied_head_is_caught(vllm_engine: VLLMEngine, moved: torch.nn.Module) -> None:
+    vllm_engine.sync_weights((n, t) for n, t in named_weights(moved) if n != "lm_head.weight")
+    with pytest.raises(WeightSyncError):
+        sync.check(agreement(vllm_engine, moved), "float32", step=1)
+
+
+def test_tied_weights_come_under_both_names(tiny_model: Path) -> None:
+    names = [name for name, _ in named_weights(load_model(tiny_model))]
+    assert {"lm_head.weight", "model.embed_tokens.weight"} <= set(names)
+
+
+def test_not_a_number_is_no_agreement() -> None:
+    with pytest.raises(WeightSyncError):
+        sync.check(sync.Agreement(float("nan"), float("nan"), float("nan")), "bfloat16", step=1)
+
+
+def test_probes_are_spread_and_few() -> None:
+    assert sync.probes(128) == [0, 16, 32, 48, 64, 80, 96, 112]
+    assert sync.probes(3) == [0, 1, 2]

@@ -1,0 +1,108 @@
+"""Updates: independence of the micro-batch split, minibatches, guards."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from hpt_core.config import TrainConfig
+from hpt_core.errors import NonFiniteError
+from hpt_core.training.batch import Tokens
+from hpt_core.training.model import load_model
+from hpt_core.training.optimiser import make_optimiser
+from hpt_core.training.update import Updater
+from hpt_core.upge.base import DEMONSTRATION, Group, Row
+from hpt_core.upge.estimator import Estimator
+
+
+def config(**changes: object) -> TrainConfig:
+    fields = {"from": "model.base", "data": "data.d", "algorithm": "hpt", "steps": 1, "sampling": {"max_tokens": 16}}
+    return TrainConfig.model_validate(fields | changes)
+
+
+def updater(model_folder: Path, dumps: Path, **changes: object) -> Updater:
+    settings = config(**changes)
+    model = load_model(model_folder)
+    estimator = Estimator(settings.algorithm, max_length=16)
+    return Updater(model, make_optimiser(model, settings.optimiser), estimator, settings, dumps)
+
+
+def step_rows(estimator: Estimator) -> tuple[list[Row], list[Tokens]]:
+    """Two questions with mixed rewards and two that fail, with responses of many lengths."""
+    generator = torch.Generator().manual_seed(3)
+    rows, tokens = [], []
+    for q, rewards in enumerate([(1.0, 0.0, 0.0), (0.0, 0.0, 0.0), (1.0, 1.0, 0.0), (0.0, 0.0, 0.0)]):
+        lengths = tuple(int(torch.randint(1, 16, (), generator=generator)) for _ in rewards)
+        prompt = (1, *torch.randint(3, 200, (3 + q,), generator=generator).tolist())
+        for row in estimator.rows(Group(f"q{q}", rewards, lengths, 7)):
+            response = torch.randint(3, 200, (row.length,), generator=generator).tolist()
+            rows.append(row)
+            tokens.append(Tokens(prompt, tuple(response), 1.0 if row.index == DEMONSTRATION else 0.8))
+    return rows, tokens
+
+
+@pytest.mark.parametrize("algorithm", ["hpt", {"name": "hpt", "regularisers": ["entropy"]}, "grpo", "sft"])
+def test_gradient_does_not_depend_on_the_split(tiny_model: Path, tmp_path: Path, algorithm: object) -> None:
+    found = []
+    for budget in (1, 40, 100_000):
+        one = updater(tiny_model, tmp_path, algorithm=algorithm, micro_batch_tokens=budget)
+        rows, tokens = step_rows(one.estimator)
+        done = one.gradient(one.estimator.update(rows), tokens)
+        found.append((done, [p.grad for p in one.model.parameters()]))
+    whole, gradients = found[-1]
+    assert max(g.abs().max() for g in gradients) > 0
+    for part, others in found[:-1]:
+        assert part.loss == pytest.approx(whole.loss, rel=1e-4, abs=1e-7)
+        assert part.tokens == whole.tokens
+        for ours, expected in zip(others, gradients, strict=True):
+            torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_minibatches_use_logprobs_from_before_the_first_update(tiny_model: Path, tmp_path: Path) -> None:
+    changes: dict[str, object] = {"minibatch_rows": 3, "optimiser": {"learning_rate": 0.05}}
+    one = updater(tiny_model, tmp_path, **changes)
+    rows, tokens = step_rows(one.estimator)
+    done = one.run(rows, tokens, rate=0.05, step=1)
+    assert len(done) == 3
+    assert [u.metrics["tokens"] for u in done] == [sum(r.length for r in rows[i : i + 3]) for i in (0, 3, 6)]
+    # After a large first update the ratio to the logprobs before it leaves the clip range.
+    assert sum(u.metrics["clipped_rl"] for u in done[1:]) > 0
+    assert done[0].metrics["clipped_rl"] == 0
+
+
+def test_demonstrations_are_counted_in_nats(tiny_model: Path, tmp_path: Path) -> None:
+    one = updater(tiny_model, tmp_path, algorithm="sft")
+    rows, tokens = step_rows(one.estimator)
+    done = one.gradient(one.estimator.update(rows), tokens)
+    assert done.demonstration_tokens == 4 * 7
+    nats = torch.tensor(done.demonstration_nats / 28)
+    ids = torch.tensor([[*tokens[0].prompt_ids, *tokens[0].response_ids]])
+    labels = ids.masked_fill(torch.arange(ids.shape[1]) < len(tokens[0].prompt_ids), -100)
+    first = one.model(ids, labels=labels).loss.item()
+    assert nats == pytest.approx(first, rel=0.5)
+    alone = one.gradient(one.estimator.update(rows[:1]), tokens[:1])
+    assert alone.demonstration_nats / 7 == pytest.approx(first, rel=1e-5)
+
+
+def test_spike_is_skipped_and_counted(tiny_model: Path, tmp_path: Path) -> None:
+    one = updater(tiny_model, tmp_path, optimiser={"spike_limit": 1e-6})
+    before = {name: tensor.clone() for name, tensor in one.model.state_dict().items()}
+    done = one.run(*step_rows(one.estimator), rate=0.1, step=1)
+    assert [u.skipped for u in done] == [True]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in one.model.state_dict().items())
+
+
+def test_non_finite_loss_raises_with_the_batch_on_disk(tiny_model: Path, tmp_path: Path) -> None:
+    one = updater(tiny_model, tmp_path / "dumps")
+    with torch.no_grad():
+        one.model.get_input_embeddings().weight[1, 0] = torch.nan
+    before = {name: tensor.clone() for name, tensor in one.model.state_dict().items()}
+    rows, tokens = step_rows(one.estimator)
+    with pytest.raises(NonFiniteError, match=r"step 12: .*step-00012.parquet.*Remedy: lower the learning rate"):
+        one.run(rows, tokens, rate=0.1, step=12)
+    dumped = pq.read_table(tmp_path / "dumps" / "step-00012.parquet").to_pylist()
+    assert [row["question_id"] for row in dumped] == [row.question_id for row in rows]
+    assert dumped[0]["response_ids"] == list(tokens[0].response_ids)
+    for name, tensor in one.model.state_dict().items():
+        assert torch.equal(tensor.nan_to_num(), before[name].nan_to_num())
