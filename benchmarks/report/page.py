@@ -75,7 +75,7 @@ def render(inputs: ReportInputs, board: Board, comparisons: pa.Table, training_l
         baseline=next(m.label for m in inputs.models if m.name == inputs.baseline_name),
         significant=SIGNIFICANT,
         data={"averages": _averages(board, colours), "curves": _curves(training_log, colours)},
-        figures=bool(training_log.num_rows),
+        stages=[m for m in inputs.models if m.train_log] if training_log.num_rows else [],
         colours=colours,
         style=_template("page.css"),
         script=script,
@@ -128,7 +128,7 @@ def _delta(row: dict[str, Any]) -> Delta:
     return Delta(
         value=100 * row["difference"],
         text=_signed(row["difference"]),
-        interval=f"{_signed(row['interval_low'])} … {_signed(row['interval_high'])}",
+        interval=f"{_signed(row['interval_low']).lstrip('+')} to {_signed(row['interval_high']).lstrip('+')}",
         verdict=("better" if row["difference"] > 0 else "worse") if significant and not differing else "even",
         comparable=not differing,
         details=tuple(details),
@@ -156,7 +156,7 @@ def _averages(board: Board, colours: Mapping[str, int]) -> list[dict[str, Any]]:
                 low, high = (float(end) for end in cell.interval.split("–")) if cell.interval else (None, None)
                 points.append(
                     {
-                        "label": line.label,
+                        "label": line.label if line.source == "measured" else f"{line.label}, published",
                         "value": round(cell.value, 4),
                         "low": low,
                         "high": high,

@@ -18,10 +18,10 @@ def published_rows(inputs: ReportInputs) -> list[Row]:
     for place, published in enumerate(table.rows, start=len(inputs.measured)):
         shared = {
             "source": "published",
-            "source_note": table.source,
+            "source_note": f"{table.title} in {table.source}",
             "row": place,
             "model": f"published.{published.label}",
-            "label": f"{published.label} ({table.title})",
+            "label": published.label,
         }
         scores = dict(zip(table.benchmarks, published.scores, strict=True))
         for column, (group, suite) in enumerate(columns(inputs)):

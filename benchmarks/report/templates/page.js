@@ -22,7 +22,7 @@
     table.tBodies[0].append(...rows);
     table.querySelectorAll("th[aria-sort]").forEach((other) => other.removeAttribute("aria-sort"));
     head.setAttribute("aria-sort", direction);
-    const title = head.querySelector(".sort").firstChild.textContent.trim();
+    const title = head.querySelector(".title").textContent;
     document.getElementById("sorted").textContent = `Sorted by ${title}, ${direction}.`;
   };
 
@@ -97,7 +97,7 @@
         color: ink(point), thickness: 1.5, width: 4,
       },
       hovertemplate: `${escape(point.label)}: ${point.value.toFixed(1)}` +
-        (point.low === null ? " (published)" : ` (${point.low.toFixed(1)} to ${point.high.toFixed(1)})`) + "<extra></extra>",
+        (point.low === null ? "" : ` (${point.low.toFixed(1)} to ${point.high.toFixed(1)})`) + "<extra></extra>",
     }));
     const labels = panel.points.map((point) => shorten(point.label));
     Plotly.react(plot, traces, layout({

@@ -1,0 +1,93 @@
+"""Publish to an object store through fsspec: S3 and whatever speaks its protocol, or any other fsspec URL.
+
+The pages that readers start from are uploaded after everything they need, and publication.json, which says what is
+there, last of all.
+"""
+
+import json
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from benchmarks.publishers.base import Content, PublisherConfig, Receipt
+from hpt_core.errors import PublishError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RECORD = "publication.json"
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".md": "text/markdown; charset=utf-8",
+    ".json": "application/json",
+    ".parquet": "application/vnd.apache.parquet",
+}
+
+
+class Config(PublisherConfig):
+    """`[[publish]] name = "s3"`. Credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_PROFILE ...)."""
+
+    name: Literal["s3"] = "s3"
+    url: str = Field(pattern=r"^[a-z0-9]+://[^@]+$")
+    """Folder to fill, without credentials: "s3://bucket/leaderboard"."""
+    endpoint_url: str | None = None
+    """Address of a store that speaks S3's protocol; None for Amazon's own."""
+
+    def needs(self) -> str:
+        """The store and, for s3, its client."""
+        return f"write access to {self.url}"
+
+    def publish(self, report: "Path") -> Receipt:
+        """Upload what changed. Raises PublishError; the record then still says what was there before."""
+        content = Content(report, self.samples)
+        system, root = self._open()
+        try:
+            recorded = _recorded(system, f"{root}/{RECORD}")
+            if recorded == content.hashes:
+                return content.receipt(self.url, changed=False)
+            for name in content.names:
+                _put(system, f"{root}/{name}", content.read(name))
+            for name in sorted(set(recorded) - set(content.hashes)):
+                system.rm(f"{root}/{name}")
+            _put(system, f"{root}/{RECORD}", json.dumps({"files": content.hashes}, sort_keys=True).encode())
+        except Exception as error:  # each store raises its own classes; all mean the same here
+            first = (str(error) or type(error).__name__).splitlines()[0]
+            raise PublishError(
+                f"cannot publish to {self.url}: {first}", "check the URL and the credentials, then publish again"
+            ) from error
+        return content.receipt(self.url, changed=True)
+
+    def _open(self) -> tuple[Any, str]:
+        import fsspec
+
+        # Listings that fsspec keeps in memory would hide what another machine published.
+        options: dict[str, Any] = {"use_listings_cache": False}
+        if self.endpoint_url is not None:
+            options["client_kwargs"] = {"endpoint_url": self.endpoint_url}
+        try:
+            system, root = fsspec.core.url_to_fs(self.url, **options)
+        except ImportError as error:
+            raise PublishError(
+                f"the client for {self.url} is not installed ({error})", "pip install 'hpt-pipelines[s3]'"
+            ) from error
+        except ValueError as error:
+            raise PublishError(f"cannot open {self.url}: {error}", "give a URL that fsspec knows, s3://...") from error
+        return system, root.rstrip("/")
+
+
+def _recorded(system: Any, path: str) -> dict[str, str]:
+    """Hashes of the files of the last publication; empty where there is none or its record cannot be read."""
+    if not system.exists(path):
+        return {}
+    try:
+        files = json.loads(system.cat_file(path))["files"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return {str(name): str(digest) for name, digest in files.items()}
+
+
+def _put(system: Any, path: str, content: bytes) -> None:
+    kind = _TYPES.get("." + path.rsplit(".", 1)[-1], "application/octet-stream")
+    options = {"ContentType": kind} if "s3" in system.protocol else {}
+    system.pipe_file(path, content, **options)

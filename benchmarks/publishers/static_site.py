@@ -1,0 +1,77 @@
+"""Publish into a folder that a web server or a file share shows.
+
+The folder is a symbolic link to a version beside it: a new version is written whole, then the link is switched in one
+step. Readers see the old leaderboard or the new one, never a mixture, whenever the publication is cut short.
+"""
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Literal
+
+from benchmarks.publishers.base import Content, PublisherConfig, Receipt
+from hpt_core.errors import PublishError
+from hpt_core.files import replacing_folder, sha256_file
+
+
+class Config(PublisherConfig):
+    """`[[publish]] name = "static_site"`."""
+
+    name: Literal["static_site"] = "static_site"
+    path: Path
+    """Folder to fill. It becomes a link to .NAME-VERSION beside it; the version before is kept for readers."""
+
+    def publish(self, report: Path) -> Receipt:
+        """Publish into `path`. Raises PublishError where something else is there or it cannot be written."""
+        content = Content(report, self.samples)
+        target = self.path.absolute()
+        version = target.with_name(f".{target.name}-{content.sha256[:16]}")
+        try:
+            previous = self._previous(target)
+            if previous == version and _holds(version, content):
+                return content.receipt(str(target), changed=False)
+            with replacing_folder(version) as beside:
+                content.write(beside)
+            _switch(target, version)
+            self._forget(target, {version, previous})
+        except OSError as error:
+            raise PublishError(
+                f"cannot write {error.filename or target}: {error.strerror}", "free the space or choose another path"
+            ) from error
+        return content.receipt(str(target), changed=True)
+
+    @staticmethod
+    def _previous(target: Path) -> Path | None:
+        """The version that is shown now; raises PublishError where `target` is not a publication."""
+        if target.is_symlink():
+            shown = target.parent / target.readlink()
+            if shown.name.startswith(f".{target.name}-"):
+                return shown
+        elif not target.exists() or (target.is_dir() and not any(target.iterdir())):
+            return None
+        raise PublishError(f"{target} exists and is not a publication of ours", "choose another path, or move it away")
+
+    @staticmethod
+    def _forget(target: Path, kept: set[Path | None]) -> None:
+        """Remove older versions."""
+        for folder in target.parent.glob(f".{target.name}-{'[0-9a-f]' * 16}"):
+            if folder not in kept:
+                shutil.rmtree(folder)
+
+
+def _holds(folder: Path, content: Content) -> bool:
+    """Whether `folder` holds exactly the publication."""
+    present = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return set(present) == set(content.hashes) and all(
+        sha256_file(path) == content.hashes[name] for name, path in present.items()
+    )
+
+
+def _switch(target: Path, version: Path) -> None:
+    """Let `target` point to `version`, in one step."""
+    if target.is_dir() and not target.is_symlink():
+        target.rmdir()  # an empty folder that someone made in advance
+    link = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    link.symlink_to(version.name)
+    os.replace(link, target)  # noqa: PTH105  (Path.replace would do the same; the target is a link, not what it points to)
