@@ -14,6 +14,7 @@ from flows.context import context_of, redone
 from flows.load import load_config
 from flows.preflight import preflight
 from flows.walk import walk
+from hpt_core.errors import StoreError
 from tasks.task import Walk
 
 Config = PipelineConfig | str
@@ -32,19 +33,31 @@ def run_stages(
     from_stage: str | None = None,
     verify: bool = False,
     strict: bool = False,
+    only_ready: bool = False,
 ) -> list[dict[str, Any]]:
     """Run the goals ("train.hpt", or a kind such as "train") with what they depend on; the whole pipeline without any.
 
+    With `only_ready`, anything that the goals depend on and that is not there is an error in place of work to do.
     Returns the outputs as small JSON. Raises HPTError.
     """
     resolved = read(config)
     graph = graphs.select(resolved, goals) if goals else graphs.build(resolved)
     wanted = [key for goal in goals for key in graphs.match(graph, goal)] if goals else list(graph)
     context = context_of(resolved, redone(graph, wanted, force, from_stage), verify, strict, _begun())
-    preflight(resolved, graphs.plan(graph, context), context)
+    plan = graphs.plan(graph, context)
+    if only_ready:
+        _require_ready(plan, wanted)
+    preflight(resolved, plan, context)
     made = walk(Walk(dict(graph), context), resolved.resources.parallel_stages)
     show_leaderboard(resolved.name, made)
     return [m.as_json() for m in made.values()]
+
+
+def _require_ready(plan: graphs.Plan, goals: list[str]) -> None:
+    cheap = (*goals, "report")
+    missing = [key for key in plan.graph if key not in cheap and plan.standing(key) != "done"]
+    if missing:
+        raise StoreError(f"not made yet: {', '.join(missing)}", "run the pipeline first, or leave only_ready out")
 
 
 def run_name() -> str:

@@ -1,6 +1,7 @@
 """A stage as a Prefect task. Prefect shows and supervises; what runs is decided in tasks/stage.py alone."""
 
 import contextlib
+import contextvars
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
@@ -50,13 +51,15 @@ def stage_task(key: str, walk: Walk) -> Any:
 def _progress(key: str, logger: Any) -> Iterator[None]:
     """A progress artifact for the stage, made at its first progress; a server that is away costs a line in the log."""
     throttle, artifact = Throttle(PROGRESS_EVERY_S), _Artifact(key)
+    # Notices come from the threads that read the worker's output; the artifact belongs to this task's run.
+    run = contextvars.copy_context()
 
     def observe(notice: Notice) -> None:
         if notice.stage != key or notice.what != "progress" or not notice.total:
             return
         if throttle.due() or notice.done >= notice.total:
             try:
-                artifact.show(100.0 * notice.done / notice.total)
+                run.copy().run(artifact.show, 100.0 * notice.done / notice.total)
             except Exception as error:
                 logger.debug("progress could not be shown: %s", error)
 

