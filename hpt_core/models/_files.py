@@ -27,7 +27,7 @@ TOKENIZER_FILES = (
 VOCABULARIES = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
 """A tokenizer has at least one of these."""
 CONFIG_FILES = ("config.json", "generation_config.json")
-LINK_BYTES = 1_000_000
+LINK_BYTES = 16_000_000
 """Files from this size on are linked, not copied."""
 
 

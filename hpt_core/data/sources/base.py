@@ -11,7 +11,7 @@ class SourceRow(NamedTuple):
     """One question as a source gives it."""
 
     where: str
-    """File and row number ("train.parquet row 17"), for error messages."""
+    """File and row number ("train.parquet row 17", counted from 1), for error messages."""
     question_id: str
     """The source's own id; "" to have one derived from the question."""
     question: str
@@ -38,8 +38,12 @@ class SourceConfig(Frozen):
 
     def identity(self, data_dir: Path | None) -> dict[str, object]:
         """What the stage's fingerprint takes of the source: local files by content hash, Hub data by repository
-        and revision, generated data by its parameters and generator version. Raises DataError where a file is missing."""
+        and revision, generated data by its parameters and generator version. Raises DataError for a missing file."""
         return self.model_dump(mode="json")
+
+    def count(self, data_dir: Path | None) -> int | None:
+        """How many rows there are, for progress; None where only reading them tells."""
+        return None
 
     def read(self, data_dir: Path | None) -> Iterator[SourceRow | MalformedRow]:
         """Every row, in the source's order. Raises DataError where a file is missing or is not of its format."""

@@ -1,0 +1,59 @@
+"""Which training questions overlap a benchmark's: shared word n-grams, and short questions as wholes."""
+
+import re
+import unicodedata
+from typing import NamedTuple
+
+_WORD = re.compile(r"[^\W_]+")
+_TOKEN = re.compile(r"[^\W_]+|[+*/^=<>×÷−]|(?<![^\W\d_])-|-(?![^\W\d_])")
+"""A word or an operator; the hyphen between two letters is none."""
+
+
+def words(text: str) -> list[str]:
+    """The words and numbers of a text, whatever its case, punctuation, white space and Unicode form."""
+    return _WORD.findall(_plain(text))
+
+
+def whole(text: str) -> str:
+    """A text as a whole: its words and, since short questions often differ in nothing else, its operators."""
+    return " ".join(_TOKEN.findall(_plain(text)))
+
+
+def _plain(text: str) -> str:
+    # Case folding can leave the composed form, so the form is settled afterwards.
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+class Overlap(NamedTuple):
+    """The benchmark question that a text overlaps."""
+
+    benchmark: str
+    question_id: str
+
+
+class OverlapIndex:
+    """Benchmark questions by their n-grams of `n` words; those with fewer words only match a text that is the same."""
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self._ngrams: dict[str, Overlap] = {}
+        self._wholes: dict[str, Overlap] = {}
+
+    def add(self, benchmark: str, question_id: str, question: str) -> None:
+        """Take in one benchmark question; where several share an n-gram the first is reported."""
+        overlap = Overlap(benchmark, question_id)
+        if text := whole(question):
+            self._wholes.setdefault(text, overlap)
+        for ngram in self._split(question):
+            self._ngrams.setdefault(ngram, overlap)
+
+    def find(self, question: str) -> Overlap | None:
+        """The first benchmark question that `question` overlaps, or None."""
+        for ngram in self._split(question):
+            if ngram in self._ngrams:
+                return self._ngrams[ngram]
+        return self._wholes.get(whole(question))
+
+    def _split(self, text: str) -> list[str]:
+        found = words(text)
+        return [" ".join(found[i : i + self._n]) for i in range(len(found) - self._n + 1)]

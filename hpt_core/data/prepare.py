@@ -1,0 +1,97 @@
+"""`python -m hpt_core.data.prepare SPEC.json`: training questions, cleaned, measured, verified and decontaminated."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hpt_core import schemas, worker
+from hpt_core.config import DataConfig, PrepareSpec
+from hpt_core.data.decontaminate import OverlapIndex
+from hpt_core.data.steps import Preparation, Question
+from hpt_core.errors import DataError
+from hpt_core.files import replacing, write_json
+from hpt_core.verifiers.pool import VerifierPool
+from hpt_core.worker import Progress
+
+logger = logging.getLogger("hpt.data")
+
+CHUNK_ROWS = 256
+"""Rows that are read, verified and written together: what memory holds of a source of any size."""
+
+
+def run(spec: PrepareSpec) -> None:
+    """Write output/prepared.parquet and then output/report.json, each whole or not at all. Raises DataError."""
+    from hpt_core.training.model import load_tokenizer
+
+    overlaps = read_benchmarks(spec.benchmarks, spec.config)
+    prompt = spec.prompt.bind(load_tokenizer(spec.model))
+    pool = None if spec.config.unverified == "keep" else VerifierPool(spec.workers)
+    try:
+        preparation = Preparation(spec.config, prompt, overlaps, pool, spec.strict)
+        example = _write(spec, preparation, worker.progress("rows"))
+    finally:
+        if pool is not None:
+            pool.close()
+    report = preparation.tally.report()
+    write_json(spec.output / "report.json", {**report, "example_prompt": prompt.render(example)})
+    logger.info("kept %d of %d questions", report["rows_kept"], report["rows_read"])
+
+
+def read_benchmarks(benchmarks: dict[str, Path], config: DataConfig) -> OverlapIndex:
+    """The index of all benchmark questions. Raises DataError where one that the config names is not there."""
+    index = OverlapIndex(config.ngram)
+    for name in config.decontaminate:
+        if name not in benchmarks:
+            raise DataError(f"the questions of {name} are not given", "give the path of its questions.parquet")
+        try:
+            table = pq.read_table(benchmarks[name], columns=["question_id", "question"])
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(
+                f"the questions of {name} cannot be read from {benchmarks[name]}", "make that stage again"
+            ) from error
+        for row in table.to_pylist():
+            index.add(name, row["question_id"], row["question"])
+    return index
+
+
+def _write(spec: PrepareSpec, preparation: Preparation, progress: Progress) -> str:
+    """Prepare chunk by chunk until the source or the limit ends; returns the first question that was kept."""
+    total = spec.config.source.count(spec.data_dir) or 0
+    rows = iter(spec.config.source.read(spec.data_dir))
+    tally = preparation.tally
+    example: str | None = None
+    with replacing(spec.output / "prepared.parquet") as beside:
+        with pq.ParquetWriter(beside, schemas.PREPARED, compression="zstd") as file:
+            while not preparation.full and (chunk := list(islice(rows, CHUNK_ROWS))):
+                kept = preparation.keep(chunk)
+                if kept:
+                    example = example or kept[0].row.question
+                    file.write_table(pa.Table.from_pylist(list(_records(kept)), schemas.PREPARED))
+                progress(tally.read, max(total, tally.read), f"{tally.kept} kept")
+        if example is None:
+            raise tally.nothing_left()
+    return example
+
+
+def _records(questions: Iterable[Question]) -> Iterator[dict[str, Any]]:
+    for q in questions:
+        yield {
+            "question_id": q.row.question_id,
+            "question": q.row.question,
+            "gold": q.row.gold,
+            "kind": q.row.kind,
+            "family": q.row.family,
+            "prompt_tokens": q.prompt_tokens,
+            "demonstration": q.row.demonstration,
+            "demonstration_tokens": q.demonstration_tokens,
+            "demonstration_verdict": q.verdict,
+        }
+
+
+if __name__ == "__main__":
+    worker.main(PrepareSpec, run)

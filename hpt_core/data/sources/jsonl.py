@@ -1,0 +1,89 @@
+"""Questions in a JSON-lines file: {question, answer, demonstration?, id?, kind?, family?} a line; more is ignored."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from hpt_core import verifiers
+from hpt_core.data.sources._located import content_hash, find
+from hpt_core.data.sources.base import MalformedRow, SourceConfig, SourceRow
+from hpt_core.errors import DataError
+
+
+class Config(SourceConfig):
+    """A local file; its lines are objects with "question" and "answer"."""
+
+    name: Literal["jsonl"] = "jsonl"
+    file: Path
+    """The file: as it stands, or in data_dir/train."""
+
+    def needs(self, data_dir: Path | None) -> str:
+        """The file, where it is not there."""
+        try:
+            find(self.file, data_dir)
+        except DataError:
+            return f"a file {self.file}"
+        return ""
+
+    def identity(self, data_dir: Path | None) -> dict[str, object]:
+        """The file's content hash. Raises DataError where it is missing."""
+        return {"name": self.name, "sha256": content_hash(find(self.file, data_dir))}
+
+    def read(self, data_dir: Path | None) -> Iterator[SourceRow | MalformedRow]:
+        """Every line that is not empty. Raises DataError where the file is missing or cannot be read."""
+        path = find(self.file, data_dir)
+        try:
+            with path.open("rb") as lines:
+                for number, line in enumerate(lines, start=1):
+                    if line.strip():
+                        yield _row(f"{path} row {number}", line)
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror or error}", "check its permissions") from error
+
+
+def _row(where: str, line: bytes) -> SourceRow | MalformedRow:
+    try:
+        row = json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        return MalformedRow(where, f"not UTF-8: {error.reason}")
+    except json.JSONDecodeError as error:
+        return MalformedRow(where, f"not JSON: {error.msg} at character {error.pos}")
+    if not isinstance(row, dict):
+        return MalformedRow(where, "not an object")
+    try:
+        return SourceRow(
+            where=where,
+            question_id=_text(row, "id"),
+            question=_required(row, "question"),
+            gold=_required(row, "answer"),
+            kind=_kind(row),
+            demonstration=_text(row, "demonstration") or None,
+            family=_text(row, "family"),
+        )
+    except ValueError as error:
+        return MalformedRow(where, str(error))
+
+
+def _text(row: dict[str, Any], name: str) -> str:
+    """The field as text, numbers as they are written; "" where it is missing or null."""
+    value = row.get(name)
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"{name} is no text")
+    return str(value)
+
+
+def _required(row: dict[str, Any], name: str) -> str:
+    text = _text(row, name)
+    if not text.strip():
+        raise ValueError(f"{name} is missing or empty")
+    return text
+
+
+def _kind(row: dict[str, Any]) -> str:
+    kind = _text(row, "kind") or "math"
+    if kind not in verifiers.kinds():
+        raise ValueError(f"unknown kind {kind!r}; known: {', '.join(verifiers.kinds())}")
+    return kind

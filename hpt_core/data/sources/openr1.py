@@ -1,0 +1,32 @@
+"""OpenR1-Math-46k: competition questions with demonstrations of DeepSeek-R1 (training data of the paper)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from hpt_core.data.sources._located import LocatedConfig
+from hpt_core.data.sources._parquet import read_rows
+from hpt_core.data.sources._rows import COLUMNS, openr1_row
+from hpt_core.data.sources.base import MalformedRow, SourceRow
+
+
+class Config(LocatedConfig):
+    """Rows in the schema of Elliott/Openr1-Math-46k-8192, from the Hub, from train/openr1.parquet of data_dir, or from
+    `file`. The system message is dropped (training scripts)."""
+
+    name: Literal["openr1"] = "openr1"
+    repo: str = Field("Elliott/Openr1-Math-46k-8192", pattern=r"^[\w.-]+/[\w.-]+$")
+    """Dataset repository on the Hub."""
+    drop_think: bool = False
+    """Drop the "<think>" line that begins a demonstration (the SFT baseline's data, training scripts)."""
+
+    def stand_in(self) -> str:
+        """openr1.parquet, as the paper's repository calls it."""
+        return "openr1.parquet"
+
+    def read(self, data_dir: Path | None) -> Iterator[SourceRow | MalformedRow]:
+        """Every row. Raises DataError where a file is missing or of another schema."""
+        for where, row in read_rows(self.paths(data_dir), COLUMNS):
+            yield openr1_row(where, row, self.drop_think)
