@@ -1,0 +1,43 @@
+"""Benchmarks made by programs: held-out instances of the procedural problem families."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from benchmarks.suite import Question, QuestionSource
+from hpt_core.data.procedural import _draw
+from hpt_core.rollout.base import Sampling
+
+SAMPLING = Sampling(temperature=0.6, top_p=0.95, max_tokens=80)
+"""Temperature and top_p of the paper (section 4.1); the longest worked solution, of six operations, has 73 characters."""
+
+
+class ProceduralQuestions(QuestionSource):
+    """Problems of the test split, the same ones always."""
+
+    families: tuple[str, ...] = Field(min_length=1)
+    """Problem families, which take turns."""
+    difficulties: tuple[int, ...] = Field(min_length=1)
+    """Difficulties, which take turns within a family."""
+    rows: int = Field(ge=1)
+    """Questions to make."""
+    seed: int = 20_250_904
+    """Seed of the problems; a suite's questions never change."""
+
+    def identity(self, data_dir: Path | None) -> dict[str, object]:
+        """The parameters and the version of each family's generator."""
+        return {**self.model_dump(mode="json"), "versions": _draw.versions(self.families)}
+
+    def read(self, data_dir: Path | None) -> list[Question]:
+        """The questions; no training data holds any of them."""
+        problems = _draw.draw(self.families, self.difficulties, self.rows, self.seed, "test")
+        return [
+            Question(
+                question_id=f"{problem.family}-{problem.key[:16]}",
+                question=problem.question,
+                gold=problem.answer,
+                kind="math",
+                family=f"{problem.family}-{problem.difficulty}",
+            )
+            for problem in problems
+        ]

@@ -1,0 +1,1 @@
+"""Problems made by programs, with worked solutions: one family a file."""

@@ -1,0 +1,111 @@
+"""What a problem family is, and the family type that most are made of: chains of operations on a short string of digits.
+
+A chain problem reads `m13 r24 42718`: take 42718 and apply the operations in order. An operation is a letter or a sign and
+the two places, counted from 1, between which it works. The worked solution writes every operation with the string
+that it leaves, then the boxed answer:
+
+    m13 68318
+    r24 61838
+    \\boxed{61838}
+
+Digits run from 1 to 9 and count in a circle (after 9 comes 1). Without a zero, two different strings are never the same
+number, so a verifier that reads numbers tells every wrong string from the right one.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Literal, NamedTuple, Protocol
+
+Split = Literal["pretrain", "train", "test"]
+"""Disjoint parts of every family's instances: to make a base model from, to post-train on, and to measure with."""
+
+DIGITS = "123456789"
+WIDTH = 5
+"""Digits of a chain problem's string."""
+
+
+class Problem(NamedTuple):
+    """One instance of a family."""
+
+    family: str
+    difficulty: int
+    question: str
+    solution: str
+    """Every step, then the answer in \\boxed{}."""
+    answer: str
+
+    @property
+    def key(self) -> str:
+        """Hexadecimal SHA-256 of the instance. It alone decides the split, so no instance is in two of them."""
+        return hashlib.sha256(self.question.encode()).hexdigest()
+
+    @property
+    def split(self) -> Split:
+        """Six tenths of all instances are for pretraining, two for training, two for tests."""
+        bucket = int(self.key[:8], 16) % 10
+        return "test" if bucket < 2 else "train" if bucket < 4 else "pretrain"
+
+
+class Family(Protocol):
+    """A kind of problem; its module holds it as `FAMILY`."""
+
+    @property
+    def name(self) -> str:
+        """The module's name."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Raised whenever the same random numbers give another problem."""
+        ...
+
+    def generate(self, rng: Random, difficulty: int) -> Problem:
+        """A random instance; `difficulty` counts from 1."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What one kind of operation does."""
+
+    symbol: str
+    """The character that it is written with."""
+    act: Callable[[list[int]], list[int]]
+    """The digits between its two places, both included, before -> after; as many as before, each 1 to 9."""
+
+    def apply(self, first: int, last: int, digits: str) -> str:
+        """`digits` after the operation between the places `first` and `last`, counted from 1."""
+        inside = self.act([int(digit) for digit in digits[first - 1 : last]])
+        return digits[: first - 1] + "".join(map(str, inside)) + digits[last:]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A family of chains of the given operations; `difficulty` is their number."""
+
+    name: str
+    version: int
+    operations: tuple[Operation, ...]
+
+    def generate(self, rng: Random, difficulty: int) -> Problem:
+        """A random chain. One that ends where it starts is drawn again: its answer would stand in the question."""
+        while True:
+            start = state = "".join(rng.choice(DIGITS) for _ in range(WIDTH))
+            written, steps = [], []
+            for _ in range(difficulty):
+                operation = rng.choice(self.operations)
+                first, last = sorted(rng.sample(range(1, WIDTH + 1), 2))
+                state = operation.apply(first, last, state)
+                written.append(f"{operation.symbol}{first}{last}")
+                steps.append(f"{written[-1]} {state}")
+            if state != start:
+                question = " ".join([*written, start])
+                solution = "\n".join([*steps, f"\\boxed{{{state}}}"])
+                return Problem(self.name, difficulty, question, solution, state)
+
+
+def circle(number: int) -> int:
+    """`number` on the circle of 1 to 9."""
+    return (number - 1) % 9 + 1

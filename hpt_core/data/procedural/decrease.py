@@ -1,0 +1,6 @@
+"""Decrease: `-24` takes one from each of the digits from the second to the fourth, on the circle of 1 to 9."""
+
+from hpt_core.data.procedural.base import Chain, Operation, circle
+
+OPERATION = Operation("-", lambda inside: [circle(digit - 1) for digit in inside])
+FAMILY = Chain("decrease", 1, (OPERATION,))

@@ -1,0 +1,6 @@
+"""Double: `d24` doubles each of the digits from the second to the fourth, on the circle of 1 to 9."""
+
+from hpt_core.data.procedural.base import Chain, Operation, circle
+
+OPERATION = Operation("d", lambda inside: [circle(2 * digit) for digit in inside])
+FAMILY = Chain("double", 1, (OPERATION,))

@@ -1,0 +1,6 @@
+"""Increase: `+24` adds one to each of the digits from the second to the fourth, on the circle of 1 to 9."""
+
+from hpt_core.data.procedural.base import Chain, Operation, circle
+
+OPERATION = Operation("+", lambda inside: [circle(digit + 1) for digit in inside])
+FAMILY = Chain("increase", 1, (OPERATION,))
