@@ -9,7 +9,7 @@ from hpt_core.data.procedural import _draw
 from hpt_core.rollout.base import Sampling
 
 SAMPLING = Sampling(temperature=0.6, top_p=0.95, max_tokens=80)
-"""Temperature and top_p of the paper (section 4.1); the longest worked solution, of six operations, has 73 characters."""
+"""Temperature and top_p of the paper (section 4.1); a worked solution of six operations has 73 characters."""
 
 
 class ProceduralQuestions(QuestionSource):

@@ -1,7 +1,7 @@
-"""What a problem family is, and the family type that most are made of: chains of operations on a short string of digits.
+"""What a problem family is, and the type that most are made of: chains of operations on a short string of digits.
 
-A chain problem reads `m13 r24 42718`: take 42718 and apply the operations in order. An operation is a letter or a sign and
-the two places, counted from 1, between which it works. The worked solution writes every operation with the string
+A chain problem reads `m13 r24 42718`: take 42718 and apply the operations in order. An operation is a letter or a sign
+and the two places, counted from 1, between which it works. The worked solution writes every operation with the string
 that it leaves, then the boxed answer:
 
     m13 68318

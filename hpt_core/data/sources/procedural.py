@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from hpt_core.data.procedural import _draw
 from hpt_core.data.sources.base import MalformedRow, SourceConfig, SourceRow
-from hpt_core.plugins import near, names
+from hpt_core.plugins import names, near
 
 
 class Config(SourceConfig):
