@@ -53,6 +53,10 @@ class PublisherConfig(Frozen):
         nothing. Raises PublishError; the report itself is only read."""
         raise NotImplementedError
 
+    def holds(self, receipt: Path) -> bool:
+        """Whether what the receipt file says was published is still there, as far as this can be told at no cost."""
+        return True
+
 
 class Content:
     """The files of a publication and their hashes."""

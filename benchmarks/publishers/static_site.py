@@ -10,6 +10,8 @@ import uuid
 from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationError
+
 from benchmarks.publishers.base import Content, PublisherConfig, Receipt
 from hpt_core.errors import PublishError
 from hpt_core.files import replacing_folder, sha256_file
@@ -40,6 +42,16 @@ class Config(PublisherConfig):
                 f"cannot write {error.filename or target}: {error.strerror}", "free the space or choose another path"
             ) from error
         return content.receipt(str(target), changed=True)
+
+    def holds(self, receipt: Path) -> bool:
+        """Whether `path` still shows the version that the receipt speaks of."""
+        try:
+            published = Receipt.model_validate_json(receipt.read_bytes())
+        except (OSError, ValidationError):
+            return False
+        target = self.path.absolute()
+        shown = target.is_symlink() and target.readlink().name == f".{target.name}-{published.sha256[:16]}"
+        return shown and all((target / name).is_file() for name in published.files)
 
     @staticmethod
     def _previous(target: Path) -> Path | None:
