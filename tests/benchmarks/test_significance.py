@@ -1,0 +1,121 @@
+import itertools
+import math
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.significance import RESAMPLES, compare, compare_average, holm, sign_flip_exact
+
+
+def brute_force(differences: list[int]) -> float:
+    """Share of all sign patterns whose sum is at least as extreme."""
+    observed = abs(sum(differences))
+    sums = [
+        abs(sum(s * d for s, d in zip(signs, differences, strict=True)))
+        for signs in itertools.product((-1, 1), repeat=len(differences))
+    ]
+    return sum(s >= observed for s in sums) / len(sums)
+
+
+@given(st.lists(st.integers(-6, 6), min_size=1, max_size=10))
+def test_sign_flip_equals_enumeration(differences: list[int]) -> None:
+    assert sign_flip_exact(np.array(differences)) == pytest.approx(brute_force(differences), abs=1e-12)
+
+
+@given(st.integers(0, 30), st.integers(0, 30))
+def test_one_sample_a_question_is_mcnemars_exact_test(better: int, worse: int) -> None:
+    n, m = better + worse, min(better, worse)
+    binomial = min(1.0, 2 * sum(math.comb(n, i) for i in range(m + 1)) / 2**n)
+    differences = np.array([1] * better + [-1] * worse + [0] * 5)
+    assert sign_flip_exact(differences) == pytest.approx(binomial, abs=1e-12)
+
+
+def test_differences_by_hand() -> None:
+    model = {"a": (2, 2), "b": (1, 2), "c": (0, 2), "d": (2, 2)}
+    baseline = {"a": (0, 2), "b": (1, 2), "c": (1, 2), "d": (1, 2)}
+    found = compare(model, baseline)
+    assert found.difference == pytest.approx((1 + 0 - 0.5 + 0.5) / 4)
+    assert (found.questions, found.better, found.worse) == (4, 2, 1)
+    # |+-2 +-1 +-1| >= 2: all signs but those where the ones agree with each other and not with the two.
+    assert found.p_value == pytest.approx(6 / 8)
+    assert found.low <= found.difference <= found.high
+
+
+def test_only_shared_questions_count_and_k_may_differ() -> None:
+    found = compare({"a": (3, 4), "b": (4, 4), "x": (0, 4)}, {"a": (1, 2), "b": (1, 2), "y": (2, 2)})
+    assert found.questions == 2
+    assert found.difference == pytest.approx((0.25 + 0.5) / 2)
+    with pytest.raises(ValueError, match="share no question"):
+        compare({"a": (1, 1)}, {"b": (1, 1)})
+
+
+def test_equal_models_show_no_difference() -> None:
+    counts = {str(i): (i % 3, 2) for i in range(9)}
+    found = compare(counts, counts)
+    assert (found.difference, found.low, found.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
+    assert compare_average([(counts, counts)]).p_value == 1.0
+
+
+def test_order_of_questions_changes_nothing() -> None:
+    noise = random.Random(3)
+    model = {f"q{i}": (noise.randint(0, 4), 4) for i in range(40)}
+    baseline = {f"q{i}": (noise.randint(0, 4), 4) for i in range(40)}
+    shuffled = dict(sorted(model.items(), key=lambda item: item[0][::-1]))
+    assert compare(model, baseline) == compare(shuffled, baseline)
+
+
+def test_bootstrap_interval_agrees_with_the_normal_one_on_many_questions() -> None:
+    noise = random.Random(5)
+    model = {f"q{i}": (noise.randint(0, 8), 8) for i in range(400)}
+    baseline = {f"q{i}": (noise.randint(0, 8), 8) for i in range(400)}
+    differences = np.array([(model[q][0] - baseline[q][0]) / 8 for q in model])
+    half = 1.96 * differences.std(ddof=1) / math.sqrt(400)
+    found = compare(model, baseline)
+    assert found.low == pytest.approx(differences.mean() - half, abs=0.1 * half)
+    assert found.high == pytest.approx(differences.mean() + half, abs=0.1 * half)
+
+
+def test_average_is_the_unweighted_mean_over_benchmarks() -> None:
+    small = ({"a": (1, 1), "b": (1, 1)}, {"a": (0, 1), "b": (0, 1)})
+    large = ({str(i): (0, 1) for i in range(100)}, {str(i): (0, 1) for i in range(100)})
+    found = compare_average([small, large])
+    assert found.difference == pytest.approx(0.5)
+    assert (found.questions, found.better, found.worse) == (102, 2, 0)
+    # Only the two questions can flip: half of the patterns are as extreme.
+    assert found.p_value == pytest.approx(0.5, abs=0.03)
+
+
+def test_average_of_one_benchmark_agrees_with_the_exact_test() -> None:
+    model = {f"q{i}": (int(i < 14 or i >= 40), 1) for i in range(60)}
+    baseline = {f"q{i}": (int(14 <= i < 20 or i >= 40), 1) for i in range(60)}
+    exact = compare(model, baseline).p_value
+    assert exact == pytest.approx(0.1153, abs=1e-4)  # binomial(20, 6), two-sided
+    assert compare_average([(model, baseline)]).p_value == pytest.approx(exact, abs=4 * math.sqrt(exact / RESAMPLES))
+
+
+def test_p_values_are_uniform_or_larger_when_there_is_no_difference() -> None:
+    noise = random.Random(0)
+    values = []
+    for _ in range(300):
+        pair = [{str(i): (noise.randint(0, 2), 2) for i in range(12)} for _ in range(2)]
+        values.append(sign_flip_exact(np.array([pair[0][q][0] - pair[1][q][0] for q in pair[0]])))
+    for level in (0.05, 0.2, 0.5):
+        share = sum(v <= level for v in values) / len(values)
+        assert share <= level + 3 * math.sqrt(level * (1 - level) / len(values))
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_keeps_order_and_never_lowers(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    assert all(p <= a <= 1 for p, a in zip(p_values, adjusted, strict=True))
+    for (p, a), (q, b) in itertools.combinations(zip(p_values, adjusted, strict=True), 2):
+        assert a <= b if p < q else a >= b if p > q else a == b
