@@ -33,14 +33,15 @@ def draw(families: Sequence[str], difficulties: Sequence[int], rows: int, seed: 
     """
     used: set[str] = set()
     streams = {
-        (family, difficulty): _stream(get_family(family), difficulty, seed, split, used)
+        (family, difficulty): stream(get_family(family), difficulty, seed, split, used)
         for family, difficulty in product(families, set(difficulties))
     }
     turns = cycle((family, difficulty) for difficulty in difficulties for family in families)
     return [next(streams[turn]) for turn in islice(turns, rows)]
 
 
-def _stream(family: Family, difficulty: int, seed: int, split: Split, used: set[str]) -> Iterator[Problem]:
+def stream(family: Family, difficulty: int, seed: int, split: Split, used: set[str]) -> Iterator[Problem]:
+    """New instances without end, their keys put into `used`; raises DataError where they run out."""
     rng = Random(derive(seed, "procedural", family.name, difficulty))
     while True:
         for _ in range(_ATTEMPTS):

@@ -1,0 +1,63 @@
+"""The procedural suites: fixed questions that no training data can hold."""
+
+import pytest
+
+from benchmarks.procedural import SAMPLING, ProceduralQuestions
+from benchmarks.suite import get_suite, suite_names
+from hpt_core.data.procedural import _draw
+from hpt_core.data.sources.procedural import Config as Source
+
+SUITES = tuple(name for name in suite_names() if name.startswith("procedural_"))
+
+
+def test_six_in_distribution_and_two_out_of_it() -> None:
+    groups = [get_suite(name).group for name in SUITES]
+    assert (groups.count("in"), groups.count("out")) == (6, 2)
+
+
+def test_questions_are_independent_across_suites() -> None:
+    questions = [q.question for name in SUITES for q in get_suite(name).source.read(None)]
+    assert len(questions) == len(set(questions)) >= 1000
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_suite_holds_its_rows_the_same_ones_always(name: str) -> None:
+    suite = get_suite(name)
+    questions = suite.source.read(None)
+    assert len(questions) == suite.rows
+    assert len({question.question_id for question in questions}) == suite.rows
+    assert questions == suite.source.read(None)
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_no_training_split_holds_a_question(name: str) -> None:
+    source = get_suite(name).source
+    assert isinstance(source, ProceduralQuestions)
+    problems = _draw.draw(source.families, source.difficulties, source.rows, source.seed, "test")
+    assert {problem.split for problem in problems} == {"test"}
+    trained = {
+        row.question
+        for split in ("pretrain", "train")
+        for row in Source(rows=2000, seed=source.seed, difficulties=source.difficulties, split=split).read(None)
+    }
+    assert not trained & {question.question for question in source.read(None)}
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_a_worked_solution_fits_the_limit_of_tokens(name: str) -> None:
+    source = get_suite(name).source
+    assert isinstance(source, ProceduralQuestions)
+    problems = _draw.draw(source.families, source.difficulties, source.rows, source.seed, "test")
+    assert max(len(problem.solution) for problem in problems) + 1 <= SAMPLING.max_tokens
+
+
+def test_out_of_distribution_suites_show_what_no_training_question_does() -> None:
+    trained = list(Source(rows=600, seed=1).read(None))
+    lengths = {len(row.question.split(" ")) - 1 for row in trained}
+    kinds = {len({part[0] for part in row.question.split(" ")[:-1]}) for row in trained}
+    assert (lengths, kinds) == ({2, 3, 4}, {1})
+    longer = get_suite("procedural_longer").source.read(None)
+    assert {len(question.question.split(" ")) - 1 for question in longer} == {5, 6}
+    mixed = get_suite("procedural_mixed").source.read(None)
+    several = [len({part[0] for part in question.question.split(" ")[:-1]}) > 1 for question in mixed]
+    assert sum(several) / len(several) > 0.9

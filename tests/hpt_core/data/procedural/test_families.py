@@ -1,0 +1,160 @@
+"""Every problem family: solutions checked step by step by other code, splits, determinism, guessing."""
+
+import re
+from collections import Counter
+from random import Random
+
+import pytest
+
+from hpt_core.data.procedural import _draw
+from hpt_core.data.procedural.base import DIGITS, WIDTH, Problem
+from hpt_core.errors import ConfigError, DataError
+from hpt_core.plugins import names
+from hpt_core.verifiers.base import Outcome
+from hpt_core.verifiers.math import Math
+
+FAMILIES = names(_draw.PACKAGE)
+NEXT = dict(zip("123456789", "234567891", strict=True))
+BEFORE = {after: digit for digit, after in NEXT.items()}
+DOUBLE = dict(zip("123456789", "246813579", strict=True))
+MIRROR = dict(zip("123456789", "987654321", strict=True))
+TABLES = {"+": NEXT, "-": BEFORE, "d": DOUBLE, "m": MIRROR}
+SYMBOLS = {
+    "increase": "+",
+    "decrease": "-",
+    "double": "d",
+    "mirror": "m",
+    "rotate_left": "l",
+    "rotate_right": "r",
+    "mixed": "+-dmlr",
+}
+
+
+PINNED = {
+    "decrease": (1, "-34 -23 77159"),
+    "double": (1, "d34 d23 77159"),
+    "increase": (1, "+34 +23 77159"),
+    "mirror": (1, "m34 m23 77159"),
+    "mixed": (1, "m34 m23 77159"),
+    "rotate_left": (1, "l34 l23 77159"),
+    "rotate_right": (1, "r34 r23 77159"),
+}
+
+
+def interpret(operation: str, state: str) -> str:
+    """An operation by tables and moves of single characters, independent of the generators."""
+    symbol, first, last = operation[0], int(operation[1]), int(operation[2])
+    before, inside, after = state[: first - 1], state[first - 1 : last], state[last:]
+    if symbol == "l":
+        return before + inside[1:] + inside[0] + after
+    if symbol == "r":
+        return before + inside[-1] + inside[:-1] + after
+    return before + "".join(TABLES[symbol][digit] for digit in inside) + after
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("difficulty", [1, 2, 3, 4, 5, 6])
+def test_every_step_of_the_solution_holds(family: str, difficulty: int) -> None:
+    for problem in _draw.draw((family,), (difficulty,), 200, 7, "train"):
+        *operations, state = problem.question.split(" ")
+        *steps, boxed = problem.solution.split("\n")
+        assert len(operations) == len(steps) == difficulty
+        assert re.fullmatch(f"[{DIGITS}]{{{WIDTH}}}", state)
+        start = state
+        for operation, step in zip(operations, steps, strict=True):
+            assert operation[0] in SYMBOLS[family]
+            state = interpret(operation, state)
+            assert step == f"{operation} {state}"
+        assert boxed == f"\\boxed{{{state}}}"
+        assert problem.answer == state != start
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_same_random_numbers_give_the_same_problem(family: str) -> None:
+    generator = _draw.get_family(family)
+    assert generator.name == family
+    assert [generator.generate(Random(5), d) for d in (1, 4)] == [generator.generate(Random(5), d) for d in (1, 4)]
+
+
+def test_generator_versions_stand_for_these_problems() -> None:
+    """Whoever changes a problem raises its family's version, and then this table."""
+    first = {f: (_draw.get_family(f).version, _draw.get_family(f).generate(Random(0), 2).question) for f in FAMILIES}
+    assert first == PINNED
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_splits_share_no_instance(family: str) -> None:
+    keys = {
+        split: {p.key for p in _draw.draw((family,), (1, 2), 2000, seed, split)}
+        for seed, split in ((1, "pretrain"), (1, "train"), (1, "test"))
+    }
+    assert {len(found) for found in keys.values()} == {2000}
+    assert not keys["pretrain"] & keys["train"]
+    assert not (keys["pretrain"] | keys["train"]) & keys["test"]
+
+
+def test_splits_hold_across_families() -> None:
+    """A mixed chain may look like a chain of one kind; the instance, not the family, decides its split."""
+    mixed = {p.question: p.split for p in _draw.draw(("mixed",), (1,), 3000, 1, "test")}
+    plain = {p.question for p in _draw.draw(("increase", "mirror"), (1,), 3000, 1, "pretrain")}
+    assert set(mixed.values()) == {"test"}
+    assert not set(mixed) & plain
+
+
+def test_fewer_rows_are_the_first_of_more() -> None:
+    few = _draw.draw(("double", "mirror"), (1, 3, 3), 11, 4, "train")
+    assert few == _draw.draw(("double", "mirror"), (1, 3, 3), 60, 4, "train")[:11]
+    assert [(p.family, p.difficulty) for p in few[:6]] == [
+        ("double", 1),
+        ("mirror", 1),
+        ("double", 3),
+        ("mirror", 3),
+        ("double", 3),
+        ("mirror", 3),
+    ]
+    assert few != _draw.draw(("double", "mirror"), (1, 3, 3), 11, 5, "train")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("difficulty", [1, 2, 3, 4, 5, 6])
+def test_guessing_is_worthless(family: str, difficulty: int) -> None:
+    """Without carrying out an operation: the likeliest answer, the start itself, its digits in any order."""
+    problems = _draw.draw((family,), (difficulty,), 1500, 3, "train")
+    assert Counter(p.answer for p in problems).most_common(1)[0][1] / len(problems) < 0.02
+    assert not any(p.answer == p.question.split(" ")[-1] for p in problems)
+    rng = Random(1)
+    shuffled = sum("".join(rng.sample(s, WIDTH)) == p.answer for p in problems for s in [p.question.split(" ")[-1]])
+    assert shuffled / len(problems) < 0.03
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_verifier_reads_every_answer_exactly(family: str) -> None:
+    verifier = Math()
+    rng = Random(2)
+    for problem in _draw.draw((family,), (3,), 8, 3, "test"):
+        assert verifier.verify(problem.answer, problem.solution).outcome is Outcome.CORRECT
+        place = rng.randrange(WIDTH)
+        wrong = problem.answer[:place] + NEXT[problem.answer[place]] + problem.answer[place + 1 :]
+        assert verifier.verify(problem.answer, f"\\boxed{{{wrong}}}").outcome is Outcome.INCORRECT
+
+
+def test_unknown_family_names_near_ones() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'mirror'"):
+        _draw.get_family("miror")
+
+
+class Only:
+    """A family of two instances."""
+
+    name = "only"
+    version = 1
+
+    def generate(self, rng: Random, difficulty: int) -> Problem:
+        question = rng.choice(["a", "b"])
+        return Problem(self.name, difficulty, question, "\\boxed{1}", "1")
+
+
+def test_exhausted_family_says_so() -> None:
+    stream = _draw.stream(Only(), 2, 0, "pretrain", set())
+    with pytest.raises(DataError, match="family 'only' has no more instances of difficulty 2 in the split 'pretrain'"):
+        list(stream)
