@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from benchmarks.publishers.base import PublisherConfig
 from benchmarks.suite import get_suite
 from flows.config import EvaluateConfig, PipelineConfig
 from hpt_core.errors import ConfigError, HPTError
@@ -86,9 +87,9 @@ def _all_stages(config: PipelineConfig) -> dict[str, Stage]:
     return {stage.key: stage for stage in stages}
 
 
-def publisher_names(config: PipelineConfig) -> dict[str, object]:
+def publisher_names(config: PipelineConfig) -> dict[str, PublisherConfig]:
     """Publishers by the name of their stage: the plug-in's name, numbered from its second use on."""
-    found: dict[str, object] = {}
+    found: dict[str, PublisherConfig] = {}
     for publisher in config.publish:
         used = sum(1 for name in found if name.split("-")[0] == publisher.name)
         found[f"{publisher.name}-{used + 1}" if used else publisher.name] = publisher

@@ -1,11 +1,10 @@
 """Publication of a finished report."""
 
 from collections.abc import Sequence
-from typing import Any
 
+from benchmarks.publishers.base import PublisherConfig
 from hpt_core.artifacts import Cost, FileEntry, outputs_hash
-from hpt_core.base import Frozen
-from hpt_core.files import write_json
+from hpt_core.files import write_text
 from tasks import report
 from tasks.context import Context, Notice
 from tasks.part import Made, Mades, Making, Part, Stage, Unit
@@ -14,9 +13,10 @@ from tasks.part import Made, Mades, Making, Part, Stage, Unit
 class PublishPart(Part):
     """One publisher's receipt. Publishing the same report again gives the same result."""
 
-    def __init__(self, key: str, config: Frozen) -> None:
+    def __init__(self, key: str, config: PublisherConfig) -> None:
         self.key = key
-        self.config: Any = config
+        self.name = str(config.model_dump()["name"])
+        self.config = config
 
     def units(self, made: Mades, context: Context) -> list[Unit]:
         """Depends on the whole report."""
@@ -27,10 +27,10 @@ class PublishPart(Part):
     def make(self, jobs: Sequence[Making], made: Mades, context: Context) -> Cost:
         """Publish. Raises PublishError; the report stays whole in the store."""
         (job,) = jobs
-        context.notify(Notice(self.key, "progress", self.config.name, 0, 1))
+        context.notify(Notice(self.key, "progress", self.name, 0, 1))
         receipt = self.config.publish(made[report.KEY].output)
-        write_json(job.slot.output / "receipt.json", receipt)
-        context.notify(Notice(self.key, "progress", str(receipt.get("location", "")), 1, 1))
+        write_text(job.slot.output / "receipt.json", receipt.model_dump_json(indent=2) + "\n")
+        context.notify(Notice(self.key, "progress", receipt.target, 1, 1))
         return Cost()
 
     def outputs(self, job: Making, files: tuple[FileEntry, ...]) -> dict[str, str]:
@@ -39,11 +39,14 @@ class PublishPart(Part):
 
     def holds(self, made: Made) -> bool:
         """Whether the publisher finds what it published, where it can tell."""
-        holds = getattr(self.config, "holds", None)
-        return True if holds is None else bool(holds(made.output / "receipt.json"))
+        return self.config.holds(made.output / "receipt.json")
+
+    def needs(self, context: Context) -> str:
+        """What the publisher needs: access, an account."""
+        return self.config.needs()
 
 
-def stage(name: str, config: Frozen) -> Stage:
+def stage(name: str, config: PublisherConfig) -> Stage:
     """`publish.NAME`."""
     key = f"publish.{name}"
     return Stage(key, (report.KEY,), (PublishPart(key, config),))

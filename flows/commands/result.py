@@ -34,7 +34,7 @@ def print_result(config: PipelineConfig, made: Mades, as_json: bool) -> None:
     common.OUT.print(Markdown(text) if common.OUT.is_terminal else text, markup=False)
     common.OUT.print(f"page: {page.output / 'site' / 'index.html'}", markup=False)
     for receipt in published:
-        common.OUT.print(f"published: {receipt.get('location', receipt)}", markup=False)
+        common.OUT.print(f"published: {receipt['target']}", markup=False)
 
 
 def receipts(made: Mades) -> list[dict[str, Any]]:

@@ -1,0 +1,206 @@
+"""A real Prefect server for the session, the `hpt` command as a process, and a pipeline that takes seconds."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+TINY = r"""
+name = "tiny"
+seed = 3
+
+[model.base.source]
+name = "scratch"
+layers = 1
+hidden_size = 32
+intermediate_size = 32
+heads = 1
+max_positions = 512
+
+[model.unused.source]
+name = "folder"
+path = "nowhere"
+
+[evaluate]
+models = ["model.base"]
+suites = ["procedural_double", "procedural_longer"]
+engine = { name = "scripted", otherwise = "The answer is \\boxed{3}." }
+dtype = "float32"
+limit = 4
+k = 2
+max_tokens = 40
+
+[[publish]]
+name = "static_site"
+path = "PUBLISHED"
+"""
+
+TRAINED = """
+[data.d]
+source = { name = "procedural", rows = 64, seed = 1 }
+model = "model.base"
+
+[train.sft]
+from = "model.base"
+data = "data.d"
+algorithm = "sft"
+steps = 400
+questions_per_step = 4
+checkpoint_every = 5
+sampling = { max_tokens = 40 }
+"""
+
+
+class Hpt:
+    """The `hpt` command in one folder, with an environment of its own."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.folder = folder
+        self.store = folder / "runs"
+        self.published = folder / "public" / "leaderboard"
+        self.environment = environment | {"HPT_CACHE": str(folder / "cache")}
+        self.config = folder / "tiny.toml"
+        self.write(TINY)
+
+    def train_too(self) -> None:
+        """Give the pipeline training data and a training stage of many short steps."""
+        models = 'models = ["model.base", "train.sft"]'
+        self.write(TINY.replace('models = ["model.base"]', models) + TRAINED)
+
+    def write(self, text: str) -> None:
+        self.config.write_text(text.replace("PUBLISHED", str(self.published)))
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "flows.cli", *arguments]
+        return subprocess.Popen(
+            command, cwd=self.folder, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def __call__(self, *arguments: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == code, f"hpt {' '.join(arguments)} gave {process.returncode}\n{out}\n{err}"
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def api(self, path: str, body: dict[str, Any]) -> Any:
+        """Answer of the Prefect server to a POST."""
+        request = urllib.request.Request(
+            f"{self.environment['PREFECT_API_URL']}/{path}",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.load(answer)
+
+    def flow_runs(self) -> list[dict[str, Any]]:
+        """Flow runs on this pipeline's store, oldest first."""
+        found = self.api("flow_runs/filter", {"sort": "START_TIME_ASC", "limit": 200})
+        return [run for run in found if run["parameters"].get("config", {}).get("store") == str(self.store)]
+
+    def task_states(self, flow_run: str) -> list[dict[str, str]]:
+        """State name by stage for each attempt of a flow run, oldest first."""
+        body = {"flow_runs": {"id": {"any_": [flow_run]}}, "sort": "EXPECTED_START_TIME_ASC", "limit": 200}
+        attempts: list[dict[str, str]] = []
+        for task in self.api("task_runs/filter", body):
+            index = task["flow_run_run_count"] - 1
+            attempts += [{} for _ in range(index + 1 - len(attempts))]
+            attempts[index][task["name"]] = task["state"]["name"]
+        return attempts
+
+    def prefect(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
+        return subprocess.run(
+            command, cwd=ROOT, env=self.environment, text=True, capture_output=True, timeout=300, check=True
+        )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def prefect_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Environment of a process that talks to a server of this session, on the loopback address."""
+    folder, port = tmp_path_factory.mktemp("prefect"), _free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {
+        "PREFECT_HOME": str(folder),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "160",
+    }
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with (folder / "server.log").open("w") as log:
+        # A group of its own, so that it can be ended with whatever it starts.
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        _wait_for(f"{url}/health", server, folder / "server.log")
+        yield environment | {"PREFECT_API_URL": url}
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+
+def _wait_for(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
+    end = time.monotonic() + 120
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                answer.read()
+            return
+        except OSError:
+            time.sleep(0.2)
+    pytest.fail(f"the Prefect server did not start:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def finished(prefect_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Hpt:
+    """A pipeline that was run to its end, with what the run wrote in `run.out` and `run.err`. Not to be changed."""
+    hpt = Hpt(tmp_path_factory.mktemp("finished"), prefect_environment)
+    done = hpt("run", "tiny.toml")
+    (hpt.folder / "run.out").write_text(done.stdout)
+    (hpt.folder / "run.err").write_text(done.stderr)
+    return hpt
+
+
+@pytest.fixture
+def again(finished: Hpt, prefect_environment: dict[str, str], tmp_path: Path) -> Hpt:
+    """A copy of the finished pipeline's store, published nowhere yet, to change."""
+    hpt = Hpt(tmp_path, prefect_environment)
+    shutil.copytree(finished.store, hpt.store)
+    return hpt
+
+
+@pytest.fixture
+def fresh(prefect_environment: dict[str, str], tmp_path: Path) -> Hpt:
+    """A pipeline of which nothing is made."""
+    return Hpt(tmp_path, prefect_environment)
+
+
+@pytest.fixture
+def outputs() -> Callable[[Path, str], list[Path]]:
+    """Folders of the outputs of a kind that exist in a store."""
+
+    def find(store: Path, kind: str) -> list[Path]:
+        return sorted(file.parent for file in (store / kind).glob("*/manifest.json"))
+
+    return find

@@ -1,0 +1,255 @@
+"""The pipeline as its users run it: processes, a real server, workers that really work."""
+
+import contextlib
+import json
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.slow
+
+Outputs = Callable[[Path, str], list[Path]]
+STAGES = [
+    "model.base",
+    "benchmark.procedural_double",
+    "benchmark.procedural_longer",
+    "evaluate.base",
+    "report",
+    "publish.static_site",
+]
+
+
+def attempts(output: Path) -> int:
+    """How often a worker was started for an output."""
+    log = output / "log.txt"
+    return log.read_text().count("\n--- ") + log.read_text().startswith("--- ") if log.exists() else 0
+
+
+def workers_of(pid: int) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).children(recursive=True)
+    return []
+
+
+def wait_until_gone(processes: list[psutil.Process]) -> None:
+    _, left = psutil.wait_procs(processes, timeout=30)
+    assert not [p for p in left if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+def read_until(stream: Any, text: str) -> str:
+    """Read lines up to one that holds `text`."""
+    found = ""
+    for line in stream:
+        found += line
+        if text in line:
+            return found
+    raise AssertionError(f"{text!r} did not come:\n{found}")
+
+
+def test_a_run_makes_everything_and_prints_the_leaderboard(finished: Any, outputs: Outputs) -> None:
+    out, err = (finished.folder / "run.out").read_text(), (finished.folder / "run.err").read_text()
+    assert "procedural" in out.lower() or "double" in out.lower()
+    assert "Average" in out
+    page = next(line for line in out.splitlines() if line.startswith("page: ")).removeprefix("page: ")
+    assert Path(page).is_file()
+    assert (finished.published / "index.html").is_file()
+    for stage in STAGES:
+        assert f"{stage}: done" in err
+    made = {
+        kind: len(outputs(finished.store, kind)) for kind in ("model", "benchmark", "samples", "verdicts", "report")
+    }
+    # The model that nothing uses is left out, and so is its missing folder.
+    assert made == {"model": 1, "benchmark": 2, "samples": 2, "verdicts": 2, "report": 1}
+    assert not list(finished.store.glob("*/*/work"))
+
+
+def test_prefect_shows_the_run(finished: Any) -> None:
+    run = finished.flow_runs()[0]
+    assert run["state"]["name"] == "Completed"
+    assert run["name"].startswith("tiny ")
+    assert run["parameters"]["config"]["model"]["base"]["source"]["layers"] == 1
+    assert finished.task_states(run["id"]) == [dict.fromkeys(STAGES, "Completed")]
+    found = finished.api("artifacts/latest/filter", {"limit": 200})
+    kinds = {a["key"]: a["type"] for a in found}
+    assert kinds["tiny-scores"] == "table"
+    assert kinds["tiny-leaderboard"] == "markdown"
+    assert kinds["progress-evaluate-base"] == "progress"
+
+
+def test_a_finished_pipeline_is_skipped_in_seconds(finished: Any) -> None:
+    before = len(finished.flow_runs())
+    start = time.monotonic()
+    again = finished("run", "tiny.toml")
+    assert time.monotonic() - start < 10
+    assert [line for line in again.stderr.splitlines() if line] == [f"{stage}: reused" for stage in STAGES]
+    assert "Average" in again.stdout
+    assert len(finished.flow_runs()) == before
+
+
+def test_plan_and_status_as_json(finished: Any) -> None:
+    plan = json.loads(finished("plan", "tiny.toml", "--json").stdout)
+    assert plan["finished"]
+    assert [s["stage"] for s in plan["stages"]] == STAGES
+    rows = {row["key"]: row for row in json.loads(finished("status", "tiny.toml", "--json").stdout)}
+    assert rows["samples/model.base/procedural_double"]["rows"] == 8
+    assert rows["verdicts/model.base/procedural_double"]["facts"]["outcomes"].keys() <= {"correct", "incorrect"}
+    assert rows["model.base"]["cost"]["peak_memory_bytes"] > 50_000_000
+
+
+def test_a_renamed_pipeline_shares_the_outputs(again: Any) -> None:
+    again.config.write_text(again.config.read_text().replace("base", "other").replace('"tiny"', '"renamed"'))
+    plan = json.loads(again("plan", "tiny.toml", "--json").stdout)
+    states = {s["stage"]: s["state"] for s in plan["stages"]}
+    assert states["model.other"] == states["evaluate.other"] == "done"
+    assert states["report"] == "to do"
+
+
+def test_a_damaged_output_is_named_and_made_again_and_nothing_else(again: Any, outputs: Outputs) -> None:
+    (verdicts, _) = outputs(again.store, "verdicts")
+    file = verdicts / "output" / "verdicts.parquet"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:100])
+    done = again("run", "tiny.toml")
+    assert f"{file} has 100 bytes in place of {len(whole)}" in done.stderr.replace("\n", "")
+    assert file.read_bytes() == whole
+    assert "model.base: reused" in done.stderr
+    assert "report: reused" in done.stderr
+    assert [attempts(f) for f in outputs(again.store, "samples")] == [1, 1]
+    assert attempts(verdicts) == 2
+
+
+def test_a_damaged_shard_is_drawn_again_alone(again: Any, outputs: Outputs) -> None:
+    samples = outputs(again.store, "samples")[0]
+    (shard,) = (samples / "output" / "samples").glob("part-*.parquet")
+    whole = shard.read_bytes()
+    shard.unlink()
+    again("evaluate", "tiny.toml")
+    assert shard.read_bytes() == whole
+    assert [attempts(v) for v in outputs(again.store, "verdicts")] == [1, 1]
+
+
+def test_a_stage_that_failed_is_rerun_alone(again: Any) -> None:
+    """From Prefect (`flow-run retry`) and from `hpt rerun`; the finished stages are skipped."""
+    again.published.parent.mkdir()
+    again.published.write_text("in the way")
+    failed = again("run", "tiny.toml", code=1)
+    assert "error: publish.static_site" in failed.stderr or "exists and is not a publication of ours" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    (run,) = again.flow_runs()
+    assert run["state"]["name"] == "Failed"
+
+    again.published.unlink()
+    again.prefect("flow-run", "retry", run["id"], "--entrypoint", "flows/pipeline.py:pipeline")
+    states = again.task_states(run["id"])[-1]
+    assert states.pop("publish.static_site") == "Completed"
+    assert set(states.values()) == {"Reused"}
+    assert (again.published / "index.html").is_file()
+
+    again.published.unlink()
+    rerun = again("rerun", "tiny.toml", "--from", "publish")
+    assert "publish.static_site: done" in rerun.stderr
+    assert rerun.stderr.count(": reused") == len(STAGES) - 1
+
+
+def test_rerun_from_a_stage_makes_what_follows_again(again: Any, outputs: Outputs) -> None:
+    again("rerun", "tiny.toml", "--from", "report")
+    assert attempts(outputs(again.store, "report")[0]) == 2
+    assert attempts(outputs(again.store, "verdicts")[0]) == 1
+
+
+def test_two_runs_at_once_do_the_work_once(again: Any, outputs: Outputs) -> None:
+    for kind in ("verdicts", "report"):
+        for folder in outputs(again.store, kind):
+            (folder / "manifest.json").unlink()
+            (folder / "log.txt").unlink()
+    runs = [again.start("run", "tiny.toml") for _ in range(2)]
+    texts = [run.communicate(timeout=300) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], texts
+    assert {attempts(f) for kind in ("verdicts", "report") for f in outputs(again.store, kind)} == {1}
+    assert texts[0][0] == texts[1][0]
+
+
+def test_a_killed_run_leaves_no_process_and_goes_on_from_its_checkpoint(again: Any, outputs: Outputs) -> None:
+    again.train_too()
+    process = again.start("train", "tiny.toml")
+    work = again.store / "train"
+    end = time.monotonic() + 200
+    while not list(work.glob("*/work/**/*.safetensors")) + list(work.glob("*/work/*/*")):
+        assert time.monotonic() < end and process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    workers = workers_of(process.pid)
+    assert workers, "no worker was in flight"
+    assert not outputs(again.store, "train")
+    process.kill()
+    process.communicate()
+    wait_until_gone(workers)
+
+    # A lease of a process that is gone does not hold up the next run.
+    again("train", "tiny.toml", "--set", "train.sft.checkpoint_every=100")
+    (made,) = outputs(again.store, "train")
+    assert attempts(made) == 2
+    assert not (made / "work").exists()
+    log = (made / "log.txt").read_text().split("\n--- ")[-1]
+    assert "step" in log
+
+
+def test_ctrl_c_stops_in_order_and_says_how_to_go_on(again: Any) -> None:
+    again.train_too()
+    process = again.start("train", "tiny.toml")
+    seen = read_until(process.stderr, "train.sft: ")
+    workers = workers_of(process.pid)
+    assert workers, seen
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "`hpt train tiny.toml` goes on from here" in err
+    assert "Traceback" not in err
+    wait_until_gone(workers)
+
+
+def test_grade_version_changes_regrade_without_sampling(again: Any, outputs: Outputs) -> None:
+    again("evaluate", "tiny.toml", "--set", "evaluate.grade_timeout_s=6")
+    assert [attempts(f) for f in outputs(again.store, "samples")] == [1, 1]
+    assert len(outputs(again.store, "verdicts")) == 4
+
+
+def test_stages_side_by_side(fresh: Any, outputs: Outputs) -> None:
+    """Independent branches run at the same time, and go on when one fails."""
+    fresh.train_too()
+    done = fresh(
+        "run",
+        "tiny.toml",
+        *("--set", "resources.parallel_stages=2"),
+        *("--set", "train.sft.steps=2"),
+        *("--set", "data.d.max_prompt_tokens=1"),
+        code=2,
+    )
+    assert "data.d" in done.stderr
+    assert "train.sft: skipped: needs data.d" in done.stderr
+    assert len(outputs(fresh.store, "verdicts")) == 2
+
+
+def test_deployments(finished: Any) -> None:
+    """`prefect deploy --all` asks nothing and can be repeated; a worker runs what was deployed."""
+    finished.prefect("work-pool", "create", "hpt", "--type", "process")
+    for _ in range(2):
+        finished.prefect("deploy", "--all")
+    found = {f"{d['name']}": d for d in finished.api("deployments/filter", {})}
+    assert set(found) == {"nightly", "prepare", "train", "evaluate", "report", "leaderboard"}
+    assert [s["active"] for s in found["nightly"]["schedules"]] == [True]
+    assert len(finished.api("automations/filter", {})) == 1
+
+    parameters = json.dumps({"config": str(finished.config)})
+    moved = finished.config.read_text().replace('name = "tiny"', f'name = "tiny"\nstore = "{finished.store}"', 1)
+    finished.config.write_text(moved)
+    finished.prefect("deployment", "run", "publish/leaderboard", "--params", parameters)
+    finished.prefect("worker", "start", "--pool", "hpt", "--run-once")
+    runs = finished.api("flow_runs/filter", {"deployments": {"name": {"any_": ["leaderboard"]}}, "limit": 50})
+    mine = [r for r in runs if r["parameters"]["config"] == str(finished.config)]
+    assert [r["state"]["name"] for r in mine] == ["Completed"], mine
+    assert set(finished.task_states(mine[0]["id"])[0].values()) == {"Reused"}
