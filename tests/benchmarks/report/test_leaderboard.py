@@ -1,0 +1,138 @@
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from benchmarks.report.build import build
+from benchmarks.report.inputs import ReportInputs
+from benchmarks.report.markdown import escape
+from benchmarks.report.summary import terminal_table
+from hpt_core.errors import DataError
+from hpt_core.rollout.base import Sampling
+
+Make = Callable[..., ReportInputs]
+
+
+def table(text: str) -> list[list[str]]:
+    return [[c.strip() for c in line.strip("|").split(" | ")] for line in text.splitlines() if line.startswith("| ")]
+
+
+def test_markdown_shows_every_number_with_its_interval(hand_inputs: Make) -> None:
+    inputs = hand_inputs(notes=("A note.",))
+    build(inputs)
+    text = (inputs.output / "leaderboard.md").read_text()
+    head, base, hpt = table(text)
+    assert text.startswith("# Hand-made\n")
+    assert "A note." in text
+    assert head[:4] == ["Model", "Source", "AIME 2024 avg@2", "MATH-500 pass@1"]
+    assert base[:2] == ["base", "measured"]
+    assert base[2].startswith("25.0 (")
+    assert hpt[2].startswith("**75.0** (")
+    assert "† Not the benchmark's own protocol" in text
+    assert "GPQA-Diamond: 2 of 198 questions." in text
+
+
+def test_ties_are_all_marked_and_the_out_average_too(hand_inputs: Make) -> None:
+    inputs = hand_inputs()
+    build(inputs)
+    _, base, hpt = table((inputs.output / "leaderboard.md").read_text())
+    assert base[5].startswith("**50.0** †")
+    assert hpt[5].startswith("**50.0** †")
+
+
+def test_nothing_is_best_where_protocols_differ(hand_inputs: Make) -> None:
+    inputs = hand_inputs()
+    base, hpt = inputs.models
+    result = hpt.results["aime24"]
+    protocol = result.protocol.model_copy(update={"sampling": Sampling(temperature=1.0, top_p=0.95, max_tokens=8192)})
+    changed = {**hpt.results, "aime24": result.model_copy(update={"protocol": protocol})}
+    inputs = inputs.model_copy(update={"models": (base, hpt.model_copy(update={"results": changed}))})
+    build(inputs)
+    text = (inputs.output / "leaderboard.md").read_text()
+    _, _, row = table(text)
+    assert row[2].startswith("75.0 †")
+    assert row[3].startswith("**75.0**")
+    assert row[4].startswith("75.0 †")
+    assert "AIME 2024: temperature 1 instead of 0.6 (hpt)" in text
+
+
+def test_published_numbers_are_never_best_and_carry_no_interval(hand_inputs: Make) -> None:
+    inputs = hand_inputs(published="qwen2.5-math-7b")
+    build(inputs)
+    text = (inputs.output / "leaderboard.md").read_text()
+    rows = {(r[0], r[1]): r for r in table(text)}
+    assert rows["HPT", "published"] == ["HPT", "published", "33.0", "89.2", "61.1 ‡", "42.9", "42.9 ‡"]
+    assert "‡ Taken anew from the printed scores" in text
+    assert "Qwen2.5-Math-7B in Towards a Unified View" in text
+
+
+def test_the_terminal_table_tells_the_same(hand_inputs: Make) -> None:
+    inputs = hand_inputs(published="qwen2.5-math-7b")
+    build(inputs)
+    found = terminal_table(inputs.output)
+    assert found.headers == [
+        "model",
+        "source",
+        "AIME 2024 avg@2",
+        "MATH-500 pass@1",
+        "average in",
+        "GPQA-Diamond pass@1",
+        "average out",
+    ]
+    assert len(found.rows) == 2 + 7
+    assert all(len(row) == len(found.headers) for row in found.rows)
+    assert found.rows[1][2].startswith("75.0 [")
+    assert found.rows[-1][4] == "61.1‡"
+    assert any("2 of 198" in note for note in found.notes)
+
+
+def test_a_report_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"scores\.parquet"):
+        terminal_table(tmp_path)
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1))
+def test_escaped_text_is_shown_as_it_is(text: str) -> None:
+    html = MarkdownIt().enable("table").render(f"| x |\n|---|\n| {escape(text)} |\n")
+    (cell,) = re.findall(r"<td>(.*?)</td>", html, re.DOTALL)
+    shown = cell
+    for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&amp;", "&")):
+        shown = shown.replace(entity, character)
+    assert shown == text
+    assert html.count("<td>") == 1
+
+
+def test_the_worker_builds_from_a_spec_file(hand_inputs: Make, tmp_path: Path) -> None:
+    inputs = hand_inputs()
+    spec = tmp_path / "spec.json"
+    spec.write_text(inputs.model_dump_json())
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.report.build", str(spec)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert events[-1] == {"event": "progress", "done": 6, "total": 6, "unit": "results", "text": ""}
+    assert (inputs.output / "site/index.html").is_file()
+
+
+def test_the_worker_names_what_is_missing(hand_inputs: Make, tmp_path: Path) -> None:
+    inputs = hand_inputs()
+    next(inputs.models[0].results["aime24"].samples.iterdir()).unlink()
+    spec = tmp_path / "spec.json"
+    spec.write_text(inputs.model_dump_json())
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.report.build", str(spec)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 2
+    event = json.loads(done.stdout.splitlines()[-1])
+    assert event["event"] == "error"
+    assert "part-00000.parquet is missing" in event["cause"]
+    assert not (inputs.output / "leaderboard.md").exists()
+    assert not (inputs.output / "tables" / "samples.parquet").exists()

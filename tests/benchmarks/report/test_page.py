@@ -1,0 +1,135 @@
+"""The page as HTML; test_page_browser.py opens it in a browser."""
+
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+
+import pyarrow.parquet as pq
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from benchmarks.report.board import make_board
+from benchmarks.report.build import build
+from benchmarks.report.inputs import ReportInputs
+from benchmarks.report.page import render
+
+Make = Callable[..., ReportInputs]
+EVIL = """</script><script>alert(1)</script><img src=x onerror=alert(2)>" onclick="alert(3)" '{{7*7}}"""
+
+
+class Outline(HTMLParser):
+    """Tags with their attributes, and the text outside of scripts and styles."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        while self.open and self.open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if not {"script", "style"} & set(self.open):
+            self.texts.append(data)
+
+
+def read(html: str) -> Outline:
+    outline = Outline()
+    outline.feed(html)
+    return outline
+
+
+def relabelled(inputs: ReportInputs, text: str) -> ReportInputs:
+    models = tuple(m.model_copy(update={"label": f"{text} {m.label}"}) for m in inputs.models)
+    return inputs.model_copy(update={"title": text, "pipeline": text, "notes": (text,), "models": models})
+
+
+def test_hostile_texts_stay_texts(hand_inputs: Make) -> None:
+    plain, hostile = hand_inputs(), relabelled(hand_inputs(), EVIL)
+    suites = tuple(s.model_copy(update={"title": f"{EVIL} {s.title}"}) for s in hostile.suites)
+    hostile = hostile.model_copy(update={"suites": suites})
+    build(plain)
+    expected = [tag for tag, _ in read((plain.output / "site/index.html").read_text()).tags if tag != "span"]
+    build(hostile)
+    outline = read((hostile.output / "site/index.html").read_text())
+    found = [tag for tag, _ in outline.tags if tag not in ("span", "p")]
+    assert found == [tag for tag in expected if tag != "p"]
+    assert not [attrs for _, attrs in outline.tags if any(name.startswith("on") for name in attrs)]
+    assert EVIL in outline.texts
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=15)
+@given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=40))
+def test_any_text_keeps_the_structure(hand_inputs: Make, text: str) -> None:
+    inputs = hand_inputs()
+    tables = inputs.output / "tables"
+    if not tables.exists():
+        build(inputs)
+    board = make_board(pq.read_table(tables / "scores.parquet"))
+    comparisons, log = (pq.read_table(tables / f"{name}.parquet") for name in ("comparisons", "training_log"))
+    changed = inputs.model_copy(update={"title": text, "pipeline": text})
+    plain = read(render(inputs, board, comparisons, log))
+    assert [t for t, _ in read(render(changed, board, comparisons, log)).tags] == [t for t, _ in plain.tags]
+
+
+def test_nothing_is_asked_of_the_network(hand_inputs: Make) -> None:
+    inputs = hand_inputs(published="qwen2.5-math-7b")
+    build(inputs)
+    html = (inputs.output / "site/index.html").read_text()
+    links = [a.get(n) for _, a in read(html).tags for n in ("src", "href") if a.get(n)]
+    assert sorted(set(links)) == [
+        "../leaderboard.md",
+        "../tables/comparisons.parquet",
+        "../tables/samples.parquet",
+        "../tables/scores.parquet",
+        "../tables/training_log.parquet",
+        "data:,",
+        "plotly.min.js",
+    ]
+    assert all((inputs.output / "site" / link).resolve().is_file() for link in links if link != "data:,")
+    assert "url(" not in html
+    assert "@import" not in html
+    assert "default-src 'none'" in html
+
+
+def test_figures_get_the_numbers_of_the_tables(hand_inputs: Make) -> None:
+    inputs = hand_inputs()
+    build(inputs)
+    html = (inputs.output / "site/index.html").read_text()
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
+    assert found
+    data = json.loads(found[1])
+    log = pq.read_table(inputs.output / "tables/training_log.parquet")
+    curves = {c["metric"]: c["lines"] for c in data["curves"]}
+    assert curves["reward"][0]["y"] == log.column("reward").to_pylist()
+    assert curves["reward"][0]["x"] == [1, 2, 3, 4, 5]
+    assert [p["value"] for p in data["averages"][0]["points"]] == [25.0, 75.0]
+
+
+def test_a_metric_without_values_has_no_figure(full_inputs: ReportInputs) -> None:
+    build(full_inputs)
+    html = (full_inputs.output / "site/index.html").read_text()
+    found = re.search(r'id="data">(.*?)</script>', html, re.DOTALL)
+    assert found
+    curves = {c["metric"]: [line["label"] for line in c["lines"]] for c in json.loads(found[1])["curves"]}
+    assert curves["reward"] == ["GRPO", "HPT"]
+    assert curves["loss_sft"] == ["SFT", "GRPO", "HPT"]
+    assert "NaN" not in found[1]
+
+
+def test_a_single_model_without_training_has_a_page(hand_inputs: Make) -> None:
+    inputs = hand_inputs()
+    inputs = inputs.model_copy(update={"models": inputs.models[:1]})
+    build(inputs)
+    html = (inputs.output / "site/index.html").read_text()
+    assert "Differences to" not in html
+    assert 'id="curves"' not in html
+    assert html.count('class="number best') == 0
+    assert html.count('class="number') == 5

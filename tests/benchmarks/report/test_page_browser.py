@@ -1,0 +1,195 @@
+"""The page in a real browser."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, Request, sync_playwright
+
+from benchmarks.report.build import build
+from benchmarks.report.inputs import ReportInputs
+
+CHROMIUM = Path("/usr/bin/chromium")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium: apt-get install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=flags)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def site(full_inputs: ReportInputs) -> Path:
+    build(full_inputs)
+    return full_inputs.output / "site"
+
+
+@pytest.fixture
+def page(browser: Browser, site: Path) -> Iterator[Page]:
+    """The opened page; at the end, no error was logged and nothing outside of the folder was asked for."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    errors: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda m: errors.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda e: errors.append(str(e)))
+
+    def record(request: Request) -> None:
+        requests.append(request.url)
+
+    page.on("request", record)
+    page.goto((site / "index.html").as_uri())
+    page.wait_for_selector("#averages svg.main-svg")
+    yield page
+    context.close()
+    assert errors == []
+    assert sorted(set(requests)) == [(site / name).as_uri() for name in ("index.html", "plotly.min.js")]
+
+
+def labels(page: Page) -> list[str]:
+    return page.locator("#leaderboard tbody .label").all_inner_texts()
+
+
+def values(page: Page, column: int) -> list[float]:
+    cells = page.locator(f"#leaderboard tbody tr td:nth-child({column + 1}) .value").all_inner_texts()
+    return [float(text.rstrip("†‡")) for text in cells]
+
+
+def head(page: Page, column: int) -> str:
+    return f"#leaderboard thead tr:nth-child(2) th:nth-child({column + 1})"
+
+
+def test_sorting_by_click(page: Page) -> None:
+    before = labels(page)
+    assert before[:4] == ["Base", "SFT", "GRPO", "HPT"]
+    page.click(f"{head(page, 1)} button")
+    assert page.get_attribute(head(page, 1), "aria-sort") == "descending"
+    descending = values(page, 1)
+    assert descending == sorted(descending, reverse=True)
+    assert labels(page) != before
+    page.click(f"{head(page, 1)} button")
+    assert page.get_attribute(head(page, 1), "aria-sort") == "ascending"
+    assert values(page, 1) == sorted(descending)
+    page.click(f"{head(page, 0)} button")
+    assert page.get_attribute(head(page, 0), "aria-sort") == "ascending"
+    assert page.get_attribute(head(page, 1), "aria-sort") is None
+    assert [label.casefold() for label in labels(page)] == sorted(label.casefold() for label in before)
+
+
+def test_sorting_by_keyboard(page: Page) -> None:
+    page.focus(f"{head(page, 7)} button")
+    page.keyboard.press("Enter")
+    assert page.get_attribute(head(page, 7), "aria-sort") == "descending"
+    assert values(page, 7) == sorted(values(page, 7), reverse=True)
+    assert page.inner_text("#sorted") == "Sorted by Average, descending."
+    page.keyboard.press("Space")
+    assert page.get_attribute(head(page, 7), "aria-sort") == "ascending"
+
+
+def test_a_number_opens_to_its_protocol(page: Page) -> None:
+    details = page.locator("#s-3-3")
+    assert not details.is_visible()
+    button = page.locator('[popovertarget="s-3-3"]')
+    assert "95 % interval" in (button.get_attribute("title") or "")
+    button.click()
+    assert details.is_visible()
+    text = details.inner_text()
+    for expected in (
+        "HPT · MATH-500",
+        "95 % interval",
+        "vllm 0.32.0",
+        "temperature 0.6",
+        "120 of 500 questions",
+        "math 1",
+        "sha256:cdcd",
+    ):
+        assert expected in text
+    box = details.bounding_box()
+    assert box and box["x"] >= 0 and box["x"] + box["width"] <= 1280 and box["y"] >= 0
+    page.keyboard.press("Escape")
+    assert not details.is_visible()
+
+
+def test_a_number_opens_by_keyboard(page: Page) -> None:
+    page.focus('[popovertarget="s-5-1"]')
+    page.keyboard.press("Enter")
+    assert "arXiv:2509.04419" in page.locator("#s-5-1").inner_text()
+
+
+def test_best_is_marked_among_measured_only(page: Page) -> None:
+    best = page.locator("#leaderboard .number.best")
+    assert best.count() == 10
+    assert page.locator("#leaderboard tr.published .number.best").count() == 0
+    assert page.locator("#leaderboard tr.published").count() == 7
+
+
+def test_curves_are_drawn(page: Page) -> None:
+    page.wait_for_selector("#curves svg.main-svg")
+    assert page.locator("#curves figure").count() == 8
+    assert page.locator("#averages figure").count() == 2
+    reward = page.locator("#curves figure").first
+    assert reward.locator("figcaption").inner_text() == "Reward, mean over rollouts"
+    assert reward.locator("path.js-line").count() == 2
+    assert page.locator("#averages figure").first.locator("path.point").count() == 4 + 7
+
+
+def test_differences_are_coloured_where_significant(page: Page) -> None:
+    assert page.locator("#comparisons tbody tr").count() == 3
+    assert page.locator("#comparisons .number.better").count() > 0
+    first = page.locator("#comparisons .number.better").first
+    first.click()
+    assert "corrected" in page.locator(f"#{first.get_attribute('popovertarget')}").inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_follows_the_readers_colour_scheme(browser: Browser, site: Path, scheme: str) -> None:
+    context = browser.new_context(color_scheme="dark" if scheme == "dark" else "light")
+    page = context.new_page()
+    page.goto((site / "index.html").as_uri())
+    page.wait_for_selector("#curves svg.main-svg")
+    background, ink = page.evaluate(
+        "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
+    )
+    brightness = [sum(int(n) for n in text.removeprefix("rgb(").rstrip(")").split(",")) for text in (background, ink)]
+    assert (brightness[0] < 200 and brightness[1] > 600) == (scheme == "dark")
+    assert (brightness[0] > 700 and brightness[1] < 150) == (scheme == "light")
+    line = "getComputedStyle(document.querySelector('#curves path.js-line')).stroke"
+    before = page.evaluate(line)
+    page.emulate_media(color_scheme="light" if scheme == "dark" else "dark")
+    for _ in range(100):  # wait_for_function evaluates strings, which the page's security policy forbids
+        if page.evaluate(line) != before:
+            break
+        page.wait_for_timeout(50)
+    assert page.evaluate(line) != before
+    context.close()
+
+
+def test_it_fits_a_phone(browser: Browser, site: Path) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.goto((site / "index.html").as_uri())
+    page.wait_for_selector("#curves svg.main-svg")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.click('[popovertarget="s-3-1"]')
+    box = page.locator("#s-3-1").bounding_box()
+    assert box and box["x"] >= 0 and box["x"] + box["width"] <= 390
+    assert page.locator("#leaderboard tbody .name").first.is_visible()
+    context.close()
+
+
+def test_the_table_is_there_without_scripts(browser: Browser, site: Path) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((site / "index.html").as_uri())
+    assert page.locator("#leaderboard tbody tr").count() == 11
+    page.click('[popovertarget="s-0-0"]')
+    assert page.locator("#s-0-0").is_visible()
+    context.close()
