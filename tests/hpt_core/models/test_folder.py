@@ -1,0 +1,253 @@
+"""Model folders: completeness, identity, overrides, and the program that makes them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpt_core.config import ModelConfig
+from hpt_core.errors import ModelError
+from hpt_core.models import _files, folder, hub
+from hpt_core.models.materialise import materialise
+
+
+def silent(done: int, total: int, text: str) -> None:
+    """No progress."""
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPT_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def model(tiny_model: Path, tmp_path: Path) -> Path:
+    """A model folder that a test may damage."""
+    return Path(shutil.copytree(tiny_model, tmp_path / "model"))
+
+
+def edit(path: Path, **fields: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def test_materialised_folder_is_complete_and_loads(model: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    (model / "notes.txt").write_text("not part of the model")
+    made = materialise(ModelConfig(source=folder.Config(path=model)), tmp_path / "out", silent)
+    assert not (tmp_path / "out" / "notes.txt").exists()
+    assert len(made.weights_id) == len(made.tokenizer_id) == 64
+    AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert AutoTokenizer.from_pretrained(tmp_path / "out").chat_template
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("config.json", "config.json is missing"),
+        ("model.safetensors", "model.safetensors is missing"),
+        ("tokenizer.json", "tokenizer.json is missing"),
+    ],
+)
+def test_an_incomplete_folder_is_refused_by_the_name_of_the_file(
+    model: Path, tmp_path: Path, missing: str, message: str
+) -> None:
+    for name in (missing, "vocab.json", "merges.txt"):
+        (model / name).unlink(missing_ok=True)
+    source = folder.Config(path=model)
+    with pytest.raises(ModelError, match=message):
+        source.identity()
+    with pytest.raises(ModelError, match=message):
+        materialise(ModelConfig(source=source), tmp_path / "out", silent)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model"]
+
+
+def test_a_missing_folder_and_a_missing_shard_are_refused(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="there is no model folder"):
+        folder.Config(path=tmp_path / "nowhere").identity()
+    assert folder.Config(path=tmp_path / "nowhere").needs() == f"a folder {tmp_path / 'nowhere'}"
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    (model / "model.safetensors.index.json").write_text(json.dumps(index))
+    (model / "model.safetensors").rename(model / "model-00001-of-00002.safetensors")
+    with pytest.raises(ModelError, match="model-00002-of-00002.safetensors is missing"):
+        folder.Config(path=model).identity()
+
+
+@pytest.mark.parametrize("size", [0, 5, 1000, -1])
+def test_weights_cut_short_are_refused(model: Path, size: int) -> None:
+    weights = (model / "model.safetensors").read_bytes()
+    (model / "model.safetensors").write_bytes(weights[:size])
+    with pytest.raises(ModelError, match="model.safetensors"):
+        folder.Config(path=model).identity()
+
+
+def test_broken_json_is_refused(model: Path) -> None:
+    (model / "config.json").write_text('{"model_type":')
+    with pytest.raises(ModelError, match=r"config.json cannot be read as JSON"):
+        folder.Config(path=model).identity()
+
+
+def test_identity_is_the_content_and_not_the_place(model: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(model, tmp_path / "copy"))
+    first = folder.Config(path=model).identity()
+    assert folder.Config(path=copy).identity() == first
+    edit(copy / "generation_config.json", temperature=0.5)
+    assert folder.Config(path=copy).identity() != first
+    assert _files.tokenizer_id(copy) == _files.tokenizer_id(model)
+    (copy / "chat_template.jinja").write_text("other")
+    assert _files.tokenizer_id(copy) != _files.tokenizer_id(model)
+
+
+def test_size_counts_each_number_once(model: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    found = _files.size(model)
+    assert found.parameters == AutoModelForCausalLM.from_pretrained(model).num_parameters()
+    assert found.dtype == "float32"
+    assert found.bytes == (model / "model.safetensors").stat().st_size
+
+
+def test_large_files_are_linked(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_files, "LINK_BYTES", 10_000)
+    materialise(ModelConfig(source=folder.Config(path=model)), tmp_path / "out", silent)
+    assert (tmp_path / "out" / "model.safetensors").samefile(model / "model.safetensors")
+    assert not (tmp_path / "out" / "config.json").samefile(model / "config.json")
+
+
+LEGACY: list[dict[str, Any]] = [
+    {"rope_theta": 10_000.0},
+    {"rope_theta": 10_000.0, "rope_scaling": {"rope_type": "linear", "factor": 2.0}},
+    {"rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0}},
+    {"rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0}, "rope_theta": 5_000.0},
+]
+
+
+@pytest.mark.parametrize("rotary", LEGACY)
+def test_overrides_reach_the_model_wherever_its_config_keeps_them(
+    model: Path, tmp_path: Path, rotary: dict[str, Any]
+) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    kept = json.loads((model / "config.json").read_text())
+    kept = {k: v for k, v in kept.items() if k not in ("rope_parameters", "rope_theta", "rope_scaling")}
+    (model / "config.json").write_text(json.dumps({**kept, **rotary}))
+    before = (model / "config.json").read_text()
+    config = ModelConfig(source=folder.Config(path=model), rope_theta=40_000.0, max_position_embeddings=512)
+    materialise(config, tmp_path / "out", silent)
+    loaded = AutoConfig.from_pretrained(tmp_path / "out")
+    assert loaded.rope_parameters["rope_theta"] == 40_000.0
+    assert loaded.max_position_embeddings == 512
+    assert AutoTokenizer.from_pretrained(tmp_path / "out").model_max_length >= 512
+    network = AutoModelForCausalLM.from_pretrained(tmp_path / "out").model.rotary_emb
+    factor = rotary.get("rope_scaling", {}).get("factor", 1.0)
+    expected = 40_000.0 ** -(torch.arange(0, 32, 2) / 32) / factor
+    assert torch.allclose(network.inv_freq, expected)
+    assert (model / "config.json").read_text() == before
+
+
+def test_overrides_change_the_identity(model: Path, tmp_path: Path) -> None:
+    source = folder.Config(path=model)
+    plain = materialise(ModelConfig(source=source), tmp_path / "a", silent)
+    again = materialise(ModelConfig(source=source), tmp_path / "b", silent)
+    other = materialise(ModelConfig(source=source, rope_theta=5_000.0), tmp_path / "c", silent)
+    assert plain == again
+    assert plain.weights_id != other.weights_id
+    assert plain.tokenizer_id == other.tokenizer_id
+
+
+def test_an_override_that_a_model_takes_no_heed_of_is_refused(model: Path, tmp_path: Path) -> None:
+    (model / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_layer": 1, "n_embd": 8, "n_head": 1}))
+    with pytest.raises(ModelError, match="gpt2 has no single rotary base"):
+        materialise(ModelConfig(source=folder.Config(path=model), rope_theta=40_000.0), tmp_path / "out", silent)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_scaled_model_keeps_the_length_that_it_scales_from(model: Path, tmp_path: Path) -> None:
+    from transformers import AutoConfig
+
+    yarn = {"rope_type": "yarn", "factor": 4.0, "rope_theta": 10_000.0}
+    edit(model / "config.json", rope_parameters=yarn)
+    materialise(ModelConfig(source=folder.Config(path=model), max_position_embeddings=1024), tmp_path / "out", silent)
+    assert AutoConfig.from_pretrained(tmp_path / "out").rope_parameters["original_max_position_embeddings"] == 256
+
+
+def run_worker(spec: dict[str, Any], path: Path) -> "subprocess.CompletedProcess[str]":
+    path.write_text(json.dumps(spec))
+    command = [sys.executable, "-m", "hpt_core.models.materialise", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+@pytest.mark.slow
+def test_the_program_writes_the_model_and_what_it_is(model: Path, tmp_path: Path) -> None:
+    spec = {"config": {"source": {"name": "folder", "path": str(model)}}, "output": str(tmp_path / "out")}
+    done = run_worker(spec, tmp_path / "spec.json")
+    assert done.returncode == 0, done.stderr
+    facts = json.loads((tmp_path / "out" / "model.json").read_text())
+    assert facts["weights_id"] == _files.content_id(tmp_path / "out" / "model")
+    assert facts["tokenizer_id"] == _files.tokenizer_id(model)
+    assert (facts["architecture"], facts["max_position_embeddings"]) == ("Qwen2ForCausalLM", 256)
+
+    (model / "tokenizer.json").unlink()
+    spec["output"] = str(tmp_path / "other")
+    done = run_worker(spec, tmp_path / "spec.json")
+    assert done.returncode == 2
+    event = json.loads(done.stdout.splitlines()[-1])
+    assert event["type"] == "ModelError"
+    assert "tokenizer.json is missing" in event["cause"]
+    assert list((tmp_path / "other").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_engine_follows_the_overrides(tiny_model: Path, tmp_path: Path) -> None:
+    """Log-probabilities of vLLM on a changed model equal the trainer's, and differ from those of the unchanged one."""
+    pytest.importorskip("vllm")
+    config = ModelConfig(source=folder.Config(path=tiny_model), rope_theta=30.0, max_position_embeddings=400)
+    materialise(config, tmp_path / "out", silent)
+    env = {**os.environ, "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", _COMPARE, str(tmp_path / "out"), str(tiny_model)],
+        capture_output=True,
+        text=True,
+        env=env,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    same, other = json.loads(done.stdout.splitlines()[-1])
+    assert same < 1e-4
+    assert other > 1e-2
+
+
+_COMPARE = """
+import json, sys, torch
+from transformers import AutoModelForCausalLM
+from vllm import LLM, SamplingParams
+ids = [1] + [(i * 37) % 200 + 10 for i in range(380)]
+engine = LLM(sys.argv[1], dtype="float32", enforce_eager=True, disable_log_stats=True, seed=0)
+found = engine.generate({"prompt_token_ids": ids}, SamplingParams(max_tokens=1, prompt_logprobs=0))[0].prompt_logprobs
+rolled = torch.tensor([found[i][ids[i]].logprob for i in range(1, len(ids))])
+def trainer(folder):
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    with torch.no_grad():
+        logprobs = model(torch.tensor([ids])).logits[0, :-1].log_softmax(-1)
+    return logprobs.gather(1, torch.tensor(ids[1:])[:, None])[:, 0]
+print(json.dumps([float((trainer(f) - rolled).abs().max()) for f in sys.argv[1:3]]))
+"""
+
+
+def test_a_hub_model_takes_the_local_folder_where_it_is_there(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HPT_MODELS", str(tmp_path))
+    source = hub.Config(repo="owner/name", local="model")
+    assert source.needs() == ""
+    assert source.identity() == folder.Config(path=model).identity()
+    assert source.origin() == {}
+    materialise(ModelConfig(source=source), tmp_path / "out", silent)
+    absent = hub.Config(repo="owner/name", local="other")
+    assert absent.needs() == "network: owner/name from the Hub"
+    assert absent.identity() == {"name": "hub", "repo": "owner/name", "revision": "main"}
