@@ -1,10 +1,11 @@
 """Publish to an object store through fsspec: S3 and whatever speaks its protocol, or any other fsspec URL.
 
-The pages that readers start from are uploaded after everything they need, and publication.json, which says what is
-there, last of all.
+The pages that readers start from are uploaded after everything they need. publication.json says what is there: what is
+about to change is marked in it first, and it is whole again last of all.
 """
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -39,18 +40,21 @@ class Config(PublisherConfig):
         return f"write access to {self.url}"
 
     def publish(self, report: "Path") -> Receipt:
-        """Upload what changed. Raises PublishError; the record then still says what was there before."""
+        """Upload what changed. Raises PublishError; publishing again then finishes or undoes what was begun."""
         content = Content(report, self.samples)
         system, root = self._open()
         try:
             recorded = _recorded(system, f"{root}/{RECORD}")
             if recorded == content.hashes:
                 return content.receipt(self.url, changed=False)
+            _record(system, f"{root}/{RECORD}", {**recorded, **_in_doubt(recorded, content.hashes)})
             for name in content.names:
-                _put(system, f"{root}/{name}", content.read(name))
+                if recorded.get(name) != content.hashes[name]:
+                    _put(system, f"{root}/{name}", content.read(name))
             for name in sorted(set(recorded) - set(content.hashes)):
-                system.rm(f"{root}/{name}")
-            _put(system, f"{root}/{RECORD}", json.dumps({"files": content.hashes}, sort_keys=True).encode())
+                if system.exists(f"{root}/{name}"):
+                    system.rm(f"{root}/{name}")
+            _record(system, f"{root}/{RECORD}", content.hashes)
         except Exception as error:  # each store raises its own classes; all mean the same here
             first = (str(error) or type(error).__name__).splitlines()[0]
             raise PublishError(
@@ -85,6 +89,15 @@ def _recorded(system: Any, path: str) -> dict[str, str]:
     except (ValueError, KeyError, TypeError):
         return {}
     return {str(name): str(digest) for name, digest in files.items()}
+
+
+def _in_doubt(recorded: Mapping[str, str], coming: Mapping[str, str]) -> dict[str, str]:
+    """Files that are about to change, without a hash: should the upload stop, none of them counts as published."""
+    return {name: "" for name, digest in coming.items() if recorded.get(name) != digest}
+
+
+def _record(system: Any, path: str, hashes: Mapping[str, str]) -> None:
+    _put(system, path, json.dumps({"files": hashes}, sort_keys=True).encode())
 
 
 def _put(system: Any, path: str, content: bytes) -> None:

@@ -70,11 +70,19 @@ def test_pages_come_after_what_they_need_and_the_record_last(
 
     monkeypatch.setattr(type(system), "pipe_file", record)
     Config(url=url).publish(make_report("a"))
+    assert written[0] == "publication.json"
     assert written[-3:] == ["site/index.html", "index.html", "publication.json"]
-    assert len(written) == 8
+    assert len(written) == 9
+    written.clear()
+    Config(url=url).publish(make_report("b"))
+    assert "site/plotly.min.js" not in written  # did not change
+    assert len(written) == 7
 
 
-def test_a_failed_upload_is_named_and_done_again(make_report: Make, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("again", ["a", "b"])
+def test_a_failed_upload_is_named_and_mended(
+    make_report: Make, url: str, monkeypatch: pytest.MonkeyPatch, again: str
+) -> None:
     system, _ = fsspec.core.url_to_fs(url)
     config, pipe = Config(url=url), type(system).pipe_file
     config.publish(make_report("a"))
@@ -89,8 +97,11 @@ def test_a_failed_upload_is_named_and_done_again(make_report: Make, url: str, mo
         with pytest.raises(PublishError, match="access denied"):
             config.publish(make_report("b"))
     assert files(url)["site/index.html"] == b"site/index.html a"
-    assert config.publish(make_report("b")).changed
-    assert files(url)["site/index.html"] == b"site/index.html b"
+    assert files(url)["leaderboard.md"] == b"leaderboard.md b"
+    assert config.publish(make_report(again)).changed
+    found = files(url)
+    assert found["site/index.html"].decode() == f"site/index.html {again}"
+    assert found["leaderboard.md"].decode() == f"leaderboard.md {again}"
 
 
 @pytest.mark.skipif(importlib.util.find_spec("s3fs") is not None, reason="s3fs is installed")
