@@ -22,6 +22,8 @@ logger = logging.getLogger("hpt.rollout.vllm")
 GIB = 2**30
 CPU_KV_CACHE_GIB = 1.0
 """Key-value cache on CPUs where the config leaves it open."""
+CPU_STEP_TOKENS = 4096
+"""Tokens of one engine step on CPUs where the config leaves it open."""
 ALONE, COLOCATED = 0.9, 0.45
 """Share of GPU memory that vLLM takes alone, and beside a trainer."""
 
@@ -110,6 +112,10 @@ class VLLMEngine:
         optional: dict[str, Any] = {}
         if config.max_num_batched_tokens is not None:
             optional["max_num_batched_tokens"] = config.max_num_batched_tokens
+        if not on_gpu:
+            # A prompt that is read in pieces rewinds its seeded generator, which torch's CPU generator cannot do.
+            optional["enable_chunked_prefill"] = False
+            optional["max_num_batched_tokens"] = max(config.max_num_batched_tokens or CPU_STEP_TOKENS, max_model_len)
         if kv_cache_gib is not None:
             optional["kv_cache_memory_bytes"] = int(kv_cache_gib * GIB)
         self._llm = vllm.LLM(
