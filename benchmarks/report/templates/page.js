@@ -114,7 +114,8 @@
   const drawCurve = (plot, curve) => {
     const traces = curve.lines.map((line) => ({
       type: "scatter",
-      mode: line.x.length === 1 ? "markers" : "lines",
+      mode: line.y.filter((value) => value !== null).length === 1 ? "markers" : "lines",
+      connectgaps: true,
       name: shorten(line.label),
       x: line.x,
       y: line.y,
