@@ -64,7 +64,9 @@ def test_clipping_scales_the_gradient_and_reports_the_norm_before() -> None:
     assert norm == pytest.approx(0.5, rel=1e-4)
 
 
-@pytest.mark.parametrize(("scale", "skipped"), [(100.0, True), (math.nan, False), (math.inf, False), (-math.inf, False)])
+@pytest.mark.parametrize(
+    ("scale", "skipped"), [(100.0, True), (math.nan, False), (math.inf, False), (-math.inf, False)]
+)
 def test_guards_leave_weights_and_moments_alone(scale: float, skipped: bool) -> None:
     model = model_with_gradient(scale)
     config = OptimiserConfig(spike_limit=80.0)

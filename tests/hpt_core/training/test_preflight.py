@@ -1,0 +1,85 @@
+"""Runs that are refused before anything heavy starts."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from hpt_core import schemas
+from hpt_core.config import TrainSpec
+from hpt_core.errors import ConfigError, DataError, HPTError, ModelError, PreflightError
+from hpt_core.files import write_parquet
+from hpt_core.train import run
+from hpt_core.worker import read_spec
+
+
+def refused(spec: Path, kind: type[HPTError], match: str) -> None:
+    with pytest.raises(kind, match=match) as caught:
+        run(read_spec(TrainSpec, spec))
+    assert caught.value.remedy
+    folder = spec.parent
+    assert not (folder / "output").exists()
+    assert not (folder / "work").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "match"),
+    [
+        ({"sampling": {"temperature": 0}}, ConfigError, "temperature is 0"),
+        ({"sampling": {"top_p": 0.9}}, ConfigError, "top_p is 0.9"),
+        ({"sampling": {"max_tokens": 300}}, PreflightError, r"take up to \d+ tokens, the model's context is 256"),
+        ({"questions_per_step": 41}, PreflightError, "draws 41 questions and the data hold 40"),
+        ({"engine": {"name": "vllm", "kv_cache_gib": 9e6}}, PreflightError, "GiB of memory"),
+    ],
+)
+def test_settings(make_spec: Any, tmp_path: Path, changes: dict[str, Any], kind: type[HPTError], match: str) -> None:
+    refused(make_spec(tmp_path, **changes), kind, match)
+
+
+def test_missing_data(make_spec: Any, tmp_path: Path) -> None:
+    refused(make_spec(tmp_path, data=tmp_path / "none.parquet"), PreflightError, "there is no file")
+
+
+def test_data_that_are_no_table(make_spec: Any, tmp_path: Path) -> None:
+    (tmp_path / "broken.parquet").write_text("question,answer")
+    refused(make_spec(tmp_path, data=tmp_path / "broken.parquet"), DataError, "is not a table of prepared questions")
+
+
+def test_sft_without_demonstrations(make_spec: Any, digits_data: Path, tmp_path: Path) -> None:
+    without = dict.fromkeys(("demonstration", "demonstration_tokens", "demonstration_verdict"))
+    rows = [row | without for row in pq.read_table(digits_data).to_pylist()]
+    write_parquet(tmp_path / "bare.parquet", pa.Table.from_pylist(rows, schema=schemas.PREPARED))
+    bare = tmp_path / "bare.parquet"
+    refused(make_spec(tmp_path, data=bare, algorithm="sft"), PreflightError, "holds no question with a demonstration")
+    refused(make_spec(tmp_path, data=bare, algorithm="hpt"), PreflightError, "holds no demonstration")
+
+
+@pytest.mark.parametrize(
+    ("lost", "match"),
+    [
+        ("tokenizer.json", "has no tokenizer"),
+        ("model.safetensors", "lacks the weights"),
+        ("config.json", "config.json"),
+    ],
+)
+def test_incomplete_model_folder(make_spec: Any, tiny_model: Path, tmp_path: Path, lost: str, match: str) -> None:
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    for file in model.glob(f"{lost.split('.')[0]}.*" if lost == "tokenizer.json" else lost):
+        file.unlink()
+    refused(make_spec(tmp_path, model), ModelError, match)
+
+
+def test_missing_shard(make_spec: Any, tiny_model: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    (model / "model.safetensors").rename(model / "model-00001-of-00002.safetensors")
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    (model / "model.safetensors.index.json").write_text(json.dumps(index))
+    refused(make_spec(tmp_path, model), ModelError, "lacks the weights model-00002-of-00002.safetensors")
+
+
+def test_missing_model_folder(make_spec: Any, tmp_path: Path) -> None:
+    refused(make_spec(tmp_path, tmp_path / "none"), ModelError, "there is no model folder")
