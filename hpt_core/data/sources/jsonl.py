@@ -44,7 +44,7 @@ class Config(SourceConfig):
 
 def _row(where: str, line: bytes) -> SourceRow | MalformedRow:
     try:
-        row = json.loads(line.decode("utf-8-sig"))
+        row = json.loads(line.decode("utf-8-sig").strip())
     except UnicodeDecodeError as error:
         return MalformedRow(where, f"not UTF-8: {error.reason}")
     except json.JSONDecodeError as error:

@@ -38,7 +38,9 @@ def test_plain_is_the_llama_template_of_the_paper() -> None:
 def test_chat_is_the_template_with_the_instruction_behind_the_question() -> None:
     text = chat.Config().bind(tokenizer()).render("What is 1 + 1?")
     assert text == (
-        "<bos>user: What is 1 + 1?\nPlease reason step by step, and put your final answer within \\boxed{}.\nassistant: "
+        "<bos>user: What is 1 + 1?\n"
+        "Please reason step by step, and put your final answer within \\boxed{}.\n"
+        "assistant: "
     )
 
 
