@@ -60,4 +60,4 @@ class BoundPrompt(ABC):
         return [*ids, self._eos]
 
     def _ids(self, text: str) -> list[int]:
-        return list(self._tokenizer(text, add_special_tokens=False).input_ids)
+        return list(self._tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
