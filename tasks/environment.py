@@ -96,11 +96,15 @@ def engine_identity(engine: Any) -> dict[str, Any]:
 
 
 @cache
-def source_hash(package: str) -> str:
-    """SHA-256 over a package's files: the version of a component that is cheap to redo (the report)."""
+def source_hash(*names: str) -> str:
+    """SHA-256 over the files of packages and modules: the version of a component that is cheap to redo (the report)."""
     digest = hashlib.sha256()
-    for top in importlib.import_module(package).__path__:
-        for file in sorted(Path(top).rglob("*")):
-            if file.is_file() and "__pycache__" not in file.parts:
-                digest.update(file.relative_to(top).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    for name in names:
+        file = importlib.import_module(name).__file__
+        assert file is not None
+        top = Path(file).parent
+        files = sorted(top.rglob("*")) if Path(file).name == "__init__.py" else [Path(file)]
+        for path in files:
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(path.relative_to(top).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()

@@ -46,6 +46,10 @@ class ReportPlan:
         }
 
 
+SOURCES = ("benchmarks.report", "benchmarks.significance", "hpt_core.evaluation.metrics")
+"""Whose code a report's numbers and pages come from."""
+
+
 class ReportPart(Part):
     """Parquet tables, leaderboard.md and the page."""
 
@@ -63,7 +67,7 @@ class ReportPart(Part):
                 provisional = provisional or samples.provisional or verdicts.provisional
             if model.startswith("train."):
                 inputs[model] = made[model].hash("log")
-        versions = {"report": environment.source_hash("benchmarks.report")}
+        versions = {"report": environment.source_hash(*SOURCES)}
         if self.plan.published:
             versions["published"] = environment.source_hash("benchmarks.published")
         return [Unit(KEY, "report", self.plan.as_json(), versions, inputs, provisional)]
