@@ -17,6 +17,8 @@ from hpt_core.errors import HPTError  # noqa: E402
 USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 """Typer brings its own click in some versions and uses the package in others."""
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="hpt",
     help="Train language models with HPT and its rivals, evaluate them, publish the leaderboard.",
@@ -49,13 +51,12 @@ def main(arguments: list[str] | None = None) -> None:
 def _code(arguments: list[str]) -> int:
     try:
         code = app(arguments, prog_name="hpt", standalone_mode=False)
-        return code if isinstance(code, int) else 0
+        # Typer makes this code of a Ctrl-C in some versions and raises Abort in others.
+        return _interrupted(arguments) if code == INTERRUPTED else code if isinstance(code, int) else 0
     except typer.Exit as error:
         return error.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        again = " ".join(["hpt", *arguments])
-        common.ERR.print(f"\n[yellow]interrupted:[/] what is finished is kept; `{escape(again)}` goes on from here")
-        return 130
+        return _interrupted(arguments)
     except USAGE_ERROR as error:
         error.show()
         return 2
@@ -76,6 +77,12 @@ def _code(arguments: list[str]) -> int:
         text = f"{type(error).__name__}: {error}".splitlines()[0]
         common.ERR.print(f"[red]error:[/] {escape(text)}. Remedy: run with --debug and report what it shows.")
         return 1
+
+
+def _interrupted(arguments: list[str]) -> int:
+    again = " ".join(["hpt", *arguments])
+    common.ERR.print(f"\n[yellow]interrupted:[/] what is finished is kept; `{escape(again)}` goes on from here")
+    return INTERRUPTED
 
 
 if __name__ == "__main__":
