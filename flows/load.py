@@ -18,8 +18,9 @@ def load_config(
     """The config in the TOML file `path`, with `a.b=c` overrides in order. Raises ConfigError."""
     table = read_toml(path)
     overrides = list(overrides)
+    defaults = _defaults(table) if overrides else None
     for override in overrides:
-        apply(table, override)
+        apply(table, override, defaults)
     if store is not None:
         table["store"] = store
     if data_dir is not None:
@@ -27,7 +28,15 @@ def load_config(
     try:
         return PipelineConfig.model_validate(table)
     except ValidationError as error:
-        raise explain(error, str(path), overrides) from error
+        raise explain(error, str(path), overrides, table) from error
+
+
+def _defaults(table: dict[str, Any]) -> PipelineConfig | None:
+    """The config before any override, where it is one."""
+    try:
+        return PipelineConfig.model_validate(table)
+    except ValidationError:
+        return None
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -46,9 +55,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not valid TOML: {error}", "correct the line") from error
 
 
-def apply(table: dict[str, Any], override: str) -> None:
+def apply(table: dict[str, Any], override: str, defaults: BaseModel | None = None) -> None:
     """Set one field: `a.b=c`, the value in TOML's notation, a word without quotes being a string.
 
+    A table that the file leaves to its default takes the default's name: `gate.gamma=0.25` keeps the kind of gate.
     Raises ConfigError where the form is wrong; whether the field exists is for the config to say.
     """
     path, equals, text = override.partition("=")
@@ -63,7 +73,9 @@ def apply(table: dict[str, Any], override: str) -> None:
         if isinstance(target.get(key), str) and i:
             # `algorithm = "hpt"` is short for a table with that name.
             target[key] = {"name": target[key]}
-        target = target.setdefault(key, {})
+        if key not in target:
+            target[key] = _named(defaults, keys[: i + 1])
+        target = target[key]
         if not isinstance(target, dict | list):
             raise ConfigError(
                 f"--set {override!r}: {'.'.join(keys[: i + 1])} is a value, not a table", "shorten the path"
@@ -71,6 +83,18 @@ def apply(table: dict[str, Any], override: str) -> None:
     if isinstance(target, list):
         raise ConfigError(f"--set {override!r}: a list takes its whole value", f"--set {'.'.join(keys[:-1])}=[...]")
     target[keys[-1]] = toml_value(text.strip())
+
+
+def _named(defaults: Any, keys: list[str]) -> dict[str, Any]:
+    """A table with the name of the plug-in that the defaults have at `keys`; an empty one where there is none."""
+    for key in keys:
+        if isinstance(defaults, BaseModel):
+            alias = next((n for n, f in type(defaults).model_fields.items() if key in (n, f.alias)), key)
+            defaults = getattr(defaults, alias, None)
+        else:
+            defaults = defaults.get(key) if isinstance(defaults, dict) else None
+    name = getattr(defaults, "name", None) if isinstance(defaults, BaseModel) else None
+    return {} if name is None else {"name": name}
 
 
 def _item(values: list[Any], key: str, override: str) -> Any:
@@ -87,12 +111,18 @@ def toml_value(text: str) -> Any:
         return text
 
 
-def explain(error: ValidationError, where: str, overrides: Iterable[str] = ()) -> HPTError:
+def explain(
+    error: ValidationError, where: str, overrides: Iterable[str] = (), table: dict[str, Any] | None = None
+) -> HPTError:
     """One line for the first fault: file, field, value, and what to do."""
     first = next((e for e in error.errors() if e["type"] == "extra_forbidden"), error.errors()[0])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     loc = [str(p) for p in first["loc"] if not str(p).startswith("function-")]
-    field, value, message = ".".join(loc), first.get("input"), first["msg"].removeprefix("Value error, ")
+    field, value, message = (
+        ".".join(_untagged(loc, table)),
+        first.get("input"),
+        first["msg"].removeprefix("Value error, "),
+    )
     set_by = next((o for o in overrides if o.partition("=")[0].strip() == field), None)
     where = f"--set {set_by}" if set_by else where
     if first["type"] == "extra_forbidden":
@@ -104,6 +134,21 @@ def explain(error: ValidationError, where: str, overrides: Iterable[str] = ()) -
     shown = "" if isinstance(value, dict | list) else f" = {value!r}"
     at = f"{field}{shown}: " if field else ""
     return ConfigError(f"{where}: {at}{cause[:1].lower() + cause[1:]}{more}", remedy or f"correct it{_doc(loc)}")
+
+
+def _untagged(loc: list[str], table: Any) -> list[str]:
+    """The location as a user writes it: without the tags that pydantic puts in where a field takes one of several."""
+    found = []
+    for key in loc:
+        name = table.get("name") if isinstance(table, dict) and key not in table else table
+        if found and name == key:
+            continue
+        found.append(key)
+        if isinstance(table, list):
+            table = table[int(key)] if key.isdigit() and int(key) < len(table) else None
+        else:
+            table = table.get(key) if isinstance(table, dict) else None
+    return found
 
 
 def _fields(model: type[BaseModel], loc: list[str]) -> list[str]:

@@ -1,0 +1,207 @@
+"""The command line itself: wrong input gives one clear line, the right exit code, and nothing half-written."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow.parquet as pq
+import pytest
+
+from flows.cli import main
+
+GOOD = """
+name = "demo"
+[model.base]
+source = { name = "scratch" }
+[evaluate]
+models = ["model.base"]
+suites = ["procedural_double"]
+max_tokens = 40
+"""
+
+TRAIN = """
+[data.d]
+source = { name = "procedural", rows = 8, seed = 1 }
+model = "model.base"
+[train.x]
+from = "model.base"
+data = "data.d"
+algorithm = "NAME"
+steps = 1
+"""
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Hpt = Callable[..., Result]
+
+
+@pytest.fixture
+def hpt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Hpt:
+    """The command, run in a folder of its own that holds demo.toml."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HPT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("HPT_DATA", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    (tmp_path / "demo.toml").write_text(GOOD)
+
+    def run(*arguments: str) -> Result:
+        with pytest.raises(SystemExit) as caught:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        return Result(int(caught.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+def with_model_folder(folder: Path, without: str) -> None:
+    """A model folder that lacks one file, and a config that starts from it."""
+    model = folder / "half"
+    model.mkdir()
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (model / name).write_text("{}")
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    save_file({"a": np.zeros(2, np.float32)}, model / "model.safetensors")
+    (model / without).unlink()
+    text = GOOD.replace('{ name = "scratch" }', f'{{ name = "folder", path = "{model}" }}')
+    (folder / "demo.toml").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "parts"),
+    [
+        (["run", "gone.toml"], 2, ["there is no config gone.toml", "did you mean"]),
+        (["run"], 2, ["Missing argument 'CONFIG'"]),
+        (["rnu", "demo.toml"], 2, ["No such command 'rnu'"]),
+        (["run", "demo.toml", "--set", "evaluate.engine=vlm"], 2, ["unknown name 'vlm'", "did you mean 'vllm'"]),
+        (["run", "demo.toml", "--set", "seed=many"], 2, ["--set seed=many", "'many'", "integer"]),
+        (["run", "demo.toml", "--set", "sed=1"], 2, ["unknown field 'sed'", "did you mean 'seed'"]),
+        (["run", "demo.toml", "--store", "demo.toml/runs"], 1, ["cannot write to the store", "--store"]),
+        (["run", "demo.toml", "--store", "/proc/runs"], 1, ["cannot write to the store /proc/runs"]),
+        (["run", "demo.toml", "--store", "s3://bucket/runs"], 2, ["'s3' are not supported", "local or mounted folder"]),
+        (["run", "demo.toml", "--set", "evaluate.max_tokens=100000"], 2, ["leaves no room for a prompt", "100000"]),
+        (["rerun", "demo.toml", "--from", "evaluate.bse"], 2, ["unknown stage", "did you mean 'evaluate.base'"]),
+        (["train", "demo.toml", "hpt"], 2, ["unknown stage 'train.hpt'"]),
+        (["list", "algoritms"], 2, ["did you mean 'algorithms'"]),
+        (["prompt", "demo.toml", "--benchmark", "aime23"], 2, ["unknown name 'aime23'", "did you mean 'aime2"]),
+        (["models", "fetch", "smolm2"], 2, ["unknown model 'smolm2'", "did you mean 'smollm2-135m'"]),
+        (["grade", "gone.jsonl", "--out", "x.parquet"], 2, ["gone.jsonl"]),
+    ],
+)
+def test_wrong_input(hpt: Hpt, tmp_path: Path, arguments: list[str], code: int, parts: list[str]) -> None:
+    result = hpt(*arguments)
+    assert result.code == code, result
+    for part in parts:
+        assert part in result.err
+    assert "Traceback" not in result.err
+    assert sum(line.startswith(("error: ", "Error: ")) for line in result.err.splitlines()) <= 1
+    assert not [p for p in (tmp_path / "runs").rglob("*") if p.is_file()]
+    assert not (tmp_path / "x.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        (GOOD.replace("max_tokens = 40", "max_tokens = = 40"), "is not valid TOML"),
+        (GOOD.replace('["model.base"]', "[]"), "evaluate.models"),
+        (GOOD + TRAIN.replace("NAME", "hptt"), "unknown name 'hptt'. Remedy: did you mean 'hpt'"),
+        (GOOD.replace("procedural_double", "aime2024"), "unknown benchmark 'aime2024'"),
+        (GOOD.replace('"model.base"', '"model.bas"'), "did you mean 'model.base'"),
+    ],
+)
+def test_wrong_configs(hpt: Hpt, tmp_path: Path, text: str, part: str) -> None:
+    (tmp_path / "demo.toml").write_text(text)
+    for command in ("run", "plan", "status"):
+        result = hpt(command, "demo.toml")
+        assert result.code == 2
+        assert "demo.toml" in result.err
+        assert part in result.err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("missing", ["tokenizer.json", "config.json", "model.safetensors"])
+def test_an_incomplete_model_folder(hpt: Hpt, tmp_path: Path, missing: str) -> None:
+    with_model_folder(tmp_path, missing)
+    result = hpt("run", "demo.toml")
+    assert result.code == 2
+    assert f"{missing} is missing" in result.err
+    assert "Remedy: " in result.err
+    assert not [p for p in (tmp_path / "runs").rglob("*") if p.is_file()]
+
+
+def test_missing_benchmark_data(hpt: Hpt, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    result = hpt("run", "demo.toml", "--data-dir", "data", "--set", 'evaluate.suites=["aime24"]')
+    assert result.code == 2
+    assert "aime24.json" in result.err
+
+
+def test_plan_of_a_config_whose_model_is_missing_still_shows_the_rest(hpt: Hpt, tmp_path: Path) -> None:
+    with_model_folder(tmp_path, "tokenizer.json")
+    result = hpt("plan", "demo.toml", "--json")
+    assert result.code == 0
+    stages = {s["stage"]: s for s in json.loads(result.out)["stages"]}
+    assert "tokenizer.json is missing" in stages["model.base"]["problem"]
+    assert stages["benchmark.procedural_double"]["state"] == "to do"
+    assert stages["report"]["state"] == "blocked"
+
+
+def test_plan_shows_every_output_and_writes_nothing(hpt: Hpt, tmp_path: Path) -> None:
+    result = hpt("plan", "demo.toml")
+    assert result.code == 0
+    for part in ("model.base", "samples procedural_double", "verdicts procedural_double", "report", "provisional"):
+        assert part in result.out
+    assert not (tmp_path / "runs").exists()
+
+
+def test_list(hpt: Hpt) -> None:
+    found = json.loads(hpt("list", "--json").out)
+    assert {"sft", "grpo", "dr_grpo", "hpt"} <= set(found["algorithms"])
+    assert set(found) == {"algorithms", "benchmarks", "engines", "sources", "models", "publishers"}
+    assert json.loads(hpt("list", "publishers", "--json").out) == found["publishers"]
+    assert "aime24" in hpt("list", "benchmarks").out
+
+
+def test_grade(hpt: Hpt, tmp_path: Path) -> None:
+    rows = [
+        {"id": "a", "gold": "1/2", "response": "so \\boxed{0.5}", "kind": "math"},
+        {"id": "b", "gold": "C", "response": "\\boxed{B}", "kind": "choice"},
+        {"id": "c", "gold": "\\frac{", "response": "\\boxed{1}", "kind": "math"},
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    result = hpt("grade", "rows.jsonl", "--out", "verdicts.parquet", "--json")
+    assert result.code == 0, result.err
+    outcomes = pq.read_table(tmp_path / "verdicts.parquet").column("outcome").to_pylist()
+    assert outcomes == ["correct", "incorrect", "gold_error"]
+    assert json.loads(result.out)["outcomes"]["gold_error"] == 1
+
+
+def test_grade_of_broken_json_names_the_row(hpt: Hpt, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"id": "a", "gold": "1"\n')
+    result = hpt("grade", "rows.jsonl", "--out", "verdicts.parquet")
+    assert result.code == 2
+    assert "rows.jsonl" in result.err
+    assert not (tmp_path / "verdicts.parquet").exists()
+
+
+def test_debug_shows_the_traceback(hpt: Hpt) -> None:
+    from hpt_core.errors import ConfigError
+
+    with pytest.raises(ConfigError):
+        main(["run", "gone.toml", "--debug"])
+
+
+def test_a_full_disk_is_seen_before_anything_starts(hpt: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    result = hpt("run", "demo.toml")
+    assert result.code == 2
+    assert "GiB of disk" in result.err

@@ -1,0 +1,138 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows import graph as graphs
+from flows.config import PipelineConfig
+from flows.context import context_of
+from hpt_core.errors import ConfigError
+
+
+def config(tmp_path: Path, **changes: Any) -> PipelineConfig:
+    table: dict[str, Any] = {
+        "name": "demo",
+        "store": str(tmp_path / "runs"),
+        "model": {"base": {"source": "scratch"}, "unused": {"source": {"name": "folder", "path": "nowhere"}}},
+        "data": {"d": {"source": {"name": "procedural", "rows": 8, "seed": 1}, "model": "model.base"}},
+        "train": {
+            "sft": {"from": "model.base", "data": "data.d", "algorithm": "sft", "steps": 3},
+            "sft_grpo": {"from": "train.sft", "data": "data.d", "algorithm": "grpo", "steps": 3},
+        },
+        "evaluate": {"models": ["model.base", "train.sft_grpo"], "suites": ["procedural_double", "procedural_mixed"]},
+        "publish": [{"name": "static_site", "path": "a"}, {"name": "static_site", "path": "b"}],
+    }
+    return PipelineConfig.model_validate(table | changes)
+
+
+def fingerprints(c: PipelineConfig) -> dict[str, str]:
+    plan = graphs.plan(graphs.build(c), context_of(c))
+    assert not plan.problems
+    return {u.unit.key: u.unit.fingerprint for u in plan.units}
+
+
+def test_the_graph_holds_what_is_needed_dependencies_first(tmp_path: Path) -> None:
+    graph = graphs.build(config(tmp_path))
+    assert "model.unused" not in graph
+    assert set(graph) == {
+        *("model.base", "data.d", "train.sft", "train.sft_grpo", "benchmark.procedural_double"),
+        *("benchmark.procedural_mixed", "evaluate.base", "evaluate.sft_grpo", "report"),
+        *("publish.static_site", "publish.static_site-2"),
+    }
+    keys = list(graph)
+    for key, stage in graph.items():
+        assert all(keys.index(needed) < keys.index(key) for needed in stage.after)
+
+
+def test_one_stage_takes_only_what_it_depends_on(tmp_path: Path) -> None:
+    assert list(graphs.select(config(tmp_path), ["train.sft"])) == ["model.base", "data.d", "train.sft"]
+    assert "report" not in graphs.select(config(tmp_path), ["evaluate"])
+
+
+def test_an_unknown_stage_has_near_matches(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"unknown stage 'train\.sfd'.*did you mean 'train\.sft'"):
+        graphs.select(config(tmp_path), ["train.sfd"])
+
+
+def test_what_follows_from_a_stage(tmp_path: Path) -> None:
+    found = graphs.following(graphs.build(config(tmp_path)), ["train.sft_grpo"])
+    published = {"publish.static_site", "publish.static_site-2"}
+    assert found == {"train.sft_grpo", "evaluate.sft_grpo", "report"} | published
+
+
+def test_a_plan_of_nothing_done_is_provisional_after_the_first_stages(tmp_path: Path) -> None:
+    c = config(tmp_path)
+    plan = graphs.plan(graphs.build(c), context_of(c))
+    assert not plan.finished
+    assert {u.unit.key for u in plan.units if not u.unit.provisional} == {
+        *("model.base", "benchmark.procedural_double", "benchmark.procedural_mixed"),
+    }
+    assert {plan.standing(key) for key in plan.graph} == {"to do"}
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"store": "elsewhere", "resources": {"parallel_stages": 2, "threads": 1, "workers": 7}},
+        {"train.sft.checkpoint_every": 1},
+        {"evaluate.shard_samples": 3},
+        {"evaluate.engine.kv_cache_gib": 2.5},
+    ],
+)
+def test_what_does_not_change_an_output_does_not_change_its_fingerprint(tmp_path: Path, field: dict[str, Any]) -> None:
+    changed = config(tmp_path).model_dump(mode="json", by_alias=True)
+    for path, value in field.items():
+        target = changed
+        *parents, last = path.split(".")
+        for name in parents:
+            target = target[name]
+        target[last] = value
+    assert fingerprints(PipelineConfig.model_validate(changed)) == fingerprints(config(tmp_path))
+
+
+def test_names_are_no_part_of_a_fingerprint(tmp_path: Path) -> None:
+    first = fingerprints(config(tmp_path))
+    text = config(tmp_path).model_dump_json(by_alias=True).replace("sft_grpo", "second").replace("data.d", "data.e")
+    text = text.replace('"data":{"d"', '"data":{"e"')
+    renamed = fingerprints(PipelineConfig.model_validate_json(text))
+    assert renamed["train.second"] == first["train.sft_grpo"]
+    assert renamed["samples/train.second/procedural_double"] == first["samples/train.sft_grpo/procedural_double"]
+    assert renamed["report"] != first["report"]
+
+
+@pytest.mark.parametrize(
+    ("change", "moved", "kept"),
+    [
+        ({"seed": 5}, ["train.sft", "samples/model.base/procedural_double"], ["data.d"]),
+        ({"prompt": "plain"}, ["data.d", "train.sft", "samples/model.base/procedural_double"], ["model.base"]),
+    ],
+)
+def test_what_changes_an_output_changes_its_fingerprint(
+    tmp_path: Path, change: dict[str, Any], moved: list[str], kept: list[str]
+) -> None:
+    before, after = fingerprints(config(tmp_path)), fingerprints(config(tmp_path, **change))
+    assert [key for key in moved if before[key] == after[key]] == []
+    assert [key for key in kept if before[key] != after[key]] == []
+
+
+def test_a_new_grader_keeps_the_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hpt_core.verifiers import get
+
+    before = fingerprints(config(tmp_path))
+    monkeypatch.setattr(type(get("math")), "version", "math-next")
+    after = fingerprints(config(tmp_path))
+    key = "{}/model.base/procedural_double"
+    assert after[key.format("samples")] == before[key.format("samples")]
+    assert after[key.format("verdicts")] != before[key.format("verdicts")]
+
+
+def test_a_stage_that_cannot_start_blocks_what_follows_and_nothing_else(tmp_path: Path) -> None:
+    broken = {"base": {"source": "scratch"}, "gone": {"source": {"name": "folder", "path": str(tmp_path / "gone")}}}
+    evaluate = {"models": ["model.base", "model.gone"], "suites": ["procedural_double"]}
+    c = config(tmp_path, model=broken, evaluate=evaluate)
+    plan = graphs.plan(graphs.build(c), context_of(c))
+    assert set(plan.problems) == {"model.gone"}
+    assert plan.after["evaluate.gone"] == "model.gone"
+    assert plan.standing("evaluate.gone") == plan.standing("report") == "blocked"
+    assert plan.standing("evaluate.base") == "to do"
