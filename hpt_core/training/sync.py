@@ -26,8 +26,11 @@ class Tolerance(NamedTuple):
     largest: float
 
 
-TOLERANCES = {"float32": Tolerance(2e-4, 2e-2), "bfloat16": Tolerance(8e-2, 2.5)}
-"""By compute precision. Sound float32 engines differ by about 1e-6 in the mean, a stale tied head by 2.0."""
+TOLERANCES = {"float32": Tolerance(2e-4, 2e-2), "bfloat16": Tolerance(0.15, 2.5)}
+"""By compute precision. Mean differences of vLLM on a CPU: 1e-6 (0.8M parameters) and 7e-6 (135M) in float32,
+0.045 (135M) in bfloat16. Weights that are 0.2 % off give 0.016, which float32 shows and bfloat16 hides; a stale tied
+head gives 2.0.
+"""
 
 
 class Agreement(NamedTuple):
