@@ -12,7 +12,7 @@ SUITE = Suite(
     k=1,
     sampling=SAMPLING,
     source=ProceduralQuestions(
-        families=("decrease", "double", "increase", "mirror", "rotate_left", "rotate_right"),
+        families=("decrease", "double", "halve", "increase", "mirror", "partner"),
         difficulties=(5, 6),
         rows=100,
     ),

@@ -1,12 +1,12 @@
 """What a problem family is, and the type that most are made of: chains of operations on a short string of digits.
 
-A chain problem reads `m13 r24 42718`: take 42718 and apply the operations in order. An operation is a letter or a sign
+A chain problem reads `m13 m24 42718`: take 42718 and apply the operations in order. An operation is a letter or a sign
 and the two places, counted from 1, between which it works. The worked solution writes every operation with the string
 that it leaves, then the boxed answer:
 
     m13 68318
-    r24 61838
-    \\boxed{61838}
+    m24 62798
+    \\boxed{62798}
 
 Digits run from 1 to 9 and count in a circle (after 9 comes 1). Without a zero, two different strings are never the same
 number, so a verifier that reads numbers tells every wrong string from the right one.

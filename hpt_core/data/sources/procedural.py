@@ -15,9 +15,7 @@ class Config(SourceConfig):
     """Distinct problems of chosen families; no instance is in two splits, whatever the seeds."""
 
     name: Literal["procedural"] = "procedural"
-    families: tuple[str, ...] = Field(
-        ("decrease", "double", "increase", "mirror", "rotate_left", "rotate_right"), min_length=1
-    )
+    families: tuple[str, ...] = Field(("decrease", "double", "halve", "increase", "mirror", "partner"), min_length=1)
     """Problem families, by name; they take turns."""
     difficulties: tuple[int, ...] = Field((2, 3, 4), min_length=1)
     """Difficulties, from 1 (for chains: the number of operations); one that is named twice comes twice as often."""

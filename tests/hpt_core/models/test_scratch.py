@@ -9,7 +9,7 @@ from hpt_core.files import sha256_file
 from hpt_core.models.scratch import Config
 
 SMALL = Config(layers=1, hidden_size=64, heads=2, intermediate_size=64, max_positions=64, seed=3)
-TEXTS = ["s13 f24 42718\n", "\\boxed{1}", "two  spaces\n\n and a tab\t", "Zoë’s 数学", ""]
+TEXTS = ["m13 m24 42718\n", "\\boxed{1}", "two  spaces\n\n and a tab\t", "Zoë’s 数学", ""]
 
 
 def make(folder: Path, config: Config = SMALL) -> Path:
@@ -59,9 +59,9 @@ def test_both_prompts_work(tmp_path: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(make(tmp_path / "a"))
     for config in (Chat(), Plain(template="{question}\n", instruction="")):
         prompt = config.bind(tokenizer)
-        ids = prompt.encode("s13 42718")
+        ids = prompt.encode("m13 42718")
         assert ids.count(tokenizer.bos_token_id) == 1 and ids[0] == tokenizer.bos_token_id
-        demonstration = prompt.encode_demonstration("s13 42718", "s13 24718\n\\boxed{24718}")
+        demonstration = prompt.encode_demonstration("m13 42718", "m13 68318\n\\boxed{68318}")
         assert demonstration.count(tokenizer.eos_token_id) == 1 and demonstration[-1] == tokenizer.eos_token_id
 
 
