@@ -20,15 +20,18 @@ class Applied(NamedTuple):
 
 
 def make_optimiser(model: "nn.Module", config: OptimiserConfig) -> "AdamW":
-    """AdamW in two groups: matrices decay, biases and norms do not."""
+    """AdamW over every parameter; biases and norms decay too, as in the training scripts."""
     import torch
 
     parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, eps=config.eps, fused=True)
+    return torch.optim.AdamW(
+        parameters,
+        lr=config.learning_rate,
+        betas=config.betas,
+        eps=config.eps,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
 
 
 def learning_rate(config: OptimiserConfig, step: int, steps: int) -> float:
