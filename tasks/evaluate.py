@@ -5,7 +5,7 @@ Samples and verdicts are outputs of their own, one a benchmark: a new grader rea
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.suite import get_suite
 from hpt_core import verifiers
@@ -34,7 +34,7 @@ class Protocol:
 
     prompt: Frozen
     engine: Any
-    dtype: str
+    dtype: Literal["float32", "bfloat16"]
     seed: int
     measurements: tuple[Measurement, ...]
     shard_samples: int = 512
@@ -43,7 +43,7 @@ class Protocol:
     @property
     def engine_version(self) -> str:
         """Name and version of the engine."""
-        return environment.engine_version(self.engine.name)
+        return environment.engine_version(self.engine)
 
 
 def samples_key(model: str, benchmark: str) -> str:
@@ -113,7 +113,7 @@ class SamplePart(Part):
             model=made[self.model].output / "model",
             prompt=self.protocol.prompt,
             engine=self.protocol.engine,
-            dtype=self.protocol.dtype,  # type: ignore[arg-type]
+            dtype=self.protocol.dtype,
             seed=self.protocol.seed,
             shard_samples=self.protocol.shard_samples,
             units=tuple(units),

@@ -40,7 +40,8 @@ class TrainPart(Part):
         }
         versions = {
             "estimator": str(upge.VERSION),
-            "engine": environment.engine_version(self.config.engine.name),
+            "trainer": str(training.VERSION),
+            "engine": environment.engine_version(self.config.engine),
             **{kind: verifiers.version(kind) for kind in ("math", "choice")},
         }
         inputs = {"model": model.hash("model"), "prepared": data.hash("prepared")}

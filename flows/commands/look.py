@@ -51,7 +51,10 @@ def plan(
             {"pipeline": resolved.name, "store": resolved.store, "finished": found.finished, "stages": _as_json(found)}
         )
         return
-    table = Table("stage", "fingerprint", "state", "needs", box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("stage", "fingerprint", "state"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("needs")
     for key in found.graph:
         _rows(table, found, key)
     common.OUT.print(table)
@@ -73,9 +76,15 @@ def _rows(table: Table, found: graphs.Plan, key: str) -> None:
         table.add_row(key, _short(unit), _styled(state), escape(_needs(found, unit)))
         return
     table.add_row(key, "", _styled(state), escape(_waits(found, key)))
-    for unit in units:
-        label = f"  {unit.unit.kind} {unit.unit.key.rsplit('/', 1)[-1]}"
-        table.add_row(label, _short(unit), _styled(unit.check.standing), escape(unit.check.text))
+    for name in dict.fromkeys(u.unit.key.rsplit("/", 1)[-1] for u in units):
+        of_one = [u for u in units if u.unit.key.endswith(f"/{name}")]
+        words = dict.fromkeys(u.check.standing for u in of_one)
+        table.add_row(
+            f"  {name}",
+            "\n".join(_short(u) for u in of_one),
+            "\n".join(_styled(u.check.standing) for u in of_one) if len(words) > 1 else _styled(next(iter(words))),
+            "\n".join(escape(" ".join(t for t in (u.unit.kind, u.check.text) if t)) for u in of_one),
+        )
 
 
 def _styled(word: str) -> str:
@@ -94,7 +103,12 @@ def _needs(found: graphs.Plan, unit: graphs.PlannedUnit) -> str:
 
 def _waits(found: graphs.Plan, key: str) -> str:
     waits = [need for need in dict.fromkeys(found.graph[key].after) if found.standing(need) != "done"]
-    return f"after {', '.join(waits)}" if waits and found.standing(key) != "done" else ""
+    if not waits or found.standing(key) == "done":
+        return ""
+    benchmarks = [need for need in waits if need.startswith("benchmark.")]
+    if len(benchmarks) > 1:
+        waits = [*(need for need in waits if need not in benchmarks), f"{len(benchmarks)} benchmarks"]
+    return f"after {', '.join(waits)}"
 
 
 def _as_json(found: graphs.Plan) -> list[dict[str, Any]]:
