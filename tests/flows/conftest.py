@@ -56,7 +56,7 @@ model = "model.base"
 from = "model.base"
 data = "data.d"
 algorithm = "sft"
-steps = 400
+steps = 150
 questions_per_step = 4
 checkpoint_every = 5
 sampling = { max_tokens = 40 }
