@@ -8,8 +8,8 @@ from benchmarks.suite import Question, QuestionSource
 from hpt_core.data.procedural import _draw
 from hpt_core.rollout.base import Sampling
 
-SAMPLING = Sampling(temperature=0.6, top_p=0.95, max_tokens=80)
-"""Temperature and top_p of the paper (section 4.1); a worked solution of six operations has 73 characters."""
+SAMPLING = Sampling(temperature=0.6, top_p=0.95, max_tokens=64)
+"""Temperature and top_p of the paper (section 4.1); a worked solution of four operations has 53 characters."""
 
 
 class ProceduralQuestions(QuestionSource):

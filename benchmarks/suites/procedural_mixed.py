@@ -1,4 +1,4 @@
-"""Chains of two to four operations of different kinds; a training chain has one kind."""
+"""Chains of two and three operations of different kinds; a training chain has one kind."""
 
 from benchmarks.procedural import SAMPLING, ProceduralQuestions
 from benchmarks.suite import Suite
@@ -11,5 +11,5 @@ SUITE = Suite(
     kind="math",
     k=1,
     sampling=SAMPLING,
-    source=ProceduralQuestions(families=("mixed",), difficulties=(2, 3, 4), rows=100),
+    source=ProceduralQuestions(families=("mixed",), difficulties=(2, 3), rows=100),
 )

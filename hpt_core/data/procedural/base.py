@@ -83,27 +83,46 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A family of chains of the given operations; `difficulty` is their number."""
+    """A family of chains of the given operations; `difficulty` is their number.
+
+    No operation works on the whole string: that is left to the family `whole`.
+    """
 
     name: str
     version: int
     operations: tuple[Operation, ...]
 
     def generate(self, rng: Random, difficulty: int) -> Problem:
-        """A random chain. One that ends where it starts is drawn again: its answer would stand in the question."""
-        while True:
-            start = state = "".join(rng.choice(DIGITS) for _ in range(WIDTH))
-            written, steps = [], []
-            for _ in range(difficulty):
-                operation = rng.choice(self.operations)
-                first, last = sorted(rng.sample(range(1, WIDTH + 1), 2))
-                state = operation.apply(first, last, state)
-                written.append(f"{operation.symbol}{first}{last}")
-                steps.append(f"{written[-1]} {state}")
-            if state != start:
-                question = " ".join([*written, start])
-                solution = "\n".join([*steps, f"\\boxed{{{state}}}"])
-                return Problem(self.name, difficulty, question, solution, state)
+        """A random chain."""
+        return write_chain(
+            self.name, rng, lambda: [(rng.choice(self.operations), *draw_places(rng)) for _ in range(difficulty)]
+        )
+
+
+def draw_places(rng: Random) -> tuple[int, int]:
+    """Two places, the first before the last, that do not enclose the whole string."""
+    while True:
+        first, last = sorted(rng.sample(range(1, WIDTH + 1), 2))
+        if (first, last) != (1, WIDTH):
+            return first, last
+
+
+def write_chain(family: str, rng: Random, draw: Callable[[], list[tuple[Operation, int, int]]]) -> Problem:
+    """A problem from a random string and drawn operations with their places.
+
+    One that ends where it starts is drawn again: its answer would stand in the question.
+    """
+    while True:
+        start = state = "".join(rng.choice(DIGITS) for _ in range(WIDTH))
+        written, steps = [], []
+        for operation, first, last in draw():
+            state = operation.apply(first, last, state)
+            written.append(f"{operation.symbol}{first}{last}")
+            steps.append(f"{written[-1]} {state}")
+        if state != start:
+            question = " ".join([*written, start])
+            solution = "\n".join([*steps, f"\\boxed{{{state}}}"])
+            return Problem(family, len(steps), question, solution, state)
 
 
 def circle(number: int) -> int:

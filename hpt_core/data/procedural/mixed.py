@@ -1,10 +1,6 @@
-"""Mixed: chains whose operations are drawn from the six families that have one kind each."""
+"""Mixed: chains whose operations are drawn from all six kinds; the families of one kind never show two in a chain."""
 
-from hpt_core.data.procedural import decrease, double, halve, increase, mirror, partner
+from hpt_core.data.procedural._kinds import OPERATIONS
 from hpt_core.data.procedural.base import Chain
 
-FAMILY = Chain(
-    "mixed",
-    1,
-    tuple(module.OPERATION for module in (decrease, double, halve, increase, mirror, partner)),
-)
+FAMILY = Chain("mixed", 1, OPERATIONS)

@@ -1,0 +1,5 @@
+"""The six kinds of operation, for the families that draw from all of them."""
+
+from hpt_core.data.procedural import decrease, double, halve, increase, mirror, partner
+
+OPERATIONS = tuple(module.OPERATION for module in (decrease, double, halve, increase, mirror, partner))
