@@ -35,7 +35,7 @@ path = "nowhere"
 
 [evaluate]
 models = ["model.base"]
-suites = ["procedural_double", "procedural_longer"]
+suites = ["procedural_double", "procedural_mixed"]
 engine = { name = "scripted", otherwise = "The answer is \\boxed{3}." }
 dtype = "float32"
 limit = 4

@@ -17,7 +17,7 @@ Outputs = Callable[[Path, str], list[Path]]
 STAGES = [
     "model.base",
     "benchmark.procedural_double",
-    "benchmark.procedural_longer",
+    "benchmark.procedural_mixed",
     "evaluate.base",
     "report",
     "publish.static_site",
