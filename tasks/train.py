@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from hpt_core import upge, verifiers
+from hpt_core import training, upge, verifiers
 from hpt_core.artifacts import Cost, FileEntry, outputs_hash
 from hpt_core.base import Frozen
 from hpt_core.config import TrainConfig, TrainSpec
