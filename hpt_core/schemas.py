@@ -41,20 +41,22 @@ QUESTIONS = pa.schema(
 """Benchmark questions: one row a question, in the benchmark's order."""
 
 ROLLOUTS = pa.schema(
-    _required(
-        ("step", _I32),
-        ("question_id", _TEXT),
-        ("sample_index", _I32),
-        ("response", _TEXT),
-        ("token_ids", pa.list_(_I32)),
-        ("rollout_logprobs", pa.list_(pa.float32())),
-        ("finish_reason", _TEXT),  # "stop" or "length"
-        ("outcome", _TEXT),  # a verdict's outcome
-        ("reward", _F64),
-        ("success_rate", _F64),  # of the question's group
-        ("signals", pa.list_(_TEXT)),  # what the gate chose for the question
-    )
-    + [pa.field("extracted", _TEXT)]
+    [
+        *_required(
+            ("step", _I32),
+            ("question_id", _TEXT),
+            ("sample_index", _I32),
+            ("response", _TEXT),
+            ("token_ids", pa.list_(_I32)),
+            ("rollout_logprobs", pa.list_(pa.float32())),
+            ("finish_reason", _TEXT),  # "stop" or "length"
+            ("outcome", _TEXT),  # a verdict's outcome
+            ("reward", _F64),
+            ("success_rate", _F64),  # of the question's group
+            ("signals", pa.list_(_TEXT)),  # what the gate chose for the question
+        ),
+        pa.field("extracted", _TEXT),
+    ]
 )
 """Training rollouts with their verdicts: one row a rollout, one file a step."""
 
