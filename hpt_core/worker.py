@@ -54,9 +54,7 @@ def main(spec_type: type[Spec], run: Callable[[Spec], None]) -> None:
     # Read when torch is loaded, so the caller imports it later. Threads that spin while they wait cost a worker on a
     # crowded machine nine tenths of its speed; threads that sleep cost it nothing that could be measured elsewhere.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         if len(sys.argv) != 2:
             raise ConfigError("one argument is expected: the spec file", f"python -m {spec_type.__module__} SPEC.json")
