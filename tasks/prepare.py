@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from hpt_core import verifiers
+from hpt_core import prompts, verifiers
 from hpt_core.artifacts import Cost, FileEntry, outputs_hash
 from hpt_core.base import Frozen
 from hpt_core.config import DataConfig, PrepareSpec
@@ -29,7 +29,8 @@ class PreparePart(Part):
         inputs = {"tokenizer": sources[0].hash("tokenizer")}
         inputs |= {f"benchmark.{n}": made[f"benchmark.{n}"].hash("questions") for n in self.config.decontaminate}
         graders = {} if self.config.unverified == "keep" else {k: verifiers.version(k) for k in ("math", "choice")}
-        return [Unit(self.key, "data", config, graders, inputs, any(m.provisional for m in sources))]
+        versions = {"prompts": str(prompts.VERSION), **graders}
+        return [Unit(self.key, "data", config, versions, inputs, any(m.provisional for m in sources))]
 
     def make(self, jobs: Sequence[Making], made: Mades, context: Context) -> Cost:
         """Run the worker."""

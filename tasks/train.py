@@ -4,18 +4,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from hpt_core import training, upge, verifiers
+from hpt_core import prompts, training, upge, verifiers
 from hpt_core.artifacts import Cost, FileEntry, outputs_hash
 from hpt_core.base import Frozen
 from hpt_core.config import TrainConfig, TrainSpec
 from tasks import environment
 from tasks.context import Context
 from tasks.part import Mades, Making, Part, Stage, Unit
-
-NOT_IN_FINGERPRINT = frozenset(
-    {"from_", "data", "seed", "engine", "checkpoint_every", "keep_checkpoints", "gradient_checkpointing"}
-)
-"""Names, which inputs stand for; the seed and the engine, which are resolved; how often work is saved; memory."""
 
 
 class TrainPart(Part):
@@ -32,18 +27,15 @@ class TrainPart(Part):
     def units(self, made: Mades, context: Context) -> list[Unit]:
         """Depends on the model to start from and on the prepared rows."""
         model, data = made[self.config.from_], made[self.config.data]
-        config = self.config.model_dump(mode="json", exclude=set(NOT_IN_FINGERPRINT))
-        config |= {
-            "seed": self.seed,
-            "prompt": self.prompt.model_dump(mode="json"),
-            "engine": environment.engine_identity(self.config.engine),
-        }
+        config = {**self.config.identity(), "seed": self.seed, "prompt": self.prompt.model_dump(mode="json")}
         versions = {
             "estimator": str(upge.VERSION),
             "trainer": str(training.VERSION),
-            "engine": environment.engine_version(self.config.engine),
-            **{kind: verifiers.version(kind) for kind in ("math", "choice")},
+            "prompts": str(prompts.VERSION),
         }
+        if self.config.uses_rollouts:
+            versions["engine"] = environment.engine_version(self.config.engine)
+            versions |= {kind: verifiers.version(kind) for kind in ("math", "choice")}
         inputs = {"model": model.hash("model"), "prepared": data.hash("prepared")}
         return [Unit(self.key, "train", config, versions, inputs, model.provisional or data.provisional)]
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from pydantic import Field
 
@@ -76,6 +76,13 @@ class RolloutEngine(Protocol):
 
 class EngineConfig(Frozen):
     """Base of the engines' configs; each engine module's `Config` adds its own fields and opens the engine."""
+
+    CAPACITY: ClassVar[frozenset[str]] = frozenset()
+    """Fields that say how much of a machine is used: no part of a fingerprint or of a checkpoint's identity."""
+
+    def identity(self) -> dict[str, Any]:
+        """What of the config decides the results: all but CAPACITY."""
+        return self.model_dump(mode="json", exclude=set(self.CAPACITY))
 
     def open(self, model: Path, max_model_len: int, dtype: str, seed: int, **options: Any) -> RolloutEngine:
         """Load the model folder `model` for sequences of at most `max_model_len` tokens in `dtype`.

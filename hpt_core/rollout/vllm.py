@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -30,6 +30,10 @@ ALONE, COLOCATED = 0.9, 0.45
 
 class Config(EngineConfig):
     """vLLM, in process."""
+
+    CAPACITY: ClassVar[frozenset[str]] = frozenset(
+        {"kv_cache_gib", "gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens"}
+    )
 
     name: Literal["vllm"] = "vllm"
     kv_cache_gib: float | None = Field(None, gt=0)

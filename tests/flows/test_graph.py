@@ -78,6 +78,8 @@ def test_a_plan_of_nothing_done_is_provisional_after_the_first_stages(tmp_path: 
         {"train.sft.checkpoint_every": 1},
         {"evaluate.shard_samples": 3},
         {"evaluate.engine.kv_cache_gib": 2.5},
+        {"train.sft_grpo.engine.kv_cache_gib": 2.5, "train.sft_grpo.gradient_checkpointing": True},
+        {"train.sft.rollouts_per_question": 3, "train.sft.sampling.temperature": 0.5, "train.sft.engine": "scripted"},
     ],
 )
 def test_what_does_not_change_an_output_does_not_change_its_fingerprint(tmp_path: Path, field: dict[str, Any]) -> None:
@@ -125,6 +127,22 @@ def test_a_new_grader_keeps_the_samples(tmp_path: Path, monkeypatch: pytest.Monk
     key = "{}/model.base/procedural_double"
     assert after[key.format("samples")] == before[key.format("samples")]
     assert after[key.format("verdicts")] != before[key.format("verdicts")]
+
+
+def test_a_new_prompt_version_makes_anew_what_it_put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fingerprints(config(tmp_path))
+    monkeypatch.setattr("hpt_core.prompts.VERSION", 99)
+    after = fingerprints(config(tmp_path))
+    moved = {key for key in before if before[key] != after[key]}
+    assert {"data.d", "train.sft", "train.sft_grpo", "samples/model.base/procedural_double"} <= moved
+    assert not moved & {"model.base", "benchmark.procedural_double"}
+
+
+def test_a_training_stage_without_rollouts_does_not_depend_on_who_would_draw_them(tmp_path: Path) -> None:
+    plan = graphs.plan(graphs.build(config(tmp_path)), context_of(config(tmp_path)))
+    versions = {u.unit.key: set(u.unit.versions) for u in plan.units if u.unit.key.startswith("train.")}
+    assert versions["train.sft"] == {"estimator", "trainer", "prompts"}
+    assert versions["train.sft_grpo"] == versions["train.sft"] | {"engine", "math", "choice"}
 
 
 def test_a_stage_that_cannot_start_blocks_what_follows_and_nothing_else(tmp_path: Path) -> None:

@@ -74,6 +74,12 @@ def test_overrides_take_toml_values_in_order(config: Path) -> None:
         ('evaluate.suites=["aime42"]', ["unknown benchmark 'aime42'", "'aime24'"]),
         ("train.hpt.optimiser.lr=1", ["unknown field 'train.hpt.optimiser.lr'", "learning_rate"]),
         ("train.hpt.algorithm.gate.gama=1", ["unknown field", "gama", "'gamma'"]),
+        ("train.hpt.sampling.temperature=0", ["train.hpt", "sampling.temperature is 0", "set sampling.temperature"]),
+        ("train.hpt.sampling.top_p=0.9", ["train.hpt", "sampling.top_p is 0.9", "set sampling.top_p to 1"]),
+        ("train.hpt.optimiser.betas=[0.9, 1.0]", ["train.hpt.optimiser.betas.1 = 1.0", "less than 1"]),
+        ("train.hpt.optimiser.eps=0", ["train.hpt.optimiser.eps = 0", "greater than 0"]),
+        ("model.base.rope_theta=0", ["model.base.rope_theta = 0", "greater than 0"]),
+        ("model.base.max_position_embeddings=0", ["model.base.max_position_embeddings = 0", "or equal to 1"]),
         ("steps", ["not of the form a.b=c"]),
         ("name.x=1", ["name is a value, not a table"]),
         ("publish.3.path=x", ["'3' is not an item"]),
@@ -96,6 +102,11 @@ def test_wrong_overrides_name_field_value_and_remedy(config: Path, override: str
         (GOOD.replace("steps = 3\n", ""), ["demo.toml", "'train.hpt.steps' is missing", "Rollout steps"]),
         (GOOD.replace('name = "demo"', 'name = "De mo"'), ["name = 'De mo'", "pattern"]),
         (GOOD.replace('from = "model.base"', 'from = "train.hpt"'), ["cycle"]),
+        (
+            GOOD.replace('model = "model.base"\n[train', 'model = "model.other"\n[train')
+            + '[model.other]\nsource = { name = "scratch", seed = 2 }\n',
+            ["train.hpt starts from 'model.base'", "data.d.model is 'model.other'", "set data.d.model to 'model.base'"],
+        ),
     ],
 )
 def test_wrong_files(config: Path, text: str, parts: list[str]) -> None:
