@@ -1,6 +1,7 @@
 """Fixtures shared by the whole suite."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,6 +21,15 @@ def missing(variable: str, reason: str) -> NoReturn:
     if os.environ.get(variable):
         pytest.fail(f"{variable} is set, but the test {reason}")
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium; skips where there is none."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        missing("HPT_REQUIRE_BROWSER", "needs Chromium: apt-get install chromium")
+    return found
 
 
 @pytest.fixture(scope="session")
