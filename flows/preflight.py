@@ -1,7 +1,6 @@
 """What is checked before anything heavy starts: the store, disk, memory, context length. The workers check again what
 only they can know, such as the longest prompt."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +8,16 @@ import psutil
 
 from flows.config import PipelineConfig
 from flows.graph import Plan
+from hpt_core.config import TrainConfig
 from hpt_core.errors import PreflightError
+from hpt_core.models._files import read_object, size
+from hpt_core.training.preflight import BYTES_PER_WEIGHT
 from tasks import environment
 from tasks.context import Context
 
 GIB = 2**30
 SPARE_BYTES = GIB // 2
 """Disk that must be free beside what the stages are estimated to write."""
-MASTER_BYTES = 16
-"""Bytes a parameter takes in training: float32 weights, gradients and the two moments of AdamW."""
 ENGINE_CACHE_BYTES = GIB
 """Key-value cache of the engine on a CPU, where the config leaves it open."""
 
@@ -33,12 +33,11 @@ def preflight(config: PipelineConfig, plan: Plan, context: Context) -> None:
         kind, _, name = key.partition(".")
         if kind == "train":
             facts = model_facts(config, key, plan)
-            signals = config.train[name].algorithm.signals.values()
-            if any(signal.on == "rollouts" for signal in signals):
+            if config.train[name].uses_rollouts:
                 _check_context(f"train.{name}.sampling.max_tokens", config.train[name].sampling.max_tokens, facts)
             parameters = facts.get("parameters")
             if parameters:
-                _check_memory(key, parameters, config.train[name].dtype)
+                check_memory(key, parameters, config.train[name])
                 disk += parameters * (12 * (config.train[name].keep_checkpoints + 1) + 4)
         elif kind == "evaluate" and config.evaluate:
             reference = next(r for r in config.evaluate.models if r.split(".", 1)[1] == name)
@@ -56,26 +55,20 @@ def preflight(config: PipelineConfig, plan: Plan, context: Context) -> None:
 
 def model_facts(config: PipelineConfig, reference: str, plan: Plan) -> dict[str, Any]:
     """`context` (tokens) and `parameters` of the model that a stage starts from, as far as they are known by now."""
-    while reference.startswith("train."):
-        reference = config.train[reference.removeprefix("train.")].from_
+    reference = config.root(reference)
     model = config.model[reference.removeprefix("model.")]
     facts: dict[str, Any] = {"model": reference}
     made = plan.made.get(reference)
     folder = made.output / "model" if made and not made.provisional else getattr(model.source, "path", None)
     if folder is not None and (Path(folder) / "config.json").is_file():
-        found = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+        found = read_object(Path(folder) / "config.json")
         facts["context"] = found.get("max_position_embeddings")
-        facts["parameters"] = _parameters(Path(folder), str(found.get("dtype") or found.get("torch_dtype")))
+        facts["parameters"] = size(Path(folder)).parameters
     elif hasattr(model.source, "max_positions"):
         facts["context"] = model.source.max_positions
     if model.max_position_embeddings:
         facts["context"] = model.max_position_embeddings
     return facts
-
-
-def _parameters(folder: Path, dtype: str) -> int:
-    size = sum(f.stat().st_size for f in folder.glob("*.safetensors"))
-    return size // (4 if dtype == "float32" else 2)
 
 
 def _check_context(what: str, tokens: int, facts: dict[str, Any]) -> None:
@@ -87,14 +80,21 @@ def _check_context(what: str, tokens: int, facts: dict[str, Any]) -> None:
         )
 
 
-def _check_memory(stage: str, parameters: int, dtype: str) -> None:
-    if environment.gpus():
-        # Sharding and offloading decide there; the trainer's own preflight knows them.
+def check_memory(stage: str, parameters: int, train: TrainConfig) -> None:
+    """Trainer and engine are one process on one device: neither shards nor offloads."""
+    need = parameters * BYTES_PER_WEIGHT
+    if train.uses_rollouts:
+        need += parameters * (4 if train.dtype == "float32" else 2)
+    gpus = environment.gpu_memory_bytes()
+    if gpus is None:
         return
-    need = parameters * (MASTER_BYTES + (4 if dtype == "float32" else 2)) + ENGINE_CACHE_BYTES
-    total = psutil.virtual_memory().total
+    if gpus:
+        total, where = gpus[0], "the first GPU"
+    else:
+        total, where = psutil.virtual_memory().total, "this machine"
+        need += ENGINE_CACHE_BYTES if train.uses_rollouts else 0
     if need > total:
         raise PreflightError(
-            f"{stage} needs about {need / GIB:.1f} GiB of memory and this machine has {total / GIB:.1f} GiB",
+            f"{stage} needs about {need / GIB:.1f} GiB of memory and {where} has {total / GIB:.1f} GiB",
             "take a smaller model or a larger machine",
         )

@@ -1,4 +1,9 @@
-"""Seeds for everything random, derived so that no noise repeats and a resumed run equals an undisturbed one."""
+"""Seeds for everything random, derived so that a resumed run equals an undisturbed one.
+
+Two draws have the same seed with a chance of 2**-31, and are then alike only if they answer the same prompt: a pair of
+n responses to one question is so with a chance of about n**2 / 2**32. Wider seeds would gain nothing on a CPU, whose
+generators (torch, NumPy's global one) take 32 bits.
+"""
 
 import hashlib
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpt_core.config import TrainSpec
-from hpt_core.files import sha256_file, sha256_json, write_json
+from hpt_core.files import remove_leftovers, sha256_file, sha256_json, write_json
+from hpt_core.models._files import weight_files
 from hpt_core.seeds import derive
 from hpt_core.training.preflight import check_questions, check_spec
 from hpt_core.training.questions import Question, read_questions
@@ -30,8 +31,8 @@ logger = logging.getLogger("hpt.training")
 def run(spec: TrainSpec) -> None:
     """Train as `spec` says and fill `spec.output`; an interrupted run goes on from its newest checkpoint."""
     estimator = Estimator(spec.config.algorithm, max_length=spec.config.sampling.max_tokens)
-    check_spec(spec, estimator)
-    questions = read_questions(spec.data, need_demonstration=not estimator.uses_rollouts)
+    check_spec(spec)
+    questions = read_questions(spec.data, need_demonstration=estimator.uses_demonstrations)
     longest = check_questions(spec, estimator, questions)
     start = time.time()
     with ExitStack() as stack:
@@ -55,7 +56,7 @@ def _open(
     from hpt_core.training.loop import Trainer
     from hpt_core.training.model import load_model, load_tokenizer
 
-    torch.set_num_threads(spec.threads or os.cpu_count() or 1)
+    torch.set_num_threads(spec.threads or len(os.sched_getaffinity(0)))
     report = progress("steps")
     report(0, spec.config.steps, "loading the model")
     prompt = spec.prompt.bind(load_tokenizer(spec.model))
@@ -72,11 +73,13 @@ def _open(
 
 
 def _identity(spec: TrainSpec) -> str:
-    """SHA-256 of what a run computes: a checkpoint is taken up only by a run of the same identity."""
-    config = spec.config.model_dump(mode="json", exclude={"checkpoint_every", "keep_checkpoints", "from_", "data"})
-    facts = spec.model_dump(mode="json", include={"prompt", "seed", "threads"})
-    weights = {f.name: sha256_file(f) for f in sorted(spec.model.glob("*.safetensors"))}
-    return sha256_json({**facts, "config": config, "data": sha256_file(spec.data), "weights": weights})
+    """SHA-256 of what a run computes: a checkpoint is taken up only by a run of the same identity.
+
+    How much memory the run may use is no part of it, so that a run that was short of it can go on with less.
+    """
+    facts = spec.model_dump(mode="json", include={"prompt", "seed"})
+    weights = {f.name: sha256_file(f) for f in weight_files(spec.model)}
+    return sha256_json({**facts, "config": spec.config.identity(), "data": sha256_file(spec.data), "weights": weights})
 
 
 def _seed_everything(seed: int) -> None:
@@ -93,6 +96,7 @@ def _write_output(spec: TrainSpec, trainer: "Trainer", questions: list[Question]
     from hpt_core.training.model import export_model
 
     spec.output.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(spec.output)
     export_model(trainer.model, spec.model, spec.output / "model", spec.config.dtype)
     trainer.log.write(spec.output / "log.parquet")
     rollouts = spec.output / "rollouts"

@@ -57,6 +57,27 @@ def gpus() -> list[str]:
     return found
 
 
+@cache
+def gpu_memory_bytes() -> tuple[int, ...] | None:
+    """Memory of each GPU that a worker would see, in its devices' order; None where that cannot be told."""
+    if not gpus():
+        return ()
+    command = ["nvidia-smi", "--query-gpu=index,uuid,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        out = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return visible_memory(out, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def visible_memory(table: str, visible: str | None) -> tuple[int, ...]:
+    """Bytes from lines "index, uuid, MiB", for the devices that CUDA_VISIBLE_DEVICES names, by number or uuid."""
+    rows = [[cell.strip() for cell in line.split(",")] for line in table.splitlines() if line.strip()]
+    by_name = {name: int(mib) * 2**20 for *names, mib in rows if mib.isdecimal() for name in names}
+    chosen = [index for index, *_ in rows] if visible is None else [name.strip() for name in visible.split(",")]
+    return tuple(by_name[name] for name in chosen if name in by_name)
+
+
 def _processor() -> str:
     for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
         if line.startswith("model name"):

@@ -71,18 +71,20 @@ class Manifest(Frozen):
 
 
 def describe_files(folder: Path, known: KnownFiles) -> tuple[FileEntry, ...]:
-    """Entries of every file under folder/output, sorted by path; hidden temporary files are left out."""
+    """Entries of every file under folder/output, sorted by path; what is hidden, or in a hidden folder, is left out."""
     found = []
     for path in sorted((folder / "output").rglob("*")):
-        if not path.is_file() or (path.name.startswith(".") and path.name.endswith(".tmp")):
+        relative = path.relative_to(folder)
+        if not path.is_file() or any(part.startswith(".") for part in relative.parts):
             continue
         rows = None
         if path.suffix == ".parquet":
             import pyarrow.parquet as pq
 
             rows = pq.read_metadata(path).num_rows
-        relative = path.relative_to(folder).as_posix()
-        found.append(FileEntry(path=relative, size=path.stat().st_size, sha256=known.sha256(path), rows=rows))
+        found.append(
+            FileEntry(path=relative.as_posix(), size=path.stat().st_size, sha256=known.sha256(path), rows=rows)
+        )
     return tuple(found)
 
 

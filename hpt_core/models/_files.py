@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -141,7 +142,11 @@ def _torch_counts(path: Path) -> Counter[str]:
     import torch
 
     counts: Counter[str] = Counter()
-    for tensor in torch.load(path, map_location="meta", weights_only=True, mmap=True).values():
+    try:
+        tensors = torch.load(path, map_location="meta", weights_only=True, mmap=True)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        raise ModelError(f"{path} is not a whole file of PyTorch weights", "fetch the model again") from error
+    for tensor in tensors.values():
         counts[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
     return counts
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import pickle
 import random
 import shutil
 from pathlib import Path
@@ -16,16 +17,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("hpt.training.checkpoint")
 
+DAMAGE = (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, pickle.UnpicklingError)
+"""What reading a damaged checkpoint raises."""
+
 
 def checkpoints(folder: Path) -> list[Path]:
     """Whole checkpoints in `folder`, oldest first."""
-    return sorted(p for p in folder.glob("step-*") if p.is_dir())
-
-
-def clean(folder: Path) -> None:
-    """Remove what a crash left half-written."""
-    for path in folder.glob(".step-*"):
-        shutil.rmtree(path, ignore_errors=True)
+    found = [p for p in folder.glob("step-*") if p.is_dir() and p.name.removeprefix("step-").isdecimal()]
+    return sorted(found, key=lambda p: int(p.name.removeprefix("step-")))
 
 
 def save(folder: Path, step: int, model: "nn.Module", optimiser: "Optimizer", state: dict[str, Any], keep: int) -> Path:
@@ -67,13 +66,15 @@ def load(folder: Path, model: "nn.Module", optimiser: "Optimizer") -> tuple[int,
         tensors = torch.load(path / "tensors.pt", map_location="cpu", weights_only=True, mmap=True)
         model.load_state_dict(tensors["model"])
         optimiser.load_state_dict(tensors["optimiser"])
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise TrainingError(f"checkpoint {path} cannot be restored: {error}", f"delete {path} and run again") from error
-    torch.set_rng_state(tensors["torch_rng"])
-    if tensors["cuda_rng"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(tensors["cuda_rng"])
-    version, internal, gauss = facts["python_rng"]
-    random.setstate((version, tuple(internal), gauss))
-    np.random.set_state(tuple(facts["numpy_rng"]))
+        torch.set_rng_state(tensors["torch_rng"])
+        if tensors["cuda_rng"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(tensors["cuda_rng"])
+        version, internal, gauss = facts["python_rng"]
+        random.setstate((version, tuple(internal), gauss))
+        np.random.set_state(tuple(facts["numpy_rng"]))
+        step, state = int(facts["step"]), dict(facts["state"])
+    except DAMAGE as error:
+        cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise TrainingError(f"checkpoint {path} cannot be restored: {cause}", f"delete {path} and run again") from error
     logger.info("restored %s", path)
-    return int(facts["step"]), facts["state"]
+    return step, state

@@ -7,11 +7,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from hpt_core.config import TrainSpec
 from hpt_core.errors import TrainingError
+from hpt_core.files import remove_leftovers
 from hpt_core.prompts.base import Prompt
 from hpt_core.rollout.base import RolloutEngine
 from hpt_core.training import checkpoint, sync
@@ -19,6 +19,7 @@ from hpt_core.training.batch import Tokens
 from hpt_core.training.collect import Collected, Drawn, collect, signals, write_rollouts
 from hpt_core.training.draw import cursor, draw
 from hpt_core.training.log import TrainingLog
+from hpt_core.training.log_row import describe, log_row
 from hpt_core.training.model import named_weights
 from hpt_core.training.optimiser import learning_rate, make_optimiser
 from hpt_core.training.questions import Question
@@ -120,7 +121,7 @@ class Trainer:
             "update": end - updating,
             "sync": synced + updating - before,
         }
-        row = _log_row(step, collected, updates, rate, seconds, end - start)
+        row = log_row(step, self.estimator.signals, collected, updates, rate, seconds, end - start)
         row["mismatch_kl"] = agreement.kl if agreement else math.nan
         self._count(collected, updates, seconds)
         return row
@@ -170,8 +171,11 @@ class Trainer:
             self.counts[f"seconds/{phase}"] += value  # type: ignore[assignment]
 
     def _save(self) -> None:
+        import torch
+
         state = {
             "identity": self.identity,
+            "threads": torch.get_num_threads(),
             "cursor": cursor(self.done, len(self.questions), self.config.questions_per_step),
             "counts": dict(self.counts),
             "disagreement": self.disagreement,
@@ -180,9 +184,11 @@ class Trainer:
         checkpoint.save(folder, self.done, self.model, self.optimiser, state, self.config.keep_checkpoints)
 
     def _resume(self) -> int:
+        import torch
+
         folder: Path = self.spec.work / "checkpoints"
         folder.mkdir(parents=True, exist_ok=True)
-        checkpoint.clean(folder)
+        remove_leftovers(folder)
         found = checkpoint.load(folder, self.model, self.optimiser)
         if found is None:
             return 0
@@ -192,6 +198,13 @@ class Trainer:
             raise TrainingError(
                 f"{folder} holds the checkpoint of another run",
                 f"delete {self.spec.work} or choose another work folder",
+            )
+        if state["threads"] != torch.get_num_threads():
+            logger.warning(
+                "the steps so far ran on %d threads and this process has %d: the run may differ in rounding from an "
+                "undisturbed one",
+                state["threads"],
+                torch.get_num_threads(),
             )
         self.counts.update(state["counts"])
         self.disagreement = state["disagreement"]
@@ -214,71 +227,3 @@ def deterministic() -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
-
-
-def describe(row: dict[str, Any]) -> str:
-    """A log row in a few words."""
-    words = []
-    if not math.isnan(row["reward"]):
-        words += [f"reward {row['reward']:.3f}", f"gated {row['demonstration_share']:.2f}", f"loss {row['loss']:.4f}"]
-    if not math.isnan(row["loss_sft"]):
-        words.append(f"demonstrations {row['loss_sft']:.4f} nats")
-    return ", ".join(words)
-
-
-def _log_row(
-    step: int,
-    collected: Collected,
-    updates: list[Updated],
-    rate: float,
-    seconds: dict[str, float],
-    total: float,
-) -> dict[str, Any]:
-    """A row of schemas.TRAIN_LOG, but for mismatch_kl."""
-    rollouts = [rollout for group in collected.drawn for rollout in group.rollouts]
-    rows = [row for group in collected.drawn for row in group.rows]
-    sums = {name: sum(u.metrics[name] for u in updates) for name in {n for u in updates for n in u.metrics}}
-    carried = sum(value for name, value in sums.items() if name.startswith("tokens_"))
-    clipped = sum(value for name, value in sums.items() if name.startswith("clipped_"))
-    trained = sum(update.tokens for update in updates)
-    generated = sum(len(rollout.token_ids) for rollout in rollouts)
-    demonstrations = sum(update.demonstration_tokens for update in updates)
-    count = max(1, len(updates))
-    return {
-        "step": step,
-        "reward": _mean([v.reward for group in collected.drawn for v in group.verdicts]),
-        "demonstration_share": _mean(
-            [float(any(r.index == DEMONSTRATION for r in group.rows)) for group in collected.drawn]
-        ),
-        "entropy": sums.get("entropy_sum", 0.0) / sums["tokens"] if sums.get("tokens") else math.nan,
-        "response_tokens": _mean([float(len(rollout.token_ids)) for rollout in rollouts]),
-        "truncated_share": _mean([float(rollout.finish_reason == "length") for rollout in rollouts]),
-        "loss": sum(update.loss for update in updates) / count,
-        "loss_rl": sums.get("loss_rl", 0.0) / count,
-        "loss_sft": sum(u.demonstration_nats for u in updates) / demonstrations if demonstrations else math.nan,
-        "gradient_norm": _mean([update.norm for update in updates]),
-        "clipped_share": clipped / carried if carried else 0.0,
-        "learning_rate": rate,
-        "updates": len(updates),
-        "skipped_updates": sum(update.skipped for update in updates),
-        "rows_rl": sum(row.index != DEMONSTRATION for row in rows),
-        "rows_sft": sum(row.index == DEMONSTRATION for row in rows),
-        **{f"seconds_{phase}": value for phase, value in seconds.items()},
-        "tokens_per_second": (generated + trained) / total,
-        "peak_memory_gib": peak_memory_gib(),
-    }
-
-
-def _mean(values: list[float]) -> float:
-    return fmean(values) if values else math.nan
-
-
-def peak_memory_gib() -> float:
-    """Most memory this process held so far: of the GPU where there is one, else resident."""
-    import resource
-
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import pickle
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,32 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 from hpt_core.errors import ModelError
 from hpt_core.files import replacing_folder
+from hpt_core.models._files import read_object, require_complete
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 logger = logging.getLogger("hpt.training.model")
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
-"""Any one of them holds a vocabulary."""
 SCALED_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 """Config fields of models whose logits are more than head(hidden), which logprobs.py does not compute."""
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """config.json of a model folder. Raises ModelError where the folder lacks config, weights or tokenizer."""
-    if not folder.is_dir():
-        raise ModelError(f"there is no model folder {folder}", "give the folder of a Hugging Face model")
-    try:
-        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder}/config.json cannot be read", "fetch the model again") from error
-    missing = _missing_weights(folder)
-    if missing:
-        raise ModelError(f"{folder} lacks the weights {missing}", "fetch the model again")
-    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
-        raise ModelError(f"{folder} has no tokenizer", "copy tokenizer.json and tokenizer_config.json into it")
-    return config
+    """config.json of a model folder. Raises ModelError where the folder is incomplete."""
+    require_complete(folder)
+    return read_object(folder / "config.json")
 
 
 def context_length(config: dict[str, Any]) -> int:
@@ -63,7 +53,7 @@ def load_model(folder: Path, device: str = "cpu", gradient_checkpointing: bool =
         model, info = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True, output_loading_info=True
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"the model in {folder} cannot be loaded: {first}", "fetch the model again") from error
     if info["missing_keys"]:
@@ -116,12 +106,3 @@ def _untied(model: "nn.Module") -> Iterator[tuple[str, "Tensor"]]:
 
 def _is_weight(file: Path) -> bool:
     return file.suffix in (".safetensors", ".bin", ".pt", ".pth", ".gguf") or file.name.endswith(".index.json")
-
-
-def _missing_weights(folder: Path) -> str:
-    """Name of the first weight file that is missing; "" where all are there."""
-    indices = list(folder.glob("*.safetensors.index.json"))
-    if indices:
-        shards = set(json.loads(indices[0].read_text(encoding="utf-8"))["weight_map"].values())
-        return next((name for name in sorted(shards) if not (folder / name).is_file()), "")
-    return "" if (folder / "model.safetensors").is_file() or list(folder.glob("*.safetensors")) else "model.safetensors"

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from hpt_core.config import TrainSpec
-from hpt_core.errors import ConfigError, PreflightError
+from hpt_core.errors import PreflightError
+from hpt_core.models._files import size
 from hpt_core.training.draw import cursor
 from hpt_core.training.model import context_length, read_config
 from hpt_core.training.questions import Question
@@ -14,20 +15,11 @@ BYTES_PER_WEIGHT = 16
 """Float32 master weight, gradient and two moments."""
 
 
-def check_spec(spec: TrainSpec, estimator: Estimator) -> None:
-    """What spec and model folder alone tell. Raises ConfigError, ModelError or PreflightError."""
+def check_spec(spec: TrainSpec) -> None:
+    """What model folder and data file alone tell. Raises ModelError or PreflightError."""
     read_config(spec.model)
     if not spec.data.is_file():
         raise PreflightError(f"there is no file {spec.data}", "prepare the data first")
-    sampling = spec.config.sampling
-    if estimator.uses_rollouts and sampling.temperature == 0:
-        raise ConfigError("sampling.temperature is 0 and rollouts are to be trained on", "set it above 0, 1.0 as usual")
-    if estimator.uses_rollouts and sampling.top_p < 1:
-        raise ConfigError(
-            f"sampling.top_p is {sampling.top_p} and rollouts are to be trained on: their probabilities are over the "
-            "whole vocabulary",
-            "set sampling.top_p to 1",
-        )
 
 
 def check_questions(spec: TrainSpec, estimator: Estimator, questions: Sequence[Question]) -> int:
@@ -39,10 +31,7 @@ def check_questions(spec: TrainSpec, estimator: Estimator, questions: Sequence[Q
     if estimator.uses_rollouts:
         longest = max(q.prompt_tokens for q in questions) + spec.config.sampling.max_tokens
     if estimator.uses_demonstrations:
-        with_one = [q for q in questions if q.demonstration_tokens is not None]
-        if not with_one:
-            raise PreflightError(f"{spec.data} holds no demonstration", "prepare data with demonstrations")
-        longest = max(longest, *(q.prompt_tokens + (q.demonstration_tokens or 0) for q in with_one))
+        longest = max(longest, *(q.prompt_tokens + (q.demonstration_tokens or 0) for q in questions))
     allowed = context_length(config)
     if longest > allowed:
         raise PreflightError(
@@ -57,9 +46,7 @@ def check_questions(spec: TrainSpec, estimator: Estimator, questions: Sequence[Q
 def _check_memory(spec: TrainSpec, estimator: Estimator) -> None:
     import torch
 
-    stored = sum(f.stat().st_size for f in spec.model.iterdir() if f.suffix in (".safetensors", ".bin"))
-    width = 4 if read_config(spec.model).get("dtype", read_config(spec.model).get("torch_dtype")) == "float32" else 2
-    weights = stored / width
+    weights = size(spec.model).parameters
     need = weights * BYTES_PER_WEIGHT
     if estimator.uses_rollouts:
         need += weights * (4 if spec.config.dtype == "float32" else 2)

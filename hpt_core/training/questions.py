@@ -1,5 +1,6 @@
 """Prepared questions as the trainer draws them."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,8 @@ from hpt_core.errors import DataError, PreflightError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+logger = logging.getLogger("hpt.training.questions")
 
 COLUMNS = [
     "question_id", "question", "gold", "kind", "demonstration", "prompt_tokens", "demonstration_tokens"
@@ -29,14 +32,19 @@ class Question:
 
 
 def read_questions(path: Path, need_demonstration: bool) -> list[Question]:
-    """The questions of prepared.parquet, in its order; those without a demonstration are left out where every question
-    trains on its own. Raises DataError where the file is missing or of another schema, PreflightError where none is
-    left or one comes twice."""
+    """The questions of prepared.parquet, in its order.
+
+    `need_demonstration` leaves out those without a demonstration: a gate decides on a question's only once its rollouts
+    are there. Raises DataError where the file is missing or of another schema, PreflightError where no question is left
+    or one comes twice.
+    """
     rows = [Question(**row) for row in _table(path).to_pylist()]
     kept = [q for q in rows if q.demonstration is not None or not need_demonstration]
     if not kept:
         what = "no question with a demonstration" if rows else "no question"
         raise PreflightError(f"{path} holds {what}", "prepare data that the algorithm can use")
+    if len(kept) < len(rows):
+        logger.warning("%d of %d questions have no demonstration and are left out", len(rows) - len(kept), len(rows))
     if len({q.question_id for q in kept}) < len(kept):
         raise DataError(f"{path} holds a question_id twice", "prepare the data again")
     return kept

@@ -98,18 +98,24 @@ class Updater:
         self, update: Update, tokens: Sequence[Tokens], old: "dict[int, Tensor] | None", rate: float, step: int
     ) -> Updated:
         done = self.gradient(update, tokens, old)
+        # Before the weights change: a loss may overflow where its gradient does not.
+        self._require_finite("loss", done.loss, update, tokens, step)
         applied = apply_update(self.model, self.optimiser, self.config.optimiser, rate)
+        self._require_finite("gradient norm", applied.norm, update, tokens, step)
         done.norm, done.skipped = applied.norm, applied.skipped
         if applied.skipped:
             logger.warning("step %d: update skipped, its gradient norm is %.3g", step, applied.norm)
-        if not (math.isfinite(applied.norm) and math.isfinite(done.loss)):
-            path = self.dumps / f"step-{step:05d}.parquet"
-            _dump(path, update, tokens)
-            raise NonFiniteError(
-                f"step {step}: the loss is {done.loss} and the gradient norm {applied.norm}; the batch is in {path}",
-                "lower the learning rate, or set optimiser.gradient_clip or optimiser.spike_limit",
-            )
         return done
+
+    def _require_finite(self, what: str, value: float, update: Update, tokens: Sequence[Tokens], step: int) -> None:
+        if math.isfinite(value):
+            return
+        path = self.dumps / f"step-{step:05d}.parquet"
+        _dump(path, update, tokens)
+        raise NonFiniteError(
+            f"step {step}: the {what} is {value}; the batch is in {path}",
+            "lower optimiser.learning_rate or optimiser.gradient_clip",
+        )
 
     def _old_logprobs(self, update: Update, tokens: Sequence[Tokens]) -> "dict[int, Tensor]":
         """Row index -> [length] logprobs under the weights as they are now."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hpt_core.artifacts import KnownFiles, Lease, Manifest, Slot, Store, describe_files, fingerprint, outputs_hash
 from hpt_core.errors import ConfigError, LockedError, StoreError
-from hpt_core.files import write_parquet
+from hpt_core.files import remove_leftovers, write_parquet
 
 
 @pytest.fixture
@@ -54,6 +54,22 @@ def test_manifest_makes_the_output_exist(tmp_path: Path, known: KnownFiles) -> N
     assert not slot.work.exists()
     assert {f.path: f.rows for f in manifest.files} == {"output/model/config.json": None, "output/rows.parquet": 3}
     assert slot.damage(known) == []
+
+
+def test_what_a_killed_writer_left_is_no_part_of_an_output(tmp_path: Path, known: KnownFiles) -> None:
+    output = tmp_path / "output"
+    for name in (
+        ".model.1a2b3c4d.tmp/config.json",
+        ".model.1a2b3c4d.old/sub/a.parquet",
+        "model/config.json",
+        "log.txt",
+    ):
+        (output / name).parent.mkdir(parents=True, exist_ok=True)
+        (output / name).write_text("x")
+    (output / ".log.txt.1a2b3c4d.tmp").write_text("half")
+    assert [f.path for f in describe_files(tmp_path, known)] == ["output/log.txt", "output/model/config.json"]
+    remove_leftovers(output)
+    assert sorted(p.name for p in output.iterdir()) == ["log.txt", "model"]
 
 
 def test_damage_names_the_file(tmp_path: Path, known: KnownFiles) -> None:

@@ -1,5 +1,6 @@
 """Checkpoints are whole or absent, and restore everything."""
 
+import pickle
 import random
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 
 from hpt_core.config import OptimiserConfig
 from hpt_core.errors import TrainingError
+from hpt_core.files import remove_leftovers
 from hpt_core.training import checkpoint
 from hpt_core.training.optimiser import apply_update, make_optimiser, zero_gradients
 
@@ -73,13 +75,42 @@ def test_half_written_folders_are_ignored_and_removed(tmp_path: Path) -> None:
     half.mkdir()
     (half / "tensors.pt").write_bytes(b"half")
     assert checkpoint.load(tmp_path, model, optimiser) is None
-    checkpoint.clean(tmp_path)
+    (tmp_path / ".step-00003.old").mkdir()
+    remove_leftovers(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+def test_newest_is_told_by_number(tmp_path: Path) -> None:
+    model, optimiser = trained(1)
+    for step in (99_999, 100_000):
+        checkpoint.save(tmp_path, step, model, optimiser, {}, keep=1)
+    assert [p.name for p in checkpoint.checkpoints(tmp_path)] == ["step-100000"]
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("tensors.pt", b""),
+        ("tensors.pt", b"damaged"),
+        ("tensors.pt", pickle.dumps({"model": Path("x")})),
+        ("state.json", b""),
+        ("state.json", b"[]"),
+        ("state.json", b"{}"),
+        ("state.json", b'{"python_rng": 3}'),
+    ],
+)
+def test_damaged_checkpoint_is_named(tmp_path: Path, file: str, content: bytes) -> None:
     model, optimiser = trained(1)
     path = checkpoint.save(tmp_path, 1, model, optimiser, {}, keep=1)
-    (path / "tensors.pt").write_bytes(b"damaged")
+    (path / file).write_bytes(content)
+    with pytest.raises(TrainingError, match=r"step-00001 cannot be restored.*Remedy: delete .*step-00001"):
+        checkpoint.load(tmp_path, model, optimiser)
+
+
+def test_checkpoint_cut_short_is_named(tmp_path: Path) -> None:
+    model, optimiser = trained(1)
+    path = checkpoint.save(tmp_path, 1, model, optimiser, {}, keep=1)
+    whole = (path / "tensors.pt").read_bytes()
+    (path / "tensors.pt").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(TrainingError, match=r"step-00001 cannot be restored.*Remedy: delete"):
         checkpoint.load(tmp_path, model, optimiser)

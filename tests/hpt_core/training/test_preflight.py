@@ -10,10 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from hpt_core import schemas
-from hpt_core.config import TrainSpec
+from hpt_core.config import TrainConfig, TrainSpec
 from hpt_core.errors import ConfigError, DataError, HPTError, ModelError, PreflightError
 from hpt_core.files import write_parquet
 from hpt_core.train import run
+from hpt_core.training.questions import read_questions
+from hpt_core.upge.estimator import Estimator
 from hpt_core.worker import read_spec
 
 
@@ -55,14 +57,31 @@ def test_sft_without_demonstrations(make_spec: Any, digits_data: Path, tmp_path:
     write_parquet(tmp_path / "bare.parquet", pa.Table.from_pylist(rows, schema=schemas.PREPARED))
     bare = tmp_path / "bare.parquet"
     refused(make_spec(tmp_path, data=bare, algorithm="sft"), PreflightError, "holds no question with a demonstration")
-    refused(make_spec(tmp_path, data=bare, algorithm="hpt"), PreflightError, "holds no demonstration")
+    refused(make_spec(tmp_path, data=bare, algorithm="hpt"), PreflightError, "holds no question with a demonstration")
+
+
+def test_questions_without_a_demonstration_are_left_out_and_counted(
+    digits_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    without = dict.fromkeys(("demonstration", "demonstration_tokens", "demonstration_verdict"))
+    rows = pq.read_table(digits_data).to_pylist()
+    mixed = [row | without if i % 4 == 0 else row for i, row in enumerate(rows)]
+    write_parquet(tmp_path / "mixed.parquet", pa.Table.from_pylist(mixed, schema=schemas.PREPARED))
+    for algorithm, kept in [("hpt", 30), ("sft", 30), ("grpo", 40)]:
+        fields = {"from": "model.a", "data": "data.a", "algorithm": algorithm, "steps": 1}
+        estimator = Estimator(TrainConfig.model_validate(fields).algorithm, max_length=8)
+        caplog.clear()
+        found = read_questions(tmp_path / "mixed.parquet", need_demonstration=estimator.uses_demonstrations)
+        assert len(found) == kept
+        counted = "10 of 40 questions have no demonstration" in caplog.text
+        assert counted == (kept < 40)
 
 
 @pytest.mark.parametrize(
     ("lost", "match"),
     [
         ("tokenizer.json", "has no tokenizer"),
-        ("model.safetensors", "lacks the weights"),
+        ("model.safetensors", "has no weights: model.safetensors is missing"),
         ("config.json", "config.json"),
     ],
 )
@@ -78,7 +97,24 @@ def test_missing_shard(make_spec: Any, tiny_model: Path, tmp_path: Path) -> None
     (model / "model.safetensors").rename(model / "model-00001-of-00002.safetensors")
     index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
     (model / "model.safetensors.index.json").write_text(json.dumps(index))
-    refused(make_spec(tmp_path, model), ModelError, "lacks the weights model-00002-of-00002.safetensors")
+    refused(make_spec(tmp_path, model), ModelError, r"model-00002-of-00002.safetensors is missing")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "match"),
+    [
+        ("config.json", "[]", "config.json holds no JSON object"),
+        ("config.json", "{", "config.json cannot be read as JSON"),
+        ("model.safetensors.index.json", "{", "index.json cannot be read as JSON"),
+        ("model.safetensors", "", "not a whole safetensors file"),
+    ],
+)
+def test_damaged_model_folder(
+    make_spec: Any, tiny_model: Path, tmp_path: Path, name: str, content: str, match: str
+) -> None:
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    (model / name).write_text(content)
+    refused(make_spec(tmp_path, model), ModelError, match)
 
 
 def test_missing_model_folder(make_spec: Any, tmp_path: Path) -> None:

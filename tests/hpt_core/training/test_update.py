@@ -1,6 +1,7 @@
 """Updates: independence of the micro-batch split, minibatches, guards."""
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,7 +12,7 @@ from hpt_core.errors import NonFiniteError
 from hpt_core.training.batch import Tokens
 from hpt_core.training.model import load_model
 from hpt_core.training.optimiser import make_optimiser
-from hpt_core.training.update import Updater
+from hpt_core.training.update import Updated, Updater
 from hpt_core.upge.base import DEMONSTRATION, Group, Row
 from hpt_core.upge.estimator import Estimator
 
@@ -99,10 +100,29 @@ def test_non_finite_loss_raises_with_the_batch_on_disk(tiny_model: Path, tmp_pat
         one.model.get_input_embeddings().weight[1, 0] = torch.nan
     before = {name: tensor.clone() for name, tensor in one.model.state_dict().items()}
     rows, tokens = step_rows(one.estimator)
-    with pytest.raises(NonFiniteError, match=r"step 12: .*step-00012.parquet.*Remedy: lower the learning rate"):
+    with pytest.raises(NonFiniteError, match=r"step 12: .*step-00012.parquet.*Remedy: lower optimiser.learning_rate"):
         one.run(rows, tokens, rate=0.1, step=12)
     dumped = pq.read_table(tmp_path / "dumps" / "step-00012.parquet").to_pylist()
     assert [row["question_id"] for row in dumped] == [row.question_id for row in rows]
     assert dumped[0]["response_ids"] == list(tokens[0].response_ids)
     for name, tensor in one.model.state_dict().items():
         assert torch.equal(tensor.nan_to_num(), before[name].nan_to_num())
+
+
+class Overflowing(Updater):
+    """An updater whose loss overflows where its gradient does not."""
+
+    def gradient(self, *args: Any, **kwargs: Any) -> Updated:
+        done = super().gradient(*args, **kwargs)
+        done.loss = float("inf")
+        return done
+
+
+def test_non_finite_loss_leaves_the_weights_though_the_gradient_is_finite(tiny_model: Path, tmp_path: Path) -> None:
+    plain = updater(tiny_model, tmp_path)
+    one = Overflowing(plain.model, plain.optimiser, plain.estimator, plain.config, tmp_path)
+    before = {name: tensor.clone() for name, tensor in one.model.state_dict().items()}
+    with pytest.raises(NonFiniteError, match=r"the loss is inf"):
+        one.run(*step_rows(one.estimator), rate=0.1, step=1)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in one.model.state_dict().items())
+    assert not one.optimiser.state

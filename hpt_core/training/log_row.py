@@ -1,0 +1,84 @@
+"""One step's row of the training log."""
+
+import math
+from collections.abc import Mapping
+from statistics import fmean
+from typing import Any
+
+from hpt_core.training.collect import Collected
+from hpt_core.training.update import Updated
+from hpt_core.upge.base import DEMONSTRATION
+from hpt_core.upge.signal import Signal
+
+
+def describe(row: dict[str, Any]) -> str:
+    """A log row in a few words."""
+    words = []
+    if not math.isnan(row["reward"]):
+        words += [f"reward {row['reward']:.3f}", f"gated {row['demonstration_share']:.2f}", f"loss {row['loss']:.4f}"]
+    if not math.isnan(row["loss_sft"]):
+        words.append(f"demonstrations {row['loss_sft']:.4f} nats")
+    return ", ".join(words)
+
+
+def log_row(
+    step: int,
+    signals: Mapping[str, Signal],
+    collected: Collected,
+    updates: list[Updated],
+    rate: float,
+    seconds: dict[str, float],
+    total: float,
+) -> dict[str, Any]:
+    """A row of schemas.TRAIN_LOG, but for mismatch_kl.
+
+    `signals` are the estimator's; `seconds` go by phase, and `total` is the whole step's.
+    """
+    rollouts = [rollout for group in collected.drawn for rollout in group.rollouts]
+    rows = [row for group in collected.drawn for row in group.rows]
+    sums = {name: sum(u.metrics[name] for u in updates) for name in {n for u in updates for n in u.metrics}}
+    carried = sum(value for name, value in sums.items() if name.startswith("tokens_"))
+    clipped = sum(value for name, value in sums.items() if name.startswith("clipped_"))
+    trained = sum(update.tokens for update in updates)
+    generated = sum(len(rollout.token_ids) for rollout in rollouts)
+    demonstrations = sum(update.demonstration_tokens for update in updates)
+    on_rollouts = [name for name, signal in signals.items() if signal.on == "rollouts"]
+    count = max(1, len(updates))
+    return {
+        "step": step,
+        "reward": _mean([v.reward for group in collected.drawn for v in group.verdicts]),
+        "demonstration_share": _mean(
+            [float(any(r.index == DEMONSTRATION for r in group.rows)) for group in collected.drawn]
+        ),
+        "entropy": sums.get("entropy_sum", 0.0) / sums["tokens"] if sums.get("tokens") else math.nan,
+        "response_tokens": _mean([float(len(rollout.token_ids)) for rollout in rollouts]),
+        "truncated_share": _mean([float(rollout.finish_reason == "length") for rollout in rollouts]),
+        "loss": sum(update.loss for update in updates) / count,
+        "loss_rl": sum(sums.get(f"loss_{name}", 0.0) for name in on_rollouts) / count,
+        "loss_sft": sum(u.demonstration_nats for u in updates) / demonstrations if demonstrations else math.nan,
+        "gradient_norm": _mean([update.norm for update in updates]),
+        "clipped_share": clipped / carried if carried else 0.0,
+        "learning_rate": rate,
+        "updates": len(updates),
+        "skipped_updates": sum(update.skipped for update in updates),
+        "rows_rl": sum(row.index != DEMONSTRATION for row in rows),
+        "rows_sft": sum(row.index == DEMONSTRATION for row in rows),
+        **{f"seconds_{phase}": value for phase, value in seconds.items()},
+        "tokens_per_second": (generated + trained) / total,
+        "peak_memory_gib": peak_memory_gib(),
+    }
+
+
+def _mean(values: list[float]) -> float:
+    return fmean(values) if values else math.nan
+
+
+def peak_memory_gib() -> float:
+    """Most memory this process held so far: of the GPU where there is one, else resident."""
+    import resource
+
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

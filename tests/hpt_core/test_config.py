@@ -1,0 +1,40 @@
+"""What of a training stage's config decides its result."""
+
+from typing import Any
+
+import pytest
+
+from hpt_core.config import TrainConfig
+
+
+def identity(algorithm: str = "hpt", **changes: Any) -> dict[str, Any]:
+    fields = {"from": "model.a", "data": "data.a", "algorithm": algorithm, "steps": 3}
+    return TrainConfig.model_validate(fields | changes).identity()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"engine": {"name": "vllm", "kv_cache_gib": 0.5, "max_num_seqs": 3, "gpu_memory_utilization": 0.2}},
+        {"gradient_checkpointing": True},
+        {"checkpoint_every": 1, "keep_checkpoints": 4},
+        {"from": "model.b", "data": "data.b"},
+    ],
+)
+def test_memory_and_names_decide_nothing(change: dict[str, Any]) -> None:
+    assert identity(**change) == identity()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"steps": 4}, {"engine": "transformers"}, {"rollouts_per_question": 2}, {"sampling": {"temperature": 0.5}}],
+)
+def test_what_changes_the_training_changes_the_identity(change: dict[str, Any]) -> None:
+    assert identity(**change) != identity()
+
+
+def test_only_the_length_of_sampling_matters_without_rollouts() -> None:
+    sampling = {"temperature": 0.0, "top_p": 0.5}
+    drawn = {"engine": "transformers", "rollouts_per_question": 2}
+    assert identity("sft", sampling=sampling, **drawn) == identity("sft")
+    assert identity("sft", sampling={"max_tokens": 7}) != identity("sft")

@@ -1,0 +1,27 @@
+"""The log's row goes by what signals are on, not by their names."""
+
+from collections import Counter
+
+import pyarrow as pa
+import pytest
+
+from hpt_core import schemas
+from hpt_core.training.collect import Collected
+from hpt_core.training.log_row import log_row
+from hpt_core.training.update import Updated
+from hpt_core.upge.signal import Signal
+
+SECONDS = {"rollout": 1.0, "verify": 0.5, "update": 2.0, "sync": 0.1}
+
+
+def test_loss_on_rollouts_is_that_of_every_signal_on_rollouts() -> None:
+    signals = {"clipped": Signal(on="rollouts"), "plain": Signal(on="rollouts"), "shown": Signal(on="demonstration")}
+    metrics = [
+        {"loss_clipped": 1.0, "loss_plain": 2.0, "loss_shown": 40.0},
+        {"loss_clipped": 5.0, "loss_entropy": 80.0},
+    ]
+    updates = [Updated(loss=1.0, metrics=Counter(m)) for m in metrics]  # type: ignore[arg-type]
+    row = log_row(3, signals, Collected((), 0.0, 0.0), updates, 1e-3, SECONDS, 4.0)
+    assert row["loss_rl"] == pytest.approx((1.0 + 2.0 + 5.0) / 2)
+    assert set(row) | {"mismatch_kl"} == set(schemas.TRAIN_LOG.names)
+    pa.Table.from_pylist([{**row, "mismatch_kl": 0.0}], schema=schemas.TRAIN_LOG)
