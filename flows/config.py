@@ -66,7 +66,7 @@ class ResourcesConfig(Frozen):
     workers: int = Field(2, ge=1)
     """Verifier processes of a stage."""
     threads: int | None = Field(None, ge=1)
-    """Torch threads of a training stage; None takes all cores."""
+    """Torch threads of a training stage; None takes every core that the process may use."""
     stage_timeout_s: float | None = Field(None, gt=0)
     """Seconds after which a stage's worker is ended and the stage fails."""
 
