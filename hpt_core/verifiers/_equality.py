@@ -50,7 +50,7 @@ def _same_many(gold: Node, answer: Node) -> bool:
             in_order = round_brackets and _same_in_order(other.items, one.items)
             return in_order or (len(one.items) == 1 and same(one.items[0], other))
         if isinstance(one, Many) and isinstance(other, Relation):
-            return other.operator == "=" and same(one, other.right)
+            return _states(other) and same(one, other.right)
     if not isinstance(gold, Many):
         return isinstance(answer, Many) and len(answer.items) == 1 and same(gold, answer.items[0])
     if not isinstance(answer, Many):
@@ -82,7 +82,20 @@ def _same_relation(gold: Node, answer: Node) -> bool:
     if isinstance(gold, Relation):
         return gold.operator == "=" and _is_name(gold.left) and same(gold.right, answer)
     assert isinstance(answer, Relation)
-    return answer.operator == "=" and same(gold, answer.right)
+    return _states(answer) and same(gold, answer.right)
+
+
+def _states(answer: Relation) -> bool:
+    """Whether an equation says what its right side is: "x = 5", "m + n = 5", "2 + 3 = 5"; not "2x = 5" or "-x = 5".
+
+    A left side without a numeral and without a sign in front is taken for the quantity that was asked for.
+    """
+    if answer.operator != "=":
+        return False
+    left = answer.left.strip()
+    if _is_name(left) or not (re.search(r"\d", left) or left.startswith(("-", "\\neg"))):
+        return True
+    return isinstance(answer.right, Leaf) and _same_quantity(answer.right.text, left)
 
 
 def _is_name(text: str) -> bool:

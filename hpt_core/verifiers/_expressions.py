@@ -11,7 +11,7 @@ LONGEST = 2000
 _DIGITS = 40
 """Significant digits of an evaluation."""
 _TIGHT = 1e-18
-"""Relative difference of two equal values."""
+"""Difference of two equal values: relative, and absolute as well where they are over 1."""
 _ROUNDED = 1e-6
 """Difference of a value with decimals from an exact one: absolute, and 1e-4 relative as well."""
 _POINTS = 4
@@ -43,7 +43,8 @@ class Expression:
             values = [_value(tree, point.places) for tree in pair]
             if values[0] is None or values[1] is None:
                 continue
-            if not _close(values[0], values[1], _inexact(self.tree) != _inexact(other.tree)):
+            rounded = _inexact(self.tree) != _inexact(other.tree)
+            if not (_close(*values, rounded) and (rounded or _close_to_the_unit(pair, values, point.places))):
                 if point.decisive or (abs(values[0].imag) + abs(values[1].imag) == 0):
                     return False
                 continue
@@ -166,17 +167,17 @@ def _points(*trees: Any) -> list[_Point]:
     return points
 
 
-def _value(tree: Any, places: dict[Any, Any]) -> Any:
+def _value(tree: Any, places: dict[Any, Any], digits: int = _DIGITS) -> Any:
     """A number with `real` and `imag` (mpmath), or None where the tree has no value there."""
     import mpmath
     import sympy
 
     try:
-        value = sympy.N(tree, _DIGITS, subs=places or None)
+        value = sympy.N(tree, digits, subs=places or None)
         real, imaginary = value.as_real_imag()
         if not (real.is_number and imaginary.is_number and real.is_finite and imaginary.is_finite):
             return _infinity(value)
-        with mpmath.workdps(_DIGITS):
+        with mpmath.workdps(digits):
             return mpmath.mpc(mpmath.mpf(str(real)), mpmath.mpf(str(imaginary)))
     except (MemoryError, SystemError, RecursionError):
         raise
@@ -201,6 +202,19 @@ def _close(one: Any, other: Any, rounded: bool) -> bool:
         if rounded:
             return bool(difference <= _ROUNDED and difference <= 1e-4 * scale)
         return bool(difference <= _TIGHT * scale or scale < mpmath.mpf(10) ** (5 - _DIGITS))
+
+
+def _close_to_the_unit(pair: tuple[Any, Any], values: list[Any], places: dict[Any, Any]) -> bool:
+    """Whether close values are close as absolute numbers too: 2^{1009} + 1 is relatively very close to 2^{1009}."""
+    import mpmath
+
+    scale = max(abs(values[0]), abs(values[1]))
+    if scale <= 1 or mpmath.isinf(scale):
+        return True
+    digits = _DIGITS + int(mpmath.log10(scale))
+    one, other = (_value(tree, places, digits) for tree in pair)
+    with mpmath.workdps(digits):
+        return one is not None and other is not None and bool(abs(one - other) <= _TIGHT)
 
 
 def _too_large(tree: Any) -> bool:

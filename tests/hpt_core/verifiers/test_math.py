@@ -45,8 +45,11 @@ def boxed(answer: str) -> str:
 
 
 def perturbed(gold: str) -> list[str]:
-    """Answers that differ from `gold` in a digit, a sign, a bracket, an inequality or a unit."""
+    """Answers that differ from `gold` in a digit, a sign, a bracket, an inequality or a unit, or by one."""
     found = []
+    one_more = re.fullmatch(r"(\\boxed\{)?(.*?[\d!}])(\$*|\})", gold, re.DOTALL)
+    if one_more and not re.search(r"\\(text|mathrm|end)", gold):
+        found.append(f"{one_more[1] or ''}{one_more[2]}+1{one_more[3]}")
     for match in re.finditer(r"\d", gold):
         digit = "8" if match.group() == "9" else str(int(match.group()) + 1)
         found.append(gold[: match.start()] + digit + gold[match.end() :])
@@ -100,7 +103,7 @@ def test_a_verdict_does_not_depend_on_what_was_judged_before():
 def test_version_and_extraction_load_no_sympy():
     program = (
         "import sys; from hpt_core.verifiers import get, version; import hpt_core.verifiers.pool;"
-        "assert version('math').startswith('math-1+math-verify-'), version('math');"
+        "assert version('math').startswith('math-2+math-verify-'), version('math');"
         "assert get('math').extract(r'\\boxed{5}') == '5';"
         "sys.exit(any(name in sys.modules for name in ('sympy', 'math_verify', 'torch', 'antlr4')))"
     )
