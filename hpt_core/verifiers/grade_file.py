@@ -35,10 +35,12 @@ def grade_file(
     """Verify every row of `source` ({"id", "gold", "response", "kind"}) and write GRADED to `target`.
 
     Returns the number of rows by outcome, every outcome named. Raises DataError that names file and line on a
-    malformed row, before anything is verified, and StoreError where `target` cannot be written; it appears whole or
-    not at all.
+    malformed row, before anything is verified, ConfigError where `target` is `source` itself, and StoreError where
+    `target` cannot be written; it appears whole or not at all.
     """
     rows = read_rows(source)
+    if target.exists() and target.samefile(source):
+        raise ConfigError(f"{target} is the file to be graded and would be overwritten", "give another path")
     verdicts = []
     with VerifierPool(workers, timeout_s) as pool:
         for start in range(0, len(rows), BATCH):
@@ -58,13 +60,25 @@ def grade_file(
 
 
 def read_rows(source: Path) -> list[Row]:
-    """All rows of `source`; blank lines are skipped. Raises DataError that names file and line, ConfigError where
-    the file cannot be read."""
+    """All rows of `source`; blank lines are skipped. Raises DataError that names file and line where a row is
+    malformed or repeats an id, or where there is no row, and ConfigError where the file cannot be read."""
+    rows: dict[str, tuple[int, Row]] = {}
     try:
         with source.open("rb") as lines:
-            return [_row(line, f"{source}, line {n}") for n, line in enumerate(lines, start=1) if line.strip()]
+            for n, line in enumerate(lines, start=1):
+                if not line.strip():
+                    continue
+                row = _row(line, f"{source}, line {n}")
+                first, _ = rows.setdefault(row["id"], (n, row))
+                if first != n:
+                    raise DataError(
+                        f"{source}, line {n}: the id {row['id']!r} is that of line {first}", "give every row its own id"
+                    )
     except OSError as error:
         raise ConfigError(f"cannot read {source}: {error.strerror}", "give the path of a JSON-lines file") from error
+    if not rows:
+        raise DataError(f"{source} holds no row", f"each line is a JSON object with {', '.join(FIELDS)}")
+    return [row for _, row in rows.values()]
 
 
 def _row(line: bytes, where: str) -> Row:

@@ -43,6 +43,7 @@ def test_grades_every_row(tmp_path):
             '{"id": "x", "gold": "5", "response": "", "kind": "maths"}',
             "line 2: unknown kind 'maths'.*did you mean 'math'",
         ),
+        ('{"id": "a", "gold": "7", "response": "", "kind": "math"}', "line 2: the id 'a' is that of line 1"),
     ],
 )
 def test_a_malformed_row_is_named_and_nothing_is_written(tmp_path, bad, message):
@@ -60,3 +61,25 @@ def test_files_that_cannot_be_read_or_written(tmp_path):
     source.write_text(lines(ROWS[:1]), encoding="utf-8")
     with pytest.raises(StoreError, match="cannot write"):
         grade_file(source, source / "graded.parquet", workers=1)
+
+
+@pytest.mark.parametrize("text", ["", "\n \n"])
+def test_a_file_without_rows_is_an_error(tmp_path, text):
+    source = tmp_path / "answers.jsonl"
+    source.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=r"answers\.jsonl holds no row"):
+        grade_file(source, tmp_path / "graded.parquet")
+    assert list(tmp_path.iterdir()) == [source]
+
+
+@pytest.mark.parametrize("make", ["hardlink_to", "symlink_to", None])
+def test_the_file_that_is_graded_is_never_overwritten(tmp_path, make):
+    source = tmp_path / "answers.jsonl"
+    source.write_text(lines(ROWS), encoding="utf-8")
+    target = tmp_path / "sub" / ".." / source.name if make is None else tmp_path / "other"
+    (tmp_path / "sub").mkdir()
+    if make is not None:
+        getattr(target, make)(source)
+    with pytest.raises(ConfigError, match="would be overwritten"):
+        grade_file(source, target, workers=1)
+    assert source.read_text(encoding="utf-8") == lines(ROWS)
