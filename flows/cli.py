@@ -1,5 +1,6 @@
 """The `hpt` command: 0 done, 1 failure, 2 wrong input, 130 interrupted."""
 
+import shlex
 import sys
 from typing import Annotated, Any
 
@@ -80,9 +81,29 @@ def _code(arguments: list[str]) -> int:
 
 
 def _interrupted(arguments: list[str]) -> int:
-    again = " ".join(["hpt", *arguments])
-    common.ERR.print(f"\n[yellow]interrupted:[/] what is finished is kept; `{escape(again)}` goes on from here")
+    again = going_on(arguments)
+    advice = f" what is finished is kept; `{escape(again)}` goes on from here" if again else ""
+    common.ERR.print(f"\n[yellow]interrupted{':' if again else ''}[/]{advice}")
     return INTERRUPTED
+
+
+def going_on(arguments: list[str]) -> str | None:
+    """The command line, quoted for a shell, that goes on with a run cut short; None where the command runs no stages.
+
+    `--force` and `rerun --from` are left out: they would make again what the run has made anew already.
+    """
+    if not arguments or arguments[0] not in run.STAGE_COMMANDS | {"run", "rerun"}:
+        return None
+    kept = ["hpt", "run" if arguments[0] == "rerun" else arguments[0]]
+    rest = iter(arguments[1:])
+    for argument in rest:
+        if argument in ("--set", "--store", "--data-dir"):
+            kept += [argument, next(rest, "")]
+        elif argument == "--from":
+            next(rest, None)
+        elif argument != "--force" and not argument.startswith("--from="):
+            kept.append(argument)
+    return shlex.join(kept)
 
 
 if __name__ == "__main__":

@@ -73,6 +73,8 @@ def _stage_command(name: str, kind: str, what: str) -> None:
     app.command(name)(command)
 
 
+STAGE_COMMANDS = frozenset({"prepare", "train", "evaluate", "report", "publish"})
+"""Commands that run the stages of one kind, each with what it depends on."""
 _stage_command("prepare", "data", "Prepare training questions")
 _stage_command("train", "train", "Train models")
 _stage_command("evaluate", "evaluate", "Sample and grade models on the benchmarks")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pyarrow.parquet as pq
 import pytest
 
-from flows.cli import main
+from flows.cli import going_on, main
 
 GOOD = """
 name = "demo"
@@ -205,3 +205,24 @@ def test_a_full_disk_is_seen_before_anything_starts(hpt: Hpt, tmp_path: Path, mo
     result = hpt("run", "demo.toml")
     assert result.code == 2
     assert "GiB of disk" in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "again"),
+    [
+        (["run", "demo.toml"], "hpt run demo.toml"),
+        (
+            ["run", "my demo.toml", "--force", "--set", 'evaluate.suites=["aime24"]', "--store", "a b"],
+            "hpt run 'my demo.toml' --set 'evaluate.suites=[\"aime24\"]' --store 'a b'",
+        ),
+        (["rerun", "demo.toml", "--from", "train.x", "--data-dir", "d"], "hpt run demo.toml --data-dir d"),
+        (["rerun", "--from=train.x", "demo.toml", "--store=s"], "hpt run demo.toml --store=s"),
+        (["train", "demo.toml", "x", "--force", "--strict"], "hpt train demo.toml x --strict"),
+        (["evaluate", "demo.toml", "--set", "name=--force"], "hpt evaluate demo.toml --set name=--force"),
+        (["plan", "demo.toml"], None),
+        (["grade", "a.jsonl", "--out", "b.parquet"], None),
+        ([], None),
+    ],
+)
+def test_what_goes_on_after_an_interrupt(arguments: list[str], again: str | None) -> None:
+    assert going_on(arguments) == again
