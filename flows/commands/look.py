@@ -1,5 +1,9 @@
-"""`hpt plan`, `hpt status`, `hpt list`, `hpt prompt`: the commands that change nothing."""
+"""`hpt plan`, `hpt status`, `hpt list`, `hpt prompt`: the commands that show something.
 
+The first three change nothing; `hpt prompt` makes the model whose tokenizer it needs where the store lacks it.
+"""
+
+import re
 from collections import Counter
 from typing import Annotated, Any
 
@@ -10,6 +14,7 @@ from rich.table import Table
 from flows import graph as graphs
 from flows.commands import common
 from flows.commands.common import ConfigFile, DataDir, Json, Set, StoreOption, Verify
+from flows.config import PipelineConfig
 from flows.context import context_of
 from hpt_core.errors import ConfigError
 from hpt_core.plugins import names, near
@@ -219,26 +224,32 @@ def _first_line(package: str, name: str) -> str:
     import importlib
 
     text = (importlib.import_module(f"{package}.{name}").__doc__ or "").strip()
-    sentence = text.split("\n\n")[0].replace("\n", " ").split(". ")[0]
-    return f"  {sentence}" if sentence else ""
+    # A full stop ends a sentence only after a word: not in "Dr. GRPO".
+    sentence = re.split(r"(?<=[a-z0-9)]{3}\.) ", text.split("\n\n")[0].replace("\n", " "))[0]
+    return f"  {sentence.removesuffix('.')}" if sentence else ""
 
 
 @app.command()
 def prompt(
     config: ConfigFile,
     benchmark: Annotated[str, typer.Option("--benchmark", help="Benchmark whose first question is shown.")],
-    model: Annotated[str | None, typer.Option("--model", help="model.NAME whose tokenizer is used.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="model.NAME or train.NAME whose tokenizer is used.")
+    ] = None,
     overrides: Set = None,
     store: StoreOption = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Show the final text of a prompt, as the engine gets it."""
+    """Show the final text of a prompt, as the engine gets it; the model is made where the store lacks it."""
     from benchmarks.suite import get_suite
 
     resolved = common.read_config(config, overrides, store, data_dir)
     suite = get_suite(benchmark)
-    key = model or next(f"model.{name}" for name in resolved.model)
+    known = tuple(f"model.{name}" for name in resolved.model) + tuple(f"train.{name}" for name in resolved.train)
+    key = model or known[0]
+    if key not in known:
+        raise ConfigError(f"there is no model {key!r}", near(key, known))
     text, tokens = _render(resolved, key, suite.load(context_of(resolved).data_dir)[0].question, suite.instruction)
     if as_json:
         common.print_json({"benchmark": benchmark, "model": key, "text": text, "tokens": tokens})
@@ -247,14 +258,15 @@ def prompt(
     common.ERR.print(f"[dim]{tokens} tokens, {key}, {benchmark}[/]")
 
 
-def _render(config: Any, key: str, question: str, instruction: str | None) -> tuple[str, int]:
-    """Text and token count; the model is made where the store lacks it."""
+def _render(config: PipelineConfig, key: str, question: str, instruction: str | None) -> tuple[str, int]:
+    """Text and token count. Training keeps the tokenizer: that of the model that `key` was made of serves."""
+    from hpt_core.training.model import load_tokenizer
     from tasks.stage import run_stage
 
     context = context_of(config)
-    graph = graphs.select(config, [key])
-    folder = run_stage(graph[key], {}, context)[key].output / "model"
-    from hpt_core.training.model import load_tokenizer
-
+    root = config.root(key)
+    stage = graphs.select(config, [root])[root]
+    context.store.check_writable()
+    folder = run_stage(stage, {}, context)[root].output / "model"
     bound = config.prompt.bind(load_tokenizer(folder))
     return bound.render(question, instruction), len(bound.encode(question, instruction))

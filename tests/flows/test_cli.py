@@ -92,6 +92,16 @@ def with_model_folder(folder: Path, without: str) -> None:
         (["train", "demo.toml", "hpt"], 2, ["unknown stage 'train.hpt'"]),
         (["list", "algoritms"], 2, ["did you mean 'algorithms'"]),
         (["prompt", "demo.toml", "--benchmark", "aime23"], 2, ["unknown name 'aime23'", "did you mean 'aime2"]),
+        (
+            ["prompt", "demo.toml", "--benchmark", "procedural_double", "--model", "model.bse"],
+            2,
+            ["there is no model 'model.bse'", "did you mean 'model.base'"],
+        ),
+        (
+            ["prompt", "demo.toml", "--benchmark", "procedural_double", "--store", "/proc/foo"],
+            1,
+            ["cannot write to the store /proc/foo", "--store"],
+        ),
         (["models", "fetch", "smolm2"], 2, ["unknown model 'smolm2'", "did you mean 'smollm2-135m'"]),
         (["grade", "gone.jsonl", "--out", "x.parquet"], 2, ["gone.jsonl"]),
     ],
@@ -168,6 +178,20 @@ def test_list(hpt: Hpt) -> None:
     assert set(found) == {"algorithms", "benchmarks", "engines", "sources", "models", "publishers"}
     assert json.loads(hpt("list", "publishers", "--json").out) == found["publishers"]
     assert "aime24" in hpt("list", "benchmarks").out
+    algorithms = hpt("list", "algorithms").out
+    assert "dr_grpo  Dr. GRPO: GRPO without its two biases" in algorithms
+    assert "sft  Supervised fine-tuning on the demonstrations\n" in algorithms
+
+
+@pytest.mark.slow
+def test_prompt_of_a_trained_model_takes_the_tokenizer_it_was_made_with(hpt: Hpt, tmp_path: Path) -> None:
+    (tmp_path / "demo.toml").write_text(GOOD + TRAIN.replace("NAME", "sft"))
+    asked = ["prompt", "demo.toml", "--benchmark", "procedural_double", "--json"]
+    trained, base = hpt(*asked, "--model", "train.x"), hpt(*asked, "--model", "model.base")
+    assert trained.code == 0, trained.err
+    assert json.loads(trained.out)["model"] == "train.x"
+    assert json.loads(trained.out)["text"] == json.loads(base.out)["text"]
+    assert json.loads(trained.out)["tokens"] == json.loads(base.out)["tokens"] > 0
 
 
 def test_grade(hpt: Hpt, tmp_path: Path) -> None:
