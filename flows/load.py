@@ -17,6 +17,7 @@ def load_config(
 ) -> PipelineConfig:
     """The config in the TOML file `path`, with `a.b=c` overrides in order. Raises ConfigError."""
     table = read_toml(path)
+    stages = _stages(table)
     overrides = list(overrides)
     defaults = _defaults(table) if overrides else None
     for override in overrides:
@@ -28,7 +29,23 @@ def load_config(
     try:
         return PipelineConfig.model_validate(table)
     except ValidationError as error:
-        raise explain(error, str(path), overrides, table) from error
+        raise _unknown_stage(error, overrides, stages) or explain(error, str(path), overrides, table) from error
+
+
+def _stages(table: dict[str, Any]) -> tuple[str, ...]:
+    """`model.NAME`, `data.NAME` and `train.NAME` of a config that may be wrong."""
+    named = {kind: table.get(kind) for kind in ("model", "data", "train")}
+    return tuple(f"{kind}.{name}" for kind, found in named.items() if isinstance(found, dict) for name in found)
+
+
+def _unknown_stage(error: ValidationError, overrides: list[str], stages: tuple[str, ...]) -> ConfigError | None:
+    """What is wrong where an override of a stage that the file lacks began a table and left it incomplete."""
+    for fault in error.errors():
+        key = ".".join(map(str, fault["loc"][:2]))
+        set_by = next((o for o in overrides if o.partition("=")[0].strip().startswith(f"{key}.")), None)
+        if fault["type"] == "missing" and len(fault["loc"]) > 2 and key not in stages and set_by:
+            return ConfigError(f"--set {set_by}: there is no stage {key!r}", near(key, stages))
+    return None
 
 
 def _defaults(table: dict[str, Any]) -> PipelineConfig | None:
@@ -56,7 +73,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def apply(table: dict[str, Any], override: str, defaults: BaseModel | None = None) -> None:
-    """Set one field: `a.b=c`, the value in TOML's notation, a word without quotes being a string.
+    """Set one field: `a.b=c`, the value in TOML's notation, a word without quotes being a string and
+    none being None.
 
     A table that the file leaves to its default takes the default's name: `gate.gamma=0.25` keeps the kind of gate.
     Raises ConfigError where the form is wrong; whether the field exists is for the config to say.
@@ -66,7 +84,9 @@ def apply(table: dict[str, Any], override: str, defaults: BaseModel | None = Non
     if not equals or not all(keys):
         raise ConfigError(f"--set {override!r} is not of the form a.b=c", "for example --set train.hpt.steps=10")
     target: Any = table
+    loc: list[str] = []
     for i, key in enumerate(keys[:-1]):
+        loc.append(key)
         if isinstance(target, list):
             target = _item(target, key, override)
             continue
@@ -80,9 +100,22 @@ def apply(table: dict[str, Any], override: str, defaults: BaseModel | None = Non
             raise ConfigError(
                 f"--set {override!r}: {'.'.join(keys[: i + 1])} is a value, not a table", "shorten the path"
             )
+        if isinstance(target, dict) and isinstance(target.get("name"), str):
+            loc.append(target["name"])
     if isinstance(target, list):
         raise ConfigError(f"--set {override!r}: a list takes its whole value", f"--set {'.'.join(keys[:-1])}=[...]")
-    target[keys[-1]] = toml_value(text.strip())
+    value = toml_value(text.strip())
+    target[keys[-1]] = "none" if value is None and _knows_none(loc, keys[-1]) else value
+
+
+def _knows_none(loc: list[str], key: str) -> bool:
+    """Whether the field takes a variant named "none", such as the stabilisation mask's."""
+    owner = _owner(PipelineConfig, loc)
+    field = owner.model_fields.get(key) if owner else None
+    variants = getattr(field.annotation, "__args__", (field.annotation,)) if field else ()
+    return key == "name" or any(
+        "name" in (f := getattr(v, "model_fields", {})) and f["name"].default == "none" for v in variants
+    )
 
 
 def _named(defaults: Any, keys: list[str]) -> dict[str, Any]:
@@ -104,7 +137,9 @@ def _item(values: list[Any], key: str, override: str) -> Any:
 
 
 def toml_value(text: str) -> Any:
-    """`text` read as a TOML value; a string where it is none. "none" stands for a field's None."""
+    """`text` read as a TOML value; a string where it is none. The bare word none stands for a field's None."""
+    if text == "none":
+        return None
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -158,6 +193,9 @@ def _fields(model: type[BaseModel], loc: list[str]) -> list[str]:
 
 
 def _owner(annotation: Any, loc: list[str]) -> type[BaseModel] | None:
+    if hasattr(annotation, "__metadata__"):
+        # Annotated hides what it annotates, as in the items of a list.
+        annotation = annotation.__origin__
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         if not loc:
             return annotation

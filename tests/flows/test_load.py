@@ -62,6 +62,31 @@ def test_overrides_take_toml_values_in_order(config: Path) -> None:
     assert (loaded.store, loaded.data_dir) == ("there", Path("/data"))
 
 
+def test_a_stage_may_be_made_of_overrides(config: Path) -> None:
+    overrides = ["from=model.base", "data=data.d", "algorithm=sft", "steps=2"]
+    loaded = load_config(config, [f"train.more.{override}" for override in overrides])
+    assert loaded.train["more"].steps == 2
+
+
+@pytest.mark.parametrize(("text", "value"), [("none", None), ('"none"', "none"), ("None", "None")])
+def test_none_stands_for_none(text: str, value: str | None) -> None:
+    assert toml_value(text) == value
+
+
+def test_none_takes_a_value_of_the_file_back(config: Path) -> None:
+    config.write_text(GOOD.replace("steps = 3", "steps = 3\noptimiser = { gradient_clip = 2.0 }\nseed = 5"))
+    loaded = load_config(config, ["train.hpt.optimiser.gradient_clip=none", "train.hpt.seed=none"]).train["hpt"]
+    assert (loaded.optimiser.gradient_clip, loaded.seed) == (None, None)
+
+
+@pytest.mark.parametrize("field", ["stabilization_mask", "stabilization_mask.name"])
+@pytest.mark.parametrize("algorithm", ['"hpt"', '{ name = "hpt", rl = { stabilization_mask = "clip" } }'])
+def test_none_names_the_variant_where_there_is_one(config: Path, field: str, algorithm: str) -> None:
+    config.write_text(GOOD.replace('algorithm = "hpt"', f"algorithm = {algorithm}"))
+    loaded = load_config(config, [f"train.hpt.algorithm.rl.{field}=none"])
+    assert loaded.train["hpt"].algorithm.model_dump()["rl"]["stabilization_mask"] == {"name": "none"}
+
+
 @pytest.mark.parametrize(
     ("override", "parts"),
     [
@@ -82,6 +107,11 @@ def test_overrides_take_toml_values_in_order(config: Path) -> None:
         ("model.base.max_position_embeddings=0", ["model.base.max_position_embeddings = 0", "or equal to 1"]),
         ("steps", ["not of the form a.b=c"]),
         ("name.x=1", ["name is a value, not a table"]),
+        ("publish.0.pth=x", ["--set publish.0.pth=x", "unknown field 'publish.0.pth'", "did you mean 'path'"]),
+        ("train.hpx.steps=3", ["--set train.hpx.steps=3: there is no stage 'train.hpx'", "did you mean 'train.hpt'"]),
+        ("model.bse.rope_theta=1", ["there is no stage 'model.bse'", "did you mean 'model.base'"]),
+        ("data.nope.limit=1", ["there is no stage 'data.nope'", "known: model.base, data.d, train.hpt"]),
+        ("train.hpt.steps=none", ["--set train.hpt.steps=none", "train.hpt.steps = None", "integer"]),
         ("publish.3.path=x", ["'3' is not an item"]),
     ],
 )
@@ -136,7 +166,9 @@ def test_toml_values_are_read_as_toml(value: float) -> None:
 
 
 @given(
-    st.from_regex(r"[a-z][a-z ._-]{0,20}", fullmatch=True).filter(lambda t: t not in ("true", "false", "inf", "nan"))
+    st.from_regex(r"[a-z][a-z ._-]{0,20}", fullmatch=True).filter(
+        lambda t: t.strip() not in ("true", "false", "inf", "nan", "none")
+    )
 )
 def test_words_are_strings(text: str) -> None:
     table: dict[str, Any] = {}
