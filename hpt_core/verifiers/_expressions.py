@@ -44,7 +44,9 @@ class Expression:
             if values[0] is None or values[1] is None:
                 continue
             rounded = _inexact(self.tree) != _inexact(other.tree)
-            if not (_close(*values, rounded) and (rounded or _close_to_the_unit(pair, values, point.places))):
+            if not (
+                _close(values[0], values[1], rounded) and (rounded or _close_to_the_unit(pair, values, point.places))
+            ):
                 if point.decisive or (abs(values[0].imag) + abs(values[1].imag) == 0):
                     return False
                 continue
