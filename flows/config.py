@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from benchmarks.published import published_names
 from benchmarks.suite import suite_names
 from hpt_core.base import Frozen
 from hpt_core.config import DataConfig, ModelConfig, TrainConfig
@@ -106,6 +107,18 @@ class PipelineConfig(Frozen):
         for name in value.suites if value else ():
             if name not in suite_names():
                 raise ValueError(f"unknown benchmark {name!r}; {near(name, suite_names())}")
+        for names in (value.models, value.suites) if value else ():
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise ValueError(f"{twice[0]!r} is given twice; name it once")
+        return value
+
+    @field_validator("report")
+    @classmethod
+    def _published_exists(cls, value: ReportConfig) -> ReportConfig:
+        if value.published is not None and value.published not in published_names():
+            raise ValueError(
+                f"there are no published results {value.published!r}; {near(value.published, published_names())}"
+            )
         return value
 
     @model_validator(mode="after")
@@ -130,6 +143,8 @@ class PipelineConfig(Frozen):
             self._no_cycle(name)
         for reference in self.evaluate.models if self.evaluate else ():
             known("evaluate.models", reference, models)
+        if self.report.baseline is not None and self.evaluate:
+            known("report.baseline", self.report.baseline, self.evaluate.models)
         for name in self.train:
             self._tokens_are_counted_as_trained(name)
         return self

@@ -25,6 +25,9 @@ class PreparePart(Part):
         config = self.config.model_dump(mode="json", exclude={"source", "model", "decontaminate"})
         config["source"] = self.config.source.identity(context.data_dir)
         config["prompt"] = self.prompt.model_dump(mode="json")
+        if context.strict:
+            # An output that was made with malformed rows left out is no answer to --strict; the same rows come out.
+            config["strict"] = True
         sources = [made[self.config.model], *(made[f"benchmark.{n}"] for n in self.config.decontaminate)]
         inputs = {"tokenizer": sources[0].hash("tokenizer")}
         inputs |= {f"benchmark.{n}": made[f"benchmark.{n}"].hash("questions") for n in self.config.decontaminate}

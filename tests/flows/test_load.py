@@ -174,3 +174,19 @@ def test_words_are_strings(text: str) -> None:
     table: dict[str, Any] = {}
     apply(table, f"a.b={text}")
     assert table == {"a": {"b": text.strip()}}
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("report.published=qwen2.5-math-7", "did you mean 'qwen2.5-math-7b'"),
+        ("report.baseline=train.hp", "did you mean 'train.hpt'"),
+        ('evaluate.suites=["aime24","aime24"]', "'aime24' is given twice"),
+        ('evaluate.models=["train.hpt","train.hpt"]', "'train.hpt' is given twice"),
+        ("train.hpt.sampling.top_p=0.9", "sampling.top_p is 0.9"),
+    ],
+)
+def test_what_would_fail_in_the_last_stage_fails_at_load(config: Path, override: str, said: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(config, [override])
+    assert said in str(error.value)
