@@ -46,6 +46,26 @@ def test_paper_recipe_states_the_scripts_settings(name: str) -> None:
     assert (base.rope_theta, base.max_position_embeddings) == overrides
 
 
+@pytest.mark.parametrize(
+    ("name", "rivals"), [(PAPER[0], {"luffy", "srft"}), (PAPER[1], {"luffy"}), (PAPER[2], {"luffy"})]
+)
+def test_paper_recipe_trains_the_rivals_of_the_published_table(name: str, rivals: set[str]) -> None:
+    config = read(Path(__file__).parent.parent / "configs" / f"{name}.toml")
+    assert rivals == set(config.train) & {"luffy", "srft"}
+    hpt = config.train["hpt"]
+    for rival in rivals:
+        stage = config.train[rival]
+        assert (stage.algorithm.name, stage.algorithm.form) == (rival, "script")
+        # The demonstration is the eighth member of its group.
+        assert stage.rollouts_per_question == 7
+        assert stage.algorithm.off.advantage.with_demonstration
+        assert stage.optimiser == hpt.optimiser.model_copy(update={"learning_rate": 1e-6, "spike_limit": None})
+        same = ("from_", "data", "steps", "questions_per_step", "minibatch_rows", "sampling", "dtype", "engine")
+        assert all(getattr(stage, field) == getattr(hpt, field) for field in same)
+        assert [(r.name, r.coefficient) for r in stage.algorithm.regularisers] == [("entropy", 0.001)]
+        assert config.evaluate is not None and f"train.{rival}" in config.evaluate.models
+
+
 @pytest.mark.parametrize("name", PAPER)
 def test_paper_recipe_evaluates_by_the_protocol(name: str) -> None:
     evaluate = read(Path(__file__).parent.parent / "configs" / f"{name}.toml").evaluate

@@ -11,20 +11,26 @@ r = pi_theta / pi_old, A_i = R_i - mean R, clip 0.2), P <= gamma the SFT signal 
 
 "script" is the released code's loss, with counts of the whole update in place of each micro-batch's. That code clips
 nothing and adds an entropy bonus: `rl = { stabilization_mask = "none" }, regularisers = ["entropy"]`.
+
+A third signal, `off`, serves the ablations of the offline half: LUFFY's off-policy RL on the demonstration,
+- A p / (p + 0.1) with A = R = 1 as in any group of one, normalised as the RL signal is. Gates "switch" (`otherwise =
+"off"`, or `["sft", "off"]` for both) and "gate_off" choose it; gate "soft" mixes signals in place of switching.
 """
 
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from hpt_core.algorithms._forms import fill
 from hpt_core.algorithms.base import Algorithm, GateConfig
 from hpt_core.algorithms.dr_grpo import Rollouts
+from hpt_core.algorithms.luffy import OffPolicy
 from hpt_core.algorithms.sft import Demonstrations
 
 AGGREGATIONS = {
-    "fixed_length": {"rl": "fixed_length", "sft": "fixed_length"},
-    "paper": {"rl": "question_mean", "sft": "demonstration_mean"},
-    "script": {"rl": "constant_length", "sft": "token_mean"},
+    "fixed_length": {"rl": "fixed_length", "sft": "fixed_length", "off": "fixed_length"},
+    "paper": {"rl": "question_mean", "sft": "demonstration_mean", "off": "question_mean"},
+    "script": {"rl": "constant_length", "sft": "token_mean", "off": "constant_length"},
 }
 """Normalisation -> signal -> aggregation."""
 
@@ -35,27 +41,24 @@ class Config(Algorithm):
     name: Literal["hpt"] = "hpt"
     gate: GateConfig = Field(default="switch", validate_default=True)
     normalisation: Literal["fixed_length", "paper", "script"] = "fixed_length"
-    """Sets the aggregation of both signals, each of which can still be set by itself."""
+    """Sets the aggregation of all signals, each of which can still be set by itself."""
     sft_coefficient: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     """c (scripts: 1.0; 0.3 for Qwen2.5-Math-1.5B)."""
     rl: Rollouts = Field(default_factory=Rollouts)
     """The signal of questions with P > gamma."""
     sft: Demonstrations = Field(default_factory=Demonstrations)
     """The signal of questions with P <= gamma; its coefficient is `sft_coefficient`."""
+    off: OffPolicy = Field(default_factory=OffPolicy)
+    """Off-policy RL on the demonstration; no question gives it unless the gate names it."""
 
     @model_validator(mode="before")
     @classmethod
     def _fill_signals(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        filled: dict[str, Any] = {"rl": {}, "sft": {}} | data
-        normalisation = str(data.get("normalisation", "fixed_length"))
-        for name, aggregation in AGGREGATIONS.get(normalisation, {}).items():
-            if isinstance(filled[name], dict):
-                filled[name] = {"aggregation": aggregation} | filled[name]
-        if isinstance(filled["sft"], dict):
-            filled["sft"] = {"coefficient": data.get("sft_coefficient", 1.0)} | filled["sft"]
-        return filled
+        chosen = AGGREGATIONS.get(str(data.get("normalisation", "fixed_length")), {})
+        filled = fill(data, {name: {"aggregation": aggregation} for name, aggregation in chosen.items()})
+        return fill(filled, {"sft": {"coefficient": data.get("sft_coefficient", 1.0)}})
 
     @model_validator(mode="after")
     def _one_coefficient(self) -> "Config":

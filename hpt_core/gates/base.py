@@ -1,8 +1,26 @@
 """The contract of a gate: which signals a question gives, and how strongly."""
 
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field
 
 from hpt_core.base import Frozen
+
+
+def _as_list(names: Any) -> Any:
+    """One name as a list of one; a list that names a signal twice is refused, since a coefficient says it better."""
+    if isinstance(names, list | tuple) and len(set(map(str, names))) < len(names):
+        raise ValueError(f"{list(names)} names a signal twice; give the signal a coefficient instead")
+    return (names,) if isinstance(names, str) else names
+
+
+Chosen = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_as_list)]
+"""Signals that a question gives together; a bare name stands for a list of one."""
+
+
+def distinct(*chosen: tuple[str, ...]) -> tuple[str, ...]:
+    """All the names, each once, in order."""
+    return tuple(dict.fromkeys(name for names in chosen for name in names))
 
 
 class Gate(Frozen):

@@ -44,6 +44,8 @@ class Row:
     length: int
     """Response tokens."""
     signals: tuple[RowSignal, ...]
+    reward: float
+    """R of the response; 1 for the demonstration."""
 
 
 class TokenBatch(NamedTuple):
@@ -56,7 +58,14 @@ class TokenBatch(NamedTuple):
     old_logprobs: "Tensor"
     """[T] float; the policy at rollout time, from the trainer's own forward; no gradient."""
     row_ids: "Tensor"
-    """[T] int64, ascending; which row of the micro-batch (0..R-1) a token belongs to."""
+    """[T] int64, ascending; which row of the micro-batch (0..R-1) a token belongs to. A row is whole or absent."""
+    values: "Tensor | None" = None
+    """[T] float; the value head's output before each token, with gradient. None unless `Estimator.uses_values`."""
+    old_values: "Tensor | None" = None
+    """[T] float; the same at rollout time; no gradient. None unless `Estimator.uses_values`."""
+    rollout_logprobs: "Tensor | None" = None
+    """[T] float; the engine's log-probabilities, for demonstrations equal to `old_logprobs`; no gradient. None unless
+    the estimator has an `importance_cap`."""
 
 
 class LossOutput(NamedTuple):
@@ -66,4 +75,5 @@ class LossOutput(NamedTuple):
     """Scalar."""
     metrics: dict[str, float]
     """Additive over micro-batches: "loss_<signal>", "tokens_<signal>", "clipped_<signal>" (tokens whose mask is not 1),
-    "loss_<regulariser>", "entropy_sum" (nats), "tokens"."""
+    "importance_<signal>" (sum of the truncated importance weights, where they are used), "loss_<regulariser>",
+    "entropy_sum" (nats), "tokens"."""

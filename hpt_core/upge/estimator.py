@@ -8,12 +8,12 @@ Its gradient is the paper's unified policy gradient (section 3); f(pi_theta) / p
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hpt_core.algorithms.base import Algorithm
 from hpt_core.errors import DataError, TrainingError
 from hpt_core.upge.base import DEMONSTRATION, Group, LossOutput, Row, RowSignal, TokenBatch
-from hpt_core.upge.parts import SignalRows, SignalTokens
+from hpt_core.upge.parts import DEMONSTRATION_REWARD, BatchRows, SignalRows, SignalTokens
 from hpt_core.upge.signal import Signal
 
 if TYPE_CHECKING:
@@ -23,10 +23,15 @@ if TYPE_CHECKING:
 class Estimator:
     """What a trainer that knows no algorithm needs of one."""
 
-    def __init__(self, config: Algorithm, max_length: int) -> None:
-        """`max_length` is M, the constant length of "fixed_length": response tokens at most."""
+    def __init__(self, config: Algorithm, max_length: int, importance_cap: float | None = None) -> None:
+        """`max_length` is M, the constant length of "fixed_length": response tokens at most.
+
+        With `importance_cap`, every token of a signal on rollouts is weighted by min(pi_old / pi_rollout, cap), without
+        gradient: the truncated importance correction of an engine that does not sample from quite the trainer's policy.
+        """
         self.config = config
         self.max_length = max_length
+        self.importance_cap = importance_cap
         self.signals: Mapping[str, Signal] = {name: config.signals[name] for name in config.gate.signal_names}
 
     @property
@@ -43,7 +48,13 @@ class Estimator:
     def uses_old_logprobs(self) -> bool:
         """Whether `old_logprobs` is read; where not, any tensor of the right shape will do."""
         parts = [p for s in self.signals.values() for p in (s.stabilization_mask, s.reference_policy)]
-        return any(p.needs_old_logprobs for p in parts)
+        return self.importance_cap is not None or any(p.needs_old_logprobs for p in parts)
+
+    @property
+    def uses_values(self) -> bool:
+        """Whether `values` and `old_values` are read, so that the model needs a value head."""
+        by_signals = any(s.advantage.needs_values for s in self.signals.values())
+        return by_signals or any(r.needs_values for r in self.config.regularisers)
 
     def rows(self, group: Group) -> list[Row]:
         """The rows a question gives, those that carry a signal: rollouts in sample order, then the demonstration.
@@ -67,7 +78,7 @@ class Estimator:
             for index, advantage in members:
                 carried.setdefault(index, []).append(RowSignal(name, coefficient * signal.coefficient, advantage))
         order = sorted(carried, key=lambda index: (index == DEMONSTRATION, index))
-        return [Row(group.question_id, i, _length(group, i), tuple(carried[i])) for i in order]
+        return [Row(group.question_id, i, _length(group, i), tuple(carried[i]), _reward(group, i)) for i in order]
 
     def update(self, rows: Sequence[Row]) -> "Update":
         """One optimiser update over `rows`: ALL its rows, those that other ranks compute included."""
@@ -106,6 +117,8 @@ class Update:
             if row.length < 1:
                 raise DataError(f"question {row.question_id}: response {row.index} has no token", "drop the question")
         self.config = estimator.config
+        self.uses_values = estimator.uses_values
+        self.importance_cap = estimator.importance_cap
         self.signals = estimator.signals
         self.max_length = estimator.max_length
         self.rows = tuple(rows)
@@ -113,14 +126,18 @@ class Update:
         """Q: distinct questions."""
         self.tokens = sum(row.length for row in rows)
         """Response tokens."""
+        self.rollout_tokens = sum(row.length for row in rows if row.index != DEMONSTRATION)
+        """Response tokens of rollouts."""
         self._terms = {name: self._signal_terms(name) for name in self.signals}
 
     @property
     def active(self) -> tuple[int, ...]:
         """Indices of the rows that need a forward pass; the others add exactly nothing and may be left out of it."""
-        if any(r.coefficient != 0 for r in self.config.regularisers):
-            return tuple(range(len(self.rows)))
-        return tuple(i for i, row in enumerate(self.rows) if any(self._matters(s) for s in row.signals))
+        return tuple(
+            i
+            for i, row in enumerate(self.rows)
+            if any(self._matters(s) for s in row.signals) or self._is_regularised(row)
+        )
 
     def loss(self, tokens: TokenBatch, rows: Sequence[int]) -> LossOutput:
         """This micro-batch's share of the update's loss; shares of disjoint micro-batches add up to it.
@@ -131,8 +148,7 @@ class Update:
         import torch
 
         lengths = [self.rows[i].length for i in rows]
-        if tokens.logprobs.shape[0] != sum(lengths):
-            raise TrainingError(f"{tokens.logprobs.shape[0]} tokens were given for rows of {sum(lengths)}")
+        self._check(tokens, sum(lengths))
         loss = tokens.logprobs[:0].sum()
         found = {
             "entropy_sum": tokens.entropies.detach().sum(),
@@ -140,13 +156,13 @@ class Update:
         }
         for name, signal in self.signals.items():
             terms = self._terms[name]
-            share, carrying, clipped = _signal_share(signal, tokens, lengths, [terms.get(i) for i in rows])
-            loss = loss + share
-            found |= {f"loss_{name}": share.detach(), f"tokens_{name}": carrying, f"clipped_{name}": clipped}
+            share = _signal_share(signal, tokens, lengths, [terms.get(i) for i in rows], self.importance_cap)
+            loss = loss + share.loss
+            found |= {f"{metric}_{name}": value for metric, value in share.metrics.items()}
         for regulariser in self.config.regularisers:
-            share = regulariser.coefficient * regulariser.share(tokens, self.tokens)
-            loss = loss + share
-            found[f"loss_{regulariser.name}"] = share.detach()
+            term = regulariser.coefficient * regulariser.share(tokens, self._batch_rows(tokens, rows))
+            loss = loss + term
+            found[f"loss_{regulariser.name}"] = term.detach()
         values = torch.stack([value.double() for value in found.values()]).tolist()
         return LossOutput(loss, dict(zip(found, values, strict=True)))
 
@@ -167,6 +183,33 @@ class Update:
         settled = self.signals[signal.name].advantage.from_rewards_alone
         return signal.coefficient != 0 and not (settled and signal.advantage == 0)
 
+    def _is_regularised(self, row: Row) -> bool:
+        on_rollout = row.index != DEMONSTRATION
+        return any(r.coefficient != 0 and (on_rollout or not r.rollouts_only) for r in self.config.regularisers)
+
+    def _check(self, tokens: TokenBatch, expected: int) -> None:
+        if tokens.logprobs.shape[0] != expected:
+            raise TrainingError(f"{tokens.logprobs.shape[0]} tokens were given for rows of {expected}")
+        if self.uses_values and (tokens.values is None or tokens.old_values is None):
+            raise TrainingError(
+                f"algorithm {self.config.name!r} reads values and none were given", "train a model with a value head"
+            )
+        if self.importance_cap is not None and tokens.rollout_logprobs is None:
+            raise TrainingError("the importance correction reads rollout_logprobs and none were given")
+
+    def _batch_rows(self, tokens: TokenBatch, rows: Sequence[int]) -> BatchRows:
+        import torch
+
+        members = [self.rows[i] for i in rows]
+        device = tokens.row_ids.device
+        return BatchRows(
+            rewards=tokens.logprobs.new_tensor([row.reward for row in members]),
+            lengths=torch.tensor([row.length for row in members], dtype=torch.int64, device=device),
+            are_rollouts=torch.tensor([row.index != DEMONSTRATION for row in members], dtype=torch.bool, device=device),
+            update_tokens=self.tokens,
+            update_rollout_tokens=self.rollout_tokens,
+        )
+
 
 def _length(group: Group, index: int) -> int:
     if index != DEMONSTRATION:
@@ -175,13 +218,25 @@ def _length(group: Group, index: int) -> int:
     return group.demonstration_length
 
 
-def _signal_share(
-    signal: Signal, tokens: TokenBatch, lengths: Sequence[int], terms: Sequence[tuple[float, float] | None]
-) -> tuple["Tensor", "Tensor", "Tensor"]:
-    """Share of one signal in a micro-batch of rows with `lengths` and `terms` (None: the row does not carry it).
+def _reward(group: Group, index: int) -> float:
+    return DEMONSTRATION_REWARD if index == DEMONSTRATION else group.rewards[index]
 
-    Returns scalars: the share, the tokens that carry the signal, and those whose factor is not 1.
-    """
+
+class _Share(NamedTuple):
+    loss: "Tensor"
+    """Scalar, with gradient."""
+    metrics: dict[str, "Tensor"]
+    """Scalars, by the part of a metric's name that stands before the signal's."""
+
+
+def _signal_share(
+    signal: Signal,
+    tokens: TokenBatch,
+    lengths: Sequence[int],
+    terms: Sequence[tuple[float, float] | None],
+    importance_cap: float | None,
+) -> _Share:
+    """Share of one signal in a micro-batch of rows with `lengths` and `terms` (None: the row does not carry it)."""
     import torch
 
     device = tokens.row_ids.device
@@ -198,12 +253,22 @@ def _signal_share(
         row_ids=row_ids,
         lengths=counts,
         advantages=advantages,
+        old_values=None if tokens.old_values is None else tokens.old_values[carries].detach(),
     )
+    selected = selected._replace(advantages=signal.advantage.per_token(selected).detach())
     mask = signal.stabilization_mask.factors(selected).detach()
-    factors = weights * mask * signal.advantage.per_token(selected).detach()
+    factors = weights * mask * selected.advantages
+    metrics = {"tokens": carries.sum(), "clipped": (mask != 1).sum()}
+    if importance_cap is not None and signal.on == "rollouts":
+        assert tokens.rollout_logprobs is not None
+        mismatch = selected.old_logprobs - tokens.rollout_logprobs[carries].detach()
+        importance = mismatch.exp().clamp(max=importance_cap)
+        factors = factors * importance
+        metrics["importance"] = importance.sum()
     log_ratios = (
         signal.likelihood_gradient.log_likelihoods(selected) - signal.reference_policy.ref_logprobs(selected).detach()
     )
     # A stopped token may have a ratio that overflows: 0 * inf would poison the sum and its gradient.
     ratios = log_ratios.masked_fill(factors == 0, 0.0).exp()
-    return -(factors * ratios).sum(), carries.sum(), (mask != 1).sum()
+    loss = -(factors * ratios).sum()
+    return _Share(loss, {"loss": loss.detach(), **metrics})

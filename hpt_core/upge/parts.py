@@ -30,7 +30,10 @@ class SignalTokens(NamedTuple):
     lengths: "Tensor"
     """[R] int64; tokens of each row, at least 1."""
     advantages: "Tensor"
-    """[T] float; the advantage of the token's row."""
+    """[T] float; the advantage of the token's row as `Advantage.estimate` gives it; for the stabilization mask, of the
+    token itself, as `Advantage.per_token` refines it."""
+    old_values: "Tensor | None" = None
+    """[T] float; the value head at rollout time, no gradient; given where a part has `needs_values`."""
 
 
 class Advantages(NamedTuple):
@@ -54,6 +57,21 @@ class SignalRows:
     """M: the constant length, in tokens."""
 
 
+class BatchRows(NamedTuple):
+    """The R rows of a micro-batch as a regulariser sees them, and the counts of the whole update."""
+
+    rewards: "Tensor"
+    """[R] float."""
+    lengths: "Tensor"
+    """[R] int64; tokens of each row, at least 1."""
+    are_rollouts: "Tensor"
+    """[R] bool; True for a rollout, False for a demonstration."""
+    update_tokens: int
+    """Tokens of the whole update."""
+    update_rollout_tokens: int
+    """Tokens of its rollouts."""
+
+
 class Part(Frozen):
     """Base of every part."""
 
@@ -68,7 +86,7 @@ class StabilizationMask(Part):
     """Whether it reads `old_logprobs`."""
 
     def factors(self, tokens: SignalTokens) -> "Tensor":
-        """[T] float factor of each token: 1 keeps it, 0 stops its gradient."""
+        """[T] float factor of each token: 1 keeps it, 0 stops its gradient, anything else scales it."""
         raise NotImplementedError
 
 
@@ -88,6 +106,8 @@ class Advantage(Part):
 
     from_rewards_alone: ClassVar[bool] = True
     """Whether `per_token` leaves the group's estimate as it is, so that an estimate of 0 spares the forward pass."""
+    needs_values: ClassVar[bool] = False
+    """Whether it reads `old_values`."""
 
     def estimate(self, group: Group) -> Advantages:
         """A of each rollout and of the demonstration (R = 1)."""
@@ -136,11 +156,16 @@ class Aggregation(Part):
 class Regulariser(Part):
     """A term on all tokens of the update, whatever signal they carry."""
 
+    needs_values: ClassVar[bool] = False
+    """Whether it reads `values`."""
+    rollouts_only: ClassVar[bool] = False
+    """Whether demonstrations add nothing to it, so that it spares them the forward pass."""
+
     coefficient: float
     """Factor of the term."""
 
-    def share(self, tokens: TokenBatch, update_tokens: int) -> "Tensor":
-        """Scalar; this micro-batch's share of the term in an update of `update_tokens` tokens, without coefficient.
+    def share(self, tokens: TokenBatch, rows: BatchRows) -> "Tensor":
+        """Scalar; this micro-batch's share of the term in the whole update, without coefficient.
 
         Its metric is "loss_NAME", coefficient included.
         """

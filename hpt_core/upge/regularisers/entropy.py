@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from hpt_core.upge.base import TokenBatch
-from hpt_core.upge.parts import Regulariser
+from hpt_core.upge.parts import BatchRows, Regulariser
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,6 +18,6 @@ class Config(Regulariser):
     coefficient: float = Field(default=0.001, allow_inf_nan=False)
     """Factor of the mean entropy in nats (training scripts: 0.001)."""
 
-    def share(self, tokens: TokenBatch, update_tokens: int) -> "Tensor":
+    def share(self, tokens: TokenBatch, rows: BatchRows) -> "Tensor":
         """Scalar; minus the entropy of these tokens over the number of the update's tokens."""
-        return -tokens.entropies.sum() / update_tokens
+        return -tokens.entropies.sum() / rows.update_tokens

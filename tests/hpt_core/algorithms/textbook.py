@@ -1,8 +1,11 @@
 """Textbook losses, written from the papers' formulas on a toy policy; the reference of the gradient tests.
 
-It shares nothing with the product: log-probabilities come from logits here, and clips are PPO's min(), not a mask.
+It shares nothing with the product: log-probabilities come from logits here, clips are PPO's min() and not a mask, and
+advantages follow their recursions. Q is the number of questions, M (`max_length`) the constant length.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,14 +15,20 @@ from torch.nn.functional import cross_entropy
 
 @dataclass
 class Response:
-    """One response with the logits of a toy policy at each of its tokens."""
+    """One response with the logits and values of a toy policy at each of its tokens."""
 
     reward: float
     tokens: Tensor
     """[t] int64."""
     logits: Tensor
-    """[t, V] float64, part of the leaf that is differentiated."""
+    """[t, V] float64, part of a leaf that is differentiated."""
     old_logprobs: Tensor
+    """[t] float64."""
+    rollout_logprobs: Tensor
+    """[t] float64; under the engine that sampled."""
+    values: Tensor
+    """[t] float64, part of a leaf that is differentiated."""
+    old_values: Tensor
     """[t] float64."""
 
     @property
@@ -38,30 +47,55 @@ class Question:
     @property
     def success_rate(self) -> float:
         """P."""
-        return sum(r.reward for r in self.rollouts) / len(self.rollouts)
+        return sum(self.rewards) / len(self.rollouts)
 
-    def centred(self) -> list[float]:
-        """R - mean."""
-        return [r.reward - self.success_rate for r in self.rollouts]
+    @property
+    def rewards(self) -> list[float]:
+        """R of each rollout."""
+        return [r.reward for r in self.rollouts]
 
-    def standardised(self) -> list[float]:
-        """(R - mean) / (std + 1e-6) with the sample's std; R for a lone rollout."""
-        if len(self.rollouts) == 1:
-            return [self.rollouts[0].reward]
-        std = torch.tensor([r.reward for r in self.rollouts], dtype=torch.float64).std().item()
-        return [a / (std + 1e-6) for a in self.centred()]
+    @property
+    def rollouts_and_demonstration(self) -> list[float]:
+        """R of each rollout, then of the demonstration."""
+        return [*self.rewards, 1.0]
+
+
+def centred(rewards: list[float]) -> list[float]:
+    """R - mean."""
+    return [r - sum(rewards) / len(rewards) for r in rewards]
+
+
+def standardised(rewards: list[float]) -> list[float]:
+    """(R - mean) / (std + 1e-6) with the sample's std; R for a group of one."""
+    if len(rewards) == 1:
+        return rewards
+    std = torch.tensor(rewards, dtype=torch.float64).std().item()
+    return [a / (std + 1e-6) for a in centred(rewards)]
+
+
+def probabilities(response: Response) -> Tensor:
+    """[t]; p of each token."""
+    return response.logits.softmax(-1)[torch.arange(len(response.tokens)), response.tokens]
 
 
 def ratios(response: Response) -> Tensor:
     """[t]; pi_theta / pi_old."""
-    probabilities = response.logits.softmax(-1)[torch.arange(len(response.tokens)), response.tokens]
-    return probabilities / response.old_logprobs.exp()
+    return probabilities(response) / response.old_logprobs.exp()
 
 
-def clipped(response: Response, advantage: float, low: float = 0.2, high: float = 0.2) -> Tensor:
+def sequence_ratio(response: Response) -> Tensor:
+    """GSPO's s: the geometric mean of the ratios."""
+    return ratios(response).prod() ** (1 / len(response.tokens))
+
+
+def ppo_min(ratio: Tensor, advantage: Tensor | float, low: float, high: float) -> Tensor:
+    """- min(r A, clip(r) A)."""
+    return -torch.minimum(ratio * advantage, ratio.clamp(1 - low, 1 + high) * advantage)
+
+
+def clipped(response: Response, advantage: Tensor | float, low: float = 0.2, high: float = 0.2) -> Tensor:
     """[t]; - min(r A, clip(r) A)."""
-    r = ratios(response)
-    return -torch.minimum(r * advantage, r.clamp(1 - low, 1 + high) * advantage)
+    return ppo_min(ratios(response), advantage, low, high)
 
 
 def unclipped(response: Response, advantage: float) -> Tensor:
@@ -69,10 +103,42 @@ def unclipped(response: Response, advantage: float) -> Tensor:
     return -ratios(response) * advantage
 
 
+def shaped(response: Response, advantage: float) -> Tensor:
+    """[t]; - A p / (p + 0.1)."""
+    p = probabilities(response)
+    return -advantage * p / (p + 0.1)
+
+
+def corrected(loss: Callable, cap: float) -> Callable:
+    """`loss` with each token's term times min(pi_old / pi_engine, cap), a constant."""
+
+    def term(response: Response, advantage: float) -> Tensor:
+        weights = (response.old_logprobs.exp() / response.rollout_logprobs.exp()).clamp(max=cap)
+        return weights * loss(response, advantage)
+
+    return term
+
+
 def entropy(response: Response) -> Tensor:
     """Sum over tokens of the policy's entropy."""
-    probabilities = response.logits.softmax(-1)
-    return -(probabilities * probabilities.log()).sum()
+    p = response.logits.softmax(-1)
+    return -(p * p.log()).sum()
+
+
+def entropy_bonus(responses: list[Response], coefficient: float) -> Tensor:
+    """- coefficient * mean entropy over the tokens of `responses`."""
+    return -coefficient * sum(entropy(r) for r in responses) / sum(len(r.tokens) for r in responses)
+
+
+def everything(questions: list[Question]) -> list[Response]:
+    """All rollouts and demonstrations."""
+    return [r for q in questions for r in [*q.rollouts, q.demonstration]]
+
+
+def token_mean(questions: list[Question], term: Callable, advantages: Callable = standardised) -> Tensor:
+    """Mean of term(rollout, A) over all rollout tokens."""
+    terms = [term(r, a) for q in questions for r, a in zip(q.rollouts, advantages(q.rewards), strict=True)]
+    return torch.cat(terms).mean()
 
 
 def sft_token_mean(questions: list[Question]) -> Tensor:
@@ -88,52 +154,199 @@ def sft_sequence_mean(questions: list[Question]) -> Tensor:
     )
 
 
+def reinforce(questions: list[Question]) -> Tensor:
+    """Mean over tokens of - (2R - 1) log p."""
+    return token_mean(questions, lambda r, a: -a * probabilities(r).log(), lambda rs: [2 * r - 1 for r in rs])
+
+
 def grpo(questions: list[Question]) -> Tensor:
     """Shao 2024, equation 3 without KL, over the sequences of all questions."""
-    terms = [clipped(r, a).mean() for q in questions for r, a in zip(q.rollouts, q.standardised(), strict=True)]
+    terms = [clipped(r, a).mean() for q in questions for r, a in zip(q.rollouts, standardised(q.rewards), strict=True)]
     return sum(terms) / len(terms)
 
 
-def dr_grpo(questions: list[Question], max_length: int, loss=clipped) -> Tensor:
+def dr_grpo(questions: list[Question], max_length: int, loss: Callable = clipped) -> Tensor:
     """Sum over tokens, divided by questions times constant length."""
-    terms = [loss(r, a).sum() for q in questions for r, a in zip(q.rollouts, q.centred(), strict=True)]
+    terms = [loss(r, a).sum() for q in questions for r, a in zip(q.rollouts, centred(q.rewards), strict=True)]
     return sum(terms) / (len(questions) * max_length)
 
 
-def hpt_fixed_length(questions: list[Question], max_length: int, gamma: float, c: float, loss) -> Tensor:
-    """[ sum_RL sum_t - A rho + c * sum_SFT sum_t - log p ] / (Q * M)."""
+def dapo(questions: list[Question]) -> Tensor:
+    """Yu 2025, equation 8."""
+    return token_mean(questions, lambda r, a: clipped(r, a, 0.2, 0.28))
+
+
+def cispo(questions: list[Question], low: float | None = None, high: float = 0.2) -> Tensor:
+    """Chen 2025, equation 4: the clipped weight is a constant; without `low` nothing bounds it from below."""
+
+    def term(response: Response, advantage: float) -> Tensor:
+        weights = ratios(response).detach().clamp(min=None if low is None else 1 - low, max=1 + high)
+        return -weights * advantage * probabilities(response).log()
+
+    return token_mean(questions, term)
+
+
+def gspo(questions: list[Question]) -> Tensor:
+    """Zheng 2025, equation 5, over the sequences of all questions."""
+    terms = [
+        ppo_min(sequence_ratio(r), a, 3e-4, 4e-4)
+        for q in questions
+        for r, a in zip(q.rollouts, standardised(q.rewards), strict=True)
+    ]
+    return sum(terms) / len(terms)
+
+
+def gae(response: Response, gamma: float = 1.0, lam: float = 0.95) -> Tensor:
+    """[t]; Schulman 2016 by its recursion from the last token back: A_t = delta_t + gamma lambda A_{t+1}."""
+    values = response.old_values.tolist()
+    advantages, following, value_after = [], 0.0, 0.0
+    for t in reversed(range(len(values))):
+        reward = response.reward if t == len(values) - 1 else 0.0
+        following = reward + gamma * value_after - values[t] + gamma * lam * following
+        value_after = values[t]
+        advantages.append(following)
+    return torch.tensor(advantages[::-1], dtype=torch.float64)
+
+
+def value_loss(rollouts: list[Response], lam: float = 0.95, clip: float | None = None) -> Tensor:
+    """Half the mean squared error of the values over all tokens of `rollouts`."""
+    squares = []
+    for rollout in rollouts:
+        returns = gae(rollout, lam=lam) + rollout.old_values
+        errors = (rollout.values - returns) ** 2
+        if clip is not None:
+            near = torch.clamp(rollout.values, rollout.old_values - clip, rollout.old_values + clip)
+            errors = torch.maximum(errors, (near - returns) ** 2)
+        squares.append(errors)
+    return torch.cat(squares).mean() / 2
+
+
+def ppo(questions: list[Question], lam: float = 0.95, clip: float | None = None) -> Tensor:
+    """Clipped policy loss, a mean over all rollout tokens, plus the value loss."""
+    rollouts = [r for q in questions for r in q.rollouts]
+    policy = [clipped(rollout, gae(rollout, lam=lam)) for rollout in rollouts]
+    return torch.cat(policy).mean() + value_loss(rollouts, lam, clip)
+
+
+def luffy_paper(questions: list[Question], max_length: int) -> Tensor:
+    """Z-scores over rollouts and demonstration, on-policy part clipped, divided by questions times constant length."""
     total = torch.zeros((), dtype=torch.float64)
     for q in questions:
-        if q.success_rate > gamma:
-            total = total + sum(loss(r, a).sum() for r, a in zip(q.rollouts, q.centred(), strict=True))
-        else:
-            total = total + c * q.demonstration.negative_log_likelihood
+        *advantages, last = standardised(q.rollouts_and_demonstration)
+        total = total + sum(clipped(r, a).sum() for r, a in zip(q.rollouts, advantages, strict=True))
+        total = total + shaped(q.demonstration, last).sum()
     return total / (len(questions) * max_length)
 
 
-def hpt_paper(questions: list[Question], max_length: int, gamma: float, c: float, loss) -> Tensor:
+def luffy_script(questions: list[Question], max_length: int) -> Tensor:
+    """(1/M) [ sum_on -A rho + sum_off -A p/(p+0.1) ] - 0.001 H, A = R - mean over rollouts and demonstration."""
+    total = torch.zeros((), dtype=torch.float64)
+    for q in questions:
+        *advantages, last = centred(q.rollouts_and_demonstration)
+        total = total + sum(unclipped(r, a).sum() for r, a in zip(q.rollouts, advantages, strict=True))
+        total = total + shaped(q.demonstration, last).sum()
+    return total / max_length + entropy_bonus(everything(questions), 0.001)
+
+
+def mean_entropy(response: Response) -> float:
+    """h: a constant."""
+    return (entropy(response) / len(response.tokens)).item()
+
+
+def _srft_parts(questions: list[Question]) -> tuple[list[Tensor], Tensor]:
+    """- 0.5 e^(-h) log p of each demonstration's tokens, and the sum over rollout tokens of - w log p."""
+    supervised = [
+        -0.5 * math.exp(-mean_entropy(q.demonstration)) * probabilities(q.demonstration).log() for q in questions
+    ]
+    total = torch.zeros((), dtype=torch.float64)
+    for rollout in (r for q in questions for r in q.rollouts):
+        weight = 0.1 * math.exp(mean_entropy(rollout)) if rollout.reward == 1 else -1.0
+        total = total + weight * rollout.negative_log_likelihood
+    return supervised, total
+
+
+def srft_paper(questions: list[Question], max_length: int) -> Tensor:
+    """Offline part with pi_ref = 1 and z-scores; everything divided by questions times constant length."""
+    supervised, total = _srft_parts(questions)
+    for q in questions:
+        advantage = standardised(q.rollouts_and_demonstration)[-1]
+        total = total - advantage * probabilities(q.demonstration).sum()
+    return (torch.cat(supervised).sum() + total) / (len(questions) * max_length)
+
+
+def srft_script(questions: list[Question], max_length: int) -> Tensor:
+    """tokmean_off(-0.5 e^{-h} log p) + (1/M) [ sum_off -A p/(p+0.1) + sum_on -w log p ] - 0.001 H."""
+    supervised, total = _srft_parts(questions)
+    for q in questions:
+        total = total + shaped(q.demonstration, centred(q.rollouts_and_demonstration)[-1]).sum()
+    return torch.cat(supervised).mean() + total / max_length + entropy_bonus(everything(questions), 0.001)
+
+
+def switch(gamma: float, offline: tuple[str, ...] = ("sft",)) -> Callable:
+    """P -> weight of each signal: rollouts where P > gamma, else what trains on the demonstration."""
+    return lambda p: {"rl": 1.0} if p > gamma else dict.fromkeys(offline, 1.0)
+
+
+def three_zones(gamma: float, gamma_off: float) -> Callable:
+    """P -> weight of each signal: imitation, off-policy RL, on-policy RL."""
+    return lambda p: {"rl": 1.0} if p > gamma_off else {"off": 1.0} if p > gamma else {"sft": 1.0}
+
+
+def ramp(low: float = 0.0, high: float = 1.0) -> Callable:
+    """P -> weight of each signal: alpha rises linearly from low to high, beta = 1 - alpha."""
+
+    def weights(p: float) -> dict[str, float]:
+        alpha = 0.0 if p <= low else 1.0 if p >= high else (p - low) / (high - low)
+        return {"rl": alpha, "sft": 1 - alpha}
+
+    return weights
+
+
+def hpt_fixed_length(questions: list[Question], max_length: int, gate: Callable, c: float, loss: Callable) -> Tensor:
+    """[ sum_RL sum_t - A rho + c * sum_SFT sum_t - log p + sum_off sum_t - p/(p+0.1) ] / (Q * M)."""
+    total = torch.zeros((), dtype=torch.float64)
+    for q in questions:
+        weights = gate(q.success_rate)
+        rl = sum(loss(r, a).sum() for r, a in zip(q.rollouts, centred(q.rewards), strict=True))
+        total = total + weights.get("rl", 0) * rl
+        total = total + weights.get("sft", 0) * c * q.demonstration.negative_log_likelihood
+        total = total + weights.get("off", 0) * shaped(q.demonstration, 1.0).sum()
+    return total / (len(questions) * max_length)
+
+
+def hpt_paper(questions: list[Question], max_length: int, gate: Callable, c: float, loss: Callable) -> Tensor:
     """Mean over questions of alpha L_RL + beta c L_SFT, as in section 2 of the paper."""
     total = torch.zeros((), dtype=torch.float64)
     for q in questions:
-        if q.success_rate > gamma:
-            terms = sum(loss(r, a).sum() for r, a in zip(q.rollouts, q.centred(), strict=True))
-            total = total + terms / len(q.rollouts)
-        else:
-            total = total + c * q.demonstration.negative_log_likelihood / len(q.demonstration.tokens)
+        weights = gate(q.success_rate)
+        rl = sum(loss(r, a).sum() for r, a in zip(q.rollouts, centred(q.rewards), strict=True))
+        total = total + weights.get("rl", 0) * rl / len(q.rollouts)
+        nll = q.demonstration.negative_log_likelihood / len(q.demonstration.tokens)
+        total = total + weights.get("sft", 0) * c * nll
+        total = total + weights.get("off", 0) * shaped(q.demonstration, 1.0).sum()
     return total / len(questions)
 
 
-def hpt_script(questions: list[Question], max_length: int, gamma: float, c: float, loss) -> Tensor:
-    """(1/M) sum_RL sum_t - A rho + c * mean over SFT tokens of - log p."""
-    solved = [q for q in questions if q.success_rate > gamma]
-    failed = [q for q in questions if q.success_rate <= gamma]
+def hpt_script(questions: list[Question], max_length: int, gate: Callable, c: float, loss: Callable) -> Tensor:
+    """(1/M) [ sum_RL sum_t - A rho + sum_off sum_t - p/(p+0.1) ] + c * mean over SFT tokens of - log p."""
     total = torch.zeros((), dtype=torch.float64)
-    for q in solved:
-        total = total + sum(loss(r, a).sum() for r, a in zip(q.rollouts, q.centred(), strict=True)) / max_length
-    return total + c * sft_token_mean(failed) if failed else total
+    imitated, tokens = torch.zeros((), dtype=torch.float64), 0
+    for q in questions:
+        weights = gate(q.success_rate)
+        rl = sum(loss(r, a).sum() for r, a in zip(q.rollouts, centred(q.rewards), strict=True))
+        total = total + weights.get("rl", 0) * rl / max_length
+        total = total + weights.get("off", 0) * shaped(q.demonstration, 1.0).sum() / max_length
+        if weights.get("sft", 0):
+            imitated = imitated + weights["sft"] * q.demonstration.negative_log_likelihood
+            tokens += len(q.demonstration.tokens)
+    return total + c * imitated / tokens if tokens else total
 
 
-def entropy_bonus(questions: list[Question], gamma: float, coefficient: float) -> Tensor:
-    """- coefficient * mean entropy over the tokens HPT trains on."""
-    trained = [r for q in questions for r in (q.rollouts if q.success_rate > gamma else [q.demonstration])]
-    return -coefficient * sum(entropy(r) for r in trained) / sum(len(r.tokens) for r in trained)
+def hpt_trained(questions: list[Question], gate: Callable) -> list[Response]:
+    """The responses that HPT trains on."""
+    found = []
+    for q in questions:
+        weights = gate(q.success_rate)
+        found += q.rollouts if weights.get("rl", 0) else []
+        found += [q.demonstration] if weights.get("sft", 0) or weights.get("off", 0) else []
+    return found

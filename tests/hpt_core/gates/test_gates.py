@@ -3,7 +3,7 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from hpt_core.gates import always, switch
+from hpt_core.gates import always, gate_off, soft, switch
 from hpt_core.plugins import config_union, names
 
 PACKAGE = "hpt_core.gates"
@@ -40,6 +40,63 @@ def test_switch_names_of_signals_can_be_chosen() -> None:
     assert gate.coefficients(0.0, True) == {"imitation": 1.0}
 
 
+def test_switch_takes_several_signals_for_one_side() -> None:
+    mixed = switch.Config(otherwise=["sft", "off"])
+    assert mixed.signal_names == ("rl", "sft", "off")
+    assert mixed.coefficients(0.0, True) == {"sft": 1.0, "off": 1.0}
+    assert mixed.coefficients(0.5, True) == {"rl": 1.0}
+    assert switch.Config(above=["rl", "sft"]).signal_names == ("rl", "sft")
+
+
+@pytest.mark.parametrize(
+    ("gamma", "gamma_off", "successes", "chosen"),
+    [
+        (0.0, 0.25, 0, "sft"),
+        (0.0, 0.25, 1, "off"),
+        (0.0, 0.25, 2, "off"),  # P equal to gamma_off
+        (0.0, 0.25, 3, "rl"),
+        (0.25, 0.5, 2, "sft"),  # P equal to gamma
+        (0.25, 0.5, 3, "off"),
+        (-1.0, 0.0, 0, "off"),
+        (-1.0, 0.0, 1, "rl"),
+        (0.25, 0.25, 2, "sft"),
+        (0.25, 0.25, 3, "rl"),
+    ],
+)
+def test_gate_off_truth_table(gamma: float, gamma_off: float, successes: int, chosen: str) -> None:
+    gate = gate_off.Config(gamma=gamma, gamma_off=gamma_off)
+    assert gate.coefficients(successes / 8, True) == {chosen: 1.0}
+    assert chosen in gate.signal_names
+
+
+def test_gate_off_names_no_signal_of_an_empty_zone() -> None:
+    assert gate_off.Config().signal_names == ("rl", "off", "sft")
+    assert gate_off.Config(gamma=-1).signal_names == ("rl", "off")
+    assert gate_off.Config(gamma=0.25).signal_names == ("rl", "sft")
+    assert gate_off.Config(between=["off", "sft"]).coefficients(0.125, True) == {"off": 1.0, "sft": 1.0}
+
+
+@pytest.mark.parametrize("successes", range(9))
+def test_soft_gate_is_the_success_rate_by_default(successes: int) -> None:
+    p = successes / 8
+    found = soft.Config().coefficients(p, True)
+    assert found == {name: weight for name, weight in (("rl", p), ("sft", 1 - p)) if weight}
+
+
+@pytest.mark.parametrize(
+    ("success_rate", "alpha"), [(0.0, 0.0), (0.25, 0.0), (0.375, 0.25), (0.5, 0.5), (0.75, 1.0), (1.0, 1.0)]
+)
+def test_soft_gate_ramps_between_its_bounds(success_rate: float, alpha: float) -> None:
+    found = soft.Config(gamma_low=0.25, gamma_high=0.75).coefficients(success_rate, True)
+    assert (found.get("rl", 0), found.get("sft", 0)) == (alpha, 1 - alpha)
+
+
+def test_soft_gate_adds_up_a_signal_that_both_sides_name() -> None:
+    gate = soft.Config(above=["rl", "sft"], otherwise="sft")
+    assert gate.signal_names == ("rl", "sft")
+    assert gate.coefficients(0.25, True) == {"rl": 0.25, "sft": 1.0}
+
+
 @pytest.mark.parametrize("success_rate", [None, 0.0, 0.5, 1.0])
 @pytest.mark.parametrize("has_demonstration", [True, False])
 def test_always_ignores_the_question(success_rate: float | None, has_demonstration: bool) -> None:
@@ -47,9 +104,23 @@ def test_always_ignores_the_question(success_rate: float | None, has_demonstrati
     assert gate.coefficients(success_rate, has_demonstration) == {"rl": 1.0, "sft": 1.0}
 
 
-@pytest.mark.parametrize("wrong", [{"name": "switch", "gamma": -0.1}, {"name": "switch", "gamma": 1.5}, "swich"])
-def test_wrong_gate_is_refused(wrong: object) -> None:
-    with pytest.raises(ValidationError):
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"name": "switch", "gamma": -0.1}, "greater than or equal to 0"),
+        ({"name": "switch", "gamma": 1.5}, "less than or equal to 1"),
+        ({"name": "switch", "gamma": float("nan")}, "gamma"),
+        ({"name": "switch", "otherwise": []}, "at least 1 item"),
+        ({"name": "switch", "otherwise": ["sft", "sft"]}, "names a signal twice; give the signal a coefficient"),
+        ({"name": "switch", "otherwise": 3}, "otherwise"),
+        ("swich", "did you mean 'switch'"),
+        ({"name": "gate_off", "gamma": 0.5}, "set gamma_off to gamma or above"),
+        ({"name": "soft", "gamma_low": 0.5, "gamma_high": 0.5}, 'or use gate "switch"'),
+        ({"name": "soft", "gamma_low": 0.75, "gamma_high": 0.5}, "set gamma_high above gamma_low"),
+    ],
+)
+def test_wrong_gate_is_refused(wrong: object, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         TypeAdapter(config_union(PACKAGE)).validate_python(wrong)
 
 

@@ -1,20 +1,19 @@
 """The estimator: rows of a group, whole-update counts, shares of micro-batches, and room for other parts."""
 
 import itertools
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hpt_core.algorithms import dr_grpo, grpo, hpt, sft
+from hpt_core.algorithms import cispo, dr_grpo, grpo, gspo, hpt, luffy, ppo, reinforce, sft, srft
 from hpt_core.algorithms.base import Algorithm
 from hpt_core.errors import DataError, TrainingError
-from hpt_core.gates import always, switch
+from hpt_core.gates import always, gate_off, soft, switch
 from hpt_core.gates.base import Gate
-from hpt_core.upge import parts
 from hpt_core.upge.base import DEMONSTRATION, Group, Row, RowSignal, TokenBatch
 from hpt_core.upge.estimator import Estimator, Update
 from hpt_core.upge.signal import Signal
@@ -26,42 +25,54 @@ PERFECT = Group("perfect", (1.0, 1.0), (5, 1), 4)
 
 def batch(update: Update, rows: list[int], seed: int = 0) -> TokenBatch:
     """Random tokens for `rows`; a row's tokens depend on its index alone."""
-    columns: list[list[Tensor]] = [[], [], []]
+    columns: list[list[Tensor]] = [[] for _ in range(6)]
     for i in rows:
         generator = torch.Generator().manual_seed(1000 * seed + i)
         for column in columns:
             column.append(-torch.rand(update.rows[i].length, generator=generator, dtype=torch.float64))
-    logprobs, entropies, old = (torch.cat(c) for c in columns)
+    logprobs, entropies, old, values, old_values, rollout_logprobs = (torch.cat(c) for c in columns)
     ids = torch.cat([torch.full((update.rows[i].length,), r) for r, i in enumerate(rows)])
-    return TokenBatch(logprobs.requires_grad_(), (-entropies).requires_grad_(), old, ids)
+    mine = (values.requires_grad_(), old_values, rollout_logprobs)
+    return TokenBatch(logprobs.requires_grad_(), (-entropies).requires_grad_(), old, ids, *mine)
 
 
 @pytest.mark.parametrize(
-    ("config", "rollouts", "demonstrations", "old"),
+    ("config", "rollouts", "demonstrations", "old", "values"),
     [
-        (sft.Config(), False, True, False),
-        (grpo.Config(), True, False, True),
-        (dr_grpo.Config(), True, False, True),
-        (hpt.Config(), True, True, True),
-        (hpt.Config(gate=always.Config(signals=("sft",))), False, True, False),
-        (hpt.Config(gate=switch.Config(above="sft")), True, True, False),
-        (sft.Config(sft={"stabilization_mask": "clip"}), False, True, True),
+        (sft.Config(), False, True, False, False),
+        (grpo.Config(), True, False, True, False),
+        (dr_grpo.Config(), True, False, True, False),
+        (hpt.Config(), True, True, True, False),
+        (hpt.Config(gate=always.Config(signals=("sft",))), False, True, False, False),
+        (hpt.Config(gate=switch.Config(above="sft")), True, True, False, False),
+        (hpt.Config(gate=gate_off.Config(gamma=-1, above="off")), True, True, False, False),
+        (sft.Config(sft={"stabilization_mask": "clip"}), False, True, True, False),
+        (reinforce.Config(), True, False, False, False),
+        (gspo.Config(), True, False, True, False),
+        (cispo.Config(), True, False, True, False),
+        (srft.Config(), True, True, False, False),
+        (luffy.Config(), True, True, True, False),
+        (ppo.Config(), True, False, True, True),
+        (ppo.Config(regularisers=()), True, False, True, True),
+        (reinforce.Config(regularisers=("value_loss",)), True, False, False, True),
     ],
 )
-def test_what_an_algorithm_uses(config: Any, rollouts: bool, demonstrations: bool, old: bool) -> None:
+def test_what_an_algorithm_uses(config: Any, rollouts: bool, demonstrations: bool, old: bool, values: bool) -> None:
     estimator = Estimator(config, max_length=8)
     assert estimator.uses_rollouts is rollouts
     assert estimator.uses_demonstrations is demonstrations
     assert estimator.uses_old_logprobs is old
+    assert estimator.uses_values is values
+    assert Estimator(config, max_length=8, importance_cap=2.0).uses_old_logprobs
 
 
 def test_rows_of_a_solved_and_of_a_failed_question() -> None:
     estimator = Estimator(hpt.Config(sft_coefficient=0.3), max_length=8)
     assert estimator.rows(SOLVED) == [
-        Row("solved", 0, 3, (RowSignal("rl", 1.0, 0.5),)),
-        Row("solved", 1, 2, (RowSignal("rl", 1.0, -0.5),)),
+        Row("solved", 0, 3, (RowSignal("rl", 1.0, 0.5),), reward=1.0),
+        Row("solved", 1, 2, (RowSignal("rl", 1.0, -0.5),), reward=0.0),
     ]
-    assert estimator.rows(FAILED) == [Row("failed", DEMONSTRATION, 4, (RowSignal("sft", 0.3, 1.0),))]
+    assert estimator.rows(FAILED) == [Row("failed", DEMONSTRATION, 4, (RowSignal("sft", 0.3, 1.0),), reward=1.0)]
 
 
 def test_gate_sees_success_rates_exactly() -> None:
@@ -74,7 +85,7 @@ def test_gate_sees_success_rates_exactly() -> None:
 
 def test_sft_needs_no_rollouts() -> None:
     rows = Estimator(sft.Config(), max_length=8).rows(Group("q", (), (), 4))
-    assert rows == [Row("q", DEMONSTRATION, 4, (RowSignal("sft", 1.0, 1.0),))]
+    assert rows == [Row("q", DEMONSTRATION, 4, (RowSignal("sft", 1.0, 1.0),), reward=1.0)]
 
 
 @pytest.mark.parametrize(
@@ -138,6 +149,69 @@ def test_regulariser_keeps_every_row_active() -> None:
     assert active(0.0) == ()
 
 
+def test_value_loss_keeps_every_rollout_active_and_spares_demonstrations() -> None:
+    config = hpt.Config(sft_coefficient=0, regularisers=("value_loss",))
+    estimator = Estimator(config, max_length=8)
+    update = estimator.update([row for g in (PERFECT, FAILED) for row in estimator.rows(g)])
+    assert [row.index for row in update.rows] == [0, 1, DEMONSTRATION]
+    assert update.active == (0, 1)
+    assert (update.tokens, update.rollout_tokens) == (10, 6)
+
+
+def test_advantages_per_token_keep_every_row_active() -> None:
+    estimator = Estimator(ppo.Config(regularisers=()), max_length=8)
+    assert estimator.update(estimator.rows(FAILED)).active == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("config", "cap", "missing", "message"),
+    [
+        (ppo.Config(), None, "values", "'ppo' reads values"),
+        (ppo.Config(), None, "old_values", "value head"),
+        (grpo.Config(), 2.0, "rollout_logprobs", "reads rollout_logprobs"),
+    ],
+)
+def test_what_an_algorithm_reads_must_be_given(config: Any, cap: float | None, missing: str, message: str) -> None:
+    estimator = Estimator(config, max_length=8, importance_cap=cap)
+    update = estimator.update(estimator.rows(SOLVED))
+    with pytest.raises(TrainingError, match=message):
+        update.loss(batch(update, [0, 1])._replace(**{missing: None}), [0, 1])
+
+
+def test_importance_is_truncated_and_leaves_demonstrations_alone() -> None:
+    estimator = Estimator(hpt.Config(rl={"stabilization_mask": "none"}), max_length=8, importance_cap=2.0)
+    plain = Estimator(hpt.Config(rl={"stabilization_mask": "none"}), max_length=8)
+    rows = [*estimator.rows(SOLVED), *estimator.rows(FAILED)]
+    weights = torch.tensor([0.5, 1.0, 1.9, 2.1, 9e9, 3.0, 3.0, 3.0, 3.0], dtype=torch.float64)
+    gradients, metrics = [], []
+    for update in (estimator.update(rows), plain.update(rows)):
+        tokens = batch(update, [0, 1, 2])
+        engine = tokens.old_logprobs - weights.log()
+        out = update.loss(tokens._replace(rollout_logprobs=engine), [0, 1, 2])
+        out.loss.backward()
+        gradients.append(tokens.logprobs.grad)
+        metrics.append(out.metrics)
+    expected = torch.tensor([0.5, 1.0, 1.9, 2.0, 2.0, 1, 1, 1, 1], dtype=torch.float64)
+    torch.testing.assert_close(gradients[0], gradients[1] * expected)
+    assert metrics[0]["importance_rl"] == pytest.approx(expected[:5].sum().item())
+    assert "importance_sft" not in metrics[0]
+    assert "importance_rl" not in metrics[1]
+
+
+def test_value_loss_does_not_depend_on_the_split_nor_on_demonstrations() -> None:
+    estimator = Estimator(hpt.Config(regularisers=({"name": "value_loss", "coefficient": 0.5},)), max_length=8)
+    update = estimator.update([row for g in (SOLVED, FAILED, PERFECT) for row in estimator.rows(g)])
+    tokens = batch(update, [0, 1, 2, 3, 4])
+    whole = update.loss(tokens, [0, 1, 2, 3, 4])
+    whole.loss.backward()
+    for row in range(5):
+        mine = batch(update, [row])
+        update.loss(mine, [row]).loss.backward()
+        torch.testing.assert_close(mine.values.grad, tokens.values.grad[tokens.row_ids == row])
+        assert bool(mine.values.grad.any()) is (update.rows[row].index != DEMONSTRATION)
+    assert whole.metrics["loss_value_loss"] > 0
+
+
 def test_signal_with_coefficient_zero_is_inactive() -> None:
     estimator = Estimator(hpt.Config(sft_coefficient=0), max_length=8)
     assert estimator.update(estimator.rows(FAILED)).active == ()
@@ -155,6 +229,7 @@ def test_empty_update_and_empty_micro_batch() -> None:
 
 
 @given(order=st.permutations(range(5)), cuts=st.sets(st.integers(1, 4)), name=st.sampled_from(sorted(hpt.AGGREGATIONS)))
+@settings(deadline=None)
 def test_loss_and_metrics_add_up_over_micro_batches(order: list[int], cuts: set[int], name: Any) -> None:
     estimator = Estimator(hpt.Config(normalisation=name, regularisers=("entropy",)), max_length=8)
     update = estimator.update([row for g in (SOLVED, FAILED, PERFECT) for row in estimator.rows(g)])
@@ -188,59 +263,14 @@ def test_loss_is_pure() -> None:
     update = estimator.update([*estimator.rows(SOLVED), *estimator.rows(FAILED)])
     tokens = batch(update, [0, 1, 2])
     before = [t.detach().clone() for t in tokens]
+    assert len(before) == 7
     first, second = (update.loss(tokens, [0, 1, 2]) for _ in range(2))
     assert first.loss.item() == second.loss.item()
     assert first.metrics == second.metrics
     assert all(torch.equal(a, b.detach()) for a, b in zip(before, tokens, strict=True))
 
 
-# What follows composes parts that are not shipped, to show that the contracts leave room for them.
-
-
-class SoftGate(Gate):
-    """alpha = P, beta = 1 - P."""
-
-    needs_success_rate: ClassVar[bool] = True
-    name: str = "soft"
-
-    @property
-    def signal_names(self) -> tuple[str, ...]:
-        return ("rl", "sft")
-
-    def coefficients(self, success_rate: float | None, has_demonstration: bool) -> dict[str, float]:
-        assert success_rate is not None
-        return {"rl": success_rate, "sft": 1 - success_rate}
-
-
-class SequenceReference(parts.ReferencePolicy):
-    """GSPO: sg(pi_theta,t) / s with s = (pi_theta / pi_old)^(1/len) of the sequence."""
-
-    needs_old_logprobs: ClassVar[bool] = True
-    name: str = "sequence"
-
-    def ref_logprobs(self, tokens: parts.SignalTokens) -> Tensor:
-        logprobs = tokens.logprobs.detach()
-        sums = logprobs.new_zeros(len(tokens.lengths)).index_add(0, tokens.row_ids, logprobs - tokens.old_logprobs)
-        return logprobs - (sums / tokens.lengths)[tokens.row_ids]
-
-
-class EntropyWeighted(parts.Advantage):
-    """SRFT's weights: 0.1 e^h where right, else -1, h the detached mean entropy of the sequence."""
-
-    from_rewards_alone: ClassVar[bool] = False
-    name: str = "entropy_weighted"
-
-    def estimate(self, group: Group) -> parts.Advantages:
-        return parts.Advantages(group.rewards, 1.0)
-
-    def per_token(self, tokens: parts.SignalTokens) -> Tensor:
-        sums = (
-            tokens.entropies.detach()
-            .new_zeros(len(tokens.lengths))
-            .index_add(0, tokens.row_ids, tokens.entropies.detach())
-        )
-        weights = 0.1 * (sums / tokens.lengths).exp()[tokens.row_ids]
-        return torch.where(tokens.advantages > 0, weights, -1.0)
+# What follows composes parts in ways that no shipped algorithm does.
 
 
 def compose(gate: Gate, **signals: Signal) -> Any:
@@ -255,7 +285,7 @@ def changed(signal: Signal, **fields: Any) -> Signal:
 
 def test_soft_gate_puts_two_signals_in_one_update() -> None:
     base = hpt.Config()
-    estimator = Estimator(compose(SoftGate(), rl=base.rl, sft=base.sft), max_length=8)
+    estimator = Estimator(compose(soft.Config(), rl=base.rl, sft=base.sft), max_length=8)
     rows = estimator.rows(Group("q", (1.0, 0.0, 0.0, 0.0), (1, 2, 3, 4), 5))
     assert [row.index for row in rows] == [0, 1, 2, 3, DEMONSTRATION]
     assert rows[0].signals == (RowSignal("rl", 0.25, 0.75),)
@@ -277,32 +307,17 @@ def test_one_row_may_carry_two_signals() -> None:
     assert tokens.logprobs.grad.tolist() == pytest.approx([-1.5 / 4] * 4)
 
 
-def test_sequence_ratio_can_be_written_as_a_reference_policy() -> None:
-    signal = changed(
-        grpo.Config().rl, reference_policy=SequenceReference(), stabilization_mask=sft.Config().sft.stabilization_mask
-    )
-    estimator = Estimator(compose(always.Config(), rl=signal), max_length=8)
-    update = estimator.update(estimator.rows(SOLVED))
-    tokens = batch(update, [1, 0])
-    update.loss(tokens, [1, 0]).loss.backward()
-    logprobs = tokens.logprobs.detach().clone().requires_grad_()
-    loss = torch.zeros((), dtype=torch.float64)
-    for span, row in ((slice(0, 2), 1), (slice(2, 5), 0)):
-        ratio = (logprobs[span] - tokens.old_logprobs[span]).mean().exp()
-        loss = loss - ratio * update.rows[row].signals[0].advantage / 2
-    loss.backward()
-    torch.testing.assert_close(tokens.logprobs.grad, logprobs.grad)
-
-
-def test_entropy_weights_can_be_written_as_an_advantage() -> None:
-    signal = changed(sft.Config().sft, on="rollouts", advantage=EntropyWeighted())
-    estimator = Estimator(compose(always.Config(), rl=signal), max_length=8)
-    update = estimator.update(estimator.rows(FAILED))
-    assert update.active == (0, 1)
-    update = estimator.update(estimator.rows(SOLVED))
-    tokens = batch(update, [0, 1])
-    update.loss(tokens, [0, 1]).loss.backward()
-    right = -0.1 * tokens.entropies[:3].mean().exp().item() / 5
-    assert tokens.logprobs.grad is not None
-    assert tokens.logprobs.grad.tolist() == pytest.approx([right] * 3 + [1 / 5] * 2)
-    assert tokens.entropies.grad is None or not tokens.entropies.grad.any()
+def test_the_mask_sees_the_advantage_of_the_token_not_of_its_row() -> None:
+    estimator = Estimator(ppo.Config(regularisers=()), max_length=8)
+    update = estimator.update(estimator.rows(Group("q", (1.0,), (2,), None)))
+    tokens = batch(update, [0])
+    # V falls from 3 to 0, then R = 1 comes: the first token's advantage is negative, the second's positive.
+    old_values = torch.tensor([3.0, 0.0], dtype=torch.float64)
+    clipped = []
+    for ratio in (2.0, 0.5):
+        old = tokens.logprobs.detach() - torch.tensor(ratio).log()
+        grad = torch.autograd.grad(
+            update.loss(tokens._replace(old_values=old_values, old_logprobs=old), [0]).loss, tokens.logprobs
+        )[0]
+        clipped.append((grad == 0).tolist())
+    assert clipped == [[False, True], [True, False]]

@@ -5,12 +5,12 @@ import statistics
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from hpt_core.plugins import config_union, names
-from hpt_core.upge.advantage import group_mean, group_zscore, one, signed
+from hpt_core.upge.advantage import gae, group_mean, group_zscore, inverse_entropy, one, signed, signed_entropy
 from hpt_core.upge.aggregation import (
     constant_length,
     demonstration_mean,
@@ -21,25 +21,28 @@ from hpt_core.upge.aggregation import (
 )
 from hpt_core.upge.base import Group, TokenBatch
 from hpt_core.upge.likelihood_gradient import plain, shaped
-from hpt_core.upge.parts import SignalRows, SignalTokens
-from hpt_core.upge.reference_policy import current, old
+from hpt_core.upge.parts import BatchRows, SignalRows, SignalTokens
+from hpt_core.upge.reference_policy import current, old, sequence
 from hpt_core.upge.reference_policy import one as constant_one
-from hpt_core.upge.regularisers import entropy
-from hpt_core.upge.stabilization_mask import clip, none
+from hpt_core.upge.regularisers import entropy, value_loss
+from hpt_core.upge.stabilization_mask import clip, clipped_ratio, none, sequence_clip
 
 FOLDERS = ("stabilization_mask", "reference_policy", "advantage", "likelihood_gradient", "aggregation", "regularisers")
 VARIANTS = [(folder, name) for folder in FOLDERS for name in names(f"hpt_core.upge.{folder}")]
 
 
-def signal_tokens(logprobs: list[float], old_logprobs: list[float], advantages: list[float]) -> SignalTokens:
-    """One row a token."""
+def signal_tokens(
+    logprobs: list[float], old_logprobs: list[float], advantages: list[float], lengths: list[int] | None = None
+) -> SignalTokens:
+    """Rows of `lengths`; one row a token where not given."""
     n = len(logprobs)
+    rows = torch.tensor([1] * n if lengths is None else lengths, dtype=torch.int64)
     return SignalTokens(
         logprobs=torch.tensor(logprobs, dtype=torch.float64, requires_grad=True),
         old_logprobs=torch.tensor(old_logprobs, dtype=torch.float64),
         entropies=torch.ones(n, dtype=torch.float64),
-        row_ids=torch.arange(n),
-        lengths=torch.ones(n, dtype=torch.int64),
+        row_ids=torch.repeat_interleave(rows),
+        lengths=rows,
         advantages=torch.tensor(advantages, dtype=torch.float64),
     )
 
@@ -79,6 +82,40 @@ def test_clip_bounds_are_independent() -> None:
     assert clip.Config(eps_low=0.3).factors(tokens).tolist() == [0, 1]
 
 
+@pytest.mark.parametrize(("ratio", "weight"), [(0.1, 0.1), (1.0, 1.0), (1.19, 1.19), (1.3, 1.2), (9.0, 1.2)])
+@pytest.mark.parametrize("advantage", [1.0, 0.0, -1.0])
+def test_clipped_ratio_bounds_the_weight_from_above_whatever_the_sign(
+    ratio: float, weight: float, advantage: float
+) -> None:
+    tokens = signal_tokens([math.log(ratio) - 1], [-1.0], [advantage])
+    assert clipped_ratio.Config().factors(tokens).item() * ratio == pytest.approx(weight)
+
+
+def test_clipped_ratio_is_exactly_one_within_its_bounds_and_may_bound_from_below() -> None:
+    tokens = signal_tokens([-0.1, 0.1, -5.0], [0.0, 0.0, -1.0], [1.0] * 3)
+    assert clipped_ratio.Config().factors(tokens).tolist() == [1, 1, 1]
+    bounded = clipped_ratio.Config(eps_low=0.5).factors(tokens)
+    assert bounded.tolist() == [1, 1, pytest.approx(0.5 * math.exp(4))]
+
+
+@pytest.mark.parametrize(
+    ("mean_log_ratio", "advantage", "kept"),
+    [(3.9e-4, 1, 1), (4.1e-4, 1, 0), (4.1e-4, -1, 1), (-2.9e-4, -1, 1), (-3.1e-4, -1, 0), (-3.1e-4, 1, 1), (1.0, 0, 1)],
+)
+def test_sequence_clip_stops_whole_sequences(mean_log_ratio: float, advantage: float, kept: int) -> None:
+    # The tokens' own ratios are far from 1; their mean counts. The second row is never stopped.
+    logs = [0.5 + mean_log_ratio, -0.5 + mean_log_ratio, 0.0]
+    tokens = signal_tokens(logs, [0.0] * 3, [advantage] * 3, lengths=[2, 1])
+    assert sequence_clip.Config().factors(tokens).tolist() == [kept, kept, 1]
+
+
+def test_sequence_reference_makes_every_ratio_of_a_sequence_its_geometric_mean() -> None:
+    tokens = signal_tokens([-1.0, -2.0, -3.0], [-1.5, -1.0, -1.0], [1.0] * 3, lengths=[2, 1])
+    log_ratios = tokens.logprobs - sequence.Config().ref_logprobs(tokens)
+    assert log_ratios.tolist() == pytest.approx([-0.25, -0.25, -2.0])
+    assert not sequence.Config().ref_logprobs(tokens).requires_grad
+
+
 def test_reference_policies() -> None:
     tokens = signal_tokens([-1.0, -2.0], [-3.0, -4.0], [1.0, 1.0])
     assert current.Config().ref_logprobs(tokens).tolist() == [-1.0, -2.0]
@@ -112,6 +149,83 @@ def test_advantages_of_a_mixed_group() -> None:
     assert signed.Config().estimate(mixed) == ((1.0, -1.0, -1.0, -1.0), 1.0)
 
 
+def test_entropy_weights() -> None:
+    tokens = signal_tokens([-1.0] * 4, [-1.0] * 4, [1.0, 1.0, 0.0, 0.5], lengths=[2, 1, 1])
+    entropies = torch.tensor([0.5, 1.5, 2.0, 2.0], dtype=torch.float64, requires_grad=True)
+    tokens = tokens._replace(entropies=entropies)
+    signed_weights = signed_entropy.Config().per_token(tokens)
+    assert signed_weights.tolist() == pytest.approx([0.1 * math.e, 0.1 * math.e, -1.0, -1.0])
+    weights = inverse_entropy.Config().per_token(tokens)
+    assert weights.tolist() == pytest.approx([0.5 / math.e, 0.5 / math.e, 0.5 / math.e**2, 0.5 / math.e**2])
+    assert not signed_weights.requires_grad and not weights.requires_grad
+    mixed = group([1.0, 0.0])
+    assert signed_entropy.Config().estimate(mixed) == ((1.0, 0.0), 1.0)
+    assert inverse_entropy.Config().estimate(mixed) == ((1.0, 1.0), 1.0)
+
+
+def advantages_by_recursion(values: list[float], reward: float, gamma: float, lam: float) -> list[float]:
+    """From the last token back."""
+    found = [0.0] * (len(values) + 1)
+    for t in reversed(range(len(values))):
+        last = t == len(values) - 1
+        delta = (reward if last else gamma * values[t + 1]) - values[t]
+        found[t] = delta + gamma * lam * found[t + 1]
+    return found[:-1]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=5),
+    gamma=st.sampled_from([0.0, 0.9, 1.0]),
+    lam=st.sampled_from([0.0, 0.5, 0.95, 1.0]),
+    seed=st.integers(0, 2**16),
+)
+@settings(deadline=None)
+def test_gae_is_its_recursion(lengths: list[int], gamma: float, lam: float, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(sum(lengths), generator=generator, dtype=torch.float64)
+    rewards = torch.randn(len(lengths), generator=generator, dtype=torch.float64)
+    rows = torch.tensor(lengths)
+    tokens = signal_tokens([0.0] * len(values), [0.0] * len(values), [0.0] * len(values), lengths)
+    tokens = tokens._replace(advantages=rewards[torch.repeat_interleave(rows)], old_values=values)
+    expected = []
+    for mine, reward in zip(values.split(lengths), rewards.tolist(), strict=True):
+        expected += advantages_by_recursion(mine.tolist(), reward, gamma, lam)
+    torch.testing.assert_close(
+        gae.Config(gamma=gamma, lam=lam).per_token(tokens), torch.tensor(expected, dtype=torch.float64)
+    )
+
+
+def test_gae_with_lambda_one_is_reward_minus_value() -> None:
+    tokens = signal_tokens([0.0] * 3, [0.0] * 3, [1.0] * 3, lengths=[3])
+    tokens = tokens._replace(old_values=torch.tensor([0.25, 0.5, 2.0], dtype=torch.float64))
+    assert gae.Config(lam=1.0).per_token(tokens).tolist() == [0.75, 0.5, -1.0]
+
+
+def test_gae_takes_values_of_another_precision_and_no_tokens() -> None:
+    tokens = signal_tokens([0.0] * 3, [0.0] * 3, [1.0] * 3, lengths=[3])
+    halves = tokens._replace(old_values=torch.zeros(3, dtype=torch.bfloat16))
+    assert gae.Config().per_token(halves).dtype == torch.float64
+    nothing = signal_tokens([], [], [], lengths=[])._replace(old_values=torch.zeros(0, dtype=torch.float64))
+    assert gae.Config().per_token(nothing).shape == (0,)
+
+
+def test_value_loss_is_half_the_mean_squared_error_of_the_returns() -> None:
+    zeros = torch.zeros(3, dtype=torch.float64)
+    values = torch.tensor([0.5, 0.0, 1.0], dtype=torch.float64, requires_grad=True)
+    old_values = torch.tensor([0.1, 0.2, 0.9], dtype=torch.float64)
+    tokens = TokenBatch(zeros, zeros, zeros, torch.tensor([0, 0, 1]), values, old_values)
+    # lambda = 1 makes every return the row's reward.
+    rows = batch_rows([2, 1], 10, rewards=[1.0, 0.0])
+    share = value_loss.Config(lam=1.0).share(tokens, rows)
+    share.backward()
+    assert share.item() == pytest.approx((0.5**2 + 1 + 1) / 20)
+    assert values.grad is not None
+    assert values.grad.tolist() == pytest.approx([-0.05, -0.1, 0.1])
+    # Clipped to within 0.2 of the old values, the first value is 0.3 and its error the larger one.
+    clipped = value_loss.Config(lam=1.0, clip=0.2).share(tokens, rows)
+    assert clipped.item() == pytest.approx((0.7**2 + 1 + 1) / 20)
+
+
 def test_zscore_divides_by_sample_deviation_plus_epsilon() -> None:
     rewards = [1.0, 0.0, 1.0, 0.5]
     expected = [(r - 0.625) / (statistics.stdev(rewards) + 1e-6) for r in rewards]
@@ -132,6 +246,7 @@ def test_the_demonstration_can_be_a_member_of_the_group() -> None:
 
 
 @given(reward=st.floats(-3, 3), n=st.integers(2, 40))
+@settings(deadline=None)
 def test_equal_rewards_give_exactly_zero(reward: float, n: int) -> None:
     for part in (group_mean.Config(), group_zscore.Config()):
         assert part.estimate(group([reward] * n)).rollouts == (0.0,) * n
@@ -161,10 +276,21 @@ def test_every_aggregation_takes_an_update_without_rows_of_its_signal(name: str)
     assert part.weights(SignalRows((), (), 0, 8)) == ()
 
 
+def batch_rows(lengths: list[int], update_tokens: int, rewards: list[float] | None = None) -> BatchRows:
+    """Rollouts only."""
+    return BatchRows(
+        rewards=torch.tensor(rewards or [0.0] * len(lengths), dtype=torch.float64),
+        lengths=torch.tensor(lengths),
+        are_rollouts=torch.ones(len(lengths), dtype=torch.bool),
+        update_tokens=update_tokens,
+        update_rollout_tokens=update_tokens,
+    )
+
+
 def test_entropy_term_is_a_mean_over_the_whole_update() -> None:
     entropies = torch.tensor([0.5, 1.5], requires_grad=True)
     zeros = torch.zeros(2)
-    share = entropy.Config().share(TokenBatch(zeros, entropies, zeros, torch.tensor([0, 0])), update_tokens=8)
+    share = entropy.Config().share(TokenBatch(zeros, entropies, zeros, torch.tensor([0, 0])), batch_rows([2], 8))
     share.backward()
     assert share.item() == -0.25
     assert entropies.grad is not None

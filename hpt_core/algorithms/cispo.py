@@ -1,0 +1,32 @@
+"""CISPO: the importance weight is clipped, not the token, so that every token keeps its gradient.
+
+    L = - mean over the update's rollout tokens of stop_grad(clip(r_it, 1 - eps_low, 1 + eps_high)) A_i log pi_theta
+    r = pi_theta / pi_old, A_i = (R_i - mean R) / (std R + 1e-6), eps_low = 1 (no lower bound), eps_high = 0.2
+
+Chen 2025 (MiniMax-M1), equation 4; paper, table 1. In the estimator's terms pi_ref = pi_old and the mask is the real
+factor clip(r) / r.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from hpt_core.algorithms import grpo
+from hpt_core.algorithms.base import Algorithm, GateConfig
+from hpt_core.upge.signal import AggregationConfig, StabilizationMaskConfig
+
+
+class Rollouts(grpo.Rollouts):
+    """Policy gradient on rollouts with a clipped importance weight."""
+
+    stabilization_mask: StabilizationMaskConfig = Field(default="clipped_ratio", validate_default=True)
+    aggregation: AggregationConfig = Field(default="token_mean", validate_default=True)
+
+
+class Config(Algorithm):
+    """CISPO."""
+
+    name: Literal["cispo"] = "cispo"
+    gate: GateConfig = Field(default="always", validate_default=True)
+    rl: Rollouts = Rollouts()
+    """The only signal."""

@@ -1,0 +1,34 @@
+"""DAPO: GRPO whose clip leaves more room upwards, with every token of the update counting the same.
+
+    L = - mean over the update's rollout tokens of min(r_it A_i, clip(r_it, 1 - eps_low, 1 + eps_high) A_i)
+    r = pi_theta / pi_old, A_i = (R_i - mean R) / (std R + 1e-6), eps_low = 0.2, eps_high = 0.28
+
+Yu 2025, equation 8: clip-higher and the token-level loss. Its dynamic sampling and its overlong reward shaping belong
+to the sampler and the reward, not to the estimator, and are not part of this.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from hpt_core.algorithms import grpo
+from hpt_core.algorithms.base import Algorithm, GateConfig
+from hpt_core.upge.signal import AggregationConfig, StabilizationMaskConfig
+
+
+class Rollouts(grpo.Rollouts):
+    """Policy gradient on rollouts, clipped less upwards."""
+
+    stabilization_mask: StabilizationMaskConfig = Field(
+        default={"name": "clip", "eps_low": 0.2, "eps_high": 0.28}, validate_default=True
+    )
+    aggregation: AggregationConfig = Field(default="token_mean", validate_default=True)
+
+
+class Config(Algorithm):
+    """DAPO."""
+
+    name: Literal["dapo"] = "dapo"
+    gate: GateConfig = Field(default="always", validate_default=True)
+    rl: Rollouts = Rollouts()
+    """The only signal."""

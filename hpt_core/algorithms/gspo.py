@@ -1,0 +1,33 @@
+"""GSPO: one importance weight a sequence, the geometric mean of its tokens' ratios, clipped as a whole.
+
+    L = - mean over sequences of min(s_i A_i, clip(s_i, 1 - eps_low, 1 + eps_high) A_i)
+    s_i = (pi_theta(tau_i) / pi_old(tau_i))^(1/|tau_i|), A_i = (R_i - mean R) / (std R + 1e-6)
+    eps_low = 3e-4, eps_high = 4e-4
+
+Zheng 2025, equation 5. In the estimator's terms pi_ref = stop_grad(pi_theta) / s for each token, and the 1/|tau_i| that
+the paper's table 1 omits is the aggregation's: a token's coefficient is s A / |tau|.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from hpt_core.algorithms import grpo
+from hpt_core.algorithms.base import Algorithm, GateConfig
+from hpt_core.upge.signal import ReferencePolicyConfig, StabilizationMaskConfig
+
+
+class Rollouts(grpo.Rollouts):
+    """Policy gradient on rollouts with a sequence's importance weight."""
+
+    stabilization_mask: StabilizationMaskConfig = Field(default="sequence_clip", validate_default=True)
+    reference_policy: ReferencePolicyConfig = Field(default="sequence", validate_default=True)
+
+
+class Config(Algorithm):
+    """GSPO."""
+
+    name: Literal["gspo"] = "gspo"
+    gate: GateConfig = Field(default="always", validate_default=True)
+    rl: Rollouts = Rollouts()
+    """The only signal."""

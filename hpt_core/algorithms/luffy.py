@@ -1,0 +1,58 @@
+"""LUFFY: the demonstration joins the rollouts' group and is trained on off-policy, its likelihood shaped.
+
+Write l_it for - min(r_it A_i, clip(r_it, 0.8, 1.2) A_i), p for pi_theta, Q for the update's questions and M for the
+constant length; the group is the rollouts and the demonstration, whose R is 1. `form` is one of
+
+    paper    L = [ sum_on sum_t l_it  +  sum_off sum_t - A p_t / (p_t + 0.1) ] / (Q * M),  A = (R - mean) / (std + 1e-6)
+    script   L = (1/M) [ sum_on sum_t - A_i r_it  +  sum_off sum_t - A p_t / (p_t + 0.1) ],  A = R - mean
+
+Yan 2025; paper, table 1. The scripts draw 7 rollouts a question, so that the demonstration is the eighth of its group,
+and add an entropy bonus: `regularisers = ["entropy"]`.
+"""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from hpt_core.algorithms._forms import fill
+from hpt_core.algorithms.base import Algorithm, GateConfig
+from hpt_core.algorithms.dr_grpo import Rollouts
+from hpt_core.upge.signal import AdvantageConfig, LikelihoodGradientConfig, ReferencePolicyConfig, Signal
+
+JOINT_ZSCORE = {"name": "group_zscore", "with_demonstration": True}
+JOINT_MEAN = {"name": "group_mean", "with_demonstration": True}
+FORMS: dict[str, dict[str, dict[str, Any]]] = {
+    "paper": {"rl": {"advantage": JOINT_ZSCORE}, "off": {"advantage": JOINT_ZSCORE}},
+    "script": {
+        "rl": {"advantage": JOINT_MEAN, "stabilization_mask": "none", "aggregation": "constant_length"},
+        "off": {"advantage": JOINT_MEAN, "aggregation": "constant_length"},
+    },
+}
+"""Form -> signal -> parts."""
+
+
+class OffPolicy(Signal):
+    """- A p / (p + 0.1) on demonstrations."""
+
+    on: Literal["rollouts", "demonstration"] = "demonstration"
+    reference_policy: ReferencePolicyConfig = Field(default="one", validate_default=True)
+    advantage: AdvantageConfig = Field(default="group_zscore", validate_default=True)
+    likelihood_gradient: LikelihoodGradientConfig = Field(default="shaped", validate_default=True)
+
+
+class Config(Algorithm):
+    """LUFFY."""
+
+    name: Literal["luffy"] = "luffy"
+    gate: GateConfig = Field(default={"name": "always", "signals": ("rl", "off")}, validate_default=True)
+    form: Literal["paper", "script"] = "paper"
+    """Sets the parts in which the paper and its scripts differ, each of which can still be set by itself."""
+    rl: Rollouts = Field(default_factory=Rollouts)
+    """The rollouts' signal."""
+    off: OffPolicy = Field(default_factory=OffPolicy)
+    """The demonstration's signal."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_form(cls, data: Any) -> Any:
+        return fill(data, FORMS.get(str(data.get("form", "paper")), {})) if isinstance(data, dict) else data

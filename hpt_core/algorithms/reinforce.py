@@ -1,0 +1,30 @@
+"""REINFORCE: the policy gradient on rollouts with plus one for a right response and minus one for a wrong one.
+
+    L = - mean over the update's rollout tokens of (2 R_i - 1) log pi_theta
+
+The estimator with pi_ref = stop_grad(pi_theta), A = 2R - 1 and no mask (Ahmadian 2024; paper, table 1).
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from hpt_core.algorithms.base import Algorithm, GateConfig
+from hpt_core.upge.signal import AdvantageConfig, AggregationConfig, Signal
+
+
+class Rollouts(Signal):
+    """- (2R - 1) log pi_theta on rollouts."""
+
+    on: Literal["rollouts", "demonstration"] = "rollouts"
+    advantage: AdvantageConfig = Field(default="signed", validate_default=True)
+    aggregation: AggregationConfig = Field(default="token_mean", validate_default=True)
+
+
+class Config(Algorithm):
+    """REINFORCE."""
+
+    name: Literal["reinforce"] = "reinforce"
+    gate: GateConfig = Field(default="always", validate_default=True)
+    rl: Rollouts = Rollouts()
+    """The only signal."""

@@ -1,0 +1,67 @@
+"""SRFT: supervised and reinforcement terms at once, weighed by the policy's entropy.
+
+Write p for pi_theta, h_i for the detached mean entropy of sequence i, w_i for 0.1 e^(h_i) where R = 1 and -1 elsewhere,
+Q for the update's questions and M for the constant length; the group is the rollouts and the demonstration, whose R is
+1. `form` is one of
+
+    paper    L = [ sum_off sum_t (- 0.5 e^(-h_i) log p_t - A p_t)  +  sum_on sum_t - w_i log p_t ] / (Q * M)
+             A = (R - mean) / (std + 1e-6)
+    script   L = mean over the update's demonstration tokens of - 0.5 e^(-h_i) log p_t
+                 + (1/M) [ sum_off sum_t - A p_t / (p_t + 0.1)  +  sum_on sum_t - w_i log p_t ],  A = R - mean
+
+Fu 2025; paper, table 1. The scripts draw 7 rollouts a question, so that the demonstration is the eighth of its group,
+and add an entropy bonus: `regularisers = ["entropy"]`.
+"""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from hpt_core.algorithms._forms import fill
+from hpt_core.algorithms.base import Algorithm, GateConfig
+from hpt_core.algorithms.luffy import JOINT_MEAN, JOINT_ZSCORE, OffPolicy
+from hpt_core.upge.signal import AdvantageConfig, Signal
+
+FORMS: dict[str, dict[str, dict[str, Any]]] = {
+    "paper": {"off": {"advantage": JOINT_ZSCORE, "likelihood_gradient": "plain"}},
+    "script": {
+        "sft": {"aggregation": "token_mean"},
+        "off": {"advantage": JOINT_MEAN, "likelihood_gradient": "shaped", "aggregation": "constant_length"},
+        "rl": {"aggregation": "constant_length"},
+    },
+}
+"""Form -> signal -> parts."""
+
+
+class Demonstrations(Signal):
+    """- 0.5 e^(-h) log pi_theta on demonstrations."""
+
+    on: Literal["rollouts", "demonstration"] = "demonstration"
+    advantage: AdvantageConfig = Field(default="inverse_entropy", validate_default=True)
+
+
+class Rollouts(Signal):
+    """- w log pi_theta on rollouts."""
+
+    on: Literal["rollouts", "demonstration"] = "rollouts"
+    advantage: AdvantageConfig = Field(default="signed_entropy", validate_default=True)
+
+
+class Config(Algorithm):
+    """SRFT."""
+
+    name: Literal["srft"] = "srft"
+    gate: GateConfig = Field(default={"name": "always", "signals": ("rl", "sft", "off")}, validate_default=True)
+    form: Literal["paper", "script"] = "paper"
+    """Sets the parts in which the paper and its scripts differ, each of which can still be set by itself."""
+    rl: Rollouts = Field(default_factory=Rollouts)
+    """The rollouts' signal."""
+    sft: Demonstrations = Field(default_factory=Demonstrations)
+    """The demonstration's supervised signal."""
+    off: OffPolicy = Field(default_factory=OffPolicy)
+    """The demonstration's off-policy signal."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_form(cls, data: Any) -> Any:
+        return fill(data, FORMS.get(str(data.get("form", "paper")), {})) if isinstance(data, dict) else data

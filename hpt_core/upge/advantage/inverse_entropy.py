@@ -1,0 +1,33 @@
+"""A = scale * e^(-h), h the mean entropy of the sequence without gradient: trust where the policy is sure (SRFT).
+
+The weight of the supervised term on demonstrations (Fu 2025; training script: 0.5 e^(-h)).
+"""
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from hpt_core.upge.base import Group
+from hpt_core.upge.parts import Advantage, Advantages, SignalTokens
+from hpt_core.upge.sequences import sequence_means
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Config(Advantage):
+    """Falls with entropy."""
+
+    from_rewards_alone: ClassVar[bool] = False
+
+    name: Literal["inverse_entropy"] = "inverse_entropy"
+    scale: float = Field(default=0.5, ge=0, allow_inf_nan=False)
+    """Weight of a sequence without entropy (SRFT: 0.5)."""
+
+    def estimate(self, group: Group) -> Advantages:
+        """1 for every member; `per_token` weighs it."""
+        return Advantages((1.0,) * len(group.rewards), 1.0)
+
+    def per_token(self, tokens: SignalTokens) -> "Tensor":
+        """[T] float; scale * e^(-h)."""
+        return self.scale * (-sequence_means(tokens.entropies.detach(), tokens.row_ids, tokens.lengths)).exp()

@@ -1,0 +1,35 @@
+"""A = scale * e^h for a right response, -1 for a wrong one, h the mean entropy of the sequence without gradient (SRFT).
+
+Right responses count more while the policy is unsure, against the collapse of its entropy (Fu 2025; training script:
+0.1 e^h).
+"""
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from hpt_core.upge.base import Group
+from hpt_core.upge.parts import DEMONSTRATION_REWARD, Advantage, Advantages, SignalTokens
+from hpt_core.upge.sequences import sequence_means
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Config(Advantage):
+    """The sign of the verdict, right responses weighed by entropy."""
+
+    from_rewards_alone: ClassVar[bool] = False
+
+    name: Literal["signed_entropy"] = "signed_entropy"
+    scale: float = Field(default=0.1, ge=0, allow_inf_nan=False)
+    """Weight of a right response without entropy (SRFT: 0.1)."""
+
+    def estimate(self, group: Group) -> Advantages:
+        """R of each member, for `per_token` to tell right from wrong."""
+        return Advantages(group.rewards, DEMONSTRATION_REWARD)
+
+    def per_token(self, tokens: SignalTokens) -> "Tensor":
+        """[T] float; scale * e^h where R = 1, else -1."""
+        weights = self.scale * sequence_means(tokens.entropies.detach(), tokens.row_ids, tokens.lengths).exp()
+        return weights.where(tokens.advantages == 1, -1.0)

@@ -1,0 +1,26 @@
+"""pi_ref = stop_grad(pi_theta) / s with the sequence's ratio s = (pi_theta / pi_old)^(1 / length) (GSPO).
+
+Each token's gradient is then s A grad log pi_theta; over the tokens of a sequence, divided by its length, that is the
+gradient of s A (Zheng 2025, section 4.2).
+"""
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from hpt_core.upge.parts import ReferencePolicy, SignalTokens
+from hpt_core.upge.sequences import sequence_means
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Config(ReferencePolicy):
+    """The current policy over the sequence's ratio."""
+
+    needs_old_logprobs: ClassVar[bool] = True
+
+    name: Literal["sequence"] = "sequence"
+
+    def ref_logprobs(self, tokens: SignalTokens) -> "Tensor":
+        """[T] float; log pi_theta - log s."""
+        logprobs = tokens.logprobs.detach()
+        return logprobs - sequence_means(logprobs - tokens.old_logprobs, tokens.row_ids, tokens.lengths)

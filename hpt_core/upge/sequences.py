@@ -1,0 +1,15 @@
+"""Statistics of whole sequences, for the parts whose weight is one number a response."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def sequence_means(values: "Tensor", row_ids: "Tensor", lengths: "Tensor") -> "Tensor":
+    """[T] float; for each token, the mean of `values` ([T] float) over its row.
+
+    `row_ids` [T] int64 says which row a token belongs to and `lengths` [R] int64 how many tokens a row has.
+    """
+    sums = values.new_zeros(len(lengths)).index_add(0, row_ids, values)
+    return (sums / lengths)[row_ids]
