@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from hpt_core.models.base import ModelSourceConfig as ModelSource
     from hpt_core.prompts.base import PromptConfig
     from hpt_core.rollout.base import EngineConfig
+    from hpt_core.trackers.base import TrackerConfig
 else:
     AlgorithmConfig = config_union("hpt_core.algorithms")
     EngineConfig = config_union("hpt_core.rollout")
     ModelSource = config_union("hpt_core.models")
     PromptConfig = config_union("hpt_core.prompts")
     DataSource = config_union("hpt_core.data.sources")
+    TrackerConfig = config_union("hpt_core.trackers")
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
@@ -84,6 +86,39 @@ class OptimiserConfig(Frozen):
     """Largest global gradient norm; None turns clipping off."""
     spike_limit: float | None = Field(None, gt=0)
     """An update whose gradient norm is over this is skipped and counted (80 in the Qwen HPT script)."""
+    eight_bit: bool = False
+    """Moments in 8 bits, by bitsandbytes, where that is installed: a quarter of their memory, and other rounding."""
+
+
+class LoraConfig(Frozen):
+    """Low-rank adapters (Hu 2021), by peft; the exported model has them merged."""
+
+    rank: int = Field(16, ge=1)
+    """Rank of an adapter."""
+    alpha: float = Field(32.0, gt=0)
+    """The adapter's product is scaled by alpha / rank."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of an adapter's inputs that are dropped in training; 0 keeps the engine and the trainer alike."""
+    targets: str | tuple[str, ...] = "all-linear"
+    """Layers that get an adapter, by the end of their name; "all-linear" takes all but the output head."""
+
+
+class ValidationConfig(Frozen):
+    """Held-out questions, never trained on and never a benchmark's: the model's mean reward on them as it trains."""
+
+    every: int = Field(10, ge=1)
+    """Steps between two validations (scripts: 10); the last step's model is validated always."""
+    questions: int = Field(64, ge=1)
+    """Questions held out of the prepared data: the first ones in a fixed order by hash, whatever the seed."""
+    samples: int = Field(1, ge=1)
+    """Responses a question, drawn with the same seeds at every validation."""
+    temperature: float = Field(0.6, ge=0)
+    """Softmax temperature (0.6, as in the paper's evaluation)."""
+    top_p: float = Field(0.95, gt=0, le=1)
+    """Nucleus mass (0.95, as in the paper's evaluation)."""
+    keep: Literal["last", "best"] = "best"
+    """Which model the stage exports: that of the last step, or the validated one with the highest reward (the earliest
+    of equals)."""
 
 
 class TrainConfig(Frozen):
@@ -113,6 +148,16 @@ class TrainConfig(Frozen):
     question gated to its demonstration gives one row), and the last update of a step may be ragged."""
     micro_batch_tokens: int = Field(8192, ge=1)
     """Prompt and response tokens of one forward pass at most; the gradient does not depend on it."""
+    packing: bool = True
+    """Lay the rows of a micro-batch end to end in place of padding them, a question's rollouts behind one copy of its
+    prompt. The gradient does not depend on it. Models with windowed attention are padded in any case."""
+    importance_cap: float | None = Field(None, gt=0)
+    """Truncated importance correction of the engine's mismatch with the trainer: each token of a rollout counts
+    min(pi_trainer / pi_engine, cap) times, both at rollout time; 2 is usual. None corrects nothing."""
+    lora: LoraConfig | None = None
+    """Train low-rank adapters in place of the weights."""
+    validation: ValidationConfig | None = None
+    """Validate on held-out questions as training goes on; None holds nothing out and exports the last step's model."""
     gradient_checkpointing: bool = False
     """Recompute the layers' activations in the backward pass: less memory, about a third more time."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -121,6 +166,9 @@ class TrainConfig(Frozen):
     """Steps between checkpoints (scripts: 50). The last step is always saved."""
     keep_checkpoints: int = Field(1, ge=1)
     """Newest checkpoints to keep."""
+    checkpoint_async: bool | None = None
+    """Write checkpoints while training goes on, from a copy in the machine's memory; None does so where a GPU holds the
+    weights."""
     seed: int | None = None
     """Overrides the pipeline's seed for this stage."""
 
@@ -140,8 +188,13 @@ class TrainConfig(Frozen):
 
     @property
     def uses_rollouts(self) -> bool:
-        """Whether the algorithm draws rollouts, so that engine, verifiers and sampling matter."""
+        """Whether the algorithm draws rollouts."""
         return Estimator(self.algorithm, max_length=self.sampling.max_tokens).uses_rollouts
+
+    @property
+    def uses_engine(self) -> bool:
+        """Whether engine and verifiers matter to the outcome: for rollouts, or to choose a model by validation."""
+        return self.uses_rollouts or self.validation is not None
 
     def identity(self) -> dict[str, Any]:
         """What decides the trained model, as far as this config does: for fingerprints and checkpoints.
@@ -150,16 +203,20 @@ class TrainConfig(Frozen):
         much memory is used; and, where the algorithm draws no rollouts, how they would be drawn.
         """
         config = self.model_dump(mode="json", exclude=set(NOT_COMPUTED))
-        if self.uses_rollouts:
-            return {**config, "engine": self.engine.identity()}
-        config["sampling"] = {"max_tokens": self.sampling.max_tokens}
-        del config["rollouts_per_question"]
+        if self.uses_engine:
+            config["engine"] = self.engine.identity()
+        if not self.uses_rollouts:
+            config["sampling"] = {"max_tokens": self.sampling.max_tokens}
+            del config["rollouts_per_question"]
         return config
 
 
 NOT_COMPUTED = frozenset(
-    {"from_", "data", "seed", "engine", "checkpoint_every", "keep_checkpoints", "gradient_checkpointing"}
-)
+    {
+        "from_", "data", "seed", "engine", "checkpoint_every", "checkpoint_async", "keep_checkpoints",
+        "gradient_checkpointing",
+    }
+)  # fmt: skip
 """Fields of TrainConfig that `identity` leaves out; the engine's own identity stands for it."""
 
 
@@ -190,7 +247,7 @@ class TrainSpec(Frozen):
     """Spec of `python -m hpt_core.train`.
 
     Writes into `output`: model/ (Hugging Face folder), log.parquet, rollouts/step-NNNNN.parquet, summary.json; work in
-    progress lives in `work` (checkpoints) and a rerun goes on from there.
+    progress lives in `work` (checkpoints, the best model so far) and a rerun goes on from there.
     """
 
     config: TrainConfig
@@ -204,6 +261,12 @@ class TrainSpec(Frozen):
     threads: int | None = None
     """Torch threads; None takes every core that the process may use. A resumed run equals an undisturbed one only with
     the same number."""
+    trackers: tuple[TrackerConfig, ...] = ()
+    """Where rows of the training log are mirrored to."""
+    run_name: str = ""
+    """What trackers call the run."""
+    tracking: Path | None = None
+    """Folder for what trackers write here; a folder in `work`, which goes with it, where None."""
     work: Path
     output: Path
 

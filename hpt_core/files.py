@@ -14,12 +14,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_tree(folder: Path, deep: bool = True) -> None:
+    """Flush a folder to disk, and with `deep` the files and folders in it first."""
+    for path in folder.rglob("*") if deep else ():
+        _flush(path)
+    _flush(folder)
 
 
 @contextlib.contextmanager
@@ -32,7 +39,7 @@ def replacing(path: Path) -> Iterator[Path]:
         with beside.open("rb") as handle:
             os.fsync(handle.fileno())
         beside.replace(path)
-        _sync_folder(path.parent)
+        _flush(path.parent)
     finally:
         beside.unlink(missing_ok=True)
 
@@ -48,10 +55,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     beside.mkdir()
     try:
         yield beside
-        for file in beside.rglob("*"):
-            if file.is_file():
-                with file.open("rb") as handle:
-                    os.fsync(handle.fileno())
+        sync_tree(beside)
         if path.exists():
             old = beside.with_suffix(".old")
             path.rename(old)
@@ -59,7 +63,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(old)
         else:
             beside.rename(path)
-        _sync_folder(path.parent)
+        _flush(path.parent)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

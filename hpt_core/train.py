@@ -6,70 +6,94 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpt_core.config import TrainSpec
-from hpt_core.files import remove_leftovers, sha256_file, sha256_json, write_json
+from hpt_core.files import remove_leftovers, replacing_folder, sha256_file, sha256_json, write_json
 from hpt_core.models._files import weight_files
 from hpt_core.seeds import derive
+from hpt_core.training.distributed import joined
 from hpt_core.training.preflight import check_questions, check_spec
-from hpt_core.training.questions import Question, read_questions
+from hpt_core.training.questions import Question, hold_out, read_questions
 from hpt_core.upge.estimator import Estimator
 from hpt_core.verifiers.pool import VerifierPool
 from hpt_core.worker import main, progress
 
 if TYPE_CHECKING:
     from hpt_core.rollout.base import RolloutEngine
+    from hpt_core.training.distributed import World
     from hpt_core.training.loop import Trainer
 
 logger = logging.getLogger("hpt.training")
 
 
 def run(spec: TrainSpec) -> None:
-    """Train as `spec` says and fill `spec.output`; an interrupted run goes on from its newest checkpoint."""
-    estimator = Estimator(spec.config.algorithm, max_length=spec.config.sampling.max_tokens)
+    """Train as `spec` says and fill `spec.output`; an interrupted run goes on from its newest checkpoint.
+
+    Under torchrun every rank runs this; the first one writes.
+    """
+    config = spec.config
+    estimator = Estimator(config.algorithm, config.sampling.max_tokens, config.importance_cap)
     check_spec(spec)
     questions = read_questions(spec.data, need_demonstration=estimator.uses_demonstrations)
-    longest = check_questions(spec, estimator, questions)
+    held_out: list[Question] = []
+    if config.validation is not None:
+        questions, held_out = hold_out(questions, config.validation.questions)
     start = time.time()
-    with ExitStack() as stack:
-        pool = stack.enter_context(VerifierPool(spec.verifier_workers)) if estimator.uses_rollouts else None
-        trainer = _open(spec, estimator, questions, pool, longest, lambda e: stack.enter_context(closing(e)))
+    with joined() as world, ExitStack() as stack:
+        longest = check_questions(spec, estimator, [*questions, *held_out], world)
+        pool = stack.enter_context(VerifierPool(spec.verifier_workers)) if config.uses_engine else None
+        engine = _open_engine(spec, longest, world)
+        if engine is not None:
+            stack.enter_context(closing(engine))
+        trainer = _open(spec, estimator, questions, held_out, pool, engine, world)
         trainer.run()
-        _write_output(spec, trainer, questions, time.time() - start)
+        _write_output(spec, trainer, time.time() - start)
+
+
+def _open_engine(spec: TrainSpec, longest: int, world: "World") -> "RolloutEngine | None":
+    """The engine, which seeds the global generators itself; None where nothing is drawn."""
+    import torch
+
+    torch.set_num_threads(spec.threads or max(1, len(os.sched_getaffinity(0)) // world.local_size))
+    progress("steps")(0, spec.config.steps, "loading the model")
+    if not spec.config.uses_engine:
+        return None
+    seed = derive(spec.seed, "engine")
+    return spec.config.engine.open(spec.model, longest, spec.config.dtype, seed, colocated=True)
 
 
 def _open(
     spec: TrainSpec,
     estimator: Estimator,
     questions: list[Question],
+    held_out: list[Question],
     pool: VerifierPool | None,
-    longest: int,
-    keep: "Callable[[RolloutEngine], Any]",
+    engine: "RolloutEngine | None",
+    world: "World",
 ) -> "Trainer":
-    """Load model and engine; `keep` sees to it that the engine is closed."""
     import torch
 
+    from hpt_core.training.collect import Collector
+    from hpt_core.training.distributed import shard
     from hpt_core.training.loop import Trainer
+    from hpt_core.training.lora import add_adapters
     from hpt_core.training.model import load_model, load_tokenizer
+    from hpt_core.training.policy import make_policy
 
-    torch.set_num_threads(spec.threads or len(os.sched_getaffinity(0)))
-    report = progress("steps")
-    report(0, spec.config.steps, "loading the model")
-    prompt = spec.prompt.bind(load_tokenizer(spec.model))
-    engine = None
-    if estimator.uses_rollouts:
-        seed = derive(spec.seed, "engine")
-        engine = spec.config.engine.open(spec.model, longest, spec.config.dtype, seed, colocated=True)
-        keep(engine)
-    # After the engine, which seeds the global generators itself.
+    config = spec.config
     _seed_everything(derive(spec.seed, "global"))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = load_model(spec.model, device, spec.config.gradient_checkpointing)
-    return Trainer(spec, _identity(spec), questions, prompt, model, estimator, engine, pool, report)
+    model = load_model(spec.model, device, config.gradient_checkpointing)
+    if config.lora is not None:
+        model = add_adapters(model, config.lora)
+    policy = make_policy(model, config.dtype, estimator.uses_values).to(device)
+    policy = shard(policy, world, config.dtype)
+    prompt = spec.prompt.bind(load_tokenizer(spec.model))
+    collector = Collector(config, spec.seed, prompt, estimator, engine, pool, world)
+    return Trainer(spec, _identity(spec), questions, held_out, policy, collector, engine, progress("steps"))
 
 
 def _identity(spec: TrainSpec) -> str:
@@ -91,21 +115,31 @@ def _seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _write_output(spec: TrainSpec, trainer: "Trainer", questions: list[Question], seconds: float) -> None:
+def _write_output(spec: TrainSpec, trainer: "Trainer", seconds: float) -> None:
     """Model, log and rollouts first; summary.json last."""
     from hpt_core.training.model import export_model
 
-    spec.output.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(spec.output)
-    export_model(trainer.model, spec.model, spec.output / "model", spec.config.dtype)
+    first = trainer.world.first
+    if first:
+        spec.output.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(spec.output)
+    best = trainer.best.path
+    if best is None:
+        export_model(trainer.policy, spec.model, spec.output / "model", spec.config.dtype, writes=first)
+    if not first:
+        return
+    if best is not None:
+        with replacing_folder(spec.output / "model") as beside:
+            for file in best.iterdir():
+                _link(file, beside / file.name)
     trainer.log.write(spec.output / "log.parquet")
     rollouts = spec.output / "rollouts"
     rollouts.mkdir(exist_ok=True)
-    if trainer.engine is not None:
+    if trainer.estimator.uses_rollouts:
         for step in range(1, spec.config.steps + 1):
             name = f"step-{step:05d}.parquet"
             _link(spec.work / "rollouts" / name, rollouts / name)
-    write_json(spec.output / "summary.json", _summary(trainer, questions, seconds))
+    write_json(spec.output / "summary.json", _summary(trainer, seconds))
 
 
 def _link(source: Path, target: Path) -> None:
@@ -117,7 +151,7 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _summary(trainer: "Trainer", questions: list[Question], seconds: float) -> dict[str, Any]:
+def _summary(trainer: "Trainer", seconds: float) -> dict[str, Any]:
     groups: dict[str, Any] = {name: {} for name in ("verdicts", "gate", "tokens", "rows", "updates", "seconds")}
     for key, value in sorted(trainer.counts.items()):
         group, name = key.split("/", 1)
@@ -125,9 +159,12 @@ def _summary(trainer: "Trainer", questions: list[Question], seconds: float) -> d
     return {
         **groups,
         "steps": trainer.done,
-        "questions": len(questions),
+        "questions": len(trainer.questions),
+        "held_out": len(trainer.held_out),
+        "best": trainer.best.state() or None,
+        "ranks": trainer.world.size,
         "engine": None if trainer.engine is None else trainer.engine.version,
-        "max_logprob_disagreement": None if trainer.engine is None else trainer.disagreement,
+        "max_logprob_disagreement": trainer.disagreement if trainer.estimator.uses_rollouts else None,
         "seconds_of_last_process": seconds,
         "packages": {name: importlib.metadata.version(name) for name in ("torch", "transformers")},
     }

@@ -3,6 +3,9 @@
 A worker is `python -m MODULE SPEC.json`. It logs to standard error. On standard output it writes events, one
 JSON object a line: {"event": "progress", "done": 3, "total": 10, "unit": "steps", "text": "reward 0.31"} and, before
 it ends with an HPTError, {"event": "error", "type": ..., "cause": ..., "remedy": ...}.
+
+Under a launcher such as torchrun the processes of all ranks share one standard output. It belongs to rank 0: what the
+others print goes to their log, and of their events only errors are written.
 """
 
 import json
@@ -11,7 +14,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -22,10 +25,33 @@ Progress = Callable[[int, int, str], None]
 """Called with (done, total, text)."""
 
 
+_RANK = int(os.environ.get("RANK") or 0)
+"""Read once: while an engine is opened inside a rank, the launcher's variables may be hidden from it."""
+
+
+def rank() -> int:
+    """This process's place among those that a launcher started; 0 where none did."""
+    return _RANK
+
+
 def emit(event: str, **fields: object) -> None:
-    """Write one event line to standard output, at once."""
-    sys.stdout.write(json.dumps({"event": event, **fields}, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
+    """Write one event line to standard output, at once; on ranks other than 0 nothing but errors."""
+    if rank() and event != "error":
+        return
+    stream = _events or sys.stdout
+    stream.write(json.dumps({"event": event, **fields}, ensure_ascii=False) + "\n")
+    stream.flush()
+
+
+_events: TextIO | None = None
+"""Where events go; standard output where None."""
+
+
+def _leave_standard_output() -> None:
+    """Have everything but events go to standard error, also what is printed below Python."""
+    global _events
+    _events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
 
 
 def progress(unit: str) -> Progress:
@@ -54,7 +80,12 @@ def main(spec_type: type[Spec], run: Callable[[Spec], None]) -> None:
     # Read when torch is loaded, so the caller imports it later. Threads that spin while they wait cost a worker on a
     # crowded machine nine tenths of its speed; threads that sleep cost it nothing that could be measured elsewhere.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    where = "%(asctime)s %(levelname)s %(name)s"
+    if "RANK" in os.environ:
+        where += f" (rank {rank()})"
+    if rank():
+        _leave_standard_output()
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=f"{where}: %(message)s")
     try:
         if len(sys.argv) != 2:
             raise ConfigError("one argument is expected: the spec file", f"python -m {spec_type.__module__} SPEC.json")

@@ -19,6 +19,7 @@ from hpt_core.files import write_text
 
 CURVES = {
     "reward": "Reward, mean over rollouts",
+    "validation_reward": "Reward on held-out questions",
     "demonstration_share": "Questions gated to their demonstration",
     "entropy": "Policy entropy, nats",
     "response_tokens": "Response length, tokens",
@@ -28,7 +29,9 @@ CURVES = {
     "gradient_norm": "Gradient norm before clipping",
 }
 """Columns of the training log that are drawn, and their titles."""
-SHARES = ("reward", "demonstration_share")
+SHARES = ("reward", "validation_reward", "demonstration_share")
+SPARSE = ("validation_reward",)
+"""Metrics of some steps alone, whose points are joined."""
 SIGNIFICANT = 0.05
 
 
@@ -177,6 +180,8 @@ def _curves(training_log: pa.Table, colours: Mapping[str, int]) -> list[dict[str
             rows = [
                 r for r in training_log.select(["stage", "label", "step", metric]).to_pylist() if r["stage"] == stage
             ]
+            if metric in SPARSE:
+                rows = [r for r in rows if math.isfinite(r[metric])]
             values = [r[metric] if math.isfinite(r[metric]) else None for r in rows]
             if any(v is not None for v in values):
                 lines.append(

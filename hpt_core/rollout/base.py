@@ -46,6 +46,10 @@ class Rollout:
     finish_reason: Literal["stop", "length"]
 
 
+Finished = Callable[[int, Rollout], None]
+"""Called with a request's index and its response, in the order in which they finish."""
+
+
 class RolloutEngine(Protocol):
     """An engine with a model loaded. Results keep the order of the requests and depend on no other request."""
 
@@ -53,9 +57,14 @@ class RolloutEngine(Protocol):
     """Name and version, such as "vllm 0.32.0"."""
 
     def generate(
-        self, requests: Sequence[Request], sampling: Sampling, progress: Callable[[int, int], None] | None = None
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        progress: Callable[[int, int], None] | None = None,
+        finished: Finished | None = None,
     ) -> list[Rollout]:
-        """Draw one response for each request; `progress(done, total)` is called as they finish. Raises EngineError."""
+        """Draw one response for each request. As they finish, `finished(index, rollout)` is called for each and
+        `progress(done, total)` now and then. Raises EngineError."""
         ...
 
     def sync_weights(self, weights: Iterable[tuple[str, "Tensor"]]) -> None:

@@ -1,6 +1,5 @@
 """Given responses in place of drawn ones, for tests; their log-probabilities are the model's own."""
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,16 +29,8 @@ class ScriptedEngine(TransformersEngine):
         self.version = f"scripted ({self.version})"
         self._config = config
 
-    def generate(
-        self, requests: Sequence[Request], sampling: Sampling, progress: Callable[[int, int], None] | None = None
-    ) -> list[Rollout]:
-        """The script's responses, cut at `max_tokens`, with the log-probabilities the model gives them."""
-        rollouts = [self._play(request, sampling) for request in requests]
-        if progress is not None:
-            progress(len(rollouts), len(requests))
-        return rollouts
-
-    def _play(self, request: Request, sampling: Sampling) -> Rollout:
+    def _draw(self, request: Request, sampling: Sampling) -> Rollout:
+        """The script's response, cut at `max_tokens`, with the log-probabilities the model gives it."""
         import torch
 
         prompt = self._tokenizer.decode(request.prompt_ids)

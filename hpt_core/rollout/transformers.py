@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hpt_core.errors import EngineError
-from hpt_core.rollout.base import EngineConfig, Request, Rollout, Sampling
+from hpt_core.rollout.base import EngineConfig, Finished, Request, Rollout, Sampling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,12 +42,18 @@ class TransformersEngine:
         self._stops = self._stop_tokens()
 
     def generate(
-        self, requests: Sequence[Request], sampling: Sampling, progress: Callable[[int, int], None] | None = None
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        progress: Callable[[int, int], None] | None = None,
+        finished: Finished | None = None,
     ) -> list[Rollout]:
         """Draw one response for each request; see RolloutEngine."""
-        rollouts = []
+        rollouts: list[Rollout] = []
         for request in requests:
             rollouts.append(self._draw(request, sampling))
+            if finished is not None:
+                finished(len(rollouts) - 1, rollouts[-1])
             if progress is not None:
                 progress(len(rollouts), len(requests))
         return rollouts

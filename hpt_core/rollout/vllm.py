@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from hpt_core.errors import EngineError
-from hpt_core.rollout.base import EngineConfig, Request, Rollout, Sampling
+from hpt_core.rollout.base import EngineConfig, Finished, Request, Rollout, Sampling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -122,6 +122,9 @@ class VLLMEngine:
             optional["max_num_batched_tokens"] = max(config.max_num_batched_tokens or CPU_STEP_TOKENS, max_model_len)
         if kv_cache_gib is not None:
             optional["kv_cache_memory_bytes"] = int(kv_cache_gib * GIB)
+        if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
+            # An engine of each rank's own, on the device of its local rank.
+            optional["distributed_executor_backend"] = "external_launcher"
         self._llm = vllm.LLM(
             model=str(model),
             dtype=dtype,
@@ -139,7 +142,11 @@ class VLLMEngine:
         )
 
     def generate(
-        self, requests: Sequence[Request], sampling: Sampling, progress: Callable[[int, int], None] | None = None
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        progress: Callable[[int, int], None] | None = None,
+        finished: Finished | None = None,
     ) -> list[Rollout]:
         """Draw one response for each request, in the requests' order; see RolloutEngine."""
         if self._asleep:
@@ -152,11 +159,14 @@ class VLLMEngine:
                 position[self._add(request, sampling)] = i
             done = 0
             while self._engine.has_unfinished_requests():
-                finished = [output for output in self._engine.step() if output.finished]
-                for output in finished:
-                    rollouts[position.pop(output.request_id)] = self._rollout(output.outputs[0])
-                done += len(finished)
-                if finished and progress is not None:
+                ended = [output for output in self._engine.step() if output.finished]
+                for output in ended:
+                    index = position.pop(output.request_id)
+                    rollout = rollouts[index] = self._rollout(output.outputs[0])
+                    if finished is not None:
+                        finished(index, rollout)
+                done += len(ended)
+                if ended and progress is not None:
                     progress(done, len(requests))
         except EngineError:
             raise

@@ -1,11 +1,15 @@
-"""Rows as tensors: sorted by length, cut into micro-batches by a token budget, padded on the right.
+"""Rows as tensors: cut into micro-batches by a token budget, packed or sorted by length and padded.
 
-Attention is causal and padding is on the right, so no token sees padding and no attention mask is needed.
+Packed rows lie end to end in one sequence and keep their attention apart; rows with the same prompt, a question's
+rollouts, share it, so that it passes through the model once. Padding is on the right: attention is causal, so that no
+token sees it and no mask is needed.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+from hpt_core.training.attention import Layout, Span
 
 if TYPE_CHECKING:
     from torch import Tensor, device
@@ -19,6 +23,8 @@ class Tokens:
     response_ids: tuple[int, ...]
     temperature: float = 1.0
     """Of the distribution that the response counts under: the sampler's for rollouts, 1 for demonstrations."""
+    rollout_logprobs: tuple[float, ...] | None = None
+    """The engine's log-probabilities of the response, nats; None for demonstrations."""
 
     @property
     def length(self) -> int:
@@ -30,9 +36,13 @@ class MicroBatch(NamedTuple):
     """R rows of N response tokens, rows laid end to end."""
 
     input_ids: "Tensor"
-    """[R, T] int64, padded on the right."""
+    """[R, T] int64, padded on the right; [1, T] where rows are packed."""
+    position_ids: "Tensor | None"
+    """[1, T] int64 where rows are packed: the position of each token within its own row."""
+    layout: Layout | None
+    """How a packed sequence is divided; None where rows are padded."""
     positions: "Tensor"
-    """[N] int64; index into the flattened [R * T] positions whose output predicts each response token."""
+    """[N] int64; index into the flattened positions of `input_ids` whose output predicts each response token."""
     targets: "Tensor"
     """[N] int64; the response tokens."""
     temperatures: "Tensor"
@@ -41,9 +51,16 @@ class MicroBatch(NamedTuple):
     """[N] int64, ascending; row of each response token."""
 
 
-def split(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Indices of `lengths` grouped so that rows times the longest row, which is what padding costs, stays within
-    `budget` tokens; a longer row is alone. Longest first, ties in the given order."""
+def split(rows: Sequence[Tokens], budget: int, packed: bool) -> list[list[int]]:
+    """Indices of `rows` in micro-batches that cost at most `budget` tokens each; a longer row is alone.
+
+    A packed micro-batch costs each of its prompts once and every continuation, a padded one its rows times the longest
+    of them. Large ones come first, ties in the given order.
+    """
+    return _packed(rows, budget) if packed else _padded([row.length for row in rows], budget)
+
+
+def _padded(lengths: Sequence[int], budget: int) -> list[list[int]]:
     groups: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         if groups and lengths[groups[-1][0]] * (len(groups[-1]) + 1) <= budget:
@@ -53,20 +70,91 @@ def split(lengths: Sequence[int], budget: int) -> list[list[int]]:
     return groups
 
 
-def collate(rows: Sequence[Tokens], device: "device | str" = "cpu") -> MicroBatch:
-    """`rows` as one padded micro-batch."""
+def _packed(rows: Sequence[Tokens], budget: int) -> list[list[int]]:
+    bundles: list[list[int]] = []
+    costs: list[int] = []
+    open_bundle: dict[tuple[int, ...], int] = {}
+    for i, row in enumerate(rows):
+        continuation = len(row.response_ids) - 1
+        b = open_bundle.get(row.prompt_ids)
+        if b is None or costs[b] + continuation > budget:
+            b = open_bundle[row.prompt_ids] = len(bundles)
+            bundles.append([])
+            costs.append(len(row.prompt_ids))
+        bundles[b].append(i)
+        costs[b] += continuation
+    groups: list[list[int]] = []
+    used: list[int] = []
+    for b in sorted(range(len(bundles)), key=lambda b: -costs[b]):
+        # First fit: the first group that still has room.
+        g = next((g for g, cost in enumerate(used) if cost + costs[b] <= budget), len(groups))
+        if g == len(groups):
+            groups.append([])
+            used.append(0)
+        groups[g] += bundles[b]
+        used[g] += costs[b]
+    return [groups[g] for g in sorted(range(len(groups)), key=lambda g: -used[g])]
+
+
+def collate(rows: Sequence[Tokens], device: "device | str" = "cpu", packed: bool = False) -> MicroBatch:
+    """`rows` as one micro-batch, packed or padded."""
+    import torch
+
+    placed = _pack(rows) if packed else _pad(rows)
+    counts = torch.tensor([len(row.response_ids) for row in rows])
+    return MicroBatch(
+        input_ids=placed.input_ids.to(device),
+        position_ids=None if placed.position_ids is None else placed.position_ids.to(device),
+        layout=placed.layout,
+        positions=torch.cat(placed.positions).to(device),
+        targets=torch.tensor([token for row in rows for token in row.response_ids]).to(device),
+        temperatures=torch.tensor([row.temperature for row in rows]).repeat_interleave(counts).to(device),
+        row_ids=torch.repeat_interleave(counts).to(device),
+    )
+
+
+class _Placed(NamedTuple):
+    """Where rows lie."""
+
+    input_ids: "Tensor"
+    position_ids: "Tensor | None"
+    layout: Layout | None
+    positions: "list[Tensor]"
+    """Of each row: [response tokens] int64."""
+
+
+def _pad(rows: Sequence[Tokens]) -> _Placed:
     import torch
 
     width = max(row.length for row in rows)
     ids = torch.zeros(len(rows), width, dtype=torch.int64)
-    positions, targets, temperatures, row_ids = [], [], [], []
+    positions = []
     for r, row in enumerate(rows):
         ids[r, : row.length] = torch.tensor((*row.prompt_ids, *row.response_ids)[:-1])
         first = r * width + len(row.prompt_ids) - 1
-        count = len(row.response_ids)
-        positions.append(torch.arange(first, first + count))
-        targets.append(torch.tensor(row.response_ids))
-        temperatures.append(torch.full((count,), row.temperature))
-        row_ids.append(torch.full((count,), r))
-    parts = (positions, targets, temperatures, row_ids)
-    return MicroBatch(ids.to(device), *(torch.cat(part).to(device) for part in parts))
+        positions.append(torch.arange(first, first + len(row.response_ids)))
+    return _Placed(ids, None, None, positions)
+
+
+def _pack(rows: Sequence[Tokens]) -> _Placed:
+    import torch
+
+    sharing: dict[tuple[int, ...], list[int]] = {}
+    for r, row in enumerate(rows):
+        sharing.setdefault(row.prompt_ids, []).append(r)
+    ids: list[int] = []
+    position_ids: list[Tensor] = []
+    spans: list[Span] = []
+    positions: list[Tensor] = [torch.empty(0)] * len(rows)
+    for prompt, members in sharing.items():
+        span = Span(len(ids), len(prompt), tuple(len(rows[r].response_ids) - 1 for r in members))
+        spans.append(span)
+        ids += prompt
+        position_ids.append(torch.arange(len(prompt)))
+        for r, start, tokens in zip(members, span.starts, span.continuations, strict=False):
+            ids += rows[r].response_ids[:-1]
+            own = torch.arange(tokens)
+            position_ids.append(len(prompt) + own)
+            # The prompt's last token predicts the first of each response.
+            positions[r] = torch.cat([torch.tensor([span.start + len(prompt) - 1]), start + own])
+    return _Placed(torch.tensor([ids]), torch.cat(position_ids)[None], Layout(tuple(spans)), positions)

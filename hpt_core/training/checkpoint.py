@@ -1,15 +1,17 @@
-"""Checkpoints, each whole or absent: weights, optimiser, every random generator, data cursor, step, counts."""
+"""Checkpoints through torch.distributed.checkpoint, each whole or absent: weights, optimiser, every random generator,
+step and counts. A run may go on from one with another number of ranks."""
 
 import json
 import logging
-import pickle
 import random
 import shutil
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpt_core.errors import TrainingError
-from hpt_core.files import replacing_folder
+from hpt_core.files import remove_leftovers, sync_tree
+from hpt_core.training.distributed import World
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("hpt.training.checkpoint")
 
-DAMAGE = (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, pickle.UnpicklingError)
-"""What reading a damaged checkpoint raises."""
+STATE = "state.json"
+TENSORS = "tensors"
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -27,54 +29,165 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda p: int(p.name.removeprefix("step-")))
 
 
-def save(folder: Path, step: int, model: "nn.Module", optimiser: "Optimizer", state: dict[str, Any], keep: int) -> Path:
-    """Write the checkpoint after `step` steps and remove all but the newest `keep`. `state` is any JSON object."""
-    import numpy as np
-    import torch
+class Checkpointer:
+    """Saves a run's checkpoints to `folder` and restores the newest.
 
-    tensors = {
-        "model": model.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "torch_rng": torch.get_rng_state(),
-        "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    An asynchronous save returns once the tensors are copied aside; the checkpoint appears when `poll`, the next `save`
+    or `finish` finds it written. Every rank calls every method.
+    """
+
+    def __init__(self, folder: Path, keep: int, world: World | None = None, asynchronous: bool = False) -> None:
+        """`keep` is the number of newest checkpoints that stay."""
+        self.folder = folder
+        self.keep = keep
+        self.world = world or World()
+        self.asynchronous = asynchronous
+        self._writing: tuple[Any, Path, Path] | None = None
+        if self.world.size == 1:
+            # For good, since an asynchronous save warns from its own thread.
+            warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        if self.world.first:
+            folder.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(folder)
+        self.world.barrier()
+
+    def save(self, step: int, policy: "nn.Module", optimiser: "Optimizer", state: dict[str, Any]) -> None:
+        """Write the checkpoint after `step` steps. `state` is any JSON object, the first rank's counts."""
+        from torch.distributed.checkpoint.state_dict_saver import async_save, save
+
+        self.finish()
+        path = self.folder / f"step-{step:05d}"
+        beside = self.folder / f".{path.name}.tmp"
+        generators = [g for (g,) in self.world.share([_generators()])]
+        facts = json.dumps({"step": step, "state": state, "generators": generators})
+        if self.world.first:
+            shutil.rmtree(beside, ignore_errors=True)
+            beside.mkdir()
+            (beside / STATE).write_text(facts, encoding="utf-8")
+        self.world.barrier()
+        tensors = _tensors(policy, optimiser)
+        if self.asynchronous:
+            self._writing = (async_save(tensors, checkpoint_id=beside / TENSORS), beside, path)
+            return
+        save(tensors, checkpoint_id=beside / TENSORS)
+        self._appear(beside, path)
+
+    def poll(self) -> None:
+        """Let a checkpoint appear that has been written meanwhile."""
+        if self._writing is not None and all(done for (done,) in self.world.share([self._writing[0].done()])):
+            self.finish()
+
+    def finish(self) -> None:
+        """Wait for the checkpoint that is being written, if there is one."""
+        if self._writing is not None:
+            future, beside, path = self._writing
+            self._writing = None
+            future.result()
+            self._appear(beside, path)
+
+    def load(self, policy: "nn.Module", optimiser: "Optimizer") -> tuple[int, dict[str, Any]] | None:
+        """Restore the newest checkpoint: (steps done, state), or None where there is none. Raises TrainingError."""
+        found = checkpoints(self.folder)
+        if not found:
+            return None
+        path = found[-1]
+        try:
+            facts = json.loads((path / STATE).read_text(encoding="utf-8"))
+            step, state, generators = int(facts["step"]), dict(facts["state"]), list(facts["generators"])
+            _restore(path / TENSORS, policy, optimiser)
+            if self.world.rank < len(generators):
+                _restore_generators(generators[self.world.rank])
+        except _damage() as error:
+            cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise TrainingError(
+                f"checkpoint {path} cannot be restored: {cause}", f"delete {path} and run again"
+            ) from error
+        if len(generators) != self.world.size:
+            logger.warning("the steps so far ran on %d ranks, this run has %d", len(generators), self.world.size)
+        logger.info("restored %s", path)
+        return step, state
+
+    def _appear(self, beside: Path, path: Path) -> None:
+        self.world.barrier()
+        if self.world.first:
+            sync_tree(beside)
+            shutil.rmtree(path, ignore_errors=True)
+            beside.rename(path)
+            sync_tree(self.folder, deep=False)
+            for old in checkpoints(self.folder)[: -self.keep]:
+                # Renamed first, so that a crash cannot leave half a checkpoint under a whole one's name.
+                shutil.rmtree(old.rename(old.with_name(f".{old.name}.old")))
+            logger.info("saved %s", path)
+        self.world.barrier()
+
+
+def _damage() -> tuple[type[BaseException], ...]:
+    """What reading a damaged checkpoint raises."""
+    from torch.distributed.checkpoint.api import CheckpointException
+
+    return (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, CheckpointException)
+
+
+def _options() -> Any:
+    """Weights that do not train are those the run started from: no checkpoint needs them."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions
+
+    return StateDictOptions(ignore_frozen_params=True, strict=False)
+
+
+def _tensors(policy: "nn.Module", optimiser: "Optimizer") -> dict[str, Any]:
+    from torch.distributed.checkpoint.state_dict import get_model_state_dict, get_optimizer_state_dict
+
+    return {
+        "model": get_model_state_dict(policy, options=_options()),
+        "optimiser": get_optimizer_state_dict(policy, optimiser, options=_options()),
     }
-    name, keys, *rest = np.random.get_state(legacy=True)
-    numpy_rng = [name, np.asarray(keys).tolist(), *rest]
-    facts = {"step": step, "state": state, "python_rng": random.getstate(), "numpy_rng": numpy_rng}
-    path = folder / f"step-{step:05d}"
-    with replacing_folder(path) as beside:
-        torch.save(tensors, beside / "tensors.pt")
-        (beside / "state.json").write_text(json.dumps(facts), encoding="utf-8")
-    for old in checkpoints(folder)[:-keep]:
-        # Renamed first, so that a crash cannot leave half a checkpoint under a whole one's name.
-        shutil.rmtree(old.rename(old.with_name(f".{old.name}.old")))
-    logger.info("saved %s", path)
-    return path
 
 
-def load(folder: Path, model: "nn.Module", optimiser: "Optimizer") -> tuple[int, dict[str, Any]] | None:
-    """Restore the newest checkpoint: (steps done, state), or None where there is none. Raises TrainingError."""
+def _restore(path: Path, policy: "nn.Module", optimiser: "Optimizer") -> None:
+    from torch.distributed.checkpoint.state_dict import set_model_state_dict, set_optimizer_state_dict
+    from torch.distributed.checkpoint.state_dict_loader import load
+
+    for parameter in policy.parameters():
+        parameter.grad = None
+    tensors = _tensors(policy, optimiser)
+    load(tensors, checkpoint_id=path)
+    set_model_state_dict(policy, tensors["model"], options=_options())
+    set_optimizer_state_dict(policy, optimiser, tensors["optimiser"], options=_options())
+
+
+def _generators() -> dict[str, Any]:
+    """States of this process's random generators, as JSON."""
     import numpy as np
     import torch
 
-    found = checkpoints(folder)
-    if not found:
-        return None
-    path = found[-1]
-    try:
-        facts = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        tensors = torch.load(path / "tensors.pt", map_location="cpu", weights_only=True, mmap=True)
-        model.load_state_dict(tensors["model"])
-        optimiser.load_state_dict(tensors["optimiser"])
-        torch.set_rng_state(tensors["torch_rng"])
-        if tensors["cuda_rng"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(tensors["cuda_rng"])
-        version, internal, gauss = facts["python_rng"]
-        random.setstate((version, tuple(internal), gauss))
-        np.random.set_state(tuple(facts["numpy_rng"]))
-        step, state = int(facts["step"]), dict(facts["state"])
-    except DAMAGE as error:
-        cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise TrainingError(f"checkpoint {path} cannot be restored: {cause}", f"delete {path} and run again") from error
-    logger.info("restored %s", path)
-    return step, state
+    name, keys, *rest = np.random.get_state(legacy=True)
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {
+        "python": random.getstate(),
+        "numpy": [name, np.asarray(keys).tolist(), *rest],
+        "torch": _hex(torch.get_rng_state()),
+        "cuda": [_hex(state) for state in cuda],
+    }
+
+
+def _restore_generators(states: dict[str, Any]) -> None:
+    import numpy as np
+    import torch
+
+    version, internal, gauss = states["python"]
+    random.setstate((version, tuple(internal), gauss))
+    np.random.set_state(tuple(states["numpy"]))
+    torch.set_rng_state(_tensor(states["torch"]))
+    if states["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([_tensor(state) for state in states["cuda"]])
+
+
+def _hex(state: Any) -> str:
+    return bytes(state.tolist()).hex()
+
+
+def _tensor(text: str) -> Any:
+    import torch
+
+    return torch.tensor(list(bytes.fromhex(text)), dtype=torch.uint8)

@@ -14,11 +14,12 @@ from hpt_core.prompts.base import Prompt
 from hpt_core.rollout.base import Request, Rollout, RolloutEngine
 from hpt_core.seeds import derive
 from hpt_core.training.batch import Tokens
+from hpt_core.training.distributed import World
 from hpt_core.training.questions import Question
 from hpt_core.upge.base import DEMONSTRATION, Group, Row
 from hpt_core.upge.estimator import Estimator
 from hpt_core.verifiers.base import Verdict
-from hpt_core.verifiers.pool import VerifierPool
+from hpt_core.verifiers.pool import CHUNK, Pending, VerifierPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,12 @@ class Drawn:
         if row.index == DEMONSTRATION:
             assert self.demonstration_ids is not None
             return Tokens(self.prompt_ids, self.demonstration_ids)
-        return Tokens(self.prompt_ids, self.rollouts[row.index].token_ids, temperature)
+        return self.rollout_tokens(row.index, temperature)
+
+    def rollout_tokens(self, index: int, temperature: float) -> Tokens:
+        """Tokens of a rollout, whether it is trained on or not."""
+        rollout = self.rollouts[index]
+        return Tokens(self.prompt_ids, rollout.token_ids, temperature, rollout.logprobs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,54 +54,101 @@ class Collected:
     drawn: tuple[Drawn, ...]
     seconds_rollout: float
     seconds_verify: float
+    """That generation did not hide: verdicts are made while the engine draws."""
 
 
-def collect(
-    questions: Sequence[Question],
-    step: int,
-    config: TrainConfig,
-    seed: int,
-    prompt: Prompt,
-    estimator: Estimator,
-    engine: RolloutEngine | None,
-    pool: VerifierPool | None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Collected:
-    """Draw and verify `rollouts_per_question` rollouts of each question, and ask the estimator for its rows.
+@dataclass(frozen=True)
+class Collector:
+    """Draws, verifies and gates the groups of a training run."""
 
-    Without an engine, for algorithms that use no rollouts, the groups hold demonstrations alone.
-    """
-    prompts = [tuple(prompt.encode(q.question)) for q in questions]
-    n = config.rollouts_per_question if engine is not None else 0
-    start = time.perf_counter()
-    rollouts: list[Rollout] = []
-    if engine is not None:
-        requests = [
-            Request(ids, derive(seed, "rollout", step, q.question_id, i))
-            for q, ids in zip(questions, prompts, strict=True)
-            for i in range(n)
+    config: TrainConfig
+    seed: int
+    prompt: Prompt
+    estimator: Estimator
+    engine: RolloutEngine | None
+    """None for algorithms that use no rollouts: their groups hold demonstrations alone."""
+    pool: VerifierPool | None
+    world: World
+
+    def collect(
+        self, questions: Sequence[Question], step: int, progress: Callable[[int, int], None] | None = None
+    ) -> Collected:
+        """All groups of a step, on every rank; each rank draws those of its own questions."""
+        mine = self._draw(questions[self.world.rank :: self.world.size], step, progress)
+        shares = self.world.share([mine])
+        # Dealt out in turn above, so taken up in turn.
+        found = [shares[i % len(shares)][0].drawn[i // len(shares)] for i in range(len(questions))]
+        slowest = max((share for (share,) in shares), key=lambda s: s.seconds_rollout + s.seconds_verify)
+        return Collected(tuple(found), slowest.seconds_rollout, slowest.seconds_verify)
+
+    def _draw(self, questions: Sequence[Question], step: int, progress: Callable[[int, int], None] | None) -> Collected:
+        prompts = [tuple(self.prompt.encode(q.question)) for q in questions]
+        n = self.config.rollouts_per_question if self.estimator.uses_rollouts else 0
+        start = time.perf_counter()
+        rollouts: list[Rollout] = []
+        verifying = Verifying(self.pool, [(q.kind, q.gold) for q in questions for _ in range(n)])
+        if n and self.engine is not None:
+            requests = [
+                Request(ids, derive(self.seed, "rollout", step, q.question_id, i))
+                for q, ids in zip(questions, prompts, strict=True)
+                for i in range(n)
+            ]
+            rollouts = self.engine.generate(requests, self.config.sampling, progress, verifying.add)
+        drawn_at = time.perf_counter()
+        verdicts = verifying.result()
+        verified_at = time.perf_counter()
+        groups = [
+            self._group(question, ids, tuple(rollouts[i * n : (i + 1) * n]), tuple(verdicts[i * n : (i + 1) * n]))
+            for i, (question, ids) in enumerate(zip(questions, prompts, strict=True))
         ]
-        rollouts = engine.generate(requests, config.sampling, progress)
-    drawn_at = time.perf_counter()
-    verdicts: list[Verdict] = []
-    if pool is not None:
-        asked = [q for q in questions for _ in range(n)]
-        verdicts = pool.verify([(q.kind, q.gold, r.text) for q, r in zip(asked, rollouts, strict=True)])
-    verified_at = time.perf_counter()
-    groups = []
-    for i, (question, ids) in enumerate(zip(questions, prompts, strict=True)):
-        mine, found = tuple(rollouts[i * n : (i + 1) * n]), tuple(verdicts[i * n : (i + 1) * n])
+        return Collected(tuple(groups), drawn_at - start, verified_at - drawn_at)
+
+    def _group(
+        self,
+        question: Question,
+        prompt_ids: tuple[int, ...],
+        rollouts: tuple[Rollout, ...],
+        verdicts: tuple[Verdict, ...],
+    ) -> Drawn:
         demonstration = None
-        if question.demonstration is not None and estimator.uses_demonstrations:
-            demonstration = tuple(prompt.encode_demonstration(question.question, question.demonstration))
+        if question.demonstration is not None and self.estimator.uses_demonstrations:
+            demonstration = tuple(self.prompt.encode_demonstration(question.question, question.demonstration))
         group = Group(
             question.question_id,
-            tuple(v.reward for v in found),
-            tuple(len(r.token_ids) for r in mine),
+            tuple(v.reward for v in verdicts),
+            tuple(len(r.token_ids) for r in rollouts),
             None if demonstration is None else len(demonstration),
         )
-        groups.append(Drawn(question, ids, mine, found, demonstration, tuple(estimator.rows(group))))
-    return Collected(tuple(groups), drawn_at - start, verified_at - drawn_at)
+        return Drawn(question, prompt_ids, rollouts, verdicts, demonstration, tuple(self.estimator.rows(group)))
+
+
+class Verifying:
+    """Verdicts on rollouts as they finish, made in other processes while the engine goes on."""
+
+    def __init__(self, pool: VerifierPool | None, asked: Sequence[tuple[str, str]]) -> None:
+        """`asked`: (kind, gold) of each rollout to come."""
+        self._pool = pool
+        self._asked = asked
+        self._waiting: list[tuple[int, str]] = []
+        self._pending: list[tuple[list[int], Pending]] = []
+
+    def add(self, index: int, rollout: Rollout) -> None:
+        """Take up a rollout that has finished."""
+        self._waiting.append((index, rollout.text))
+        if len(self._waiting) >= CHUNK:
+            self._submit()
+
+    def result(self) -> list[Verdict]:
+        """Every verdict, in the rollouts' order."""
+        self._submit()
+        found = {i: v for indices, pending in self._pending for i, v in zip(indices, pending.result(), strict=True)}
+        return [found[i] for i in range(len(found))]
+
+    def _submit(self) -> None:
+        if self._waiting and self._pool is not None:
+            items = [(*self._asked[i], text) for i, text in self._waiting]
+            self._pending.append(([i for i, _ in self._waiting], self._pool.submit(items)))
+            self._waiting = []
 
 
 def signals(drawn: Drawn) -> list[str]:

@@ -18,6 +18,8 @@ def describe(row: dict[str, Any]) -> str:
         words += [f"reward {row['reward']:.3f}", f"gated {row['demonstration_share']:.2f}", f"loss {row['loss']:.4f}"]
     if not math.isnan(row["loss_sft"]):
         words.append(f"demonstrations {row['loss_sft']:.4f} nats")
+    if not math.isnan(row["validation_reward"]):
+        words.append(f"validation {row['validation_reward']:.3f}")
     return ", ".join(words)
 
 
@@ -30,7 +32,7 @@ def log_row(
     seconds: dict[str, float],
     total: float,
 ) -> dict[str, Any]:
-    """A row of schemas.TRAIN_LOG, but for mismatch_kl.
+    """A row of schemas.TRAIN_LOG, but for mismatch_kl and validation_reward.
 
     `signals` are the estimator's; `seconds` go by phase, and `total` is the whole step's.
     """

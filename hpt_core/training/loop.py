@@ -1,4 +1,4 @@
-"""The training loop: draw, sample, verify, gate, update, log, checkpoint."""
+"""The training loop: draw, sample, verify, gate, update, validate, log, checkpoint."""
 
 import contextlib
 import logging
@@ -6,27 +6,24 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpt_core.config import TrainSpec
 from hpt_core.errors import TrainingError
-from hpt_core.files import remove_leftovers
-from hpt_core.prompts.base import Prompt
 from hpt_core.rollout.base import RolloutEngine
-from hpt_core.training import checkpoint, sync
-from hpt_core.training.batch import Tokens
-from hpt_core.training.collect import Collected, Drawn, collect, signals, write_rollouts
+from hpt_core.trackers import open_all
+from hpt_core.training import sync
+from hpt_core.training.checkpoint import Checkpointer
+from hpt_core.training.collect import Collected, Collector, Drawn, signals, write_rollouts
 from hpt_core.training.draw import cursor, draw
 from hpt_core.training.log import TrainingLog
 from hpt_core.training.log_row import describe, log_row
-from hpt_core.training.model import named_weights
 from hpt_core.training.optimiser import learning_rate, make_optimiser
+from hpt_core.training.policy import named_weights
 from hpt_core.training.questions import Question
 from hpt_core.training.update import Updated, Updater
+from hpt_core.training.validation import BestModel, mean_reward
 from hpt_core.upge.base import DEMONSTRATION
-from hpt_core.upge.estimator import Estimator
-from hpt_core.verifiers.pool import VerifierPool
 from hpt_core.worker import Progress
 
 if TYPE_CHECKING:
@@ -46,11 +43,10 @@ class Trainer:
         spec: TrainSpec,
         identity: str,
         questions: list[Question],
-        prompt: Prompt,
-        model: "nn.Module",
-        estimator: Estimator,
+        held_out: list[Question],
+        policy: "nn.Module",
+        collector: Collector,
         engine: RolloutEngine | None,
-        pool: VerifierPool | None,
         progress: Progress,
     ) -> None:
         """`identity` names what the run computes: a checkpoint of another one is refused."""
@@ -59,14 +55,20 @@ class Trainer:
         self.seed = spec.seed
         self.identity = identity
         self.questions = questions
-        self.prompt = prompt
-        self.model = model
-        self.estimator = estimator
+        self.held_out = held_out
+        self.policy = policy
+        self.collector = collector
+        self.estimator = collector.estimator
+        self.world = collector.world
         self.engine = engine
-        self.pool = pool
         self.progress = progress
-        self.optimiser = make_optimiser(model, self.config.optimiser)
-        self.updater = Updater(model, self.optimiser, estimator, self.config, spec.work / "non_finite")
+        self.optimiser = make_optimiser(policy, self.config.optimiser)
+        dumps = spec.work / "non_finite"
+        self.updater = Updater(policy, self.optimiser, self.estimator, self.config, dumps, self.world)
+        self.checkpointer = Checkpointer(
+            spec.work / "checkpoints", self.config.keep_checkpoints, self.world, self._asynchronous()
+        )
+        self.best = BestModel(spec.work / "best", self.world)
         self.counts: Counter[str] = Counter()
         """Sums over the run's steps, by "group/name"."""
         self.disagreement = 0.0
@@ -78,34 +80,29 @@ class Trainer:
         """Do the steps that are not done yet."""
         steps = self.config.steps
         self.progress(self.done, steps, "resumed" if self.done else "")
-        while self.done < steps:
-            step = self.done + 1
-            row = self._step(step)
-            self.log.append(row)
-            self.done = step
-            if step % self.config.checkpoint_every == 0 or step == steps:
-                self._save()
-            self.progress(step, steps, describe(row))
+        with contextlib.closing(open_all(self.spec, self.done)) as trackers:
+            while self.done < steps:
+                step = self.done + 1
+                row = self._step(step)
+                if self.world.first:
+                    self.log.append(row)
+                    trackers.log(row)
+                self.done = step
+                self.checkpointer.poll()
+                if step % self.config.checkpoint_every == 0 or step == steps:
+                    self._save()
+                self.progress(step, steps, describe(row))
+        self.checkpointer.finish()
 
     def _step(self, step: int) -> dict[str, Any]:
         start = time.perf_counter()
         indices = draw(step - 1, len(self.questions), self.config.questions_per_step, self.seed)
-        synced = self._sync()
-        collected = collect(
-            [self.questions[i] for i in indices],
-            step,
-            self.config,
-            self.seed,
-            self.prompt,
-            self.estimator,
-            self.engine,
-            self.pool,
-            self._within(step),
-        )
+        synced = self._sync() if self.estimator.uses_rollouts else 0.0
+        collected = self.collector.collect([self.questions[i] for i in indices], step, self._within(step))
         before = time.perf_counter()
         agreement = self._agree(step, collected.drawn)
-        if self.engine is not None:
-            self.engine.release()
+        self._release()
+        if self.estimator.uses_rollouts and self.world.first:
             write_rollouts(self.spec.work / "rollouts" / f"step-{step:05d}.parquet", step, collected.drawn)
         updating = time.perf_counter()
         pairs = [(row, group) for group in collected.drawn for row in group.rows]
@@ -123,6 +120,7 @@ class Trainer:
         }
         row = log_row(step, self.estimator.signals, collected, updates, rate, seconds, end - start)
         row["mismatch_kl"] = agreement.kl if agreement else math.nan
+        row["validation_reward"] = self._validate(step)
         self._count(collected, updates, seconds)
         return row
 
@@ -130,20 +128,43 @@ class Trainer:
         if self.engine is None:
             return 0.0
         start = time.perf_counter()
-        self.engine.sync_weights(named_weights(self.model))
+        self.engine.sync_weights(named_weights(self.policy))
         return time.perf_counter() - start
 
+    def _release(self) -> None:
+        if self.engine is not None:
+            self.engine.release()
+
     def _agree(self, step: int, drawn: tuple[Drawn, ...]) -> sync.Agreement | None:
-        rollouts = [(group.prompt_ids, rollout) for group in drawn for rollout in group.rollouts]
+        """Compare the engines of all ranks with the trainer; every rank passes the same rollouts through the policy."""
+        rollouts = [(group, i) for group in drawn for i in range(len(group.rollouts))]
         if not rollouts:
             return None
         chosen = [rollouts[i] for i in sync.probes(len(rollouts))]
-        rows = [Tokens(ids, rollout.token_ids, self.config.sampling.temperature) for ids, rollout in chosen]
-        logprobs = [rollout.logprobs for _, rollout in chosen]
-        agreement = sync.measure(self.model, rows, logprobs, self.config.dtype, self.config.micro_batch_tokens)
+        rows = [group.rollout_tokens(i, self.config.sampling.temperature) for group, i in chosen]
+        agreement = sync.measure(self.policy, rows, self.config.micro_batch_tokens, self.updater.packed)
         sync.check(agreement, self.config.dtype, step)
         self.disagreement = max(self.disagreement, agreement.largest)
         return agreement
+
+    def _validate(self, step: int) -> float:
+        """Mean reward on the held-out questions where it is time; NaN elsewhere."""
+        config, pool = self.config.validation, self.collector.pool
+        if config is None or (step % config.every and step < self.config.steps):
+            return math.nan
+        assert self.engine is not None
+        assert pool is not None
+        start = time.perf_counter()
+        self._sync()
+        score = mean_reward(
+            self.held_out, config, self.config.sampling.max_tokens, self.seed, self.collector.prompt, self.engine, pool,
+            self.world,
+        )  # fmt: skip
+        self._release()
+        if config.keep == "best":
+            self.best.offer(self.policy, self.spec.model, self.config.dtype, step, score)
+        self.counts["seconds/validation"] += time.perf_counter() - start  # type: ignore[assignment]
+        return score
 
     def _within(self, step: int) -> Any:
         """A callback that reports a long step's rollouts now and then."""
@@ -170,6 +191,12 @@ class Trainer:
         for phase, value in seconds.items():
             self.counts[f"seconds/{phase}"] += value  # type: ignore[assignment]
 
+    def _asynchronous(self) -> bool:
+        import torch
+
+        chosen = self.config.checkpoint_async
+        return torch.cuda.is_available() if chosen is None else chosen
+
     def _save(self) -> None:
         import torch
 
@@ -179,24 +206,23 @@ class Trainer:
             "cursor": cursor(self.done, len(self.questions), self.config.questions_per_step),
             "counts": dict(self.counts),
             "disagreement": self.disagreement,
+            "best": self.best.state(),
         }
-        folder = self.spec.work / "checkpoints"
-        checkpoint.save(folder, self.done, self.model, self.optimiser, state, self.config.keep_checkpoints)
+        self.checkpointer.save(self.done, self.policy, self.optimiser, state)
+        if not self.checkpointer.asynchronous:
+            self.best.prune()
 
     def _resume(self) -> int:
         import torch
 
-        folder: Path = self.spec.work / "checkpoints"
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(folder)
-        found = checkpoint.load(folder, self.model, self.optimiser)
+        found = self.checkpointer.load(self.policy, self.optimiser)
         if found is None:
             return 0
         done, state = found
         expected = list(cursor(done, len(self.questions), self.config.questions_per_step))
         if state["identity"] != self.identity or state["cursor"] != expected:
             raise TrainingError(
-                f"{folder} holds the checkpoint of another run",
+                f"{self.checkpointer.folder} holds the checkpoint of another run",
                 f"delete {self.spec.work} or choose another work folder",
             )
         if state["threads"] != torch.get_num_threads():
@@ -208,6 +234,7 @@ class Trainer:
             )
         self.counts.update(state["counts"])
         self.disagreement = state["disagreement"]
+        self.best.restore(state["best"])
         logger.info("going on after step %d", done)
         return done
 

@@ -4,7 +4,6 @@ import json
 import logging
 import pickle
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,20 +74,27 @@ def load_model(folder: Path, device: str = "cpu", gradient_checkpointing: bool =
     return loaded
 
 
-def named_weights(model: "nn.Module") -> Iterator[tuple[str, "Tensor"]]:
-    """Every weight under each of its names: tied ones twice, as an engine needs them."""
-    for name, tensor in model.state_dict().items():
-        yield name, tensor.detach()
+def export_model(policy: "nn.Module", source: Path, folder: Path, dtype: str, writes: bool = True) -> None:
+    """Write the policy's language model to `folder` in `dtype`, with the other files of `source`; whole or absent.
 
-
-def export_model(model: "nn.Module", source: Path, folder: Path, dtype: str) -> None:
-    """Write `model` to `folder` in `dtype`, with the other files of `source`; whole or absent."""
+    Adapters are merged; a value head is left out. With several ranks all call it, and the one with `writes` writes.
+    """
     import torch
 
+    from hpt_core.training.policy import causal_lm, named_weights
+
+    model = causal_lm(policy)
     kind = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
-    weights = {name: tensor.to("cpu", kind) for name, tensor in _untied(model)}
+    # Tied weights go once, under the name that `from_pretrained` reads.
+    tied = set(getattr(model, "_tied_weights_keys", None) or ()) if model.config.tie_word_embeddings else set()
+    weights: dict[str, Tensor] = {}
+    for name, tensor in named_weights(policy):
+        if writes and name not in tied:
+            weights[name] = tensor.to("cpu", kind)
+    if not writes:
+        return
     with replacing_folder(folder) as beside:
-        model.save_pretrained(beside, state_dict=weights)  # type: ignore[operator]
+        model.save_pretrained(beside, state_dict=weights)
         config = json.loads((beside / "config.json").read_text(encoding="utf-8"))
         config["dtype"] = dtype
         (beside / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -96,12 +102,6 @@ def export_model(model: "nn.Module", source: Path, folder: Path, dtype: str) -> 
             if file.is_file() and not _is_weight(file) and file.name != "config.json":
                 shutil.copyfile(file, beside / file.name)
     logger.info("exported the model to %s in %s", folder, dtype)
-
-
-def _untied(model: "nn.Module") -> Iterator[tuple[str, "Tensor"]]:
-    """Weights once each, under the name that `from_pretrained` reads."""
-    tied = set(getattr(model, "_tied_weights_keys", None) or ()) if model.config.tie_word_embeddings else set()  # type: ignore[union-attr]
-    yield from ((name, tensor) for name, tensor in named_weights(model) if name not in tied)
 
 
 def _is_weight(file: Path) -> bool:

@@ -4,10 +4,11 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from hpt_core.config import OptimiserConfig
+from hpt_core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from torch import nn
-    from torch.optim import AdamW
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
 
 
 class Applied(NamedTuple):
@@ -19,11 +20,33 @@ class Applied(NamedTuple):
     """Over the spike limit: weights and moments are as before."""
 
 
-def make_optimiser(model: "nn.Module", config: OptimiserConfig) -> "AdamW":
-    """AdamW over every parameter; biases and norms decay too, as in the training scripts."""
+def require_eight_bit() -> None:
+    """Raise ConfigError where bitsandbytes is missing."""
+    try:
+        import bitsandbytes  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            f"optimiser.eight_bit needs bitsandbytes, which cannot be imported: {error}",
+            "pip install bitsandbytes, or set optimiser.eight_bit = false",
+        ) from error
+
+
+def make_optimiser(model: "nn.Module", config: OptimiserConfig) -> "Optimizer":
+    """AdamW over every parameter that trains; biases and norms decay too, as in the training scripts.
+
+    Raises ConfigError where 8-bit moments are asked for and bitsandbytes is missing.
+    """
     import torch
 
     parameters = [p for p in model.parameters() if p.requires_grad]
+    if config.eight_bit:
+        require_eight_bit()
+        import bitsandbytes
+
+        eight_bit: Optimizer = bitsandbytes.optim.AdamW8bit(
+            parameters, lr=config.learning_rate, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay
+        )
+        return eight_bit
     return torch.optim.AdamW(
         parameters,
         lr=config.learning_rate,
@@ -43,26 +66,34 @@ def learning_rate(config: OptimiserConfig, step: int, steps: int) -> float:
     return config.learning_rate * factor
 
 
-def zero_gradients(model: "nn.Module") -> None:
+def trained(optimiser: "Optimizer") -> "list[Tensor]":
+    """The weights that an optimiser moves. A sharded module shows others in their place while it holds them gathered."""
+    return [parameter for group in optimiser.param_groups for parameter in group["params"]]
+
+
+def zero_gradients(optimiser: "Optimizer") -> None:
     """Zero, not absent: an update whose gradient is zero still moves by its momentum."""
     import torch
 
-    for parameter in model.parameters():
+    for parameter in trained(optimiser):
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         else:
             parameter.grad.zero_()
 
 
-def apply_update(model: "nn.Module", optimiser: "AdamW", config: OptimiserConfig, rate: float) -> Applied:
+def apply_update(optimiser: "Optimizer", config: OptimiserConfig, rate: float) -> Applied:
     """Clip and step with the accumulated gradients.
 
     A non-finite norm changes nothing: the caller raises, once the batch is on disk.
     """
     import torch
 
-    parameters = [p for p in model.parameters() if p.grad is not None]
+    parameters = trained(optimiser)
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if hasattr(norm, "full_tensor"):
+        # Of shards: each rank holds a part of the sum.
+        norm = norm.full_tensor()
     value = norm.item()
     if not math.isfinite(value):
         return Applied(value, skipped=False)

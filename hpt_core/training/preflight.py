@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from hpt_core.config import TrainSpec
 from hpt_core.errors import PreflightError
 from hpt_core.models._files import size
+from hpt_core.training.distributed import World
 from hpt_core.training.draw import cursor
+from hpt_core.training.lora import require_peft
 from hpt_core.training.model import context_length, read_config
+from hpt_core.training.optimiser import require_eight_bit
 from hpt_core.training.questions import Question
 from hpt_core.upge.estimator import Estimator
 
@@ -16,19 +19,25 @@ BYTES_PER_WEIGHT = 16
 
 
 def check_spec(spec: TrainSpec) -> None:
-    """What model folder and data file alone tell. Raises ModelError or PreflightError."""
+    """What model folder, data file and packages alone tell. Raises ModelError, ConfigError or PreflightError."""
     read_config(spec.model)
+    if spec.config.lora is not None:
+        require_peft()
+    if spec.config.optimiser.eight_bit:
+        require_eight_bit()
     if not spec.data.is_file():
         raise PreflightError(f"there is no file {spec.data}", "prepare the data first")
 
 
-def check_questions(spec: TrainSpec, estimator: Estimator, questions: Sequence[Question]) -> int:
+def check_questions(
+    spec: TrainSpec, estimator: Estimator, questions: Sequence[Question], world: World | None = None
+) -> int:
     """Tokens of the longest sequence that can occur. Raises PreflightError where the model's context or the machine's
     memory does not suffice, or the data do not fill a step."""
     cursor(0, len(questions), spec.config.questions_per_step)
     config = read_config(spec.model)
     longest = 0
-    if estimator.uses_rollouts:
+    if spec.config.uses_engine:
         longest = max(q.prompt_tokens for q in questions) + spec.config.sampling.max_tokens
     if estimator.uses_demonstrations:
         longest = max(longest, *(q.prompt_tokens + (q.demonstration_tokens or 0) for q in questions))
@@ -39,16 +48,23 @@ def check_questions(spec: TrainSpec, estimator: Estimator, questions: Sequence[Q
             "lower sampling.max_tokens, data.max_prompt_tokens or data.max_demonstration_tokens, "
             "or raise the model's max_position_embeddings",
         )
-    _check_memory(spec, estimator)
+    _check_memory(spec, world or World())
     return longest
 
 
-def _check_memory(spec: TrainSpec, estimator: Estimator) -> None:
+def _check_memory(spec: TrainSpec, world: World) -> None:
+    """One rank's need against its share of the machine."""
     import torch
 
     weights = size(spec.model).parameters
-    need = weights * BYTES_PER_WEIGHT
-    if estimator.uses_rollouts:
+    bytes_per_weight = BYTES_PER_WEIGHT
+    if spec.config.optimiser.eight_bit:
+        bytes_per_weight -= 6
+    if spec.config.lora is not None:
+        # Adapters are small beside the weights, which need neither gradient nor moments.
+        bytes_per_weight = 4
+    need = weights * bytes_per_weight / world.size
+    if spec.config.uses_engine:
         need += weights * (4 if spec.config.dtype == "float32" else 2)
         need += GIB * (getattr(spec.config.engine, "kv_cache_gib", None) or 0)
     if torch.cuda.is_available():
@@ -56,9 +72,9 @@ def _check_memory(spec: TrainSpec, estimator: Estimator) -> None:
     else:
         import psutil
 
-        available, where = psutil.virtual_memory().available, "of memory"
+        available, where = psutil.virtual_memory().available / world.local_size, "of memory"
     if need > available:
         raise PreflightError(
             f"weights, gradients, moments and engine take {need / GIB:.1f} GiB {where}, {available / GIB:.1f} are free",
-            "choose a smaller model or a larger machine",
+            "choose a smaller model, a larger machine, more ranks (resources.processes), lora, or optimiser.eight_bit",
         )

@@ -1,5 +1,6 @@
 """Prepared questions as the trainer draws them."""
 
+import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,21 @@ def read_questions(path: Path, need_demonstration: bool) -> list[Question]:
     if len({q.question_id for q in kept}) < len(kept):
         raise DataError(f"{path} holds a question_id twice", "prepare the data again")
     return kept
+
+
+def hold_out(questions: list[Question], count: int) -> tuple[list[Question], list[Question]]:
+    """(questions to train on, `count` held-out ones): the first in an order by hash that depends on nothing else.
+
+    Raises PreflightError where nothing would be left to train on.
+    """
+    if count >= len(questions):
+        raise PreflightError(
+            f"validation holds out {count} questions and the data hold {len(questions)}",
+            "lower validation.questions or add data",
+        )
+    order = sorted(questions, key=lambda q: hashlib.sha256(f"validation\x1f{q.question_id}".encode()).digest())
+    held = {q.question_id for q in order[:count]}
+    return [q for q in questions if q.question_id not in held], order[:count]
 
 
 def _table(path: Path) -> "pa.Table":

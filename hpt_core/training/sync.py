@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hpt_core.errors import WeightSyncError
 from hpt_core.training.batch import Tokens, collate, split
-from hpt_core.training.logprobs import forward
+from hpt_core.training.policy import forward
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,18 +49,20 @@ def probes(count: int) -> list[int]:
     return [i * count // chosen for i in range(chosen)]
 
 
-def measure(
-    model: "nn.Module", rows: Sequence[Tokens], engine_logprobs: Sequence[Sequence[float]], dtype: str, budget: int
-) -> Agreement:
-    """Compare `engine_logprobs`, one sequence a row, with the forward pass of `model` on `rows`."""
+def measure(policy: "nn.Module", rows: Sequence[Tokens], budget: int, packed: bool = False) -> Agreement:
+    """Compare the engine's log-probabilities of `rows`, each with its `rollout_logprobs`, with the policy's own.
+
+    `packed` and `budget` are those of training, so that what is compared is what trains.
+    """
     import torch
 
-    device = next(model.parameters()).device
+    device = next(policy.parameters()).device
     differences: list[torch.Tensor] = []
     with torch.no_grad():
-        for group in split([row.length for row in rows], budget):
-            logprobs = forward(model, collate([rows[i] for i in group], device), dtype).logprobs.double()
-            engine = torch.tensor([p for i in group for p in engine_logprobs[i]], dtype=torch.float64, device=device)
+        for group in split(rows, budget, packed):
+            logprobs = forward(policy, collate([rows[i] for i in group], device, packed)).logprobs.double()
+            drawn = [p for i in group for p in rows[i].rollout_logprobs or ()]
+            engine = torch.tensor(drawn, dtype=torch.float64, device=device)
             differences.append(logprobs - engine)
     d = torch.cat(differences)
     return Agreement(d.abs().mean().item(), d.abs().max().item(), (d.exp() - 1 - d).mean().item())

@@ -1,27 +1,30 @@
 """One optimiser update: micro-batched loss, guards, step. It knows no algorithm, only the estimator's streams."""
 
+import contextlib
 import logging
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
 from hpt_core.config import TrainConfig
-from hpt_core.errors import NonFiniteError
+from hpt_core.errors import NonFiniteError, TrainingError
 from hpt_core.files import write_parquet
-from hpt_core.training.batch import Tokens, collate, split
-from hpt_core.training.logprobs import forward
+from hpt_core.training.batch import MicroBatch, Tokens, collate, split
+from hpt_core.training.distributed import World
+from hpt_core.training.logprobs import TokenStatistics
 from hpt_core.training.optimiser import apply_update, zero_gradients
+from hpt_core.training.policy import forward
 from hpt_core.upge.base import DEMONSTRATION, Row, TokenBatch
 from hpt_core.upge.estimator import Estimator, Update
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-    from torch.optim import AdamW
+    from torch.optim import Optimizer
 
 logger = logging.getLogger("hpt.training.update")
 
@@ -41,66 +44,151 @@ class Updated:
     metrics: Counter[str] = field(default_factory=Counter)
     """Sums of LossOutput.metrics."""
 
+    def add(self, other: "Updated") -> None:
+        """Take in another rank's share."""
+        self.loss += other.loss
+        self.tokens += other.tokens
+        self.demonstration_nats += other.demonstration_nats
+        self.demonstration_tokens += other.demonstration_tokens
+        self.metrics.update(other.metrics)
+
+
+class Before(NamedTuple):
+    """A row's tokens under the policy at rollout time; [length] each."""
+
+    logprobs: "Tensor"
+    values: "Tensor | None"
+
 
 class Updater:
-    """Applies updates to one model."""
+    """Applies updates to one policy."""
 
     def __init__(
-        self, model: "nn.Module", optimiser: "AdamW", estimator: Estimator, config: TrainConfig, dumps: Path
+        self,
+        policy: "nn.Module",
+        optimiser: "Optimizer",
+        estimator: Estimator,
+        config: TrainConfig,
+        dumps: Path,
+        world: World | None = None,
     ) -> None:
         """`dumps` is the folder that receives the batch of a non-finite update."""
-        self.model = model
+        self.policy = policy
         self.optimiser = optimiser
         self.estimator = estimator
         self.config = config
         self.dumps = dumps
-        self.device = next(model.parameters()).device
+        self.world = world or World()
+        self.packed = config.packing and bool(policy.packs)
+        self.device = next(policy.parameters()).device
 
     def run(self, rows: Sequence[Row], tokens: Sequence[Tokens], rate: float, step: int) -> list[Updated]:
         """Train on a step's `rows` (`tokens[i]` belong to `rows[i]`) in updates of `minibatch_rows`.
 
-        Raises NonFiniteError, with the batch on disk and the weights as they were before the update.
+        With several ranks each is given all rows. Raises NonFiniteError, with the batch on disk and the weights as they
+        were before the update.
         """
         size = self.config.minibatch_rows or max(1, len(rows))
         parts = [range(i, min(i + size, len(rows))) for i in range(0, len(rows), size)]
         updates = [self.estimator.update([rows[i] for i in part]) for part in parts]
         tokens_of = [[tokens[i] for i in part] for part in parts]
-        old: list[dict[int, Tensor] | None] = [None] * len(parts)
-        if len(parts) > 1 and self.estimator.uses_old_logprobs:
-            old = [self._old_logprobs(update, mine) for update, mine in zip(updates, tokens_of, strict=True)]
-        return [self._one(u, t, o, rate, step) for u, t, o in zip(updates, tokens_of, old, strict=True)]
+        before: list[dict[int, Before] | None] = [None] * len(parts)
+        with self._memory_errors(step):
+            if len(parts) > 1 and (self.estimator.uses_old_logprobs or self.estimator.uses_values):
+                before = [self._before(update, mine) for update, mine in zip(updates, tokens_of, strict=True)]
+            return [self._one(u, t, b, rate, step) for u, t, b in zip(updates, tokens_of, before, strict=True)]
 
-    def gradient(self, update: Update, tokens: Sequence[Tokens], old: "dict[int, Tensor] | None" = None) -> Updated:
-        """Accumulate the gradient of the whole update, micro-batch by micro-batch.
+    def gradient(self, update: Update, tokens: Sequence[Tokens], before: "dict[int, Before] | None" = None) -> Updated:
+        """Accumulate the gradient of the whole update, micro-batch by micro-batch, over all ranks.
 
-        `old`: per row, the policy's logprobs at rollout time; None where that is the policy itself.
+        `before`: per row that this rank computes, the policy at rollout time; None where that is the policy itself.
         """
-        import torch
-
-        zero_gradients(self.model)
+        zero_gradients(self.optimiser)
         done = Updated()
         for members in self._micro_batches(update, tokens):
-            batch = collate([tokens[i] for i in members], self.device)
-            found = forward(self.model, batch, self.config.dtype)
-            before = found.logprobs.detach() if old is None else torch.cat([old[i] for i in members])
-            output = update.loss(TokenBatch(found.logprobs, found.entropies, before, batch.row_ids), members)
-            output.loss.backward()  # type: ignore[no-untyped-call]
-            done.loss += output.loss.item()
-            done.tokens += len(batch.targets)
-            done.metrics.update(output.metrics)
-            demonstrations = torch.tensor([update.rows[i].index == DEMONSTRATION for i in members], device=self.device)
-            nats = -found.logprobs.detach()[demonstrations[batch.row_ids]]
-            done.demonstration_nats += nats.sum().item()
-            done.demonstration_tokens += len(nats)
+            if members is None:
+                self._in_name_only(tokens)
+                continue
+            batch = self._collate([tokens[i] for i in members])
+            found = forward(self.policy, batch)
+            output = update.loss(self._token_batch(found, batch, members, tokens, before), members)
+            # FSDP2 takes the mean over ranks, and the shares of a loss add up.
+            (output.loss * self.world.size).backward()  # type: ignore[no-untyped-call]
+            self._note(done, output.loss, output.metrics, found, batch, [update.rows[i] for i in members])
+        if self.world.size > 1:
+            mine, done = done, Updated()
+            for (theirs,) in self.world.share([mine]):
+                done.add(theirs)
         return done
 
+    def _token_batch(
+        self,
+        found: TokenStatistics,
+        batch: MicroBatch,
+        members: list[int],
+        tokens: Sequence[Tokens],
+        before: "dict[int, Before] | None",
+    ) -> TokenBatch:
+        import torch
+
+        old_logprobs = found.logprobs.detach()
+        old_values = None if found.values is None else found.values.detach()
+        if before is not None:
+            old_logprobs = torch.cat([before[i].logprobs for i in members])
+            if old_values is not None:
+                old_values = torch.cat([v for i in members if (v := before[i].values) is not None])
+        rollout_logprobs = None
+        if self.config.importance_cap is not None:
+            parts = old_logprobs.split([len(tokens[i].response_ids) for i in members])  # type: ignore[no-untyped-call]
+            rollout_logprobs = torch.cat(
+                [
+                    old if (engine := tokens[i].rollout_logprobs) is None else old.new_tensor(engine)
+                    for i, old in zip(members, parts, strict=True)
+                ]
+            )
+        return TokenBatch(
+            found.logprobs, found.entropies, old_logprobs, batch.row_ids, found.values, old_values, rollout_logprobs
+        )
+
+    def _note(
+        self,
+        done: Updated,
+        loss: "Tensor",
+        metrics: dict[str, float],
+        found: TokenStatistics,
+        batch: MicroBatch,
+        rows: list[Row],
+    ) -> None:
+        import torch
+
+        done.loss += loss.item()
+        done.tokens += len(batch.targets)
+        done.metrics.update(metrics)
+        demonstrations = torch.tensor([row.index == DEMONSTRATION for row in rows], device=self.device)
+        nats = -found.logprobs.detach()[demonstrations[batch.row_ids]]
+        done.demonstration_nats += nats.sum().item()
+        done.demonstration_tokens += len(nats)
+
+    def _collate(self, rows: list[Tokens]) -> MicroBatch:
+        return collate(rows, self.device, self.packed)
+
+    def _in_name_only(self, tokens: Sequence[Tokens]) -> None:
+        """Pass the shortest row through the policy with no gradient: the other ranks wait for this one's part."""
+        import torch
+
+        shortest = min(tokens, key=lambda row: row.length)
+        found = forward(self.policy, self._collate([shortest]))
+        if torch.is_grad_enabled():
+            total = found.logprobs.sum() if found.values is None else found.logprobs.sum() + found.values.sum()
+            (0.0 * total).backward()  # type: ignore[no-untyped-call]
+
     def _one(
-        self, update: Update, tokens: Sequence[Tokens], old: "dict[int, Tensor] | None", rate: float, step: int
+        self, update: Update, tokens: Sequence[Tokens], before: "dict[int, Before] | None", rate: float, step: int
     ) -> Updated:
-        done = self.gradient(update, tokens, old)
+        done = self.gradient(update, tokens, before)
         # Before the weights change: a loss may overflow where its gradient does not.
         self._require_finite("loss", done.loss, update, tokens, step)
-        applied = apply_update(self.model, self.optimiser, self.config.optimiser, rate)
+        applied = apply_update(self.optimiser, self.config.optimiser, rate)
         self._require_finite("gradient norm", applied.norm, update, tokens, step)
         done.norm, done.skipped = applied.norm, applied.skipped
         if applied.skipped:
@@ -111,30 +199,52 @@ class Updater:
         if math.isfinite(value):
             return
         path = self.dumps / f"step-{step:05d}.parquet"
-        _dump(path, update, tokens)
+        if self.world.first:
+            _dump(path, update, tokens)
+        self.world.barrier()
         raise NonFiniteError(
             f"step {step}: the {what} is {value}; the batch is in {path}",
             "lower optimiser.learning_rate or optimiser.gradient_clip",
         )
 
-    def _old_logprobs(self, update: Update, tokens: Sequence[Tokens]) -> "dict[int, Tensor]":
-        """Row index -> [length] logprobs under the weights as they are now."""
+    def _before(self, update: Update, tokens: Sequence[Tokens]) -> dict[int, Before]:
+        """Rows that this rank computes under the weights as they are now, by their index in the update."""
         import torch
 
-        old: dict[int, Tensor] = {}
+        found: dict[int, Before] = {}
         with torch.no_grad():
             for members in self._micro_batches(update, tokens):
-                batch = collate([tokens[i] for i in members], self.device)
-                logprobs = forward(self.model, batch, self.config.dtype).logprobs
+                if members is None:
+                    self._in_name_only(tokens)
+                    continue
+                now = forward(self.policy, self._collate([tokens[i] for i in members]))
                 lengths = [len(tokens[i].response_ids) for i in members]
-                old.update(zip(members, logprobs.split(lengths), strict=True))  # type: ignore[no-untyped-call]
-        return old
+                logprobs = now.logprobs.split(lengths)  # type: ignore[no-untyped-call]
+                values = [None] * len(members) if now.values is None else now.values.split(lengths)  # type: ignore[no-untyped-call]
+                found.update(zip(members, map(Before, logprobs, values), strict=True))
+        return found
 
-    def _micro_batches(self, update: Update, tokens: Sequence[Tokens]) -> list[list[int]]:
-        """Rows that need a forward pass, as indices into the update, by micro-batch."""
+    def _micro_batches(self, update: Update, tokens: Sequence[Tokens]) -> list[list[int] | None]:
+        """Rows that need a forward pass, as indices into the update, by micro-batch; this rank's share of them."""
         active = update.active
-        groups = split([tokens[i].length for i in active], self.config.micro_batch_tokens)
-        return [[active[i] for i in group] for group in groups]
+        groups = split([tokens[i] for i in active], self.config.micro_batch_tokens, self.packed)
+        return self.world.mine([[active[i] for i in group] for group in groups])
+
+    @contextlib.contextmanager
+    def _memory_errors(self, step: int) -> Iterator[None]:
+        """Say which setting to lower where memory runs out."""
+        import torch
+
+        try:
+            yield
+        except RuntimeError as error:
+            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+                raise
+            saving = "" if self.config.gradient_checkpointing else ", or set gradient_checkpointing = true"
+            raise TrainingError(
+                f"step {step}: out of memory in the forward or backward pass",
+                f"lower micro_batch_tokens ({self.config.micro_batch_tokens} now){saving}",
+            ) from error
 
 
 def _dump(path: Path, update: Update, tokens: Sequence[Tokens]) -> None:

@@ -22,7 +22,8 @@ def shared_engine(tiny_model: Path) -> Iterator[VLLMEngine]:
 @pytest.fixture
 def vllm_engine(shared_engine: VLLMEngine, tiny_model: Path) -> VLLMEngine:
     """A vLLM engine with the weights of `tiny_model`, whatever an earlier test synced."""
-    from hpt_core.training.model import load_model, named_weights
+    from hpt_core.training.model import load_model
+    from hpt_core.training.policy import make_policy, named_weights
 
-    shared_engine.sync_weights(named_weights(load_model(tiny_model)))
+    shared_engine.sync_weights(named_weights(make_policy(load_model(tiny_model), "float32")))
     return shared_engine

@@ -6,6 +6,7 @@ from hpt_core.rollout.base import Request, Sampling
 from hpt_core.rollout.scripted import Config
 from hpt_core.training.batch import Tokens
 from hpt_core.training.model import load_model, load_tokenizer
+from hpt_core.training.policy import make_policy
 from hpt_core.training.sync import measure
 
 
@@ -18,6 +19,6 @@ def test_plays_its_script_with_the_models_logprobs(tiny_model: Path) -> None:
     rollouts = engine.generate(requests, Sampling(max_tokens=20))
     assert [r.text for r in rollouts] == ["\\boxed{2}", "three", "pass"]
     assert {r.finish_reason for r in rollouts} == {"stop"}
-    rows = [Tokens(q.prompt_ids, r.token_ids) for q, r in zip(requests, rollouts, strict=True)]
-    assert measure(load_model(tiny_model), rows, [r.logprobs for r in rollouts], "float32", 1000).largest < 1e-5
+    rows = [Tokens(q.prompt_ids, r.token_ids, 1.0, r.logprobs) for q, r in zip(requests, rollouts, strict=True)]
+    assert measure(make_policy(load_model(tiny_model), "float32"), rows, 1000).largest < 1e-5
     assert engine.generate(requests[:1], Sampling(max_tokens=3))[0].finish_reason == "length"

@@ -10,7 +10,8 @@ from hpt_core.rollout.base import Request, Sampling
 from hpt_core.rollout.transformers import Config, TransformersEngine, distribution_of
 from hpt_core.rollout.vllm import VLLMEngine
 from hpt_core.training.batch import Tokens
-from hpt_core.training.model import load_model, named_weights
+from hpt_core.training.model import load_model
+from hpt_core.training.policy import make_policy, named_weights
 from hpt_core.training.sync import measure
 
 REQUESTS = [Request((1, *range(40, 43 + i)), seed=i) for i in range(6)]
@@ -29,8 +30,8 @@ def test_same_seeds_same_rollouts_alone_and_together(engine: TransformersEngine)
 
 def test_logprobs_agree_with_the_trainer(engine: TransformersEngine, tiny_model: Path) -> None:
     rollouts = engine.generate(REQUESTS, Sampling(max_tokens=24, temperature=0.8))
-    rows = [Tokens(q.prompt_ids, r.token_ids, 0.8) for q, r in zip(REQUESTS, rollouts, strict=True)]
-    assert measure(load_model(tiny_model), rows, [r.logprobs for r in rollouts], "float32", 200).largest < 1e-4
+    rows = [Tokens(q.prompt_ids, r.token_ids, 0.8, r.logprobs) for q, r in zip(REQUESTS, rollouts, strict=True)]
+    assert measure(make_policy(load_model(tiny_model), "float32"), rows, 200).largest < 1e-4
 
 
 def test_greedy_equals_vllm(engine: TransformersEngine, vllm_engine: VLLMEngine) -> None:
@@ -58,7 +59,7 @@ def test_sync_changes_what_it_says(tiny_model: Path) -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(1.5)
-    engine.sync_weights(named_weights(model))
+    engine.sync_weights(named_weights(make_policy(model, "float32")))
     assert engine.generate(REQUESTS, SAMPLING) != before
 
 

@@ -9,6 +9,7 @@ from hpt_core.rollout.base import Request, Sampling
 from hpt_core.rollout.vllm import Config, VLLMEngine
 from hpt_core.training.batch import Tokens
 from hpt_core.training.model import load_model, load_tokenizer
+from hpt_core.training.policy import make_policy
 from hpt_core.training.sync import measure
 
 REQUESTS = [Request((1, *range(40, 44 + i % 5)), seed=1000 + i) for i in range(24)]
@@ -54,8 +55,8 @@ def test_logprobs_are_of_the_sampled_distribution(
     vllm_engine: VLLMEngine, tiny_model: Path, temperature: float
 ) -> None:
     rollouts = vllm_engine.generate(REQUESTS, Sampling(max_tokens=48, temperature=temperature))
-    rows = [Tokens(q.prompt_ids, r.token_ids, temperature) for q, r in zip(REQUESTS, rollouts, strict=True)]
-    agreement = measure(load_model(tiny_model), rows, [r.logprobs for r in rollouts], "float32", budget=1000)
+    rows = [Tokens(q.prompt_ids, r.token_ids, temperature, r.logprobs) for q, r in zip(REQUESTS, rollouts, strict=True)]
+    agreement = measure(make_policy(load_model(tiny_model), "float32"), rows, budget=1000)
     assert agreement.largest < 1e-4
 
 

@@ -10,8 +10,7 @@ import torch
 
 from hpt_core.config import OptimiserConfig
 from hpt_core.errors import TrainingError
-from hpt_core.files import remove_leftovers
-from hpt_core.training import checkpoint
+from hpt_core.training.checkpoint import Checkpointer, checkpoints
 from hpt_core.training.optimiser import apply_update, make_optimiser, zero_gradients
 
 CONFIG = OptimiserConfig(learning_rate=0.1)
@@ -27,24 +26,27 @@ def trained(steps: int, seed: int = 0) -> tuple[torch.nn.Module, torch.optim.Ada
 
 
 def advance(model: torch.nn.Module, optimiser: torch.optim.AdamW) -> None:
-    zero_gradients(model)
+    zero_gradients(optimiser)
     model(torch.randn(2, 4)).square().sum().backward()
-    apply_update(model, optimiser, CONFIG, 0.1)
+    apply_update(optimiser, CONFIG, 0.1)
 
 
 def draws() -> tuple[float, float, float]:
     return torch.rand(1).item(), random.random(), float(np.random.rand())
 
 
-def test_restored_run_goes_on_as_the_undisturbed_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_restored_run_goes_on_as_the_undisturbed_one(tmp_path: Path, asynchronous: bool) -> None:
     model, optimiser = trained(3)
     state = {"counts": {"a": 1}, "cursor": [0, 8]}
-    checkpoint.save(tmp_path, 3, model, optimiser, state, keep=1)
+    saving = Checkpointer(tmp_path, keep=1, asynchronous=asynchronous)
+    saving.save(3, model, optimiser, state)
+    saving.finish()
     for _ in range(4):
         advance(model, optimiser)
     expected = draws()
     other, other_optimiser = trained(1, seed=9)
-    assert checkpoint.load(tmp_path, other, other_optimiser) == (3, state)
+    assert Checkpointer(tmp_path, keep=1).load(other, other_optimiser) == (3, state)
     for _ in range(4):
         advance(other, other_optimiser)
     assert draws() == expected
@@ -55,17 +57,19 @@ def test_restored_run_goes_on_as_the_undisturbed_one(tmp_path: Path) -> None:
 
 def test_newest_are_kept_and_the_newest_is_restored(tmp_path: Path) -> None:
     model, optimiser = trained(1)
+    saving = Checkpointer(tmp_path, keep=2)
     for step in (5, 10, 15):
-        checkpoint.save(tmp_path, step, model, optimiser, {"at": step}, keep=2)
-    assert [p.name for p in checkpoint.checkpoints(tmp_path)] == ["step-00010", "step-00015"]
-    assert checkpoint.load(tmp_path, model, optimiser) == (15, {"at": 15})
+        saving.save(step, model, optimiser, {"at": step})
+    assert [p.name for p in checkpoints(tmp_path)] == ["step-00010", "step-00015"]
+    assert saving.load(model, optimiser) == (15, {"at": 15})
 
 
 def test_failure_while_writing_leaves_the_earlier_one_alone(tmp_path: Path) -> None:
     model, optimiser = trained(1)
-    checkpoint.save(tmp_path, 1, model, optimiser, {}, keep=1)
+    saving = Checkpointer(tmp_path, keep=1)
+    saving.save(1, model, optimiser, {})
     with pytest.raises(TypeError):
-        checkpoint.save(tmp_path, 2, model, optimiser, {"unwritable": object()}, keep=1)
+        saving.save(2, model, optimiser, {"unwritable": object()})
     assert [p.name for p in tmp_path.iterdir()] == ["step-00001"]
 
 
@@ -74,43 +78,59 @@ def test_half_written_folders_are_ignored_and_removed(tmp_path: Path) -> None:
     half = tmp_path / ".step-00004.deadbeef.tmp"
     half.mkdir()
     (half / "tensors.pt").write_bytes(b"half")
-    assert checkpoint.load(tmp_path, model, optimiser) is None
     (tmp_path / ".step-00003.old").mkdir()
-    remove_leftovers(tmp_path)
+    assert Checkpointer(tmp_path, keep=1).load(model, optimiser) is None
     assert list(tmp_path.iterdir()) == []
 
 
 def test_newest_is_told_by_number(tmp_path: Path) -> None:
     model, optimiser = trained(1)
     for step in (99_999, 100_000):
-        checkpoint.save(tmp_path, step, model, optimiser, {}, keep=1)
-    assert [p.name for p in checkpoint.checkpoints(tmp_path)] == ["step-100000"]
+        Checkpointer(tmp_path, keep=1).save(step, model, optimiser, {})
+    assert [p.name for p in checkpoints(tmp_path)] == ["step-100000"]
 
 
 @pytest.mark.parametrize(
     ("file", "content"),
     [
-        ("tensors.pt", b""),
-        ("tensors.pt", b"damaged"),
-        ("tensors.pt", pickle.dumps({"model": Path("x")})),
+        ("tensors/.metadata", b""),
+        ("tensors/.metadata", b"damaged"),
+        ("tensors/.metadata", pickle.dumps({"model": Path("x")})),
+        ("tensors/__0_0.distcp", b""),
+        ("tensors/__0_0.distcp", b"damaged"),
         ("state.json", b""),
         ("state.json", b"[]"),
         ("state.json", b"{}"),
-        ("state.json", b'{"python_rng": 3}'),
+        ("state.json", b'{"step": 1, "state": {}, "generators": [{"python": 3}]}'),
     ],
 )
 def test_damaged_checkpoint_is_named(tmp_path: Path, file: str, content: bytes) -> None:
     model, optimiser = trained(1)
-    path = checkpoint.save(tmp_path, 1, model, optimiser, {}, keep=1)
-    (path / file).write_bytes(content)
+    saving = Checkpointer(tmp_path, keep=1)
+    saving.save(1, model, optimiser, {})
+    (tmp_path / "step-00001" / file).write_bytes(content)
     with pytest.raises(TrainingError, match=r"step-00001 cannot be restored.*Remedy: delete .*step-00001"):
-        checkpoint.load(tmp_path, model, optimiser)
+        saving.load(model, optimiser)
 
 
 def test_checkpoint_cut_short_is_named(tmp_path: Path) -> None:
     model, optimiser = trained(1)
-    path = checkpoint.save(tmp_path, 1, model, optimiser, {}, keep=1)
-    whole = (path / "tensors.pt").read_bytes()
-    (path / "tensors.pt").write_bytes(whole[: len(whole) // 2])
+    saving = Checkpointer(tmp_path, keep=1)
+    saving.save(1, model, optimiser, {})
+    path = tmp_path / "step-00001" / "tensors" / "__0_0.distcp"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(TrainingError, match=r"step-00001 cannot be restored.*Remedy: delete"):
-        checkpoint.load(tmp_path, model, optimiser)
+        saving.load(model, optimiser)
+
+
+def test_asynchronous_one_holds_the_weights_of_its_step_and_appears_when_asked(tmp_path: Path) -> None:
+    model, optimiser = trained(3)
+    before = model.weight.detach().clone()
+    saving = Checkpointer(tmp_path, keep=1, asynchronous=True)
+    saving.save(3, model, optimiser, {"at": 3})
+    advance(model, optimiser)
+    saving.finish()
+    assert [p.name for p in tmp_path.iterdir()] == ["step-00003"]
+    assert saving.load(model, optimiser) == (3, {"at": 3})
+    assert torch.equal(model.weight, before)

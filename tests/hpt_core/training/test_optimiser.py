@@ -12,10 +12,16 @@ from hpt_core.training.optimiser import apply_update, learning_rate, make_optimi
 def model_with_gradient(scale: float) -> torch.nn.Module:
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LayerNorm(4))
-    zero_gradients(model)
     for parameter in model.parameters():
-        parameter.grad.fill_(scale)
+        parameter.grad = torch.full_like(parameter, scale)
     return model
+
+
+def test_gradients_are_zeroed_and_made_where_there_are_none() -> None:
+    model = model_with_gradient(1.0)
+    model[0].bias.grad = None
+    zero_gradients(make_optimiser(model, OptimiserConfig()))
+    assert all(p.grad is not None and not p.grad.any() for p in model.parameters())
 
 
 def copy(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -48,7 +54,7 @@ def test_one_step_is_adamw_by_hand() -> None:
     model = model_with_gradient(0.01)
     config = OptimiserConfig(learning_rate=0.1, weight_decay=0.5, gradient_clip=None)
     before = model[0].weight.detach().clone()
-    applied = apply_update(model, make_optimiser(model, config), config, rate=0.1)
+    applied = apply_update(make_optimiser(model, config), config, rate=0.1)
     expected = before * (1 - 0.1 * 0.5) - 0.1 * 0.01 / (0.01 + 1e-8)
     torch.testing.assert_close(model[0].weight.detach(), expected)
     assert applied == pytest.approx((0.01 * math.sqrt(24), False))
@@ -57,7 +63,7 @@ def test_one_step_is_adamw_by_hand() -> None:
 def test_clipping_scales_the_gradient_and_reports_the_norm_before() -> None:
     model = model_with_gradient(1.0)
     config = OptimiserConfig(gradient_clip=0.5)
-    applied = apply_update(model, make_optimiser(model, config), config, rate=0.1)
+    applied = apply_update(make_optimiser(model, config), config, rate=0.1)
     norm = torch.cat([p.grad.flatten() for p in model.parameters()]).norm().item()
     assert applied.norm == pytest.approx(math.sqrt(24))
     assert norm == pytest.approx(0.5, rel=1e-4)
@@ -71,7 +77,7 @@ def test_guards_leave_weights_and_moments_alone(scale: float, skipped: bool) -> 
     config = OptimiserConfig(spike_limit=80.0)
     optimiser = make_optimiser(model, config)
     before = copy(model)
-    applied = apply_update(model, optimiser, config, rate=0.1)
+    applied = apply_update(optimiser, config, rate=0.1)
     assert applied.skipped is skipped
     assert math.isfinite(applied.norm) is skipped
     assert not optimiser.state

@@ -10,7 +10,8 @@ from hpt_core.rollout.base import Request, Sampling
 from hpt_core.rollout.vllm import VLLMEngine
 from hpt_core.training import sync
 from hpt_core.training.batch import Tokens
-from hpt_core.training.model import load_model, named_weights
+from hpt_core.training.model import load_model
+from hpt_core.training.policy import make_policy, named_weights
 
 REQUESTS = [Request((1, *range(40, 44 + i)), seed=i) for i in range(8)]
 
@@ -18,7 +19,7 @@ REQUESTS = [Request((1, *range(40, 44 + i)), seed=i) for i in range(8)]
 @pytest.fixture
 def moved(tiny_model: Path) -> torch.nn.Module:
     """The model after a little training."""
-    model = load_model(tiny_model)
+    model = make_policy(load_model(tiny_model), "float32")
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -28,8 +29,8 @@ def moved(tiny_model: Path) -> torch.nn.Module:
 
 def agreement(engine: VLLMEngine, model: torch.nn.Module) -> sync.Agreement:
     rollouts = engine.generate(REQUESTS, Sampling(max_tokens=32))
-    rows = [Tokens(q.prompt_ids, r.token_ids) for q, r in zip(REQUESTS, rollouts, strict=True)]
-    return sync.measure(model, rows, [r.logprobs for r in rollouts], "float32", budget=200)
+    rows = [Tokens(q.prompt_ids, r.token_ids, 1.0, r.logprobs) for q, r in zip(REQUESTS, rollouts, strict=True)]
+    return sync.measure(model, rows, budget=200)
 
 
 def test_agrees_after_a_sync(vllm_engine: VLLMEngine, moved: torch.nn.Module) -> None:
@@ -54,7 +55,7 @@ def test_stale_tied_head_is_caught(vllm_engine: VLLMEngine, moved: torch.nn.Modu
 
 
 def test_tied_weights_come_under_both_names(tiny_model: Path) -> None:
-    names = [name for name, _ in named_weights(load_model(tiny_model))]
+    names = [name for name, _ in named_weights(make_policy(load_model(tiny_model), "float32"))]
     assert {"lm_head.weight", "model.embed_tokens.weight"} <= set(names)
 
 

@@ -20,6 +20,14 @@ Start = Callable[[Path], "subprocess.Popen[str]"]
 Train = Callable[[Path], list[dict[str, Any]]]
 
 
+KILLED = {
+    "checkpoint_every": 2,
+    "minibatch_rows": 12,
+    "validation": {"every": 3, "questions": 8, "keep": "last"},
+}
+"""What the killed runs train with, beside the defaults."""
+
+
 def log_of(output: Path) -> list[dict[str, Any]]:
     """The log without what the clock or the process gave."""
     rows = pq.read_table(output / "log.parquet", schema=schemas.TRAIN_LOG).to_pylist()
@@ -72,7 +80,7 @@ def test_export_is_a_complete_model_folder(skilled_model: Path, tiny_model: Path
 def undisturbed(make_spec: Any, train: Train, skilled_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Output of an HPT run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    train(make_spec(folder, skilled_model / "model", checkpoint_every=2, minibatch_rows=12))
+    train(make_spec(folder, skilled_model / "model", **KILLED))
     return folder / "output"
 
 
@@ -98,6 +106,9 @@ def test_hpt_run_trains_on_both_signals(undisturbed: Path) -> None:
     log = pq.read_table(undisturbed / "log.parquet", schema=schemas.TRAIN_LOG).to_pylist()
     assert sum(row["demonstration_share"] for row in log) == pytest.approx(summary["gate"]["sft"] / 8)
     assert sum(row["reward"] for row in log) == pytest.approx(summary["verdicts"]["correct"] / 32)
+    assert [row["step"] for row in log if row["validation_reward"] >= 0] == [3, 6, 8]
+    assert summary["held_out"] == 8
+    assert summary["best"] is None
 
 
 @pytest.mark.slow
@@ -149,7 +160,7 @@ def test_killed_runs_end_as_the_undisturbed_one(
     undisturbed: Path, make_spec: Any, start: Start, train: Train, skilled_model: Path, tmp_path: Path
 ) -> None:
     """SIGKILL at seeded moments within steps, and once within a checkpoint; then the run is finished."""
-    spec = make_spec(tmp_path, skilled_model / "model", checkpoint_every=2, minibatch_rows=12)
+    spec = make_spec(tmp_path, skilled_model / "model", **KILLED)
     generator = random.Random(20)
     rollouts = tmp_path / "work" / "rollouts"
 

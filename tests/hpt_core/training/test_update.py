@@ -12,6 +12,7 @@ from hpt_core.errors import NonFiniteError
 from hpt_core.training.batch import Tokens
 from hpt_core.training.model import load_model
 from hpt_core.training.optimiser import make_optimiser
+from hpt_core.training.policy import make_policy
 from hpt_core.training.update import Updated, Updater
 from hpt_core.upge.base import DEMONSTRATION, Group, Row
 from hpt_core.upge.estimator import Estimator
@@ -24,9 +25,9 @@ def config(**changes: object) -> TrainConfig:
 
 def updater(model_folder: Path, dumps: Path, **changes: object) -> Updater:
     settings = config(**changes)
-    model = load_model(model_folder)
-    estimator = Estimator(settings.algorithm, max_length=16)
-    return Updater(model, make_optimiser(model, settings.optimiser), estimator, settings, dumps)
+    estimator = Estimator(settings.algorithm, 16, settings.importance_cap)
+    policy = make_policy(load_model(model_folder), settings.dtype, estimator.uses_values)
+    return Updater(policy, make_optimiser(policy, settings.optimiser), estimator, settings, dumps)
 
 
 def step_rows(estimator: Estimator) -> tuple[list[Row], list[Tokens]]:
@@ -50,7 +51,7 @@ def test_gradient_does_not_depend_on_the_split(tiny_model: Path, tmp_path: Path,
         one = updater(tiny_model, tmp_path, algorithm=algorithm, micro_batch_tokens=budget)
         rows, tokens = step_rows(one.estimator)
         done = one.gradient(one.estimator.update(rows), tokens)
-        found.append((done, [p.grad for p in one.model.parameters()]))
+        found.append((done, [p.grad for p in one.policy.parameters()]))
     whole, gradients = found[-1]
     assert max(g.abs().max() for g in gradients) > 0
     for part, others in found[:-1]:
@@ -80,7 +81,7 @@ def test_demonstrations_are_counted_in_nats(tiny_model: Path, tmp_path: Path) ->
     nats = torch.tensor(done.demonstration_nats / 28)
     ids = torch.tensor([[*tokens[0].prompt_ids, *tokens[0].response_ids]])
     labels = ids.masked_fill(torch.arange(ids.shape[1]) < len(tokens[0].prompt_ids), -100)
-    first = one.model(ids, labels=labels).loss.item()
+    first = one.policy.model(ids, labels=labels).loss.item()
     assert nats == pytest.approx(first, rel=0.5)
     alone = one.gradient(one.estimator.update(rows[:1]), tokens[:1])
     assert alone.demonstration_nats / 7 == pytest.approx(first, rel=1e-5)
@@ -88,24 +89,24 @@ def test_demonstrations_are_counted_in_nats(tiny_model: Path, tmp_path: Path) ->
 
 def test_spike_is_skipped_and_counted(tiny_model: Path, tmp_path: Path) -> None:
     one = updater(tiny_model, tmp_path, optimiser={"spike_limit": 1e-6})
-    before = {name: tensor.clone() for name, tensor in one.model.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in one.policy.state_dict().items()}
     done = one.run(*step_rows(one.estimator), rate=0.1, step=1)
     assert [u.skipped for u in done] == [True]
-    assert all(torch.equal(tensor, before[name]) for name, tensor in one.model.state_dict().items())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in one.policy.state_dict().items())
 
 
 def test_non_finite_loss_raises_with_the_batch_on_disk(tiny_model: Path, tmp_path: Path) -> None:
     one = updater(tiny_model, tmp_path / "dumps")
     with torch.no_grad():
-        one.model.get_input_embeddings().weight[1, 0] = torch.nan
-    before = {name: tensor.clone() for name, tensor in one.model.state_dict().items()}
+        one.policy.model.get_input_embeddings().weight[1, 0] = torch.nan
+    before = {name: tensor.clone() for name, tensor in one.policy.state_dict().items()}
     rows, tokens = step_rows(one.estimator)
     with pytest.raises(NonFiniteError, match=r"step 12: .*step-00012.parquet.*Remedy: lower optimiser.learning_rate"):
         one.run(rows, tokens, rate=0.1, step=12)
     dumped = pq.read_table(tmp_path / "dumps" / "step-00012.parquet").to_pylist()
     assert [row["question_id"] for row in dumped] == [row.question_id for row in rows]
     assert dumped[0]["response_ids"] == list(tokens[0].response_ids)
-    for name, tensor in one.model.state_dict().items():
+    for name, tensor in one.policy.state_dict().items():
         assert torch.equal(tensor.nan_to_num(), before[name].nan_to_num())
 
 
@@ -120,9 +121,9 @@ class Overflowing(Updater):
 
 def test_non_finite_loss_leaves_the_weights_though_the_gradient_is_finite(tiny_model: Path, tmp_path: Path) -> None:
     plain = updater(tiny_model, tmp_path)
-    one = Overflowing(plain.model, plain.optimiser, plain.estimator, plain.config, tmp_path)
-    before = {name: tensor.clone() for name, tensor in one.model.state_dict().items()}
+    one = Overflowing(plain.policy, plain.optimiser, plain.estimator, plain.config, tmp_path)
+    before = {name: tensor.clone() for name, tensor in one.policy.state_dict().items()}
     with pytest.raises(NonFiniteError, match=r"the loss is inf"):
         one.run(*step_rows(one.estimator), rate=0.1, step=1)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in one.model.state_dict().items())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in one.policy.state_dict().items())
     assert not one.optimiser.state

@@ -1,0 +1,88 @@
+"""The trackers of one run together: what fails before training is an error, what fails during it a warning."""
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from hpt_core.errors import ConfigError
+from hpt_core.trackers.base import Tracker, TrackerConfig
+from hpt_core.worker import rank
+
+if TYPE_CHECKING:
+    from hpt_core.config import TrainSpec
+
+logger = logging.getLogger("hpt.trackers")
+
+
+class Mirror:
+    """Sends every row to each tracker. A tracker that fails loses rows, and the run goes on."""
+
+    def __init__(self, trackers: Mapping[str, Tracker]) -> None:
+        self._trackers = dict(trackers)
+        self._failing: set[str] = set()
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Mirror one row of the training log."""
+        values = numbers(row)
+        for name, tracker in self._trackers.items():
+            self._attempt(name, lambda t=tracker: t.log(int(row["step"]), dict(values)))  # type: ignore[misc]
+
+    def close(self) -> None:
+        """Close every tracker; may be called again."""
+        for name, tracker in self._trackers.items():
+            self._attempt(name, tracker.close)
+        self._trackers = {}
+
+    def _attempt(self, name: str, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as error:
+            # One line for each time that it stops working, not one for each step.
+            if name not in self._failing:
+                logger.warning("tracker %s failed, training goes on without it: %s", name, _one_line(error))
+            self._failing.add(name)
+        else:
+            self._failing.discard(name)
+
+
+def check_all(trackers: Iterable[TrackerConfig]) -> None:
+    """Raise ConfigError where a tracker cannot work on this machine."""
+    for tracker in trackers:
+        tracker.check()
+
+
+def open_all(spec: "TrainSpec", steps_done: int) -> Mirror:
+    """Open the trackers of a run that goes on after `steps_done` steps; none on ranks other than 0.
+
+    Raises ConfigError where one cannot work here. Any other failure, such as a server that is away, is a warning.
+    """
+    if rank() != 0 or not spec.trackers:
+        return Mirror({})
+    check_all(spec.trackers)
+    folder = spec.tracking or spec.work / "tracking"
+    config = spec.config.model_dump(mode="json", by_alias=True) | {"seed": spec.seed}
+    opened: dict[str, Tracker] = {}
+    for number, tracker in enumerate(spec.trackers, 1):
+        name = tracker.name if tracker.name not in opened else f"{tracker.name}-{number}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            opened[name] = tracker.open(folder, spec.run_name, config, steps_done)
+        except ConfigError:
+            raise
+        except Exception as error:
+            logger.warning("tracker %s could not be opened, training goes on without it: %s", name, _one_line(error))
+    return Mirror(opened)
+
+
+def numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    """The row's finite numbers but for the step, as floats."""
+    found = {}
+    for name, value in row.items():
+        if name != "step" and isinstance(value, int | float) and math.isfinite(value):
+            found[name] = float(value)
+    return found
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:300]

@@ -1,0 +1,97 @@
+"""MLflow: a run of an experiment, on a tracking server or in a database file of the run's folder."""
+
+import importlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import field_validator
+
+from hpt_core.files import write_text
+from hpt_core.trackers.base import Tracker, TrackerConfig, require
+
+LONGEST = 500
+"""Characters of a parameter's value that every MLflow server takes."""
+
+
+class Config(TrackerConfig):
+    """A run on MLflow. Credentials are MLFLOW_TRACKING_USERNAME and _PASSWORD, or _TOKEN, of the environment."""
+
+    name: Literal["mlflow"] = "mlflow"
+    experiment: str = "hpt-pipelines"
+    """Experiment that the run belongs to."""
+    uri: str | None = None
+    """Address of the tracking server; MLFLOW_TRACKING_URI where None, and a SQLite file in the run's folder where that
+    is not set either."""
+
+    @field_validator("uri")
+    @classmethod
+    def _no_secret(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).password is not None:
+            raise ValueError(
+                "the address holds a password, which logs would show; "
+                "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment"
+            )
+        return value
+
+    def check(self) -> None:
+        """The package (mlflow-skinny will do for a server)."""
+        require("mlflow", "mlflow", "mlflow")
+
+    def open(self, folder: Path, run_name: str, config: Mapping[str, Any], steps_done: int) -> Tracker:
+        """The run that this folder began, or a new one."""
+        uri = self.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(folder / 'mlflow.db').resolve()}"
+        client = importlib.import_module("mlflow").MlflowClient(tracking_uri=uri)
+        file = folder / "mlflow-run.json"
+        begun = json.loads(file.read_text(encoding="utf-8")) if steps_done and file.exists() else None
+        if begun:
+            return Run(client, begun["run_id"], file, begun["last_step"])
+        found = client.get_experiment_by_name(self.experiment)
+        experiment = found.experiment_id if found else client.create_experiment(self.experiment)
+        run_id = client.create_run(experiment, run_name=run_name or None).info.run_id
+        for key, value in flat(config).items():
+            client.log_param(run_id, key, str(value)[:LONGEST])
+        return Run(client, run_id, file, 0)
+
+
+class Run:
+    """A run that has begun. A metric cannot be taken back, so steps that are done again are not sent again."""
+
+    def __init__(self, client: Any, run_id: str, file: Path, last_step: int) -> None:
+        self._client = client
+        self._run_id = run_id
+        self._file = file
+        self._last_step = last_step
+        self._note()
+
+    def log(self, step: int, row: dict[str, float]) -> None:
+        """One row, in one request."""
+        if step <= self._last_step:
+            return
+        metric: Any = importlib.import_module("mlflow.entities").Metric
+        now = round(time.time() * 1000)
+        self._client.log_batch(self._run_id, [metric(name, value, now, step) for name, value in row.items()])
+        self._last_step = step
+        self._note()
+
+    def close(self) -> None:
+        """Mark the run as over; one that was cut short and goes on later is marked again."""
+        self._client.set_terminated(self._run_id)
+
+    def _note(self) -> None:
+        write_text(self._file, json.dumps({"run_id": self._run_id, "last_step": self._last_step}) + "\n")
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one, with dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found

@@ -1,0 +1,107 @@
+"""Attention of packed rows: each row sees its prompt and itself, and rows of one question share their prompt.
+
+Registered with transformers as one of its attention functions, for models with full causal attention. Without a layout
+it is transformers' own scaled dot product attention.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+NAME = "hpt_packed"
+"""Name among transformers' attention functions."""
+LAYOUT = "packed_layout"
+"""Keyword that carries a `Layout` through the model to its attention."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A prompt and the continuations that share it, end to end."""
+
+    start: int
+    """Position of the prompt's first token."""
+    prompt: int
+    """Tokens of the prompt."""
+    continuations: tuple[int, ...]
+    """Tokens of each continuation that pass through the model; may be 0."""
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """Position of each continuation's first token, then the end of the span."""
+        return tuple(accumulate(self.continuations, initial=self.start + self.prompt))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a packed sequence is divided."""
+
+    spans: tuple[Span, ...]
+
+
+def supports_packing(model: "nn.Module") -> bool:
+    """Whether the model's attention goes through transformers' interface and is causal over everything before it."""
+    config: Any = model.config
+    kinds = set(getattr(config, "layer_types", None) or ("full_attention",))
+    windowed = getattr(config, "sliding_window", None) is not None and getattr(config, "use_sliding_window", True)
+    return kinds == {"full_attention"} and not windowed and bool(getattr(model, "_supports_attention_backend", False))
+
+
+def use_packed_attention(model: "nn.Module") -> None:
+    """Have `model`, a transformers model that supports packing, attend by `attend`."""
+    _register()
+    model.set_attn_implementation(NAME)  # type: ignore[operator]
+
+
+@cache
+def _register() -> None:
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(NAME, attend)
+
+
+def attend(
+    module: "nn.Module",
+    query: "Tensor",
+    key: "Tensor",
+    value: "Tensor",
+    attention_mask: "Tensor | None",
+    scaling: float | None = None,
+    **options: Any,
+) -> tuple["Tensor", None]:
+    """[B, T, H, D] of query [B, H, T, D], key and value [B, H or fewer, T, D]; B is 1 where there is a layout."""
+    import torch
+    from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+
+    layout: Layout | None = options.pop(LAYOUT, None)
+    if layout is None:
+        found: tuple[Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, **options
+        )
+        return found
+    repeats = query.shape[1] // key.shape[1]
+    key, value = (repeat_kv(x, repeats) if repeats > 1 else x for x in (key, value))
+    parts = [part for span in layout.spans for part in _span(span, query, key, value, scaling)]
+    return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
+
+
+def _span(span: Span, query: "Tensor", key: "Tensor", value: "Tensor", scaling: float | None) -> "list[Tensor]":
+    """Output of the prompt, then of each continuation: [1, H, n, D] each."""
+    import torch
+    from torch.nn.attention.bias import causal_lower_right
+
+    attention = torch.nn.functional.scaled_dot_product_attention
+    prompt = slice(span.start, span.start + span.prompt)
+    k, v = key[:, :, prompt], value[:, :, prompt]
+    found = [attention(query[:, :, prompt], k, v, is_causal=True, scale=scaling)]
+    for start, tokens in zip(span.starts, span.continuations, strict=False):
+        if not tokens:
+            continue
+        own = slice(start, start + tokens)
+        bias: Any = causal_lower_right(tokens, span.prompt + tokens)
+        keys, values = (torch.cat([shared, x[:, :, own]], dim=2) for shared, x in ((k, key), (v, value)))
+        found.append(attention(query[:, :, own], keys, values, attn_mask=bias, scale=scaling))
+    return found

@@ -1,0 +1,58 @@
+"""Low-rank adapters (Hu 2021) through peft: added before training, merged wherever the model is used elsewhere."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from hpt_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from hpt_core.config import LoraConfig
+
+PREFIX = "base_model.model."
+"""What peft puts before the names of the model it wraps."""
+
+
+def require_peft() -> None:
+    """Raise ConfigError where peft is missing."""
+    try:
+        import peft  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(f"lora needs peft, which cannot be imported: {error}", "pip install peft") from error
+
+
+def add_adapters(model: "nn.Module", config: "LoraConfig") -> "nn.Module":
+    """`model` with adapters of `config`, the only weights that train. Raises ConfigError for targets it lacks."""
+    require_peft()
+    import peft
+
+    settings = peft.LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=config.targets if isinstance(config.targets, str) else list(config.targets),
+        task_type=peft.TaskType.CAUSAL_LM,
+    )
+    try:
+        adapted: nn.Module = peft.get_peft_model(model, settings)
+    except ValueError as error:
+        raise ConfigError(
+            f"lora.targets do not fit the model: {error}", 'name linear layers, or "all-linear"'
+        ) from error
+    return adapted
+
+
+def merged(model: "nn.Module") -> Iterator[tuple[str, "Tensor"]]:
+    """Weights of a causal LM by their Hugging Face names, those with adapters as W + scale * B A."""
+    if not hasattr(model, "get_base_model"):
+        yield from model.state_dict().items()
+        return
+    layers: dict[str, Any] = {n: m for n, m in model.named_modules() if hasattr(m, "get_delta_weight")}
+    for name, tensor in model.state_dict().items():
+        owner, _, field = name.rpartition(".base_layer.")
+        if "lora_" in name:
+            continue
+        if owner in layers and field == "weight":
+            tensor = tensor + layers[owner].get_delta_weight("default").to(tensor.dtype)
+        yield name.removeprefix(PREFIX).replace(".base_layer.", "."), tensor

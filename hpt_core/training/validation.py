@@ -1,0 +1,94 @@
+"""Mean reward on held-out questions as training goes on, and the best model by it."""
+
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from hpt_core.config import ValidationConfig
+from hpt_core.prompts.base import Prompt
+from hpt_core.rollout.base import Request, RolloutEngine, Sampling
+from hpt_core.seeds import derive
+from hpt_core.training.distributed import World
+from hpt_core.training.model import export_model
+from hpt_core.training.questions import Question
+from hpt_core.verifiers.pool import VerifierPool
+
+if TYPE_CHECKING:
+    from torch import nn
+
+logger = logging.getLogger("hpt.training.validation")
+
+
+def mean_reward(
+    questions: Sequence[Question],
+    config: ValidationConfig,
+    max_tokens: int,
+    seed: int,
+    prompt: Prompt,
+    engine: RolloutEngine,
+    pool: VerifierPool,
+    world: World,
+) -> float:
+    """Mean over all `questions` and samples of the reward; each rank draws its own part of them.
+
+    Seeds depend on question and sample alone, so that two validations differ by the model and nothing else.
+    """
+    mine = questions[world.rank :: world.size]
+    asked = [(q, i) for q in mine for i in range(config.samples)]
+    requests = [
+        Request(tuple(prompt.encode(q.question)), derive(seed, "validation", q.question_id, i)) for q, i in asked
+    ]
+    sampling = Sampling(temperature=config.temperature, top_p=config.top_p, max_tokens=max_tokens)
+    rollouts = engine.generate(requests, sampling)
+    verdicts = pool.verify([(q.kind, q.gold, r.text) for (q, _), r in zip(asked, rollouts, strict=True)])
+    return fmean(reward for rewards in world.share([v.reward for v in verdicts]) for reward in rewards)
+
+
+class BestModel:
+    """The best model so far, kept as a Hugging Face folder under `folder`.
+
+    Its step and score are part of the run's checkpoints; a folder that no checkpoint speaks of any more is removed only
+    once a newer one has been saved, so that a resumed run finds the one it knows.
+    """
+
+    def __init__(self, folder: Path, world: World) -> None:
+        self.folder = folder
+        self.world = world
+        self.step: int | None = None
+        self.score = float("-inf")
+
+    def offer(self, policy: "nn.Module", source: Path, dtype: str, step: int, score: float) -> None:
+        """Keep the model after `step` steps if it is better than all before."""
+        if score <= self.score:
+            return
+        self.step, self.score = step, score
+        export_model(policy, source, self._path(step), dtype, writes=self.world.first)
+        logger.info("best so far: step %d with a reward of %.4f", step, score)
+
+    @property
+    def path(self) -> Path | None:
+        """Folder of the best model, None where none was offered."""
+        return None if self.step is None else self._path(self.step)
+
+    def state(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {} if self.step is None else {"step": self.step, "score": self.score}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """From the checkpoint."""
+        if state:
+            self.step, self.score = int(state["step"]), float(state["score"])
+
+    def prune(self) -> None:
+        """Remove all but the best; called once a checkpoint that knows it has been saved."""
+        if not self.world.first or not self.folder.is_dir():
+            return
+        for path in self.folder.iterdir():
+            if path != self.path:
+                shutil.rmtree(path)
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step:05d}"

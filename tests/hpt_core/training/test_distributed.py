@@ -1,0 +1,144 @@
+"""Two ranks on CPUs with gloo: the same program gives what one process gives."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from safetensors.torch import load_file
+from torch.testing import assert_close
+
+from hpt_core.errors import ConfigError
+from hpt_core.training.distributed import World, world_from_environment
+
+Start = Callable[[Path], "subprocess.Popen[str]"]
+NEARLY_LINEAR = {"learning_rate": 0.1, "eps": 1.0}
+"""AdamW whose step is nearly proportional to the gradient, so that rounding stays rounding: with a small eps, an entry
+whose gradient is noise takes a whole step in a random direction."""
+Train = Callable[[Path], list[dict[str, Any]]]
+
+
+def start_on_two(spec: Path) -> "subprocess.Popen[str]":
+    """Start the training worker on a spec under torchrun with two ranks."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    with (spec.parent / "log.txt").open("a") as log:
+        return subprocess.Popen(
+            [*launch, "-m", "hpt_core.train", str(spec)],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+
+
+def train_on_two(spec: Path) -> list[dict[str, Any]]:
+    """Run it to its end; its events."""
+    with start_on_two(spec) as process:
+        out, _ = process.communicate(timeout=500)
+    assert process.returncode == 0, (spec.parent / "log.txt").read_text()[-4000:]
+    return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    return load_file(folder / "output" / "model" / "model.safetensors")
+
+
+def log_of(folder: Path) -> list[dict[str, Any]]:
+    return pq.read_table(folder / "output" / "log.parquet").to_pylist()
+
+
+def test_groups_are_dealt_out_evenly_and_all_of_them() -> None:
+    groups = [[i] for i in range(7)]
+    dealt = [World(rank, 3).mine(groups) for rank in range(3)]
+    assert [len(part) for part in dealt] == [3, 3, 3]
+    assert sorted(g[0] for part in dealt for g in part if g is not None) == list(range(7))
+    # There and back: no rank has the largest of every round.
+    assert [part[:2] for part in dealt] == [[[0], [5]], [[1], [4]], [[2], [3]]]
+    assert World().mine(groups) == groups
+
+
+def test_environment_of_torchrun_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert world_from_environment() == World(0, 1, 0, 1)
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert world_from_environment() == World(3, 4, 0, 1)
+    monkeypatch.setenv("RANK", "three")
+    with pytest.raises(ConfigError, match="torchrun"):
+        world_from_environment()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"algorithm": "sft", "questions_per_step": 7, "gradient_checkpointing": True},
+        {"algorithm": "hpt", "minibatch_rows": 9, "questions_per_step": 7},
+        {"algorithm": "ppo", "lora": {"rank": 4}, "packing": True, "importance_cap": 2.0},
+    ],
+    ids=["sft", "hpt", "ppo"],
+)
+def test_two_ranks_train_as_one_process_does(
+    make_spec: Any, train: Train, skilled_model: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    """The same rollouts, the same gradients, the same weights but for the order of sums."""
+    common = {"steps": 2, "micro_batch_tokens": 150, "optimiser": NEARLY_LINEAR} | changes
+    folders = [tmp_path / "one", tmp_path / "two"]
+    events = [
+        run(make_spec(folder, skilled_model / "model", **common))
+        for run, folder in zip((train, train_on_two), folders, strict=True)
+    ]
+    assert events[1][-1]["done"] == 2
+    one, two = (log_of(folder) for folder in folders)
+    assert [row["updates"] for row in one] == [row["updates"] for row in two]
+    assert one[0]["gradient_norm"] > 0
+    for ours, theirs in zip(two, one, strict=True):
+        for column in ("reward", "loss", "gradient_norm", "demonstration_share", "response_tokens", "entropy"):
+            assert ours[column] == pytest.approx(theirs[column], rel=1e-4, abs=1e-6, nan_ok=True), column
+    before = load_file(skilled_model / "model" / "model.safetensors")
+    moved = 0.0
+    for name, tensor in weights(folders[0]).items():
+        assert_close(weights(folders[1])[name], tensor, rtol=0, atol=1e-6, msg=name)
+        moved = max(moved, (tensor - before[name]).abs().max().item())
+    assert moved > 1e-3
+    summary = json.loads((folders[1] / "output" / "summary.json").read_text())
+    assert summary["ranks"] == 2
+    assert summary["verdicts"] == json.loads((folders[0] / "output" / "summary.json").read_text())["verdicts"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", [1, 2])
+def test_run_goes_on_with_another_number_of_ranks(
+    make_spec: Any, start: Start, train: Train, skilled_model: Path, tmp_path: Path, first: int
+) -> None:
+    """From one rank to two, or back: a checkpoint is of the run, not of its ranks."""
+    changes = {
+        "algorithm": "sft",
+        "questions_per_step": 8,
+        "steps": 6,
+        "checkpoint_every": 1,
+        "optimiser": NEARLY_LINEAR,
+    }
+    train(make_spec(tmp_path / "whole", skilled_model / "model", **changes))
+    spec = make_spec(tmp_path / "parts", skilled_model / "model", **changes)
+    with start_on_two(spec) if first == 2 else start(spec) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("{") and json.loads(line).get("done") == 2:
+                break
+        process.terminate()
+    done = sorted(p.name for p in (tmp_path / "parts" / "work" / "checkpoints").glob("step-*"))
+    assert done, "nothing was saved before the run was ended"
+    assert done[-1] < "step-00006", "nothing was left to do"
+    events = train(spec) if first == 2 else train_on_two(spec)
+    assert any(event.get("text") == "resumed" for event in events)
+    for name, tensor in weights(tmp_path / "whole").items():
+        assert_close(weights(tmp_path / "parts")[name], tensor, rtol=0, atol=1e-6, msg=name)
+    log = (tmp_path / "parts" / "log.txt").read_text()
+    assert f"the steps so far ran on {first} ranks, this run has {3 - first}" in log
