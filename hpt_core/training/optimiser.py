@@ -67,7 +67,7 @@ def learning_rate(config: OptimiserConfig, step: int, steps: int) -> float:
 
 
 def trained(optimiser: "Optimizer") -> "list[Tensor]":
-    """The weights that an optimiser moves. A sharded module shows others in their place while it holds them gathered."""
+    """The weights that an optimiser moves. A sharded module shows others in their place while it has them gathered."""
     return [parameter for group in optimiser.param_groups for parameter in group["params"]]
 
 

@@ -1,5 +1,6 @@
 """Runs that are refused before anything heavy starts."""
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -40,6 +41,16 @@ def refused(spec: Path, kind: type[HPTError], match: str) -> None:
 )
 def test_settings(make_spec: Any, tmp_path: Path, changes: dict[str, Any], kind: type[HPTError], match: str) -> None:
     refused(make_spec(tmp_path, **changes), kind, match)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
+def test_eight_bit_moments_without_bitsandbytes(make_spec: Any, tmp_path: Path) -> None:
+    refused(make_spec(tmp_path, optimiser={"eight_bit": True}), ConfigError, "optimiser.eight_bit needs bitsandbytes")
+
+
+def test_more_held_out_than_there_are(make_spec: Any, tmp_path: Path) -> None:
+    spec = make_spec(tmp_path, validation={"questions": 40})
+    refused(spec, PreflightError, "validation holds out 40 questions and the data hold 40")
 
 
 def test_missing_data(make_spec: Any, tmp_path: Path) -> None:

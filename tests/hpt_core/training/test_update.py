@@ -1,5 +1,7 @@
 """Updates: independence of the micro-batch split, minibatches, guards."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +10,11 @@ import pytest
 import torch
 
 from hpt_core.config import TrainConfig
-from hpt_core.errors import NonFiniteError
-from hpt_core.training.batch import Tokens
-from hpt_core.training.model import load_model
+from hpt_core.errors import NonFiniteError, TrainingError
+from hpt_core.training.batch import Tokens, collate
+from hpt_core.training.model import export_model, load_model
 from hpt_core.training.optimiser import make_optimiser
-from hpt_core.training.policy import make_policy
+from hpt_core.training.policy import forward, make_policy, named_weights
 from hpt_core.training.update import Updated, Updater
 from hpt_core.upge.base import DEMONSTRATION, Group, Row
 from hpt_core.upge.estimator import Estimator
@@ -127,3 +129,55 @@ def test_non_finite_loss_leaves_the_weights_though_the_gradient_is_finite(tiny_m
         one.run(*step_rows(one.estimator), rate=0.1, step=1)
     assert all(torch.equal(tensor, before[name]) for name, tensor in one.policy.state_dict().items())
     assert not one.optimiser.state
+
+
+class Exhausted(Updater):
+    """An updater on a device without memory."""
+
+    def gradient(self, *args: Any, **kwargs: Any) -> Updated:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+def test_out_of_memory_names_the_setting_to_lower(tiny_model: Path, tmp_path: Path) -> None:
+    plain = updater(tiny_model, tmp_path, micro_batch_tokens=777)
+    one = Exhausted(plain.policy, plain.optimiser, plain.estimator, plain.config, tmp_path)
+    with pytest.raises(TrainingError, match=r"step 5: out of memory") as caught:
+        one.run(*step_rows(one.estimator), rate=0.1, step=5)
+    assert "lower micro_batch_tokens (777 now), or set gradient_checkpointing = true" in caught.value.remedy
+
+
+@pytest.mark.parametrize(("cap", "factor"), [(None, 1.0), (1.5, 1.5), (4.0, 2.0)])
+def test_tokens_of_rollouts_count_by_the_truncated_importance_weight(
+    tiny_model: Path, tmp_path: Path, cap: float | None, factor: float
+) -> None:
+    """The engine gave every token half the trainer's probability: a weight of 2, cut at the cap."""
+    found = []
+    for settings in ({}, {"importance_cap": cap}):
+        one = updater(tiny_model, tmp_path, algorithm="hpt", **settings)
+        rows, tokens = step_rows(one.estimator)
+        batch = [row for row in rows if row.index != DEMONSTRATION]
+        mine = [t for t, row in zip(tokens, rows, strict=True) if row.index != DEMONSTRATION]
+        with torch.no_grad():
+            statistics = forward(one.policy, collate(mine)).logprobs.split([len(t.response_ids) for t in mine])
+        drawn = [
+            replace(t, rollout_logprobs=tuple((s - math.log(2)).tolist()))
+            for t, s in zip(mine, statistics, strict=True)
+        ]
+        one.gradient(one.estimator.update(batch), drawn)
+        found.append([p.grad for p in one.policy.parameters()])
+    assert max(g.abs().max() for g in found[0]) > 0
+    for plain, weighted in zip(*found, strict=True):
+        torch.testing.assert_close(weighted, factor * plain, rtol=1e-3, atol=1e-6)
+
+
+def test_value_head_learns_and_the_export_leaves_it_out(tiny_model: Path, tmp_path: Path) -> None:
+    one = updater(tiny_model, tmp_path, algorithm="ppo", minibatch_rows=3)
+    rows, tokens = step_rows(one.estimator)
+    head = one.policy.value_head
+    assert not head.weight.any()
+    done = one.run(rows, tokens, rate=0.05, step=1)
+    assert head.weight.any()
+    assert done[0].metrics["loss_value_loss"] > 0
+    assert not any("value_head" in name for name, _ in named_weights(one.policy))
+    export_model(one.policy, tiny_model, tmp_path / "model", "float32")
+    assert load_model(tmp_path / "model").state_dict().keys() == load_model(tiny_model).state_dict().keys()
