@@ -1,6 +1,8 @@
-"""The `hpt` command: 0 done, 1 failure, 2 wrong input, 130 interrupted."""
+"""The `hpt` command: 0 done, 1 failure, 2 wrong input, 130 interrupted, 143 told to end (SIGTERM)."""
 
+import contextlib
 import shlex
+import signal
 import sys
 from typing import Annotated, Any
 
@@ -12,13 +14,14 @@ from flows.commands import common
 
 common.quiet_environment()
 
-from flows.commands import look, run, tools  # noqa: E402  (the environment comes first)
+from flows.commands import algorithms, look, run, spec, tools  # noqa: E402  (the environment comes first)
 from hpt_core.errors import HPTError  # noqa: E402
 
 USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 """Typer brings its own click in some versions and uses the package in others."""
 
 INTERRUPTED = 130
+TERMINATED = 128 + signal.SIGTERM
 
 app = typer.Typer(
     name="hpt",
@@ -27,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (run, look, tools):
+for module in (run, spec, look, algorithms, tools):
     app.add_typer(module.app)
 
 
@@ -46,7 +49,14 @@ def main(arguments: list[str] | None = None) -> None:
     # --debug may stand anywhere.
     common.STATE.debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
+    # As schedulers end a job. Without a handler this process would be gone at once and its Prefect server stay behind.
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGTERM, _terminated)
     sys.exit(_code(arguments))
+
+
+def _terminated(number: int, frame: Any) -> None:
+    sys.exit(TERMINATED)
 
 
 def _code(arguments: list[str]) -> int:
@@ -92,7 +102,7 @@ def going_on(arguments: list[str]) -> str | None:
 
     `--force` and `rerun --from` are left out: they would make again what the run has made anew already.
     """
-    if not arguments or arguments[0] not in run.STAGE_COMMANDS | {"run", "rerun"}:
+    if not arguments or arguments[0] not in run.STAGE_COMMANDS | {"run", "rerun", "spec"}:
         return None
     kept = ["hpt", "run" if arguments[0] == "rerun" else arguments[0]]
     rest = iter(arguments[1:])

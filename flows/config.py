@@ -1,12 +1,14 @@
 """The pipeline's config: a named graph of stages, read from TOML."""
 
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from benchmarks.published import published_names
 from benchmarks.suite import suite_names
+from flows.variants import expand
 from hpt_core.base import Frozen
 from hpt_core.config import DataConfig, ModelConfig, TrainConfig
 from hpt_core.plugins import config_union, near
@@ -15,17 +17,37 @@ if TYPE_CHECKING:
     from benchmarks.publishers.base import PublisherConfig
     from hpt_core.prompts.base import PromptConfig
     from hpt_core.rollout.base import EngineConfig
+    from hpt_core.trackers.base import TrackerConfig
 else:
-    from hpt_core.config import EngineConfig, PromptConfig
+    from hpt_core.config import EngineConfig, PromptConfig, TrackerConfig
 
     PublisherConfig = config_union("benchmarks.publishers")
+
+
+class Variant(Frozen):
+    """One entry of a sweep: `[[train.NAME.variants]]`; any field of the stage, over the stage's own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    """Makes the stage `train.NAME_<name>`."""
+
+
+class TrainStage(TrainConfig):
+    """A training stage: `[train.NAME]`, and a sweep over it. A config that was read has its variants as stages."""
+
+    variants: tuple[Variant, ...] = Field(default=(), exclude=True)
+    """Further stages like this one, each with a name and the fields in which it differs."""
+    variants_only: bool = Field(default=False, exclude=True)
+    """Leave out the stage itself and keep its variants."""
 
 
 class EvaluateConfig(Frozen):
     """Which models are measured on which benchmarks: `[evaluate]`."""
 
     models: tuple[str, ...] = Field(min_length=1)
-    """`model.NAME` and `train.NAME`, in the order of the leaderboard's rows."""
+    """`model.NAME` and `train.NAME`, in the order of the leaderboard's rows; `train.hpt*` stands for all that match, in
+    the config's order."""
     suites: tuple[str, ...] = Field(min_length=1)
     """Benchmarks, by name."""
     engine: EngineConfig = Field(default="vllm", validate_default=True)
@@ -67,7 +89,12 @@ class ResourcesConfig(Frozen):
     workers: int = Field(2, ge=1)
     """Verifier processes of a stage."""
     threads: int | None = Field(None, ge=1)
-    """Torch threads of a training stage; None takes every core that the process may use."""
+    """Torch threads of a training process; None shares out every core that the stage may use."""
+    processes: int | None = Field(None, ge=1)
+    """Training processes on this machine; None is one for each GPU that is visible, and one where there is none."""
+    launcher: str | None = Field(None, min_length=1)
+    """Command that starts the training processes, in place of torchrun on this machine: `-m MODULE SPEC` is put behind
+    it. Words are split as a shell does; $NAME is the environment's."""
     stage_timeout_s: float | None = Field(None, gt=0)
     """Seconds after which a stage's worker is ended and the stage fails."""
 
@@ -90,7 +117,7 @@ class PipelineConfig(Frozen):
     """Models to start from."""
     data: dict[str, DataConfig] = {}
     """Training questions."""
-    train: dict[str, TrainConfig] = {}
+    train: dict[str, TrainStage] = {}
     """Training stages."""
     evaluate: EvaluateConfig | None = None
     """Evaluation."""
@@ -98,8 +125,18 @@ class PipelineConfig(Frozen):
     """Tables and leaderboard."""
     publish: tuple[PublisherConfig, ...] = ()
     """Where the leaderboard goes at the end of the pipeline."""
+    trackers: tuple[TrackerConfig, ...] = Field(
+        default_factory=lambda: ("tensorboard",) if find_spec("tensorboard") else (), validate_default=True
+    )
+    """Where training logs are mirrored to while a stage runs; never part of a fingerprint. TensorBoard, in the stage's
+    folder, where it is installed."""
     resources: ResourcesConfig = ResourcesConfig()
     """What the machine lends to the run."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sweeps_become_stages(cls, data: Any) -> Any:
+        return expand(data) if isinstance(data, dict) else data
 
     @field_validator("evaluate")
     @classmethod

@@ -1,6 +1,7 @@
 """Progress in the terminal: a live table on a terminal, throttled plain lines elsewhere."""
 
 import time
+from collections import deque
 from collections.abc import Iterable
 from types import TracebackType
 
@@ -26,6 +27,38 @@ STYLES = {
 WORDS = {"started": "running", "progress": "running", "made": "done", "reused": "reused"}
 
 
+RECENT = 20
+"""Advances of a stage that its time left is reckoned from: the last ones, since steps grow longer or shorter."""
+
+
+class Pace:
+    """How fast a stage advances."""
+
+    def __init__(self) -> None:
+        self._points: deque[tuple[float, int]] = deque(maxlen=RECENT + 1)
+        self._total = 0
+
+    def take(self, now: float, done: int, total: int) -> None:
+        """Note that `done` of `total` were done at `now` (seconds of any clock)."""
+        if total != self._total or (self._points and done < self._points[-1][1]):
+            # Something else is counted, such as the next model's samples.
+            self._points.clear()
+            self._total = total
+        if not self._points or done > self._points[-1][1]:
+            self._points.append((now, done))
+
+    def left(self, now: float) -> float | None:
+        """Seconds that are left; None until there is something to reckon from, and once all is done.
+
+        What a resumed stage found done says nothing of its pace.
+        """
+        if len(self._points) < 2 or self._points[-1][1] >= self._total:
+            return None
+        (start, first), (last, done) = self._points[0], self._points[-1]
+        each = (last - start) / (done - first)
+        return max(0.0, each * (self._total - done) - (now - last))
+
+
 class Line:
     """What is known of one stage."""
 
@@ -34,6 +67,32 @@ class Line:
         self.began: float | None = None
         self.took: float | None = None
         self.throttle = Throttle(PLAIN_EVERY_S)
+        self.pace = Pace()
+        self.result = ""
+        """What was said when the stage last advanced: a step's reward stays in sight while the next step samples."""
+
+    def take(self, notice: Notice, now: float) -> None:
+        """Take over what the stage is at."""
+        before, self.notice = self.notice, notice
+        if self.began is None:
+            self.began = now
+        if notice.what == "progress" and notice.total:
+            self.pace.take(now, notice.done, notice.total)
+            went_on = before is not None and before.what == "progress" and before.total == notice.total
+            if not went_on or before is None or notice.done < before.done:
+                self.result = ""
+            elif notice.done > before.done:
+                self.result = notice.text
+        if notice.what in ("made", "reused", "failed"):
+            self.took = now - self.began
+
+    @property
+    def text(self) -> str:
+        """The notice's text, after the last result where it says something else."""
+        found = self.notice.text if self.notice else ""
+        if not self.notice or self.notice.what != "progress" or found == self.result:
+            return found
+        return "; ".join(part for part in (self.result, found) if part)
 
 
 class Display:
@@ -60,12 +119,7 @@ class Display:
     def _take(self, notice: Notice) -> None:
         line = self._lines.setdefault(notice.stage, Line())
         first = line.notice is None or line.notice.what != notice.what
-        line.notice = notice
-        now = time.monotonic()
-        if line.began is None:
-            line.began = now
-        if notice.what in ("made", "reused", "failed"):
-            line.took = now - line.began
+        line.take(notice, time.monotonic())
         # A stage that is reused a moment after it started is one line, not two.
         if (
             self._live is None
@@ -78,10 +132,12 @@ class Display:
         notice = line.notice
         if notice is None:
             return "waits"
-        text = notice.text
+        text = line.text
         if notice.total:
             count = f"{notice.done}/{notice.total}" + (f" {notice.unit}" if notice.unit else "")
-            text = f"{count}  {text}" if text else count
+            left = line.pace.left(time.monotonic()) if notice.what == "progress" else None
+            words = [count, *([f"{clock(left)} left"] if left is not None else []), *([text] if text else [])]
+            text = "  ".join(words)
         if notice.what in ("started", "progress"):
             return text or "starting"
         took = f" in {clock(line.took)}" if line.took is not None and notice.what == "made" else ""

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 from benchmarks.publishers.base import PublisherConfig
 from benchmarks.suite import get_suite
@@ -39,10 +40,10 @@ def select(config: PipelineConfig, keys: Iterable[str]) -> Graph:
 
 
 def match(stages: Graph, key: str) -> list[str]:
-    """Keys that `key` stands for: itself, or every stage of a kind."""
+    """Keys that `key` stands for: itself, every stage of a kind, or those that it matches as a glob ("train.hpt*")."""
     if key in stages:
         return [key]
-    kind = [k for k in stages if k.split(".")[0] == key]
+    kind = [k for k in stages if k.split(".")[0] == key or fnmatchcase(k, key)]
     if not kind:
         raise ConfigError(f"unknown stage {key!r}", near(key, tuple(stages)))
     return kind

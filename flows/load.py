@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from flows.config import PipelineConfig
+from flows.variants import expand, field_of, plugin_name, variant_keys
 from hpt_core.errors import ConfigError, HPTError
 from hpt_core.plugins import near
 
@@ -21,7 +22,7 @@ def load_config(
     overrides = list(overrides)
     defaults = _defaults(table) if overrides else None
     for override in overrides:
-        apply(table, override, defaults)
+        apply(table, _aimed(table, override), defaults)
     if store is not None:
         table["store"] = store
     if data_dir is not None:
@@ -29,11 +30,37 @@ def load_config(
     try:
         return PipelineConfig.model_validate(table)
     except ValidationError as error:
+        table = _expanded(table)
         raise _unknown_stage(error, overrides, stages) or explain(error, str(path), overrides, table) from error
+
+
+def _expanded(table: dict[str, Any]) -> dict[str, Any]:
+    """The table with its sweeps as stages, as the errors of validation know it; as it is where that fails."""
+    try:
+        return expand(table)
+    except ValueError:
+        return table
+
+
+def _aimed(table: dict[str, Any], override: str) -> str:
+    """An override of a variant's stage as one of the variant: `train.hpt_x.steps` is `train.hpt.variants.0.steps`."""
+    path, equals, value = override.partition("=")
+    kind, *keys = path.split(".")
+    train = table.get("train")
+    if kind.strip() != "train" or len(keys) < 2 or not isinstance(train, dict) or keys[0].strip() in train:
+        return override
+    name, place = variant_keys(train).get(keys[0].strip(), ("", 0))
+    return ".".join(["train", name, "variants", str(place), *keys[1:]]) + equals + value if name else override
+
+
+def _of_stage(keys: list[str]) -> list[str]:
+    """A path into a variant as that of the stage it varies."""
+    return keys[:2] + keys[4:] if keys[:1] == ["train"] and keys[2:3] == ["variants"] else keys
 
 
 def _stages(table: dict[str, Any]) -> tuple[str, ...]:
     """`model.NAME`, `data.NAME` and `train.NAME` of a config that may be wrong."""
+    table = _expanded(table)
     named = {kind: table.get(kind) for kind in ("model", "data", "train")}
     return tuple(f"{kind}.{name}" for kind, found in named.items() if isinstance(found, dict) for name in found)
 
@@ -49,7 +76,12 @@ def _unknown_stage(error: ValidationError, overrides: list[str], stages: tuple[s
 
 
 def _defaults(table: dict[str, Any]) -> PipelineConfig | None:
-    """The config before any override, where it is one."""
+    """The config before any override, where it is one; with the stages that are there for their variants alone."""
+    train = table.get("train")
+    if isinstance(train, dict):
+        tables = {name: stage for name, stage in train.items() if isinstance(stage, dict)}
+        kept = {name: {k: v for k, v in stage.items() if k != "variants_only"} for name, stage in tables.items()}
+        table = {**table, "train": {**train, **kept}}
     try:
         return PipelineConfig.model_validate(table)
     except ValidationError:
@@ -94,18 +126,20 @@ def apply(table: dict[str, Any], override: str, defaults: BaseModel | None = Non
             # `algorithm = "hpt"` is short for a table with that name.
             target[key] = {"name": target[key]}
         if key not in target:
-            target[key] = _named(defaults, keys[: i + 1])
+            target[key] = _named(defaults, _of_stage(keys[: i + 1]))
         target = target[key]
         if not isinstance(target, dict | list):
             raise ConfigError(
                 f"--set {override!r}: {'.'.join(keys[: i + 1])} is a value, not a table", "shorten the path"
             )
-        if isinstance(target, dict) and isinstance(target.get("name"), str):
-            loc.append(target["name"])
+        if isinstance(target, dict):
+            # A variant's table may leave the name to the stage that it varies.
+            name = target.get("name") or _named(defaults, _of_stage(keys[: i + 1])).get("name")
+            loc += [name] if isinstance(name, str) else []
     if isinstance(target, list):
         raise ConfigError(f"--set {override!r}: a list takes its whole value", f"--set {'.'.join(keys[:-1])}=[...]")
     value = toml_value(text.strip())
-    target[keys[-1]] = "none" if value is None and _knows_none(loc, keys[-1]) else value
+    target[keys[-1]] = "none" if value is None and _knows_none(_of_stage(loc), keys[-1]) else value
 
 
 def _knows_none(loc: list[str], key: str) -> bool:
@@ -121,13 +155,8 @@ def _knows_none(loc: list[str], key: str) -> bool:
 def _named(defaults: Any, keys: list[str]) -> dict[str, Any]:
     """A table with the name of the plug-in that the defaults have at `keys`; an empty one where there is none."""
     for key in keys:
-        if isinstance(defaults, BaseModel):
-            alias = next((n for n, f in type(defaults).model_fields.items() if key in (n, f.alias)), key)
-            defaults = getattr(defaults, alias, None)
-        else:
-            defaults = defaults.get(key) if isinstance(defaults, dict) else None
-    name = getattr(defaults, "name", None) if isinstance(defaults, BaseModel) else None
-    return {} if name is None else {"name": name}
+        defaults = field_of(defaults, key)
+    return plugin_name(defaults)
 
 
 def _item(values: list[Any], key: str, override: str) -> Any:

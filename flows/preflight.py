@@ -11,8 +11,9 @@ from flows.graph import Plan
 from hpt_core.config import TrainConfig
 from hpt_core.errors import PreflightError
 from hpt_core.models._files import read_object, size
-from hpt_core.training.preflight import BYTES_PER_WEIGHT
-from tasks import environment
+from hpt_core.trackers import check_all
+from hpt_core.training.preflight import bytes_per_weight
+from tasks import environment, process
 from tasks.context import Context
 
 GIB = 2**30
@@ -28,6 +29,9 @@ def preflight(config: PipelineConfig, plan: Plan, context: Context) -> None:
     for error in plan.problems.values():
         raise error
     todo = [key for key in plan.graph if plan.standing(key) != "done"]
+    if any(key.startswith("train.") for key in todo):
+        check_all(config.trackers)
+        process.launcher(environment.training_processes(context.processes), context.launcher)
     disk = SPARE_BYTES if todo else 0
     for key in todo:
         kind, _, name = key.partition(".")
@@ -37,7 +41,10 @@ def preflight(config: PipelineConfig, plan: Plan, context: Context) -> None:
                 _check_context(f"train.{name}.sampling.max_tokens", config.train[name].sampling.max_tokens, facts)
             parameters = facts.get("parameters")
             if parameters:
-                check_memory(key, parameters, config.train[name])
+                # How many machines a launcher of one's own takes is not known here.
+                if context.launcher is None:
+                    processes = environment.training_processes(context.processes)
+                    check_memory(key, parameters, config.train[name], processes)
                 disk += parameters * (12 * (config.train[name].keep_checkpoints + 1) + 4)
         elif kind == "evaluate" and config.evaluate:
             reference = next(r for r in config.evaluate.models if r.split(".", 1)[1] == name)
@@ -80,21 +87,21 @@ def _check_context(what: str, tokens: int, facts: dict[str, Any]) -> None:
         )
 
 
-def check_memory(stage: str, parameters: int, train: TrainConfig) -> None:
-    """Trainer and engine are one process on one device: neither shards nor offloads."""
-    need = parameters * BYTES_PER_WEIGHT
-    if train.uses_rollouts:
-        need += parameters * (4 if train.dtype == "float32" else 2)
+def check_memory(stage: str, parameters: int, train: TrainConfig, processes: int = 1) -> None:
+    """Trainer and engine share a device. Several processes share out the trainer's weights, gradients and moments; each
+    has an engine of its own."""
+    trainer = parameters * bytes_per_weight(train)
+    engine = parameters * (4 if train.dtype == "float32" else 2) if train.uses_engine else 0
     gpus = environment.gpu_memory_bytes()
     if gpus is None:
         return
     if gpus:
-        total, where = gpus[0], "the first GPU"
+        need, total, where = trainer // processes + engine, gpus[0], "the first GPU"
     else:
-        total, where = psutil.virtual_memory().total, "this machine"
-        need += ENGINE_CACHE_BYTES if train.uses_rollouts else 0
+        engine += ENGINE_CACHE_BYTES if train.uses_engine else 0
+        need, total, where = trainer + engine * processes, psutil.virtual_memory().total, "this machine"
     if need > total:
         raise PreflightError(
             f"{stage} needs about {need / GIB:.1f} GiB of memory and {where} has {total / GIB:.1f} GiB",
-            "take a smaller model or a larger machine",
+            "take a smaller model, a larger machine, lora, optimiser.eight_bit or, on GPUs, more of them",
         )

@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from hpt_core.artifacts import Cost, KnownFiles, Slot, Store
+from hpt_core.trackers.base import TrackerConfig
 from tasks import process
 
 LOG = logging.getLogger("hpt.run")
@@ -49,8 +50,16 @@ class Context:
     store: Store
     known: KnownFiles
     data_dir: Path | None = None
+    pipeline: str = ""
+    """Name of the pipeline, for what is shown elsewhere."""
     workers: int = 2
     threads: int | None = None
+    processes: int | None = None
+    """Training processes on this machine; None is one for each GPU, or one."""
+    launcher: str | None = None
+    """Command that starts them in place of torchrun."""
+    trackers: tuple[TrackerConfig, ...] = ()
+    """Where training logs are mirrored to."""
     timeout_s: float | None = None
     strict: bool = False
     """Stop at the first malformed row of training data."""
@@ -67,8 +76,20 @@ class Context:
         for observer in tuple(_OBSERVERS):
             observer(notice)
 
-    def worker(self, stage: str, module: str, spec: BaseModel, slots: Sequence[Slot]) -> Cost:
-        """Run a worker program for a stage; its log goes to each slot's log, its progress to the observers."""
+    def worker(
+        self,
+        stage: str,
+        module: str,
+        spec: BaseModel,
+        slots: Sequence[Slot],
+        threads: int | None = None,
+        launcher: tuple[str, ...] = (),
+    ) -> Cost:
+        """Run a worker program for a stage; its log goes to each slot's log, its progress to the observers.
+
+        `threads` are those of each of the launcher's processes, the context's where None.
+        """
+        threads = self.threads if threads is None else threads
         job = process.Job(
             stage=stage,
             module=module,
@@ -76,7 +97,8 @@ class Context:
             spec_file=slots[0].folder / "spec.json",
             logs=[slot.log for slot in slots],
             timeout_s=self.timeout_s,
-            environment={} if self.threads is None else {"OMP_NUM_THREADS": str(self.threads)},
+            environment={} if threads is None else {"OMP_NUM_THREADS": str(threads)},
+            launcher=launcher,
         )
         return process.run(job, lambda event: self._event(stage, event), self.cancelled)
 

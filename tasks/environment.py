@@ -70,6 +70,11 @@ def gpu_memory_bytes() -> tuple[int, ...] | None:
     return visible_memory(out, os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
+def training_processes(configured: int | None) -> int:
+    """Training processes on this machine: as configured, else one for each GPU that a worker would see, else one."""
+    return configured or max(1, len(gpu_memory_bytes() or ()))
+
+
 def visible_memory(table: str, visible: str | None) -> tuple[int, ...]:
     """Bytes from lines "index, uuid, MiB", for the devices that CUDA_VISIBLE_DEVICES names, by number or uuid."""
     rows = [[cell.strip() for cell in line.split(",")] for line in table.splitlines() if line.strip()]

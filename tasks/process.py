@@ -1,9 +1,16 @@
-"""Runs a worker program: its log goes to files, its events to the caller, and nothing of it outlives the caller."""
+"""Runs a worker program: its log goes to files, its events to the caller, and nothing of it outlives the caller.
+
+A program of several processes is started by a launcher, by default torchrun on this machine. Its processes share one
+standard output and one log; tasks/supervisor.py ends them all, although torchrun gives each a session of its own.
+"""
 
 import contextlib
 import json
 import logging
 import os
+import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +26,7 @@ from pydantic import BaseModel
 
 from hpt_core import errors
 from hpt_core.artifacts import Cost
-from hpt_core.errors import HPTError, WorkerError, WorkerTimeout
+from hpt_core.errors import ConfigError, HPTError, WorkerError, WorkerTimeout
 from hpt_core.files import write_text
 from tasks import supervisor
 
@@ -28,8 +35,17 @@ LOG = logging.getLogger("hpt.worker")
 Event = dict[str, Any]
 GRACE_S = 5.0
 """Seconds that a worker's processes have to end before they are killed."""
-LAST_LINES = 20
-"""Lines of the log kept for the message of a worker that ended badly."""
+LAST_LINES = 200
+"""Lines of the log kept for the message of a worker that ended badly; a launcher's own report may be long."""
+EVENT = '{"event": '
+"""How the line of an event begins, after what a launcher may put before each line (`[rank0]:`)."""
+RAISED = re.compile(r"^(?:\[[^\]]*\]:)?\s*((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Exit|Interrupt): .+)")
+"""The last line of a traceback."""
+OF_LAUNCHER = "torch.distributed.elastic."
+"""Exceptions of torchrun itself say that a process failed, not why."""
+KILLED = re.compile(r"Signal \d+ \((SIG\w+)\) received by PID")
+"""How torchrun reports a process that a signal ended."""
+VARIABLE = re.compile(r"\$(\w+|\{[^}]*\})")
 
 
 @dataclass
@@ -47,6 +63,36 @@ class Job:
     """Files that the worker's log is appended to."""
     timeout_s: float | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    launcher: tuple[str, ...] = ()
+    """Command that runs `-m MODULE SPEC` in several processes; this Python, alone, where empty."""
+
+
+def launcher(processes: int, command: str | None = None) -> tuple[str, ...]:
+    """What starts `processes` processes of a program on this machine; empty for one.
+
+    `command` replaces it where given. Raises ConfigError where that cannot be read, names a variable that is not set,
+    or is not installed.
+    """
+    if command is None:
+        if processes == 1:
+            return ()
+        return (
+            *(sys.executable, "-m", "torch.distributed.run"),
+            *("--standalone", "--nproc-per-node", str(processes)),
+        )
+    where = f"resources.launcher = {command!r}"
+    expanded = os.path.expandvars(command)
+    if left := VARIABLE.search(expanded):
+        raise ConfigError(f"{where}: {left.group()} is not set", "set it in the environment, or write its value")
+    try:
+        words = tuple(shlex.split(expanded))
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}", "close the quotation") from error
+    if not words:
+        raise ConfigError(f"{where} names no command", "leave it out, or give one such as torchrun")
+    if shutil.which(words[0]) is None:
+        raise ConfigError(f"{where}: there is no command {words[0]!r}", "install it, or give its path")
+    return words
 
 
 def run(job: Job, on_event: Callable[[Event], None], cancelled: threading.Event | None = None) -> Cost:
@@ -58,7 +104,7 @@ def run(job: Job, on_event: Callable[[Event], None], cancelled: threading.Event 
     """
     write_text(job.spec_file, job.spec.model_dump_json(indent=2, by_alias=True) + "\n")
     command = [sys.executable, "-I", "-S", str(Path(supervisor.__file__)), "--grace", str(GRACE_S)]
-    command += ["--timeout", str(job.timeout_s or 0), "--", sys.executable, "-m", job.module, str(job.spec_file)]
+    command += ["--timeout", str(job.timeout_s or 0), "--", *_program(job)]
     with contextlib.ExitStack() as stack:
         logs = [stack.enter_context(_append(path)) for path in job.logs]
         _header(logs, job)
@@ -90,6 +136,10 @@ def run(job: Job, on_event: Callable[[Event], None], cancelled: threading.Event 
     return reader.cost
 
 
+def _program(job: Job) -> list[str]:
+    return [*(job.launcher or (sys.executable,)), "-m", job.module, str(job.spec_file)]
+
+
 def _append(path: Path) -> IO[str]:
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.open("a", encoding="utf-8", buffering=1)
@@ -97,9 +147,8 @@ def _append(path: Path) -> IO[str]:
 
 def _header(logs: Sequence[IO[str]], job: Job) -> None:
     for log in logs:
-        log.write(
-            f"--- {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC {job.stage}: python -m {job.module} {job.spec_file}\n"
-        )
+        command = f"{shlex.join(job.launcher) if job.launcher else 'python'} -m {job.module} {job.spec_file}"
+        log.write(f"--- {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC {job.stage}: {command}\n")
 
 
 class _Reader:
@@ -141,14 +190,15 @@ class _Reader:
 
     def _event(self, line: str) -> None:
         try:
-            event = json.loads(line)
+            event = json.loads(line[max(0, line.find(EVENT)) :])
             kind = event.get("event")
         except (ValueError, AttributeError):
             # A library's own print: it belongs into the log.
             self._line(line)
             return
         if kind == "error":
-            self.error = event
+            # Of several ranks the first one fails for a reason, the others because it is gone.
+            self.error = self.error or event
         elif kind == "usage":
             self.cost = Cost(cpu_seconds=event["cpu_seconds"], peak_memory_bytes=event["peak_memory_bytes"])
         else:
@@ -186,9 +236,20 @@ def _error(job: Job, code: int, reader: _Reader) -> HPTError:
         kind = kind if isinstance(kind, type) and issubclass(kind, HPTError) else WorkerError
         remedy = str(reader.error.get("remedy") or "") or see
         return kind(f"{job.stage}: {reader.error.get('cause')}", remedy)
-    if code > 128:
-        name = signal.Signals(code - 128).name if code - 128 in set(signal.Signals) else str(code - 128)
+    name = _killed_by(job, code, reader)
+    if name:
         hint = "memory may have run out; " if name == "SIGKILL" else ""
         return WorkerError(f"{job.stage}: {job.module} was ended by {name}", f"{hint}{see}; run it again to go on")
-    last = next((line for line in reversed(reader.last) if line.strip()), "it wrote nothing")
+    raised = (match.group(1) for line in reversed(reader.last) if (match := RAISED.match(line)))
+    last = next((line for line in raised if not line.startswith(OF_LAUNCHER)), "") if job.launcher else ""
+    last = last or next((line for line in reversed(reader.last) if line.strip()), "it wrote nothing")
     return WorkerError(f"{job.stage}: {job.module} ended with code {code}: {last.strip()[:300]}", see)
+
+
+def _killed_by(job: Job, code: int, reader: _Reader) -> str:
+    """Name of the signal that ended the program, or a process that a launcher started for it; empty where none did."""
+    if code > 128:
+        return signal.Signals(code - 128).name if code - 128 in set(signal.Signals) else str(code - 128)
+    reports = (match.group(1) for line in reader.last if job.launcher and (match := KILLED.search(line)))
+    # The processes that are left are told to stop, by SIGTERM, once one has failed.
+    return next((name for name in reports if name != "SIGTERM"), "")

@@ -59,7 +59,7 @@ def _progress(key: str, logger: Any) -> Iterator[None]:
             return
         if throttle.due() or notice.done >= notice.total:
             try:
-                run.copy().run(artifact.show, 100.0 * notice.done / notice.total)
+                run.copy().run(artifact.show, notice)
             except Exception as error:
                 logger.debug("progress could not be shown: %s", error)
 
@@ -71,16 +71,19 @@ def _progress(key: str, logger: Any) -> Iterator[None]:
 
 
 class _Artifact:
-    """One progress artifact."""
+    """One progress artifact; its description says what the stage is at."""
 
     def __init__(self, key: str) -> None:
-        self._description = key
+        self._stage = key
         self._key = "progress-" + "".join(c if c.isalnum() else "-" for c in key.lower())
         self._id: UUID | None = None
 
-    def show(self, percent: float) -> None:
+    def show(self, notice: Notice) -> None:
+        percent = 100.0 * notice.done / notice.total
+        count = f"{notice.done}/{notice.total} {notice.unit}".strip()
+        text = f"{self._stage}: {count}" + (f", {notice.text}" if notice.text else "")
         if self._id is None:
-            found = create_progress_artifact(progress=percent, key=self._key, description=self._description)
+            found = create_progress_artifact(progress=percent, key=self._key, description=text)
             self._id = found if isinstance(found, UUID) else None
         else:
-            update_progress_artifact(artifact_id=self._id, progress=percent)
+            update_progress_artifact(artifact_id=self._id, progress=percent, description=text)

@@ -28,6 +28,7 @@ PLUGINS = {
     "sources": "hpt_core.data.sources",
     "models": "hpt_core.models",
     "publishers": "benchmarks.publishers",
+    "trackers": "hpt_core.trackers",
 }
 STYLES = {
     "done": "green",
@@ -206,7 +207,7 @@ def list_(
     what: Annotated[str | None, typer.Argument(help=f"One of {', '.join(PLUGINS)}; all where not given.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List what a config can name: algorithms, benchmarks, engines, sources, models, publishers."""
+    """List what a config can name: algorithms, benchmarks, engines, sources, models, publishers, trackers."""
     if what is not None and what not in PLUGINS:
         raise ConfigError(f"there is no list of {what!r}", near(what, tuple(PLUGINS)))
     found = {kind: list(names(package)) for kind, package in PLUGINS.items() if what in (None, kind)}

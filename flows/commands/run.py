@@ -15,6 +15,7 @@ from flows.config import PipelineConfig
 from flows.context import context_of, redone
 from flows.display import Display
 from flows.preflight import preflight
+from tasks.part import Mades
 
 app = typer.Typer()
 FromStage = Annotated[str, typer.Option("--from", help="Stage to make again, with all that follows from it.")]
@@ -92,7 +93,22 @@ def execute(
     verify: bool = False,
     strict: bool = False,
 ) -> None:
-    """Run the goals, by a Prefect flow where anything is to be done, and print what came of it."""
+    """Run the goals and print what came of it."""
+    made = make(config, flow, goals, as_json, force, from_stage, verify, strict)
+    print_result(config, made, as_json)
+
+
+def make(
+    config: PipelineConfig,
+    flow: str,
+    goals: tuple[str, ...],
+    quiet: bool = False,
+    force: bool = False,
+    from_stage: str | None = None,
+    verify: bool = False,
+    strict: bool = False,
+) -> Mades:
+    """The outputs of the goals and of what they depend on, by a Prefect flow where anything is to be done."""
     graph = graphs.select(config, goals) if goals else graphs.build(config)
     wanted = [key for goal in goals for key in graphs.match(graph, goal)] if goals else list(graph)
     context = context_of(config, redone(graph, wanted, force, from_stage), verify, strict)
@@ -100,11 +116,9 @@ def execute(
     preflight(config, plan, context)
     if plan.finished:
         # Nothing to run: starting Prefect for it would cost more than everything else.
-        if not as_json:
-            for key in graph:
-                common.ERR.print(f"{key}: reused")
-        print_result(config, plan.made, as_json)
-        return
+        for key in () if quiet else graph:
+            common.ERR.print(f"{key}: reused")
+        return plan.made
     options: dict[str, Any] = {"force": force, "verify": verify, "strict": strict}
     if flow == "pipeline":
         options["from_stage"] = from_stage
@@ -112,7 +126,7 @@ def execute(
         options["names"] = list(goals)
     with Display(graph, common.ERR):
         run_flow(flow, config, options, context.store.root / "logs" / f"{config.name}.log")
-    print_result(config, graphs.plan(graph, context_of(config)).made, as_json)
+    return graphs.plan(graph, context_of(config)).made
 
 
 def run_flow(name: str, config: PipelineConfig, options: dict[str, Any], log: Path) -> None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from hpt_core.config import TrainSpec
+from hpt_core.config import TrainConfig, TrainSpec
 from hpt_core.errors import PreflightError
 from hpt_core.models._files import size
+from hpt_core.trackers import check_all
 from hpt_core.training.distributed import World
 from hpt_core.training.draw import cursor
 from hpt_core.training.lora import require_peft
@@ -18,6 +19,15 @@ BYTES_PER_WEIGHT = 16
 """Float32 master weight, gradient and two moments."""
 
 
+def bytes_per_weight(config: TrainConfig) -> int:
+    """What the trainer holds for each of the model's weights, over all ranks."""
+    if config.lora is not None:
+        # The weights alone: adapters are small beside them.
+        return 4
+    # Two moments of four bytes become two of one.
+    return BYTES_PER_WEIGHT - (6 if config.optimiser.eight_bit else 0)
+
+
 def check_spec(spec: TrainSpec) -> None:
     """What model folder, data file and packages alone tell. Raises ModelError, ConfigError or PreflightError."""
     read_config(spec.model)
@@ -25,6 +35,7 @@ def check_spec(spec: TrainSpec) -> None:
         require_peft()
     if spec.config.optimiser.eight_bit:
         require_eight_bit()
+    check_all(spec.trackers)
     if not spec.data.is_file():
         raise PreflightError(f"there is no file {spec.data}", "prepare the data first")
 
@@ -57,13 +68,7 @@ def _check_memory(spec: TrainSpec, world: World) -> None:
     import torch
 
     weights = size(spec.model).parameters
-    bytes_per_weight = BYTES_PER_WEIGHT
-    if spec.config.optimiser.eight_bit:
-        bytes_per_weight -= 6
-    if spec.config.lora is not None:
-        # Adapters are small beside the weights, which need neither gradient nor moments.
-        bytes_per_weight = 4
-    need = weights * bytes_per_weight / world.size
+    need = weights * bytes_per_weight(spec.config) / world.size
     if spec.config.uses_engine:
         need += weights * (4 if spec.config.dtype == "float32" else 2)
         need += GIB * (getattr(spec.config.engine, "kv_cache_gib", None) or 0)

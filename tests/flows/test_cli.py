@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -147,6 +148,32 @@ def test_an_incomplete_model_folder(hpt: Hpt, tmp_path: Path, missing: str) -> N
     assert not [p for p in (tmp_path / "runs").rglob("*") if p.is_file()]
 
 
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("resources.launcher=hpt-no-such-launcher -n 2", ["there is no command 'hpt-no-such-launcher'", "install it"]),
+        ("resources.launcher=torchrun --rdzv-endpoint=$HPT_NO_SUCH", ["$HPT_NO_SUCH is not set"]),
+        ("resources.processes=0", ["resources.processes = 0", "greater than or equal to 1"]),
+        ('trackers=["wand"]', ["unknown name 'wand'", "did you mean 'wandb'"]),
+        (
+            'trackers=[{ name = "wandb" }]',
+            ["trackers: wandb", "WANDB_API_KEY" if find_spec("wandb") else "pip install"],
+        ),
+    ],
+)
+def test_what_training_could_not_be_started_with_is_told_before_anything_runs(
+    hpt: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, override: str, parts: list[str]
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    (tmp_path / "demo.toml").write_text(GOOD + TRAIN.replace("NAME", "sft"))
+    result = hpt("run", "demo.toml", "--set", override)
+    assert result.code == 2
+    for part in parts:
+        assert part in result.err
+    assert not [p for p in (tmp_path / "runs").rglob("*") if p.is_file()]
+
+
 def test_missing_benchmark_data(hpt: Hpt, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     result = hpt("run", "demo.toml", "--data-dir", "data", "--set", 'evaluate.suites=["aime24"]')
@@ -175,7 +202,8 @@ def test_plan_shows_every_output_and_writes_nothing(hpt: Hpt, tmp_path: Path) ->
 def test_list(hpt: Hpt) -> None:
     found = json.loads(hpt("list", "--json").out)
     assert {"sft", "grpo", "dr_grpo", "hpt"} <= set(found["algorithms"])
-    assert set(found) == {"algorithms", "benchmarks", "engines", "sources", "models", "publishers"}
+    assert set(found) == {"algorithms", "benchmarks", "engines", "sources", "models", "publishers", "trackers"}
+    assert found["trackers"] == ["mlflow", "tensorboard", "wandb"]
     assert json.loads(hpt("list", "publishers", "--json").out) == found["publishers"]
     assert "aime24" in hpt("list", "benchmarks").out
     algorithms = hpt("list", "algorithms").out
@@ -243,6 +271,7 @@ def test_a_full_disk_is_seen_before_anything_starts(hpt: Hpt, tmp_path: Path, mo
         (["rerun", "--from=train.x", "demo.toml", "--store=s"], "hpt run demo.toml --store=s"),
         (["train", "demo.toml", "x", "--force", "--strict"], "hpt train demo.toml x --strict"),
         (["evaluate", "demo.toml", "--set", "name=--force"], "hpt evaluate demo.toml --set name=--force"),
+        (["spec", "demo.toml", "train.x", "--out", "a b"], "hpt spec demo.toml train.x --out 'a b'"),
         (["plan", "demo.toml"], None),
         (["grade", "a.jsonl", "--out", "b.parquet"], None),
         ([], None),

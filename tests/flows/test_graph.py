@@ -75,6 +75,8 @@ def test_a_plan_of_nothing_done_is_provisional_after_the_first_stages(tmp_path: 
     "field",
     [
         {"store": "elsewhere", "resources": {"parallel_stages": 2, "threads": 1, "workers": 7}},
+        {"resources": {"processes": 4, "launcher": "srun torchrun --nnodes 2"}, "trackers": [{"name": "wandb"}]},
+        {"trackers": []},
         {"train.sft.checkpoint_every": 1},
         {"evaluate.shard_samples": 3},
         {"evaluate.engine.kv_cache_gib": 2.5},

@@ -79,6 +79,9 @@ def test_prefect_shows_the_run(finished: Any) -> None:
     assert kinds["tiny-scores"] == "table"
     assert kinds["tiny-leaderboard"] == "markdown"
     assert kinds["progress-evaluate-base"] == "progress"
+    (progress,) = (a for a in found if a["key"] == "progress-evaluate-base")
+    assert progress["data"] == 100.0
+    assert progress["description"].startswith("evaluate.base: ")
 
 
 def test_a_finished_pipeline_is_skipped_in_seconds(finished: Any) -> None:

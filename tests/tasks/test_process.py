@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -9,13 +10,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from hpt_core.base import Frozen
-from hpt_core.errors import DataError, WorkerError, WorkerTimeout
-from tasks.process import Event, Job, run
+from hpt_core.errors import ConfigError, DataError, WorkerError, WorkerTimeout
+from tasks.process import Event, Job, launcher, run
 
 Program = Callable[[str, str], str]
 
@@ -213,3 +215,177 @@ def test_nothing_of_the_worker_program_outlives_a_killed_supervisor(tmp_path: Pa
         run(job(tmp_path, module), lambda _: None)
     killer.join()
     wait_for(lambda: not alive(int(file.read_text().split()[0])))
+
+
+RANKS = """
+    # Each rank notes its process, rank 0 once both have; what becomes of them then is for the body to say.
+    import os, sys, time
+    from pathlib import Path
+    from hpt_core.base import Frozen
+    from hpt_core.errors import DataError, ModelError
+    from hpt_core.worker import emit, main, progress
+    RANK = int(os.environ["RANK"])
+    class Spec(Frozen):
+        folder: Path
+    def run(spec):
+        (spec.folder / f"rank{RANK}.tmp").write_text(f"{os.getpid()} {os.getsid(0)} {os.getppid()}")
+        (spec.folder / f"rank{RANK}.tmp").rename(spec.folder / f"rank{RANK}")
+        while not all((spec.folder / f"rank{r}").exists() for r in (0, 1)):
+            time.sleep(0.02)
+        body(spec)
+    def body(spec):
+    BODY
+    main(Spec, run)
+"""
+
+
+def ranks(tmp_path: Path, program: Program, body: str, timeout_s: float | None = None) -> Job:
+    """Two real processes of torchrun that do `body`."""
+    indented = textwrap.indent(textwrap.dedent(body).strip(), "    ")
+    module = program("ranks", textwrap.dedent(RANKS).replace("BODY", indented))
+    return dataclasses.replace(job(tmp_path, module, timeout_s), launcher=launcher(2))
+
+
+def pids_of_ranks(tmp_path: Path) -> list[int]:
+    """torchrun's process and its two, which it gives sessions of their own."""
+    files = [tmp_path / f"rank{rank}" for rank in (0, 1)]
+    wait_for(lambda: all(file.exists() for file in files), 60)
+    (first, session, parent), (second, _, _) = (map(int, file.read_text().split()) for file in files)
+    assert session == first, "the case that matters: out of reach of a signal to the group"
+    assert first != second
+    assert psutil.Process(parent).pid == parent
+    return [first, second, parent]
+
+
+@pytest.mark.slow
+def test_only_rank_0_speaks_and_all_write_the_log(tmp_path: Path, program: Program) -> None:
+    body = """
+        report = progress("steps")
+        for step in (1, 2, 3):
+            report(step, 3, f"from rank {RANK}")
+        os.write(1, b"below Python, no end of line" if RANK else b"")
+        print(f"printed by rank {RANK}")
+        import logging
+        logging.getLogger("hpt.test").info("logged")
+    """
+    events: list[Event] = []
+    cost = run(ranks(tmp_path, program, body), events.append)
+    assert [(e["done"], e["text"]) for e in events] == [(step, "from rank 0") for step in (1, 2, 3)]
+    log = (tmp_path / "log.txt").read_text()
+    for text in ("printed by rank 0", "printed by rank 1", "below Python", "(rank 0): logged", "(rank 1): logged"):
+        assert text in log
+    assert "torch.distributed.run --standalone --nproc-per-node 2 -m ranks" in log.splitlines()[0]
+    assert cost.cpu_seconds > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("failing", [0, 1])
+def test_an_error_of_any_rank_keeps_its_type_and_remedy(tmp_path: Path, program: Program, failing: int) -> None:
+    body = f"""
+        if RANK == {failing}:
+            raise DataError("row 17 has no answer", "correct it")
+        time.sleep(60)
+    """
+    with pytest.raises(DataError) as caught:
+        run(ranks(tmp_path, program, body), lambda _: None)
+    assert str(caught.value) == "train.hpt: row 17 has no answer. Remedy: correct it."
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("if RANK: raise RuntimeError('boom')\ntime.sleep(60)", r"ended with code 1: RuntimeError: boom.*log"),
+        ("if RANK: os.kill(os.getpid(), 9)\ntime.sleep(60)", r"was ended by SIGKILL.*memory may have run out"),
+    ],
+)
+def test_the_cause_is_found_in_a_launchers_report(tmp_path: Path, program: Program, body: str, message: str) -> None:
+    with pytest.raises(WorkerError, match=message):
+        run(ranks(tmp_path, program, body), lambda _: None)
+
+
+@pytest.mark.slow
+def test_cancelling_ends_every_rank(tmp_path: Path, program: Program) -> None:
+    cancelled, found = threading.Event(), []
+
+    def cancel() -> None:
+        found.extend(pids_of_ranks(tmp_path))
+        cancelled.set()
+
+    canceller = threading.Thread(target=cancel)
+    canceller.start()
+    # A rank in a collective does not hear SIGTERM.
+    body = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(120)"
+    with pytest.raises(WorkerError, match="stopped"):
+        run(ranks(tmp_path, program, body), lambda _: None, cancelled)
+    canceller.join()
+    assert not [pid for pid in found if alive(pid)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_no_rank_outlives_the_parent(tmp_path: Path, program: Program, how: signal.Signals) -> None:
+    of_ranks = ranks(tmp_path, program, "time.sleep(120)")
+    parent = textwrap.dedent(f"""
+        import signal, sys
+        from pathlib import Path
+        from hpt_core.base import Frozen
+        from tasks.process import Job, run
+        class Spec(Frozen):
+            folder: Path
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        folder = Path({str(tmp_path)!r})
+        spec_file, logs = folder / "spec.json", [folder / "log.txt"]
+        job = Job("train.hpt", "ranks", Spec(folder=folder), spec_file, logs, launcher={of_ranks.launcher!r})
+        run(job, lambda event: None)
+    """)
+    process = subprocess.Popen([sys.executable, "-c", parent], stderr=subprocess.DEVNULL, env=os.environ.copy())
+    pids = pids_of_ranks(tmp_path)
+    process.send_signal(how)
+    process.wait(30)
+    wait_for(lambda: not any(alive(pid) for pid in pids))
+
+
+def test_an_event_is_read_behind_a_launchers_prefix(tmp_path: Path, program: Program) -> None:
+    body = """
+    import json
+    for prefix in ("[rank0]:", "[default0]:", "0: "):
+        print(prefix + json.dumps({"event": "progress", "done": 1, "total": 2}))
+    print('{"event": "progress", "done": 2, "total": 2} and more')
+    """
+    events: list[Event] = []
+    run(job(tmp_path, program("prefixed", body)), events.append)
+    assert [e["done"] for e in events] == [1, 1, 1]
+    assert "and more" in (tmp_path / "log.txt").read_text()
+
+
+def test_a_launcher_of_ones_own_starts_the_program(tmp_path: Path, program: Program, monkeypatch: Any) -> None:
+    monkeypatch.setenv("HOW", f"{sys.executable} -X utf8")
+    module = program("mine", "import os, sys; print('utf8', sys.flags.utf8_mode, file=sys.stderr)")
+    with_launcher = dataclasses.replace(job(tmp_path, module), launcher=launcher(8, "env SOME='a b' $HOW"))
+    assert with_launcher.launcher == ("env", "SOME=a b", sys.executable, "-X", "utf8")
+    run(with_launcher, lambda _: None)
+    assert "utf8 1" in (tmp_path / "log.txt").read_text()
+
+
+def test_one_process_needs_no_launcher() -> None:
+    assert launcher(1) == ()
+    assert launcher(4)[1:] == ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "4")
+
+
+@pytest.mark.parametrize(
+    ("command", "parts"),
+    [
+        ("torchrun --rdzv-endpoint=$HPT_NO_SUCH:29500", ["$HPT_NO_SUCH is not set", "set it in the environment"]),
+        ("torchrun --rdzv-endpoint=${HPT_NO_SUCH}", ["${HPT_NO_SUCH} is not set"]),
+        ("srun 'x", ["No closing quotation"]),
+        ("hpt-no-such-command -n 2", ["there is no command 'hpt-no-such-command'", "install it"]),
+        ("  ", ["names no command"]),
+    ],
+)
+def test_a_wrong_launcher_is_named(command: str, parts: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        launcher(2, command)
+    for part in ["resources.launcher", *parts]:
+        assert part in str(caught.value)

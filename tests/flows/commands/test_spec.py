@@ -1,0 +1,82 @@
+"""`hpt spec`: a stage trained by a launcher of one's own, and taken up by the pipeline."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpt_core.config import TrainSpec
+
+SHORT = ("--set", "train.sft.steps=3")
+
+
+def torchrun(hpt: Any, spec: str, processes: int) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    return subprocess.run(
+        [*command, "-m", "hpt_core.train", spec],
+        cwd=hpt.folder,
+        env=hpt.environment,
+        text=True,
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_a_launcher_trained_is_taken_up(again: Any, processes: int) -> None:
+    again.train_too()
+    found = again("spec", "tiny.toml", "train.sft", *SHORT)
+    (line,) = found.stdout.splitlines()
+    spec = TrainSpec.model_validate_json(Path(line).read_bytes())
+    assert "data.d: done" in found.stderr, "what the stage starts from was made"
+    slot = Path(line).parent
+    assert (spec.work, spec.output, spec.tracking) == (slot / "work", slot / "output", slot / "tracking")
+    assert (spec.config.steps, spec.run_name) == (3, "tiny train.sft")
+
+    trained = torchrun(again, line, processes)
+    assert trained.returncode == 0, trained.stderr
+    events = [json.loads(text) for text in trained.stdout.splitlines() if text.startswith('{"event"')]
+    assert [e["done"] for e in events if e["done"]][-1] == 3
+    assert sum(e["done"] == 3 for e in events) == 1, "rank 0 alone reports"
+    weights = {file.name: file.read_bytes() for file in (slot / "output" / "model").iterdir()}
+    assert not (slot / "manifest.json").exists()
+
+    again("train", "tiny.toml", *SHORT)
+    assert (slot / "manifest.json").exists()
+    assert {file.name: file.read_bytes() for file in (slot / "output" / "model").iterdir()} == weights
+    assert json.loads((slot / "output" / "summary.json").read_text())["steps"] == 3
+    assert "going on after step 3" in (slot / "log.txt").read_text()
+    assert list((slot / "tracking" / "tensorboard").iterdir())
+
+    refused = again("spec", "tiny.toml", "train.sft", *SHORT, code=1)
+    assert "train.sft is made already" in refused.stderr
+    assert "Remedy: `hpt rerun CONFIG --from train.sft`" in refused.stderr
+
+
+@pytest.mark.slow
+def test_the_spec_goes_where_it_is_asked_to(again: Any) -> None:
+    again.train_too()
+    answer = json.loads(again("spec", "tiny.toml", "train.sft", "--out", "here/spec.json", "--json").stdout)
+    assert answer == {
+        "stage": "train.sft",
+        "spec": str(again.folder / "here" / "spec.json"),
+        "module": "hpt_core.train",
+    }
+    spec = TrainSpec.model_validate_json(Path(answer["spec"]).read_bytes())
+    assert spec.output.parent.parent == again.store / "train"
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [("train.sfd", "did you mean 'train.sft'"), ("model.base", "there is no training stage 'model.base'")],
+)
+def test_a_stage_that_is_no_training_stage(again: Any, stage: str, said: str) -> None:
+    again.train_too()
+    refused = again("spec", "tiny.toml", stage, code=2)
+    assert said in refused.stderr
+    assert refused.stdout == ""
