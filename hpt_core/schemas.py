@@ -100,7 +100,7 @@ TRAIN_LOG = pa.schema(
         ("loss_sft", _F64),  # mean of -log pi over the step's demonstration tokens, nats; NaN where there were none
         ("gradient_norm", _F64),  # before clipping, mean over the step's updates
         ("clipped_share", _F64),  # tokens that the stabilization mask stops
-        ("mismatch_kl", _F64),  # engine against trainer, mean over probed tokens
+        ("mismatch_kl", _F64),  # engine against trainer, mean over compared tokens
         ("validation_reward", _F64),  # mean over the held-out questions; NaN at steps without validation
         ("learning_rate", _F64),
         ("updates", _I32),

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from hpt_core.training.collect import Collected
-from hpt_core.training.update import Updated
+from hpt_core.training.updated import Updated
 from hpt_core.upge.base import DEMONSTRATION
 from hpt_core.upge.signal import Signal
 

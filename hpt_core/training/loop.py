@@ -13,6 +13,7 @@ from hpt_core.errors import TrainingError
 from hpt_core.rollout.base import RolloutEngine
 from hpt_core.trackers import open_all
 from hpt_core.training import sync
+from hpt_core.training.batch import Tokens
 from hpt_core.training.checkpoint import Checkpointer
 from hpt_core.training.collect import Collected, Collector, Drawn, signals, write_rollouts
 from hpt_core.training.draw import cursor, draw
@@ -21,7 +22,8 @@ from hpt_core.training.log_row import describe, log_row
 from hpt_core.training.optimiser import learning_rate, make_optimiser
 from hpt_core.training.policy import named_weights
 from hpt_core.training.questions import Question
-from hpt_core.training.update import Updated, Updater
+from hpt_core.training.update import Updater
+from hpt_core.training.updated import Updated
 from hpt_core.training.validation import BestModel, mean_reward
 from hpt_core.upge.base import DEMONSTRATION
 from hpt_core.worker import Progress
@@ -99,8 +101,6 @@ class Trainer:
         indices = draw(step - 1, len(self.questions), self.config.questions_per_step, self.seed)
         synced = self._sync() if self.estimator.uses_rollouts else 0.0
         collected = self.collector.collect([self.questions[i] for i in indices], step, self._within(step))
-        before = time.perf_counter()
-        agreement = self._agree(step, collected.drawn)
         self._release()
         if self.estimator.uses_rollouts and self.world.first:
             write_rollouts(self.spec.work / "rollouts" / f"step-{step:05d}.parquet", step, collected.drawn)
@@ -110,13 +110,15 @@ class Trainer:
         tokens = [group.tokens(row, self.config.sampling.temperature) for row, group in pairs]
         rate = learning_rate(self.config.optimiser, step - 1, self.config.steps)
         with deterministic():
-            updates = self.updater.run(rows, tokens, rate, step) if rows else []
+            updates = self.updater.run(rows, tokens, rate, step, self._probes(collected.drawn))
+        agreement = self.updater.agreement
+        self.disagreement = max(self.disagreement, agreement.largest if agreement else 0.0)
         end = time.perf_counter()
         seconds = {
             "rollout": collected.seconds_rollout,
             "verify": collected.seconds_verify,
             "update": end - updating,
-            "sync": synced + updating - before,
+            "sync": synced,
         }
         row = log_row(step, self.estimator.signals, collected, updates, rate, seconds, end - start)
         row["mismatch_kl"] = agreement.kl if agreement else math.nan
@@ -135,17 +137,11 @@ class Trainer:
         if self.engine is not None:
             self.engine.release()
 
-    def _agree(self, step: int, drawn: tuple[Drawn, ...]) -> sync.Agreement | None:
-        """Compare the engines of all ranks with the trainer; every rank passes the same rollouts through the policy."""
+    def _probes(self, drawn: tuple[Drawn, ...]) -> list[Tokens]:
+        """Rollouts by which the engine is compared with the trainer where none is trained on."""
         rollouts = [(group, i) for group in drawn for i in range(len(group.rollouts))]
-        if not rollouts:
-            return None
-        chosen = [rollouts[i] for i in sync.probes(len(rollouts))]
-        rows = [group.rollout_tokens(i, self.config.sampling.temperature) for group, i in chosen]
-        agreement = sync.measure(self.policy, rows, self.config.micro_batch_tokens, self.updater.packed)
-        sync.check(agreement, self.config.dtype, step)
-        self.disagreement = max(self.disagreement, agreement.largest)
-        return agreement
+        chosen = [rollouts[i] for i in sync.probes(len(rollouts))] if rollouts else []
+        return [group.rollout_tokens(i, self.config.sampling.temperature) for group, i in chosen]
 
     def _validate(self, step: int) -> float:
         """Mean reward on the held-out questions where it is time; NaN elsewhere."""

@@ -3,22 +3,19 @@
 import contextlib
 import logging
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import pyarrow as pa
-
 from hpt_core.config import TrainConfig
 from hpt_core.errors import NonFiniteError, TrainingError
-from hpt_core.files import write_parquet
 from hpt_core.training.batch import MicroBatch, Tokens, collate, split
 from hpt_core.training.distributed import World
 from hpt_core.training.logprobs import TokenStatistics
 from hpt_core.training.optimiser import apply_update, zero_gradients
 from hpt_core.training.policy import forward
+from hpt_core.training.sync import Agreement, Differences, check, measure
+from hpt_core.training.updated import Updated, dump
 from hpt_core.upge.base import DEMONSTRATION, Row, TokenBatch
 from hpt_core.upge.estimator import Estimator, Update
 
@@ -27,30 +24,6 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 logger = logging.getLogger("hpt.training.update")
-
-
-@dataclass
-class Updated:
-    """What one update did."""
-
-    loss: float = 0.0
-    norm: float = 0.0
-    skipped: bool = False
-    tokens: int = 0
-    """Response tokens that passed through the model with gradient."""
-    demonstration_nats: float = 0.0
-    """Sum of -log pi over demonstration tokens: the estimator's own value of that loss has the right gradient alone."""
-    demonstration_tokens: int = 0
-    metrics: Counter[str] = field(default_factory=Counter)
-    """Sums of LossOutput.metrics."""
-
-    def add(self, other: "Updated") -> None:
-        """Take in another rank's share."""
-        self.loss += other.loss
-        self.tokens += other.tokens
-        self.demonstration_nats += other.demonstration_nats
-        self.demonstration_tokens += other.demonstration_tokens
-        self.metrics.update(other.metrics)
 
 
 class Before(NamedTuple):
@@ -79,24 +52,39 @@ class Updater:
         self.config = config
         self.dumps = dumps
         self.world = world or World()
+        self.agreement: Agreement | None = None
+        """Of the engine with the policy at the last step; None where it drew nothing."""
         self.packed = config.packing and bool(policy.packs)
         self.device = next(policy.parameters()).device
 
-    def run(self, rows: Sequence[Row], tokens: Sequence[Tokens], rate: float, step: int) -> list[Updated]:
+    def run(
+        self, rows: Sequence[Row], tokens: Sequence[Tokens], rate: float, step: int, probes: Sequence[Tokens] = ()
+    ) -> list[Updated]:
         """Train on a step's `rows` (`tokens[i]` belong to `rows[i]`) in updates of `minibatch_rows`.
 
-        With several ranks each is given all rows. Raises NonFiniteError, with the batch on disk and the weights as they
-        were before the update.
+        The engine's agreement with the policy is measured on the rollouts that are trained on, before any weight
+        changes, or on `probes` where there are none. With several ranks each is given all rows. Raises WeightSyncError
+        and NonFiniteError, the latter with the batch on disk; the weights are as they were before the update.
         """
         size = self.config.minibatch_rows or max(1, len(rows))
         parts = [range(i, min(i + size, len(rows))) for i in range(0, len(rows), size)]
         updates = [self.estimator.update([rows[i] for i in part]) for part in parts]
         tokens_of = [[tokens[i] for i in part] for part in parts]
         before: list[dict[int, Before] | None] = [None] * len(parts)
+        remembers = len(parts) > 1 and (self.estimator.uses_old_logprobs or self.estimator.uses_values)
+        self.agreement = None
         with self._memory_errors(step):
-            if len(parts) > 1 and (self.estimator.uses_old_logprobs or self.estimator.uses_values):
-                before = [self._before(update, mine) for update, mine in zip(updates, tokens_of, strict=True)]
-            return [self._one(u, t, b, rate, step) for u, t, b in zip(updates, tokens_of, before, strict=True)]
+            if not any(_trains_on_rollouts(update) for update in (updates if remembers else updates[:1])):
+                # Every rank passes the same ones through the policy.
+                self._require_agreement(measure(self.policy, probes, self.config.micro_batch_tokens, self.packed), step)
+            if remembers:
+                differences = Differences()
+                before = [self._before(u, t, differences) for u, t in zip(updates, tokens_of, strict=True)]
+                self._require_agreement(self._over_ranks(differences), step)
+            found = []
+            for i, (update, mine, then) in enumerate(zip(updates, tokens_of, before, strict=True)):
+                found.append(self._one(update, mine, then, rate, step, weights_are_old=i == 0 and not remembers))
+            return found
 
     def gradient(self, update: Update, tokens: Sequence[Tokens], before: "dict[int, Before] | None" = None) -> Updated:
         """Accumulate the gradient of the whole update, micro-batch by micro-batch, over all ranks.
@@ -115,6 +103,8 @@ class Updater:
             # FSDP2 takes the mean over ranks, and the shares of a loss add up.
             (output.loss * self.world.size).backward()  # type: ignore[no-untyped-call]
             self._note(done, output.loss, output.metrics, found, batch, [update.rows[i] for i in members])
+            if before is None:
+                self._compare(done.differences, found, [tokens[i] for i in members])
         if self.world.size > 1:
             mine, done = done, Updated()
             for (theirs,) in self.world.share([mine]):
@@ -182,10 +172,34 @@ class Updater:
             total = found.logprobs.sum() if found.values is None else found.logprobs.sum() + found.values.sum()
             (0.0 * total).backward()  # type: ignore[no-untyped-call]
 
+    def _compare(self, differences: Differences, found: TokenStatistics, rows: list[Tokens]) -> None:
+        logprobs = found.logprobs.split([len(row.response_ids) for row in rows])  # type: ignore[no-untyped-call]
+        differences.compare(logprobs, rows)
+
+    def _over_ranks(self, mine: Differences) -> Differences:
+        found = Differences()
+        for (theirs,) in self.world.share([mine]):
+            found.add(theirs)
+        return found
+
+    def _require_agreement(self, differences: Differences, step: int) -> None:
+        agreement = differences.agreement
+        if agreement is not None:
+            self.agreement = agreement
+            check(agreement, self.config.dtype, step)
+
     def _one(
-        self, update: Update, tokens: Sequence[Tokens], before: "dict[int, Before] | None", rate: float, step: int
+        self,
+        update: Update,
+        tokens: Sequence[Tokens],
+        before: "dict[int, Before] | None",
+        rate: float,
+        step: int,
+        weights_are_old: bool,
     ) -> Updated:
         done = self.gradient(update, tokens, before)
+        if weights_are_old:
+            self._require_agreement(done.differences, step)
         # Before the weights change: a loss may overflow where its gradient does not.
         self._require_finite("loss", done.loss, update, tokens, step)
         applied = apply_update(self.optimiser, self.config.optimiser, rate)
@@ -200,15 +214,18 @@ class Updater:
             return
         path = self.dumps / f"step-{step:05d}.parquet"
         if self.world.first:
-            _dump(path, update, tokens)
+            dump(path, update, tokens)
         self.world.barrier()
         raise NonFiniteError(
             f"step {step}: the {what} is {value}; the batch is in {path}",
             "lower optimiser.learning_rate or optimiser.gradient_clip",
         )
 
-    def _before(self, update: Update, tokens: Sequence[Tokens]) -> dict[int, Before]:
-        """Rows that this rank computes under the weights as they are now, by their index in the update."""
+    def _before(self, update: Update, tokens: Sequence[Tokens], differences: Differences) -> dict[int, Before]:
+        """Rows that this rank computes under the weights as they are now, by their index in the update.
+
+        `differences` takes in those of the engine.
+        """
         import torch
 
         found: dict[int, Before] = {}
@@ -218,6 +235,7 @@ class Updater:
                     self._in_name_only(tokens)
                     continue
                 now = forward(self.policy, self._collate([tokens[i] for i in members]))
+                self._compare(differences, now, [tokens[i] for i in members])
                 lengths = [len(tokens[i].response_ids) for i in members]
                 logprobs = now.logprobs.split(lengths)  # type: ignore[no-untyped-call]
                 values = [None] * len(members) if now.values is None else now.values.split(lengths)  # type: ignore[no-untyped-call]
@@ -247,15 +265,5 @@ class Updater:
             ) from error
 
 
-def _dump(path: Path, update: Update, tokens: Sequence[Tokens]) -> None:
-    rows = [
-        {
-            "question_id": row.question_id,
-            "index": row.index,
-            "signals": [{"name": s.name, "coefficient": s.coefficient, "advantage": s.advantage} for s in row.signals],
-            "prompt_ids": mine.prompt_ids,
-            "response_ids": mine.response_ids,
-        }
-        for row, mine in zip(update.rows, tokens, strict=True)
-    ]
-    write_parquet(path, pa.Table.from_pylist(rows))
+def _trains_on_rollouts(update: Update) -> bool:
+    return any(update.rows[i].index != DEMONSTRATION for i in update.active)

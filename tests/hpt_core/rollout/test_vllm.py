@@ -57,6 +57,7 @@ def test_logprobs_are_of_the_sampled_distribution(
     rollouts = vllm_engine.generate(REQUESTS, Sampling(max_tokens=48, temperature=temperature))
     rows = [Tokens(q.prompt_ids, r.token_ids, temperature, r.logprobs) for q, r in zip(REQUESTS, rollouts, strict=True)]
     agreement = measure(make_policy(load_model(tiny_model), "float32"), rows, budget=1000)
+    assert agreement.tokens > 100
     assert agreement.largest < 1e-4
 
 

@@ -8,7 +8,7 @@ import pytest
 from hpt_core import schemas
 from hpt_core.training.collect import Collected
 from hpt_core.training.log_row import log_row
-from hpt_core.training.update import Updated
+from hpt_core.training.updated import Updated
 from hpt_core.upge.signal import Signal
 
 SECONDS = {"rollout": 1.0, "verify": 0.5, "update": 2.0, "sync": 0.1}

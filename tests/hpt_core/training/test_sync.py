@@ -30,7 +30,9 @@ def moved(tiny_model: Path) -> torch.nn.Module:
 def agreement(engine: VLLMEngine, model: torch.nn.Module) -> sync.Agreement:
     rollouts = engine.generate(REQUESTS, Sampling(max_tokens=32))
     rows = [Tokens(q.prompt_ids, r.token_ids, 1.0, r.logprobs) for q, r in zip(REQUESTS, rollouts, strict=True)]
-    return sync.measure(model, rows, budget=200)
+    found = sync.measure(model, rows, budget=200).agreement
+    assert found is not None
+    return found
 
 
 def test_agrees_after_a_sync(vllm_engine: VLLMEngine, moved: torch.nn.Module) -> None:

@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from hpt_core.config import TrainConfig
-from hpt_core.errors import NonFiniteError, TrainingError
+from hpt_core.errors import NonFiniteError, TrainingError, WeightSyncError
 from hpt_core.training.batch import Tokens, collate
 from hpt_core.training.model import export_model, load_model
 from hpt_core.training.optimiser import make_optimiser
 from hpt_core.training.policy import forward, make_policy, named_weights
-from hpt_core.training.update import Updated, Updater
+from hpt_core.training.update import Updater
+from hpt_core.training.updated import Updated
 from hpt_core.upge.base import DEMONSTRATION, Group, Row
 from hpt_core.upge.estimator import Estimator
 
@@ -181,3 +182,43 @@ def test_value_head_learns_and_the_export_leaves_it_out(tiny_model: Path, tmp_pa
     assert not any("value_head" in name for name, _ in named_weights(one.policy))
     export_model(one.policy, tiny_model, tmp_path / "model", "float32")
     assert load_model(tmp_path / "model").state_dict().keys() == load_model(tiny_model).state_dict().keys()
+
+
+def drawn_by(one: Updater, tokens: list[Tokens], rows: list[Row], error: float) -> list[Tokens]:
+    """`tokens` as an engine drew them whose log-probabilities are off by `error`."""
+    with torch.no_grad():
+        lengths = [len(t.response_ids) for t in tokens]
+        own = forward(one.policy, collate(tokens)).logprobs.split(lengths)
+    return [
+        t if row.index == DEMONSTRATION else replace(t, rollout_logprobs=tuple((s + error).tolist()))
+        for t, row, s in zip(tokens, rows, own, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("minibatch_rows", [None, 3])
+def test_engine_that_disagrees_stops_the_run_before_a_weight_changes(
+    tiny_model: Path, tmp_path: Path, minibatch_rows: int | None
+) -> None:
+    one = updater(tiny_model, tmp_path, minibatch_rows=minibatch_rows)
+    before = {name: tensor.clone() for name, tensor in one.policy.state_dict().items()}
+    rows, tokens = step_rows(one.estimator)
+    with pytest.raises(WeightSyncError, match=r"step 4: the engine's logprobs disagree .* by 0\.05"):
+        one.run(rows, drawn_by(one, tokens, rows, 0.05), rate=0.1, step=4)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in one.policy.state_dict().items())
+    one.run(rows, drawn_by(one, tokens, rows, 1e-5), rate=0.1, step=4)
+    assert one.agreement is not None
+    assert one.agreement.mean == pytest.approx(1e-5, rel=0.2)
+
+
+def test_step_that_trains_on_demonstrations_alone_compares_its_probes(tiny_model: Path, tmp_path: Path) -> None:
+    one = updater(tiny_model, tmp_path)
+    rows, tokens = step_rows(one.estimator)
+    demonstrations = [i for i, row in enumerate(rows) if row.index == DEMONSTRATION]
+    probes = [t for t in drawn_by(one, tokens, rows, 0.05) if t.rollout_logprobs]
+    chosen = [rows[i] for i in demonstrations], [tokens[i] for i in demonstrations]
+    one.run(*chosen, rate=0.0, step=1)
+    assert one.agreement is None
+    with pytest.raises(WeightSyncError):
+        one.run(*chosen, rate=0.1, step=1, probes=probes)
+    with pytest.raises(WeightSyncError):
+        one.run([], [], rate=0.1, step=1, probes=probes)
