@@ -60,6 +60,8 @@ def config_union(package: str) -> Any:
                 raise ValueError(f"unknown name {value['name']!r}; {near(str(value['name']), names(package))}")
         return value
 
+    # The schema, by which Prefect checks parameters, must offer the bare name too.
+    validator = BeforeValidator(expand, json_schema_input_type=reduce(or_, configs, str))
     if len(configs) == 1:
-        return Annotated[configs[0], BeforeValidator(expand)]
-    return Annotated[reduce(or_, configs), Field(discriminator="name"), BeforeValidator(expand)]
+        return Annotated[configs[0], validator]
+    return Annotated[reduce(or_, configs), Field(discriminator="name"), validator]
