@@ -1,0 +1,55 @@
+"""Resident memory of processes, from /proc. Standard library only: it is used in other environments too."""
+
+from pathlib import Path
+
+
+def peak_gib(pid: int | str = "self") -> float:
+    """Most memory that a process has had resident since it began or since `reset_peak`; 0 where it has ended."""
+    return _status(pid, "VmHWM")
+
+
+def resident_gib(pid: int | str = "self") -> float:
+    """Memory that a process has resident now; 0 where it has ended."""
+    return _status(pid, "VmRSS")
+
+
+def reset_peak() -> bool:
+    """Let this process's peak start from what is resident now; False where the kernel does not allow it."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
+def children(pid: int) -> list[int]:
+    """All descendants of a process."""
+    parents: dict[int, list[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            # The name, which may hold anything, stands between brackets; state and parent follow it.
+            parent = int((folder / "stat").read_text(encoding="utf-8", errors="replace").rsplit(")", 1)[1].split()[1])
+        except (OSError, IndexError):
+            continue
+        parents.setdefault(parent, []).append(int(folder.name))
+    found = list(parents.get(pid, []))
+    for child in found:
+        found += parents.get(child, [])
+    return found
+
+
+def available_gib() -> float:
+    """Memory that the machine can still give."""
+    return _field(Path("/proc/meminfo"), "MemAvailable")
+
+
+def _status(pid: int | str, field: str) -> float:
+    return _field(Path(f"/proc/{pid}/status"), field)
+
+
+def _field(path: Path, field: str) -> float:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 2**20 for line in lines if line.startswith(f"{field}:")), 0.0)
