@@ -98,6 +98,10 @@ TRAIN_LOG = pa.schema(
         ("loss", _F64),  # the surrogate's value, mean over the step's updates; its gradient matters, not its value
         ("loss_rl", _F64),  # the surrogate's part from the signals on rollouts
         ("loss_sft", _F64),  # mean of -log pi over the step's demonstration tokens, nats; NaN where there were none
+        (
+            "signals",  # each signal of the algorithm: its part of the loss, its tokens, and those whose mask is not 1
+            pa.list_(pa.struct([("signal", _TEXT), ("loss", _F64), ("tokens", _I64), ("clipped", _I64)])),
+        ),
         ("gradient_norm", _F64),  # before clipping, mean over the step's updates
         ("clipped_share", _F64),  # tokens that the stabilization mask stops
         ("mismatch_kl", _F64),  # engine against trainer, mean over compared tokens

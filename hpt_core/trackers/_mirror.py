@@ -81,6 +81,8 @@ def numbers(row: Mapping[str, Any]) -> dict[str, float]:
     for name, value in row.items():
         if name != "step" and isinstance(value, int | float) and math.isfinite(value):
             found[name] = float(value)
+    for signal in row.get("signals", ()):
+        found[f"loss_{signal['signal']}_signal"] = float(signal["loss"])
     return found
 
 

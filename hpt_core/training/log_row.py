@@ -58,6 +58,15 @@ def log_row(
         "loss": sum(update.loss for update in updates) / count,
         "loss_rl": sum(sums.get(f"loss_{name}", 0.0) for name in on_rollouts) / count,
         "loss_sft": sum(u.demonstration_nats for u in updates) / demonstrations if demonstrations else math.nan,
+        "signals": [
+            {
+                "signal": name,
+                "loss": sums.get(f"loss_{name}", 0.0) / count,
+                "tokens": int(sums.get(f"tokens_{name}", 0)),
+                "clipped": int(sums.get(f"clipped_{name}", 0)),
+            }
+            for name in signals
+        ],
         "gradient_norm": _mean([update.norm for update in updates]),
         "clipped_share": clipped / carried if carried else 0.0,
         "learning_rate": rate,

@@ -45,6 +45,11 @@ def check_questions(
 ) -> int:
     """Tokens of the longest sequence that can occur. Raises PreflightError where the model's context or the machine's
     memory does not suffice, or the data do not fill a step."""
+    if world is not None and world.size > 1 and spec.config.optimiser.eight_bit:
+        raise PreflightError(
+            f"optimiser.eight_bit works in one process, and there are {world.size}",
+            "set resources.processes = 1, or optimiser.eight_bit = false: shards need less memory as they are",
+        )
     cursor(0, len(questions), spec.config.questions_per_step)
     config = read_config(spec.model)
     longest = 0

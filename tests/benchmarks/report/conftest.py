@@ -81,6 +81,8 @@ def write_log(path: Path, steps: int, seed: int, rollouts: bool = True) -> Path:
             "loss": 1.5 - rise + noise.gauss(0, 0.05),
             "loss_rl": noise.gauss(0, 0.02) if rollouts else math.nan,
             "loss_sft": 1.4 - rise + noise.gauss(0, 0.05),
+            "signals": [{"signal": "sft", "loss": 1.4 - rise, "tokens": 100, "clipped": 0}],
+            "validation_reward": 0.3 + 0.3 * rise if step % 10 == 0 else math.nan,
             "gradient_norm": 1.2 - 0.5 * rise + abs(noise.gauss(0, 0.1)),
         }
         rows.append(row)

@@ -25,9 +25,13 @@ def trained(steps: int, seed: int = 0) -> tuple[torch.nn.Module, torch.optim.Ada
     return model, optimiser
 
 
-def advance(model: torch.nn.Module, optimiser: torch.optim.AdamW) -> None:
+def advance(model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    advance_by(model, optimiser, torch.randn(2, 4))
+
+
+def advance_by(model: torch.nn.Module, optimiser: torch.optim.Optimizer, inputs: torch.Tensor) -> None:
     zero_gradients(optimiser)
-    model(torch.randn(2, 4)).square().sum().backward()
+    model(inputs).square().sum().backward()
     apply_update(optimiser, CONFIG, 0.1)
 
 
@@ -134,3 +138,19 @@ def test_asynchronous_one_holds_the_weights_of_its_step_and_appears_when_asked(t
     assert [p.name for p in tmp_path.iterdir()] == ["step-00003"]
     assert saving.load(model, optimiser) == (3, {"at": 3})
     assert torch.equal(model.weight, before)
+
+
+def test_eight_bit_moments_are_saved_as_they_are(tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes", reason="needs the package bitsandbytes")
+    config = OptimiserConfig(learning_rate=0.1, eight_bit=True)
+    models = [torch.nn.Linear(128, 64) for _ in range(2)]
+    optimisers = [make_optimiser(model, config) for model in models]
+    advance_by(models[0], optimisers[0], torch.randn(2, 128))
+    saving = Checkpointer(tmp_path, keep=1)
+    saving.save(1, models[0], optimisers[0], {})
+    saving.load(models[1], optimisers[1])
+    inputs = torch.randn(2, 128)
+    for model, optimiser in zip(models, optimisers, strict=True):
+        assert next(iter(optimiser.state.values()))["state1"].dtype == torch.uint8
+        advance_by(model, optimiser, inputs)
+    assert torch.equal(models[0].weight, models[1].weight)

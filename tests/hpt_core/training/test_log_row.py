@@ -23,6 +23,7 @@ def test_loss_on_rollouts_is_that_of_every_signal_on_rollouts() -> None:
     updates = [Updated(loss=1.0, metrics=Counter(m)) for m in metrics]  # type: ignore[arg-type]
     row = log_row(3, signals, Collected((), 0.0, 0.0), updates, 1e-3, SECONDS, 4.0)
     assert row["loss_rl"] == pytest.approx((1.0 + 2.0 + 5.0) / 2)
+    assert {s["signal"]: s["loss"] for s in row["signals"]} == {"clipped": 3.0, "plain": 1.0, "shown": 20.0}
     later = {"mismatch_kl": 0.0, "validation_reward": 0.5}
     assert set(row) | set(later) == set(schemas.TRAIN_LOG.names)
     pa.Table.from_pylist([row | later], schema=schemas.TRAIN_LOG)

@@ -15,6 +15,8 @@ from hpt_core.config import TrainConfig, TrainSpec
 from hpt_core.errors import ConfigError, DataError, HPTError, ModelError, PreflightError
 from hpt_core.files import write_parquet
 from hpt_core.train import run
+from hpt_core.training.distributed import World
+from hpt_core.training.preflight import check_questions
 from hpt_core.training.questions import read_questions
 from hpt_core.upge.estimator import Estimator
 from hpt_core.worker import read_spec
@@ -46,6 +48,13 @@ def test_settings(make_spec: Any, tmp_path: Path, changes: dict[str, Any], kind:
 @pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
 def test_eight_bit_moments_without_bitsandbytes(make_spec: Any, tmp_path: Path) -> None:
     refused(make_spec(tmp_path, optimiser={"eight_bit": True}), ConfigError, "optimiser.eight_bit needs bitsandbytes")
+
+
+def test_eight_bit_moments_of_several_ranks(make_spec: Any, tmp_path: Path) -> None:
+    spec = read_spec(TrainSpec, make_spec(tmp_path, optimiser={"eight_bit": True}))
+    estimator = Estimator(spec.config.algorithm, max_length=8)
+    with pytest.raises(PreflightError, match=r"eight_bit works in one process, and there are 2"):
+        check_questions(spec, estimator, [], World(size=2))
 
 
 def test_more_held_out_than_there_are(make_spec: Any, tmp_path: Path) -> None:
