@@ -43,6 +43,12 @@ class Checkpointer:
         self.world = world or World()
         self.asynchronous = asynchronous
         self._writing: tuple[Any, Path, Path] | None = None
+        self._group: Any = None
+        if asynchronous and self.world.size > 1:
+            import torch.distributed as dist
+
+            # Of its own: it talks from another thread, and would get between the run's own collectives.
+            self._group = dist.new_group(backend="gloo")
         if self.world.size == 1:
             # For good, since an asynchronous save warns from its own thread.
             warnings.filterwarnings("ignore", message="torch.distributed is disabled")
@@ -67,7 +73,8 @@ class Checkpointer:
         self.world.barrier()
         tensors = _tensors(policy, optimiser)
         if self.asynchronous:
-            self._writing = (async_save(tensors, checkpoint_id=beside / TENSORS), beside, path)
+            future = async_save(tensors, checkpoint_id=beside / TENSORS, process_group=self._group)
+            self._writing = (future, beside, path)
             return
         save(tensors, checkpoint_id=beside / TENSORS)
         self._appear(beside, path)

@@ -71,6 +71,8 @@ class Trainer:
             spec.work / "checkpoints", self.config.keep_checkpoints, self.world, self._asynchronous()
         )
         self.best = BestModel(spec.work / "best", self.world)
+        self.saved_best: int | None = None
+        """Step of the best model that the newest checkpoint speaks of."""
         self.counts: Counter[str] = Counter()
         """Sums over the run's steps, by "group/name"."""
         self.disagreement = 0.0
@@ -204,7 +206,10 @@ class Trainer:
             "disagreement": self.disagreement,
             "best": self.best.state(),
         }
+        self.checkpointer.finish()
+        self.best.prune(also=self.saved_best)
         self.checkpointer.save(self.done, self.policy, self.optimiser, state)
+        self.saved_best = self.best.step
         if not self.checkpointer.asynchronous:
             self.best.prune()
 
@@ -231,6 +236,7 @@ class Trainer:
         self.counts.update(state["counts"])
         self.disagreement = state["disagreement"]
         self.best.restore(state["best"])
+        self.saved_best = self.best.step
         logger.info("going on after step %d", done)
         return done
 

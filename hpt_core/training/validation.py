@@ -82,12 +82,13 @@ class BestModel:
         if state:
             self.step, self.score = int(state["step"]), float(state["score"])
 
-    def prune(self) -> None:
-        """Remove all but the best; called once a checkpoint that knows it has been saved."""
+    def prune(self, also: int | None = None) -> None:
+        """Remove all but the best and that of step `also`, of which the newest whole checkpoint speaks."""
         if not self.world.first or not self.folder.is_dir():
             return
+        kept = {self._path(step) for step in (self.step, also) if step is not None}
         for path in self.folder.iterdir():
-            if path != self.path:
+            if path not in kept:
                 shutil.rmtree(path)
 
     def _path(self, step: int) -> Path:

@@ -79,7 +79,14 @@ def test_environment_of_torchrun_is_read(monkeypatch: pytest.MonkeyPatch) -> Non
     "changes",
     [
         {"algorithm": "sft", "questions_per_step": 7, "gradient_checkpointing": True},
-        {"algorithm": "hpt", "minibatch_rows": 9, "questions_per_step": 7},
+        {
+            "algorithm": "hpt",
+            "minibatch_rows": 9,
+            "questions_per_step": 7,
+            "checkpoint_every": 1,
+            "checkpoint_async": True,
+            "validation": {"every": 1, "questions": 5, "keep": "last"},
+        },
         {"algorithm": "ppo", "lora": {"rank": 4}, "packing": True, "importance_cap": 2.0},
     ],
     ids=["sft", "hpt", "ppo"],
@@ -99,7 +106,15 @@ def test_two_ranks_train_as_one_process_does(
     assert [row["updates"] for row in one] == [row["updates"] for row in two]
     assert one[0]["gradient_norm"] > 0
     for ours, theirs in zip(two, one, strict=True):
-        for column in ("reward", "loss", "gradient_norm", "demonstration_share", "response_tokens", "entropy"):
+        for column in (
+            "reward",
+            "loss",
+            "gradient_norm",
+            "demonstration_share",
+            "response_tokens",
+            "entropy",
+            "validation_reward",
+        ):
             assert ours[column] == pytest.approx(theirs[column], rel=1e-4, abs=1e-6, nan_ok=True), column
     before = load_file(skilled_model / "model" / "model.safetensors")
     moved = 0.0
