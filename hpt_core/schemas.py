@@ -96,7 +96,7 @@ TRAIN_LOG = pa.schema(
         ("response_tokens", _F64),  # mean over the step's rollouts
         ("truncated_share", _F64),
         ("loss", _F64),  # the surrogate's value, mean over the step's updates; its gradient matters, not its value
-        ("loss_rl", _F64),  # the surrogate's part from the signals on rollouts
+        ("loss_rl", _F64),  # the surrogate's part from the signals on rollouts; NaN where an algorithm has none
         ("loss_sft", _F64),  # mean of -log pi over the step's demonstration tokens, nats; NaN where there were none
         (
             "signals",  # each signal of the algorithm: its part of the loss, its tokens, and those whose mask is not 1

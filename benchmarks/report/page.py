@@ -23,7 +23,6 @@ CURVES = {
     "demonstration_share": "Questions gated to their demonstration",
     "entropy": "Policy entropy, nats",
     "response_tokens": "Response length, tokens",
-    "loss": "Loss",
     "loss_rl": "Loss on rollouts",
     "loss_sft": "Loss on demonstrations",
     "gradient_norm": "Gradient norm before clipping",

@@ -56,7 +56,7 @@ def log_row(
         "response_tokens": _mean([float(len(rollout.token_ids)) for rollout in rollouts]),
         "truncated_share": _mean([float(rollout.finish_reason == "length") for rollout in rollouts]),
         "loss": sum(update.loss for update in updates) / count,
-        "loss_rl": sum(sums.get(f"loss_{name}", 0.0) for name in on_rollouts) / count,
+        "loss_rl": sum(sums.get(f"loss_{name}", 0.0) for name in on_rollouts) / count if on_rollouts else math.nan,
         "loss_sft": sum(u.demonstration_nats for u in updates) / demonstrations if demonstrations else math.nan,
         "signals": [
             {
