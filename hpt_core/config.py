@@ -91,14 +91,13 @@ class OptimiserConfig(Frozen):
 
 
 class LoraConfig(Frozen):
-    """Low-rank adapters (Hu 2021), by peft; the exported model has them merged."""
+    """Low-rank adapters (Hu 2021), by peft; the exported model has them merged. There is no dropout: the policy that is
+    trained would not be the one that drew the rollouts."""
 
     rank: int = Field(16, ge=1)
     """Rank of an adapter."""
     alpha: float = Field(32.0, gt=0)
     """The adapter's product is scaled by alpha / rank."""
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """Share of an adapter's inputs that are dropped in training; 0 keeps the engine and the trainer alike."""
     targets: str | tuple[str, ...] = "all-linear"
     """Layers that get an adapter, by the end of their name; "all-linear" takes all but the output head."""
 
@@ -214,7 +213,7 @@ class TrainConfig(Frozen):
 NOT_COMPUTED = frozenset(
     {
         "from_", "data", "seed", "engine", "checkpoint_every", "checkpoint_async", "keep_checkpoints",
-        "gradient_checkpointing",
+        "gradient_checkpointing", "micro_batch_tokens", "packing",
     }
 )  # fmt: skip
 """Fields of TrainConfig that `identity` leaves out; the engine's own identity stands for it."""

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from hpt_core.config import TrainSpec
 from hpt_core.files import remove_leftovers, replacing_folder, sha256_file, sha256_json, write_json
-from hpt_core.models._files import weight_files
 from hpt_core.seeds import derive
 from hpt_core.training.distributed import joined
 from hpt_core.training.preflight import check_questions, check_spec
@@ -43,7 +42,7 @@ def run(spec: TrainSpec) -> None:
         questions, held_out = hold_out(questions, config.validation.questions)
     start = time.time()
     with joined() as world, ExitStack() as stack:
-        longest = check_questions(spec, estimator, [*questions, *held_out], world)
+        longest = check_questions(spec, estimator, questions, held_out, world)
         pool = stack.enter_context(VerifierPool(spec.verifier_workers)) if config.uses_engine else None
         engine = _open_engine(spec, longest, world)
         if engine is not None:
@@ -62,7 +61,10 @@ def _open_engine(spec: TrainSpec, longest: int, world: "World") -> "RolloutEngin
     if not spec.config.uses_engine:
         return None
     seed = derive(spec.seed, "engine")
-    return spec.config.engine.open(spec.model, longest, spec.config.dtype, seed, colocated=True)
+    engine = spec.config.engine.open(spec.model, longest, spec.config.dtype, seed, colocated=True)
+    # The trainer loads now; the first sync wakes the engine.
+    engine.release()
+    return engine
 
 
 def _open(
@@ -86,14 +88,17 @@ def _open(
     config = spec.config
     _seed_everything(derive(spec.seed, "global"))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = load_model(spec.model, device, config.gradient_checkpointing)
+    # Where ranks share out the weights, none of them has room for all on its GPU: FSDP2 carries over its shards.
+    model = load_model(spec.model, device if world.size == 1 else "cpu", config.gradient_checkpointing)
     if config.lora is not None:
         model = add_adapters(model, config.lora)
-    policy = make_policy(model, config.dtype, estimator.uses_values).to(device)
-    policy = shard(policy, world, config.dtype)
+    policy = make_policy(model, config.dtype, estimator.uses_values)
+    policy = shard(policy, world, config.dtype).to(device)
     prompt = spec.prompt.bind(load_tokenizer(spec.model))
     collector = Collector(config, spec.seed, prompt, estimator, engine, pool, world)
-    return Trainer(spec, _identity(spec), questions, held_out, policy, collector, engine, progress("steps"))
+    # Hashed once: every rank reads the same files.
+    (identity,) = world.share([_identity(spec) if world.first else ""])[0]
+    return Trainer(spec, identity, questions, held_out, policy, collector, engine, progress("steps"))
 
 
 def _identity(spec: TrainSpec) -> str:
@@ -102,8 +107,8 @@ def _identity(spec: TrainSpec) -> str:
     How much memory the run may use is no part of it, so that a run that was short of it can go on with less.
     """
     facts = spec.model_dump(mode="json", include={"prompt", "seed"})
-    weights = {f.name: sha256_file(f) for f in weight_files(spec.model)}
-    return sha256_json({**facts, "config": spec.config.identity(), "data": sha256_file(spec.data), "weights": weights})
+    model = {f.name: sha256_file(f) for f in sorted(spec.model.iterdir()) if f.is_file()}
+    return sha256_json({**facts, "config": spec.config.identity(), "data": sha256_file(spec.data), "model": model})
 
 
 def _seed_everything(seed: int) -> None:

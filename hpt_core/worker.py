@@ -26,7 +26,7 @@ Progress = Callable[[int, int, str], None]
 
 
 _RANK = int(os.environ.get("RANK") or 0)
-"""Read once: while an engine is opened inside a rank, the launcher's variables may be hidden from it."""
+"""Read once: an engine may change its own environment."""
 
 
 def rank() -> int:

@@ -82,6 +82,8 @@ def attend(
             module, query, key, value, attention_mask, scaling=scaling, **options
         )
         return found
+    # Rotary embeddings make queries and keys float32 under autocast, which does not see through a bias object.
+    query, key = query.to(value.dtype), key.to(value.dtype)
     repeats = query.shape[1] // key.shape[1]
     key, value = (repeat_kv(x, repeats) if repeats > 1 else x for x in (key, value))
     parts = [part for span in layout.spans for part in _span(span, query, key, value, scaling)]

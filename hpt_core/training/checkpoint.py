@@ -1,17 +1,20 @@
 """Checkpoints through torch.distributed.checkpoint, each whole or absent: weights, optimiser, every random generator,
 step and counts. A run may go on from one with another number of ranks."""
 
+import contextlib
 import json
 import logging
 import random
 import shutil
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpt_core.errors import TrainingError
 from hpt_core.files import remove_leftovers, sync_tree
 from hpt_core.training.distributed import World
+from hpt_core.training.optimiser import trained
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,13 +46,8 @@ class Checkpointer:
         self.world = world or World()
         self.asynchronous = asynchronous
         self._writing: tuple[Any, Path, Path] | None = None
-        self._group: Any = None
-        if asynchronous and self.world.size > 1:
-            import torch.distributed as dist
-
-            # Of its own: it talks from another thread, and would get between the run's own collectives.
-            self._group = dist.new_group(backend="gloo")
-        if self.world.size == 1:
+        self._group = _own_group()
+        if self._group is None:
             # For good, since an asynchronous save warns from its own thread.
             warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         if self.world.first:
@@ -71,12 +69,17 @@ class Checkpointer:
             beside.mkdir()
             (beside / STATE).write_text(facts, encoding="utf-8")
         self.world.barrier()
+        if not optimiser.state:
+            # No update was applied yet: without gradients in place torch saves moments of zero.
+            for parameter in trained(optimiser):
+                parameter.grad = None
         tensors = _tensors(policy, optimiser)
-        if self.asynchronous:
-            future = async_save(tensors, checkpoint_id=beside / TENSORS, process_group=self._group)
-            self._writing = (future, beside, path)
-            return
-        save(tensors, checkpoint_id=beside / TENSORS)
+        with _writing_errors(beside):
+            if self.asynchronous:
+                future = async_save(tensors, checkpoint_id=beside / TENSORS, process_group=self._group)
+                self._writing = (future, beside, path)
+                return
+            save(tensors, checkpoint_id=beside / TENSORS, process_group=self._group)
         self._appear(beside, path)
 
     def poll(self) -> None:
@@ -89,7 +92,8 @@ class Checkpointer:
         if self._writing is not None:
             future, beside, path = self._writing
             self._writing = None
-            future.result()
+            with _writing_errors(beside):
+                future.result()
             self._appear(beside, path)
 
     def load(self, policy: "nn.Module", optimiser: "Optimizer") -> tuple[int, dict[str, Any]] | None:
@@ -101,13 +105,12 @@ class Checkpointer:
         try:
             facts = json.loads((path / STATE).read_text(encoding="utf-8"))
             step, state, generators = int(facts["step"]), dict(facts["state"]), list(facts["generators"])
-            _restore(path / TENSORS, policy, optimiser)
+            _restore(path / TENSORS, policy, optimiser, self._group)
             if self.world.rank < len(generators):
                 _restore_generators(generators[self.world.rank])
         except _damage() as error:
-            cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise TrainingError(
-                f"checkpoint {path} cannot be restored: {cause}", f"delete {path} and run again"
+                f"checkpoint {path} cannot be restored: {_cause(error)}", f"delete {path} and run again"
             ) from error
         if len(generators) != self.world.size:
             logger.warning("the steps so far ran on %d ranks, this run has %d", len(generators), self.world.size)
@@ -126,6 +129,36 @@ class Checkpointer:
                 shutil.rmtree(old.rename(old.with_name(f".{old.name}.old")))
             logger.info("saved %s", path)
         self.world.barrier()
+
+
+def _own_group() -> Any:
+    """A process group for checkpoints alone, on CPUs; None where there are no groups at all.
+
+    An asynchronous save talks from another thread and would get between the run's own collectives; and an engine may
+    have made a default group that knows GPUs only.
+    """
+    import torch.distributed as dist
+
+    return dist.new_group(backend="gloo") if dist.is_available() and dist.is_initialized() else None
+
+
+@contextlib.contextmanager
+def _writing_errors(folder: Path) -> Iterator[None]:
+    from torch.distributed.checkpoint.api import CheckpointException
+
+    try:
+        yield
+    except (OSError, RuntimeError, CheckpointException) as error:
+        raise TrainingError(
+            f"the checkpoint {folder} cannot be written: {_cause(error)}", "free some disk space and run again"
+        ) from error
+
+
+def _cause(error: BaseException) -> str:
+    """One line; of an error of several ranks, the first one's own."""
+    for failure in getattr(error, "failures", {}).values():
+        return _cause(failure[0] if isinstance(failure, tuple) else failure)
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _damage() -> tuple[type[BaseException], ...]:
@@ -151,14 +184,14 @@ def _tensors(policy: "nn.Module", optimiser: "Optimizer") -> dict[str, Any]:
     }
 
 
-def _restore(path: Path, policy: "nn.Module", optimiser: "Optimizer") -> None:
+def _restore(path: Path, policy: "nn.Module", optimiser: "Optimizer", group: Any) -> None:
     from torch.distributed.checkpoint.state_dict import set_model_state_dict, set_optimizer_state_dict
     from torch.distributed.checkpoint.state_dict_loader import load
 
-    for parameter in policy.parameters():
+    for parameter in trained(optimiser):
         parameter.grad = None
     tensors = _tensors(policy, optimiser)
-    load(tensors, checkpoint_id=path)
+    load(tensors, checkpoint_id=path, process_group=group)
     set_model_state_dict(policy, tensors["model"], options=_options())
     set_optimizer_state_dict(policy, optimiser, tensors["optimiser"], options=_options())
 
@@ -169,12 +202,12 @@ def _generators() -> dict[str, Any]:
     import torch
 
     name, keys, *rest = np.random.get_state(legacy=True)
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     return {
         "python": random.getstate(),
         "numpy": [name, np.asarray(keys).tolist(), *rest],
         "torch": _hex(torch.get_rng_state()),
-        "cuda": [_hex(state) for state in cuda],
+        # Of this rank's device: another machine may have fewer.
+        "cuda": _hex(torch.cuda.get_rng_state()) if torch.cuda.is_available() else None,
     }
 
 
@@ -187,7 +220,7 @@ def _restore_generators(states: dict[str, Any]) -> None:
     np.random.set_state(tuple(states["numpy"]))
     torch.set_rng_state(_tensor(states["torch"]))
     if states["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([_tensor(state) for state in states["cuda"]])
+        torch.cuda.set_rng_state(_tensor(states["cuda"]))
 
 
 def _hex(state: Any) -> str:

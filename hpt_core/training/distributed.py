@@ -97,6 +97,11 @@ def joined() -> Iterator[World]:
         return
     on_gpu = torch.cuda.is_available()
     if on_gpu:
+        if world.local_rank >= torch.cuda.device_count():
+            raise ConfigError(
+                f"{world.local_size} ranks on this machine, which has {torch.cuda.device_count()} GPUs",
+                "set resources.processes, or torchrun's --nproc-per-node, to the number of GPUs",
+            )
         torch.cuda.set_device(world.local_rank)
     dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=TIMEOUT)
     try:

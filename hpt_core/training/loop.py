@@ -189,6 +189,16 @@ class Trainer:
         for phase, value in seconds.items():
             self.counts[f"seconds/{phase}"] += value  # type: ignore[assignment]
 
+    def _settings(self) -> dict[str, Any]:
+        """What may change between two attempts at a run, and moves its last bits."""
+        import torch
+
+        return {
+            "threads": torch.get_num_threads(),
+            "micro_batch_tokens": self.config.micro_batch_tokens,
+            "packed": self.updater.packed,
+        }
+
     def _asynchronous(self) -> bool:
         import torch
 
@@ -196,11 +206,9 @@ class Trainer:
         return torch.cuda.is_available() if chosen is None else chosen
 
     def _save(self) -> None:
-        import torch
-
         state = {
             "identity": self.identity,
-            "threads": torch.get_num_threads(),
+            **self._settings(),
             "cursor": cursor(self.done, len(self.questions), self.config.questions_per_step),
             "counts": dict(self.counts),
             "disagreement": self.disagreement,
@@ -214,8 +222,6 @@ class Trainer:
             self.best.prune()
 
     def _resume(self) -> int:
-        import torch
-
         found = self.checkpointer.load(self.policy, self.optimiser)
         if found is None:
             return 0
@@ -226,13 +232,15 @@ class Trainer:
                 f"{self.checkpointer.folder} holds the checkpoint of another run",
                 f"delete {self.spec.work} or choose another work folder",
             )
-        if state["threads"] != torch.get_num_threads():
-            logger.warning(
-                "the steps so far ran on %d threads and this process has %d: the run may differ in rounding from an "
-                "undisturbed one",
-                state["threads"],
-                torch.get_num_threads(),
-            )
+        for name, value in self._settings().items():
+            if state[name] != value:
+                logger.warning(
+                    "the steps so far ran with %s = %s and this process has %s: the run may differ in rounding from an "
+                    "undisturbed one",
+                    name,
+                    state[name],
+                    value,
+                )
         self.counts.update(state["counts"])
         self.disagreement = state["disagreement"]
         self.best.restore(state["best"])

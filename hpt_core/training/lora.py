@@ -1,5 +1,6 @@
 """Low-rank adapters (Hu 2021) through peft: added before training, merged wherever the model is used elsewhere."""
 
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -30,16 +31,24 @@ def add_adapters(model: "nn.Module", config: "LoraConfig") -> "nn.Module":
     settings = peft.LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,
-        lora_dropout=config.dropout,
         target_modules=config.targets if isinstance(config.targets, str) else list(config.targets),
         task_type=peft.TaskType.CAUSAL_LM,
     )
     try:
-        adapted: nn.Module = peft.get_peft_model(model, settings)
+        with warnings.catch_warnings():
+            # Of tied weights among the targets, which are refused below.
+            warnings.simplefilter("ignore")
+            adapted: nn.Module = peft.get_peft_model(model, settings)
     except ValueError as error:
         raise ConfigError(
             f"lora.targets do not fit the model: {error}", 'name linear layers, or "all-linear"'
         ) from error
+    for layer in (model.get_input_embeddings(), model.get_output_embeddings()):  # type: ignore[operator]
+        if hasattr(layer, "get_delta_weight"):
+            raise ConfigError(
+                f"lora.targets = {config.targets!r} reach the embedding or the output head, which stay as they are",
+                'leave them out, or use "all-linear"',
+            )
     return adapted
 
 

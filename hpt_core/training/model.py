@@ -66,6 +66,8 @@ def load_model(folder: Path, device: str = "cpu", gradient_checkpointing: bool =
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
+        if hasattr(module, "attention_dropout"):
+            module.attention_dropout = 0.0
     if hasattr(model.config, "attention_dropout"):
         model.config.attention_dropout = 0.0
     if gradient_checkpointing:

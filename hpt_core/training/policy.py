@@ -24,7 +24,12 @@ def make_policy(model: "nn.Module", dtype: str, with_values: bool = False) -> "n
 
 def forward(policy: "nn.Module", batch: MicroBatch) -> TokenStatistics:
     """Statistics of a micro-batch's response tokens."""
+    import torch
+
     found: TokenStatistics = policy(batch)
+    if not torch.is_grad_enabled() and hasattr(policy, "reshard"):
+        # No backward pass will, and a later pass would compute with what is gathered now, whatever an update changed.
+        policy.reshard()  # type: ignore[operator]
     return found
 
 
@@ -86,6 +91,7 @@ def _policy_class() -> Any:
                 found = token_statistics(hidden, head, batch.targets, batch.temperatures)
                 if self.value_head is None:
                     return found
-                return found._replace(values=self.value_head(hidden).float().squeeze(-1))
+                # A sum, where a view would lose FSDP2's hook.
+                return found._replace(values=self.value_head(hidden).float().sum(-1))
 
     return Policy

@@ -41,16 +41,17 @@ def check_spec(spec: TrainSpec) -> None:
 
 
 def check_questions(
-    spec: TrainSpec, estimator: Estimator, questions: Sequence[Question], world: World | None = None
+    spec: TrainSpec, estimator: Estimator, training: Sequence[Question], held_out: Sequence[Question], world: World
 ) -> int:
     """Tokens of the longest sequence that can occur. Raises PreflightError where the model's context or the machine's
     memory does not suffice, or the data do not fill a step."""
-    if world is not None and world.size > 1 and spec.config.optimiser.eight_bit:
+    if world.size > 1 and spec.config.optimiser.eight_bit:
         raise PreflightError(
             f"optimiser.eight_bit works in one process, and there are {world.size}",
             "set resources.processes = 1, or optimiser.eight_bit = false: shards need less memory as they are",
         )
-    cursor(0, len(questions), spec.config.questions_per_step)
+    cursor(0, len(training), spec.config.questions_per_step)
+    questions = [*training, *held_out]
     config = read_config(spec.model)
     longest = 0
     if spec.config.uses_engine:
@@ -64,12 +65,13 @@ def check_questions(
             "lower sampling.max_tokens, data.max_prompt_tokens or data.max_demonstration_tokens, "
             "or raise the model's max_position_embeddings",
         )
-    _check_memory(spec, world or World())
+    _check_memory(spec, world)
     return longest
 
 
 def _check_memory(spec: TrainSpec, world: World) -> None:
     """One rank's need against its share of the machine."""
+    import psutil
     import torch
 
     weights = size(spec.model).parameters
@@ -77,14 +79,19 @@ def _check_memory(spec: TrainSpec, world: World) -> None:
     if spec.config.uses_engine:
         need += weights * (4 if spec.config.dtype == "float32" else 2)
         need += GIB * (getattr(spec.config.engine, "kv_cache_gib", None) or 0)
+    host = psutil.virtual_memory().available / world.local_size
+    # Several ranks each load the whole model into the machine's memory and keep their shards of it.
+    _require(weights * 4 if world.size > 1 else 0, host, "each rank's copy of the weights takes", "of memory")
+    what = "weights, gradients, moments and engine take"
     if torch.cuda.is_available():
-        available, where = torch.cuda.mem_get_info()[0], "of the GPU's memory"
+        _require(need, torch.cuda.mem_get_info()[0], what, "of the GPU's memory")
     else:
-        import psutil
+        _require(need, host, what, "of memory")
 
-        available, where = psutil.virtual_memory().available / world.local_size, "of memory"
+
+def _require(need: float, available: float, what: str, where: str) -> None:
     if need > available:
         raise PreflightError(
-            f"weights, gradients, moments and engine take {need / GIB:.1f} GiB {where}, {available / GIB:.1f} are free",
+            f"{what} {need / GIB:.1f} GiB {where}, {available / GIB:.1f} are free",
             "choose a smaller model, a larger machine, more ranks (resources.processes), lora, or optimiser.eight_bit",
         )

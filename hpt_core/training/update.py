@@ -100,8 +100,12 @@ class Updater:
             batch = self._collate([tokens[i] for i in members])
             found = forward(self.policy, batch)
             output = update.loss(self._token_batch(found, batch, members, tokens, before), members)
+            loss = output.loss
+            if found.values is not None:
+                # The value head has a gradient on every rank, though no part of the loss may read it here.
+                loss = loss + 0.0 * found.values.sum()
             # FSDP2 takes the mean over ranks, and the shares of a loss add up.
-            (output.loss * self.world.size).backward()  # type: ignore[no-untyped-call]
+            (loss * self.world.size).backward()  # type: ignore[no-untyped-call]
             self._note(done, output.loss, output.metrics, found, batch, [update.rows[i] for i in members])
             if before is None:
                 self._compare(done.differences, found, [tokens[i] for i in members])
@@ -245,7 +249,10 @@ class Updater:
     def _micro_batches(self, update: Update, tokens: Sequence[Tokens]) -> list[list[int] | None]:
         """Rows that need a forward pass, as indices into the update, by micro-batch; this rank's share of them."""
         active = update.active
-        groups = split([tokens[i] for i in active], self.config.micro_batch_tokens, self.packed)
+        rows = [tokens[i] for i in active]
+        # Smaller ones where the budget would leave a rank without any.
+        share = -(-sum(row.length for row in rows) // self.world.size)
+        groups = split(rows, min(self.config.micro_batch_tokens, max(share, 1)), self.packed)
         return self.world.mine([[active[i] for i in group] for group in groups])
 
     @contextlib.contextmanager

@@ -68,6 +68,21 @@ def test_newest_are_kept_and_the_newest_is_restored(tmp_path: Path) -> None:
     assert saving.load(model, optimiser) == (15, {"at": 15})
 
 
+def test_checkpoint_before_any_update_was_applied_is_restored(tmp_path: Path) -> None:
+    """As where every update so far was over the spike limit."""
+    model, optimiser = trained(0)
+    zero_gradients(optimiser)
+    saving = Checkpointer(tmp_path, keep=1)
+    saving.save(1, model, optimiser, {})
+    other, other_optimiser = trained(0, seed=9)
+    assert saving.load(other, other_optimiser) == (1, {})
+    torch.manual_seed(3)
+    advance(model, optimiser)
+    torch.manual_seed(3)
+    advance(other, other_optimiser)
+    assert torch.equal(other.weight, model.weight)
+
+
 def test_failure_while_writing_leaves_the_earlier_one_alone(tmp_path: Path) -> None:
     model, optimiser = trained(1)
     saving = Checkpointer(tmp_path, keep=1)

@@ -70,9 +70,12 @@ def test_packed_gradient_is_that_of_padded_rows(tiny_model: Path) -> None:
         torch.testing.assert_close(gradients[1][name], gradient, rtol=1e-4, atol=1e-6)
 
 
-def test_bfloat16_is_near_float32(tiny_model: Path) -> None:
+@pytest.mark.parametrize("packed", [False, True])
+def test_bfloat16_is_near_float32(tiny_model: Path, packed: bool) -> None:
     model = load_model(tiny_model)
-    exact, rough = (forward(make_policy(model, dtype), collate(ROWS)).logprobs for dtype in ("float32", "bfloat16"))
+    exact, rough = (
+        forward(make_policy(model, dtype), collate(ROWS, packed=packed)).logprobs for dtype in ("float32", "bfloat16")
+    )
     assert rough.dtype == torch.float32
     assert not torch.equal(exact, rough)
     torch.testing.assert_close(rough, exact, rtol=0, atol=0.2)

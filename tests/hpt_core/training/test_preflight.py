@@ -54,12 +54,17 @@ def test_eight_bit_moments_of_several_ranks(make_spec: Any, tmp_path: Path) -> N
     spec = read_spec(TrainSpec, make_spec(tmp_path, optimiser={"eight_bit": True}))
     estimator = Estimator(spec.config.algorithm, max_length=8)
     with pytest.raises(PreflightError, match=r"eight_bit works in one process, and there are 2"):
-        check_questions(spec, estimator, [], World(size=2))
+        check_questions(spec, estimator, [], [], World(size=2))
 
 
 def test_more_held_out_than_there_are(make_spec: Any, tmp_path: Path) -> None:
     spec = make_spec(tmp_path, validation={"questions": 40})
     refused(spec, PreflightError, "validation holds out 40 questions and the data hold 40")
+
+
+def test_held_out_questions_do_not_fill_a_step(make_spec: Any, tmp_path: Path) -> None:
+    spec = make_spec(tmp_path, validation={"questions": 30}, questions_per_step=11)
+    refused(spec, PreflightError, "draws 11 questions and the data hold 10")
 
 
 def test_missing_data(make_spec: Any, tmp_path: Path) -> None:

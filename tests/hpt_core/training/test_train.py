@@ -117,14 +117,18 @@ def test_finished_run_is_exported_again_without_training(undisturbed: Path, trai
     spec["output"] = str(tmp_path / "output")
     # What a machine lends may change between two attempts, as after one that ran out of memory.
     spec["threads"] = 1
-    spec["config"] |= {"gradient_checkpointing": True, "engine": {"name": "vllm", "kv_cache_gib": 0.125}}
+    spec["config"] |= {
+        "gradient_checkpointing": True,
+        "micro_batch_tokens": 512,
+        "engine": {"name": "vllm", "kv_cache_gib": 0.125},
+    }
     half = tmp_path / "output" / ".model.0123abcd.tmp"
     half.mkdir(parents=True)
     (half / "config.json").write_text("{")
     (tmp_path / "spec.json").write_text(json.dumps(spec))
     events = train(tmp_path / "spec.json")
     assert not half.exists()
-    assert "ran on 2 threads and this process has 1" in (tmp_path / "log.txt").read_text()
+    assert "ran with threads = 2 and this process has 1" in (tmp_path / "log.txt").read_text()
     assert events[-1]["done"] == 8
     assert not any(event["text"].startswith("reward") for event in events)
     assert_same_run(tmp_path / "output", undisturbed)
