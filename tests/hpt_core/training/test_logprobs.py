@@ -81,6 +81,18 @@ def test_bfloat16_is_near_float32(tiny_model: Path, packed: bool) -> None:
     torch.testing.assert_close(rough, exact, rtol=0, atol=0.2)
 
 
+def test_shards_gathered_without_a_backward_pass_are_let_go(tiny_model: Path) -> None:
+    """A later pass would compute with them, whatever an update changed meanwhile."""
+    policy = make_policy(load_model(tiny_model), "float32")
+    calls: list[str] = []
+    policy.reshard = lambda: calls.append("reshard")
+    forward(policy, collate(ROWS))
+    assert not calls
+    with torch.no_grad():
+        forward(policy, collate(ROWS))
+    assert calls == ["reshard"]
+
+
 def test_gradient_checkpointing_gives_the_same_gradient(tiny_model: Path) -> None:
     gradients = []
     for recompute in (False, True):
