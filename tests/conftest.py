@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 from typing import NoReturn
 
@@ -11,6 +12,11 @@ from hypothesis import settings
 # A crowded machine may stop a test for longer than any deadline; the time of a whole test is limited in pyproject.toml.
 settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
+
+# Where the suite itself was started in the background of a script, SIGINT is ignored, and so it would be in every
+# process that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 
