@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from stepper import Ended, Side
 
-from hpt_core import schemas
+from hpt_core import schemas, worker
 from hpt_core.files import write_json, write_parquet
 from hpt_core.prompts.chat import Config as Chat
 from hpt_core.training.model import load_tokenizer
@@ -109,7 +109,8 @@ def starters(options: argparse.Namespace, folder: Path) -> dict[str, Callable[[]
     def start(name: str, python: str, script: str, spec: dict[str, Any]) -> Side:
         run = folder / f"{name}-{next(runs)}"
         write_json(run / "spec.json", {**spec, "output": str(run / "output")})
-        return Side(name, [python, str(here / script), str(run / "spec.json")], run / "log", environment)
+        own = worker.ENVIRONMENT if name == "ours" or options.same_environment else {}
+        return Side(name, [python, str(here / script), str(run / "spec.json")], run / "log", {**own, **environment})
 
     def ours() -> Side:
         work = folder / f"work-{next(runs)}"
@@ -261,6 +262,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--micro-batch-tokens", type=int, default=1280, help="tokens of one forward pass of ours")
     parser.add_argument("--learning-rate", type=float, default=1e-6)
     parser.add_argument("--gradient-checkpointing", action="store_true", help="in both")
+    parser.add_argument("--same-environment", action="store_true", help="start TRL's with our workers' variables")
     parser.add_argument("--fresh", action="store_true", help="start each side anew for each pair: needs less memory")
     parser.add_argument("--out", type=Path, default=machine.RESULTS / "trl_step.parquet")
     trl_env.add_options(parser)

@@ -24,7 +24,7 @@ from typing import IO, Any
 
 from pydantic import BaseModel
 
-from hpt_core import errors
+from hpt_core import errors, worker
 from hpt_core.artifacts import Cost
 from hpt_core.errors import ConfigError, HPTError, WorkerError, WorkerTimeout
 from hpt_core.files import write_text
@@ -117,7 +117,7 @@ def run(job: Job, on_event: Callable[[Event], None], cancelled: threading.Event 
             encoding="utf-8",
             errors="replace",
             bufsize=1,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"} | job.environment,
+            env=worker.ENVIRONMENT | os.environ | job.environment,
             # Its own session: Ctrl-C in the terminal reaches this process alone, which then ends the worker in order.
             start_new_session=True,
         )

@@ -22,6 +22,8 @@ logger = logging.getLogger("hpt.rollout.vllm")
 GIB = 2**30
 CPU_KV_CACHE_GIB = 1.0
 """Key-value cache on CPUs where the config leaves it open."""
+CPU_BLOCK = 32
+"""Tokens of a block of the cache on CPUs, the least that vLLM takes: only whole blocks of a prompt are shared."""
 CPU_STEP_TOKENS = 4096
 """Tokens of one engine step on CPUs where the config leaves it open."""
 ALONE, COLOCATED = 0.9, 0.45
@@ -46,8 +48,8 @@ class Config(EngineConfig):
     """Tokens of one engine step; None leaves it to vLLM."""
     enforce_eager: bool | None = None
     """Run without compiled graphs; None is true on CPUs, where compiling costs more than it gives, false on GPUs."""
-    prefix_caching: bool = False
-    """Reuse the cache of shared prompts. Off, a response depends on no other request (float32 on CPU)."""
+    prefix_caching: bool = True
+    """Read a prompt once for all its responses. In float32 on CPUs it moves no token that is drawn."""
     batch_invariant: bool = False
     """vLLM's batch-invariant kernels, so that the shape of the batch moves no bf16 result on GPUs; slower. It holds for
     the whole process, so every engine of a process must agree on it."""
@@ -119,6 +121,7 @@ class VLLMEngine:
         if not on_gpu:
             # A prompt that is read in pieces rewinds its seeded generator, which torch's CPU generator cannot do.
             optional["enable_chunked_prefill"] = False
+            optional["block_size"] = CPU_BLOCK
             optional["max_num_batched_tokens"] = max(config.max_num_batched_tokens or CPU_STEP_TOKENS, max_model_len)
         if kv_cache_gib is not None:
             optional["kv_cache_memory_bytes"] = int(kv_cache_gib * GIB)

@@ -4,6 +4,7 @@ Registered with transformers as one of its attention functions, for models with 
 it is transformers' own scaled dot product attention.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
@@ -86,24 +87,27 @@ def attend(
     query, key = query.to(value.dtype), key.to(value.dtype)
     repeats = query.shape[1] // key.shape[1]
     key, value = (repeat_kv(x, repeats) if repeats > 1 else x for x in (key, value))
-    parts = [part for span in layout.spans for part in _span(span, query, key, value, scaling)]
-    return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
+    # One split each, whose backward pass is one concatenation; a slice's would fill a whole tensor for every part.
+    lengths = [n for span in layout.spans for n in (span.prompt, *span.continuations)]
+    pieces = zip(*(x.split(lengths, dim=2) for x in (query, key, value)), strict=True)
+    parts = [part for span in layout.spans for part in _span(span, pieces, scaling)]
+    return torch.cat([part.transpose(1, 2) for part in parts], dim=1), None
 
 
-def _span(span: Span, query: "Tensor", key: "Tensor", value: "Tensor", scaling: float | None) -> "list[Tensor]":
-    """Output of the prompt, then of each continuation: [1, H, n, D] each."""
+def _span(span: Span, pieces: "Iterator[tuple[Tensor, ...]]", scaling: float | None) -> "Iterator[Tensor]":
+    """Output of the prompt, then of each continuation: [1, H, n, D] each.
+
+    Takes the (query, key, value) of each from `pieces`.
+    """
     import torch
     from torch.nn.attention.bias import causal_lower_right
 
     attention = torch.nn.functional.scaled_dot_product_attention
-    prompt = slice(span.start, span.start + span.prompt)
-    k, v = key[:, :, prompt], value[:, :, prompt]
-    found = [attention(query[:, :, prompt], k, v, is_causal=True, scale=scaling)]
-    for start, tokens in zip(span.starts, span.continuations, strict=False):
+    query, key, value = next(pieces)
+    yield attention(query, key, value, is_causal=True, scale=scaling)
+    for tokens, (own_query, own_key, own_value) in zip(span.continuations, pieces, strict=False):
         if not tokens:
             continue
-        own = slice(start, start + tokens)
         bias: Any = causal_lower_right(tokens, span.prompt + tokens)
-        keys, values = (torch.cat([shared, x[:, :, own]], dim=2) for shared, x in ((k, key), (v, value)))
-        found.append(attention(query[:, :, own], keys, values, attn_mask=bias, scale=scaling))
-    return found
+        keys, values = (torch.cat(both, dim=2) for both in ((key, own_key), (value, own_value)))
+        yield attention(own_query, keys, values, attn_mask=bias, scale=scaling)

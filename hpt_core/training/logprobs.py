@@ -1,13 +1,22 @@
-"""Log-probabilities and entropies of tokens, never holding [N, V] logits whole, in the forward or the backward pass."""
+"""Log-probabilities and entropies of tokens, never holding [N, V] logits whole, in the forward or the backward pass.
 
+The logits are worked on in tiles: rows by a stretch of the vocabulary, small enough on CPUs to stay in the cache. A
+row's tiles are joined by the chain rule of entropy, H = sum_b w_b (H_b - log w_b), where w_b is the probability of
+stretch b and H_b the entropy within it; nothing large is ever subtracted from something large.
+"""
+
+from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-CHUNK_ELEMENTS = 2**24
-"""Logits of one chunk: 64 MiB in float32. A chunk needs about three times that while it is worked on."""
+TILE_ELEMENTS = {"cpu": 2**21, "cuda": 2**25}
+"""Logits of one tile by device: 8 MiB in float32 where the cache decides, 128 MiB where the number of kernels does. A
+tile needs about twice that while it is worked on."""
+TILE_ROWS = 8192
+"""Most rows of a tile: more would leave products too thin."""
 
 
 class TokenStatistics(NamedTuple):
@@ -22,16 +31,21 @@ class TokenStatistics(NamedTuple):
 
 
 def token_statistics(
-    hidden: "Tensor", head: "nn.Module", targets: "Tensor", temperatures: "Tensor", chunk_elements: int = CHUNK_ELEMENTS
+    hidden: "Tensor",
+    head: "nn.Module",
+    targets: "Tensor",
+    temperatures: "Tensor",
+    tile_elements: int | None = None,
 ) -> TokenStatistics:
     """Statistics of `targets` [N] under softmax(head(hidden) / temperatures); hidden [N, D], temperatures [N] float32.
 
-    `head` is linear, with or without bias. Logits are computed chunk by chunk in the dtype of autocast where it is on,
-    and again in the backward pass, so that the most held of them is one chunk of `chunk_elements`.
+    `head` is linear, with or without bias. Logits are computed tile by tile in the dtype of autocast where it is on,
+    and again in the backward pass, so that the most held of them is one tile of `tile_elements`; None takes what suits
+    the device.
     """
-    weight: Any = head.weight
-    size = max(1, chunk_elements // int(weight.shape[0]))
-    logprobs, entropies = _function().apply(hidden, weight, getattr(head, "bias", None), targets, temperatures, size)
+    elements = tile_elements or TILE_ELEMENTS.get(hidden.device.type, TILE_ELEMENTS["cuda"])
+    bias = getattr(head, "bias", None)
+    logprobs, entropies = _function().apply(hidden, head.weight, bias, targets, temperatures, elements)
     return TokenStatistics(logprobs, entropies)
 
 
@@ -40,6 +54,27 @@ def _compute_dtype(hidden: "Tensor") -> Any:
 
     device = hidden.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+
+
+class _Tile(NamedTuple):
+    """Some rows, some tokens of the vocabulary."""
+
+    rows: slice
+    vocabulary: slice
+
+    def targets(self, targets: "Tensor") -> tuple["Tensor", "Tensor"]:
+        """Of the tile's rows: ([n, 1] column of the target, [n, 1] whether it lies in the tile)."""
+        mine = targets[self.rows, None]
+        inside = (mine >= self.vocabulary.start) & (mine < self.vocabulary.stop)
+        return (mine - self.vocabulary.start).clamp_(0, self.vocabulary.stop - self.vocabulary.start - 1), inside
+
+
+def _tiles(rows: int, vocabulary: int, elements: int) -> Iterator[_Tile]:
+    height = max(1, min(rows, TILE_ROWS, elements))
+    width = max(1, min(vocabulary, elements // height))
+    for row in range(0, rows, height):
+        for token in range(0, vocabulary, width):
+            yield _Tile(slice(row, min(row + height, rows)), slice(token, min(token + width, vocabulary)))
 
 
 class _Head(NamedTuple):
@@ -56,15 +91,47 @@ class _Head(NamedTuple):
     ) -> "_Head":
         return cls(hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype), temperatures)
 
-    def log_softmax(self, part: slice, normalisers: "Tensor | None" = None) -> tuple["Tensor", "Tensor"]:
-        """([n, V] log-probabilities, [n] normalisers) of the tokens in `part`, in float32 or wider."""
+    def logits(self, tile: _Tile) -> "Tensor":
+        """[n, m] scaled logits of `tile`, in float32 or wider."""
         import torch
 
-        logits = torch.nn.functional.linear(self.hidden[part], self.weight, self.bias)
+        bias = None if self.bias is None else self.bias[tile.vocabulary]
+        logits = torch.nn.functional.linear(self.hidden[tile.rows], self.weight[tile.vocabulary], bias)
         logits = logits if logits.dtype == torch.float64 else logits.float()
-        logits.div_(self.temperatures[part, None])
-        known = logits.logsumexp(-1) if normalisers is None else normalisers[part]
-        return logits.sub_(known[:, None]), known
+        return logits.div_(self.temperatures[tile.rows, None])
+
+
+class _Joined:
+    """Normalisers (log of the sum of exponentials) and entropies of rows, over the stretches of vocabulary seen."""
+
+    def __init__(self, like: "Tensor") -> None:
+        """`like`: [N]."""
+        import torch
+
+        self.normalisers = torch.full_like(like, -torch.inf)
+        self.entropies = torch.zeros_like(like)
+
+    def take(self, rows: slice, logits: "Tensor") -> None:
+        """Take in a tile's `logits` [n, m], which are used up."""
+        import torch
+
+        largest = logits.amax(-1)
+        exponentials = logits.sub_(largest[:, None]).exp()
+        total = exponentials.sum(-1)
+        # Of the stretch alone; what is subtracted is at most about log m.
+        entropies = total.log() - torch.linalg.vecdot(exponentials, logits) / total
+        normalisers = largest + total.log()
+        before = self.normalisers[rows]
+        joined = torch.logaddexp(before, normalisers)
+        log_shares = torch.stack([before - joined, normalisers - joined])
+        of_each = torch.stack([self.entropies[rows], entropies])
+        # A share of 0 adds nothing: 0 log 0 = 0.
+        self.entropies[rows] = (log_shares.exp() * (of_each - log_shares.clamp(min=_LOG_ZERO))).sum(0)
+        self.normalisers[rows] = joined
+
+
+_LOG_ZERO = -1e4
+"""Stands for the logarithm of a probability of 0 where the probability itself multiplies it."""
 
 
 @cache
@@ -72,28 +139,28 @@ def _function() -> Any:
     """The autograd function; made on demand, since configs load without torch."""
     import torch
 
-    class ChunkedStatistics(torch.autograd.Function):
-        """(hidden [N, D], weight [V, D], bias [V] or None, targets [N], temperatures [N], rows of a chunk) ->
+    class TiledStatistics(torch.autograd.Function):
+        """(hidden [N, D], weight [V, D], bias [V] or None, targets [N], temperatures [N], elements of a tile) ->
         (logprobs [N], entropies [N])."""
 
         @staticmethod
         def forward(ctx: Any, *inputs: Any) -> tuple["Tensor", "Tensor"]:
-            hidden, weight, bias, targets, temperatures, ctx.size = inputs
+            hidden, weight, bias, targets, temperatures, ctx.elements = inputs
             ctx.dtype = _compute_dtype(hidden)
             wide = torch.float64 if ctx.dtype == torch.float64 else torch.float32
-            logprobs = hidden.new_empty(len(targets), dtype=wide)
-            entropies, normalisers = torch.empty_like(logprobs), torch.empty_like(logprobs)
-            # Autocast must not cast again, chunk by chunk.
+            of_targets = hidden.new_zeros(len(targets), dtype=wide)
+            joined = _Joined(of_targets)
+            # Autocast must not cast again, tile by tile.
             with torch.autocast(hidden.device.type, enabled=False):
                 head = _Head.cast(hidden, weight, bias, temperatures, ctx.dtype)
-                for start in range(0, len(targets), ctx.size):
-                    part = slice(start, start + ctx.size)
-                    logs, normalisers[part] = head.log_softmax(part)
-                    logprobs[part] = logs.gather(1, targets[part, None])[:, 0]
-                    entropies[part] = -torch.linalg.vecdot(logs.exp(), logs)
-            ctx.save_for_backward(hidden, weight, bias, targets, temperatures, normalisers, entropies)
+                for tile in _tiles(len(targets), len(weight), ctx.elements):
+                    logits = head.logits(tile)
+                    columns, inside = tile.targets(targets)
+                    of_targets[tile.rows] += torch.where(inside, logits.gather(1, columns), 0)[:, 0]
+                    joined.take(tile.rows, logits)
+            ctx.save_for_backward(hidden, weight, bias, targets, temperatures, joined.normalisers, joined.entropies)
             ctx.set_materialize_grads(False)
-            return logprobs, entropies
+            return of_targets - joined.normalisers, joined.entropies
 
         @staticmethod
         def backward(ctx: Any, *gradients: "Tensor | None") -> tuple["Tensor | None", ...]:
@@ -103,47 +170,53 @@ def _function() -> Any:
                 None if tensor is None or not needed else torch.zeros_like(tensor, dtype=normalisers.dtype)
                 for tensor, needed in zip((hidden, weight, bias), ctx.needs_input_grad, strict=False)
             )
-            for start in range(0, len(targets), ctx.size):
-                part = slice(start, start + ctx.size)
-                logs, _ = head.log_softmax(part, normalisers)
-                by_logprob, by_entropy = (None if g is None else g[part, None] for g in gradients)
-                by_logits = _by_logits(logs, targets[part, None], entropies[part, None], by_logprob, by_entropy)
-                del logs
-                by_logits.div_(temperatures[part, None])
+            for tile in _tiles(len(targets), len(weight), ctx.elements):
+                rows, vocabulary = tile
+                logs = head.logits(tile).sub_(normalisers[rows, None])
+                by_logprob, by_entropy = (None if g is None else g[rows, None] for g in gradients)
+                by_logits = _by_logits(logs, *tile.targets(targets), entropies[rows, None], by_logprob, by_entropy)
+                by_logits.div_(temperatures[rows, None])
                 narrow = by_logits.to(ctx.dtype)
                 if for_hidden is not None:
-                    for_hidden[part] = narrow @ head.weight
+                    _add_product(for_hidden[rows], narrow, head.weight[vocabulary])
                 if for_weight is not None:
-                    _add_product(for_weight, narrow, head.hidden[part])
+                    _add_product(for_weight[vocabulary], narrow.t(), head.hidden[rows])
                 if for_bias is not None:
-                    for_bias += by_logits.sum(0)
+                    for_bias[vocabulary] += by_logits.sum(0)
             found = zip((for_hidden, for_weight, for_bias), (hidden, weight, bias), strict=True)
             return *(None if g is None else g.to(tensor.dtype) for g, tensor in found), None, None, None
 
-    return ChunkedStatistics
+    return TiledStatistics
 
 
 def _by_logits(
-    logs: "Tensor", targets: "Tensor", entropies: "Tensor", by_logprob: "Tensor | None", by_entropy: "Tensor | None"
+    logs: "Tensor",
+    columns: "Tensor",
+    inside: "Tensor",
+    entropies: "Tensor",
+    by_logprob: "Tensor | None",
+    by_entropy: "Tensor | None",
 ) -> "Tensor":
-    """[n, V] gradient by the scaled logits z; logs [n, V] = log p is used up, the others are [n, 1].
+    """[n, m] gradient by the scaled logits z; logs [n, m] = log p is used up, the others are [n, 1].
 
     d log p_y / d z = onehot(y) - p and d H / d z = - p (log p + H).
     """
-    gradient = logs.exp()
-    if by_entropy is not None:
+    if by_entropy is None:
+        gradient = logs.exp_()
+    else:
+        gradient = logs.exp()
         logs.add_(entropies).mul_(-by_entropy)
         gradient.mul_(logs if by_logprob is None else logs.sub_(by_logprob))
-    elif by_logprob is not None:
-        gradient.mul_(-by_logprob)
     if by_logprob is not None:
-        gradient.scatter_add_(1, targets, by_logprob)
+        if by_entropy is None:
+            gradient.mul_(-by_logprob)
+        gradient.scatter_add_(1, columns, by_logprob * inside)
     return gradient
 
 
-def _add_product(total: "Tensor", by_logits: "Tensor", hidden: "Tensor") -> None:
-    """total [V, D] += by_logits [n, V]^T hidden [n, D], in place."""
-    if by_logits.dtype == total.dtype:
-        total.addmm_(by_logits.t(), hidden)
+def _add_product(total: "Tensor", left: "Tensor", right: "Tensor") -> None:
+    """total [n, m] += left [n, k] right [k, m], in place."""
+    if left.dtype == total.dtype:
+        total.addmm_(left, right)
     else:
-        total += by_logits.t() @ hidden
+        total += left @ right
