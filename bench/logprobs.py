@@ -1,4 +1,4 @@
-"""Peak memory and time of log-probabilities and entropies with their backward pass: in chunks, and the plain way.
+"""Peak memory and time of log-probabilities and entropies with their backward pass: in tiles, and the plain way.
 
     python bench/logprobs.py [--tokens 8192] [--vocabulary 151936] [--hidden 64] [--threads N] [--out FILE.parquet]
 
@@ -8,7 +8,7 @@ memory is too short for it (it needs five such matrices), it computes the log-pr
 less than what it is compared with, so the ratio is then a bound in its favour.
 
 What "equal" is measured against is the plain way in float64: log_softmax in float32 is itself off by more than 1e-5 at
-such a vocabulary, and its error is printed beside the chunks'. Exit code 1: the chunks are off by more than 1e-5, or
+such a vocabulary, and its error is printed beside the tiles'. Exit code 1: the tiles are off by more than 1e-5, or
 need more than a quarter of the plain way's memory.
 """
 
@@ -41,7 +41,7 @@ PLAIN_MATRICES = 5
 ALONE = "plain, without entropies"
 
 
-def chunked(hidden: "Tensor", head: "nn.Module", targets: "Tensor", temperatures: "Tensor") -> Statistics:
+def tiled(hidden: "Tensor", head: "nn.Module", targets: "Tensor", temperatures: "Tensor") -> Statistics:
     from hpt_core.training.logprobs import token_statistics
 
     found = token_statistics(hidden, head, targets, temperatures)
@@ -62,7 +62,7 @@ def plain_alone(hidden: "Tensor", head: "nn.Module", targets: "Tensor", temperat
     return logprobs.gather(1, targets[:, None])[:, 0], None
 
 
-WAYS: dict[str, Callable[..., Statistics]] = {"chunked": chunked, "plain": plain, ALONE: plain_alone}
+WAYS: dict[str, Callable[..., Statistics]] = {"tiled": tiled, "plain": plain, ALONE: plain_alone}
 
 
 def run(way: str, tokens: int, vocabulary: int, width: int, wide: bool = False) -> dict[str, "Tensor"]:
@@ -117,7 +117,7 @@ def compare(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     sizes = (options.equal_tokens, options.vocabulary, options.hidden)
     exact = run("plain", *sizes, wide=True)
     differences = {}
-    for way in ("chunked", "plain"):
+    for way in ("tiled", "plain"):
         found = run(way, *sizes)
         differences[way] = {
             name: ((found[name].double() - exact[name]).abs().max() / exact[name].abs().max()).item()
@@ -148,8 +148,8 @@ def main() -> None:
     matrix = options.tokens * options.vocabulary * 4 / 2**30
     other = "plain" if memory.available_gib() > PLAIN_MATRICES * matrix + 1 else ALONE
     errors = child(options, "--compare")
-    found = {way: child(options, f"--measure={way}") for way in ("chunked", other)}
-    share = found["chunked"]["peak_gib"] / found[other]["peak_gib"]
+    found = {way: child(options, f"--measure={way}") for way in ("tiled", other)}
+    share = found["tiled"]["peak_gib"] / found[other]["peak_gib"]
     sizes: dict[str, Any] = {
         "tokens": options.tokens, "vocabulary": options.vocabulary, "hidden": options.hidden
     }  # fmt: skip
@@ -159,7 +159,7 @@ def main() -> None:
         rows.append({**sizes, "way": way, **facts, "share_of_plain": share, **off})
     machine.write(options.out, rows, machine.describe(options.threads))
     _report(found, errors, share, matrix, options)
-    sys.exit(share > LARGEST_SHARE or max(errors["chunked"].values()) > TOLERANCE)
+    sys.exit(share > LARGEST_SHARE or max(errors["tiled"].values()) > TOLERANCE)
 
 
 def _report(
@@ -174,10 +174,10 @@ def _report(
     console.print(table)
     off = {way: ", ".join(f"{name} {value:.1e}" for name, value in of.items()) for way, of in errors.items()}
     console.print(
-        f"One [N, V] matrix in float32 is {matrix:.2f} GiB. In chunks it takes {share:.1%} of the plain way's memory "
+        f"One [N, V] matrix in float32 is {matrix:.2f} GiB. In tiles it takes {share:.1%} of the plain way's memory "
         f"(wanted: at most {LARGEST_SHARE:.0%}).\n"
         f"Off the float64 result at {options.equal_tokens} tokens, relative to its largest value:\n"
-        f"  chunked (wanted: at most {TOLERANCE:g}): {off['chunked']}\n"
+        f"  tiled (wanted: at most {TOLERANCE:g}): {off['tiled']}\n"
         f"  plain in float32: {off['plain']}\n"
         f"Results in {options.out}",
         highlight=False,
