@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from hpt_core.evaluation.metrics import Interval
 from hpt_core.seeds import derive
 
 Counts = Mapping[str, tuple[int, int]]
@@ -73,6 +74,11 @@ def compare_average(pairs: Sequence[tuple[Counts, Counts]], seed: int = 0) -> Di
     return Difference(
         observed, low, high, (extreme + 1) / (RESAMPLES + 1), questions, *_signs([scaled for scaled, _ in found])
     )
+
+
+def bootstrap_interval(values: Sequence[float], seed: int = 0) -> Interval:
+    """95 % interval of the mean of per-question `values`: the percentile bootstrap over questions."""
+    return Interval(*_interval(_bootstrap_means(np.array(values), derive(seed, "bootstrap"))))
 
 
 def sign_flip_exact(differences: npt.NDArray[np.int64]) -> float:

@@ -178,11 +178,20 @@ def _details(row: Row) -> list[tuple[str, str]]:
     return found + [("Differs", phrase) for phrase in row["deviations"]]
 
 
+def _sources(row: Row) -> str:
+    parts = {"questions": row["standard_error_questions"], "samples": row["standard_error_samples"]}
+    return ", ".join(f"{what} {percent(part, 2)}" for what, part in parts.items() if part is not None)
+
+
 def _benchmark_details(row: Row) -> list[tuple[str, str]]:
     found = []
     if row["k"] > 1:
-        curve = ", ".join(f"@{point['k']} {percent(point['value'])}" for point in row["pass_curve"])
-        found.append(("pass@k", curve))
+        shown = [p for p in row["pass_curve"] if p["k"] & (p["k"] - 1) == 0 or p["k"] == row["k"]]
+        found.append(("pass@k", ", ".join(f"@{p['k']} {percent(p['value'])}" for p in shown)))
+        found.append((f"maj@{row['k']}", percent(row["maj_at_k"])))
+        steady = ", ".join(f"{p['share']:.0%}: {percent(p['value'])}" for p in row["g_pass_curve"])
+        found.append((f"G-pass@{row['k']}", f"{steady}; mean {percent(row['mg_pass_at_k'])}"))
+        found.append(("Error's sources", _sources(row)))
     shares = [
         ("truncated", "truncated"),
         ("no answer", "no_answer"),

@@ -47,10 +47,17 @@ SCORES = pa.schema(
             ("avg_at_k", _F64),  # mean over questions of the share of correct samples; what the leaderboard shows
             ("pass_at_1", _F64),  # unbiased; equals avg_at_k, since every question has exactly k samples
             ("pass_at_k", _F64),  # unbiased estimate
-            ("pass_curve", pa.list_(pa.struct([("k", _I32), ("value", _F64)]))),  # unbiased pass@j, j = 1, 2, 4 ... k
+            ("pass_curve", pa.list_(pa.struct([("k", _I32), ("value", _F64)]))),  # unbiased pass@j, j = 1 to k
+            ("maj_at_k", _F64),  # share of questions whose most frequent answer is correct
+            ("g_pass_curve", pa.list_(pa.struct([("share", _F64), ("value", _F64)]))),  # G-pass@k by share of correct
+            ("mg_pass_at_k", _F64),  # twice the integral of G-pass@k over shares from 1/2 to 1
             ("standard_error", _F64),  # of avg_at_k, clustered by question; null where it cannot be told
+            ("standard_error_questions", _F64),  # its part from which questions were asked; null where k is 1
+            ("standard_error_samples", _F64),  # its part from which samples were drawn; their squares add up
             ("interval_low", _F64),  # 95 % interval of avg_at_k
             ("interval_high", _F64),
+            ("bootstrap_low", _F64),  # the same by a percentile bootstrap over questions, as a check
+            ("bootstrap_high", _F64),
             ("truncated_share", _F64),  # samples cut at max_tokens
             ("no_answer_share", _F64),  # samples without anything that could be an answer
             ("timeout_share", _F64),  # samples whose comparison ran past its limit

@@ -1,5 +1,6 @@
 """The report's tables, from samples and verdicts."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 from benchmarks.published import Group
 from benchmarks.report.inputs import BenchmarkResult, ModelResult, Protocol, ReportInputs, SuiteInfo
 from benchmarks.report.schemas import COMPARISONS, SAMPLES, SCORES, TRAINING_LOG
-from benchmarks.significance import Counts, Difference, compare, compare_average, holm
+from benchmarks.significance import Counts, Difference, bootstrap_interval, compare, compare_average, holm
 from hpt_core import schemas
 from hpt_core.errors import DataError
 from hpt_core.evaluation.metrics import Score, group_average, question_counts, score
@@ -138,6 +139,7 @@ def score_rows(inputs: ReportInputs, measured: list[Measured]) -> list[Row]:
 
 def _benchmark_row(m: Measured) -> Row:
     s, p = m.score, m.protocol
+    bootstrap = bootstrap_interval(s.values)
     return {
         "kind": "benchmark",
         "benchmark": m.suite.name,
@@ -148,12 +150,19 @@ def _benchmark_row(m: Measured) -> Row:
         "samples": m.samples,
         "k": s.k,
         "avg_at_k": s.mean,
-        "pass_at_1": s.pass_at[0].value,
-        "pass_at_k": s.pass_at[-1].value,
-        "pass_curve": [{"k": point.k, "value": point.value} for point in s.pass_at],
+        "pass_at_1": s.pass_at[0],
+        "pass_at_k": s.pass_at[-1],
+        "pass_curve": [{"k": j, "value": value} for j, value in enumerate(s.pass_at, 1)],
+        "maj_at_k": s.majority,
+        "g_pass_curve": [{"share": point.share, "value": point.value} for point in s.g_pass_at],
+        "mg_pass_at_k": s.mean_g_pass,
         "standard_error": _known(s.stderr),
+        "standard_error_questions": _known(math.sqrt(s.variance.questions)),
+        "standard_error_samples": _known(math.sqrt(s.variance.samples)),
         "interval_low": s.low,
         "interval_high": s.high,
+        "bootstrap_low": bootstrap.low,
+        "bootstrap_high": bootstrap.high,
         "truncated_share": s.truncated,
         "no_answer_share": s.no_answer,
         "timeout_share": s.timeout,

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from hpt_core.errors import DataError
+from hpt_core.evaluation.consistency import Variance, g_pass_at_k, majority, mean_g_pass_at_k, variance
 from hpt_core.verifiers.base import Outcome
 
 Z = 1.959963984540054
@@ -27,10 +28,14 @@ class Interval(NamedTuple):
     high: float
 
 
-class PassAt(NamedTuple):
-    """pass@k at one k."""
+G_PASS_SHARES = (0.25, 0.5, 0.75, 1.0)
+"""Shares of correct samples that G-pass@k is given for."""
 
-    k: int
+
+class GPassAt(NamedTuple):
+    """G-pass@k at one share of correct samples."""
+
+    share: float
     value: float
 
 
@@ -49,8 +54,18 @@ class Score:
     low: float
     high: float
     """95 % interval of `mean`."""
-    pass_at: tuple[PassAt, ...]
-    """Unbiased pass@j for j = 1, 2, 4 ... up to k."""
+    pass_at: tuple[float, ...]
+    """Unbiased pass@j for j = 1 to k, in order."""
+    majority: float
+    """maj@k: share of questions whose most frequent answer is correct."""
+    g_pass_at: tuple[GPassAt, ...]
+    """G-pass@k of all k samples: share of questions of whose samples at least such a share is correct."""
+    mean_g_pass: float
+    """mG-pass@k."""
+    variance: Variance
+    """Of `mean`, by source."""
+    values: tuple[float, ...]
+    """Share of correct samples of each question, in order."""
     truncated: float
     """Share of samples that ran into the token limit."""
     no_answer: float
@@ -89,6 +104,29 @@ def mean_pass_at_k(correct: Sequence[int], n: int, k: int) -> float:
     """pass@k of a benchmark: mean over questions, `correct[i]` of whose n samples are correct."""
     values = {c: pass_at_k(n, c, k) for c in set(correct)}
     return math.fsum(values[c] for c in correct) / len(correct)
+
+
+def pass_curve(correct: Sequence[int], n: int) -> tuple[float, ...]:
+    """`mean_pass_at_k` for k = 1 to n.
+
+    C(m, k + 1) comes from C(m, k) by one product and one division, so that n = 2048 takes seconds, exactly.
+    """
+    questions = Counter(correct)
+    of_all = _binomials(n, n)
+    curves = {}
+    for c in questions:
+        missed = _binomials(n - c, n)
+        curves[c] = [(total - miss) / total for total, miss in zip(of_all, missed, strict=True)]
+    return tuple(math.fsum(curves[c][k] * times for c, times in questions.items()) / len(correct) for k in range(n))
+
+
+def _binomials(m: int, n: int) -> list[int]:
+    """C(m, k) for k = 1 to n."""
+    found, last = [], 1
+    for k in range(n):
+        last = last * (m - k) // (k + 1)
+        found.append(last)
+    return found
 
 
 def clustered_stderr(values: Sequence[float]) -> float:
@@ -176,7 +214,15 @@ def score(benchmark: str, samples: pa.Table, verdicts: pa.Table, k: int) -> Scor
         stderr=clustered_stderr(values),
         low=low,
         high=high,
-        pass_at=tuple(PassAt(j, mean_pass_at_k(correct, k, j)) for j in _powers(k)),
+        pass_at=pass_curve(correct, k),
+        majority=_majority(verdicts, k),
+        g_pass_at=tuple(
+            GPassAt(share, math.fsum(g_pass_at_k(k, c, k, share) for c in correct) / len(correct))
+            for share in G_PASS_SHARES
+        ),
+        mean_g_pass=math.fsum(mean_g_pass_at_k(k, c, k) for c in correct) / len(correct),
+        variance=variance(correct, k),
+        values=tuple(values),
         truncated=samples.column("finish_reason").to_pylist().count("length") / rows,
         no_answer=outcomes[Outcome.NO_ANSWER] / rows,
         timeout=outcomes[Outcome.TIMEOUT] / rows,
@@ -204,10 +250,12 @@ def group_average(scores: Sequence[Score]) -> Average:
     )
 
 
-def _powers(k: int) -> list[int]:
-    """1, 2, 4 ... and k itself."""
-    powers = [1 << i for i in range(k.bit_length())]
-    return powers if powers[-1] == k else [*powers, k]
+def _majority(verdicts: pa.Table, k: int) -> float:
+    """maj@k; the k verdicts of a question stand together."""
+    answers = verdicts.column("extracted").to_pylist()
+    right = [outcome == Outcome.CORRECT for outcome in verdicts.column("outcome").to_pylist()]
+    starts = range(0, len(right), k)
+    return math.fsum(majority(answers[i : i + k], right[i : i + k]) for i in starts) / len(starts)
 
 
 def _short(indices: Sequence[int]) -> str:

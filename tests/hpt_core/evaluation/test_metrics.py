@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from hpt_core.errors import DataError
 from hpt_core.evaluation.metrics import (
-    PassAt,
     clustered_stderr,
     group_average,
     interval,
     mean_pass_at_k,
     pass_at_k,
+    pass_curve,
     question_counts,
     score,
 )
@@ -82,6 +82,18 @@ def test_mean_pass_at_k_rises_with_k_from_the_mean(correct):
     assert values[0] == pytest.approx(sum(correct) / len(correct) / 2048)
     assert values == sorted(values)
     assert values[-1] == pytest.approx(sum(c > 0 for c in correct) / len(correct))
+
+
+@given(st.integers(1, 40).flatmap(lambda n: st.tuples(st.just(n), st.lists(st.integers(0, n), min_size=1))))
+def test_pass_curve_is_pass_at_every_k(drawn):
+    n, correct = drawn
+    expected = [mean_pass_at_k(correct, n, k) for k in range(1, n + 1)]
+    assert pass_curve(correct, n) == pytest.approx(expected, rel=1e-15, abs=0)
+
+
+def test_pass_curve_is_exact_for_many_samples():
+    curve = pass_curve([3], 2048)
+    assert [curve[k - 1] for k in (1, 77, 1024, 2046)] == [pass_at_k(2048, 3, k) for k in (1, 77, 1024, 2046)]
 
 
 @given(RATES)
@@ -158,7 +170,11 @@ def test_score_against_hand_computed_values():
     found = score("b", samples, verdicts, 4)
     assert (found.questions, found.k, found.mean) == (2, 4, 0.25)
     assert found.stderr == pytest.approx(0.25)
-    assert found.pass_at == (PassAt(1, 0.25), PassAt(2, pytest.approx(5 / 12)), PassAt(4, 0.5))
+    assert found.pass_at == pytest.approx((0.25, 5 / 12, 0.5, 0.5))
+    assert found.majority == 0.5  # q1: two correct votes against one; q2: none of the answers is right
+    assert [(point.share, point.value) for point in found.g_pass_at] == [(0.25, 0.5), (0.5, 0.5), (0.75, 0), (1, 0)]
+    assert found.variance.questions + found.variance.samples == pytest.approx(found.stderr**2)
+    assert found.values == (0.5, 0)
     assert (found.truncated, found.no_answer, found.timeout, found.gold_error) == (0.5, 0.25, 0.125, 0.125)
     assert found.mean_tokens == pytest.approx(13.5)
     assert found.low < 0.25 < found.high
