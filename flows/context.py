@@ -6,6 +6,7 @@ from flows import graph as graphs
 from flows.config import PipelineConfig
 from hpt_core.artifacts import KnownFiles, Store
 from tasks.context import Context, data_folder
+from tasks.evaluate import VERDICTS
 
 
 def context_of(
@@ -34,9 +35,13 @@ def context_of(
     )
 
 
-def redone(graph: graphs.Graph, goals: list[str], force: bool, from_stage: str | None) -> frozenset[str]:
-    """Stages that are made again although they hold: the goals, or a stage and all that follows from it."""
+def redone(
+    graph: graphs.Graph, goals: list[str], force: bool, from_stage: str | None, regrade: bool = False
+) -> frozenset[str]:
+    """What is made again although it holds: the goals, or their verdicts, or a stage and all that follows from it."""
     again = frozenset(goals) if force else frozenset[str]()
+    if regrade:
+        again |= {f"{goal}/{VERDICTS}" for goal in goals}
     if from_stage:
         again |= graphs.following(graph, graphs.match(graph, from_stage))
     return again

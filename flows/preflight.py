@@ -9,12 +9,13 @@ import psutil
 from flows.config import PipelineConfig
 from flows.graph import Plan
 from hpt_core.config import TrainConfig
-from hpt_core.errors import PreflightError
+from hpt_core.errors import PreflightError, StoreError
 from hpt_core.models._files import read_object, size
 from hpt_core.trackers import check_all
 from hpt_core.training.preflight import bytes_per_weight
 from tasks import environment, process
 from tasks.context import Context
+from tasks.evaluate import VERDICTS
 
 GIB = 2**30
 SPARE_BYTES = GIB // 2
@@ -58,6 +59,16 @@ def preflight(config: PipelineConfig, plan: Plan, context: Context) -> None:
             f"the stages need about {disk / GIB:.1f} GiB of disk and {context.store.root} has {free / GIB:.1f} free",
             "free some, or give another store with --store",
         )
+
+
+def require_sampled(plan: Plan) -> None:
+    """Raise StoreError where anything but verdicts would have to be made."""
+    for error in plan.problems.values():
+        raise error
+    missing = [u.unit.key for u in plan.units if u.unit.kind != VERDICTS and u.check.standing != "done"]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise StoreError(f"nothing to grade, not made yet: {', '.join(missing[:3])}{more}", "run `hpt evaluate` first")
 
 
 def model_facts(config: PipelineConfig, reference: str, plan: Plan) -> dict[str, Any]:

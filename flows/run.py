@@ -12,7 +12,7 @@ from flows.artifacts import show_leaderboard
 from flows.config import PipelineConfig
 from flows.context import context_of, redone
 from flows.load import load_config
-from flows.preflight import preflight
+from flows.preflight import preflight, require_sampled
 from flows.walk import walk
 from hpt_core.errors import StoreError
 from tasks.task import Walk
@@ -34,19 +34,23 @@ def run_stages(
     verify: bool = False,
     strict: bool = False,
     only_ready: bool = False,
+    regrade: bool = False,
 ) -> list[dict[str, Any]]:
     """Run the goals ("train.hpt", or a kind such as "train") with what they depend on; the whole pipeline without any.
 
-    With `only_ready`, anything that the goals depend on and that is not there is an error in place of work to do.
+    With `only_ready`, anything that the goals depend on and that is not there is an error in place of work to do. With
+    `regrade` the goals' verdicts are made again, from samples that must be there.
     Returns the outputs as small JSON. Raises HPTError.
     """
     resolved = read(config)
     graph = graphs.select(resolved, goals) if goals else graphs.build(resolved)
     wanted = [key for goal in goals for key in graphs.match(graph, goal)] if goals else list(graph)
-    context = context_of(resolved, redone(graph, wanted, force, from_stage), verify, strict, _begun())
+    context = context_of(resolved, redone(graph, wanted, force, from_stage, regrade), verify, strict, _begun())
     plan = graphs.plan(graph, context)
     if only_ready:
         _require_ready(plan, wanted)
+    if regrade:
+        require_sampled(plan)
     preflight(resolved, plan, context)
     made = walk(Walk(dict(graph), context), resolved.resources.parallel_stages)
     show_leaderboard(resolved.name, made)

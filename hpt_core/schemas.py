@@ -80,7 +80,7 @@ VERDICTS = pa.schema(
             ("benchmark", _TEXT),
             ("question_id", _TEXT),
             ("sample_index", _I32),
-            ("outcome", _TEXT),  # correct, incorrect, no_answer, timeout, gold_error
+            ("outcome", _TEXT),  # correct, incorrect, no_answer, timeout, crash, gold_error
         ),
         pa.field("extracted", _TEXT),  # null where no answer was found
     ]

@@ -46,6 +46,10 @@ class Protocol:
         return environment.engine_version(self.engine)
 
 
+VERDICTS = "verdicts"
+"""Kind of the outputs that `hpt regrade` makes again."""
+
+
 def samples_key(model: str, benchmark: str) -> str:
     """Key of a samples output."""
     return f"samples/{model}/{benchmark}"
@@ -53,7 +57,7 @@ def samples_key(model: str, benchmark: str) -> str:
 
 def verdicts_key(model: str, benchmark: str) -> str:
     """Key of a verdicts output."""
-    return f"verdicts/{model}/{benchmark}"
+    return f"{VERDICTS}/{model}/{benchmark}"
 
 
 class SamplePart(Part):
@@ -143,7 +147,7 @@ class GradePart(Part):
         kind = get_suite(measurement.benchmark).kind
         return Unit(
             verdicts_key(self.model, measurement.benchmark),
-            "verdicts",
+            VERDICTS,
             {"timeout_s": self.protocol.grade_timeout_s, "k": measurement.k, "benchmark": measurement.benchmark},
             {kind: verifiers.version(kind)},
             {"samples": samples.hash("samples"), "questions": questions.hash("asked")},

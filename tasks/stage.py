@@ -43,7 +43,7 @@ def check(part: Part, unit: Unit, stage: str, context: Context) -> Check:
     if damage:
         more = f" and {len(damage) - 1} more" if len(damage) > 1 else ""
         return Check("damaged", text=f"{damage[0]}{more}", damage=tuple(damage))
-    if stage in context.redo and manifest.start < context.since:
+    if not context.redo.isdisjoint((stage, f"{stage}/{unit.kind}")) and manifest.start < context.since:
         return Check("redo", text="asked for")
     made = Made(unit.key, unit.kind, unit.fingerprint, str(slot.folder), manifest.outputs, reused=True)
     if not part.holds(made):

@@ -196,6 +196,7 @@ def _benchmark_details(row: Row) -> list[tuple[str, str]]:
         ("truncated", "truncated"),
         ("no answer", "no_answer"),
         ("timeout", "timeout"),
+        ("crash", "crash"),
         ("gold error", "gold_error"),
     ]
     found.append(("Shares, %", ", ".join(f"{word} {percent(row[f'{name}_share'])}" for word, name in shares)))

@@ -61,6 +61,7 @@ SCORES = pa.schema(
             ("truncated_share", _F64),  # samples cut at max_tokens
             ("no_answer_share", _F64),  # samples without anything that could be an answer
             ("timeout_share", _F64),  # samples whose comparison ran past its limit
+            ("crash_share", _F64),  # samples whose comparison took its process down or ran out of memory
             ("gold_error_share", _F64),  # samples whose gold answer cannot be read: a fault of the data
             ("mean_tokens", _F64),  # generated tokens a sample
             ("prompt", _TEXT),  # the prompt component

@@ -166,6 +166,7 @@ def _benchmark_row(m: Measured) -> Row:
         "truncated_share": s.truncated,
         "no_answer_share": s.no_answer,
         "timeout_share": s.timeout,
+        "crash_share": s.crash,
         "gold_error_share": s.gold_error,
         "mean_tokens": s.mean_tokens,
         "prompt": p.prompt,

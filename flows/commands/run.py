@@ -14,7 +14,7 @@ from flows.commands.result import print_result
 from flows.config import PipelineConfig
 from flows.context import context_of, redone
 from flows.display import Display
-from flows.preflight import preflight
+from flows.preflight import preflight, require_sampled
 from tasks.part import Mades
 
 app = typer.Typer()
@@ -54,6 +54,24 @@ def rerun(
     execute(resolved, "pipeline", (), as_json, from_stage=from_stage, verify=verify, strict=strict)
 
 
+@app.command()
+def regrade(
+    config: ConfigFile,
+    names: Names = None,
+    overrides: Set = None,
+    store: StoreOption = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Grade the stored samples of models again, and draw none; `hpt report` then shows the new scores."""
+    resolved = common.read_config(config, overrides, store, data_dir)
+    execute(resolved, "evaluate", _goals("evaluate", names), as_json, regrade=True)
+
+
+def _goals(kind: str, names: list[str] | None) -> tuple[str, ...]:
+    return tuple(n if n.startswith(kind) else f"{kind}.{n}" for n in names or (kind,))
+
+
 def _stage_command(name: str, kind: str, what: str) -> None:
     def command(
         config: ConfigFile,
@@ -67,8 +85,7 @@ def _stage_command(name: str, kind: str, what: str) -> None:
         as_json: Json = False,
     ) -> None:
         resolved = common.read_config(config, overrides, store, data_dir)
-        goals = tuple(n if n.startswith(kind) else f"{kind}.{n}" for n in names or (kind,))
-        execute(resolved, name, goals, as_json, force=force, verify=verify, strict=strict)
+        execute(resolved, name, _goals(kind, names), as_json, force=force, verify=verify, strict=strict)
 
     command.__doc__ = f"{what}; what it depends on is made where it is missing."
     app.command(name)(command)
@@ -92,9 +109,10 @@ def execute(
     from_stage: str | None = None,
     verify: bool = False,
     strict: bool = False,
+    regrade: bool = False,
 ) -> None:
     """Run the goals and print what came of it."""
-    made = make(config, flow, goals, as_json, force, from_stage, verify, strict)
+    made = make(config, flow, goals, as_json, force, from_stage, verify, strict, regrade)
     print_result(config, made, as_json)
 
 
@@ -107,12 +125,15 @@ def make(
     from_stage: str | None = None,
     verify: bool = False,
     strict: bool = False,
+    regrade: bool = False,
 ) -> Mades:
     """The outputs of the goals and of what they depend on, by a Prefect flow where anything is to be done."""
     graph = graphs.select(config, goals) if goals else graphs.build(config)
     wanted = [key for goal in goals for key in graphs.match(graph, goal)] if goals else list(graph)
-    context = context_of(config, redone(graph, wanted, force, from_stage), verify, strict)
+    context = context_of(config, redone(graph, wanted, force, from_stage, regrade), verify, strict)
     plan = graphs.plan(graph, context)
+    if regrade:
+        require_sampled(plan)
     preflight(config, plan, context)
     if plan.finished:
         # Nothing to run: starting Prefect for it would cost more than everything else.
@@ -124,6 +145,8 @@ def make(
         options["from_stage"] = from_stage
     else:
         options["names"] = list(goals)
+    if regrade:
+        options["regrade"] = True
     with Display(graph, common.ERR):
         run_flow(flow, config, options, context.store.root / "logs" / f"{config.name}.log")
     return graphs.plan(graph, context_of(config)).made

@@ -70,6 +70,7 @@ class Score:
     """Share of samples that ran into the token limit."""
     no_answer: float
     timeout: float
+    crash: float
     gold_error: float
     """Shares of samples with that outcome."""
     mean_tokens: float
@@ -226,6 +227,7 @@ def score(benchmark: str, samples: pa.Table, verdicts: pa.Table, k: int) -> Scor
         truncated=samples.column("finish_reason").to_pylist().count("length") / rows,
         no_answer=outcomes[Outcome.NO_ANSWER] / rows,
         timeout=outcomes[Outcome.TIMEOUT] / rows,
+        crash=outcomes[Outcome.CRASH] / rows,
         gold_error=outcomes[Outcome.GOLD_ERROR] / rows,
         mean_tokens=math.fsum(samples.column("tokens").to_pylist()) / rows,
     )

@@ -39,7 +39,7 @@ def judge(comparisons: Sequence[tuple[str, str, str | None]], cpu_s: float) -> l
         try:
             outcomes.append(get(kind).judge(gold, answer))
         except (MemoryError, RecursionError, SystemError):  # SystemError is CPython out of memory
-            outcomes.append(Outcome.TIMEOUT)
+            outcomes.append(Outcome.CRASH)
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0.0)
     return outcomes

@@ -13,6 +13,8 @@ class Outcome(StrEnum):
     """The response holds nothing that could be taken for an answer."""
     TIMEOUT = "timeout"
     """The comparison ran past its limit and was killed."""
+    CRASH = "crash"
+    """The comparison took its process down, or more memory or recursion than it may, twice."""
     GOLD_ERROR = "gold_error"
     """The gold answer itself cannot be read: a fault of the data, never a reward."""
 

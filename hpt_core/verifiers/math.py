@@ -18,7 +18,7 @@ class Math:
     """
 
     version = "+".join(
-        ["math-2", *(f"{p}-{package_version(p)}" for p in ("math-verify", "latex2sympy2_extended", "sympy"))]
+        ["math-3", *(f"{p}-{package_version(p)}" for p in ("math-verify", "latex2sympy2_extended", "sympy"))]
     )
 
     def extract(self, response: str) -> str | None:

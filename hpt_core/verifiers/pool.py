@@ -65,7 +65,9 @@ class Pending:
         total = sum(len(chunk) for chunk in self._chunks)
         for chunk, future in zip(self._chunks, self._futures, strict=True):
             try:
-                outcomes.update(zip(chunk, future.result(), strict=True))
+                found = zip(chunk, future.result(), strict=True)
+                # What failed here may have been what its neighbours had left behind.
+                outcomes.update({c: self._pool._alone(c) if o is Outcome.CRASH else o for c, o in found})
             except VerifierError:
                 raise
             except Exception as error:
@@ -80,8 +82,9 @@ class VerifierPool:
     """Verifies answers in `workers` processes that are killed when an answer takes too long.
 
     timeout_s: CPU seconds for one answer, enforced by the kernel, so that a crowded machine changes no outcome; six
-    times as long by the clock ends what waits instead. memory_mib: address space of one worker. An answer that
-    passes a limit or crashes its process (twice) is a TIMEOUT: the comparison could not be completed. It may be used
+    times as long by the clock ends what waits instead. memory_mib: address space of one worker. An answer that passes
+    the time limit, the second time with all of it to itself, is a TIMEOUT; one that twice takes its process down, or
+    more memory than there is, is a CRASH. Neither is correct, and neither is the model's fault. The pool may be used
     from any thread and by several at once; workers start with the pool and end with it, or with this process.
     """
 
@@ -159,7 +162,7 @@ class VerifierPool:
                 crashes += 1
                 logger.warning("a verifier process died (exit code %s) on %.200r", error.exitcode, comparison)
                 if crashes >= CRASHES:
-                    return Outcome.TIMEOUT
+                    return Outcome.CRASH
             except (BrokenProcessPool, CancelledError) as error:
                 broken += 1
                 if broken >= POOL_FAILURES:

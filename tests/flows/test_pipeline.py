@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -163,6 +164,22 @@ def test_rerun_from_a_stage_makes_what_follows_again(again: Any, outputs: Output
     again("rerun", "tiny.toml", "--from", "report")
     assert attempts(outputs(again.store, "report")[0]) == 2
     assert attempts(outputs(again.store, "verdicts")[0]) == 1
+
+
+def test_regrade_grades_the_stored_samples_again(again: Any, outputs: Outputs) -> None:
+    before = [f.stat().st_mtime_ns for o in outputs(again.store, "samples") for f in o.rglob("part-*.parquet")]
+    again("regrade", "tiny.toml", "base")
+    assert [attempts(f) for f in outputs(again.store, "verdicts")] == [2, 2]
+    assert [attempts(f) for f in outputs(again.store, "samples")] == [1, 1]
+    assert before == [f.stat().st_mtime_ns for o in outputs(again.store, "samples") for f in o.rglob("part-*.parquet")]
+
+
+def test_regrade_draws_no_sample_that_is_missing(again: Any, outputs: Outputs) -> None:
+    shutil.rmtree(outputs(again.store, "samples")[0])
+    failed = again("regrade", "tiny.toml", code=1)
+    assert "nothing to grade, not made yet: samples/model.base/procedural_" in failed.stderr
+    assert "run `hpt evaluate` first" in failed.stderr
+    assert len(outputs(again.store, "samples")) == 1
 
 
 def test_two_runs_at_once_do_the_work_once(again: Any, outputs: Outputs) -> None:

@@ -22,7 +22,7 @@ def test_grades_every_row(tmp_path):
     source, target, seen = tmp_path / "answers.jsonl", tmp_path / "out" / "graded.parquet", []
     source.write_text(lines(ROWS), encoding="utf-8")
     counts = grade_file(source, target, workers=1, progress=lambda *event: seen.append(event))
-    assert counts == {"correct": 1, "incorrect": 1, "no_answer": 1, "timeout": 0, "gold_error": 1}
+    assert counts == {"correct": 1, "incorrect": 1, "no_answer": 1, "timeout": 0, "crash": 0, "gold_error": 1}
     table = pq.read_table(target)
     assert table.schema == GRADED
     assert table.column("id").to_pylist() == ["a", "b", "3", "d"]

@@ -77,7 +77,7 @@ def test_one_endless_comparison_costs_its_neighbours_nothing(pool):
 def test_adversarial_answers_get_a_verdict(pool, name, gold, tmp_path, monkeypatch):
     started = time.monotonic()
     verdict = pool.verify([math(gold, ADVERSARIAL[name])])[0]
-    assert verdict.outcome in (Outcome.INCORRECT, Outcome.TIMEOUT)
+    assert verdict.outcome in (Outcome.INCORRECT, Outcome.TIMEOUT, Outcome.CRASH)
     assert verdict.extracted is not None and len(verdict.extracted) <= LONGEST_SHOWN + 1
     assert time.monotonic() - started < 30  # seconds by the clock of a crowded machine; 3 of CPU at most
     assert not os.path.lexists("hpt_pwned")
@@ -113,10 +113,10 @@ def test_it_serves_several_threads_at_once(pool):
     assert results == expected
 
 
-def test_a_crashing_process_is_a_timeout_and_the_pool_goes_on(tmp_path):
+def test_a_crashing_process_is_a_verdict_of_its_own(tmp_path):
     # Less address space than a comparison needs: the process fails or dies, whatever it is asked.
     with VerifierPool(workers=1, timeout_s=2.0, memory_mib=1) as small:
-        assert small.verify([math("x^2", "x^{2}+\\sqrt{y}")])[0].outcome is Outcome.TIMEOUT
+        assert small.verify([math("x^2", "x^{2}+\\sqrt{y}")])[0].outcome is Outcome.CRASH
 
 
 def test_workers_killed_from_outside_are_replaced(pool):
