@@ -52,6 +52,15 @@ def read_samples(folder: Path) -> pa.Table:
     return pa.concat_tables([_read(path, SAMPLES, REMEDY) for path in paths])
 
 
+def read_present(folder: Path) -> pa.Table:
+    """The samples that are there so far, in the questions' order: a unit that is being drawn has a part of its shards.
+
+    Raises DataError where a shard is damaged.
+    """
+    paths = sorted(folder.glob("part-*.parquet"))
+    return pa.concat_tables([SAMPLES.empty_table(), *(_read(path, SAMPLES, REMEDY) for path in paths)])
+
+
 def is_whole(path: Path, keys: Sequence[tuple[str, int, int]]) -> bool:
     """Whether the shard at `path` can be read and holds exactly `keys`: (question_id, sample_index, seed) in order."""
     try:

@@ -105,6 +105,34 @@ def test_plan_and_status_as_json(finished: Any) -> None:
     assert rows["model.base"]["cost"]["peak_memory_bytes"] > 50_000_000
 
 
+def test_samples_are_shown_with_their_verdicts(finished: Any) -> None:
+    every = json.loads(finished("samples", "tiny.toml", "--json", "--limit", "100").stdout)
+    assert len(every) == 2 * 4 * 2
+    assert {(s["model"], s["response"]) for s in every} == {("model.base", "The answer is \\boxed{3}.")}
+    assert {s["extracted"] for s in every} == {"3"}
+    wrong = json.loads(finished("samples", "tiny.toml", "--json", "--limit", "100", "--wrong").stdout)
+    assert wrong == [s for s in every if s["outcome"] != "correct"] != []
+    first = every[0]["question_id"]
+    shown = finished("samples", "tiny.toml", "--model", "base", "--benchmark", "procedural_double", "--question", first)
+    assert shown.stdout.count("The answer is \\boxed{3}.") == 2
+    assert f"gold {every[0]['gold']}" in shown.stdout and every[0]["question"] in shown.stdout
+    assert "2 of 2 samples" in shown.stderr
+    assert "did you mean 'procedural_" in finished("samples", "tiny.toml", "--benchmark", "double", code=2).stderr
+
+
+def test_samples_are_there_while_the_rest_is_drawn(again: Any, outputs: Outputs) -> None:
+    for kind in ("verdicts", "report"):
+        for folder in outputs(again.store, kind):
+            shutil.rmtree(folder)
+    samples = outputs(again.store, "samples")
+    (samples[0] / "manifest.json").unlink()
+    shutil.rmtree(samples[1])
+    found = json.loads(again("samples", "tiny.toml", "--json", "--limit", "100").stdout)
+    assert [s["outcome"] for s in found] == [None] * 8
+    shutil.rmtree(samples[0])
+    assert "no sample is there yet" in again("samples", "tiny.toml", code=1).stderr
+
+
 def test_a_renamed_pipeline_shares_the_outputs(again: Any) -> None:
     again.config.write_text(again.config.read_text().replace("base", "other").replace('"tiny"', '"renamed"'))
     plan = json.loads(again("plan", "tiny.toml", "--json").stdout)
