@@ -40,7 +40,9 @@ def mean_g_pass_at_k(n: int, c: int, k: int) -> float:
 
 def _at_least(n: int, c: int, k: int, least: int) -> float:
     """The chance that k of n samples hold at least `least` of the c correct ones."""
-    found = sum(math.comb(c, j) * math.comb(n - c, k - j) for j in range(least, min(c, k) + 1))
+    # Among k samples at least k - (n - c) are correct: with k = n one term is left.
+    held = range(max(least, k - (n - c)), min(c, k) + 1)
+    found = sum(math.comb(c, j) * math.comb(n - c, k - j) for j in held)
     return found / math.comb(n, k)
 
 

@@ -110,7 +110,7 @@ def mean_pass_at_k(correct: Sequence[int], n: int, k: int) -> float:
 def pass_curve(correct: Sequence[int], n: int) -> tuple[float, ...]:
     """`mean_pass_at_k` for k = 1 to n.
 
-    C(m, k + 1) comes from C(m, k) by one product and one division, so that n = 2048 takes seconds, exactly.
+    C(m, k + 1) comes from C(m, k) by one product and one division, so that n = 2048 takes milliseconds, exactly.
     """
     questions = Counter(correct)
     of_all = _binomials(n, n)

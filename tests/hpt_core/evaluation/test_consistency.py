@@ -95,3 +95,8 @@ def test_one_sample_or_one_question_leaves_its_variance_unknown():
     one = variance([2], 4)
     assert math.isnan(one.questions)
     assert one.samples == pytest.approx(1 / 12)
+
+
+def test_all_of_many_samples_are_counted_not_estimated():
+    assert [g_pass_at_k(2048, c, 2048, 0.5) for c in (1023, 1024)] == [0, 1]
+    assert mean_g_pass_at_k(2048, 1536, 2048) == pytest.approx(0.5)
