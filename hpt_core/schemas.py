@@ -49,7 +49,7 @@ ROLLOUTS = pa.schema(
             ("response", _TEXT),
             ("token_ids", pa.list_(_I32)),
             ("rollout_logprobs", pa.list_(pa.float32())),
-            ("finish_reason", _TEXT),  # "stop" or "length"
+            ("finish_reason", _TEXT),  # "stop", "length" or "repetition"
             ("outcome", _TEXT),  # a verdict's outcome
             ("reward", _F64),
             ("success_rate", _F64),  # of the question's group
@@ -69,7 +69,7 @@ SAMPLES = pa.schema(
         ("response", _TEXT),
         ("tokens", _I32),  # generated tokens
         ("prompt_tokens", _I32),
-        ("finish_reason", _TEXT),  # "stop" or "length"
+        ("finish_reason", _TEXT),  # "stop", "length" or "repetition"
     )
 )
 """Evaluation samples: one row a sample, ordered by question then sample_index."""

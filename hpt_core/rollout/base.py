@@ -1,16 +1,46 @@
 """The contract of a rollout engine: token ids in, token ids with their log-probabilities out."""
 
-from collections.abc import Callable, Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hpt_core.base import Frozen
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+FinishReason = Literal["stop", "length", "repetition"]
+"""Why a response ended: its EOS token, the limit of new tokens, or `stop_repetition`."""
+
+
+class StopRepetition(Frozen):
+    """Ends a response once its last tokens are the same stretch over and over."""
+
+    times: int = Field(8, ge=2)
+    """Times that the stretch stands there, one after the other."""
+    shortest: int = Field(8, ge=1)
+    """Tokens of the shortest stretch; a shorter one counts as one of its multiples."""
+    longest: int = Field(64, ge=1)
+    """Tokens of the longest stretch that is looked for; every token that is drawn is checked against all of them."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "StopRepetition":
+        if self.shortest > self.longest:
+            raise ValueError(f"shortest is {self.shortest} and longest {self.longest}; raise longest")
+        return self
+
+    def holds(self, tokens: Sequence[int]) -> bool:
+        """Whether `tokens` end in such a repetition."""
+        for length in range(self.shortest, min(self.longest, len(tokens) // self.times) + 1):
+            stretch = tokens[-length:]
+            if all(tokens[-length * (i + 1) : -length * i] == stretch for i in range(1, self.times)):
+                return True
+        return False
 
 
 class Sampling(Frozen):
@@ -22,6 +52,8 @@ class Sampling(Frozen):
     """Nucleus mass; 1.0 for training rollouts, 0.95 for evaluation."""
     max_tokens: int = Field(8192, ge=1)
     """New tokens at most."""
+    stop_repetition: StopRepetition | None = Field(None, exclude_if=lambda value: value is None)
+    """Ends responses that repeat themselves without end; None lets them run to `max_tokens`, as the paper does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +75,28 @@ class Rollout:
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     text: str
-    finish_reason: Literal["stop", "length"]
+    finish_reason: FinishReason
 
 
+Draw = tuple[Request, Sampling]
+"""A response to draw, and how."""
 Finished = Callable[[int, Rollout], None]
 """Called with a request's index and its response, in the order in which they finish."""
 
 
-class RolloutEngine(Protocol):
-    """An engine with a model loaded. Results keep the order of the requests and depend on no other request."""
+class RolloutEngine(ABC):
+    """An engine with a model loaded. A response depends on its own request alone."""
 
     version: str
     """Name and version, such as "vllm 0.32.0"."""
+
+    @abstractmethod
+    def stream(self, draws: Iterable[Draw]) -> Iterator[tuple[int, Rollout]]:
+        """Draw a response for each of `draws` and yield (its place among them, the response) as they finish.
+
+        No more is taken from `draws` than keeps the engine busy, so that what comes next may depend on what has
+        finished. Closing the iterator gives up what is under way. Raises EngineError.
+        """
 
     def generate(
         self,
@@ -63,24 +105,31 @@ class RolloutEngine(Protocol):
         progress: Callable[[int, int], None] | None = None,
         finished: Finished | None = None,
     ) -> list[Rollout]:
-        """Draw one response for each request. As they finish, `finished(index, rollout)` is called for each and
-        `progress(done, total)` now and then. Raises EngineError."""
-        ...
+        """Draw one response for each request, in the requests' order. As they finish, `finished(index, rollout)` and
+        `progress(done, total)` are called. Raises EngineError."""
+        rollouts: dict[int, Rollout] = {}
+        for index, rollout in self.stream((request, sampling) for request in requests):
+            rollouts[index] = rollout
+            if finished is not None:
+                finished(index, rollout)
+            if progress is not None:
+                progress(len(rollouts), len(requests))
+        return [rollouts[index] for index in range(len(requests))]
 
+    @abstractmethod
     def sync_weights(self, weights: Iterable[tuple[str, "Tensor"]]) -> None:
         """Take over the trainer's weights, by Hugging Face parameter name, and forget every cached prefix.
 
         Tied weights must all be present under each of their names (lm_head.weight beside the embedding).
         """
-        ...
 
+    @abstractmethod
     def release(self) -> None:
         """Hand accelerator memory back until the next `sync_weights`; does nothing where memory is not contended."""
-        ...
 
+    @abstractmethod
     def close(self) -> None:
         """Free the model and whatever processes serve it."""
-        ...
 
 
 class EngineConfig(Frozen):

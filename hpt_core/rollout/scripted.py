@@ -42,4 +42,4 @@ class ScriptedEngine(TransformersEngine):
             logits = self._model(torch.tensor([[*request.prompt_ids, *tokens]], device=self._device)).logits[0]
         scaled = logits[len(request.prompt_ids) - 1 : -1].float() / (sampling.temperature or 1.0)
         logprobs = torch.log_softmax(scaled, dim=-1).gather(1, torch.tensor(tokens, device=self._device)[:, None])
-        return self._rollout(tokens, logprobs[:, 0].tolist())
+        return self._rollout(tokens, logprobs[:, 0].tolist(), sampling)

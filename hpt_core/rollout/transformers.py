@@ -1,11 +1,11 @@
 """transformers, one response at a time: slow and plain, to check another engine or to debug without vLLM."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hpt_core.errors import EngineError
-from hpt_core.rollout.base import EngineConfig, Finished, Request, Rollout, Sampling
+from hpt_core.rollout.base import Draw, EngineConfig, FinishReason, Request, Rollout, RolloutEngine, Sampling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +21,7 @@ class Config(EngineConfig):
         return TransformersEngine(model, max_model_len, dtype)
 
 
-class TransformersEngine:
+class TransformersEngine(RolloutEngine):
     """A transformers model and its tokenizer; see RolloutEngine."""
 
     def __init__(self, model: Path, max_model_len: int, dtype: str) -> None:
@@ -41,22 +41,10 @@ class TransformersEngine:
         self._model: Any = loaded.to(self._device).eval()
         self._stops = self._stop_tokens()
 
-    def generate(
-        self,
-        requests: Sequence[Request],
-        sampling: Sampling,
-        progress: Callable[[int, int], None] | None = None,
-        finished: Finished | None = None,
-    ) -> list[Rollout]:
-        """Draw one response for each request; see RolloutEngine."""
-        rollouts: list[Rollout] = []
-        for request in requests:
-            rollouts.append(self._draw(request, sampling))
-            if finished is not None:
-                finished(len(rollouts) - 1, rollouts[-1])
-            if progress is not None:
-                progress(len(rollouts), len(requests))
-        return rollouts
+    def stream(self, draws: Iterable[Draw]) -> Iterator[tuple[int, Rollout]]:
+        """Draw responses one after the other; see RolloutEngine."""
+        for index, (request, sampling) in enumerate(draws):
+            yield index, self._draw(request, sampling)
 
     def sync_weights(self, weights: Iterable[tuple[str, "Tensor"]]) -> None:
         """Take over the trainer's weights; see RolloutEngine."""
@@ -77,12 +65,12 @@ class TransformersEngine:
 
         generator = torch.Generator(self._device).manual_seed(request.seed)
         ids = torch.tensor([request.prompt_ids], device=self._device)
-        room = min(sampling.max_tokens, self.max_model_len - len(request.prompt_ids))
+        room = self.max_model_len - len(request.prompt_ids)
         tokens: list[int] = []
         logprobs: list[float] = []
         cache = None
         with torch.no_grad():
-            while len(tokens) < room and not (tokens and tokens[-1] in self._stops):
+            while len(tokens) < room and not self._ended(tokens, sampling):
                 output = self._model(input_ids=ids, past_key_values=cache, use_cache=True)
                 cache = output.past_key_values
                 distribution = distribution_of(output.logits[0, -1].float(), sampling)
@@ -90,12 +78,19 @@ class TransformersEngine:
                 tokens.append(token)
                 logprobs.append(float(distribution[token]))
                 ids = torch.tensor([[token]], device=self._device)
-        return self._rollout(tokens, logprobs)
+        return self._rollout(tokens, logprobs, sampling)
 
-    def _rollout(self, tokens: list[int], logprobs: list[float]) -> Rollout:
+    def _ended(self, tokens: Sequence[int], sampling: Sampling) -> FinishReason | None:
+        """Why the response ends here; None where it does not."""
+        if tokens and tokens[-1] in self._stops:
+            return "stop"
+        if len(tokens) >= sampling.max_tokens:
+            return "length"
+        return "repetition" if sampling.stop_repetition and sampling.stop_repetition.holds(tokens) else None
+
+    def _rollout(self, tokens: list[int], logprobs: list[float], sampling: Sampling) -> Rollout:
         text = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        stopped = bool(tokens) and tokens[-1] in self._stops
-        return Rollout(tuple(tokens), tuple(logprobs), text, "stop" if stopped else "length")
+        return Rollout(tuple(tokens), tuple(logprobs), text, self._ended(tokens, sampling) or "length")
 
     def _stop_tokens(self) -> set[int]:
         configured = self._model.generation_config.eos_token_id

@@ -5,14 +5,15 @@ import gc
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
 from hpt_core.errors import EngineError
-from hpt_core.rollout.base import EngineConfig, Finished, Request, Rollout, Sampling
+from hpt_core.rollout.base import Draw, EngineConfig, FinishReason, Request, Rollout, RolloutEngine, Sampling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,7 +79,7 @@ def _prepare_environment(batch_invariant: bool) -> None:
     os.environ["VLLM_BATCH_INVARIANT"] = "1" if batch_invariant else "0"
 
 
-class VLLMEngine:
+class VLLMEngine(RolloutEngine):
     """One vLLM engine; see RolloutEngine."""
 
     def __init__(
@@ -87,6 +88,8 @@ class VLLMEngine:
         _prepare_environment(config.batch_invariant)
         self._asleep = False
         self._next_id = 0
+        # As many again as are decoded together wait, so that a slot that falls free is filled at once.
+        self._in_flight = 2 * config.max_num_seqs
         try:
             # Deprecations within vLLM and what it imports are its makers' to mend.
             with warnings.catch_warnings():
@@ -144,41 +147,29 @@ class VLLMEngine:
             **optional,
         )
 
-    def generate(
-        self,
-        requests: Sequence[Request],
-        sampling: Sampling,
-        progress: Callable[[int, int], None] | None = None,
-        finished: Finished | None = None,
-    ) -> list[Rollout]:
-        """Draw one response for each request, in the requests' order; see RolloutEngine."""
+    def stream(self, draws: Iterable[Draw]) -> Iterator[tuple[int, Rollout]]:
+        """Draw responses and yield them as they finish; see RolloutEngine."""
         if self._asleep:
             raise EngineError("the engine's memory was released", "sync the weights before the next rollouts")
         self._llm.reset_prefix_cache()
-        position: dict[str, int] = {}
-        rollouts: list[Rollout | None] = [None] * len(requests)
+        waiting = enumerate(draws)
+        under_way: dict[str, int] = {}
         try:
-            for i, request in enumerate(requests):
-                position[self._add(request, sampling)] = i
-            done = 0
-            while self._engine.has_unfinished_requests():
-                ended = [output for output in self._engine.step() if output.finished]
-                for output in ended:
-                    index = position.pop(output.request_id)
-                    rollout = rollouts[index] = self._rollout(output.outputs[0])
-                    if finished is not None:
-                        finished(index, rollout)
-                done += len(ended)
-                if ended and progress is not None:
-                    progress(done, len(requests))
-        except EngineError:
-            raise
-        except Exception as error:
-            raise EngineError(f"vLLM failed while it generated: {_first_line(error)}", "see the stage's log") from error
+            while True:
+                for index, (request, sampling) in islice(waiting, self._in_flight - len(under_way)):
+                    under_way[self._add(request, sampling)] = index
+                if not under_way:
+                    return
+                for output in self._step():
+                    yield under_way.pop(output.request_id), self._rollout(output.outputs[0])
         finally:
-            if position:
-                self._engine.abort_request(list(position))
-        return [rollout for rollout in rollouts if rollout is not None]
+            if under_way:
+                self._engine.abort_request(list(under_way))
+
+    def _step(self) -> list[Any]:
+        """One step of the engine: the vllm.RequestOutput of what it finished."""
+        with _as_engine_error():
+            return [output for output in self._engine.step() if output.finished]
 
     def sync_weights(self, weights: Iterable[tuple[str, "Tensor"]]) -> None:
         """Take over the trainer's weights; see RolloutEngine."""
@@ -210,9 +201,14 @@ class VLLMEngine:
 
     def _add(self, request: Request, sampling: Sampling) -> str:
         from vllm import SamplingParams
+        from vllm.sampling_params import RepetitionDetectionParams, RequestOutputKind
 
         request_id = str(self._next_id)
         self._next_id += 1
+        stop = sampling.stop_repetition
+        repetition = stop and RepetitionDetectionParams(
+            max_pattern_size=stop.longest, min_pattern_size=stop.shortest, min_count=stop.times
+        )
         params = SamplingParams(
             temperature=sampling.temperature,
             top_p=sampling.top_p,
@@ -220,18 +216,29 @@ class VLLMEngine:
             seed=request.seed,
             logprobs=0,
             detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+            repetition_detection=repetition,
         )
-        self._engine.add_request(request_id, {"prompt_token_ids": list(request.prompt_ids)}, params)
+        with _as_engine_error():
+            self._engine.add_request(request_id, {"prompt_token_ids": list(request.prompt_ids)}, params)
         return request_id
 
     def _rollout(self, output: Any) -> Rollout:
         """`output`: vllm.CompletionOutput, whose token_ids hold the stop token."""
         tokens = tuple(output.token_ids)
-        if output.finish_reason not in ("stop", "length"):
+        if output.finish_reason not in get_args(FinishReason):
             raise EngineError(f"vLLM ended a request with {output.finish_reason!r}", "see the stage's log")
         logprobs = tuple(step[token].logprob for token, step in zip(tokens, output.logprobs, strict=True))
         text = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return Rollout(tokens, logprobs, text, output.finish_reason)
+
+
+@contextlib.contextmanager
+def _as_engine_error() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise EngineError(f"vLLM failed while it generated: {_first_line(error)}", "see the stage's log") from error
 
 
 def _first_line(error: Exception) -> str:

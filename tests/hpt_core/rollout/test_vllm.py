@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hpt_core.errors import EngineError
-from hpt_core.rollout.base import Request, Sampling
+from hpt_core.rollout.base import Request, Sampling, StopRepetition
 from hpt_core.rollout.vllm import Config, VLLMEngine
 from hpt_core.training.batch import Tokens
 from hpt_core.training.model import load_model, load_tokenizer
@@ -93,3 +93,44 @@ def test_prompt_over_the_context_is_an_engine_error_and_leaves_it_usable(vllm_en
 def test_missing_folder_is_an_engine_error(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="vLLM could not load"):
         Config().open(tmp_path / "none", max_model_len=64, dtype="float32", seed=0)
+
+
+def test_stream_takes_no_more_than_it_can_use_and_gives_up_the_rest(vllm_engine: VLLMEngine) -> None:
+    taken = []
+
+    def draws():
+        for i in range(10_000):
+            taken.append(i)
+            yield Request((1, 40 + i % 5), seed=i), Sampling(max_tokens=2 + i % 7)
+
+    stream = vllm_engine.stream(draws())
+    found = dict(next(stream) for _ in range(20))
+    assert all(len(rollout.token_ids) <= 2 + i % 7 for i, rollout in found.items())
+    stream.close()
+    assert len(taken) < 1100
+    assert not vllm_engine._engine.has_unfinished_requests()
+    assert len(vllm_engine.generate(REQUESTS, SAMPLING)) == len(REQUESTS)
+
+
+def test_what_comes_next_may_depend_on_what_has_finished(vllm_engine: VLLMEngine) -> None:
+    found: list[int] = []
+
+    def draws():
+        for i in range(600):
+            yield Request((1, 40), seed=i), Sampling(max_tokens=1)
+        assert found  # some have finished before the last are asked for
+        yield Request((1, 41), seed=0), Sampling(max_tokens=1)
+
+    for index, _ in vllm_engine.stream(draws()):
+        found.append(index)
+    assert sorted(found) == list(range(601))
+
+
+def test_runaway_repetition_is_ended_and_recorded(vllm_engine: VLLMEngine) -> None:
+    greedy = Sampling(max_tokens=100, temperature=0)
+    (whole,) = vllm_engine.generate([Request((1, 40), 1)], greedy)
+    stop = StopRepetition(times=3, shortest=1, longest=8)
+    expected = next((n for n in range(1, 100) if stop.holds(whole.token_ids[:n])), None)
+    assert expected is not None, "the model with random weights was expected to repeat itself"
+    (cut,) = vllm_engine.generate([Request((1, 40), 1)], greedy.model_copy(update={"stop_repetition": stop}))
+    assert (cut.finish_reason, cut.token_ids) == ("repetition", whole.token_ids[:expected])
