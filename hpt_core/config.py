@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from hpt_core.base import Frozen
+from hpt_core.evaluation.budget import Budget
 from hpt_core.plugins import config_union
 from hpt_core.rollout.base import Sampling
 from hpt_core.upge.estimator import Estimator
@@ -283,10 +284,21 @@ class SampleUnit(Frozen):
     """Samples a question."""
     output: Path
     """Folder that receives samples/part-NNNNN.parquet."""
+    work: Path
+    """Folder of the samples that have finished and stand in no shard yet."""
+
+
+class Slice(Frozen):
+    """A part of every unit's questions."""
+
+    index: int = Field(ge=0)
+    """Counted from 0: the questions whose number leaves this remainder."""
+    count: int = Field(ge=1)
+    """Slices in all."""
 
 
 class SampleSpec(Frozen):
-    """Spec of `python -m hpt_core.evaluation.sample`: one engine draws every missing shard of every unit."""
+    """Spec of `python -m hpt_core.evaluation.sample`: one engine draws every missing sample of every unit."""
 
     model: Path
     prompt: PromptConfig
@@ -294,8 +306,14 @@ class SampleSpec(Frozen):
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     seed: int
     shard_samples: int = Field(512, ge=1)
-    """Samples of one Parquet shard, rounded up to whole questions: what a crash can lose."""
+    """Samples of one Parquet shard, rounded up to whole questions."""
     units: tuple[SampleUnit, ...]
+    slice: Slice | None = None
+    """Draw a part of the questions into `work`, and leave it to a run without a slice to write the shards."""
+    pilot: int | None = Field(None, ge=1)
+    """Draw every sample of so many questions of each unit into `work`, spread over the unit, and write no shard."""
+    budget: Budget = Budget()
+    """What the samples may cost."""
 
 
 class GradeUnit(Frozen):
@@ -318,3 +336,23 @@ class GradeSpec(Frozen):
     timeout_s: float = 5.0
     """Seconds that one comparison may take before its process is killed."""
     units: tuple[GradeUnit, ...]
+
+
+class ContaminationUnit(Frozen):
+    """One benchmark against the training data."""
+
+    benchmark: str
+    questions: Path
+    """questions.parquet."""
+    output: Path
+    """contamination.parquet to write."""
+
+
+class ContaminationSpec(Frozen):
+    """Spec of `python -m hpt_core.data.contamination`: one pass over the data for every benchmark that is missing."""
+
+    data: Path
+    """prepared.parquet."""
+    ngram: int = Field(ge=1)
+    """Words of an n-gram (DataConfig.ngram)."""
+    units: tuple[ContaminationUnit, ...]

@@ -14,6 +14,7 @@ HPTError
 ├── WorkerError        a worker process ended badly
 │   └── WorkerTimeout      a worker process ran past its limit
 ├── PreflightError     disk, memory or context length do not suffice
+├── BudgetError        an evaluation has used up what it may cost
 └── PublishError       a publisher failed
 """
 
@@ -91,6 +92,10 @@ class PreflightError(HPTError):
     """Disk, memory or context length do not suffice for a stage."""
 
     exit_code = 2
+
+
+class BudgetError(HPTError):
+    """An evaluation has used up what it may cost; what it drew is kept."""
 
 
 class PublishError(HPTError):

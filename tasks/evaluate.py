@@ -109,6 +109,7 @@ class SamplePart(Part):
                 sampling=m.sampling,
                 k=m.k,
                 output=job.slot.output,
+                work=job.slot.work,
             )
             for job in jobs
             if (m := by_key[job.unit.key])

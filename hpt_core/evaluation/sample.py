@@ -1,227 +1,222 @@
-"""`python -m hpt_core.evaluation.sample SPEC.json`: one engine draws every missing shard of every unit.
+"""`python -m hpt_core.evaluation.sample SPEC.json`: one engine draws every missing sample of every benchmark.
 
-A shard is a Parquet file that appears whole or not at all, so a crash loses the shard in flight and no other. The
-seed of a sample depends on the run's seed, the benchmark, the question and the sample index alone, and a shard's bounds
-on its unit alone: in float32 on a CPU a run that was cut off ends with the samples of one that was not. On GPUs the
-shape of a batch moves bf16 results; the engine's `batch_invariant` is the way out. Engine version, speed and a prompt
-example go to sampling.json beside the samples' folder, never into the samples.
+All benchmarks share one queue (order.py), so that the engine's batch is full until the last of them. A sample stands in
+its benchmark's journal as soon as it has finished, and a crash loses those in flight alone; once all of them are there
+they become shards, Parquet files that appear whole or not at all. The seed of a sample depends on the run's seed, the
+benchmark, the question and the sample index, and a shard's bounds on its unit: in float32 on a CPU a run that was cut
+off, or cut into slices, ends with the bytes of one that was not. On GPUs the shape of a batch moves bf16 results; the
+engine's `batch_invariant` is the way out. Engine version, speed and a prompt example go to sampling.json beside the
+samples' folder, never into the samples.
 """
 
-import json
+import contextlib
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-import pyarrow as pa
-
-from hpt_core.config import SampleSpec, SampleUnit
-from hpt_core.errors import PreflightError
-from hpt_core.evaluation.shards import Shard, is_whole, plan, read_questions
-from hpt_core.files import write_json, write_parquet
-from hpt_core.prompts.base import Prompt
-from hpt_core.rollout.base import Request, Rollout, RolloutEngine
-from hpt_core.schemas import SAMPLES
-from hpt_core.seeds import derive
-from hpt_core.worker import main, progress
+from hpt_core.config import SampleSpec
+from hpt_core.evaluation.assemble import assemble
+from hpt_core.evaluation.budget import Spent
+from hpt_core.evaluation.journal import Journal, Row, new_session, read
+from hpt_core.evaluation.order import Ask, Lengths, Missing, Queue
+from hpt_core.evaluation.units import UnitPlan, check_context, make_plan
+from hpt_core.rollout.base import Draw, Rollout, RolloutEngine
+from hpt_core.worker import emit, main
 
 logger = logging.getLogger("hpt.evaluation.sample")
 
+WINDOW_S = 60.0
+"""Seconds that the throughput is taken over."""
+PROGRESS_EVERY_S = 0.1
+"""Seconds between two reports of progress at least."""
 
-@dataclass(frozen=True, slots=True)
-class UnitPlan:
-    """One unit with its prompts and its shards."""
 
-    unit: SampleUnit
-    question_ids: tuple[str, ...]
-    prompts: tuple[tuple[int, ...], ...]
-    """Token ids of each question's prompt."""
-    example: str
-    """Text of the first prompt."""
-    seed: int
-    """The run's seed."""
-    shards: tuple[Shard, ...]
+@dataclass
+class Found:
+    """What is there of a unit, and what this process is to draw of it."""
 
-    @property
-    def samples(self) -> int:
-        """Samples of the whole unit."""
-        return len(self.question_ids) * self.unit.k
+    plan: UnitPlan
+    missing: list[Missing] = field(default_factory=list)
+    lengths: Lengths = field(init=False)
+    mine: int = 0
+    """Samples that this process has to see to."""
+    present: int = 0
+    """Those of them that are there."""
 
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest prompt."""
-        return max(map(len, self.prompts))
-
-    def path(self, shard: Shard) -> Path:
-        """Where the shard's file is."""
-        return self.unit.output / "samples" / shard.file_name
-
-    def keys(self, shard: Shard) -> list[tuple[str, int, int]]:
-        """(question_id, sample_index, seed) of the shard's rows, in order."""
-        benchmark, k = self.unit.benchmark, self.unit.k
-        return [
-            (question_id, index, derive(self.seed, "evaluation", benchmark, question_id, index))
-            for question_id in self.question_ids[shard.start : shard.stop]
-            for index in range(k)
-        ]
-
-    def missing(self) -> list[Shard]:
-        """Shards to draw. Files that are damaged, half-written or belong to another plan are removed."""
-        for path in (self.unit.output / "samples").glob(".*.tmp"):
-            path.unlink()
-        whole = {self.path(shard) for shard in self.shards if is_whole(self.path(shard), self.keys(shard))}
-        for path in sorted((self.unit.output / "samples").glob("part-*.parquet")):
-            if path not in whole:
-                logger.warning("%s is damaged or belongs to another plan: it is drawn again", path)
-                path.unlink()
-        return [shard for shard in self.shards if self.path(shard) not in whole]
+    def __post_init__(self) -> None:
+        self.lengths = Lengths(self.plan.unit.sampling.max_tokens)
 
 
 def run(spec: SampleSpec) -> None:
-    """Draw what is missing. Raises DataError, ModelError, PreflightError (nothing drawn yet) and EngineError."""
+    """Draw what is missing. Raises DataError, ModelError, PreflightError (nothing is drawn yet), BudgetError and
+    EngineError (what was drawn is kept)."""
     from hpt_core.training.model import context_length, load_tokenizer, read_config
 
     context = context_length(read_config(spec.model))
     prompt = spec.prompt.bind(load_tokenizer(spec.model))
-    plans = [_plan(spec, unit, prompt) for unit in spec.units]
-    _preflight(context, plans)
-    missing = [(p, p.missing()) for p in plans]
-    total = sum(p.samples for p in plans)
-    left = sum((s.stop - s.start) * p.unit.k for p, shards in missing for s in shards)
-    logger.info("%d of %d samples are there already", total - left, total)
-    report = progress("samples")
-    report(total - left, total, "")
-    if not left:
-        return
-    length = max(p.longest + p.unit.sampling.max_tokens for p in plans)
-    engine = spec.engine.open(spec.model, length, spec.dtype, spec.seed)
-    try:
-        done, tokens, started = total - left, 0, time.monotonic()
-        for p, shards in missing:
-            for shard in shards:
-                speed = f", {tokens / (time.monotonic() - started):,.0f} tokens/s" if tokens else ""
-
-                def advance(count: int, _: int, base: int = done, text: str = p.unit.benchmark + speed) -> None:
-                    report(base + count, total, text)
-
-                begun = time.monotonic()
-                table = draw(engine, p, shard, advance)
-                write_parquet(p.path(shard), table)
-                _record(spec, p, shard, engine.version, table, time.monotonic() - begun)
-                done += table.num_rows
-                tokens += sum(table.column("tokens").to_pylist())
-                report(done, total, f"{p.unit.benchmark}, {tokens / (time.monotonic() - started):,.0f} tokens/s")
-    finally:
-        engine.close()
+    plans = [make_plan(spec, unit, prompt) for unit in spec.units]
+    check_context(context, plans)
+    spent = _Spending()
+    units = [_look(spec, plan, spent) for plan in plans]
+    total, present = sum(u.mine for u in units), sum(u.present for u in units)
+    logger.info("%d of %d samples are there already", present, total)
+    emit("progress", done=present, total=total, unit="samples", text="")
+    if present < total:
+        share = 1.0 if spec.slice is None else 1 / spec.slice.count
+        spec.budget.check(spent.total, 1.0)
+        length = max(plan.longest + plan.unit.sampling.max_tokens for plan in plans)
+        engine = spec.engine.open(spec.model, length, spec.dtype, spec.seed)
+        try:
+            _Drawing(spec, units, engine, spent.total, share).run(present, total)
+        finally:
+            engine.close()
+    if spec.slice is None and spec.pilot is None:
+        for plan in plans:
+            assemble(spec, plan)
 
 
-def draw(engine: RolloutEngine, p: UnitPlan, shard: Shard, advance: Callable[[int, int], None]) -> pa.Table:
-    """The shard's samples as a table of schema SAMPLES; `advance(done, total)` counts them as they finish.
+class _Spending:
+    """What the journals say was spent, a process's figures counted once although they stand in several."""
 
-    At temperature 0 all samples of a question are the same, so one is drawn and stands for every index.
-    """
-    keys = p.keys(shard)
-    prompts = dict(zip(p.question_ids, p.prompts, strict=True))
-    repeat = p.unit.k if p.unit.sampling.temperature == 0 else 1
-    requests = [Request(prompts[question_id], seed) for question_id, _, seed in keys[::repeat]]
+    def __init__(self) -> None:
+        self._sessions: dict[str, tuple[int, float]] = {}
+        self._prompt_tokens = 0
 
-    def counted(done: int, total: int) -> None:
-        advance(done * repeat, total * repeat)
+    def add(self, session: str, drawn: int, at: float, prompt_tokens: int) -> None:
+        tokens, seconds = self._sessions.get(session, (0, 0.0))
+        self._sessions[session] = max(tokens, drawn), max(seconds, at)
+        self._prompt_tokens += prompt_tokens
 
-    rollouts = engine.generate(requests, p.unit.sampling, counted)
-    rows = [
-        _row(p.unit.benchmark, key, len(prompts[key[0]]), rollout)
-        for key, rollout in zip(keys, (r for r in rollouts for _ in range(repeat)), strict=True)
-    ]
-    return pa.Table.from_pylist(rows, schema=SAMPLES)
+    @property
+    def total(self) -> Spent:
+        tokens, seconds = ([value[i] for value in self._sessions.values()] for i in (0, 1))
+        return Spent(int(sum(tokens)), self._prompt_tokens, sum(seconds))
 
 
-def _row(benchmark: str, key: tuple[str, int, int], prompt_tokens: int, rollout: Rollout) -> dict[str, object]:
-    question_id, index, seed = key
-    return {
-        "benchmark": benchmark,
-        "question_id": question_id,
-        "sample_index": index,
-        "seed": seed,
-        "response": rollout.text,
-        "tokens": len(rollout.token_ids),
-        "prompt_tokens": prompt_tokens,
-        "finish_reason": rollout.finish_reason,
-    }
+def _look(spec: SampleSpec, plan: UnitPlan, spent: _Spending) -> Found:
+    """What the shards and the journals hold of a unit."""
+    found = Found(plan)
+    there = {(q, i) for s in plan.whole_shards() for q in range(s.start, s.stop) for i in range(plan.unit.k)}
+    number = {question_id: n for n, question_id in enumerate(plan.question_ids)}
+    drawn: set[int] = set()
+    for entry in read(plan.journal):
+        question, index = number.get(entry.row["question_id"], -1), entry.row["sample_index"]
+        if question < 0 or plan.key(question, index).seed != entry.row["seed"] or (question, index) in there:
+            continue
+        there.add((question, index))
+        once = not (plan.greedy and question in drawn)
+        drawn.add(question)
+        spent.add(entry.session, entry.drawn, entry.at, entry.row["prompt_tokens"] if once else 0)
+        if once:
+            found.lengths.add(entry.row["tokens"])
+    for question in _questions(spec, plan):
+        indices = tuple(i for i in range(plan.unit.k) if (question, i) not in there)
+        found.mine += plan.unit.k
+        found.present += plan.unit.k - len(indices)
+        if indices:
+            found.missing.append((question, indices))
+    return found
 
 
-def _plan(spec: SampleSpec, unit: SampleUnit, prompt: Prompt) -> UnitPlan:
-    table = read_questions(unit.questions)
-    if table.num_rows == 0:
-        raise PreflightError(f"benchmark {unit.benchmark} has no questions", f"check {unit.questions}")
-    questions = table.column("question").to_pylist()
-    if unit.sampling.temperature == 0 and unit.k > 1:
-        logger.warning("%s: at temperature 0 the %d samples of a question are the same", unit.benchmark, unit.k)
-    return UnitPlan(
-        unit=unit,
-        question_ids=tuple(table.column("question_id").to_pylist()),
-        prompts=tuple(tuple(prompt.encode(question, unit.instruction)) for question in questions),
-        example=prompt.render(questions[0], unit.instruction),
-        seed=spec.seed,
-        shards=tuple(plan(len(questions), unit.k, spec.shard_samples)),
-    )
+def _questions(spec: SampleSpec, plan: UnitPlan) -> Iterator[int]:
+    """Numbers of the questions that this process sees to."""
+    if spec.pilot is not None:
+        count = len(plan.question_ids)
+        taken = min(spec.pilot, count)
+        return iter([count * i // taken for i in range(taken)])
+    return plan.of_slice(spec.slice)
 
 
-def _preflight(context: int, plans: list[UnitPlan]) -> None:
-    """Raise PreflightError where a prompt and its answer do not fit into a context of `context` tokens."""
-    for p in plans:
-        wanted = p.unit.sampling.max_tokens
-        if p.longest + wanted > context:
-            question_id = p.question_ids[[len(ids) for ids in p.prompts].index(p.longest)]
-            room = context - p.longest
-            remedy = f"set evaluate.max_tokens to {room} or less, or " if room > 0 else "leave the benchmark out, or "
-            raise PreflightError(
-                f"{p.unit.benchmark}: the longest prompt ({p.longest} tokens, question {question_id}) and max_tokens "
-                f"{wanted} make {p.longest + wanted} tokens; the model's context has {context}",
-                f"{remedy}raise the model's max_position_embeddings",
-            )
+class _Drawing:
+    """Draws what is missing and writes it down."""
 
+    def __init__(
+        self, spec: SampleSpec, units: list[Found], engine: RolloutEngine, before: Spent, share: float
+    ) -> None:
+        self._spec, self._units, self._engine = spec, units, engine
+        self._before, self._share = before, share
+        asked = [[(q, i[:1] if u.plan.greedy else i) for q, i in u.missing] for u in units]
+        self._missing = [dict(u.missing) for u in units]
+        self._queue = Queue(asked, [u.lengths for u in units])
+        self._asks: dict[int, Ask] = {}
+        self._tokens = self._prompt_tokens = 0
+        self._started = self._reported = time.monotonic()
+        self._window = deque([(self._started, 0)])
 
-def _record(spec: SampleSpec, p: UnitPlan, shard: Shard, version: str, table: pa.Table, seconds: float) -> None:
-    """Put the shard's cost into sampling.json; figures of shards drawn by an earlier run stay."""
-    path = p.unit.output / "sampling.json"
-    shards = _recorded(path)
-    tokens = sum(table.column("tokens").to_pylist())
-    shards[shard.file_name] = {
-        "engine": version,
-        "samples": table.num_rows,
-        "tokens": tokens,
-        "seconds": round(seconds, 3),
-    }
-    shards = {name: shards[name] for name in sorted(shards) if name in {s.file_name for s in p.shards}}
-    totals = {name: sum(s[name] for s in shards.values()) for name in ("samples", "tokens", "seconds")}
-    write_json(
-        path,
-        {
-            "benchmark": p.unit.benchmark,
-            "engines": sorted({s["engine"] for s in shards.values()}),
-            "engine_config": spec.engine.model_dump(mode="json"),
-            "dtype": spec.dtype,
-            "seed": spec.seed,
-            "k": p.unit.k,
-            "questions": len(p.question_ids),
-            "sampling": p.unit.sampling.model_dump(mode="json"),
-            "prompt_example": p.example,
-            "longest_prompt_tokens": p.longest,
-            **totals,
-            "tokens_per_second": round(totals["tokens"] / totals["seconds"], 1) if totals["seconds"] else None,
-            "shards": shards,
-        },
-    )
+    def run(self, present: int, total: int) -> None:
+        """Draw until nothing is missing. Raises BudgetError once the budget is used up."""
+        session = new_session()
+        done = present
+        with contextlib.ExitStack() as stack:
+            stream = stack.enter_context(contextlib.closing(self._engine.stream(self._draws())))
+            journals: dict[int, Journal] = {}
+            for place, rollout in stream:
+                ask = self._asks.pop(place)
+                if ask.unit not in journals:
+                    journal = Journal(self._units[ask.unit].plan.journal, session, self._engine.version)
+                    journals[ask.unit] = stack.enter_context(contextlib.closing(journal))
+                self._take(ask, rollout)
+                rows = self._rows(ask, rollout)
+                for row in rows:
+                    journals[ask.unit].append(row, time.monotonic() - self._started, self._tokens)
+                done += len(rows)
+                self._report(done, total, ask)
+                if done < total:
+                    self._check_budget()
+        logger.info("%s: %d tokens in %.1f s", self._engine.version, self._tokens, time.monotonic() - self._started)
 
+    def _draws(self) -> Iterator[Draw]:
+        for place, ask in enumerate(self._queue):
+            plan = self._units[ask.unit].plan
+            self._asks[place] = ask
+            yield plan.request(ask.question, ask.sample_index), plan.unit.sampling
 
-def _recorded(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["shards"])
-    except (OSError, ValueError, KeyError):
-        return {}
+    def _take(self, ask: Ask, rollout: Rollout) -> None:
+        self._queue.finished(ask, len(rollout.token_ids))
+        self._tokens += len(rollout.token_ids)
+        self._prompt_tokens += len(self._units[ask.unit].plan.prompts[ask.question])
+
+    def _rows(self, ask: Ask, rollout: Rollout) -> list[Row]:
+        """At temperature 0 the one answer stands for every index that is missing."""
+        plan = self._units[ask.unit].plan
+        indices = self._missing[ask.unit][ask.question] if plan.greedy else (ask.sample_index,)
+        return [
+            {
+                "benchmark": plan.unit.benchmark,
+                **plan.key(ask.question, index)._asdict(),
+                "response": rollout.text,
+                "tokens": len(rollout.token_ids),
+                "prompt_tokens": len(plan.prompts[ask.question]),
+                "finish_reason": rollout.finish_reason,
+            }
+            for index in indices
+        ]
+
+    def _check_budget(self) -> None:
+        now = Spent(self._tokens, self._prompt_tokens, time.monotonic() - self._started)
+        before = self._before
+        mine = Spent(
+            round(before.tokens * self._share),
+            round(before.prompt_tokens * self._share),
+            before.seconds * self._share,
+        )
+        self._spec.budget.check(mine + now, self._share)
+
+    def _report(self, done: int, total: int, ask: Ask) -> None:
+        now = time.monotonic()
+        if now - self._reported < PROGRESS_EVERY_S and done < total:
+            return
+        self._reported = now
+        self._window.append((now, self._tokens))
+        while len(self._window) > 2 and now - self._window[1][0] > WINDOW_S:
+            self._window.popleft()
+        start, tokens = self._window[0]
+        speed = (self._tokens - tokens) / (now - start) if now > start else 0.0
+        text = f"{self._units[ask.unit].plan.unit.benchmark}, {speed:,.0f} tokens/s"
+        left = {"left": round(self._queue.tokens_left / speed, 1)} if speed and done < total else {}
+        emit("progress", done=done, total=total, unit="samples", text=text, **left)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The contract of a rollout engine: token ids in, token ids with their log-probabilities out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -80,6 +80,8 @@ class Rollout:
 
 Draw = tuple[Request, Sampling]
 """A response to draw, and how."""
+Stream = Generator[tuple[int, Rollout], None, None]
+"""(Place among the draws, the response), as responses finish."""
 Finished = Callable[[int, Rollout], None]
 """Called with a request's index and its response, in the order in which they finish."""
 
@@ -91,11 +93,11 @@ class RolloutEngine(ABC):
     """Name and version, such as "vllm 0.32.0"."""
 
     @abstractmethod
-    def stream(self, draws: Iterable[Draw]) -> Iterator[tuple[int, Rollout]]:
+    def stream(self, draws: Iterable[Draw]) -> Stream:
         """Draw a response for each of `draws` and yield (its place among them, the response) as they finish.
 
         No more is taken from `draws` than keeps the engine busy, so that what comes next may depend on what has
-        finished. Closing the iterator gives up what is under way. Raises EngineError.
+        finished. Closing the stream gives up what is under way. Raises EngineError.
         """
 
     def generate(

@@ -1,11 +1,11 @@
 """transformers, one response at a time: slow and plain, to check another engine or to debug without vLLM."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hpt_core.errors import EngineError
-from hpt_core.rollout.base import Draw, EngineConfig, FinishReason, Request, Rollout, RolloutEngine, Sampling
+from hpt_core.rollout.base import Draw, EngineConfig, FinishReason, Request, Rollout, RolloutEngine, Sampling, Stream
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +41,7 @@ class TransformersEngine(RolloutEngine):
         self._model: Any = loaded.to(self._device).eval()
         self._stops = self._stop_tokens()
 
-    def stream(self, draws: Iterable[Draw]) -> Iterator[tuple[int, Rollout]]:
+    def stream(self, draws: Iterable[Draw]) -> Stream:
         """Draw responses one after the other; see RolloutEngine."""
         for index, (request, sampling) in enumerate(draws):
             yield index, self._draw(request, sampling)

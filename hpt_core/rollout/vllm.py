@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 from pydantic import Field
 
 from hpt_core.errors import EngineError
-from hpt_core.rollout.base import Draw, EngineConfig, FinishReason, Request, Rollout, RolloutEngine, Sampling
+from hpt_core.rollout.base import Draw, EngineConfig, FinishReason, Request, Rollout, RolloutEngine, Sampling, Stream
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -147,7 +147,7 @@ class VLLMEngine(RolloutEngine):
             **optional,
         )
 
-    def stream(self, draws: Iterable[Draw]) -> Iterator[tuple[int, Rollout]]:
+    def stream(self, draws: Iterable[Draw]) -> Stream:
         """Draw responses and yield them as they finish; see RolloutEngine."""
         if self._asleep:
             raise EngineError("the engine's memory was released", "sync the weights before the next rollouts")

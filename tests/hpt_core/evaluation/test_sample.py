@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hpt_core.config import SampleSpec
-from hpt_core.errors import DataError, PreflightError
+from hpt_core.config import SampleSpec, Slice
+from hpt_core.errors import BudgetError, DataError, PreflightError
+from hpt_core.evaluation.budget import Budget
+from hpt_core.evaluation.journal import read
 from hpt_core.evaluation.sample import run
 from hpt_core.evaluation.shards import read_samples
 from hpt_core.files import write_parquet
@@ -43,6 +46,7 @@ def spec_of(folder: Path, model: Path, **changed: object) -> SampleSpec:
             "sampling": {"temperature": 0.8, "top_p": 0.95, "max_tokens": 96},
             "k": K[name],
             "output": folder / name,
+            "work": folder / "work" / name,
         }
         for name in K
     ]
@@ -78,6 +82,27 @@ def finish(spec: SampleSpec, folder: Path) -> list[dict[str, object]]:
         events = [json.loads(line) for line in process.stdout]
     assert process.returncode == 0, (folder / "log.txt").read_text()[-3000:]
     return events
+
+
+def plain_spec(folder: Path, model: Path) -> SampleSpec:
+    """Short responses of the plain engine, which starts in a moment."""
+    folder.mkdir(exist_ok=True)
+    units = [u | {"sampling": {"max_tokens": 8}} for u in spec_of(folder, model).model_dump()["units"]]
+    return spec_of(folder, model, units=units, engine="transformers")
+
+
+def here(spec: SampleSpec, capsys) -> list[dict[str, object]]:
+    """Run the worker in this process; its events."""
+    run(spec)
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def journalled(spec: SampleSpec) -> set[tuple[str, str, int]]:
+    """Benchmark, question and index of every sample in a journal."""
+    rows = [entry.row for unit in spec.units for entry in read(unit.work / "journal")]
+    found = {(row["benchmark"], row["question_id"], row["sample_index"]) for row in rows}
+    assert len(found) == len(rows)
+    return found
 
 
 def shards(folder: Path) -> dict[Path, int]:
@@ -125,28 +150,24 @@ def test_sampling_json_holds_engine_cost_and_prompt(undisturbed):
 
 
 @pytest.mark.slow
-def test_progress_counts_all_units(undisturbed):
+def test_progress_counts_all_units_and_says_how_long_it_takes(undisturbed):
     _, _, events = undisturbed
     done = [event["done"] for event in events]
     assert {event["event"] for event in events} == {"progress"}
     assert done == sorted(done)
     assert (done[0], done[-1]) == (0, TOTAL)
-    assert len(set(done)) > len(shards(undisturbed[0]))
     assert {event["total"] for event in events} == {TOTAL}
-    assert "once" in events[-1]["text"]
-    assert "tokens/s" in events[-1]["text"]
+    assert all("tokens/s" in event["text"] for event in events[1:])
+    assert events[1]["left"] > 0
+    assert all(event["left"] >= 0 for event in events[1:-1])
+    assert "left" not in events[-1]
 
 
 @pytest.mark.slow
 def test_killed_at_any_moment_it_ends_with_the_same_samples(undisturbed, tiny_model, tmp_path):
-    """SIGKILL three times mid-shard, at moments drawn by seed: a rerun draws that shard and what had not begun."""
+    """SIGKILL three times, at moments drawn by seed: what had finished stays, and a rerun draws only the rest."""
     spec = spec_of(tmp_path, tiny_model)
-    generator = random.Random(2)
-    moments = sorted(
-        shard * PER_SHARD + generator.randint(3, 9) for shard in generator.sample(range(TOTAL // PER_SHARD), 3)
-    )
-    kept: dict[Path, int] = {}
-    for moment in moments:
+    for moment in sorted(random.Random(2).sample(range(4, TOTAL - 12), 3)):
         with start(spec, tmp_path) as process:
             assert process.stdout is not None
             for line in process.stdout:
@@ -159,25 +180,69 @@ def test_killed_at_any_moment_it_ends_with_the_same_samples(undisturbed, tiny_mo
                 if line.endswith("\n"):
                     event = json.loads(line)
         assert process.returncode == -9
-        whole = shards(tmp_path)
-        assert sum(whole.values()) < event["done"] < TOTAL  # samples were drawn whose shard was not written yet
-        assert all(path.stat().st_mtime_ns == kept[path] for path in kept)
-        kept = {path: path.stat().st_mtime_ns for path in whole}
-    done = [event["done"] for event in finish(spec, tmp_path)]
-    assert done[0] == sum(whole.values())
-    assert all(path.stat().st_mtime_ns == kept[path] for path in kept)
+        kept = journalled(spec)
+        assert event["done"] <= len(kept) < TOTAL
+        assert not shards(tmp_path)
+    events = finish(spec, tmp_path)
+    assert events[0]["done"] == len(kept)
+    assert len(journalled(spec)) == TOTAL
     reference = undisturbed[0]
     assert [p.relative_to(tmp_path) for p in shards(tmp_path)] == [p.relative_to(reference) for p in shards(reference)]
     for name in K:
         assert read_samples(tmp_path / name / "samples").equals(read_samples(reference / name / "samples"))
         for path in (reference / name / "samples").iterdir():
             assert (tmp_path / name / "samples" / path.name).read_bytes() == path.read_bytes()
+        report = json.loads((tmp_path / name / "sampling.json").read_text())
+        assert sum(session["samples"] for session in report["sessions"].values()) == K[name] * QUESTIONS_OF[name]
+    assert len(report["sessions"]) > 1
+
+
+def test_slices_end_with_the_samples_of_one_run(tiny_model, tmp_path, capsys):
+    whole = plain_spec(tmp_path / "whole", tiny_model)
+    here(whole, capsys)
+    spec = plain_spec(tmp_path / "sliced", tiny_model)
+    for index in range(3):
+        events = here(spec.model_copy(update={"slice": Slice(index=index, count=3)}), capsys)
+        assert events[-1]["done"] == events[-1]["total"]
+        assert not shards(tmp_path / "sliced")
+    assert [event["done"] for event in here(spec, capsys)] == [TOTAL]
+    for name in K:
+        for path in (tmp_path / "whole" / name / "samples").iterdir():
+            assert (tmp_path / "sliced" / name / "samples" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_pilot_draws_a_few_questions_that_the_run_need_not_draw_again(tiny_model, tmp_path, capsys):
+    spec = plain_spec(tmp_path, tiny_model)
+    events = here(spec.model_copy(update={"pilot": 2}), capsys)
+    assert events[-1]["done"] == events[-1]["total"] == 2 * sum(K.values())
+    assert {key[:2] for key in journalled(spec)} == {
+        *(("many", q) for q in ("q0", "q6")),
+        *(("once", q) for q in ("q0", "q10")),
+    }
+    assert not shards(tmp_path)
+    assert here(spec, capsys)[0]["done"] == 2 * sum(K.values())
+
+
+def test_a_budget_that_is_used_up_keeps_what_was_drawn(tiny_model, tmp_path, capsys):
+    spec = plain_spec(tmp_path, tiny_model)
+    small = spec.model_copy(update={"budget": Budget(tokens=200)})
+    with pytest.raises(BudgetError, match="tokens are used up") as error:
+        run(small)
+    assert "evaluate.budget.tokens" in error.value.remedy
+    kept = len(journalled(spec))
+    assert 0 < kept < TOTAL
+    with pytest.raises(BudgetError):
+        run(small)
+    assert len(journalled(spec)) == kept
+    capsys.readouterr()
+    assert here(spec, capsys)[0]["done"] == kept
 
 
 @pytest.mark.slow
 def test_finished_units_start_no_engine_and_damage_is_redone(undisturbed, tmp_path, tiny_model):
     folder, spec, _ = undisturbed
     assert [event["done"] for event in finish(spec, folder)] == [TOTAL]
+    shutil.rmtree(folder / "work")
     path = folder / "many" / "samples" / "part-00001.parquet"
     before = path.read_bytes()
     path.write_bytes(before[: len(before) // 2])
@@ -196,6 +261,7 @@ def test_temperature_zero_repeats_the_one_greedy_answer(tiny_model, tmp_path):
         "sampling": {"temperature": 0, "top_p": 0.95, "max_tokens": 16},
         "k": 4,
         "output": tmp_path / "greedy",
+        "work": tmp_path / "work" / "greedy",
     }
     events = finish(spec_of(tmp_path, tiny_model, units=[unit]), tmp_path)
     table = read_samples(tmp_path / "greedy" / "samples")
@@ -213,6 +279,7 @@ def test_too_long_for_the_context_names_the_question_and_the_room(tiny_model, tm
         "sampling": {"max_tokens": 200},
         "k": 1,
         "output": tmp_path / "long",
+        "work": tmp_path / "work" / "long",
     }
     spec = spec_of(tmp_path, tiny_model, units=[unit])
     message = r"long: the longest prompt \((\d+) tokens, question q0\) and max_tokens 200 .* context has 256"

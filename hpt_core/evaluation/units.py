@@ -1,0 +1,126 @@
+"""One model on one benchmark: its prompts, the samples that are to be there, and where they lie."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from hpt_core.config import SampleSpec, SampleUnit, Slice
+from hpt_core.errors import PreflightError
+from hpt_core.evaluation.shards import Shard, is_whole, plan, read_questions
+from hpt_core.prompts.base import Prompt
+from hpt_core.rollout.base import Request
+from hpt_core.seeds import derive
+
+logger = logging.getLogger("hpt.evaluation.sample")
+
+
+class Key(NamedTuple):
+    """What tells a sample of a unit from the others."""
+
+    question_id: str
+    sample_index: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnitPlan:
+    """A unit with its prompts and its shards."""
+
+    unit: SampleUnit
+    question_ids: tuple[str, ...]
+    prompts: tuple[tuple[int, ...], ...]
+    """Token ids of each question's prompt."""
+    example: str
+    """Text of the first prompt."""
+    seed: int
+    """The run's seed."""
+    shards: tuple[Shard, ...]
+
+    @property
+    def samples(self) -> int:
+        """Samples of the whole unit."""
+        return len(self.question_ids) * self.unit.k
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest prompt."""
+        return max(map(len, self.prompts))
+
+    @property
+    def greedy(self) -> bool:
+        """Whether all samples of a question are the same, so that one is drawn and stands for every index."""
+        return self.unit.sampling.temperature == 0
+
+    def path(self, shard: Shard) -> Path:
+        """Where the shard's file is."""
+        return self.unit.output / "samples" / shard.file_name
+
+    @property
+    def journal(self) -> Path:
+        """Folder of the samples that are in no shard yet."""
+        return self.unit.work / "journal"
+
+    def key(self, question: int, sample_index: int) -> Key:
+        """The key of a sample of question number `question`."""
+        question_id = self.question_ids[question]
+        return Key(
+            question_id, sample_index, derive(self.seed, "evaluation", self.unit.benchmark, question_id, sample_index)
+        )
+
+    def keys(self, shard: Shard) -> list[Key]:
+        """Keys of the shard's rows, in order."""
+        return [self.key(q, i) for q in range(shard.start, shard.stop) for i in range(self.unit.k)]
+
+    def request(self, question: int, sample_index: int) -> Request:
+        """What the engine is asked for a sample."""
+        return Request(self.prompts[question], self.key(question, sample_index).seed)
+
+    def whole_shards(self) -> list[Shard]:
+        """Shards that are there. Files that are damaged, half-written or belong to another plan are removed."""
+        for path in (self.unit.output / "samples").glob(".*.tmp"):
+            path.unlink(missing_ok=True)
+        whole = {self.path(shard) for shard in self.shards if is_whole(self.path(shard), self.keys(shard))}
+        for path in sorted((self.unit.output / "samples").glob("part-*.parquet")):
+            if path not in whole:
+                logger.warning("%s is damaged or belongs to another plan: it is drawn again", path)
+                path.unlink(missing_ok=True)
+        return [shard for shard in self.shards if self.path(shard) in whole]
+
+    def of_slice(self, part: Slice | None) -> Iterator[int]:
+        """Numbers of the questions that the slice draws: every one where None."""
+        return iter(range(len(self.question_ids)) if part is None else range(part.index, len(self.prompts), part.count))
+
+
+def make_plan(spec: SampleSpec, unit: SampleUnit, prompt: Prompt) -> UnitPlan:
+    """Read the unit's questions and encode their prompts. Raises DataError, PreflightError where there are none."""
+    table = read_questions(unit.questions)
+    if table.num_rows == 0:
+        raise PreflightError(f"benchmark {unit.benchmark} has no questions", f"check {unit.questions}")
+    questions = table.column("question").to_pylist()
+    if unit.sampling.temperature == 0 and unit.k > 1:
+        logger.warning("%s: at temperature 0 the %d samples of a question are the same", unit.benchmark, unit.k)
+    return UnitPlan(
+        unit=unit,
+        question_ids=tuple(table.column("question_id").to_pylist()),
+        prompts=tuple(tuple(prompt.encode(question, unit.instruction)) for question in questions),
+        example=prompt.render(questions[0], unit.instruction),
+        seed=spec.seed,
+        shards=tuple(plan(len(questions), unit.k, spec.shard_samples)),
+    )
+
+
+def check_context(context: int, plans: list[UnitPlan]) -> None:
+    """Raise PreflightError where a prompt and its answer do not fit into a context of `context` tokens."""
+    for p in plans:
+        wanted = p.unit.sampling.max_tokens
+        if p.longest + wanted > context:
+            question_id = p.question_ids[[len(ids) for ids in p.prompts].index(p.longest)]
+            room = context - p.longest
+            remedy = f"set evaluate.max_tokens to {room} or less, or " if room > 0 else "leave the benchmark out, or "
+            raise PreflightError(
+                f"{p.unit.benchmark}: the longest prompt ({p.longest} tokens, question {question_id}) and max_tokens "
+                f"{wanted} make {p.longest + wanted} tokens; the model's context has {context}",
+                f"{remedy}raise the model's max_position_embeddings",
+            )
