@@ -11,7 +11,9 @@ from benchmarks.suite import suite_names
 from flows.variants import expand
 from hpt_core.base import Frozen
 from hpt_core.config import DataConfig, ModelConfig, TrainConfig
+from hpt_core.evaluation.budget import Budget
 from hpt_core.plugins import config_union, near
+from hpt_core.rollout.base import StopRepetition
 
 if TYPE_CHECKING:
     from benchmarks.publishers.base import PublisherConfig
@@ -63,11 +65,16 @@ class EvaluateConfig(Frozen):
     temperature: float | None = Field(None, ge=0)
     """Overrides every benchmark's temperature."""
     shard_samples: int = Field(512, ge=1)
-    """Samples of one Parquet shard: what a crash can lose."""
+    """Samples of one Parquet shard, rounded up to whole questions."""
     grade_timeout_s: float = Field(5.0, gt=0)
     """Seconds that one comparison may take."""
+    stop_repetition: StopRepetition | None = None
+    """Ends responses that repeat themselves without end, and records it: `{}` for the usual limits. None lets them run
+    to their last token, as the benchmarks' own protocol does."""
     seed: int | None = None
     """Overrides the pipeline's seed for sampling."""
+    budget: Budget = Budget()
+    """What the samples of each model may cost, in tokens, hours or money; never part of a fingerprint."""
 
 
 class ReportConfig(Frozen):
@@ -79,6 +86,9 @@ class ReportConfig(Frozen):
     """Published results to show beside the measured ones: "qwen2.5-math-7b", "llama-3.1-8b" or "qwen2.5-math-1.5b"."""
     baseline: str | None = None
     """Row that the others are compared with; the first evaluated model where None."""
+    max_overlap: float | None = Field(None, ge=0, le=1)
+    """Largest share of a benchmark's questions that may occur in the training data of a model: with more, nothing is
+    published. None publishes whatever was found; the numbers are marked."""
 
 
 class ResourcesConfig(Frozen):
@@ -95,6 +105,12 @@ class ResourcesConfig(Frozen):
     launcher: str | None = Field(None, min_length=1)
     """Command that starts the training processes, in place of torchrun on this machine: `-m MODULE SPEC` is put behind
     it. Words are split as a shell does; $NAME is the environment's."""
+    slices: int | None = Field(None, ge=1)
+    """Parts that a model's questions are drawn in, side by side. None is one for each GPU that is visible, and one
+    where there is none; on a Ray cluster one for each of its GPUs, or nodes."""
+    ray: str | None = Field(None, min_length=1)
+    """Address of a Ray cluster that draws the slices, such as "10.0.0.1:6379" or "auto"; this machine where None. Its
+    nodes have this package, and see the store at the same path."""
     stage_timeout_s: float | None = Field(None, gt=0)
     """Seconds after which a stage's worker is ended and the stage fails."""
 

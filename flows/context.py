@@ -26,6 +26,8 @@ def context_of(
         threads=config.resources.threads,
         processes=config.resources.processes,
         launcher=config.resources.launcher,
+        slices=config.resources.slices,
+        ray=config.resources.ray,
         trackers=config.trackers,
         timeout_s=config.resources.stage_timeout_s,
         strict=strict,

@@ -64,6 +64,8 @@ class Line:
 
     def __init__(self) -> None:
         self.notice: Notice | None = None
+        self.taken = 0.0
+        """When the notice came."""
         self.began: float | None = None
         self.took: float | None = None
         self.throttle = Throttle(PLAIN_EVERY_S)
@@ -73,7 +75,7 @@ class Line:
 
     def take(self, notice: Notice, now: float) -> None:
         """Take over what the stage is at."""
-        before, self.notice = self.notice, notice
+        before, self.notice, self.taken = self.notice, notice, now
         if self.began is None:
             self.began = now
         if notice.what == "progress" and notice.total:
@@ -85,6 +87,12 @@ class Line:
                 self.result = notice.text
         if notice.what in ("made", "reused", "failed"):
             self.took = now - self.began
+
+    def left(self, now: float) -> float | None:
+        """Seconds that are left: as the worker reckons, else by the stage's pace."""
+        if self.notice is None or self.notice.left is None:
+            return self.pace.left(now)
+        return max(0.0, self.notice.left - (now - self.taken))
 
     @property
     def text(self) -> str:
@@ -135,7 +143,7 @@ class Display:
         text = line.text
         if notice.total:
             count = f"{notice.done}/{notice.total}" + (f" {notice.unit}" if notice.unit else "")
-            left = line.pace.left(time.monotonic()) if notice.what == "progress" else None
+            left = line.left(time.monotonic()) if notice.what == "progress" else None
             words = [count, *([f"{clock(left)} left"] if left is not None else []), *([text] if text else [])]
             text = "  ".join(words)
         if notice.what in ("started", "progress"):

@@ -316,6 +316,17 @@ class SampleSpec(Frozen):
     """What the samples may cost."""
 
 
+class ClusterSpec(Frozen):
+    """Spec of `python -m hpt_core.evaluation.cluster`: the slices of a SampleSpec, on a Ray cluster."""
+
+    sample: SampleSpec
+    """What is drawn; its folders lie where every node sees them."""
+    address: str
+    """Address of the cluster, as ray.init takes it."""
+    slices: int | None = Field(None, ge=1)
+    """Parts of the questions; None is one for each GPU of the cluster, or for each node where it has none."""
+
+
 class GradeUnit(Frozen):
     """The samples of one model on one benchmark."""
 

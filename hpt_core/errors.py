@@ -12,7 +12,8 @@ HPTError
 │   └── NonFiniteError     a loss or a gradient is NaN or infinite
 ├── VerifierError      the verifier itself is broken (not an answer: those are verdicts)
 ├── WorkerError        a worker process ended badly
-│   └── WorkerTimeout      a worker process ran past its limit
+│   ├── WorkerTimeout      a worker process ran past its limit
+│   └── WorkerStopped      a worker process was ended with the run
 ├── PreflightError     disk, memory or context length do not suffice
 ├── BudgetError        an evaluation has used up what it may cost
 └── PublishError       a publisher failed
@@ -86,6 +87,10 @@ class WorkerError(HPTError):
 
 class WorkerTimeout(WorkerError):
     """A worker process ran past its limit and was ended with all its descendants."""
+
+
+class WorkerStopped(WorkerError):
+    """A worker process was ended because the run ends."""
 
 
 class PreflightError(HPTError):

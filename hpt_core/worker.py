@@ -61,7 +61,7 @@ _events: TextIO | None = None
 """Where events go; standard output where None."""
 
 
-def _leave_standard_output() -> None:
+def leave_standard_output() -> None:
     """Have everything but events go to standard error, also what is printed below Python."""
     global _events
     _events = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -98,7 +98,7 @@ def main(spec_type: type[Spec], run: Callable[[Spec], None]) -> None:
     if "RANK" in os.environ:
         where += f" (rank {rank()})"
     if rank():
-        _leave_standard_output()
+        leave_standard_output()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=f"{where}: %(message)s")
     try:
         if len(sys.argv) != 2:

@@ -31,6 +31,8 @@ class Notice:
     done: int = 0
     total: int = 0
     unit: str = ""
+    left: float | None = None
+    """Seconds that the worker reckons with; None where it does not say."""
 
 
 Observer = Callable[[Notice], None]
@@ -58,6 +60,10 @@ class Context:
     """Training processes on this machine; None is one for each GPU, or one."""
     launcher: str | None = None
     """Command that starts them in place of torchrun."""
+    slices: int | None = None
+    """Parts that a model's questions are drawn in; None is one for each GPU, or one."""
+    ray: str | None = None
+    """Address of the Ray cluster that draws them, in place of this machine."""
     trackers: tuple[TrackerConfig, ...] = ()
     """Where training logs are mirrored to."""
     timeout_s: float | None = None
@@ -89,23 +95,51 @@ class Context:
 
         `threads` are those of each of the launcher's processes, the context's where None.
         """
+
+        def show(event: process.Event) -> None:
+            if notice := as_notice(stage, event):
+                self.notify(notice)
+
+        return process.run(self.job(stage, module, spec, slots, threads, launcher), show, self.cancelled)
+
+    def job(
+        self,
+        stage: str,
+        module: str,
+        spec: BaseModel,
+        slots: Sequence[Slot],
+        threads: int | None = None,
+        launcher: tuple[str, ...] = (),
+        name: str = "spec",
+    ) -> process.Job:
+        """A worker program's job; `name` is that of its spec file, which tells several of a stage apart."""
         threads = self.threads if threads is None else threads
-        job = process.Job(
+        return process.Job(
             stage=stage,
             module=module,
             spec=spec,
-            spec_file=slots[0].folder / "spec.json",
+            spec_file=slots[0].folder / f"{name}.json",
             logs=[slot.log for slot in slots],
             timeout_s=self.timeout_s,
             environment={} if threads is None else {"OMP_NUM_THREADS": str(threads)},
             launcher=launcher,
         )
-        return process.run(job, lambda event: self._event(stage, event), self.cancelled)
 
-    def _event(self, stage: str, event: process.Event) -> None:
-        if event.get("event") == "progress":
-            done, total = int(event.get("done", 0)), int(event.get("total", 0))
-            self.notify(Notice(stage, "progress", str(event.get("text", "")), done, total, str(event.get("unit", ""))))
+
+def as_notice(stage: str, event: process.Event) -> Notice | None:
+    """The notice of a worker's progress; None for any other event."""
+    if event.get("event") != "progress":
+        return None
+    left = event.get("left")
+    return Notice(
+        stage,
+        "progress",
+        str(event.get("text", "")),
+        int(event.get("done", 0)),
+        int(event.get("total", 0)),
+        str(event.get("unit", "")),
+        None if left is None else float(left),
+    )
 
 
 def data_folder(configured: Path | None) -> Path | None:

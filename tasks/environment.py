@@ -70,6 +70,14 @@ def gpu_memory_bytes() -> tuple[int, ...] | None:
     return visible_memory(out, os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
+def visible_devices() -> tuple[str, ...]:
+    """What CUDA_VISIBLE_DEVICES calls each GPU that a worker would see."""
+    found = gpu_memory_bytes() or ()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = [str(i) for i in range(len(found))] if visible is None else [name.strip() for name in visible.split(",")]
+    return tuple(names[: len(found)])
+
+
 def training_processes(configured: int | None) -> int:
     """Training processes on this machine: as configured, else one for each GPU that a worker would see, else one."""
     return configured or max(1, len(gpu_memory_bytes() or ()))

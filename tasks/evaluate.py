@@ -4,7 +4,7 @@ Samples and verdicts are outputs of their own, one a benchmark: a new grader rea
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from benchmarks.suite import get_suite
@@ -12,8 +12,9 @@ from hpt_core import prompts, verifiers
 from hpt_core.artifacts import Cost, FileEntry, outputs_hash
 from hpt_core.base import Frozen
 from hpt_core.config import GradeSpec, GradeUnit, SampleSpec, SampleUnit
+from hpt_core.evaluation.budget import Budget
 from hpt_core.rollout.base import Sampling
-from tasks import environment
+from tasks import environment, slices
 from tasks.context import Context
 from tasks.part import Mades, Making, Part, Stage, Unit
 
@@ -39,6 +40,7 @@ class Protocol:
     measurements: tuple[Measurement, ...]
     shard_samples: int = 512
     grade_timeout_s: float = 5.0
+    budget: Budget = field(default_factory=Budget)
 
     @property
     def engine_version(self) -> str:
@@ -99,7 +101,11 @@ class SamplePart(Part):
         )
 
     def make(self, jobs: Sequence[Making], made: Mades, context: Context) -> Cost:
-        """Run the worker once for all that is missing."""
+        """Draw all that is missing: in one process, or in slices, on this machine or on a cluster."""
+        return slices.draw(self.key, self.spec(jobs, made), [job.slot for job in jobs], context)
+
+    def spec(self, jobs: Sequence[Making], made: Mades) -> SampleSpec:
+        """What the worker reads."""
         by_key = {samples_key(self.model, m.benchmark): m for m in self.protocol.measurements}
         units = [
             SampleUnit(
@@ -114,7 +120,7 @@ class SamplePart(Part):
             for job in jobs
             if (m := by_key[job.unit.key])
         ]
-        spec = SampleSpec(
+        return SampleSpec(
             model=made[self.model].output / "model",
             prompt=self.protocol.prompt,
             engine=self.protocol.engine,
@@ -122,8 +128,8 @@ class SamplePart(Part):
             seed=self.protocol.seed,
             shard_samples=self.protocol.shard_samples,
             units=tuple(units),
+            budget=self.protocol.budget,
         )
-        return context.worker(self.key, "hpt_core.evaluation.sample", spec, [job.slot for job in jobs])
 
     def outputs(self, job: Making, files: tuple[FileEntry, ...]) -> dict[str, str]:
         """`samples`: the shards."""

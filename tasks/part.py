@@ -34,6 +34,11 @@ class Made:
         """Folder of the output's files."""
         return Path(self.folder) / "output"
 
+    @property
+    def work(self) -> Path:
+        """Folder of the work in progress, while it is made."""
+        return Path(self.folder) / "work"
+
     def as_json(self) -> dict[str, Any]:
         """The small result of a Prefect task."""
         return {

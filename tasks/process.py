@@ -26,7 +26,7 @@ from pydantic import BaseModel
 
 from hpt_core import errors, worker
 from hpt_core.artifacts import Cost
-from hpt_core.errors import ConfigError, HPTError, WorkerError, WorkerTimeout
+from hpt_core.errors import ConfigError, HPTError, WorkerError, WorkerStopped, WorkerTimeout
 from hpt_core.files import write_text
 from tasks import supervisor
 
@@ -125,7 +125,7 @@ def run(job: Job, on_event: Callable[[Event], None], cancelled: threading.Event 
         try:
             while process.poll() is None:
                 if cancelled and cancelled.is_set():
-                    raise WorkerError(f"{job.stage}: stopped, because the run is ending", "run it again to go on")
+                    raise WorkerStopped(f"{job.stage}: stopped, because the run is ending", "run it again to go on")
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(0.2)
         finally:

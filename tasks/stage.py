@@ -73,7 +73,7 @@ def _run_part(stage: Stage, part: Part, made: Mades, context: Context) -> dict[s
     found = {u.key: c.made for u in units if (c := check(part, u, stage.key, context)).made}
     missing = [u for u in units if u.key not in found]
     if missing:
-        with _leases(stage, missing, context) as leases:
+        with leases(stage.key, missing, context) as held:
             # Another run may have made them while this one waited.
             checks = {u.key: check(part, u, stage.key, context) for u in missing}
             found |= {key: c.made for key, c in checks.items() if c.made}
@@ -81,18 +81,18 @@ def _run_part(stage: Stage, part: Part, made: Mades, context: Context) -> dict[s
             if jobs:
                 for job in jobs:
                     _clear(part, job.slot, checks[job.unit.key])
-                found |= _make(stage, part, jobs, made, context, leases)
+                found |= _make(part, jobs, made, context, held)
     return {u.key: m for u in units if (m := found[u.key])}
 
 
 @contextlib.contextmanager
-def _leases(stage: Stage, units: Sequence[Unit], context: Context) -> Iterator[list[Lease]]:
-    """The leases of every output, taken in one order everywhere so that two runs cannot wait for each other."""
+def leases(stage: str, units: Sequence[Unit], context: Context) -> Iterator[list[Lease]]:
+    """Hold the leases of every output, taken in one order everywhere so that two runs cannot wait for each other."""
 
     def waiting(text: str) -> None:
-        context.notify(Notice(stage.key, "waiting", text))
+        context.notify(Notice(stage, "waiting", text))
         if context.cancelled.is_set():
-            raise HPTError(f"{stage.key}: stopped while {text}", "run it again")
+            raise HPTError(f"{stage}: stopped while {text}", "run it again")
 
     slots = {u.fingerprint: context.store.slot(u.kind, u.fingerprint) for u in units}
     with contextlib.ExitStack() as stack:
@@ -117,9 +117,7 @@ def _clear(part: Part, slot: Slot, standing: Check) -> None:
     slot.output.mkdir(parents=True, exist_ok=True)
 
 
-def _make(
-    stage: Stage, part: Part, jobs: list[Making], made: Mades, context: Context, leases: list[Lease]
-) -> dict[str, Made]:
+def _make(part: Part, jobs: list[Making], made: Mades, context: Context, held: list[Lease]) -> dict[str, Made]:
     start = datetime.now(UTC)
     cost = part.make(jobs, made, context)
     end = datetime.now(UTC)
@@ -128,7 +126,7 @@ def _make(
         cpu_seconds=round(cost.cpu_seconds / len(jobs), 3),
         peak_memory_bytes=cost.peak_memory_bytes,
     )
-    for lease in leases:
+    for lease in held:
         lease.confirm()
     return {job.unit.key: _commit(part, job, context, start, end, share) for job in jobs}
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
 from rich.markup import escape
@@ -21,6 +22,7 @@ from tasks.evaluate import samples_key, verdicts_key
 from tasks.part import Mades
 
 app = typer.Typer()
+CUT = {"length": ", cut at the token limit", "repetition": ", ended because it repeated itself"}
 STYLES = {Outcome.CORRECT: "green", Outcome.INCORRECT: "red"}
 
 
@@ -60,7 +62,8 @@ def samples(
     resolved = common.read_config(config, overrides, store, data_dir)
     found = [
         sample
-        for sample in _samples(resolved, model, benchmark)
+        for unit in stored(resolved, model, benchmark)
+        for sample in _shown(unit)
         if question in (None, sample.question_id)
         and outcome in (None, sample.outcome)
         and not (wrong and sample.outcome in (None, Outcome.CORRECT))
@@ -74,8 +77,26 @@ def samples(
     common.ERR.print(f"[dim]{min(limit, len(found))} of {len(found)} samples{more}[/]")
 
 
-def _samples(config: PipelineConfig, model: str | None, benchmark: str | None) -> Iterator[Shown]:
-    """Those that are there, by model and benchmark in the config's order; raises StoreError where there is none."""
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the store holds of one model on one benchmark."""
+
+    model: str
+    benchmark: str
+    questions: pa.Table
+    """Of schema QUESTIONS."""
+    samples: pa.Table
+    """Of schema SAMPLES; those that are there while an evaluation runs."""
+    verdicts: pa.Table | None
+    """Of schema VERDICTS; None where they are not graded yet."""
+
+
+def stored(config: PipelineConfig, model: str | None, benchmark: str | None) -> Iterator[Stored]:
+    """What there are samples of, by model and benchmark in the config's order.
+
+    `model` and `benchmark` name one each, None all. Raises ConfigError where the config does not have them, StoreError
+    where there is no sample.
+    """
     if config.evaluate is None:
         raise ConfigError("the config evaluates nothing", "give it a table [evaluate]")
     suites = config.evaluate.suites
@@ -89,31 +110,34 @@ def _samples(config: PipelineConfig, model: str | None, benchmark: str | None) -
     empty = True
     for reference in references.values() if name is None else (references[name],):
         for suite in suites if benchmark is None else (benchmark,):
-            for sample in _of(plan.made, reference, suite):
+            if (unit := _unit(plan.made, reference, suite)) is not None:
                 empty = False
-                yield sample
+                yield unit
     if empty:
         raise StoreError("no sample is there yet", "run `hpt evaluate` first")
 
 
-def _of(made: Mades, model: str, benchmark: str) -> Iterator[Shown]:
+def _unit(made: Mades, model: str, benchmark: str) -> Stored | None:
     drawn, graded = made.get(samples_key(model, benchmark)), made.get(verdicts_key(model, benchmark))
-    if drawn is None or not (table := read_present(drawn.output / "samples")).num_rows:
-        return
-    asked = {
-        row["question_id"]: row
-        for row in read_questions(made[f"benchmark.{benchmark}"].output / "asked.parquet").to_pylist()
-    }
+    if drawn is None or not (table := read_present(drawn.output, drawn.work)).num_rows:
+        return None
+    questions = read_questions(made[f"benchmark.{benchmark}"].output / "asked.parquet")
+    done = graded is not None and not graded.provisional
+    verdicts = pq.read_table(graded.output / "verdicts.parquet") if graded is not None and done else None
+    return Stored(model, benchmark, questions, table, verdicts)
+
+
+def _shown(unit: Stored) -> Iterator[Shown]:
+    asked = {row["question_id"]: row for row in unit.questions.to_pylist()}
     verdicts: dict[tuple[str, int], tuple[str, str | None]] = {}
-    if graded is not None and not graded.provisional:
-        for row in pq.read_table(graded.output / "verdicts.parquet").to_pylist():
-            verdicts[row["question_id"], row["sample_index"]] = row["outcome"], row["extracted"]
-    for row in table.to_pylist():
+    for row in [] if unit.verdicts is None else unit.verdicts.to_pylist():
+        verdicts[row["question_id"], row["sample_index"]] = row["outcome"], row["extracted"]
+    for row in unit.samples.to_pylist():
         question = asked[row["question_id"]]
         outcome, extracted = verdicts.get((row["question_id"], row["sample_index"]), (None, None))
         yield Shown(
-            model=model,
-            benchmark=benchmark,
+            model=unit.model,
+            benchmark=unit.benchmark,
             question_id=row["question_id"],
             sample_index=row["sample_index"],
             question=question["question"],
@@ -130,7 +154,7 @@ def _print(sample: Shown) -> None:
     verdict = sample.outcome or "not graded"
     style = STYLES.get(Outcome(sample.outcome), "yellow") if sample.outcome else "dim"
     answer = "no answer" if sample.extracted is None else f"answer {escape(sample.extracted)}"
-    cut = ", cut at the token limit" if sample.finish_reason == "length" else ""
+    cut = CUT.get(sample.finish_reason, "")
     common.OUT.rule(
         f"[bold]{escape(sample.model)}[/]  {sample.benchmark}  {escape(sample.question_id)}  sample "
         f"{sample.sample_index}  [{style}]{verdict}[/]",

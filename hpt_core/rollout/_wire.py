@@ -1,0 +1,93 @@
+"""Requests and answers of the completions API."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from hpt_core.errors import EngineError
+from hpt_core.rollout.base import FinishReason, Request, Rollout, Sampling
+
+NEUTRAL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+"""Servers fill in defaults of their own, or of the model's generation_config.json, for what a request leaves out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """What is sent to one server, and what its answers say."""
+
+    model: str
+    """The model's name there."""
+    vllm: bool
+    """Whether it is a vLLM server, which gives token ids and log-probabilities and can end what repeats itself."""
+    version: str
+    """The engine's version, for errors."""
+    tokenizer: Any
+    """Of the model folder."""
+
+    def body(self, request: Request, sampling: Sampling) -> dict[str, Any]:
+        """The body of a request. Raises EngineError where the server cannot do what `sampling` asks for."""
+        body: dict[str, Any] = {
+            "model": self.model,
+            "prompt": list(request.prompt_ids),
+            "seed": request.seed,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_tokens,
+            **NEUTRAL,
+        }
+        if self.vllm:
+            body |= {"return_token_ids": True, "logprobs": 0}
+        if (stop := sampling.stop_repetition) is not None:
+            if not self.vllm:
+                raise EngineError(
+                    f"{self.version} is no vLLM server and cannot end responses that repeat themselves",
+                    "leave stop_repetition out, or serve the model with vLLM",
+                )
+            body["repetition_detection"] = {
+                "max_pattern_size": stop.longest,
+                "min_pattern_size": stop.shortest,
+                "min_count": stop.times,
+            }
+        return body
+
+    def rollout(self, request: Request, sampling: Sampling, choice: dict[str, Any]) -> Rollout:
+        """The response that a choice holds (`usage`, that of its answer, is one of its keys). Raises EngineError."""
+        reason: Any = choice.get("finish_reason")
+        if reason not in get_args(FinishReason):
+            raise EngineError(f"{self.version} ended a request with {reason!r}", "look at the server's log")
+        self._check_prompt(request, choice)
+        tokens = choice.get("token_ids")
+        if tokens is None:
+            return self._without_tokens(sampling, choice, reason)
+        self._check_length(sampling, reason, len(tokens))
+        logprobs = (choice.get("logprobs") or {}).get("token_logprobs") or ()
+        if len(logprobs) != len(tokens):
+            logprobs = [math.nan] * len(tokens)
+        # As the vllm engine does it: the server's own text is put together token by token and may differ at its end.
+        text = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return Rollout(tuple(tokens), tuple(logprobs), text, reason)
+
+    def _without_tokens(self, sampling: Sampling, choice: dict[str, Any], reason: FinishReason) -> Rollout:
+        text = str(choice.get("text") or "")
+        self._check_length(sampling, reason, choice["usage"].get("completion_tokens"))
+        tokens = list(self.tokenizer(text, add_special_tokens=False).input_ids)
+        if reason == "stop":
+            tokens.append(self.tokenizer.eos_token_id)
+        return Rollout(tuple(tokens), (math.nan,) * len(tokens), text, reason)
+
+    def _check_prompt(self, request: Request, choice: dict[str, Any]) -> None:
+        """A server that reads the ids as text, or puts a token before them, reads another number of them."""
+        sent, read = len(request.prompt_ids), choice["usage"].get("prompt_tokens")
+        if read is not None and read != sent:
+            raise EngineError(
+                f"{self.version} read {read} tokens of a prompt where {sent} were sent",
+                "use a server that takes prompts as token ids and adds nothing to them, such as vllm serve",
+            )
+
+    def _check_length(self, sampling: Sampling, reason: FinishReason, written: int | None) -> None:
+        """Servers cut a response at the end of their context without a word."""
+        if reason == "length" and written is not None and written < sampling.max_tokens:
+            raise EngineError(
+                f"{self.version} ended a response for its length after {written} of {sampling.max_tokens} tokens",
+                "lower max_tokens, or serve the model with a longer context",
+            )

@@ -1,0 +1,109 @@
+"""Draws a model's samples: in one process, in slices on this machine's GPUs, or in slices on a Ray cluster.
+
+prefect-ray, or Ray inside of the stage's worker? As a task runner it would run every stage through `.submit()`, whose
+cancellation is late and whose time limits do not fire, and Prefect's cache of results would decide beside our manifest
+(ARCHITECTURE.md). So the driver is a worker program like any other: what ends it ends its tasks on the cluster.
+"""
+
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+
+from hpt_core.artifacts import Cost, Slot
+from hpt_core.config import ClusterSpec, SampleSpec, Slice
+from hpt_core.errors import HPTError, WorkerStopped
+from tasks import environment, process
+from tasks.context import Context, Notice, as_notice
+
+SAMPLE = "hpt_core.evaluation.sample"
+CLUSTER = "hpt_core.evaluation.cluster"
+
+
+def draw(stage: str, spec: SampleSpec, slots: Sequence[Slot], context: Context) -> Cost:
+    """Draw all that is missing and write the shards. Raises HPTError; what was drawn is kept."""
+    if not spec.engine.LOCAL:
+        return context.worker(stage, SAMPLE, spec, slots)
+    if context.ray is not None:
+        cluster = ClusterSpec(sample=spec, address=context.ray, slices=context.slices)
+        return context.worker(stage, CLUSTER, cluster, slots)
+    devices = environment.visible_devices()
+    count = context.slices or max(1, len(devices))
+    if count == 1:
+        return context.worker(stage, SAMPLE, spec, slots)
+    drawn = _Slices(stage, spec, slots, context, count, devices).run()
+    # What the slices left in the journals becomes shards; no engine is started for that.
+    joined = context.worker(stage, SAMPLE, spec, slots)
+    return Cost(
+        cpu_seconds=drawn.cpu_seconds + joined.cpu_seconds,
+        peak_memory_bytes=max(drawn.peak_memory_bytes, joined.peak_memory_bytes),
+    )
+
+
+class _Slices:
+    """Worker processes side by side, each with a device of its own."""
+
+    def __init__(
+        self, stage: str, spec: SampleSpec, slots: Sequence[Slot], context: Context, count: int, devices: Sequence[str]
+    ) -> None:
+        self._stage, self._spec, self._slots, self._context = stage, spec, slots, context
+        self._count, self._devices = count, devices
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._notices: dict[int, Notice] = {}
+
+    def run(self) -> Cost:
+        """Until every slice is through; the first that fails ends the others."""
+        with ThreadPoolExecutor(self._count) as pool:
+            futures = [pool.submit(self._one, index) for index in range(self._count)]
+            try:
+                while wait(futures, 0.2, FIRST_EXCEPTION).not_done:
+                    if self._context.cancelled.is_set() or any(_failed(future) for future in futures):
+                        break
+            finally:
+                self._stop.set()
+        return self._cost(futures)
+
+    def _one(self, index: int) -> Cost:
+        spec = self._spec.model_copy(update={"slice": Slice(index=index, count=self._count)})
+        job = self._context.job(self._stage, SAMPLE, spec, self._slots, self._threads(), name=f"spec-{index}")
+        if self._devices:
+            job.environment["CUDA_VISIBLE_DEVICES"] = self._devices[index % len(self._devices)]
+        return process.run(job, lambda event: self._show(index, event), self._stop)
+
+    def _threads(self) -> int | None:
+        """Slices without GPUs of their own share out the cores."""
+        if self._context.threads is not None or self._devices:
+            return self._context.threads
+        return max(1, len(os.sched_getaffinity(0)) // self._count)
+
+    def _show(self, index: int, event: process.Event) -> None:
+        notice = as_notice(self._stage, event)
+        if notice is None:
+            return
+        with self._lock:
+            self._notices[index] = notice
+            if len(self._notices) < self._count:
+                return
+            every = list(self._notices.values())
+            left = [n.left for n in every if n.left is not None]
+            done, total = sum(n.done for n in every), sum(n.total for n in every)
+            text = f"slice {index}: {notice.text}" if notice.text else ""
+            last = max(left) if left else None
+            self._context.notify(Notice(self._stage, "progress", text, done, total, notice.unit, last))
+
+    @staticmethod
+    def _cost(futures: "Sequence[Future[Cost]]") -> Cost:
+        errors = [error for future in futures if (error := future.exception())]
+        if errors:
+            # The others were stopped because of the first.
+            raise next((e for e in errors if not isinstance(e, WorkerStopped)), errors[0])
+        costs = [future.result() for future in futures]
+        return Cost(
+            cpu_seconds=round(sum(c.cpu_seconds for c in costs), 3),
+            peak_memory_bytes=sum(c.peak_memory_bytes for c in costs),
+        )
+
+
+def _failed(future: "Future[Cost]") -> bool:
+    return future.done() and isinstance(future.exception(), HPTError)

@@ -1,0 +1,37 @@
+"""`hpt estimate`: a pilot whose samples the evaluation keeps."""
+
+import json
+
+import pytest
+
+
+@pytest.mark.slow
+def test_a_pilot_is_estimated_and_its_samples_are_kept(fresh):
+    prices = ("--set", "evaluate.budget.prices.million_tokens=1000.0")
+    (found,) = json.loads(fresh("estimate", str(fresh.config), "--questions", "2", "--json", *prices).stdout)
+    assert found["model"] == "model.base"
+    double, mixed = found["benchmarks"]
+    assert (double["benchmark"], mixed["benchmark"]) == ("procedural_double", "procedural_mixed")
+    for unit in (double, mixed):
+        assert (unit["samples"], unit["missing"], unit["questions"]) == (8, 4, 2)
+        assert unit["stderr_tokens"] == 0  # the script says the same every time
+    assert found["tokens"] == found["tokens_low"] == found["tokens_high"] == 8 * double["mean_tokens"]
+    assert found["cost"] == pytest.approx(found["tokens"] / 1000)
+    assert found["seconds"] > 0
+    table = fresh("estimate", str(fresh.config), "--questions", "2").stdout
+    assert "samples left" in table
+    assert "95 % interval" in table
+    samples = json.loads(fresh("samples", str(fresh.config), "--json", "--limit", "100").stdout)
+    assert len(samples) == 8
+    assert {sample["outcome"] for sample in samples} == {None}
+    fresh("evaluate", str(fresh.config))
+    logs = [path.read_text() for path in fresh.store.glob("samples/*/log.txt")]
+    assert any("8 of 16 samples are there already" in log for log in logs)
+    assert "every sample is drawn already" in fresh("estimate", str(fresh.config)).stdout
+
+
+@pytest.mark.slow
+def test_what_cannot_be_estimated_says_why(fresh):
+    fresh.train_too()
+    assert "train.sft is not trained yet" in fresh("estimate", str(fresh.config), "sft", code=1).stderr
+    assert "did you mean" in fresh("estimate", str(fresh.config), "bse", code=2).stderr.lower()

@@ -1,0 +1,113 @@
+"""Slices of a model's questions in real worker processes on this machine."""
+
+import threading
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from hpt_core.artifacts import KnownFiles, Store
+from hpt_core.config import SampleSpec
+from hpt_core.errors import BudgetError, WorkerStopped
+from hpt_core.evaluation import sample
+from hpt_core.evaluation.shards import read_samples
+from hpt_core.files import write_parquet
+from hpt_core.schemas import QUESTIONS
+from tasks import environment, slices
+from tasks.context import Context, Notice, subscribe
+
+COUNT = 8
+"""Questions, of two samples each."""
+
+
+def spec_of(folder: Path, model: Path, **changed: object) -> SampleSpec:
+    rows = [
+        {"question_id": f"q{i}", "question": f"{i}?", "gold": "1", "kind": "math", "family": ""} for i in range(COUNT)
+    ]
+    write_parquet(folder / "questions.parquet", pa.Table.from_pylist(rows, schema=QUESTIONS))
+    unit = {
+        "benchmark": "b",
+        "questions": folder / "questions.parquet",
+        "sampling": {"max_tokens": 8},
+        "k": 2,
+        "output": folder / "output",
+        "work": folder / "work",
+    }
+    fields = {
+        "model": model,
+        "prompt": "chat",
+        "engine": "transformers",
+        "dtype": "float32",
+        "seed": 1,
+        "units": [unit],
+    }
+    return SampleSpec.model_validate(fields | changed)
+
+
+def context_of(folder: Path, **changed: object) -> Context:
+    return Context(Store(folder / "runs"), KnownFiles(folder / "known"), **changed)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def slot(tmp_path: Path):
+    return context_of(tmp_path).store.slot("samples", "f" * 64)
+
+
+@pytest.mark.slow
+def test_slices_give_the_samples_of_one_process_and_one_count_of_progress(tmp_path, tiny_model, slot):
+    whole = spec_of(tmp_path / "whole", tiny_model)
+    sample.run(whole, lambda *_, **__: None)
+    spec = spec_of(tmp_path / "sliced", tiny_model)
+    notices: list[Notice] = []
+    unsubscribe = subscribe(notices.append)
+    try:
+        cost = slices.draw("evaluate.m", spec, [slot], context_of(tmp_path, slices=2))
+    finally:
+        unsubscribe()
+    expected, found = (read_samples(s.units[0].output / "samples") for s in (whole, spec))
+    assert found.equals(expected)
+    assert cost.cpu_seconds > 0
+    assert cost.peak_memory_bytes > 0
+    assert {n.total for n in notices} == {2 * COUNT}
+    assert notices[-1].done == 2 * COUNT
+    assert any(n.text.startswith("slice ") for n in notices)
+    assert slot.log.read_text().count("of 8 samples are there already") == 2
+
+
+@pytest.mark.slow
+def test_what_ends_a_slice_ends_the_evaluation(tmp_path, tiny_model, slot):
+    spec = spec_of(tmp_path, tiny_model, budget={"tokens": 20})
+    with pytest.raises(BudgetError, match="tokens are used up"):
+        slices.draw("evaluate.m", spec, [slot], context_of(tmp_path, slices=2))
+
+
+@pytest.mark.slow
+def test_a_run_that_ends_ends_its_slices(tmp_path, tiny_model, slot):
+    spec = spec_of(tmp_path, tiny_model)
+    cancelled = threading.Event()
+    cancelled.set()
+    with pytest.raises(WorkerStopped):
+        slices.draw("evaluate.m", spec, [slot], context_of(tmp_path, slices=2, cancelled=cancelled))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "visible", "expected"),
+    [(0, None, ()), (2, None, ("0", "1")), (2, "3,GPU-abc", ("3", "GPU-abc")), (1, "1", ("1",))],
+)
+def test_visible_devices_are_named_as_cuda_names_them(monkeypatch, gpus, visible, expected):
+    monkeypatch.setattr(environment, "gpu_memory_bytes", lambda: (2**30,) * gpus)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert environment.visible_devices() == expected
+
+
+def test_each_slice_has_a_device_of_its_own(tmp_path, tiny_model, slot, monkeypatch):
+    jobs = []
+    monkeypatch.setattr(environment, "visible_devices", lambda: ("3", "5"))
+    monkeypatch.setattr(slices.process, "run", lambda job, *_: jobs.append(job) or slices.Cost())
+    monkeypatch.setattr(Context, "worker", lambda *_, **__: slices.Cost())
+    slices.draw("evaluate.m", spec_of(tmp_path, tiny_model), [slot], context_of(tmp_path))
+    assert sorted(job.environment["CUDA_VISIBLE_DEVICES"] for job in jobs) == ["3", "5"]
+    assert {job.spec.slice.count for job in jobs} == {2}
+    assert len({job.spec_file for job in jobs}) == 2
