@@ -10,7 +10,7 @@ from benchmarks.suite import get_suite
 from flows.config import EvaluateConfig, PipelineConfig
 from hpt_core.errors import ConfigError, HPTError
 from hpt_core.plugins import near
-from tasks import benchmark, evaluate, model, prepare, publish, report, train
+from tasks import benchmark, contamination, evaluate, model, prepare, publish, report, train
 from tasks.context import Context
 from tasks.part import Made, Stage, Unit
 from tasks.stage import Check, check
@@ -22,10 +22,11 @@ Graph = Mapping[str, Stage]
 def build(config: PipelineConfig) -> Graph:
     """Every stage that the pipeline needs: what is evaluated and published, every training stage, and what they take.
 
-    A model or a data set that nothing uses is left out.
+    A model or a data set that nothing uses is left out. What training data share with the benchmarks is found before
+    anything is trained on them.
     """
     every = _all_stages(config)
-    goals = [key for key in every if key.split(".")[0] in ("train", "evaluate", "report", "publish")]
+    goals = [key for key in every if key.split(".")[0] in ("contamination", "train", "evaluate", "report", "publish")]
     # Without training or evaluation, preparing is all that there is to do.
     return closure(every, goals or list(every))
 
@@ -80,12 +81,17 @@ def _all_stages(config: PipelineConfig) -> dict[str, Stage]:
     listed = [name for data in config.data.values() for name in data.decontaminate]
     stages += [benchmark.stage(name, limit if name in suites else None) for name in dict.fromkeys([*suites, *listed])]
     stages += [prepare.stage(name, c, config.prompt) for name, c in config.data.items()]
+    if config.evaluate:
+        # Before training, so that overlaps are known before hours are spent.
+        for name in dict.fromkeys(d for data in trained_on(config, config.evaluate).values() for d in data):
+            ngram = config.data[name.removeprefix("data.")].ngram
+            stages.append(contamination.stage(name, ngram, config.evaluate.suites))
     stages += [train.stage(name, c, config.prompt, config.seed) for name, c in config.train.items()]
     if config.evaluate:
         protocol = evaluation_protocol(config, config.evaluate)
         stages += [evaluate.stage(reference, protocol) for reference in config.evaluate.models]
         stages.append(report.stage(_report_plan(config, config.evaluate, protocol)))
-        stages += [publish.stage(name, c) for name, c in publisher_names(config).items()]
+        stages += [publish.stage(name, c, config.report.max_overlap) for name, c in publisher_names(config).items()]
     return {stage.key: stage for stage in stages}
 
 
@@ -103,7 +109,8 @@ def publisher_names(config: PipelineConfig) -> dict[str, PublisherConfig]:
 def evaluation_protocol(config: PipelineConfig, evaluation: EvaluateConfig) -> evaluate.Protocol:
     """How models are measured: the benchmarks' own protocol with the config's overrides."""
     measurements = []
-    overrides = {k: v for k in ("max_tokens", "temperature") if (v := getattr(evaluation, k)) is not None}
+    names = ("max_tokens", "temperature", "stop_repetition")
+    overrides = {name: value for name in names if (value := getattr(evaluation, name)) is not None}
     for name in evaluation.suites:
         suite = get_suite(name)
         measurements.append(
@@ -121,6 +128,7 @@ def evaluation_protocol(config: PipelineConfig, evaluation: EvaluateConfig) -> e
         seed=config.seed if evaluation.seed is None else evaluation.seed,
         measurements=tuple(measurements),
         shard_samples=evaluation.shard_samples,
+        budget=evaluation.budget,
         grade_timeout_s=evaluation.grade_timeout_s,
     )
 
@@ -140,7 +148,22 @@ def _report_plan(config: PipelineConfig, evaluation: EvaluateConfig, protocol: e
         limit=evaluation.limit,
         models=tuple((reference, algorithm(reference)) for reference in evaluation.models),
         protocol=protocol,
+        trained_on=trained_on(config, evaluation),
     )
+
+
+def trained_on(config: PipelineConfig, evaluation: EvaluateConfig) -> dict[str, tuple[str, ...]]:
+    """`train.NAME` -> `data.NAME` of it and of the stages that made the model it starts from, each once."""
+    found = {}
+    for reference in evaluation.models:
+        data, origin = [], reference
+        while origin.startswith("train."):
+            stage = config.train[origin.removeprefix("train.")]
+            data.append(stage.data)
+            origin = stage.from_
+        if data:
+            found[reference] = tuple(dict.fromkeys(data))
+    return found
 
 
 @dataclass(frozen=True)

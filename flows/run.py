@@ -17,6 +17,8 @@ from flows.walk import walk
 from hpt_core.errors import StoreError
 from tasks.task import Walk
 
+CHEAP = ("contamination", "report")
+"""Kinds of stages that are made where they are missing, also with `only_ready`: they take no engine."""
 Config = PipelineConfig | str
 """A config, or the path of a TOML file that holds one (for deployments)."""
 
@@ -58,8 +60,11 @@ def run_stages(
 
 
 def _require_ready(plan: graphs.Plan, goals: list[str]) -> None:
-    cheap = (*goals, "report")
-    missing = [key for key in plan.graph if key not in cheap and plan.standing(key) != "done"]
+    missing = [
+        key
+        for key in plan.graph
+        if key not in goals and key.split(".")[0] not in CHEAP and plan.standing(key) != "done"
+    ]
     if missing:
         raise StoreError(f"not made yet: {', '.join(missing)}", "run the pipeline first, or leave only_ready out")
 

@@ -120,3 +120,17 @@ TRAIN_LOG = pa.schema(
     )
 )
 """Training log: one row a step."""
+
+CONTAMINATION = pa.schema(
+    [
+        *_required(
+            ("question_id", _TEXT),
+            ("ngrams", _I32),  # different n-grams of the question's words; 0 where it is compared as a whole alone
+            ("question_overlap", _F64),  # share of them that stands in training questions; 1 where one is the same
+            ("demonstration_overlap", _F64),  # the same in demonstrations
+        ),
+        pa.field("question_match", _TEXT),  # training question that holds most of them; null where none holds any
+        pa.field("demonstration_match", _TEXT),  # training question whose demonstration does
+    ]
+)
+"""Overlap of one benchmark with one set of training data: one row a question, in the benchmark's order."""

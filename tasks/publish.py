@@ -1,9 +1,11 @@
-"""Publication of a finished report."""
+"""Publication of a finished report, unless too much of a benchmark stands in training data."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from benchmarks.publishers.base import PublisherConfig
 from hpt_core.artifacts import Cost, FileEntry, outputs_hash
+from hpt_core.errors import PublishError
 from hpt_core.files import write_text
 from tasks import report
 from tasks.context import Context, Notice
@@ -13,20 +15,25 @@ from tasks.part import Made, Mades, Making, Part, Stage, Unit
 class PublishPart(Part):
     """One publisher's receipt. Publishing the same report again gives the same result."""
 
-    def __init__(self, key: str, config: PublisherConfig) -> None:
+    def __init__(self, key: str, config: PublisherConfig, max_overlap: float | None = None) -> None:
         self.key = key
+        self.max_overlap = max_overlap
         self.name = str(config.model_dump()["name"])
         self.config = config
 
     def units(self, made: Mades, context: Context) -> list[Unit]:
-        """Depends on the whole report."""
+        """Depends on the whole report, and on the gate: what was published without one did not pass it."""
         page = made[report.KEY]
         config = self.config.model_dump(mode="json")
+        if self.max_overlap is not None:
+            config["max_overlap"] = self.max_overlap
         return [Unit(self.key, "publish", config, {}, {"report": page.hash("report")}, page.provisional)]
 
     def make(self, jobs: Sequence[Making], made: Mades, context: Context) -> Cost:
         """Publish. Raises PublishError; the report stays whole in the store."""
         (job,) = jobs
+        if self.max_overlap is not None:
+            require_overlap(made[report.KEY].output, self.max_overlap)
         context.notify(Notice(self.key, "progress", self.name, 0, 1))
         receipt = self.config.publish(made[report.KEY].output)
         write_text(job.slot.output / "receipt.json", receipt.model_dump_json(indent=2) + "\n")
@@ -46,7 +53,28 @@ class PublishPart(Part):
         return self.config.needs()
 
 
-def stage(name: str, config: PublisherConfig) -> Stage:
-    """`publish.NAME`."""
+def require_overlap(page: Path, limit: float) -> None:
+    """Raise PublishError where more than this share of a benchmark's questions occurs in a model's training data."""
+    import pyarrow.parquet as pq
+
+    columns = ["kind", "title", "label", "questions", "overlapping_questions"]
+    rows = pq.read_table(page / "tables" / "scores.parquet", columns=columns).to_pylist()
+    checked = [r for r in rows if r["kind"] == "benchmark" and r["overlapping_questions"] is not None]
+    over = [r for r in checked if r["overlapping_questions"] > limit * r["questions"]]
+    if over:
+        worst = max(over, key=lambda r: r["overlapping_questions"] / r["questions"])
+        count, questions = worst["overlapping_questions"], worst["questions"]
+        others = sorted({r["title"] for r in over} - {worst["title"]})
+        more = f", and too many of {', '.join(others)}" if others else ""
+        raise PublishError(
+            f"{count} of {questions} questions of {worst['title']} ({count / questions:.1%}) occur in the training "
+            f"data of {worst['label']}{more}; report.max_overlap is {limit:g}, so nothing was published",
+            "name the benchmark in the data's decontaminate and train again, leave it out of evaluate.suites, or raise "
+            "report.max_overlap",
+        )
+
+
+def stage(name: str, config: PublisherConfig, max_overlap: float | None = None) -> Stage:
+    """`publish.NAME`; `max_overlap` is the largest share of a benchmark's questions that may occur in training data."""
     key = f"publish.{name}"
-    return Stage(key, (report.KEY,), (PublishPart(key, config),))
+    return Stage(key, (report.KEY,), (PublishPart(key, config, max_overlap),))

@@ -1,19 +1,21 @@
 """Tables and leaderboard: `python -m benchmarks.report.build`."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from benchmarks.report.inputs import BenchmarkResult, ModelResult, ReportInputs, SuiteInfo
+from benchmarks.report.inputs import BenchmarkResult, ContaminationResult, ModelResult, ReportInputs, SuiteInfo
 from benchmarks.report.inputs import Protocol as ReportProtocol
 from benchmarks.suite import get_suite
 from hpt_core import verifiers
 from hpt_core.artifacts import Cost, FileEntry, outputs_hash
-from tasks import environment
+from tasks import contamination, environment
+from tasks.contamination import FILE, contamination_key
 from tasks.context import Context
 from tasks.evaluate import Measurement, Protocol, samples_key, verdicts_key
-from tasks.part import Mades, Making, Part, Stage, Unit
+from tasks.part import Made, Mades, Making, Part, Stage, Unit
 
 KEY = "report"
 
@@ -31,6 +33,14 @@ class ReportPlan:
     models: tuple[tuple[str, str | None], ...]
     """`model.NAME` or `train.NAME`, and the algorithm that trained it."""
     protocol: Protocol
+    trained_on: Mapping[str, tuple[str, ...]]
+    """`train.NAME` -> `data.NAME` of that stage and of those before it."""
+
+    @property
+    def checked(self) -> list[tuple[str, str]]:
+        """(data, benchmark) of all that is held against each other."""
+        data = dict.fromkeys(name for names in self.trained_on.values() for name in names)
+        return [(name, m.benchmark) for name in data for m in self.protocol.measurements]
 
     def as_json(self) -> dict[str, Any]:
         """What the fingerprint takes."""
@@ -43,10 +53,16 @@ class ReportPlan:
             "limit": self.limit,
             "models": [list(m) for m in self.models],
             "suites": [m.benchmark for m in self.protocol.measurements],
+            "trained_on": {model: list(data) for model, data in self.trained_on.items()},
         }
 
 
-SOURCES = ("benchmarks.report", "benchmarks.significance", "hpt_core.evaluation.metrics")
+SOURCES = (
+    "benchmarks.report",
+    "benchmarks.significance",
+    "hpt_core.evaluation.metrics",
+    "hpt_core.evaluation.consistency",
+)
 """Whose code a report's numbers and pages come from."""
 
 
@@ -57,8 +73,11 @@ class ReportPart(Part):
         self.plan = plan
 
     def units(self, made: Mades, context: Context) -> list[Unit]:
-        """Depends on every sample, verdict and training log."""
-        inputs, provisional = {}, False
+        """Depends on every sample, verdict and training log, on the questions' levels and on what overlaps them."""
+        inputs = {key: made[key].hash("asked") for key in self._benchmarks()}
+        checked = [made[contamination_key(data, benchmark)] for data, benchmark in self.plan.checked]
+        inputs |= {found.key: found.hash("contamination") for found in checked}
+        provisional = any(found.provisional for found in checked)
         for model, _ in self.plan.models:
             for m in self.plan.protocol.measurements:
                 samples, verdicts = made[samples_key(model, m.benchmark)], made[verdicts_key(model, m.benchmark)]
@@ -81,7 +100,13 @@ class ReportPart(Part):
             published=self.plan.published,
             baseline=self.plan.baseline,
             models=tuple(self._model(model, algorithm, made) for model, algorithm in self.plan.models),
-            suites=tuple(self._suite(m) for m in self.plan.protocol.measurements),
+            suites=tuple(self._suite(m, made) for m in self.plan.protocol.measurements),
+            contamination=tuple(
+                ContaminationResult(
+                    data=data, benchmark=benchmark, path=made[contamination_key(data, benchmark)].output / FILE
+                )
+                for data, benchmark in self.plan.checked
+            ),
             created=self._ended(made, context),
             notes=self.plan.notes,
             output=job.slot.output,
@@ -92,7 +117,12 @@ class ReportPart(Part):
         results = {m.benchmark: self._result(model, m, made) for m in self.plan.protocol.measurements}
         log = made[model].output / "log.parquet" if model.startswith("train.") else None
         return ModelResult(
-            name=model, label=model.split(".", 1)[1], algorithm=algorithm, results=results, train_log=log
+            name=model,
+            label=model.split(".", 1)[1],
+            algorithm=algorithm,
+            results=results,
+            train_log=log,
+            trained_on=self.plan.trained_on.get(model, ()),
         )
 
     def _result(self, model: str, m: Measurement, made: Mades) -> BenchmarkResult:
@@ -107,21 +137,33 @@ class ReportPart(Part):
                 else f"{p.prompt.model_dump_json()} with the instruction {m.instruction!r}",
                 sampling=m.sampling,
                 k=m.k,
-                engine_version=p.engine_version,
+                engine_version=_drawn_by(made[samples_key(model, m.benchmark)]) or p.engine_version,
+                engine=json.dumps(p.engine.identity()),
+                dtype=p.dtype,
                 model_hash=made[model].hash("model"),
                 benchmark_hash=made[f"benchmark.{m.benchmark}"].hash("asked"),
                 grader_version=verifiers.version(suite.kind),
+                grade_timeout_s=p.grade_timeout_s,
                 seed=p.seed,
                 limit=self.plan.limit if self.plan.limit and self.plan.limit < suite.rows else None,
             ),
         )
 
     @staticmethod
-    def _suite(m: Measurement) -> SuiteInfo:
+    def _suite(m: Measurement, made: Mades) -> SuiteInfo:
         suite = get_suite(m.benchmark)
         return SuiteInfo(
-            name=suite.name, title=suite.title, group=suite.group, rows=suite.rows, k=suite.k, sampling=suite.sampling
+            name=suite.name,
+            title=suite.title,
+            group=suite.group,
+            rows=suite.rows,
+            k=suite.k,
+            sampling=suite.sampling,
+            questions=made[f"benchmark.{m.benchmark}"].output / "asked.parquet",
         )
+
+    def _benchmarks(self) -> list[str]:
+        return [f"benchmark.{m.benchmark}" for m in self.plan.protocol.measurements]
 
     def _ended(self, made: Mades, context: Context) -> datetime:
         """When the last verdict was written: the same inputs give the same page."""
@@ -136,9 +178,19 @@ class ReportPart(Part):
         return {"report": outputs_hash(files, "")}
 
 
+def _drawn_by(samples: Made) -> str:
+    """Name and version of what drew the samples, which the config of an endpoint does not say; "" where not recorded."""
+    try:
+        recorded = json.loads((samples.output / "sampling.json").read_text(encoding="utf-8"))
+        return ", ".join(recorded["engines"])
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
 def stage(plan: ReportPlan) -> Stage:
     """`report`."""
     evaluated = [f"evaluate.{model.split('.', 1)[1]}" for model, _ in plan.models]
     trained = [model for model, _ in plan.models]
     asked = [f"benchmark.{m.benchmark}" for m in plan.protocol.measurements]
-    return Stage(KEY, (*evaluated, *trained, *asked), (ReportPart(plan),))
+    checked = dict.fromkeys(contamination.stage_key(data) for data, _ in plan.checked)
+    return Stage(KEY, (*evaluated, *trained, *asked, *checked), (ReportPart(plan),))

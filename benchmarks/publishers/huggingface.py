@@ -18,6 +18,10 @@ configs:
   data_files: tables/scores.parquet
 - config_name: comparisons
   data_files: tables/comparisons.parquet
+- config_name: exclusive
+  data_files: tables/exclusive.parquet
+- config_name: contamination
+  data_files: tables/contamination.parquet
 - config_name: training_log
   data_files: tables/training_log.parquet
 ---

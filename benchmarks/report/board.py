@@ -1,7 +1,8 @@
 """The leaderboard as rows and columns, from the scores table alone: page, Markdown and terminal share it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -10,18 +11,10 @@ MARK = "†"
 """Stands at measured numbers under another protocol than their benchmark's own."""
 PUBLISHED_MARK = "‡"
 """Stands at published averages that are taken anew over the benchmarks shown."""
-_PROTOCOL = (
-    "prompt",
-    "temperature",
-    "top_p",
-    "max_tokens",
-    "k",
-    "engine_version",
-    "benchmark_hash",
-    "grader_version",
-    "seed",
-    "limit",
-)
+DIFFERENT_MARK = "¶"
+"""Stands at measured numbers under another protocol than the baseline's in the same column."""
+OVERLAP_MARK = "§"
+"""Stands at numbers some of whose questions occur in the model's training data."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +30,15 @@ class Column:
     """ "avg@32", "pass@1", "mean"."""
 
 
+class Overlap(NamedTuple):
+    """Questions of a number that occur in the model's training data, in words."""
+
+    questions: str
+    """"3 of 30 questions"."""
+    clean: str
+    """The number without them, in percent; "none left" where that is not one."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """One number and what lies behind it."""
@@ -50,8 +52,12 @@ class Cell:
     """Highest of the measured ones of the column, where all of these followed one protocol."""
     deviations: tuple[str, ...]
     """How its protocol differs from the benchmark's own."""
+    differences: tuple[str, ...]
+    """How its protocol differs from that of the baseline, in the same column."""
+    overlap: Overlap | None
+    """None where no question is known to occur in training data."""
     mark: str
-    """MARK, PUBLISHED_MARK or ""."""
+    """The marks that stand at it, in the order of this module; "" where none does."""
     details: tuple[tuple[str, str], ...]
     """Terms and their values: interval, counts, shares, protocol."""
 
@@ -77,15 +83,14 @@ class Board:
     columns: tuple[Column, ...]
     lines: tuple[Line, ...]
 
-    @property
-    def deviations(self) -> list[tuple[str, str, str]]:
-        """(label, column, phrase) of every number under another protocol than its benchmark's own."""
+    def phrases(self, of: Callable[["Cell"], tuple[str, ...]]) -> list[tuple[str, str, str]]:
+        """(label, column, phrase) of every benchmark's number, for what `of` tells of it."""
         return [
             (line.label, column.title, phrase)
             for line in self.lines
             for column, cell in zip(self.columns, line.cells, strict=True)
             if cell and not column.average
-            for phrase in cell.deviations
+            for phrase in of(cell)
         ]
 
     @property
@@ -99,13 +104,7 @@ def make_board(scores: pa.Table) -> Board:
     rows = sorted(scores.to_pylist(), key=lambda r: (r["row"], r["column"]))
     places = sorted({r["column"] for r in rows})
     by_column = {place: [r for r in rows if r["column"] == place] for place in places}
-    alike = {place: _one_protocol(by_column[place]) for place in places}
-    best = {}
-    for place in places:
-        group = by_column[place][0]["group"]
-        members = [p for p in places if by_column[p][0]["group"] == group]
-        comparable = alike[place] if by_column[place][0]["kind"] == "benchmark" else all(alike[p] for p in members)
-        best[place] = _best(by_column[place]) if comparable else None
+    best = {place: _best(by_column[place]) for place in places}
     lines = []
     for number in sorted({r["row"] for r in rows}):
         own = {r["column"]: r for r in rows if r["row"] == number}
@@ -134,13 +133,12 @@ def measure(k: int | None) -> str:
     return "pass@1" if k == 1 else f"avg@{k}"
 
 
-def _one_protocol(rows: list[Row]) -> bool:
-    return len({tuple(r[f] for f in _PROTOCOL) for r in rows if r["source"] == "measured"}) <= 1
-
-
 def _best(rows: list[Row]) -> float | None:
-    values = [r["avg_at_k"] for r in rows if r["source"] == "measured"]
-    return max(values) if len(values) > 1 else None
+    """The highest of the measured numbers of a column; None where there is one, or where protocols differ."""
+    measured = [r for r in rows if r["source"] == "measured"]
+    if len(measured) < 2 or any(r["differences"] for r in measured):
+        return None
+    return float(max(r["avg_at_k"] for r in measured))
 
 
 def _column(rows: list[Row]) -> Column:
@@ -159,9 +157,24 @@ def _cell(row: Row, best: float | None) -> Cell:
         interval=f"{percent(row['interval_low'])}–{percent(row['interval_high'])}" if known else "",
         best=row["source"] == "measured" and row["avg_at_k"] == best,
         deviations=tuple(row["deviations"]),
-        mark="" if not row["deviations"] else MARK if row["source"] == "measured" else PUBLISHED_MARK,
+        differences=tuple(row["differences"]),
+        overlap=_overlap(row),
+        mark=_marks(row),
         details=tuple(_details(row)),
     )
+
+
+def _marks(row: Row) -> str:
+    found = "" if not row["deviations"] else MARK if row["source"] == "measured" else PUBLISHED_MARK
+    return found + (DIFFERENT_MARK if row["differences"] else "") + (OVERLAP_MARK if _overlap(row) else "")
+
+
+def _overlap(row: Row) -> Overlap | None:
+    if not row["overlapping_questions"]:
+        return None
+    clean = row["avg_at_k_clean"]
+    questions = f"{row['overlapping_questions']:,} of {row['questions']:,} questions"
+    return Overlap(questions, "none left" if clean is None else percent(clean))
 
 
 def _details(row: Row) -> list[tuple[str, str]]:
@@ -172,10 +185,22 @@ def _details(row: Row) -> list[tuple[str, str]]:
         found.append(("Standard error", f"{percent(row['standard_error'], 2)}, clustered by question"))
     found.append(("Questions", f"{row['questions']:,}"))
     found.append(("Samples", f"{row['samples']:,}"))
+    if row["overlapping_questions"] is not None:
+        found += _overlap_details(row)
     if row["kind"] == "benchmark":
         found += _benchmark_details(row)
     found.append(("Model hash", row["model_hash"]))
-    return found + [("Differs", phrase) for phrase in row["deviations"]]
+    return found + [("Differs", phrase) for phrase in (*row["deviations"], *row["differences"])]
+
+
+def _overlap_details(row: Row) -> list[tuple[str, str]]:
+    """What of the benchmark stands in the model's training data."""
+    text = f"none of {row['questions']:,} questions"
+    if overlap := _overlap(row):
+        ends = "" if row["clean_low"] is None else f" ({percent(row['clean_low'])} – {percent(row['clean_high'])})"
+        text = f"{overlap.questions}, {overlap.clean} without them{ends}"
+    quoted = f"{row['overlapping_in_demonstrations']:,} of {row['questions']:,} questions"
+    return [("In training questions", text), ("In demonstrations", quoted)]
 
 
 def _sources(row: Row) -> str:
@@ -194,6 +219,7 @@ def _benchmark_details(row: Row) -> list[tuple[str, str]]:
         found.append(("Error's sources", _sources(row)))
     shares = [
         ("truncated", "truncated"),
+        ("ended in repetition", "repetition"),
         ("no answer", "no_answer"),
         ("timeout", "timeout"),
         ("crash", "crash"),
@@ -209,8 +235,11 @@ def _benchmark_details(row: Row) -> list[tuple[str, str]]:
         )
     )
     found.append(("Prompt", row["prompt"]))
-    found.append(("Engine", row["engine_version"]))
-    found.append(("Grader", row["grader_version"]))
+    if row["stop_repetition"] is not None:
+        found.append(("Stops repetition", row["stop_repetition"]))
+    found.append(("Engine", f"{row['engine_version']}, {row['dtype']}"))
+    found.append(("Engine config", row["engine"]))
+    found.append(("Grader", f"{row['grader_version']}, at most {row['grade_timeout_s']:g} s a comparison"))
     found.append(("Seed", str(row["seed"])))
     found.append(("Limit", "whole benchmark" if row["limit"] is None else f"{row['limit']:,} questions"))
     found.append(("Benchmark hash", row["benchmark_hash"]))

@@ -4,16 +4,31 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.report.board import make_board
-from benchmarks.report.inputs import BenchmarkResult, ModelResult, Protocol, ReportInputs, SuiteInfo
+from benchmarks.report.inputs import (
+    BenchmarkResult,
+    ContaminationResult,
+    ModelResult,
+    Protocol,
+    ReportInputs,
+    SuiteInfo,
+)
 from benchmarks.report.markdown import leaderboard
-from benchmarks.report.page import write_site
+from benchmarks.report.page import Tables, write_site
 from benchmarks.report.published_rows import published_rows
 from benchmarks.report.schemas import SCORES
 from benchmarks.report.tables import build_tables
 from hpt_core.files import write_parquet, write_text
 from hpt_core.worker import main, progress
 
-__all__ = ["BenchmarkResult", "ModelResult", "Protocol", "ReportInputs", "SuiteInfo", "build"]
+__all__ = [
+    "BenchmarkResult",
+    "ContaminationResult",
+    "ModelResult",
+    "Protocol",
+    "ReportInputs",
+    "SuiteInfo",
+    "build",
+]
 
 
 def build(inputs: ReportInputs) -> None:
@@ -26,9 +41,11 @@ def build(inputs: ReportInputs) -> None:
     scores = pa.concat_tables([build_tables(inputs, tables, progress("results")), published])
     write_parquet(tables / "scores.parquet", scores)
     board = make_board(scores)
-    write_text(inputs.output / "leaderboard.md", leaderboard(inputs, board))
-    comparisons, log = (pq.read_table(tables / f"{name}.parquet") for name in ("comparisons", "training_log"))
-    write_site(inputs, board, comparisons, log, inputs.output / "site")
+    shown = Tables(
+        *(pq.read_table(tables / f"{name}.parquet") for name in ("comparisons", "exclusive", "training_log"))
+    )
+    write_text(inputs.output / "leaderboard.md", leaderboard(inputs, board, shown.exclusive))
+    write_site(inputs, board, shown, inputs.output / "site")
 
 
 if __name__ == "__main__":

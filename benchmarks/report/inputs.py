@@ -26,6 +26,8 @@ class SuiteInfo(Frozen):
     """Samples a question by the benchmark's own protocol: another k in a result is marked."""
     sampling: Sampling
     """The benchmark's own sampler: another one in a result is marked."""
+    questions: Path | None = None
+    """The questions that were asked (hpt_core.schemas.QUESTIONS): their families can tell a level of difficulty."""
 
 
 class Protocol(Frozen):
@@ -34,17 +36,23 @@ class Protocol(Frozen):
     prompt: str
     """The prompt component in words or JSON (kind, system message, instruction)."""
     sampling: Sampling
-    """Temperature, top_p and new tokens at most."""
+    """Temperature, top_p, new tokens at most, and what ends a sample before."""
     k: int = Field(ge=1)
     """Samples a question."""
     engine_version: str
     """Name and version of the engine that drew the samples."""
+    engine: str
+    """The engine's config as JSON, without what cannot change a sample."""
+    dtype: str
+    """Compute precision of the engine."""
     model_hash: str
     """Content hash of the model folder."""
     benchmark_hash: str
     """Content hash of the questions."""
     grader_version: str
     """Name and version of the verifier."""
+    grade_timeout_s: float
+    """Seconds that one comparison may take."""
     seed: int
     """Seed that the sampling seeds derive from."""
     limit: int | None = None
@@ -74,6 +82,19 @@ class ModelResult(Frozen):
     """Benchmark name -> result. Without any, the model shows in the training curves alone."""
     train_log: Path | None = None
     """log.parquet of its training stage (hpt_core.schemas.TRAIN_LOG)."""
+    trained_on: tuple[str, ...] = ()
+    """`data.NAME` of its training stage and of those that made the model it started from; none where nothing is known
+    of what it was trained on."""
+
+
+class ContaminationResult(Frozen):
+    """Training data against one benchmark."""
+
+    data: str
+    """`data.NAME`."""
+    benchmark: str
+    path: Path
+    """contamination.parquet (hpt_core.schemas.CONTAMINATION)."""
 
 
 class ReportInputs(Frozen):
@@ -89,6 +110,8 @@ class ReportInputs(Frozen):
     """Name of the model that the others are compared with; the first one with results where None."""
     models: tuple[ModelResult, ...] = Field(min_length=1)
     suites: tuple[SuiteInfo, ...] = Field(min_length=1)
+    contamination: tuple[ContaminationResult, ...] = ()
+    """What of the benchmarks stands in the training data."""
     created: AwareDatetime
     """When the run that is reported took place, passed in so that the same inputs give the same bytes."""
     notes: tuple[str, ...] = ()

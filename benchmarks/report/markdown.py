@@ -1,10 +1,14 @@
 """The leaderboard as Markdown."""
 
 import re
+from collections.abc import Callable
 
-from benchmarks.report.board import MARK, PUBLISHED_MARK, Board, Cell, Column
+import pyarrow as pa
+
+from benchmarks.report.board import DIFFERENT_MARK, MARK, OVERLAP_MARK, PUBLISHED_MARK, Board, Cell, Column
+from benchmarks.report.exclusive_view import Pair, against
 from benchmarks.report.inputs import ReportInputs
-from benchmarks.report.tables import GROUPS
+from benchmarks.report.measured import GROUPS
 
 
 def escape(text: str) -> str:
@@ -12,8 +16,8 @@ def escape(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|~&$#])", r"\\\1", " ".join(text.split()))
 
 
-def leaderboard(inputs: ReportInputs, board: Board) -> str:
-    """leaderboard.md."""
+def leaderboard(inputs: ReportInputs, board: Board, exclusive: pa.Table) -> str:
+    """leaderboard.md, from the scores and the table EXCLUSIVE."""
     headers = ["Model", "Source", *(_header(c) for c in board.columns)]
     lines = [
         f"# {escape(inputs.title)}",
@@ -27,20 +31,32 @@ def leaderboard(inputs: ReportInputs, board: Board) -> str:
         *(f"| {' | '.join([escape(line.label), line.source, *map(_cell, line.cells)])} |" for line in board.lines),
         "",
         *_footnotes(board),
+        *_exclusive(inputs, board, exclusive),
     ]
     return "\n".join(lines) + "\n"
 
 
-def summarised(board: Board) -> list[str]:
-    """The deviations of the benchmarks, one sentence each phrase: "AIME 2024: 12 of 30 questions (base, HPT)"."""
+def summarised(board: Board, of: Callable[[Cell], tuple[str, ...]]) -> list[str]:
+    """What `of` tells of the numbers, one sentence each phrase: "AIME 2024: 12 of 30 questions (base, HPT)"."""
     grouped: dict[tuple[str, str], list[str]] = {}
-    for label, column, phrase in board.deviations:
+    for label, column, phrase in board.phrases(of):
         grouped.setdefault((column, phrase), []).append(label)
     measured = sum(line.source == "measured" for line in board.lines)
     return [
         f"{column}: {phrase}" + ("" if len(labels) == measured else f" ({', '.join(labels)})")
         for (column, phrase), labels in grouped.items()
     ]
+
+
+def _overlaps(board: Board) -> list[str]:
+    """ "AIME 2024: 3 of 30 questions (without them SFT 20.1, HPT 33.0)"."""
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for line in board.lines:
+        for column, cell in zip(board.columns, line.cells, strict=True):
+            if cell and cell.overlap and not column.average:
+                clean = grouped.setdefault((column.title, cell.overlap.questions), [])
+                clean.append(f"{line.label} {cell.overlap.clean}")
+    return [f"{title}: {questions} (without them {', '.join(c)})" for (title, questions), c in grouped.items()]
 
 
 def _header(column: Column) -> str:
@@ -60,9 +76,15 @@ def footnotes(board: Board) -> list[str]:
     """What the marks mean, one plain sentence each."""
     cells = [cell for line in board.lines for cell in line.cells if cell]
     found = []
-    if marked := summarised(board):
+    if marked := summarised(board, lambda cell: cell.deviations if MARK in cell.mark else ()):
         found.append(f"{MARK} Not the benchmark's own protocol, so not comparable with others: {'; '.join(marked)}.")
-    if any(cell.mark == PUBLISHED_MARK for cell in cells):
+    if marked := summarised(board, lambda cell: cell.differences):
+        found.append(f"{DIFFERENT_MARK} Not comparable within its column: {'; '.join(marked)}.")
+    if marked := _overlaps(board):
+        found.append(
+            f"{OVERLAP_MARK} Some of the benchmark's questions occur in the model's training data: {'; '.join(marked)}."
+        )
+    if any(PUBLISHED_MARK in cell.mark for cell in cells):
         found.append(f"{PUBLISHED_MARK} Taken anew from the printed scores, over the benchmarks shown.")
     return found + [f"Published rows were measured by others: {source}." for source in board.sources]
 
@@ -72,3 +94,37 @@ def _footnotes(board: Board) -> list[str]:
     notes = ["Bold: the highest measured number of a column."] if bold else []
     notes += map(escape, footnotes(board))
     return [part for note in notes for part in (note, "")][:-1]
+
+
+def _exclusive(inputs: ReportInputs, board: Board, exclusive: pa.Table) -> list[str]:
+    """Each model against the baseline: questions that it alone solves, and that the baseline alone does."""
+    pairs = against(exclusive, inputs.baseline_name)
+    if not pairs:
+        return []
+    titles = [column for column in board.columns if not column.average]
+    baseline = next(m.label for m in inputs.measured if m.name == inputs.baseline_name)
+    labels = {m.name: m.label for m in inputs.measured}
+    rows = [
+        [escape(labels[model]), *(_pair(found.get(column.place)) for column in titles)]
+        for model, found in pairs.items()
+    ]
+    text = (
+        f"+X / −Y: questions that the model solves and {baseline} does not, and the reverse. A question is solved "
+        "where more than half of its samples are correct."
+    )
+    mixed = any(not pair.comparable for found in pairs.values() for pair in found.values())
+    return [
+        "",
+        f"## Solved by one and not by {escape(baseline)}",
+        "",
+        escape(text),
+        "",
+        f"| {' | '.join(['Model', *(escape(c.title) for c in titles)])} |",
+        f"|{'|'.join(['---', *('---:' for _ in titles)])}|",
+        *(f"| {' | '.join(row)} |" for row in rows),
+        *(["", escape("* The two were not measured under the same protocol.")] if mixed else []),
+    ]
+
+
+def _pair(pair: Pair | None) -> str:
+    return "–" if pair is None else f"+{pair.gained} / −{pair.lost}" + ("" if pair.comparable else f" {escape('*')}")

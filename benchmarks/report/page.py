@@ -12,9 +12,10 @@ from typing import Any
 import pyarrow as pa
 
 from benchmarks.report.board import Board, percent
+from benchmarks.report.exclusive_view import matrices
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.markdown import footnotes
-from benchmarks.report.tables import GROUPS
+from benchmarks.report.measured import GROUPS
 from hpt_core.files import write_text
 
 CURVES = {
@@ -47,13 +48,22 @@ class Delta:
     details: tuple[tuple[str, str], ...]
 
 
-def write_site(inputs: ReportInputs, board: Board, comparisons: pa.Table, training_log: pa.Table, folder: Path) -> None:
+@dataclass(frozen=True)
+class Tables:
+    """The report's tables that the page shows beside the leaderboard, with the schemas of their names."""
+
+    comparisons: pa.Table
+    exclusive: pa.Table
+    training_log: pa.Table
+
+
+def write_site(inputs: ReportInputs, board: Board, tables: Tables, folder: Path) -> None:
     """Write index.html and plotly.min.js into `folder`."""
     write_text(folder / "plotly.min.js", _plotly())
-    write_text(folder / "index.html", render(inputs, board, comparisons, training_log))
+    write_text(folder / "index.html", render(inputs, board, tables))
 
 
-def render(inputs: ReportInputs, board: Board, comparisons: pa.Table, training_log: pa.Table) -> str:
+def render(inputs: ReportInputs, board: Board, tables: Tables) -> str:
     """The page's HTML. Every text of a config is escaped, and a content security policy admits no other script."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -73,11 +83,12 @@ def render(inputs: ReportInputs, board: Board, comparisons: pa.Table, training_l
         groups=GROUPS,
         facts=_facts(inputs, board),
         footnotes=footnotes(board),
-        deltas=_deltas(board, comparisons),
+        deltas=_deltas(board, tables.comparisons),
+        matrices=matrices(tables.exclusive),
         baseline=next(m.label for m in inputs.models if m.name == inputs.baseline_name),
         significant=SIGNIFICANT,
-        data={"averages": _averages(board, colours), "curves": _curves(training_log, colours)},
-        stages=[m for m in inputs.models if m.train_log] if training_log.num_rows else [],
+        data={"averages": _averages(board, colours), "curves": _curves(tables.training_log, colours)},
+        stages=[m for m in inputs.models if m.train_log] if tables.training_log.num_rows else [],
         colours=colours,
         style=_template("page.css"),
         script=script,

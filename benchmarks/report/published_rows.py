@@ -2,7 +2,7 @@
 
 from benchmarks.published import Group, PublishedRow, PublishedTable, get_published
 from benchmarks.report.inputs import ReportInputs
-from benchmarks.report.tables import GROUPS, Row, columns
+from benchmarks.report.measured import GROUPS, Row, columns
 
 
 def published_rows(inputs: ReportInputs) -> list[Row]:
@@ -34,7 +34,8 @@ def published_rows(inputs: ReportInputs) -> list[Row]:
                 found = {"kind": "average", "benchmark": group, "title": title, "deviations": [note] if note else []}
             else:
                 continue
-            rows.append({**shared, **found, "column": column, "group": group, "avg_at_k": round(value / 100, 6)})
+            place_of: Row = {"column": column, "group": group, "differences": []}
+            rows.append({**shared, **found, **place_of, "avg_at_k": round(value / 100, 6)})
     return rows
 
 

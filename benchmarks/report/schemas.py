@@ -1,4 +1,4 @@
-"""Schemas of the report's tables: scores, comparisons, samples, training log. docs/schemas.md explains them.
+"""Schemas of the report's tables, one a constant. docs/schemas.md explains them.
 
 Shares, scores and intervals are fractions of 1; the leaderboard shows percent.
 """
@@ -37,7 +37,8 @@ SCORES = pa.schema(
             (
                 "deviations",
                 pa.list_(_TEXT),
-            ),  # how the protocol differs from the benchmark's own; empty where it is that
+            ),  # of the protocol from the benchmark's own; empty where it is that
+            ("differences", pa.list_(_TEXT)),  # of it from the baseline's in this column; empty where alike
         ),
         *_optional(
             ("algorithm", _TEXT),  # what trained the model; null where nothing did
@@ -58,7 +59,16 @@ SCORES = pa.schema(
             ("interval_high", _F64),
             ("bootstrap_low", _F64),  # the same by a percentile bootstrap over questions, as a check
             ("bootstrap_high", _F64),
+            ("overlapping_questions", _I32),  # whose text occurs in training questions; null where none were checked
+            ("overlapping_in_demonstrations", _I32),  # whose text occurs in training demonstrations
+            (
+                "avg_at_k_clean",
+                _F64,
+            ),  # avg_at_k without overlapping_questions; null where that is not known
+            ("clean_low", _F64),  # 95 % interval of avg_at_k_clean
+            ("clean_high", _F64),
             ("truncated_share", _F64),  # samples cut at max_tokens
+            ("repetition_share", _F64),  # samples ended because they repeated themselves
             ("no_answer_share", _F64),  # samples without anything that could be an answer
             ("timeout_share", _F64),  # samples whose comparison ran past its limit
             ("crash_share", _F64),  # samples whose comparison took its process down or ran out of memory
@@ -68,10 +78,14 @@ SCORES = pa.schema(
             ("temperature", _F64),
             ("top_p", _F64),
             ("max_tokens", _I32),  # new tokens at most
+            ("stop_repetition", _TEXT),  # when repetition ends a sample, as JSON; null where it does not
             ("engine_version", _TEXT),
+            ("engine", _TEXT),  # the engine's config, as JSON, without what cannot change a sample
+            ("dtype", _TEXT),  # the engine's compute precision
             ("model_hash", _TEXT),
             ("benchmark_hash", _TEXT),
             ("grader_version", _TEXT),
+            ("grade_timeout_s", _F64),  # seconds that one comparison may take
             ("seed", _I64),
             ("limit", _I32),  # questions at most; null where the whole benchmark was asked
         ),
@@ -104,6 +118,36 @@ COMPARISONS = pa.schema(
     ]
 )
 """Paired comparisons with the baseline: one row a model and benchmark or group average."""
+
+EXCLUSIVE = pa.schema(
+    _required(
+        ("column", _I32),  # place of the benchmark in the leaderboard
+        ("benchmark", _TEXT),
+        ("title", _TEXT),
+        ("row", _I32),  # place of the model in the leaderboard
+        ("model", _TEXT),
+        ("label", _TEXT),
+        ("other_row", _I32),
+        ("other", _TEXT),
+        ("other_label", _TEXT),
+        ("difficulty_by", _TEXT),  # "level", "other models" or "none"
+        ("difficulty", _TEXT),  # "level 3"; "easy", "medium", "hard"; "all"
+        ("place", _I32),  # of the difficulty, from easy to hard, from 0
+        ("questions", _I32),  # of this difficulty that both answered
+        ("solved", _I32),  # by the model: more than half of its samples are correct
+        ("exclusive", _I32),  # solved by the model and not by the other
+        ("protocol_differences", pa.list_(_TEXT)),  # protocol fields that differ; empty where comparable
+    )
+)
+"""Questions that one model solves and another does not: one row a benchmark, ordered pair of models and difficulty."""
+
+CONTAMINATION = pa.schema(
+    [
+        *_required(("data", _TEXT), ("benchmark", _TEXT)),  # "data.NAME"
+        *schemas.CONTAMINATION,
+    ]
+)
+"""Overlap of training data with benchmarks: one row a data set and benchmark question."""
 
 SAMPLES = pa.schema(
     [

@@ -1,4 +1,5 @@
-"""MATH-500: 500 questions of the MATH test set. The family is the subject, in the spelling of the MATH folders."""
+"""MATH-500: 500 questions of the MATH test set. The family is the subject, in the spelling of the MATH folders, and on
+the Hub, where it is given, the level: "algebra-3"."""
 
 from benchmarks.sources.dataset import Asked, Dataset
 from benchmarks.sources.rows import Row, text
@@ -6,9 +7,9 @@ from benchmarks.suite import Suite
 
 
 def from_hub(row: Row) -> Asked:
-    """Columns problem, answer and subject ("Counting & Probability")."""
+    """Columns problem, answer, subject ("Counting & Probability") and level (1 to 5)."""
     subject = text(row, "subject").lower().replace("&", "and").replace(" ", "_")
-    return Asked(text(row, "problem"), text(row, "answer"), subject)
+    return Asked(text(row, "problem"), text(row, "answer"), f"{subject}-{text(row, 'level')}")
 
 
 def from_local(row: Row) -> Asked:
@@ -29,6 +30,7 @@ SUITE = Suite(
         hub="HuggingFaceH4/MATH-500",
         revision="6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be",
         file="test.jsonl",
+        mapping_version=2,
         from_hub=from_hub,
         from_local=from_local,
     ),

@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 
 from hpt_core.files import sha256_json
 
-Kind = Literal["model", "benchmark", "data", "train", "samples", "verdicts", "report", "publish"]
+Kind = Literal["model", "benchmark", "data", "contamination", "train", "samples", "verdicts", "report", "publish"]
 """What a stage makes; the first folder in the store."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -14,6 +14,7 @@ VERSIONS: dict[Kind, str] = {
     "model": "1",
     "benchmark": "1",
     "data": "1",
+    "contamination": "1",
     "train": "1",
     "samples": "1",
     "verdicts": "1",

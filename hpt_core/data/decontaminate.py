@@ -19,6 +19,11 @@ def whole(text: str) -> str:
     return " ".join(_TOKEN.findall(_plain(text)))
 
 
+def split_ngrams(found: list[str], n: int) -> list[str]:
+    """Every run of `n` words, in order; none where there are fewer words."""
+    return [" ".join(found[i : i + n]) for i in range(len(found) - n + 1)]
+
+
 def _plain(text: str) -> str:
     # Case folding can leave the composed form, so the form is settled afterwards.
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
@@ -55,5 +60,4 @@ class OverlapIndex:
         return self._wholes.get(whole(question))
 
     def _split(self, text: str) -> list[str]:
-        found = words(text)
-        return [" ".join(found[i : i + self._n]) for i in range(len(found) - self._n + 1)]
+        return split_ngrams(words(text), self._n)

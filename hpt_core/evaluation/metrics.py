@@ -28,6 +28,14 @@ class Interval(NamedTuple):
     high: float
 
 
+class Estimate(NamedTuple):
+    """A score and the ends of its 95 % interval, as fractions of 1."""
+
+    mean: float
+    low: float
+    high: float
+
+
 G_PASS_SHARES = (0.25, 0.5, 0.75, 1.0)
 """Shares of correct samples that G-pass@k is given for."""
 
@@ -68,6 +76,8 @@ class Score:
     """Share of correct samples of each question, in order."""
     truncated: float
     """Share of samples that ran into the token limit."""
+    repetition: float
+    """Share of samples that were ended because they repeated themselves."""
     no_answer: float
     timeout: float
     crash: float
@@ -205,6 +215,7 @@ def score(benchmark: str, samples: pa.Table, verdicts: pa.Table, k: int) -> Scor
     correct = [c for c, _ in question_counts(verdicts, k).values()]
     values = [c / k for c in correct]
     outcomes = Counter(verdicts.column("outcome").to_pylist())
+    finishes = Counter(samples.column("finish_reason").to_pylist())
     rows = samples.num_rows
     low, high = interval(values)
     return Score(
@@ -224,7 +235,8 @@ def score(benchmark: str, samples: pa.Table, verdicts: pa.Table, k: int) -> Scor
         mean_g_pass=math.fsum(mean_g_pass_at_k(k, c, k) for c in correct) / len(correct),
         variance=variance(correct, k),
         values=tuple(values),
-        truncated=samples.column("finish_reason").to_pylist().count("length") / rows,
+        truncated=finishes["length"] / rows,
+        repetition=finishes["repetition"] / rows,
         no_answer=outcomes[Outcome.NO_ANSWER] / rows,
         timeout=outcomes[Outcome.TIMEOUT] / rows,
         crash=outcomes[Outcome.CRASH] / rows,
@@ -236,20 +248,38 @@ def score(benchmark: str, samples: pa.Table, verdicts: pa.Table, k: int) -> Scor
 def group_average(scores: Sequence[Score]) -> Average:
     """The unweighted mean over benchmarks, whose questions are independent of each other.
 
-    The interval combines the benchmarks' own (their distances to the mean add in quadrature on each side: Zou and
-    Donner 2008), so it keeps their asymmetry and never has zero width. Raises ValueError where there is no score.
+    Raises ValueError where there is no score.
     """
-    if not scores:
-        raise ValueError("an average needs at least one score")
-    count = len(scores)
-    mean = math.fsum(s.mean for s in scores) / count
+    found = combined([Estimate(s.mean, s.low, s.high) for s in scores])
     return Average(
         benchmarks=tuple(s.benchmark for s in scores),
-        mean=mean,
-        stderr=math.hypot(*(s.stderr for s in scores)) / count,
-        low=max(0.0, mean - math.hypot(*(s.mean - s.low for s in scores)) / count),
-        high=min(1.0, mean + math.hypot(*(s.high - s.mean for s in scores)) / count),
+        mean=found.mean,
+        stderr=math.hypot(*(s.stderr for s in scores)) / len(scores),
+        low=found.low,
+        high=found.high,
     )
+
+
+def combined(estimates: Sequence[Estimate]) -> Estimate:
+    """The unweighted mean of independent estimates.
+
+    The interval combines their own (their distances to the mean add in quadrature on each side: Zou and Donner 2008),
+    so it keeps their asymmetry and never has zero width. Raises ValueError where there is no estimate.
+    """
+    if not estimates:
+        raise ValueError("an average needs at least one score")
+    count = len(estimates)
+    mean = math.fsum(e.mean for e in estimates) / count
+    return Estimate(
+        mean,
+        low=max(0.0, mean - math.hypot(*(e.mean - e.low for e in estimates)) / count),
+        high=min(1.0, mean + math.hypot(*(e.high - e.mean for e in estimates)) / count),
+    )
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """The mean of per-question values in [0, 1] and its 95 % interval."""
+    return Estimate(math.fsum(values) / len(values), *interval(values))
 
 
 def _majority(verdicts: pa.Table, k: int) -> float:

@@ -35,7 +35,7 @@ def test_the_graph_holds_what_is_needed_dependencies_first(tmp_path: Path) -> No
     graph = graphs.build(config(tmp_path))
     assert "model.unused" not in graph
     assert set(graph) == {
-        *("model.base", "data.d", "train.sft", "train.sft_grpo", "benchmark.procedural_double"),
+        *("model.base", "data.d", "contamination.d", "train.sft", "train.sft_grpo", "benchmark.procedural_double"),
         *("benchmark.procedural_mixed", "evaluate.base", "evaluate.sft_grpo", "report"),
         *("publish.static_site", "publish.static_site-2"),
     }
@@ -102,6 +102,8 @@ def test_names_are_no_part_of_a_fingerprint(tmp_path: Path) -> None:
     renamed = fingerprints(PipelineConfig.model_validate_json(text))
     assert renamed["train.second"] == first["train.sft_grpo"]
     assert renamed["samples/train.second/procedural_double"] == first["samples/train.sft_grpo/procedural_double"]
+    key = "contamination/data.{}/procedural_double"
+    assert renamed[key.format("e")] == first[key.format("d")]
     assert renamed["report"] != first["report"]
 
 
@@ -118,6 +120,41 @@ def test_what_changes_an_output_changes_its_fingerprint(
     before, after = fingerprints(config(tmp_path)), fingerprints(config(tmp_path, **change))
     assert [key for key in moved if before[key] == after[key]] == []
     assert [key for key in kept if before[key] != after[key]] == []
+
+
+def test_what_a_model_and_those_before_it_were_trained_on_is_checked_before_training(tmp_path: Path) -> None:
+    source = {"name": "procedural", "rows": 8, "seed": 1}
+    data = {name: {"source": source, "model": "model.base", "ngram": n} for name, n in (("d", 13), ("e", 9), ("f", 5))}
+    train = {
+        "first": {"from": "model.base", "data": "data.d", "algorithm": "sft", "steps": 3},
+        "second": {"from": "train.first", "data": "data.e", "algorithm": "grpo", "steps": 3},
+        "beside": {"from": "model.base", "data": "data.f", "algorithm": "sft", "steps": 3},
+    }
+    evaluate = {"models": ["model.base", "train.second"], "suites": ["procedural_double", "procedural_mixed"]}
+    graph = graphs.build(config(tmp_path, data=data, train=train, evaluate=evaluate))
+    keys = list(graph)
+    # What is trained and not measured is on no page.
+    assert [key for key in keys if key.startswith("contamination.")] == ["contamination.e", "contamination.d"]
+    assert max(keys.index(f"contamination.{d}") for d in "de") < min(keys.index(f"train.{t}") for t in train)
+    assert {"contamination.d", "contamination.e"} <= set(graph["report"].after)
+    found = graphs.plan(graph, context_of(config(tmp_path))).units
+    ngrams = {u.unit.key: u.unit.config["ngram"] for u in found if u.unit.kind == "contamination"}
+    assert ngrams == {
+        f"contamination/data.{name}/{benchmark}": n
+        for name, n in (("d", 13), ("e", 9))
+        for benchmark in evaluate["suites"]
+    }
+
+
+def test_a_model_that_was_trained_on_nothing_here_is_not_checked(tmp_path: Path) -> None:
+    graph = graphs.build(config(tmp_path, evaluate={"models": ["model.base"], "suites": ["procedural_double"]}))
+    assert not [key for key in graph if key.startswith("contamination.")]
+
+
+def test_the_gate_makes_publications_anew_and_nothing_else(tmp_path: Path) -> None:
+    before, after = fingerprints(config(tmp_path)), fingerprints(config(tmp_path, report={"max_overlap": 0.1}))
+    moved = {key for key in before if before[key] != after[key]}
+    assert moved == {"publish.static_site", "publish.static_site-2"}
 
 
 def test_a_new_grader_keeps_the_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

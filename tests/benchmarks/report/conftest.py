@@ -30,9 +30,12 @@ def make_protocol(**changes: Any) -> Protocol:
         "sampling": SAMPLING,
         "k": 2,
         "engine_version": "vllm 0.32.0",
+        "engine": '{"name": "vllm"}',
+        "dtype": "bfloat16",
         "model_hash": "sha256:" + "ab" * 32,
         "benchmark_hash": "sha256:" + "cd" * 32,
         "grader_version": "math 1",
+        "grade_timeout_s": 5.0,
         "seed": 7,
     }
     return Protocol(**{**fields, **changes})
@@ -146,6 +149,32 @@ def hand_inputs(tmp_path: Path) -> Callable[..., ReportInputs]:
                 make_suite("math500", "MATH-500", "in", 4, 1),
                 make_suite("gpqa_diamond", "GPQA-Diamond", "out", 198, 1),
             ),
+            "created": datetime(2026, 1, 31, 6, 0, tzinfo=UTC),
+            "output": tmp_path / "report",
+        }
+        return ReportInputs(**{**fields, **changes})
+
+    return make
+
+
+@pytest.fixture
+def answered(tmp_path: Path) -> Callable[..., ReportInputs]:
+    """Models by their outcomes: {model: {question id: outcomes}}, all on MATH-500, of which no more is asked."""
+
+    def make(outcomes: Mapping[str, Outcomes], **changes: Any) -> ReportInputs:
+        models = []
+        for name, found in outcomes.items():
+            samples, verdicts = write_result(tmp_path / name, "math500", found)
+            protocol = make_protocol(k=len(next(iter(found.values()))))
+            result = BenchmarkResult(samples=samples, verdicts=verdicts, protocol=protocol)
+            models.append(ModelResult(name=name, label=name.split(".")[1], results={"math500": result}))
+        questions = next(iter(outcomes.values()))
+        k = models[0].results["math500"].protocol.k
+        fields: dict[str, Any] = {
+            "title": "Answered",
+            "pipeline": "answered",
+            "models": tuple(models),
+            "suites": (make_suite("math500", "MATH-500", "in", len(questions), k),),
             "created": datetime(2026, 1, 31, 6, 0, tzinfo=UTC),
             "output": tmp_path / "report",
         }

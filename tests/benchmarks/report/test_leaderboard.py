@@ -21,6 +21,8 @@ Make = Callable[..., ReportInputs]
 
 
 def table(text: str) -> list[list[str]]:
+    """The leaderboard itself, the first table."""
+    text = text.split("\n## ")[0]
     return [[c.strip() for c in line.strip("|").split(" | ")] for line in text.splitlines() if line.startswith("| ")]
 
 

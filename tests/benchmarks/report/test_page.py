@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from benchmarks.report.board import make_board
 from benchmarks.report.build import build
 from benchmarks.report.inputs import ReportInputs
-from benchmarks.report.page import render
+from benchmarks.report.page import Tables, render
 
 Make = Callable[..., ReportInputs]
 EVIL = """</script><script>alert(1)</script><img src=x onerror=alert(2)>" onclick="alert(3)" '{{7*7}}"""
@@ -73,10 +73,11 @@ def test_any_text_keeps_the_structure(hand_inputs: Make, text: str) -> None:
     if not tables.exists():
         build(inputs)
     board = make_board(pq.read_table(tables / "scores.parquet"))
-    comparisons, log = (pq.read_table(tables / f"{name}.parquet") for name in ("comparisons", "training_log"))
+    names = ("comparisons", "exclusive", "training_log")
+    shown = Tables(*(pq.read_table(tables / f"{name}.parquet") for name in names))
     changed = inputs.model_copy(update={"title": text, "pipeline": text})
-    plain = read(render(inputs, board, comparisons, log))
-    assert [t for t, _ in read(render(changed, board, comparisons, log)).tags] == [t for t, _ in plain.tags]
+    plain = read(render(inputs, board, shown))
+    assert [t for t, _ in read(render(changed, board, shown)).tags] == [t for t, _ in plain.tags]
 
 
 def test_nothing_is_asked_of_the_network(hand_inputs: Make) -> None:
@@ -87,6 +88,8 @@ def test_nothing_is_asked_of_the_network(hand_inputs: Make) -> None:
     assert sorted(set(links)) == [
         "../leaderboard.md",
         "../tables/comparisons.parquet",
+        "../tables/contamination.parquet",
+        "../tables/exclusive.parquet",
         "../tables/samples.parquet",
         "../tables/scores.parquet",
         "../tables/training_log.parquet",

@@ -55,7 +55,7 @@ def labels(page: Page) -> list[str]:
 
 def values(page: Page, column: int) -> list[float]:
     cells = page.locator(f"#leaderboard tbody tr td:nth-child({column + 1}) .value").all_inner_texts()
-    return [float(text.rstrip("†‡")) for text in cells]
+    return [float(text.rstrip("†‡¶§")) for text in cells]
 
 
 def head(page: Page, column: int) -> str:
@@ -142,6 +142,25 @@ def test_differences_are_coloured_where_significant(page: Page) -> None:
     first = page.locator("#comparisons .number.better").first
     first.click()
     assert "corrected" in page.locator(f"#{first.get_attribute('popovertarget')}").inner_text()
+
+
+def test_what_one_model_solves_and_another_does_not(page: Page) -> None:
+    assert page.locator("table.matrix").count() == 8
+    matrix = page.locator("table.matrix").nth(3)
+    assert matrix.locator("thead th").all_inner_texts()[1:] == ["Base", "SFT", "GRPO", "HPT"]
+    number = matrix.locator("tbody tr").nth(3).locator("td").first
+    total, classes = (number.locator(part).inner_text() for part in (".value", ".interval"))
+    assert sum(map(int, classes.split(" · "))) == int(total) > 0
+    shades = number.evaluate("cell => getComputedStyle(cell).backgroundColor")
+    assert shades != matrix.locator("td").first.evaluate("cell => getComputedStyle(cell).backgroundColor")
+    details = page.locator("#m-3-3-0")
+    assert not details.is_visible()
+    number.locator("button").focus()
+    page.wait_for_timeout(200)  # what the focus scrolled would close it again
+    page.keyboard.press("Enter")
+    text = details.inner_text()
+    for expected in ("HPT, not Base · MATH-500", "of 120 questions", "By both", "Hard"):
+        assert expected in text
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

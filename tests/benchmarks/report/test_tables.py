@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.report.build import build
 from benchmarks.report.inputs import ReportInputs
-from benchmarks.report.schemas import COMPARISONS, SAMPLES, SCORES, TRAINING_LOG
+from benchmarks.report.schemas import COMPARISONS, CONTAMINATION, EXCLUSIVE, SAMPLES, SCORES, TRAINING_LOG
 from hpt_core.errors import ConfigError, DataError
 from hpt_core.evaluation.metrics import interval
 from hpt_core.rollout.base import Sampling
@@ -45,6 +45,8 @@ def test_every_table_has_its_documented_schema(hand_inputs: Make) -> None:
     for name, schema in {
         "scores": SCORES,
         "comparisons": COMPARISONS,
+        "contamination": CONTAMINATION,
+        "exclusive": EXCLUSIVE,
         "samples": SAMPLES,
         "training_log": TRAINING_LOG,
     }.items():
@@ -229,6 +231,8 @@ def test_the_same_inputs_give_the_same_bytes(hand_inputs: Make, tmp_path: Path) 
         "site/index.html",
         "site/plotly.min.js",
         "tables/comparisons.parquet",
+        "tables/contamination.parquet",
+        "tables/exclusive.parquet",
         "tables/samples.parquet",
         "tables/scores.parquet",
         "tables/training_log.parquet",

@@ -87,7 +87,7 @@ HUB_ASKED = {  # (question, gold, family) of each row above
     "aime24": [("What is 2+2?", "4", "")],
     "aime25": [("What is 3+3?", "6", "")],
     "amc23": [("What is 1+1?", "27", "")],
-    "math500": [("What is 5+5?", "10", "counting_and_probability")],
+    "math500": [("What is 5+5?", "10", "counting_and_probability-2")],
     "minerva": [("How far?", "4.5e33", "")],
     "olympiadbench": [("Find all $n$.", "$1$,$2$", "Algebra"), ("Let $m>0$.\n\nFind $m$.", "3, 4", "")],
     "arc_challenge": [

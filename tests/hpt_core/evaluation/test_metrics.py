@@ -217,6 +217,12 @@ def test_verdicts_of_other_samples_are_refused():
         score("b", samples, verdicts.take([1, 0]), 1)
 
 
+def test_runaway_repetition_is_told_apart_from_running_out_of_tokens():
+    samples, verdicts = tables({"a": ["correct"] * 2, "b": ["incorrect"] * 2}, finish="repetition")
+    found = score("b", samples, verdicts, 2)
+    assert (found.repetition, found.truncated) == (0.5, 0.0)
+
+
 def test_group_average_is_unweighted_and_its_interval_holds_it():
     large = score("large", *tables({f"q{i}": ["correct"] for i in range(99)} | {"q99": ["incorrect"]}), 1)
     small = score("small", *tables({"q0": ["incorrect"], "q1": ["incorrect"]}), 1)

@@ -1,0 +1,129 @@
+"""Questions that one model solves and another does not, by difficulty (paper, table 4).
+
+A model solves a question where more than half of its samples are correct: with one sample, where that one is. The
+difficulty is the benchmark's own level where every family ends in one ("algebra-5"). Elsewhere the models that are not
+compared say it, by their mean share of correct samples: the two themselves would put all that they disagree on into
+the middle. Where there are no others, all questions are one class.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+from benchmarks.report.inputs import ReportInputs, SuiteInfo
+from benchmarks.report.measured import Measured, Row, columns, read_table
+from benchmarks.report.protocols import protocol_differences
+from hpt_core import schemas
+
+LEVEL = re.compile(r"(?:^|[-_ ])(\d{1,2})$")
+"""The level at the end of a family."""
+BANDS = ("easy", "medium", "hard")
+"""Classes by the other models' mean share of correct samples: over 2/3, from 1/3 to 2/3, under 1/3."""
+ALL = "all"
+"""The one class where nothing tells the difficulty."""
+
+
+class Classes(NamedTuple):
+    """Difficulties of a benchmark's questions."""
+
+    by: str
+    """"level", "other models" or "none"."""
+    names: tuple[str, ...]
+    """From easy to hard."""
+    of: Callable[[str], str]
+    """Question id -> name of its class."""
+
+
+def solves(correct: int, samples: int) -> bool:
+    """Whether more than half of the samples are correct."""
+    return 2 * correct > samples
+
+
+def exclusive_rows(inputs: ReportInputs, measured: Sequence[Measured]) -> list[Row]:
+    """Rows of EXCLUSIVE: each ordered pair of models on each benchmark, one row a difficulty. Raises DataError."""
+    places = {model.name: place for place, model in enumerate(inputs.measured)}
+    rows = []
+    for column, (_, suite) in enumerate(columns(inputs)):
+        if suite is None:
+            continue
+        found = [m for m in measured if m.suite.name == suite.name]
+        levels = read_levels(suite)
+        for first, second in combinations(found, 2):
+            shared = sorted(set(first.counts) & set(second.counts))
+            if not shared:
+                continue
+            classes = _by_level(levels, shared) or _by_others(found, first, second, shared)
+            for model, other in ((first, second), (second, first)):
+                front = {
+                    "column": column,
+                    "benchmark": suite.name,
+                    "title": suite.title,
+                    "row": places[model.model.name],
+                    "model": model.model.name,
+                    "label": model.model.label,
+                    "other_row": places[other.model.name],
+                    "other": other.model.name,
+                    "other_label": other.model.label,
+                    "difficulty_by": classes.by,
+                    "protocol_differences": protocol_differences(model.protocol, other.protocol),
+                }
+                rows += [{**front, **counted} for counted in _counted(model, other, shared, classes)]
+    return sorted(rows, key=lambda row: (row["column"], row["row"], row["other_row"], row["place"]))
+
+
+def _counted(model: Measured, other: Measured, shared: Sequence[str], classes: Classes) -> Iterator[Row]:
+    """Questions of each class: how many there are, how many the model solves, how many it alone does."""
+    questions, solved, alone = Counter[str](), Counter[str](), Counter[str]()
+    for question_id in shared:
+        name = classes.of(question_id)
+        questions[name] += 1
+        if solves(*model.counts[question_id]):
+            solved[name] += 1
+            alone[name] += not solves(*other.counts[question_id])
+    for place, name in enumerate(classes.names):
+        yield {
+            "difficulty": name,
+            "place": place,
+            "questions": questions[name],
+            "solved": solved[name],
+            "exclusive": alone[name],
+        }
+
+
+def read_levels(suite: SuiteInfo) -> dict[str, int]:
+    """Question id -> level; empty where not every question's family ends in one. Raises DataError."""
+    if suite.questions is None:
+        return {}
+    table = read_table(suite.questions, schemas.QUESTIONS)
+    found = {}
+    for question_id, family in zip(*(table.column(c).to_pylist() for c in ("question_id", "family")), strict=True):
+        match = LEVEL.search(family)
+        if match is None:
+            return {}
+        found[question_id] = int(match[1])
+    return found
+
+
+def _by_level(levels: Mapping[str, int], shared: Sequence[str]) -> Classes | None:
+    if not all(question_id in levels for question_id in shared):
+        return None
+    every = sorted(set(levels.values()))
+    return Classes("level", tuple(f"level {level}" for level in every), lambda q: f"level {levels[q]}")
+
+
+def _by_others(found: Sequence[Measured], first: Measured, second: Measured, shared: Sequence[str]) -> Classes:
+    others = [m for m in found if m is not first and m is not second and all(q in m.counts for q in shared)]
+    if not others:
+        return Classes("none", (ALL,), lambda question_id: ALL)
+    scale = math.lcm(*(m.score.k for m in others))
+    full = scale * len(others)
+
+    def band(question_id: str) -> str:
+        # Whole numbers, so that a third is a third.
+        reached = sum(m.counts[question_id][0] * (scale // m.score.k) for m in others)
+        return BANDS[0] if 3 * reached > 2 * full else BANDS[1] if 3 * reached >= full else BANDS[2]
+
+    return Classes("other models", BANDS, band)

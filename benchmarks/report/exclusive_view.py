@@ -1,0 +1,115 @@
+"""What the page and leaderboard.md show of the table EXCLUSIVE."""
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+Row = dict[str, Any]
+
+
+class Pair(NamedTuple):
+    """A model against another on one benchmark."""
+
+    gained: int
+    """Questions that the model alone solves."""
+    lost: int
+    """Questions that the other alone solves."""
+    comparable: bool
+
+
+@dataclass(frozen=True)
+class Square:
+    """One ordered pair in a matrix."""
+
+    text: str
+    """Questions that the row's model solves and the column's does not."""
+    classes: str
+    """The same by difficulty, from easy to hard: "3 · 1 · 0"; "" where there is one class."""
+    shade: int
+    """How it compares with the matrix's highest number, percent."""
+    comparable: bool
+    heading: str
+    details: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """All ordered pairs on one benchmark."""
+
+    place: int
+    title: str
+    caption: str
+    """How the difficulty was found, and its classes."""
+    labels: tuple[str, ...]
+    lines: tuple[tuple[str, tuple[Square | None, ...]], ...]
+    """(label, one square a column), None on the diagonal and where two share no question."""
+
+
+def matrices(exclusive: pa.Table) -> list[Matrix]:
+    """One matrix a benchmark, in the leaderboard's order."""
+    return [_matrix(list(rows)) for _, rows in groupby(_sorted(exclusive), lambda row: row["column"])]
+
+
+def against(exclusive: pa.Table, baseline: str) -> dict[str, dict[int, Pair]]:
+    """Model -> column -> the model against the baseline."""
+    totals: dict[tuple[str, str, int], int] = {}
+    found: dict[str, dict[int, Pair]] = {}
+    rows = _sorted(exclusive)
+    for row in rows:
+        key = row["model"], row["other"], row["column"]
+        totals[key] = totals.get(key, 0) + row["exclusive"]
+    for row in sorted(rows, key=lambda row: row["row"]):
+        model, column = row["model"], row["column"]
+        if row["other"] == baseline:
+            gained, lost = totals[model, baseline, column], totals[baseline, model, column]
+            found.setdefault(model, {})[column] = Pair(gained, lost, not row["protocol_differences"])
+    return found
+
+
+def _sorted(exclusive: pa.Table) -> list[Row]:
+    rows: list[Row] = exclusive.to_pylist()
+    return sorted(rows, key=lambda row: (row["column"], row["row"], row["other_row"], row["place"]))
+
+
+def _matrix(rows: list[Row]) -> Matrix:
+    labels = dict(sorted({row["row"]: row["label"] for row in rows}.items()))
+    pairs = {key: list(found) for key, found in groupby(rows, lambda row: (row["row"], row["other_row"]))}
+    first = rows[0]
+    highest = max(sum(r["exclusive"] for r in found) for found in pairs.values())
+    lines = []
+    for row, label in labels.items():
+        squares = [_square(pairs[row, other], highest) if (row, other) in pairs else None for other in labels]
+        lines.append((label, tuple(squares)))
+    return Matrix(first["column"], first["title"], _caption(rows), tuple(labels.values()), tuple(lines))
+
+
+def _caption(rows: list[Row]) -> str:
+    """The classes below a number, in words."""
+    by = {row["difficulty_by"] for row in rows}
+    if "level" in by:
+        return "by level: " + " · ".join(dict.fromkeys(row["difficulty"].removeprefix("level ") for row in rows))
+    return "easy · medium · hard" if "other models" in by else ""
+
+
+def _square(rows: list[Row], highest: int) -> Square:
+    first = rows[0]
+    questions, alone = sum(r["questions"] for r in rows), sum(r["exclusive"] for r in rows)
+    solved = sum(r["solved"] for r in rows)
+    classes = [r for r in rows if r["questions"]] if len(rows) > 1 else []
+    differing = first["protocol_differences"]
+    return Square(
+        text=f"{alone:,}",
+        classes=" · ".join(str(r["exclusive"]) for r in rows) if len(rows) > 1 else "",
+        shade=round(100 * alone / max(1, highest)),
+        comparable=not differing,
+        heading=f"{first['label']}, not {first['other_label']} · {first['title']}",
+        details=(
+            ("Solved by it alone", f"{alone:,} of {questions:,} questions"),
+            ("Solved by it", f"{solved:,}"),
+            ("By both", f"{solved - alone:,}"),
+            *((r["difficulty"].capitalize(), f"{r['exclusive']:,} of {r['questions']:,} questions") for r in classes),
+            *((("Not comparable", f"protocols differ in {', '.join(differing)}"),) if differing else ()),
+        ),
+    )

@@ -1,0 +1,86 @@
+"""What a report measures: each model on each benchmark, scored, and the columns that show it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.published import Group
+from benchmarks.report.inputs import BenchmarkResult, ModelResult, Protocol, ReportInputs, SuiteInfo
+from benchmarks.report.schemas import SAMPLES
+from benchmarks.significance import Counts
+from hpt_core import schemas
+from hpt_core.errors import DataError
+from hpt_core.evaluation.metrics import Score, question_counts, score
+from hpt_core.evaluation.shards import read_samples
+from hpt_core.files import replacing
+
+GROUPS: dict[Group, str] = {"in": "In distribution", "out": "Out of distribution"}
+"""Group -> its title."""
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One model on one benchmark, scored."""
+
+    model: ModelResult
+    suite: SuiteInfo
+    protocol: Protocol
+    score: Score
+    counts: Counts
+    samples: int
+
+
+def columns(inputs: ReportInputs) -> list[tuple[Group, SuiteInfo | None]]:
+    """Columns of the leaderboard, left to right: each group's benchmarks, then its average (group, None)."""
+    found: list[tuple[Group, SuiteInfo | None]] = []
+    for group in GROUPS:
+        members = [s for s in inputs.suites if s.group == group]
+        found += [(group, suite) for suite in members]
+        if members:
+            found.append((group, None))
+    return found
+
+
+def measure(inputs: ReportInputs, path: Path, progress: Callable[[int, int, str], None]) -> list[Measured]:
+    """Score every result, and write all samples with their verdicts to `path`. Raises DataError."""
+    units = list(_units(inputs))
+    measured = []
+    with replacing(path) as beside, pq.ParquetWriter(beside, SAMPLES, compression="zstd") as writer:
+        for done, (model, suite, result) in enumerate(units):
+            progress(done, len(units), f"{model.label} on {suite.title}")
+            samples, verdicts = read_samples(result.samples), read_table(result.verdicts, schemas.VERDICTS)
+            k = result.protocol.k
+            found = score(suite.name, samples, verdicts, k)
+            measured.append(
+                Measured(model, suite, result.protocol, found, question_counts(verdicts, k), samples.num_rows)
+            )
+            name = pa.array([model.name] * samples.num_rows, pa.string())
+            joined = [name, *samples.columns, verdicts.column("outcome"), verdicts.column("extracted")]
+            writer.write_table(pa.Table.from_arrays(joined, schema=SAMPLES))
+    progress(len(units), len(units), "")
+    return measured
+
+
+def _units(inputs: ReportInputs) -> Iterator[tuple[ModelResult, SuiteInfo, BenchmarkResult]]:
+    for model in inputs.measured:
+        for suite in inputs.suites:
+            if suite.name in model.results:
+                yield model, suite, model.results[suite.name]
+
+
+def read_table(path: Path, schema: pa.Schema) -> pa.Table:
+    """A stage's table, which must have this schema. Raises DataError that names the file."""
+    try:
+        table: pa.Table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(
+            f"cannot read {path}: {str(error).splitlines()[0]}", "run the stage that makes it again"
+        ) from error
+    if table.schema.names != schema.names or table.schema.types != schema.types:
+        raise DataError(f"{path} has other columns than {', '.join(schema.names)}", "run the stage that makes it again")
+    return table.cast(schema)

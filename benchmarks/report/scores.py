@@ -1,0 +1,139 @@
+"""Rows of the scores table that were measured here."""
+
+import json
+import math
+
+from benchmarks.published import Group
+from benchmarks.report.inputs import Protocol, ReportInputs
+from benchmarks.report.measured import GROUPS, Measured, Row, columns
+from benchmarks.report.overlaps import Cleaned, Found, clean, clean_average
+from benchmarks.report.protocols import deviations, differences
+from benchmarks.significance import bootstrap_interval
+from hpt_core.evaluation.metrics import group_average
+
+
+def score_rows(inputs: ReportInputs, measured: list[Measured], overlaps: Found) -> list[Row]:
+    """Rows of SCORES: every benchmark of every model, and the averages of groups that a model was asked in full."""
+    references = _references(inputs, measured)
+    rows = []
+    for place, model in enumerate(inputs.measured):
+        own = {m.suite.name: m for m in measured if m.model.name == model.name}
+        cleaned = {name: clean(m, overlaps) for name, m in own.items()}
+        shared = {
+            "source": "measured",
+            "source_note": inputs.pipeline,
+            "row": place,
+            "model": model.name,
+            "label": model.label,
+            "algorithm": model.algorithm,
+        }
+        for column, (group, suite) in enumerate(columns(inputs)):
+            if suite is None:
+                members = [own.get(s.name) for s in inputs.suites if s.group == group]
+                whole = [m for m in members if m is not None]
+                if len(whole) == len(members):
+                    average = clean_average([cleaned[m.suite.name] for m in whole])
+                    rows.append({**shared, "column": column, **_average_row(group, whole, references, average)})
+            elif suite.name in own:
+                m = own[suite.name]
+                row = _benchmark_row(m, references[suite.name], cleaned[suite.name])
+                rows.append({**shared, "column": column, **row})
+    return rows
+
+
+def _references(inputs: ReportInputs, measured: list[Measured]) -> dict[str, Measured]:
+    """Benchmark -> the result that its column is held against: the baseline's, or the first where it has none."""
+    found: dict[str, Measured] = {}
+    for m in measured:
+        if m.suite.name not in found or m.model.name == inputs.baseline_name:
+            found[m.suite.name] = m
+    return found
+
+
+def _differences(m: Measured, reference: Measured) -> list[str]:
+    return [f"unlike {reference.model.label}: {phrase}" for phrase in differences(m.protocol, reference.protocol)]
+
+
+def _benchmark_row(m: Measured, reference: Measured, cleaned: Cleaned) -> Row:
+    s = m.score
+    bootstrap = bootstrap_interval(s.values)
+    return {
+        "kind": "benchmark",
+        "benchmark": m.suite.name,
+        "title": m.suite.title,
+        "group": m.suite.group,
+        "deviations": deviations(m.suite, m.protocol, s.questions),
+        "differences": _differences(m, reference),
+        "questions": s.questions,
+        "samples": m.samples,
+        "k": s.k,
+        "avg_at_k": s.mean,
+        "pass_at_1": s.pass_at[0],
+        "pass_at_k": s.pass_at[-1],
+        "pass_curve": [{"k": j, "value": value} for j, value in enumerate(s.pass_at, 1)],
+        "maj_at_k": s.majority,
+        "g_pass_curve": [{"share": point.share, "value": point.value} for point in s.g_pass_at],
+        "mg_pass_at_k": s.mean_g_pass,
+        "standard_error": _known(s.stderr),
+        "standard_error_questions": _known(math.sqrt(s.variance.questions)),
+        "standard_error_samples": _known(math.sqrt(s.variance.samples)),
+        "interval_low": s.low,
+        "interval_high": s.high,
+        "bootstrap_low": bootstrap.low,
+        "bootstrap_high": bootstrap.high,
+        **cleaned.row,
+        "truncated_share": s.truncated,
+        "repetition_share": s.repetition,
+        "no_answer_share": s.no_answer,
+        "timeout_share": s.timeout,
+        "crash_share": s.crash,
+        "gold_error_share": s.gold_error,
+        "mean_tokens": s.mean_tokens,
+        **_protocol_columns(m.protocol),
+    }
+
+
+def _protocol_columns(p: Protocol) -> Row:
+    repetition = p.sampling.stop_repetition
+    return {
+        "prompt": p.prompt,
+        "temperature": p.sampling.temperature,
+        "top_p": p.sampling.top_p,
+        "max_tokens": p.sampling.max_tokens,
+        "stop_repetition": None if repetition is None else json.dumps(repetition.model_dump(mode="json")),
+        "engine_version": p.engine_version,
+        "engine": p.engine,
+        "dtype": p.dtype,
+        "model_hash": p.model_hash,
+        "benchmark_hash": p.benchmark_hash,
+        "grader_version": p.grader_version,
+        "grade_timeout_s": p.grade_timeout_s,
+        "seed": p.seed,
+        "limit": p.limit,
+    }
+
+
+def _average_row(group: Group, members: list[Measured], references: dict[str, Measured], cleaned: Cleaned) -> Row:
+    average = group_average([m.score for m in members])
+    deviating = [m.suite.title for m in members if deviations(m.suite, m.protocol, m.score.questions)]
+    differing = [m.suite.title for m in members if _differences(m, references[m.suite.name])]
+    return {
+        "kind": "average",
+        "benchmark": group,
+        "title": f"{GROUPS[group]} average",
+        "group": group,
+        "deviations": [f"another protocol than the benchmark's own on {', '.join(deviating)}"] if deviating else [],
+        "differences": [f"measured otherwise than others on {', '.join(differing)}"] if differing else [],
+        "questions": sum(m.score.questions for m in members),
+        "samples": sum(m.samples for m in members),
+        "avg_at_k": average.mean,
+        "standard_error": _known(average.stderr),
+        "interval_low": average.low,
+        "interval_high": average.high,
+        **cleaned.row,
+        "model_hash": members[0].protocol.model_hash,
+    }
+
+
+def _known(value: float) -> float | None:
+    return None if value != value else value
