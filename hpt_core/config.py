@@ -174,6 +174,8 @@ class TrainConfig(Frozen):
 
     @model_validator(mode="after")
     def _rollouts_can_be_trained_on(self) -> "TrainConfig":
+        if self.uses_engine and not self.engine.TRAINS:
+            raise ValueError('engine: it takes no weights, so nothing can be trained with it; set engine to "vllm"')
         if self.uses_rollouts and self.sampling.temperature == 0:
             raise ValueError(
                 "sampling.temperature is 0 and rollouts are to be trained on: they would all be the same; "

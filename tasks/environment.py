@@ -118,10 +118,9 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def engine_version(engine: EngineConfig) -> str:
-    """An engine's name and version, without importing it: "vllm 0.32.0"; our own engines have our package's version."""
-    name = str(engine.model_dump()["name"])
-    version = package_version(name, f"{name}-cpu", "hpt-pipelines")
-    return f"{name} {version}"
+    """An engine's name and version, without importing it: "vllm 0.32.0"; the name alone where only a server knows more."""
+    name, packages = str(engine.model_dump()["name"]), engine.packages()
+    return f"{name} {package_version(*packages, 'hpt-pipelines')}" if packages else name
 
 
 @cache

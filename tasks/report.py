@@ -179,7 +179,7 @@ class ReportPart(Part):
 
 
 def _drawn_by(samples: Made) -> str:
-    """Name and version of what drew the samples, which the config of an endpoint does not say; "" where not recorded."""
+    """Name and version of what drew the samples, which the config of an endpoint does not say; "" where unrecorded."""
     try:
         recorded = json.loads((samples.output / "sampling.json").read_text(encoding="utf-8"))
         return ", ".join(recorded["engines"])

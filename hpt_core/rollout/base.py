@@ -141,10 +141,18 @@ class EngineConfig(Frozen):
     """Fields that say how much of a machine is used: no part of a fingerprint or of a checkpoint's identity."""
     LOCAL: ClassVar[bool] = True
     """Whether it computes where it is opened, so that more devices draw more: not so where it only asks a server."""
+    TRAINS: ClassVar[bool] = True
+    """Whether it takes over a trainer's weights."""
 
     def identity(self) -> dict[str, Any]:
         """What of the config decides the results: all but CAPACITY."""
         return self.model_dump(mode="json", exclude=set(self.CAPACITY))
+
+    def packages(self) -> tuple[str, ...]:
+        """Distributions whose version is the engine's: the first that is installed, our own where none is. Empty where
+        the version is known only once a server answers."""
+        name = str(self.model_dump()["name"])
+        return name, f"{name}-cpu"
 
     def open(self, model: Path, max_model_len: int, dtype: str, seed: int, **options: Any) -> RolloutEngine:
         """Load the model folder `model` for sequences of at most `max_model_len` tokens in `dtype`.

