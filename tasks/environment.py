@@ -118,7 +118,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def engine_version(engine: EngineConfig) -> str:
-    """An engine's name and version, without importing it: "vllm 0.32.0"; the name alone where only a server knows more."""
+    """An engine's name and version, without importing it: "vllm 0.32.0"; its name where only a server knows more."""
     name, packages = str(engine.model_dump()["name"]), engine.packages()
     return f"{name} {package_version(*packages, 'hpt-pipelines')}" if packages else name
 
