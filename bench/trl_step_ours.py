@@ -45,9 +45,9 @@ def impose_verdicts() -> None:
 
     def imposing(pool: VerifierPool, items: list[Item], *arguments: Any, **options: Any) -> Imposed:
         outcomes = []
-        for _, gold, _ in items:
-            outcomes.append(Outcome.CORRECT if seen[gold] % 2 else Outcome.INCORRECT)
-            seen[gold] += 1
+        for item in items:
+            outcomes.append(Outcome.CORRECT if seen[item.gold] % 2 else Outcome.INCORRECT)
+            seen[item.gold] += 1
         return Imposed(submit(pool, items, *arguments, **options), outcomes)
 
     VerifierPool.submit = imposing  # type: ignore[method-assign, assignment]

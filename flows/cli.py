@@ -14,7 +14,7 @@ from flows.commands import common
 
 common.quiet_environment()
 
-from flows.commands import algorithms, look, run, samples, spec, tools  # noqa: E402  (the environment comes first)
+from flows.commands import algorithms, audit, estimate, look, run, samples, spec, tools  # noqa: E402  (the environment comes first)
 from hpt_core.errors import HPTError  # noqa: E402
 
 USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -30,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (run, spec, look, samples, algorithms, tools):
+for module in (run, spec, estimate, look, samples, audit, algorithms, tools):
     app.add_typer(module.app)
 
 

@@ -1,8 +1,9 @@
 """Multiple choice as text: the options under the question, each with its label."""
 
 import hashlib
-import re
 from collections.abc import Sequence
+
+from hpt_core.verifiers.options import options as options_of
 
 LETTERS = "ABCDEFGHIJ"
 INSTRUCTION = "Please reason step by step, and put only the label of the correct option within \\boxed{}."
@@ -16,22 +17,8 @@ def with_options(question: str, labels: Sequence[str], options: Sequence[str], m
 
 
 def offered(question: str) -> list[str]:
-    """Labels of the options that stand at the end of `question`, "A) ..." or "A. ..." a line; [] where there are none.
-
-    An option may go over several lines, numbered ones too, so letters come before digits and what counts is the run
-    from the last "A" (or "1") on.
-    """
-    found = re.findall(r"^([A-J]|[1-9])[.)] ", question, re.MULTILINE)
-    for alphabet in (LETTERS, "123456789"):
-        run: list[str] = []
-        for label in found:
-            if label == alphabet[0]:
-                run = [label]
-            elif run and label == alphabet[len(run) % len(alphabet)]:
-                run.append(label)
-        if len(run) > 1:
-            return run
-    return []
+    """Labels of the options that stand at the end of `question`, as the verifier reads them; [] where there is none."""
+    return list(options_of(question))
 
 
 def require_offered(gold: str, labels: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """ARC-Challenge: school science with three to five options. 22 rows label them 1 to 4, and
-keep those labels: the answer is one of them.
+keep those labels: the answer is one of them. The order is the dataset's, since it comes with labels of its own, which
+other options and published scores refer to.
 """
 
 from benchmarks.sources.choices import INSTRUCTION, with_options

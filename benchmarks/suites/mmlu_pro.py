@@ -1,4 +1,6 @@
-"""MMLU-Pro: questions of fourteen subjects with up to ten options, in the dataset's order."""
+"""MMLU-Pro: questions of fourteen subjects with up to ten options. The order is the dataset's, since the answer
+is published as a letter in it and options name each other by their letters.
+"""
 
 from benchmarks.sources.choices import INSTRUCTION, LETTERS, with_options
 from benchmarks.sources.dataset import Asked, Dataset

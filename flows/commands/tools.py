@@ -17,7 +17,9 @@ app.add_typer(models, name="models")
 
 @app.command()
 def grade(
-    file: Annotated[Path, typer.Argument(metavar="FILE.jsonl", help="Rows {id, gold, response, kind: math|choice}.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.jsonl", help="Rows {id, gold, response, kind: math|choice[, question]}.")
+    ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE.parquet", help="Where the verdicts go.")],
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 2,
     timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds that one comparison may take.")] = 5.0,

@@ -12,7 +12,7 @@ from hpt_core.data.sources.base import MalformedRow, SourceRow
 from hpt_core.errors import DataError
 from hpt_core.prompts.base import Prompt
 from hpt_core.verifiers.base import Outcome, Verdict
-from hpt_core.verifiers.pool import VerifierPool
+from hpt_core.verifiers.pool import Item, VerifierPool
 
 
 class Question(NamedTuple):
@@ -156,9 +156,10 @@ def _normalised(row: SourceRow) -> SourceRow:
     return clean
 
 
-def _checked(row: SourceRow) -> tuple[str, str, str]:
+def _checked(row: SourceRow) -> Item:
     """What is verified: the demonstration, or the gold answer itself where there is none, to find a broken one."""
-    return row.kind, row.gold, f"\\boxed{{{row.gold}}}" if row.demonstration is None else row.demonstration
+    shown = f"\\boxed{{{row.gold}}}" if row.demonstration is None else row.demonstration
+    return Item(row.kind, row.gold, shown, row.question)
 
 
 def _shown(answer: str | None) -> str:

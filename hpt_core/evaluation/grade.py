@@ -16,7 +16,7 @@ from hpt_core.evaluation.shards import read_questions, read_samples
 from hpt_core.files import write_parquet
 from hpt_core.schemas import VERDICTS
 from hpt_core.verifiers.base import Outcome, Verdict
-from hpt_core.verifiers.pool import VerifierPool
+from hpt_core.verifiers.pool import Item, VerifierPool
 from hpt_core.worker import main, progress
 
 logger = logging.getLogger("hpt.evaluation.grade")
@@ -37,9 +37,9 @@ def run(spec: GradeSpec) -> None:
     with VerifierPool(spec.workers, spec.timeout_s) as pool:
         for unit, questions, samples in units:
             verdicts: list[Verdict] = []
-            items = _items(questions, samples)
-            for start in range(0, len(items), BATCH):
-                verdicts += pool.verify(items[start : start + BATCH])
+            asked = items(questions, samples)
+            for start in range(0, len(asked), BATCH):
+                verdicts += pool.verify(asked[start : start + BATCH])
                 report(done + len(verdicts), total, unit.benchmark)
             done += len(verdicts)
             write_parquet(unit.output, _table(samples, verdicts))
@@ -71,12 +71,11 @@ def _read(unit: GradeUnit) -> tuple[pa.Table, pa.Table]:
     return questions, samples
 
 
-def _items(questions: pa.Table, samples: pa.Table) -> list[tuple[str, str, str]]:
-    """(kind, gold, response) of every sample, in order."""
-    columns = (questions.column(name).to_pylist() for name in ("question_id", "kind", "gold"))
-    asked = {question_id: (kind, gold) for question_id, kind, gold in zip(*columns, strict=True)}
+def items(questions: pa.Table, samples: pa.Table) -> list[Item]:
+    """What is verified of every sample, in order."""
+    asked = {row["question_id"]: row for row in questions.to_pylist()}
     pairs = zip(samples.column("question_id").to_pylist(), samples.column("response").to_pylist(), strict=True)
-    return [(*asked[question_id], response) for question_id, response in pairs]
+    return [Item(q["kind"], q["gold"], response, q["question"]) for q, response in ((asked[i], r) for i, r in pairs)]
 
 
 def _table(samples: pa.Table, verdicts: list[Verdict]) -> pa.Table:

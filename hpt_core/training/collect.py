@@ -19,7 +19,7 @@ from hpt_core.training.questions import Question
 from hpt_core.upge.base import DEMONSTRATION, Group, Row
 from hpt_core.upge.estimator import Estimator
 from hpt_core.verifiers.base import Verdict
-from hpt_core.verifiers.pool import CHUNK, Pending, VerifierPool
+from hpt_core.verifiers.pool import CHUNK, Item, Pending, VerifierPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Collector:
         n = self.config.rollouts_per_question if self.estimator.uses_rollouts else 0
         start = time.perf_counter()
         rollouts: list[Rollout] = []
-        verifying = Verifying(self.pool, [(q.kind, q.gold) for q in questions for _ in range(n)])
+        verifying = Verifying(self.pool, [q for q in questions for _ in range(n)])
         if n and self.engine is not None:
             requests = [
                 Request(ids, derive(self.seed, "rollout", step, q.question_id, i))
@@ -125,8 +125,8 @@ class Collector:
 class Verifying:
     """Verdicts on rollouts as they finish, made in other processes while the engine goes on."""
 
-    def __init__(self, pool: VerifierPool | None, asked: Sequence[tuple[str, str]]) -> None:
-        """`asked`: (kind, gold) of each rollout to come."""
+    def __init__(self, pool: VerifierPool | None, asked: Sequence[Question]) -> None:
+        """`asked`: the question of each rollout to come."""
         self._pool = pool
         self._asked = asked
         self._waiting: list[tuple[int, str]] = []
@@ -146,7 +146,8 @@ class Verifying:
 
     def _submit(self) -> None:
         if self._waiting and self._pool is not None:
-            items = [(*self._asked[i], text) for i, text in self._waiting]
+            asked = ((self._asked[i], text) for i, text in self._waiting)
+            items = [Item(q.kind, q.gold, text, q.question) for q, text in asked]
             self._pending.append(([i for i, _ in self._waiting], self._pool.submit(items)))
             self._waiting = []
 

@@ -14,7 +14,7 @@ from hpt_core.seeds import derive
 from hpt_core.training.distributed import World
 from hpt_core.training.model import export_model
 from hpt_core.training.questions import Question
-from hpt_core.verifiers.pool import VerifierPool
+from hpt_core.verifiers.pool import Item, VerifierPool
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,7 +43,8 @@ def mean_reward(
     ]
     sampling = Sampling(temperature=config.temperature, top_p=config.top_p, max_tokens=max_tokens)
     rollouts = engine.generate(requests, sampling)
-    verdicts = pool.verify([(q.kind, q.gold, r.text) for (q, _), r in zip(asked, rollouts, strict=True)])
+    items = [Item(q.kind, q.gold, r.text, q.question) for (q, _), r in zip(asked, rollouts, strict=True)]
+    verdicts = pool.verify(items)
     return fmean(reward for rewards in world.share([v.reward for v in verdicts]) for reward in rewards)
 
 

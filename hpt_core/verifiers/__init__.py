@@ -8,8 +8,9 @@ from hpt_core.verifiers.base import Outcome, Verdict, Verifier
 
 __all__ = ["Outcome", "Verdict", "Verifier", "get", "kinds", "version"]
 
-NOT_VARIANTS = frozenset({"pool", "grade_file"})
+NOT_VARIANTS = frozenset({"pool", "grade_file", "options", "references"})
 """Modules here that are not kinds of verifier."""
+REFERENCES = f"{__name__}.references"
 
 
 def kinds() -> tuple[str, ...]:
@@ -18,11 +19,15 @@ def kinds() -> tuple[str, ...]:
 
 
 def get(kind: str) -> Verifier:
-    """The verifier called `kind`; an unknown name raises ConfigError with near matches."""
-    verifier: Verifier = load(__name__, kind).VERIFIER
+    """The verifier called `kind`, or "references.NAME" for a grader that ours is held against; an unknown name raises
+    ConfigError with near matches."""
+    package, name = (
+        (REFERENCES, kind.removeprefix("references.")) if kind.startswith("references.") else (__name__, kind)
+    )
+    verifier: Verifier = load(package, name).VERIFIER
     return verifier
 
 
 def version(kind: str) -> str:
-    """What a fingerprint takes of the verifier: "math-3+math-verify-0.9.0+..."; loads no sympy."""
+    """What a fingerprint takes of the verifier: "math-4+math-verify-0.9.0+..."; loads no sympy."""
     return get(kind).version

@@ -4,12 +4,15 @@ import re
 from fractions import Fraction
 
 from hpt_core.verifiers._expressions import parse
-from hpt_core.verifiers._latex import plain_text
+from hpt_core.verifiers._latex import plain_text, unit_name
 from hpt_core.verifiers._numbers import Value, number
 from hpt_core.verifiers._reading import Leaf, Many, Matrix, Node, Ordered, Relation, Unreadable
 
 SAME = Fraction(1, 10**9)
-"""Relative difference of two decimals that are the same number, apart from a machine's rounding."""
+"""Relative difference of two decimals that are the same number, apart from a machine's rounding: where the absolute one
+is under ROUNDED too..."""
+MACHINE = Fraction(1, 10**12)
+"""...and the relative one where it is not: 999999999.0 is not 1000000000.0."""
 ROUNDED = Fraction(1, 10**6)
 """Absolute difference of a decimal from an exact value that it may stand for (0.333333 for 1/3)..."""
 ROUNDED_RELATIVE = Fraction(1, 10**4)
@@ -76,8 +79,11 @@ def _same_relation(gold: Node, answer: Node) -> bool:
     if isinstance(gold, Relation) and isinstance(answer, Relation):
         if gold.operator != answer.operator:
             return False
-        if _spelled(gold.left) == _spelled(answer.left) and same(gold.right, answer.right):
-            return True
+        if _spelled(gold.left) == _spelled(answer.left):
+            if same(gold.right, answer.right):
+                return True
+            if _is_numeral(gold.right) and _is_numeral(answer.right):
+                return False
         return _same_equation(gold, answer)
     if isinstance(gold, Relation):
         return gold.operator == "=" and _is_name(gold.left) and same(gold.right, answer)
@@ -96,6 +102,10 @@ def _states(answer: Relation) -> bool:
     if _is_name(left) or not (re.search(r"\d", left) or left.startswith(("-", "\\neg"))):
         return True
     return isinstance(answer.right, Leaf) and _same_quantity(answer.right.text, left)
+
+
+def _is_numeral(node: Node) -> bool:
+    return isinstance(node, Leaf) and number(node.text) is not None
 
 
 def _is_name(text: str) -> bool:
@@ -123,12 +133,22 @@ def _same_leaf(gold: Leaf, answer: Leaf) -> bool:
     words, other_words = plain_text(gold.text), plain_text(answer.text)
     if words is not None and words == other_words:
         return True
+    answer = _with_bare_unit(answer, gold.unit)
     if _same_unit(gold, answer) and _same_quantity(gold.text, answer.text):
         return True
     if {gold.unit, answer.unit} == {None, "%"}:  # 0.08 for 8 %
         scaled = (f"({gold.text})/100", answer.text) if gold.unit else (gold.text, f"({answer.text})/100")
         return _same_quantity(*scaled)
     return False
+
+
+_BARE_UNIT = re.compile(r"(.*[\d})])\s*([A-Za-z][A-Za-z ./]*)", re.DOTALL)
+
+
+def _with_bare_unit(answer: Leaf, unit: str | None) -> Leaf:
+    """`answer` with the gold answer's unit split off where it stands there in bare letters: "5 m", "7 people"."""
+    match = _BARE_UNIT.fullmatch(answer.text) if unit is not None and answer.unit is None else None
+    return answer if match is None or unit_name(match.group(2)) != unit else Leaf(match.group(1), unit)
 
 
 def _same_unit(gold: Leaf, answer: Leaf) -> bool:
@@ -160,7 +180,7 @@ def same_value(gold: Value, answer: Value) -> bool:
     if not gold.decimal and not answer.decimal:
         return difference == 0
     if gold.decimal and answer.decimal:
-        return difference <= SAME * scale
+        return difference <= SAME * scale and (difference <= ROUNDED or difference <= MACHINE * scale)
     return difference <= ROUNDED and difference <= ROUNDED_RELATIVE * scale
 
 

@@ -12,6 +12,8 @@ _DIGITS = 40
 """Significant digits of an evaluation."""
 _TIGHT = 1e-18
 """Difference of two equal values: relative, and absolute as well where they are over 1."""
+_CONSTANT = 1e-30
+"""Relative difference of two quotients that are the same constant: those of x = N and x = N + 1 differ by 1/N^2."""
 _ROUNDED = 1e-6
 """Difference of a value with decimals from an exact one: absolute, and 1e-4 relative as well."""
 _POINTS = 4
@@ -61,17 +63,20 @@ class Expression:
 
     def proportional(self, other: "Expression") -> bool:
         """Equal up to a constant factor that is not zero."""
+        import mpmath
+
         if _too_large(self.tree) or _too_large(other.tree):
             return False
-        pair = _standing_in(self.tree), _standing_in(other.tree)
+        pair = _standing_in(_exact(self.tree)), _standing_in(_exact(other.tree))
         if not (pair[0].free_symbols and pair[0].free_symbols == pair[1].free_symbols):
             return False
         ratios = []
         for point in _points(*pair):
             values = [_value(tree, point.places) for tree in pair]
             if point.decisive and values[0] is not None and values[1] is not None and values[1] != 0:
-                ratios.append(values[0] / values[1])
-        return len(ratios) > 1 and ratios[0] != 0 and all(_close(ratios[0], ratio, False) for ratio in ratios)
+                with mpmath.workdps(_DIGITS):
+                    ratios.append(values[0] / values[1])
+        return len(ratios) > 1 and ratios[0] != 0 and all(_close(ratios[0], r, False, _CONSTANT) for r in ratios)
 
 
 @lru_cache(maxsize=512)
@@ -194,7 +199,7 @@ def _infinity(value: Any) -> Any:
     return {sympy.oo: mpmath.mpc("inf"), -sympy.oo: mpmath.mpc("-inf")}.get(value)
 
 
-def _close(one: Any, other: Any, rounded: bool) -> bool:
+def _close(one: Any, other: Any, rounded: bool, tight: float = _TIGHT) -> bool:
     import mpmath
 
     with mpmath.workdps(_DIGITS):
@@ -203,7 +208,7 @@ def _close(one: Any, other: Any, rounded: bool) -> bool:
         difference, scale = abs(one - other), max(abs(one), abs(other))
         if rounded:
             return bool(difference <= _ROUNDED and difference <= 1e-4 * scale)
-        return bool(difference <= _TIGHT * scale or scale < mpmath.mpf(10) ** (5 - _DIGITS))
+        return bool(difference <= tight * scale or scale < mpmath.mpf(10) ** (5 - _DIGITS))
 
 
 def _close_to_the_unit(pair: tuple[Any, Any], values: list[Any], places: dict[Any, Any]) -> bool:

@@ -10,6 +10,7 @@ _POWER_OF_TEN = re.compile(r"10\^(?:\{([+-]?\d{1,4})\}|(\d))")
 _FRACTION = re.compile(rf"\\frac(?:\{{([+-]?(?:{_DIGITS}))\}}|(\d))(?:\{{([+-]?(?:{_DIGITS}))\}}|(\d))")
 _SLASH = re.compile(rf"({_DIGITS})/({_DIGITS})")
 _MIXED = re.compile(r"(\d+)(?:\\frac\{(\d+)\}\{(\d+)\}|\\frac(\d)(\d)| (\d+)/(\d+))")
+_REPEATING = re.compile(r"(\d*)\.(\d*)\\(?:overline|bar)(?:\{(\d+)\}|(\d))")
 _LONGEST_NUMBER = 400
 
 
@@ -22,7 +23,7 @@ class Value:
 
 
 def number(text: str) -> Value | None:
-    """The value of a numeral: 007, 2,000, -1./3, 4.5e33, 3 \\times 10^{8}, \\frac{1}{2}, \\frac43, 1\\frac45, 62.5."""
+    """The value of a numeral: 007, 2,000, -1./3, 4.5e33, 3 \\times 10^{8}, \\frac43, 1\\frac45, 0.1\\overline{6}."""
     if len(text) > _LONGEST_NUMBER:
         return None
     spaced = re.sub(r"\s+", " ", text).strip()
@@ -45,6 +46,10 @@ def _unsigned(bare: str, spaced: str) -> Value | None:
         exponent = next((g for g in match.groups()[1:] if g), None)
         value = _literal(match.group(1)) * Fraction(10) ** int(exponent or 0)
         return Value(value, "." in match.group(1) or exponent is not None)
+    if match := _REPEATING.fullmatch(bare):
+        before, fixed, period = match.group(1), match.group(2), match.group(3) or match.group(4)
+        tail = Fraction(int(period), 10 ** len(fixed) * (10 ** len(period) - 1))
+        return Value(Fraction(int(before + fixed or "0"), 10 ** len(fixed)) + tail, False)
     if match := _POWER_OF_TEN.fullmatch(bare):
         return Value(Fraction(10) ** int(match.group(1) or match.group(2)), False)
     if match := _MIXED.fullmatch(bare) or _MIXED.fullmatch(spaced):

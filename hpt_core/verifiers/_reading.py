@@ -60,9 +60,14 @@ class Relation:
 
 Node = Leaf | Many | Ordered | Matrix | Relation
 
-_MATRIX = re.compile(r"\\begin\{([pb]?matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{\1\}", re.DOTALL)
+_MATRIX = re.compile(
+    r"([(\[]?)\s*\\begin\{((?:[pb]|small)?matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{\2\}\s*([)\]]?)", re.DOTALL
+)
+_REALS = re.compile(
+    r"\\mathbb\s*\{?\s*R\s*\}?|(?:\\text\{\s*)?(?:all|the) (?:real numbers|reals)(?:\s*\})?", re.IGNORECASE
+)
 _MEMBER = re.compile(
-    r"[A-Za-z]\s*\\in(?![a-zA-Z])\s*|[A-Za-z]\s*(?=[(\[][^()\[\]]*,[^()\[\]]*\]$|\[[^()\[\]]*,[^()\[\]]*\)$)"
+    r"(?:[A-Za-z]|\\[a-z]+)\s*\\in(?![a-zA-Z])\s*|[A-Za-z]\s*(?=[(\[][^()\[\]]*,[^()\[\]]*\]$|\[[^()\[\]]*,[^()\[\]]*\)$)"
 )
 _RELATION = re.compile(r"\\le(?![a-z])|\\ge(?![a-z])|\\ne(?![a-z])|\\approx(?![a-z])|[<>=]")
 _PLUS_MINUS = re.compile(r"\\pm(?![a-z])|\\mp(?![a-z])")
@@ -83,10 +88,12 @@ def _read(text: str, listed: bool, depth: int) -> Node:
         raise Unreadable("an empty part")
     if depth > DEEPEST:
         raise Unreadable("nested too deep")
+    if _REALS.fullmatch(text):
+        return Ordered("(", (Leaf("-\\infty"), Leaf("\\infty")), ")")
     if plain_text(text) is not None:
         return Leaf(text)
-    if match := _MATRIX.fullmatch(text):
-        return _matrix(match.group(2), depth)
+    if (match := _MATRIX.fullmatch(text)) and match.group(1) + match.group(4) in ("", "()", "[]"):
+        return _matrix(match.group(3), depth)
     if not listed and (whole := _with_thousands(text)) is not None:
         return whole
     parts = split(text, (",", ";"))
@@ -98,7 +105,8 @@ def _read(text: str, listed: bool, depth: int) -> Node:
     union = split(text, ("\\cup",))
     if len(union) > 1:
         return Many(tuple(_read(part, listed, depth + 1) for part in union), kind="union")
-    text = _MEMBER.sub("", text, count=1) if _MEMBER.match(text) else text
+    if member := _MEMBER.match(text):
+        return _read(text[member.end() :], listed, depth + 1)
     return _bracketed(text, depth) or _relation(text, depth) or _leaf(text)
 
 
@@ -147,7 +155,8 @@ def _bracketed(text: str, depth: int) -> Node | None:
         if not inside.strip():
             return Many((), kind="answers")
         node = _read(inside, True, depth + 1)
-        return node if isinstance(node, Many) else Many((node,))
+        a_set_of_one_set = inside.strip().startswith("\\{") and len(split(inside, (",", ";"))) == 1
+        return node if isinstance(node, Many) and not a_set_of_one_set else Many((node,))
     parts = split(inside, (",", ";"))
     if len(parts) == 1:
         return _read(inside, True, depth + 1) if opening + closing == "()" and not _PLUS_MINUS.search(inside) else None

@@ -30,15 +30,16 @@ def initialise(memory_mib: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def judge(comparisons: Sequence[tuple[str, str, str | None]], cpu_s: float) -> list[Outcome]:
-    """Outcomes of (kind, gold, answer), each within `cpu_s` CPU seconds: past them the kernel ends this process."""
+def judge(comparisons: Sequence[tuple[str, str, str | None, str]], cpu_s: float) -> list[Outcome]:
+    """Outcomes of (kind, gold, answer, question), each within `cpu_s` CPU seconds, past which the kernel ends this
+    process."""
     outcomes = []
-    for kind, gold, answer in comparisons:
+    for kind, gold, answer, question in comparisons:
         _leave_if_full()
         signal.setitimer(signal.ITIMER_PROF, cpu_s)
         try:
-            outcomes.append(get(kind).judge(gold, answer))
-        except (MemoryError, RecursionError, SystemError):  # SystemError is CPython out of memory
+            outcomes.append(get(kind).judge(gold, answer, question))
+        except Exception:  # no answer may end a grading, whatever a parser makes of it
             outcomes.append(Outcome.CRASH)
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0.0)

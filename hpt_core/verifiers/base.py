@@ -32,20 +32,25 @@ class Verdict(NamedTuple):
 
 
 class Verifier(Protocol):
-    """A verifier in two steps, so that equal answers are compared once. Both are pure functions."""
+    """A verifier in two steps, so that equal answers are compared once. Both are pure functions.
+
+    `question` is the question's text, "" where it is not known.
+    """
 
     version: str
     """Name and version; part of the fingerprint of every verdict."""
+    reads_question: bool
+    """Whether a verdict depends on the question (its options), and not on the gold answer and the response alone."""
 
-    def extract(self, response: str) -> str | None:
+    def extract(self, response: str, question: str = "") -> str | None:
         """The answer as it stands in `response`, or None. Linear in the response's length and safe on any text."""
         ...
 
-    def judge(self, gold: str, answer: str | None) -> Outcome:
+    def judge(self, gold: str, answer: str | None, question: str = "") -> Outcome:
         """Compare an extracted answer with `gold`. It may be slow or never return: it runs in a killable process
         (pool.py). A gold answer that cannot be read is GOLD_ERROR whatever the answer."""
         ...
 
-    def verify(self, gold: str, response: str) -> Verdict:
+    def verify(self, gold: str, response: str, question: str = "") -> Verdict:
         """`extract`, then `judge`."""
         ...

@@ -1,62 +1,129 @@
-"""Multiple choice by label: the gold answer is a letter A-J, or a digit 1-5 where a benchmark labels so."""
+"""Multiple choice: the gold answer is a label, a letter A-J or a digit 1-10; the option's text may stand for it."""
 
 import re
+from collections.abc import Mapping
 
 from hpt_core.verifiers._extract import after_thinking, last_boxed
 from hpt_core.verifiers.base import Outcome, Verdict
+from hpt_core.verifiers.options import options
 
-_GOLD = re.compile(r"\(?([A-Ja-j]|[1-5])\)?")
-_WRAPPING = re.compile(r"\\(?:text(?:bf|rm|it)?|math(?:rm|bf)|boldsymbol|rm|bf)(?![a-zA-Z])\s*|[{}$*]|\\[()\[\]]")
+_ANY = "[A-J]|10|[1-9]"
+_GOLD = re.compile(rf"\(?({_ANY})\)?", re.IGNORECASE)
+_WRAPPING = re.compile(
+    r"\\(?:text(?:bf|rm|it)?|math(?:rm|bf)|boldsymbol|rm|bf)(?![a-zA-Z])\s*|\\?\$|[{}]|\\[()\[\]]"
+    r"|\*\*|(?<![\w*])\*(?=\S)|(?<=\S)\*(?![\w*])"
+)
+"""LaTeX and Markdown around words; the star of a product stays."""
 _LABEL = re.compile(
-    r"(?:the\s+)?(?:answer|option|choice)?\s*[:(\[]?\s*([A-J]|[1-5])\s*(?:[)\].:](?!\d).*|[-–—]\s.*)?",
+    rf"(?:the\s+)?(?:answer|option|choice)?\s*[:(\[]?\s*({_ANY})\s*([)\].:](?!\d).*|[-–—]\s.*)?",
     re.IGNORECASE | re.DOTALL,
 )
-"""A whole text that is a label: C, (C), C., C) and its option, Option C."""
+"""A whole text that is a label, and what follows it: C, (C), C., C) and its option, Option C."""
 _STATED = re.compile(
     r"\b(?i:answer)\s*(?:(?i:is|would\s+be|must\s+be)\b|[:=])[\s:]*(?i:option|choice)?\s*"
-    r"(?:\(([A-Ja-j]|[1-5])\)|([B-HJ]|[1-5])(?![\w'’%^/]|\.\d)|([AI])(?=\s*(?:[.,;:)\n]|$)))"
-    r"|\b(?i:option|choice)\s*\(?([A-J]|[1-5])\)?\s+is\s+(?:the\s+)?(?:correct|right|best)",
+    r"(?:\(([A-Ja-j]|10|[1-9])\)|([B-HJ]|10|[1-9])(?![\w'’%^/]|\.\d)|([AI])(?=\s*(?:[.,;:)\n]|$)))"
+    r"|\b(?i:option|choice)\s*\(?([A-J]|10|[1-9])\)?\s+is\s+(?:the\s+)?(?:correct|right|best)",
 )
 """A sentence that names the label; the bare letters A and I, which are words too, only before punctuation."""
+_OPENING = re.compile(r"\banswer\s*(?:(?:is|would\s+be|must\s+be)\b|[:=])[\s:]*[\"'“‘]?", re.IGNORECASE)
+"""What stands before an option's text in a sentence that gives it..."""
+_END = r"[\"'”’]?[ \t]*(?:[.!;]+(?:\s|$)|\n|$)"
+"""...and what must follow it."""
 _TAIL = 4000
-"""Characters at the response's end in which a sentence may name the answer."""
+"""Characters at the response's end in which a sentence may give the answer."""
 
 
 class Choice:
-    """The answer is the label in the last \\boxed{} after the thinking, else in the last sentence that names one."""
+    """The answer is what the last \\boxed{} after the thinking holds, else what the last sentence gives that names one.
 
-    version = "choice-1"
+    It is the option's label or, where the question is known, its text: the same but for case, white space, LaTeX's
+    wrapping and a final stop, and of one option alone. What is both a label and an option's text is the label, so
+    that options 1 to 4 make of "3" the third, and options A to D the one that says 3. A label that the question does
+    not offer is incorrect.
+    """
 
-    def extract(self, response: str) -> str | None:
-        """The label in capitals; a box without a label as it stands; None where there is neither."""
-        text = after_thinking(response)
+    version = "choice-2"
+    reads_question = True
+
+    def extract(self, response: str, question: str = "") -> str | None:
+        """The label in capitals; a box without an option as it stands; None where there is neither."""
+        text, offered = after_thinking(response), options(question)
         boxed = last_boxed(text)
         if boxed is not None:
-            return _label(boxed) or boxed or None
-        tail = _WRAPPING.sub("", text[-_TAIL:])
-        named = [next(group for group in match.groups() if group) for match in _STATED.finditer(tail)]
-        if named:
-            return named[-1].upper()
-        return _label(text) if len(text) <= _TAIL else None
+            return _chosen(boxed, offered) or boxed or None
+        return _stated(text[-_TAIL:], offered) or (_chosen(text, offered) if len(text) <= _TAIL else None)
 
-    def judge(self, gold: str, answer: str | None) -> Outcome:
-        """GOLD_ERROR where the gold answer is no label, whatever the answer."""
-        truth = _GOLD.fullmatch(_WRAPPING.sub("", gold.removeprefix("\\boxed")).strip())
-        if truth is None:
+    def judge(self, gold: str, answer: str | None, question: str = "") -> Outcome:
+        """GOLD_ERROR where the gold answer is no label, or none that the question offers, whatever the answer."""
+        match, offered = _GOLD.fullmatch(_WRAPPING.sub("", gold.removeprefix("\\boxed")).strip()), options(question)
+        truth = match.group(1).upper() if match else None
+        if truth is None or (offered and truth not in offered):
             return Outcome.GOLD_ERROR
         if answer is None:
             return Outcome.NO_ANSWER
-        return Outcome.CORRECT if answer == truth.group(1).upper() else Outcome.INCORRECT
+        return Outcome.CORRECT if answer == truth else Outcome.INCORRECT
 
-    def verify(self, gold: str, response: str) -> Verdict:
+    def verify(self, gold: str, response: str, question: str = "") -> Verdict:
         """Extract, then judge."""
-        answer = self.extract(response)
-        return Verdict(self.judge(gold, answer), answer)
+        answer = self.extract(response, question)
+        return Verdict(self.judge(gold, answer, question), answer)
 
 
-def _label(text: str) -> str | None:
+def _chosen(text: str, offered: Mapping[str, str]) -> str | None:
+    """The label that `text` is or means.
+
+    An offered label that stands alone comes first, then an option's text, then a label with more behind it: among
+    options A to E, "E. coli" is the option that says so, and the label E only where none does.
+    """
     match = _LABEL.fullmatch(_WRAPPING.sub("", text).strip())
-    return match.group(1).upper() if match else None
+    label = match.group(1).upper() if match else None
+    alone = match is not None and not (match.group(2) or "").strip(")].: ")
+    return label if alone and label in offered else _meant(text, offered) or label
+
+
+def _meant(text: str, offered: Mapping[str, str]) -> str | None:
+    """The label of the one option that says `text`; where capitals alone tell options apart, they do."""
+    said = _plain(text)
+    for fold in (str, str.casefold):
+        found = [label for label, option in offered.items() if fold(_plain(option)) == fold(said)]
+        if said and len(found) == 1:
+            return found[0]
+    return None
+
+
+def _plain(text: str) -> str:
+    """`text` in one spelling: without wrapping, spacing commands and final stops."""
+    spaced = re.sub(r"\\[,;:! ]|~", " ", _WRAPPING.sub("", text)).replace("\\%", "%")
+    return " ".join(spaced.split()).rstrip(". ")
+
+
+def _stated(text: str, offered: Mapping[str, str]) -> str | None:
+    """What the last sentence gives that names an answer: a label, or an option's text up to the sentence's end."""
+    bare = _WRAPPING.sub("", text)
+    labels = {m.start(): next(group for group in m.groups() if group).upper() for m in _STATED.finditer(bare)}
+    openings = list(_OPENING.finditer(bare)) if offered else []
+    patterns = {label: _sentence(option) for label, option in offered.items()} if openings else {}
+    texts = {}
+    for opening in openings:
+        told = [label for label, pattern in patterns.items() if pattern and pattern.match(bare, opening.end())]
+        # An option's text may begin another's: "2" is not what "2. 5" says.
+        longest = max((len(_plain(offered[label])) for label in told), default=0)
+        told = [label for label in told if len(_plain(offered[label])) == longest]
+        if len(told) == 1:
+            texts[opening.start()] = told[0]
+    if not labels and not texts:
+        return None
+    last = max([*labels, *texts])
+    named, told_last = labels.get(last), texts.get(last)
+    if told_last is None or (named in offered and _plain(offered[told_last]).casefold() == str(named).casefold()):
+        return named
+    return told_last
+
+
+def _sentence(option: str) -> re.Pattern[str] | None:
+    """Finds the option's text at a sentence's end."""
+    words = _plain(option).split()
+    return re.compile(r"\s+".join(map(re.escape, words)) + _END, re.IGNORECASE) if words else None
 
 
 VERIFIER = Choice()

@@ -11,9 +11,10 @@ from hpt_core.files import write_parquet
 from hpt_core.plugins import near
 from hpt_core.verifiers import kinds
 from hpt_core.verifiers.base import Outcome
-from hpt_core.verifiers.pool import VerifierPool
+from hpt_core.verifiers.pool import Item, VerifierPool
 
 FIELDS = ("id", "gold", "response", "kind")
+"""What every row has; `question`, in which a choice's options stand, may be left out."""
 GRADED = pa.schema(
     [pa.field(name, pa.string(), nullable=False) for name in ("id", "kind", "outcome")]
     + [pa.field("extracted", pa.string()), pa.field("gold", pa.string(), nullable=False)]
@@ -32,7 +33,7 @@ def grade_file(
     timeout_s: float = 5.0,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, int]:
-    """Verify every row of `source` ({"id", "gold", "response", "kind"}) and write GRADED to `target`.
+    """Verify every row of `source` ({"id", "gold", "response", "kind"[, "question"]}) and write GRADED to `target`.
 
     Returns the number of rows by outcome, every outcome named. Raises DataError that names file and line on a
     malformed row, before anything is verified, ConfigError where `target` is `source` itself, and StoreError where
@@ -45,7 +46,7 @@ def grade_file(
     with VerifierPool(workers, timeout_s) as pool:
         for start in range(0, len(rows), BATCH):
             batch = rows[start : start + BATCH]
-            verdicts += pool.verify([(row["kind"], row["gold"], row["response"]) for row in batch])
+            verdicts += pool.verify([Item(row["kind"], row["gold"], row["response"], row["question"]) for row in batch])
             if progress is not None:
                 progress(len(verdicts), len(rows), f"{sum(v.outcome is Outcome.CORRECT for v in verdicts)} correct")
     graded = [
@@ -89,7 +90,8 @@ def _row(line: bytes, where: str) -> Row:
         raise DataError(f"{where}: not JSON: {error}", remedy) from error
     if not isinstance(value, dict):
         raise DataError(f"{where}: not an object", remedy)
-    for field in FIELDS:
+    value.setdefault("question", "")
+    for field in (*FIELDS, "question"):
         if field not in value:
             raise DataError(f"{where}: {field!r} is missing", remedy)
         if field in ("id", "gold") and isinstance(value[field], int | float) and not isinstance(value[field], bool):
@@ -98,4 +100,4 @@ def _row(line: bytes, where: str) -> Row:
             raise DataError(f"{where}: {field!r} is {type(value[field]).__name__}, not text", remedy)
     if value["kind"] not in kinds():
         raise DataError(f"{where}: unknown kind {value['kind']!r}", near(value["kind"], kinds()))
-    return {field: value[field] for field in FIELDS}
+    return {field: value[field] for field in (*FIELDS, "question")}

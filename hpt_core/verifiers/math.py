@@ -6,7 +6,7 @@ from hpt_core.verifiers._extract import after_thinking, last_boxed
 from hpt_core.verifiers.base import Outcome, Verdict
 
 LONGEST = 8000
-"""Characters of an answer that is read; a longer one is incorrect."""
+"""Characters of an answer that is read; a longer one is incorrect, and a longer gold answer a GOLD_ERROR."""
 
 
 class Math:
@@ -18,18 +18,22 @@ class Math:
     """
 
     version = "+".join(
-        ["math-3", *(f"{p}-{package_version(p)}" for p in ("math-verify", "latex2sympy2_extended", "sympy"))]
+        ["math-4", *(f"{p}-{package_version(p)}" for p in ("math-verify", "latex2sympy2_extended", "sympy"))]
     )
 
-    def extract(self, response: str) -> str | None:
+    reads_question = False
+
+    def extract(self, response: str, question: str = "") -> str | None:
         """The content of the last \\boxed{} after the thinking; None where there is none or it is empty."""
         return last_boxed(after_thinking(response)) or None
 
-    def judge(self, gold: str, answer: str | None) -> Outcome:
+    def judge(self, gold: str, answer: str | None, question: str = "") -> Outcome:
         """GOLD_ERROR where the gold answer does not parse, whatever the answer; else how the answer compares."""
         from hpt_core.verifiers._equality import check, same
         from hpt_core.verifiers._reading import Many, Ordered, Unreadable, read
 
+        if len(gold) > LONGEST:
+            return Outcome.GOLD_ERROR
         try:
             truth = read(gold)
             check(truth)
@@ -49,7 +53,7 @@ class Math:
             pass
         return Outcome.INCORRECT
 
-    def verify(self, gold: str, response: str) -> Verdict:
+    def verify(self, gold: str, response: str, question: str = "") -> Verdict:
         """Extract, then judge."""
         answer = self.extract(response)
         return Verdict(self.judge(gold, answer), answer)

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
@@ -19,8 +19,19 @@ from hpt_core.verifiers.base import Outcome, Verdict
 
 logger = logging.getLogger("hpt.verifiers")
 
-Item = tuple[str, str, str]
-"""(kind, gold, response)."""
+
+class Item(NamedTuple):
+    """What is verified."""
+
+    kind: str
+    gold: str
+    response: str
+    question: str = ""
+    """The question's text: a choice's options stand in it. "" where it is not known."""
+
+
+Bare = tuple[str, str, str]
+"""(kind, gold, response) of an item whose question is not known."""
 
 CHUNK = 16
 """Comparisons sent to a worker at once."""
@@ -40,6 +51,15 @@ class Comparison(NamedTuple):
     kind: str
     gold: str
     answer: str | None
+    question: str
+    """"" where the verifier does not read it."""
+
+    @classmethod
+    def of(cls, item: Item) -> "Comparison":
+        """Raises ConfigError on an unknown kind."""
+        verifier = get(item.kind)
+        question = item.question if verifier.reads_question else ""
+        return cls(item.kind, item.gold, verifier.extract(item.response, question), question)
 
 
 class Pending:
@@ -96,13 +116,14 @@ class VerifierPool:
         self._closed = False
         self._pool = self._start()
 
-    def verify(self, items: Sequence[Item], progress: Callable[[int, int], None] | None = None) -> list[Verdict]:
-        """Verdicts on (kind, gold, response) in order. Raises ConfigError on an unknown kind, VerifierError."""
+    def verify(self, items: Iterable[Item | Bare], progress: Callable[[int, int], None] | None = None) -> list[Verdict]:
+        """Verdicts on (kind, gold, response[, question]) in order. Raises ConfigError on an unknown kind
+        and VerifierError."""
         return self.submit(items).result(progress)
 
-    def submit(self, items: Sequence[Item]) -> Pending:
-        """Start verifying (kind, gold, response) and return at once; `result()` gives the verdicts in order."""
-        return Pending(self, [Comparison(kind, gold, get(kind).extract(response)) for kind, gold, response in items])
+    def submit(self, items: Iterable[Item | Bare]) -> Pending:
+        """Start verifying (kind, gold, response[, question]) and return at once; `result()` gives the verdicts."""
+        return Pending(self, [Comparison.of(Item(*item)) for item in items])
 
     def close(self) -> None:
         """End the workers, whatever they are doing."""

@@ -14,6 +14,8 @@ from benchmarks.sources.choices import offered
 from benchmarks.sources.dataset import Dataset
 from benchmarks.suite import get_suite
 from hpt_core.errors import DataError
+from hpt_core.verifiers import get
+from hpt_core.verifiers.options import options
 
 PAPER = {  # rows, k, group: protocol of the paper
     "aime24": (30, 32, "in"),
@@ -161,6 +163,19 @@ def test_local_choices_are_labelled_consistently(shared_data):
     assert sum(found[0] == "1" for found in labels) == 22
     assert {len(found) for found in labels} == {3, 4, 5}
     assert all(offered(q.question) == list("ABCD") for q in get_suite("gpqa_diamond").load(shared_data))
+
+
+@pytest.mark.parametrize("name", ["arc_challenge", "gpqa_diamond"])
+def test_local_options_are_chosen_by_their_text(name, shared_data):
+    """Every option of a real question, but those that are labels themselves or stand there twice."""
+    missed = []
+    for q in get_suite(name).load(shared_data):
+        found = options(q.question)
+        for label, text in found.items():
+            unclear = text.upper() in found or list(found.values()).count(text) > 1
+            if not unclear and get("choice").extract(f"\\boxed{{{text}}}", q.question) != label:
+                missed.append((q.question_id, label))
+    assert missed == []
 
 
 def test_math500_takes_the_subject_from_the_id(shared_data):

@@ -25,9 +25,11 @@ ASKED = [  # id, kind, gold, responses
 OUTCOMES = ["correct", "incorrect", "no_answer", "correct", "correct", "incorrect"]
 
 
-def unit(folder, name="b", asked=ASKED, k=2, sampled=None, per_shard=2):
+def unit(folder, name="b", asked=ASKED, k=2, sampled=None, per_shard=2, question="?"):
     """Questions and sample shards on disk, and the unit that grades them."""
-    rows = [{"question_id": q, "question": "?", "gold": gold, "kind": kind, "family": ""} for q, kind, gold, _ in asked]
+    rows = [
+        {"question_id": q, "question": question, "gold": gold, "kind": kind, "family": ""} for q, kind, gold, _ in asked
+    ]
     write_parquet(folder / name / "questions.parquet", pa.Table.from_pylist(rows, schema=QUESTIONS))
     samples = [
         {
@@ -75,6 +77,15 @@ def test_the_program_grades_every_unit_and_reports_progress(tmp_path):
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(e["done"], e["total"], e["text"]) for e in events] == [(0, 12, ""), (6, 12, "a"), (12, 12, "b")]
     assert all((tmp_path / name / "verdicts.parquet").is_file() for name in "ab")
+
+
+def test_a_choice_is_graded_by_its_question(tmp_path):
+    asked = [("pick", "choice", "B", ["\\boxed{gold}", "The answer is iron."])]
+    graded = unit(tmp_path, asked=asked, question="Which?\n\nA) iron\nB) gold")
+    run(GradeSpec.model_validate({"units": [graded], "workers": 1}))
+    verdicts = pq.read_table(tmp_path / "b" / "verdicts.parquet")
+    assert verdicts.column("outcome").to_pylist() == ["correct", "incorrect"]
+    assert verdicts.column("extracted").to_pylist() == ["B", "A"]
 
 
 def test_gold_errors_are_counted_and_named_in_the_log(tmp_path, caplog):

@@ -4,21 +4,34 @@ import random
 
 from hpt_core.rollout.base import Rollout
 from hpt_core.training.collect import Verifying
+from hpt_core.training.questions import Question
 from hpt_core.verifiers.base import Outcome
 from hpt_core.verifiers.pool import CHUNK, VerifierPool
+
+
+def question(gold: str, kind: str, text: str = "?") -> Question:
+    return Question("q", text, gold, kind, None, 1, None)
 
 
 def test_verdicts_keep_the_rollouts_order_whatever_finishes_first() -> None:
     count = 2 * CHUNK + 3
     order = random.Random(4).sample(range(count), count)
     with VerifierPool(1) as pool:
-        verifying = Verifying(pool, [("math", str(i)) for i in range(count)])
+        verifying = Verifying(pool, [question(str(i), "math") for i in range(count)])
         for i in order:
             answer = i if i % 3 else i + 1
             verifying.add(i, Rollout((), (), f"so \\boxed{{{answer}}}", "stop"))
         verdicts = verifying.result()
     assert [v.outcome for v in verdicts] == [Outcome.CORRECT if i % 3 else Outcome.INCORRECT for i in range(count)]
     assert [v.extracted for v in verdicts] == [str(i if i % 3 else i + 1) for i in range(count)]
+
+
+def test_a_choice_is_verified_with_its_question() -> None:
+    with VerifierPool(1) as pool:
+        verifying = Verifying(pool, [question("B", "choice", "Which?\n\nA) iron\nB) gold")] * 2)
+        verifying.add(1, Rollout((), (), "so \\boxed{Gold}", "stop"))
+        verifying.add(0, Rollout((), (), "so \\boxed{iron}", "stop"))
+        assert [v.extracted for v in verifying.result()] == ["A", "B"]
 
 
 def test_without_rollouts_there_is_nothing_to_wait_for() -> None:

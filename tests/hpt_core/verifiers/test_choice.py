@@ -59,9 +59,111 @@ def test_extraction(response, extracted):
         ("C", "no idea", Outcome.NO_ANSWER),
         ("", r"\boxed{C}", Outcome.GOLD_ERROR),
         ("K", r"\boxed{K}", Outcome.GOLD_ERROR),
-        ("7", r"\boxed{7}", Outcome.GOLD_ERROR),
+        ("7", r"\boxed{7}", Outcome.CORRECT),
+        ("10", r"\boxed{10}", Outcome.CORRECT),
+        ("10", r"\boxed{1}", Outcome.INCORRECT),
+        ("1", "The answer is 10.", Outcome.INCORRECT),
+        ("11", r"\boxed{11}", Outcome.GOLD_ERROR),
         ("the mitochondrion", "no idea", Outcome.GOLD_ERROR),
     ],
 )
 def test_outcome(gold, response, outcome):
     assert get("choice").verify(gold, response).outcome is outcome
+
+
+LETTERS = r"""Which of them is right?
+
+A) the mitochondrion
+B) 42
+C) E. coli
+D) $\frac{1}{2}$ kg
+E) Salmonella"""
+DIGITS = "Pick one.\n\n1) 3\n2) 5\n3) iron\n4) iron, copper"
+ALIKE = "Pick one.\n\nA) pa\nB) Pa\nC) twice\nD) Twice.\nE) 2 * 3\nF) B"
+TEN = "Pick one.\n\n" + "\n".join(
+    f"{label}) option {name}" for label, name in zip(range(1, 11), "qwertyuiop", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "response", "extracted"),
+    [
+        (LETTERS, r"\boxed{A}", "A"),
+        (LETTERS, r"\boxed{the mitochondrion}", "A"),
+        (LETTERS, r"\boxed{\text{The  Mitochondrion.}}", "A"),
+        (LETTERS, r"\boxed{\textbf{the mitochondrion}}", "A"),
+        (LETTERS, r"\boxed{mitochondrion}", "mitochondrion"),
+        (LETTERS, r"\boxed{the mitochondrion and more}", "the mitochondrion and more"),
+        (LETTERS, r"\boxed{42}", "B"),
+        (LETTERS, r"\boxed{42.}", "B"),
+        (LETTERS, r"\boxed{43}", "43"),
+        (LETTERS, r"\boxed{\frac{1}{2}\ \text{kg}}", "D"),
+        (LETTERS, r"\boxed{$\frac{1}{2}$ kg}", "D"),
+        (LETTERS, r"\boxed{\frac{1}{3}\ \text{kg}}", r"\frac{1}{3}\ \text{kg}"),
+        (LETTERS, r"\boxed{E. coli}", "C"),
+        (LETTERS, r"\boxed{E}", "E"),
+        (LETTERS, r"\boxed{E. Salmonella}", "E"),
+        (LETTERS, r"\boxed{B. the mitochondrion}", "B"),
+        (LETTERS, r"\boxed{3}", "3"),
+        (LETTERS, r"\boxed{F}", "F"),
+        (LETTERS, "The answer is the mitochondrion.", "A"),
+        (LETTERS, "The answer is **the mitochondrion**.", "A"),
+        (LETTERS, 'The answer is "the mitochondrion".', "A"),
+        (LETTERS, "The answer is: \nthe\nmitochondrion", "A"),
+        (LETTERS, "The answer is the mitochondrion of the cell.", None),
+        (LETTERS, "The answer is not the mitochondrion.", None),
+        (LETTERS, "The answer is E. coli.", "C"),
+        (LETTERS, "The answer is E.", "E"),
+        (LETTERS, "The answer is 42.", "B"),
+        (LETTERS, "The answer is 42.5", None),
+        (LETTERS, "The answer is 7.", "7"),
+        (LETTERS, "The answer is A. No, the answer is 42.", "B"),
+        (LETTERS, "The answer is 42. No, the answer is A.", "A"),
+        (LETTERS, "**Answer:** Salmonella\n\nThat was it.", "E"),
+        (LETTERS, "Salmonella", "E"),
+        (LETTERS, r"<think>\boxed{B}</think> The answer is Salmonella", "E"),
+        (DIGITS, r"\boxed{3}", "3"),
+        (DIGITS, r"\boxed{5}", "2"),
+        (DIGITS, r"\boxed{10}", "10"),
+        (DIGITS, r"\boxed{A}", "A"),
+        (DIGITS, "The answer is 3.", "3"),
+        (DIGITS, "The answer is 5.", "2"),
+        (DIGITS, "The answer is iron.", "3"),
+        (DIGITS, "The answer is iron, copper.", "4"),
+        (ALIKE, r"\boxed{Pa}", "B"),
+        (ALIKE, r"\boxed{pa}", "A"),
+        (ALIKE, r"\boxed{PA}", "PA"),
+        (ALIKE, r"\boxed{TWICE}", "TWICE"),
+        (ALIKE, r"\boxed{2 * 3}", "E"),
+        (ALIKE, r"\boxed{23}", "23"),
+        (ALIKE, r"\boxed{B}", "B"),
+        (TEN, r"\boxed{10}", "10"),
+        (TEN, r"\boxed{option p}", "10"),
+        (TEN, r"\boxed{Option 10}", "10"),
+        (TEN, "The answer is (10).", "10"),
+    ],
+)
+def test_an_options_text_stands_for_its_label(question, response, extracted):
+    assert get("choice").extract(response, question) == extracted
+
+
+@pytest.mark.parametrize(
+    ("question", "gold", "response", "outcome"),
+    [
+        (LETTERS, "A", r"\boxed{The mitochondrion}", Outcome.CORRECT),
+        (LETTERS, "B", r"\boxed{The mitochondrion}", Outcome.INCORRECT),
+        (LETTERS, "A", r"\boxed{F}", Outcome.INCORRECT),
+        (LETTERS, "F", r"\boxed{F}", Outcome.GOLD_ERROR),
+        (LETTERS, "1", r"\boxed{1}", Outcome.GOLD_ERROR),
+        (LETTERS, "the mitochondrion", r"\boxed{A}", Outcome.GOLD_ERROR),
+        (LETTERS, "A", "It is hard to say.", Outcome.NO_ANSWER),
+        (TEN, "10", r"\boxed{option p}", Outcome.CORRECT),
+        (TEN, "1", r"\boxed{10}", Outcome.INCORRECT),
+        (DIGITS, "3", r"\boxed{3}", Outcome.CORRECT),
+        (DIGITS, "1", r"\boxed{3}", Outcome.INCORRECT),
+        (DIGITS, "10", r"\boxed{10}", Outcome.GOLD_ERROR),
+        ("No options here.", "C", r"\boxed{c}", Outcome.CORRECT),
+    ],
+)
+def test_outcome_with_the_question(question, gold, response, outcome):
+    assert get("choice").verify(gold, response, question).outcome is outcome

@@ -31,6 +31,14 @@ def test_grades_every_row(tmp_path):
     assert seen == [(4, 4, "1 correct")]
 
 
+def test_a_choice_takes_its_options_from_the_question(tmp_path):
+    source, target = tmp_path / "answers.jsonl", tmp_path / "graded.parquet"
+    row = {"gold": "B", "response": "\\boxed{gold}", "kind": "choice"}
+    source.write_text(lines([{**row, "id": "a", "question": "Which?\n\nA) iron\nB) gold"}, {**row, "id": "b"}]))
+    grade_file(source, target, workers=1)
+    assert pq.read_table(target).column("outcome").to_pylist() == ["correct", "incorrect"]
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
@@ -38,6 +46,7 @@ def test_grades_every_row(tmp_path):
         ("[1]", "line 2: not an object"),
         ('{"id": "x", "gold": "5", "kind": "math"}', "line 2: 'response' is missing"),
         ('{"id": "x", "gold": "5", "response": null, "kind": "math"}', "line 2: 'response' is NoneType"),
+        ('{"id": "x", "gold": "5", "kind": "math", "response": "", "question": 5}', "line 2: 'question' is int"),
         ('{"id": "x", "gold": true, "response": "", "kind": "math"}', "line 2: 'gold' is bool"),
         (
             '{"id": "x", "gold": "5", "response": "", "kind": "maths"}',

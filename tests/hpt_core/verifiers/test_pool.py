@@ -8,29 +8,7 @@ import pytest
 
 from hpt_core.errors import ConfigError, VerifierError
 from hpt_core.verifiers import Outcome, Verdict, kinds, version
-from hpt_core.verifiers._worker import LONGEST_SHOWN
-from hpt_core.verifiers.pool import VerifierPool
-
-ADVERSARIAL = {
-    "power tower": "9^{9^{9^9}}",
-    "Python power": "9**9**9",
-    "exponential tower": "e^{e^{e^{e^{e}}}}",
-    "factorial": "(10^{9})!",
-    "large sum": "\\sum_{k=1}^{10^{9}} \\frac{1}{k^2+k}",
-    "megabyte of digits": "1" * 1_000_000,
-    "megabyte of terms": "x+" * 500_000 + "1",
-    "deep groups": "{" * 3000 + "1" + "}" * 3000,
-    "deep brackets": "(" * 3000 + "1" + ")" * 3000,
-    "deep roots": "\\sqrt{" * 500 + "2" + "}" * 500,
-    "many signs": "1\\pm 1," * 300,
-    "many units": "5" + "\\text{a}" * 700 + "!",
-    "spaces": "1" + " " * 7000 + "x",
-    "emoji": "🤖五",
-    "null byte": "5\x00",
-    "lone surrogate": "\ud800",
-    "code": "__import__('os').system('touch hpt_pwned')",
-    "exponent": "1e999999999",
-}
+from hpt_core.verifiers.pool import Item, VerifierPool
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +17,8 @@ def pool():
         yield pool
 
 
-def math(gold: str, answer: str) -> tuple[str, str, str]:
-    return "math", gold, f"\\boxed{{{answer}}}"
+def math(gold: str, answer: str) -> Item:
+    return Item("math", gold, f"\\boxed{{{answer}}}")
 
 
 def test_verdicts_keep_the_order_of_the_items(pool):
@@ -72,30 +50,26 @@ def test_one_endless_comparison_costs_its_neighbours_nothing(pool):
     assert {v.outcome for v in verdicts[:10] + verdicts[11:]} == {Outcome.CORRECT}
 
 
-@pytest.mark.parametrize("name", ADVERSARIAL)
-@pytest.mark.parametrize("gold", ["5", "x^2+\\frac{1}{y}"])
-def test_adversarial_answers_get_a_verdict(pool, name, gold, tmp_path, monkeypatch):
-    started = time.monotonic()
-    verdict = pool.verify([math(gold, ADVERSARIAL[name])])[0]
-    assert verdict.outcome in (Outcome.INCORRECT, Outcome.TIMEOUT, Outcome.CRASH)
-    assert verdict.extracted is not None and len(verdict.extracted) <= LONGEST_SHOWN + 1
-    assert time.monotonic() - started < 30  # seconds by the clock of a crowded machine; 3 of CPU at most
-    assert not os.path.lexists("hpt_pwned")
-
-
-@pytest.mark.parametrize(
-    "response",
-    ["\\boxed{" * 100_000, "\\boxed{5" * 100_000, "{" * 500_000, "a" * 3_000_000, "</think>" * 100_000 + "\\boxed"],
-    ids=["open boxes", "open boxes with text", "open braces", "letters", "thoughts"],
-)
-def test_adversarial_responses_hold_no_answer(pool, response):
-    assert pool.verify([("math", "5", response), ("choice", "A", response)]) == [Verdict(Outcome.NO_ANSWER, None)] * 2
-
-
 def test_equal_answers_are_compared_once(pool):
     pending = pool.submit([math("5", "5")] * 500 + [("math", "5", "Since \\boxed{5}")])
     assert sum(len(chunk) for chunk in pending._chunks) == 1
     assert {v.outcome for v in pending.result()} == {Outcome.CORRECT}
+
+
+def test_the_question_counts_where_the_verifier_reads_it(pool):
+    one, other = "Which?\n\nA) iron\nB) gold", "Which?\n\nA) gold\nB) iron"
+    items = [Item("choice", "A", "\\boxed{iron}", question) for question in (one, other, one)]
+    items += [Item("math", "5", "\\boxed{5}", question) for question in (one, other)]
+    pending = pool.submit(items)
+    assert sum(len(chunk) for chunk in pending._chunks) == 3
+    assert [v.reward for v in pending.result()] == [1.0, 0.0, 1.0, 1.0, 1.0]
+    assert [v.extracted for v in pending.result()] == ["A", "B", "A", "5", "5"]
+
+
+def test_an_exception_is_a_crash_and_no_end(pool):
+    # A gold answer of another type than text breaks any verifier.
+    broken = Item("math", None, "\\boxed{5}")  # type: ignore[arg-type]
+    assert [v.outcome for v in pool.verify([broken, math("5", "5")])] == [Outcome.CRASH, Outcome.CORRECT]
 
 
 def test_it_serves_several_threads_at_once(pool):
@@ -138,7 +112,7 @@ def test_workers_killed_from_outside_are_replaced(pool):
 def test_it_works_with_standard_input_closed(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(
-        "from hpt_core.verifiers.pool import VerifierPool\n"
+        "from hpt_core.verifiers.pool import Item, VerifierPool\n"
         "if __name__ == '__main__':\n"
         "    with VerifierPool(1) as pool:\n"
         "        assert pool.verify([('math', '5', r'\\boxed{5}')])[0].reward == 1.0\n",
@@ -160,7 +134,7 @@ def test_unknown_kind_and_closed_pool_are_errors():
 
 def test_kinds_are_the_variants_alone():
     assert kinds() == ("choice", "math")
-    assert version("choice") == "choice-1"
+    assert version("choice") == "choice-2"
 
 
 def test_no_process_outlives_a_killed_caller(tmp_path):
@@ -169,7 +143,7 @@ def test_no_process_outlives_a_killed_caller(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(
         "import time\n"
-        "from hpt_core.verifiers.pool import VerifierPool\n"
+        "from hpt_core.verifiers.pool import Item, VerifierPool\n"
         "if __name__ == '__main__':\n"
         "    pool = VerifierPool(2, timeout_s=60.0)\n"
         "    pool.verify([('math', '5', r'\\boxed{5}')])\n"

@@ -1,0 +1,104 @@
+"""Where graders differ: ours, plain text comparison and Math-Verify as it comes, over the same samples."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from hpt_core.evaluation.grade import BATCH, items
+from hpt_core.verifiers.base import Outcome, Verdict
+from hpt_core.verifiers.pool import Item, VerifierPool
+
+GRADERS = ("ours", "string", "math_verify")
+REFERENCES = {"math": ("string", "math_verify"), "choice": ("string",)}
+"""Which graders ours is held against, by kind: Math-Verify reads no labels."""
+AGREE = "agree"
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """A sample and what each grader makes of it."""
+
+    question_id: str
+    sample_index: int
+    gold: str
+    extracted: str | None
+    """The answer as ours reads it."""
+    ours: str
+    """Outcomes by name."""
+    string: str
+    math_verify: str | None
+    """None where it does not apply."""
+
+    @property
+    def passed_by(self) -> tuple[str, ...]:
+        """The graders that take the answer for correct."""
+        return tuple(name for name in GRADERS if getattr(self, name) == Outcome.CORRECT)
+
+    @property
+    def disputed(self) -> bool:
+        """Whether one grader takes it for correct and another does not. Why it is not correct is no dispute."""
+        asked = sum(getattr(self, name) is not None for name in GRADERS)
+        return 0 < len(self.passed_by) < asked
+
+
+def audit(
+    pool: VerifierPool,
+    questions: pa.Table,
+    samples: pa.Table,
+    verdicts: pa.Table | None,
+    progress: Progress | None = None,
+) -> list[Audited]:
+    """Every sample with three outcomes, in order: QUESTIONS, SAMPLES and, where they are graded, VERDICTS.
+
+    Ours is the stored verdict; where there is none, the answer is graded now. `progress(done, total)` counts samples.
+    Raises VerifierError.
+    """
+    asked = items(questions, samples)
+    keys = list(zip(samples["question_id"].to_pylist(), samples["sample_index"].to_pylist(), strict=True))
+    stored = {} if verdicts is None else {_key(row): row for row in verdicts.to_pylist()}
+    found: list[Audited] = []
+    for start in range(0, len(asked), BATCH):
+        batch = list(zip(asked[start : start + BATCH], keys[start : start + BATCH], strict=True))
+        ours = iter(pool.verify([item for item, key in batch if key not in stored]))
+        others = _others(pool, [item for item, _ in batch])
+        for (item, key), (string, math_verify) in zip(batch, others, strict=True):
+            row = stored.get(key)
+            outcome, extracted = (row["outcome"], row["extracted"]) if row else _plain(next(ours))
+            found.append(Audited(*key, item.gold, extracted, outcome, string, math_verify))
+        if progress is not None:
+            progress(len(found), len(asked))
+    return found
+
+
+def counts(audited: Sequence[Audited]) -> dict[str, int]:
+    """How many samples the graders agree on, and how many each set of graders alone takes for correct ("ours",
+    "ours+math_verify"...): every possible set is named."""
+    found = Counter("+".join(a.passed_by) if a.disputed else AGREE for a in audited)
+    sets = (tuple(name for at, name in enumerate(GRADERS) if number >> at & 1) for number in range(1, 7))
+    return {name: found[name] for name in (AGREE, *sorted(map("+".join, sets), key=lambda n: (n.count("+"), n)))}
+
+
+def _key(row: dict[str, object]) -> tuple[object, object]:
+    return row["question_id"], row["sample_index"]
+
+
+def _plain(verdict: Verdict) -> tuple[str, str | None]:
+    return str(verdict.outcome), verdict.extracted
+
+
+def _others(pool: VerifierPool, asked: Sequence[Item]) -> list[tuple[str, str | None]]:
+    """(string, Math-Verify) outcomes in order; the latter None where it does not apply."""
+    outcomes: dict[str, list[str | None]] = {}
+    for name in GRADERS[1:]:
+        applies = [name in REFERENCES.get(item.kind, ()) for item in asked]
+        judged = iter(
+            pool.verify(
+                [i._replace(kind=f"references.{name}") for i, wanted in zip(asked, applies, strict=True) if wanted]
+            )
+        )
+        outcomes[name] = [str(next(judged).outcome) if wanted else None for wanted in applies]
+    return [(str(s), m) for s, m in zip(outcomes["string"], outcomes["math_verify"], strict=True)]

@@ -1,0 +1,42 @@
+"""The plainest grader: the last box holds the gold answer, character by character but for white space and dollars."""
+
+import re
+
+from hpt_core.verifiers._extract import last_boxed
+from hpt_core.verifiers.base import Outcome, Verdict
+
+_IGNORED = re.compile(r"[\s$]+")
+
+
+class String:
+    """Compares texts."""
+
+    version = "string-1"
+    reads_question = False
+
+    def extract(self, response: str, question: str = "") -> str | None:
+        """The content of the last \\boxed{}, or None."""
+        return last_boxed(response) or None
+
+    def judge(self, gold: str, answer: str | None, question: str = "") -> Outcome:
+        """GOLD_ERROR where the gold answer is empty."""
+        truth = _bare(gold)
+        if not truth:
+            return Outcome.GOLD_ERROR
+        if answer is None:
+            return Outcome.NO_ANSWER
+        return Outcome.CORRECT if _bare(answer) == truth else Outcome.INCORRECT
+
+    def verify(self, gold: str, response: str, question: str = "") -> Verdict:
+        """Extract, then judge."""
+        answer = self.extract(response)
+        return Verdict(self.judge(gold, answer), answer)
+
+
+def _bare(text: str) -> str:
+    """`text` without its box, white space and dollar signs."""
+    inside = last_boxed(text) if text.lstrip(" $").startswith("\\boxed") else None
+    return _IGNORED.sub("", text if inside is None else inside)
+
+
+VERIFIER = String()
