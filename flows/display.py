@@ -154,7 +154,8 @@ class Display:
 
     def __rich__(self) -> Table:
         table = Table.grid(padding=(0, 2))
-        for key, line in self._lines.items():
+        # Stages that were not named beforehand may come up while this is drawn.
+        for key, line in list(self._lines.items()):
             what = line.notice.what if line.notice else None
             style = STYLES.get(what or "", "dim")
             passed = "" if line.began is None else clock(line.took or time.monotonic() - line.began)

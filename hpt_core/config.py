@@ -298,6 +298,12 @@ class Slice(Frozen):
     count: int = Field(ge=1)
     """Slices in all."""
 
+    @model_validator(mode="after")
+    def _exists(self) -> "Slice":
+        if self.index >= self.count:
+            raise ValueError(f"there is no slice {self.index} of {self.count}; count from 0")
+        return self
+
 
 class SampleSpec(Frozen):
     """Spec of `python -m hpt_core.evaluation.sample`: one engine draws every missing sample of every unit."""
@@ -311,11 +317,14 @@ class SampleSpec(Frozen):
     """Samples of one Parquet shard, rounded up to whole questions."""
     units: tuple[SampleUnit, ...]
     slice: Slice | None = None
-    """Draw a part of the questions into `work`, and leave it to a run without a slice to write the shards."""
+    """Draw a part of the questions into `work`, and leave it to a run that joins the slices to write the shards."""
+    joins: bool = False
+    """Write the shards of what slices have drawn, and draw nothing: a sample that is missing is an error."""
     pilot: int | None = Field(None, ge=1)
-    """Draw every sample of so many questions of each unit into `work`, spread over the unit, and write no shard."""
+    """Draw every sample of so many questions of each unit into `work`, spread over the unit, and write no shard but an
+    estimate of the rest."""
     budget: Budget = Budget()
-    """What the samples may cost."""
+    """What the samples may cost, over all attempts; a slice's is for what it is about to draw."""
 
 
 class ClusterSpec(Frozen):

@@ -8,11 +8,14 @@ cancellation is late and whose time limits do not fire, and Prefect's cache of r
 import os
 import threading
 from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from queue import Queue
 
 from hpt_core.artifacts import Cost, Slot
 from hpt_core.config import ClusterSpec, SampleSpec, Slice
-from hpt_core.errors import HPTError, WorkerStopped
+from hpt_core.errors import BudgetError, WorkerStopped
+from hpt_core.evaluation.budget import Spent
+from hpt_core.evaluation.spending import spent_on
 from tasks import environment, process
 from tasks.context import Context, Notice, as_notice
 
@@ -24,6 +27,10 @@ def draw(stage: str, spec: SampleSpec, slots: Sequence[Slot], context: Context) 
     """Draw all that is missing and write the shards. Raises HPTError; what was drawn is kept."""
     if not spec.engine.LOCAL:
         return context.worker(stage, SAMPLE, spec, slots)
+    spent = spent_on(spec.units) if spec.budget.limited else Spent()
+    if spec.budget.reached(spent):
+        # It has nothing to draw with, but everything may be there.
+        return context.worker(stage, SAMPLE, spec, slots)
     if context.ray is not None:
         cluster = ClusterSpec(sample=spec, address=context.ray, slices=context.slices)
         return context.worker(stage, CLUSTER, cluster, slots)
@@ -31,49 +38,61 @@ def draw(stage: str, spec: SampleSpec, slots: Sequence[Slot], context: Context) 
     count = context.slices or max(1, len(devices))
     if count == 1:
         return context.worker(stage, SAMPLE, spec, slots)
-    drawn = _Slices(stage, spec, slots, context, count, devices).run()
-    # What the slices left in the journals becomes shards; no engine is started for that.
-    joined = context.worker(stage, SAMPLE, spec, slots)
+    part = spec.model_copy(update={"budget": spec.budget.left(spent, count)})
+    drawn = _Slices(stage, part, slots, context, count, devices).run()
+    joined = context.worker(stage, SAMPLE, spec.model_copy(update={"joins": True}), slots)
     return Cost(
-        cpu_seconds=drawn.cpu_seconds + joined.cpu_seconds,
+        cpu_seconds=round(drawn.cpu_seconds + joined.cpu_seconds, 3),
         peak_memory_bytes=max(drawn.peak_memory_bytes, joined.peak_memory_bytes),
     )
 
 
 class _Slices:
-    """Worker processes side by side, each with a device of its own."""
+    """Worker processes side by side, each with a device of its own; more slices than devices wait for one."""
 
     def __init__(
         self, stage: str, spec: SampleSpec, slots: Sequence[Slot], context: Context, count: int, devices: Sequence[str]
     ) -> None:
         self._stage, self._spec, self._slots, self._context = stage, spec, slots, context
-        self._count, self._devices = count, devices
+        self._count, self._at_once = count, min(count, len(devices) or count)
+        self._has_devices = bool(devices)
+        self._devices: Queue[str | None] = Queue()
+        for device in devices or [None] * count:
+            self._devices.put(device)
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._notices: dict[int, Notice] = {}
 
     def run(self) -> Cost:
-        """Until every slice is through; the first that fails ends the others."""
-        with ThreadPoolExecutor(self._count) as pool:
+        """Until every slice is through. The first that fails ends the others, unless it has used up its budget."""
+        with ThreadPoolExecutor(self._at_once) as pool:
             futures = [pool.submit(self._one, index) for index in range(self._count)]
             try:
-                while wait(futures, 0.2, FIRST_EXCEPTION).not_done:
-                    if self._context.cancelled.is_set() or any(_failed(future) for future in futures):
+                pending = set(futures)
+                while pending and not self._context.cancelled.is_set():
+                    done, pending = wait(pending, 0.2, FIRST_COMPLETED)
+                    if any(_ends_the_others(future) for future in done):
                         break
             finally:
                 self._stop.set()
         return self._cost(futures)
 
     def _one(self, index: int) -> Cost:
-        spec = self._spec.model_copy(update={"slice": Slice(index=index, count=self._count)})
-        job = self._context.job(self._stage, SAMPLE, spec, self._slots, self._threads(), name=f"spec-{index}")
-        if self._devices:
-            job.environment["CUDA_VISIBLE_DEVICES"] = self._devices[index % len(self._devices)]
-        return process.run(job, lambda event: self._show(index, event), self._stop)
+        if self._stop.is_set():
+            raise WorkerStopped(f"{self._stage}: slice {index} was not begun", "run it again to go on")
+        device = self._devices.get()
+        try:
+            spec = self._spec.model_copy(update={"slice": Slice(index=index, count=self._count)})
+            job = self._context.job(self._stage, SAMPLE, spec, self._slots, self._threads(), name=f"spec-{index}")
+            if device is not None:
+                job.environment["CUDA_VISIBLE_DEVICES"] = device
+            return process.run(job, lambda event: self._show(index, event), self._stop)
+        finally:
+            self._devices.put(device)
 
     def _threads(self) -> int | None:
         """Slices without GPUs of their own share out the cores."""
-        if self._context.threads is not None or self._devices:
+        if self._context.threads is not None or self._has_devices:
             return self._context.threads
         return max(1, len(os.sched_getaffinity(0)) // self._count)
 
@@ -83,7 +102,7 @@ class _Slices:
             return
         with self._lock:
             self._notices[index] = notice
-            if len(self._notices) < self._count:
+            if len(self._notices) < self._at_once:
                 return
             every = list(self._notices.values())
             left = [n.left for n in every if n.left is not None]
@@ -105,5 +124,6 @@ class _Slices:
         )
 
 
-def _failed(future: "Future[Cost]") -> bool:
-    return future.done() and isinstance(future.exception(), HPTError)
+def _ends_the_others(future: "Future[Cost]") -> bool:
+    error = future.exception()
+    return error is not None and not isinstance(error, BudgetError)

@@ -95,17 +95,20 @@ def _print(reference: str, units: dict[str, UnitEstimate], total: Estimate, pric
     if not units:
         common.OUT.print(f"[bold]{reference}[/]: every sample is drawn already")
         return
-    table = Table("benchmark", "samples left", "tokens each", "tokens", box=None, pad_edge=False, header_style="bold")
+    columns = ("benchmark", "samples left", "tokens each", "tokens")
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for column in table.columns[1:]:
         column.justify = "right"
     for name, unit in units.items():
-        spread = "" if unit.stderr_tokens is None else f" ± {1.96 * unit.stderr_tokens:,.0f}"
-        tokens = f"{unit.missing * unit.mean_tokens:,.0f}"
-        table.add_row(name, f"{unit.missing:,}", f"{unit.mean_tokens:,.0f}{spread}", tokens)
+        margin = "" if unit.margin_tokens is None else f" ± {unit.margin_tokens:,.0f}"
+        table.add_row(name, f"{unit.missing:,}", f"{unit.mean_tokens:,.0f}{margin}", f"{unit.tokens:,.0f}")
     common.OUT.print(f"[bold]{reference}[/]")
     common.OUT.print(table)
+    interval = "no interval from one question"
+    if total.tokens_low is not None:
+        interval = f"95 % interval {total.tokens_low:,} to {total.tokens_high:,}"
     cost = f", cost {total.cost:,.2f}" if priced else ""
     common.OUT.print(
-        f"{total.tokens:,} tokens to draw (95 % interval {total.tokens_low:,} to {total.tokens_high:,}), "
-        f"{total.prompt_tokens:,} of prompts; at most about {clock(total.seconds)} at the pilot's speed{cost}\n"
+        f"{total.tokens:,} tokens to draw ({interval}), {total.prompt_tokens:,} of prompts; "
+        f"at most about {clock(total.seconds)} at the pilot's speed{cost}\n"
     )

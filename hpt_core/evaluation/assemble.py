@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from hpt_core.config import SampleSpec
 from hpt_core.errors import DataError
-from hpt_core.evaluation.journal import Entry, Row, read
+from hpt_core.evaluation.journal import Entry, Place, load, read
 from hpt_core.evaluation.units import Key, UnitPlan
 from hpt_core.files import write_json, write_parquet
 from hpt_core.schemas import SAMPLES
@@ -20,26 +20,63 @@ def assemble(spec: SampleSpec, plan: UnitPlan) -> None:
     missing = [shard for shard in plan.shards if shard not in whole]
     if not missing and (plan.unit.output / "sampling.json").is_file():
         return
-    entries: dict[Key, Entry] = {}
+    # Responses stay on disk until their shard is written: those of a whole benchmark may be gigabytes.
+    places: dict[Key, Place] = {}
+    drawn: dict[str, Session] = {}
     for entry in read(plan.journal):
-        entries.setdefault(Key(*(entry.row[name] for name in Key._fields)), entry)
+        key = Key(*(entry.row[name] for name in Key._fields))
+        if places.setdefault(key, entry.place) is entry.place and entry.engine:
+            drawn.setdefault(entry.session, Session(entry.engine, plan.greedy)).add(entry)
     for shard in missing:
         keys = plan.keys(shard)
-        if lacking := [key for key in keys if key not in entries]:
+        if lacking := [key for key in keys if key not in places]:
             raise DataError(
                 f"benchmark {plan.unit.benchmark}: {len(lacking)} samples were not drawn, such as sample "
                 f"{lacking[0].sample_index} of question {lacking[0].question_id}",
                 "evaluate the benchmark again",
             )
-        rows: list[Row] = [entries[key].row for key in keys]
+        rows = [load(places[key]) for key in keys]
         write_parquet(plan.path(shard), pa.Table.from_pylist(rows, schema=SAMPLES))
-    _record(spec, plan, list(entries.values()))
+    _record(spec, plan, {name: session.as_json() for name, session in drawn.items()})
 
 
-def _record(spec: SampleSpec, plan: UnitPlan, entries: list[Entry]) -> None:
+class Session:
+    """What one process drew of a benchmark. It draws several at once: of its time each has the part that it has of its
+    tokens."""
+
+    def __init__(self, engine: str, greedy: bool) -> None:
+        self.engine = engine
+        self.samples = self.tokens = 0
+        self._greedy = greedy
+        self._questions: set[str] = set()
+        self.last = (0.0, 0)
+        """(Seconds, tokens of all benchmarks) when the last of these samples finished."""
+
+    def add(self, entry: Entry) -> None:
+        """Take a sample; at temperature 0 one response is that of all samples of its question."""
+        self.samples += 1
+        if not self._greedy or entry.row["question_id"] not in self._questions:
+            self.tokens += entry.row["tokens"]
+        if self._greedy:
+            self._questions.add(entry.row["question_id"])
+        self.last = max(self.last, (entry.at, entry.drawn))
+
+    def as_json(self) -> dict[str, Any]:
+        """For sampling.json."""
+        seconds, drawn = self.last
+        share = self.tokens / drawn if drawn else 1.0
+        return {
+            "engine": self.engine,
+            "samples": self.samples,
+            "tokens": self.tokens,
+            "seconds": round(seconds * share, 3),
+        }
+
+
+def _record(spec: SampleSpec, plan: UnitPlan, drawn: dict[str, dict[str, Any]]) -> None:
     """What was drawn by which engine, how fast; what an earlier sampling.json says of other processes stays."""
     path = plan.unit.output / "sampling.json"
-    sessions = _recorded(path) | _sessions(entries)
+    sessions = _recorded(path) | drawn
     tokens = sum(s["tokens"] for s in sessions.values())
     seconds = sum(s["seconds"] for s in sessions.values())
     write_json(
@@ -62,20 +99,6 @@ def _record(spec: SampleSpec, plan: UnitPlan, entries: list[Entry]) -> None:
             "sessions": sessions,
         },
     )
-
-
-def _sessions(entries: list[Entry]) -> dict[str, dict[str, Any]]:
-    """A process draws several benchmarks at once: each has the part of its time that it has of its tokens."""
-    found: dict[str, dict[str, Any]] = {}
-    for entry in entries:
-        session = found.setdefault(entry.session, {"engine": entry.engine, "samples": 0, "tokens": 0, "last": entry})
-        session["samples"] += 1
-        session["tokens"] += entry.row["tokens"]
-        session["last"] = max(session["last"], entry, key=lambda e: e.at)
-    for session in found.values():
-        last = session.pop("last")
-        session["seconds"] = round(last.at * min(1.0, session["tokens"] / last.drawn) if last.drawn else last.at, 3)
-    return found
 
 
 def _recorded(path: Path) -> dict[str, dict[str, Any]]:

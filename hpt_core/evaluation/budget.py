@@ -1,5 +1,6 @@
 """How much an evaluation may cost, and what it has cost."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pydantic import Field, model_validator
@@ -16,7 +17,7 @@ class Prices(Frozen):
     million_tokens: float = Field(0.0, ge=0)
     """A million generated tokens, at an endpoint that bills them."""
     million_prompt_tokens: float = Field(0.0, ge=0)
-    """A million prompt tokens, each sample's counted."""
+    """A million prompt tokens, each response's counted."""
 
     def __bool__(self) -> bool:
         return bool(self.hour or self.million_tokens or self.million_prompt_tokens)
@@ -47,7 +48,7 @@ class Spent:
 class Budget(Frozen):
     """Limits of one model's samples over all attempts. What is drawn by then is kept, and a larger budget goes on."""
 
-    tokens: int | None = Field(None, ge=1)
+    tokens: float | None = Field(None, gt=0)
     """Generated tokens at most."""
     hours: float | None = Field(None, gt=0)
     """Hours of drawing at most, added up over slices."""
@@ -62,15 +63,31 @@ class Budget(Frozen):
             raise ValueError("cost is limited and every price is 0; set prices.hour or prices.million_tokens")
         return self
 
-    def check(self, spent: Spent, share: float = 1.0) -> None:
-        """Raise BudgetError where one of the limits is reached; a slice has a share of each."""
-        for name, limit, used in (
-            ("tokens", self.tokens, spent.tokens),
-            ("hours", self.hours, spent.seconds / 3600),
-            ("cost", self.cost, spent.cost(self.prices)),
-        ):
-            if limit is not None and used >= limit * share:
-                raise BudgetError(
-                    f"the budget's {name} are used up: {used:,.6g} of {limit * share:,.6g}",
-                    f"raise evaluate.budget.{name} and run again to go on; what was drawn is kept",
-                )
+    @property
+    def limited(self) -> bool:
+        """Whether there is any limit."""
+        return any(limit is not None for limit in (self.tokens, self.hours, self.cost))
+
+    def reached(self, spent: Spent) -> str | None:
+        """Name of the first limit that is reached, or None."""
+        return next((name for name, limit, used in self._uses(spent) if limit is not None and used >= limit), None)
+
+    def left(self, spent: Spent, parts: int = 1) -> "Budget":
+        """What each of `parts` may spend after `spent`. Raises BudgetError where nothing is left."""
+        if name := self.reached(spent):
+            raise used_up(name)
+        rest = {name: (limit - used) / parts for name, limit, used in self._uses(spent) if limit is not None}
+        return self.model_copy(update=rest)
+
+    def _uses(self, spent: Spent) -> Iterable[tuple[str, float | None, float]]:
+        yield "tokens", self.tokens, spent.tokens
+        yield "hours", self.hours, spent.seconds / 3600
+        yield "cost", self.cost, spent.cost(self.prices)
+
+
+def used_up(name: str) -> BudgetError:
+    """The error of a limit that is reached."""
+    return BudgetError(
+        f"the budget's {name} are used up" if name != "cost" else "the budget's cost is used up",
+        f"raise evaluate.budget.{name} and run again to go on; what was drawn is kept",
+    )

@@ -15,9 +15,10 @@ from typing import Any
 
 from hpt_core import errors
 from hpt_core.config import ClusterSpec, SampleSpec, Slice
-from hpt_core.errors import ConfigError, HPTError, PreflightError, WorkerError
+from hpt_core.errors import BudgetError, ConfigError, HPTError, PreflightError, WorkerError
 from hpt_core.evaluation import sample
 from hpt_core.evaluation.shards import read_questions, rows_in_shards
+from hpt_core.evaluation.spending import spent_on
 from hpt_core.worker import ENVIRONMENT, leave_standard_output, main
 
 logger = logging.getLogger("hpt.evaluation.cluster")
@@ -26,6 +27,8 @@ ATTEMPTS = 3
 """Times that a slice is begun whose node or process dies."""
 EVERY_S = 1.0
 """Seconds between two looks at the slices."""
+STILL_S = 300.0
+"""Seconds without a sample after which the log says so."""
 Failure = tuple[str, str, str]
 """(class, cause, remedy) of the HPTError that a slice ended with."""
 
@@ -51,7 +54,7 @@ def run(spec: ClusterSpec) -> None:
         _draw(ray, spec)
     finally:
         ray.shutdown()
-    sample.run(spec.sample)
+    sample.run(spec.sample.model_copy(update={"joins": True}))
 
 
 def _draw(ray: Any, spec: ClusterSpec) -> None:
@@ -70,17 +73,26 @@ def _draw(ray: Any, spec: ClusterSpec) -> None:
         scheduling_strategy="SPREAD",
         runtime_env={"env_vars": {**ENVIRONMENT, "OMP_NUM_THREADS": str(cpus)}},
     )
+    budget = spec.sample.budget.left(spent_on(spec.sample.units), count)
     specs = [
-        spec.sample.model_copy(update={"slice": Slice(index=i, count=count)}).model_dump_json() for i in range(count)
+        spec.sample.model_copy(update={"slice": Slice(index=i, count=count), "budget": budget}).model_dump_json()
+        for i in range(count)
     ]
     attempts = [1] * count
     under_way = {task.remote(text): index for index, text in enumerate(specs)}
+    used_up: BudgetError | None = None
     watch = _Watch(spec.sample)
     while under_way:
         ended, _ = ray.wait(list(under_way), num_returns=1, timeout=EVERY_S)
         for reference in ended:
             index = under_way.pop(reference)
-            if lost := _outcome(ray, reference):
+            try:
+                lost = _outcome(ray, reference)
+            except BudgetError as error:
+                # The others may go on with theirs.
+                used_up = used_up or error
+                continue
+            if lost:
                 if attempts[index] == ATTEMPTS:
                     raise WorkerError(
                         f"slice {index} was lost {ATTEMPTS} times: {lost}",
@@ -90,6 +102,8 @@ def _draw(ray: Any, spec: ClusterSpec) -> None:
                 attempts[index] += 1
                 under_way[task.remote(specs[index])] = index
         watch.report(f"{len(under_way)} of {count} slices")
+    if used_up is not None:
+        raise used_up
 
 
 def _slice(text: str) -> Failure | None:
@@ -122,14 +136,22 @@ class _Watch:
     def __init__(self, spec: SampleSpec) -> None:
         self._folders = [unit.work / "journal" for unit in spec.units]
         self._read: dict[Path, int] = {}
-        self._total = sum(read_questions(unit.questions).num_rows * unit.k for unit in spec.units)
+        asked = [read_questions(unit.questions).num_rows for unit in spec.units]
+        if spec.pilot is not None:
+            asked = [min(count, spec.pilot) for count in asked]
+        self._total = sum(count * unit.k for count, unit in zip(asked, spec.units, strict=True))
         self._done = sum(rows_in_shards(unit.output) for unit in spec.units)
-        self._begun = time.monotonic(), self._count()
+        self._begun = self._last = time.monotonic(), self._count()
 
     def report(self, text: str) -> None:
         """Report the samples that are there, and how long the rest will take at the rate so far."""
-        done = self._count()
-        (start, before), now = self._begun, time.monotonic()
+        done, now = self._count(), time.monotonic()
+        if done > self._last[1]:
+            self._last = now, done
+        elif now - self._last[0] > STILL_S:
+            logger.warning("no sample for %.0f s; the cluster may lack the GPUs or cores that slices wait for", STILL_S)
+            self._last = now, done
+        start, before = self._begun
         left = (now - start) * (self._total - done) / (done - before) if before < done < self._total else None
         sample.report_event(min(done, self._total), self._total, text, left)
 

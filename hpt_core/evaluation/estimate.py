@@ -6,14 +6,13 @@ from pathlib import Path
 from statistics import fmean, variance
 
 from hpt_core.base import Frozen
-from hpt_core.errors import DataError
 from hpt_core.evaluation.budget import Budget, Spent
-from hpt_core.evaluation.journal import read
+from hpt_core.evaluation.shards import read_present
 from hpt_core.evaluation.units import UnitPlan
 from hpt_core.files import write_text
 
-NORMAL_95 = 1.96
-"""Two-sided 95 % quantile of the normal distribution."""
+T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+"""Two-sided 95 % quantiles of Student's t for 1 to 10 degrees of freedom."""
 
 
 class UnitEstimate(Frozen):
@@ -23,17 +22,24 @@ class UnitEstimate(Frozen):
     samples: int
     """Of the whole benchmark."""
     missing: int
-    """Of those, the ones that are not drawn yet."""
+    """Of those, the ones that are not there yet."""
+    draws: int
+    """Responses to be drawn for them: at temperature 0 one a question."""
     questions: int
-    """Questions whose samples are all there: what the estimate rests on."""
+    """Questions of the pilot."""
     mean_tokens: float
     """Of a response."""
-    stderr_tokens: float | None
-    """Standard error of that, over questions; None where there are fewer than two."""
+    margin_tokens: float | None
+    """Half of that mean's 95 % interval, over questions; None where there is one question."""
     prompt_tokens: int
-    """Of the samples that are missing, each sample's prompt counted."""
+    """Of the responses to be drawn, each one's prompt counted."""
     tokens_per_second: float
-    """Of the processes that drew the samples, all their benchmarks together."""
+    """Of the processes that drew, all benchmarks together."""
+
+    @property
+    def tokens(self) -> float:
+        """Tokens to be generated."""
+        return self.draws * self.mean_tokens
 
 
 class Estimate(Frozen):
@@ -41,9 +47,9 @@ class Estimate(Frozen):
 
     tokens: int
     """Tokens to be generated."""
-    tokens_low: int
-    """95 % interval."""
-    tokens_high: int
+    tokens_low: int | None
+    """95 % interval; None where a benchmark's pilot had one question."""
+    tokens_high: int | None
     prompt_tokens: int
     seconds: float
     """Of drawing, added up over slices."""
@@ -51,65 +57,69 @@ class Estimate(Frozen):
     """By the budget's prices; 0 where there are none."""
 
 
+def write(plan: UnitPlan, questions: Sequence[int], spent: Spent) -> None:
+    """Write a unit's estimate, from the samples of the pilot's `questions`; `spent`: on all units so far."""
+    table = read_present(plan.unit.output, plan.unit.work)
+    lengths: dict[str, list[int]] = {}
+    for question_id, tokens in zip(table["question_id"].to_pylist(), table["tokens"].to_pylist(), strict=True):
+        lengths.setdefault(question_id, []).append(tokens)
+    # Questions that another run has finished are left out: the first to finish are the short ones.
+    mean, margin = mean_of([fmean(lengths[plan.question_ids[number]]) for number in questions])
+    left = [plan.unit.k - len(lengths.get(question_id, ())) for question_id in plan.question_ids]
+    draws = [min(count, 1) if plan.greedy else count for count in left]
+    estimate = UnitEstimate(
+        benchmark=plan.unit.benchmark,
+        samples=plan.samples,
+        missing=sum(left),
+        draws=sum(draws),
+        questions=len(questions),
+        mean_tokens=mean,
+        margin_tokens=margin,
+        prompt_tokens=sum(count * len(ids) for count, ids in zip(draws, plan.prompts, strict=True)),
+        tokens_per_second=spent.tokens / spent.seconds if spent.seconds else 0.0,
+    )
+    write_text(file_of(plan.unit.work), estimate.model_dump_json() + "\n")
+
+
 def file_of(work: Path) -> Path:
     """Where a pilot leaves a unit's estimate."""
     return work / "estimate.json"
 
 
-def write(plan: UnitPlan) -> None:
-    """Write the estimate of a unit. Raises DataError where no question has all its samples."""
-    lengths: dict[str, list[int]] = {}
-    sessions: dict[str, tuple[int, float]] = {}
-    for entry in read(plan.journal):
-        lengths.setdefault(entry.row["question_id"], []).append(entry.row["tokens"])
-        before, at = sessions.get(entry.session, (0, 0.0))
-        sessions[entry.session] = max(before, entry.drawn), max(at, entry.at)
-    whole = {question_id: found for question_id, found in lengths.items() if len(found) >= plan.unit.k}
-    if not whole:
-        raise DataError(f"the pilot drew nothing of {plan.unit.benchmark}", "evaluate it, or give more questions")
-    mean, stderr = mean_of([fmean(tokens) for tokens in whole.values()])
-    drawn = sum(tokens for tokens, _ in sessions.values())
-    seconds = sum(at for _, at in sessions.values())
-    numbers = {question_id: n for n, question_id in enumerate(plan.question_ids)}
-    missing = plan.samples - sum(min(len(found), plan.unit.k) for found in lengths.values())
-    there = {numbers[question_id] for question_id in whole}
-    rest = [len(ids) for number, ids in enumerate(plan.prompts) if number not in there]
-    estimate = UnitEstimate(
-        benchmark=plan.unit.benchmark,
-        samples=plan.samples,
-        missing=missing,
-        questions=len(whole),
-        mean_tokens=mean,
-        stderr_tokens=stderr,
-        prompt_tokens=round(missing * fmean(rest)) if missing and rest else 0,
-        tokens_per_second=drawn / seconds if seconds else 0.0,
-    )
-    write_text(file_of(plan.unit.work), estimate.model_dump_json() + "\n")
+def read_all(works: Mapping[str, Path]) -> dict[str, UnitEstimate]:
+    """The estimates that a pilot left in the units' work folders, by key."""
+    return {key: UnitEstimate.model_validate_json(file_of(work).read_bytes()) for key, work in works.items()}
 
 
 def mean_of(means: Sequence[float]) -> tuple[float, float | None]:
-    """Mean over questions, and its standard error; None where there are fewer than two questions."""
-    return fmean(means), math.sqrt(variance(means) / len(means)) if len(means) > 1 else None
+    """Mean over questions, and half of its 95 % interval; None where there is one question."""
+    if len(means) == 1:
+        return means[0], None
+    return fmean(means), t_95(len(means) - 1) * math.sqrt(variance(means) / len(means))
+
+
+def t_95(freedom: int) -> float:
+    """Two-sided 95 % quantile of Student's t; beyond the table by its expansion, right to 0.2 %."""
+    if freedom <= len(T_95):
+        return T_95[freedom - 1]
+    return 1.96 + 2.372 / freedom + 2.823 / freedom**2
 
 
 def whole(units: Iterable[UnitEstimate], budget: Budget) -> Estimate:
     """What is left of all of a model's benchmarks, at the prices of its budget."""
     found = [unit for unit in units if unit.missing]
-    tokens = math.fsum(unit.missing * unit.mean_tokens for unit in found)
-    spread = NORMAL_95 * math.hypot(*(unit.missing * (unit.stderr_tokens or 0.0) for unit in found)) if found else 0.0
+    tokens = math.fsum(unit.tokens for unit in found)
+    margins = [unit.draws * unit.margin_tokens for unit in found if unit.margin_tokens is not None]
+    known = len(margins) == len(found)
+    spread = math.hypot(*margins) if margins else 0.0
     prompt_tokens = sum(unit.prompt_tokens for unit in found)
-    speed = min((unit.tokens_per_second for unit in found), default=0.0)
+    speed = max((unit.tokens_per_second for unit in found), default=0.0)
     seconds = tokens / speed if speed else 0.0
     return Estimate(
         tokens=round(tokens),
-        tokens_low=max(0, round(tokens - spread)),
-        tokens_high=round(tokens + spread),
+        tokens_low=max(0, round(tokens - spread)) if known else None,
+        tokens_high=round(tokens + spread) if known else None,
         prompt_tokens=prompt_tokens,
         seconds=round(seconds, 1),
         cost=Spent(round(tokens), prompt_tokens, seconds).cost(budget.prices),
     )
-
-
-def read_all(works: Mapping[str, Path]) -> dict[str, UnitEstimate]:
-    """The estimates that a pilot left in the units' work folders, by key."""
-    return {key: UnitEstimate.model_validate_json(file_of(work).read_bytes()) for key, work in works.items()}

@@ -13,16 +13,18 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from hpt_core.config import SampleSpec
+from hpt_core.errors import DataError
 from hpt_core.evaluation import estimate
 from hpt_core.evaluation.assemble import assemble
-from hpt_core.evaluation.budget import Spent
+from hpt_core.evaluation.budget import Budget, Spent, used_up
 from hpt_core.evaluation.journal import Journal, Row, new_session, read
 from hpt_core.evaluation.order import Ask, Lengths, Missing, Queue
+from hpt_core.evaluation.spending import spent_on
 from hpt_core.evaluation.units import UnitPlan, check_context, make_plan
 from hpt_core.rollout.base import Draw, Rollout, RolloutEngine
 from hpt_core.worker import emit, main
@@ -33,6 +35,10 @@ WINDOW_S = 60.0
 """Seconds that the throughput is taken over."""
 PROGRESS_EVERY_S = 0.1
 """Seconds between two reports of progress at least."""
+
+
+JOIN_WAIT_S = 60.0
+"""Seconds in which what slices wrote on other machines is seen here."""
 
 
 @dataclass
@@ -71,62 +77,55 @@ def run(spec: SampleSpec, report: Report = report_event) -> None:
     prompt = spec.prompt.bind(load_tokenizer(spec.model))
     plans = [make_plan(spec, unit, prompt) for unit in spec.units]
     check_context(context, plans)
-    spent = _Spending()
-    units = [_look(spec, plan, spent) for plan in plans]
+    units = _joined(spec, plans) if spec.joins else [_look(spec, plan) for plan in plans]
     total, present = sum(u.mine for u in units), sum(u.present for u in units)
     logger.info("%d of %d samples are there already", present, total)
     report(present, total)
     if present < total:
-        share = 1.0 if spec.slice is None else 1 / spec.slice.count
-        spec.budget.check(spent.total, 1.0)
+        budget = spec.budget
+        if spec.slice is None and budget.limited:
+            budget = budget.left(spent_on(spec.units))
         length = max(plan.longest + plan.unit.sampling.max_tokens for plan in plans)
-        engine = spec.engine.open(spec.model, length, spec.dtype, spec.seed)
+        engine = spec.engine.open(spec.model, length, spec.dtype, spec.seed, logprobs=False)
         try:
-            _Drawing(spec, units, engine, spent.total, share, report).run(present, total)
+            _Drawing(budget, units, engine, report).run(present, total)
         finally:
             engine.close()
-    if spec.pilot is not None:
-        for plan in plans:
-            estimate.write(plan)
-    elif spec.slice is None:
-        for plan in plans:
+    if spec.slice is not None:
+        return
+    for plan in plans:
+        if spec.pilot is None:
             assemble(spec, plan)
+        else:
+            estimate.write(plan, list(_questions(spec, plan)), spent_on(spec.units))
 
 
-class _Spending:
-    """What the journals say was spent, a process's figures counted once although they stand in several."""
-
-    def __init__(self) -> None:
-        self._sessions: dict[str, tuple[int, float]] = {}
-        self._prompt_tokens = 0
-
-    def add(self, session: str, drawn: int, at: float, prompt_tokens: int) -> None:
-        tokens, seconds = self._sessions.get(session, (0, 0.0))
-        self._sessions[session] = max(tokens, drawn), max(seconds, at)
-        self._prompt_tokens += prompt_tokens
-
-    @property
-    def total(self) -> Spent:
-        tokens, seconds = ([value[i] for value in self._sessions.values()] for i in (0, 1))
-        return Spent(int(sum(tokens)), self._prompt_tokens, sum(seconds))
+def _joined(spec: SampleSpec, plans: list[UnitPlan]) -> list[Found]:
+    """What slices have drawn; raises DataError where a sample is missing. What another machine wrote last may be seen
+    late on a shared file system."""
+    waited = 0.0
+    while True:
+        units = [_look(spec, plan) for plan in plans]
+        missing = sum(u.mine - u.present for u in units)
+        if not missing:
+            return units
+        if waited >= JOIN_WAIT_S:
+            raise DataError(f"the slices are through and {missing} samples are missing", "run it again to draw them")
+        time.sleep(5.0)
+        waited += 5.0
 
 
-def _look(spec: SampleSpec, plan: UnitPlan, spent: _Spending) -> Found:
+def _look(spec: SampleSpec, plan: UnitPlan) -> Found:
     """What the shards and the journals hold of a unit."""
     found = Found(plan)
     there = {(q, i) for s in plan.whole_shards() for q in range(s.start, s.stop) for i in range(plan.unit.k)}
     number = {question_id: n for n, question_id in enumerate(plan.question_ids)}
-    drawn: set[int] = set()
     for entry in read(plan.journal):
         question, index = number.get(entry.row["question_id"], -1), entry.row["sample_index"]
         if question < 0 or plan.key(question, index).seed != entry.row["seed"] or (question, index) in there:
             continue
         there.add((question, index))
-        once = not (plan.greedy and question in drawn)
-        drawn.add(question)
-        spent.add(entry.session, entry.drawn, entry.at, entry.row["prompt_tokens"] if once else 0)
-        if once:
-            found.lengths.add(entry.row["tokens"])
+        found.lengths.add(entry.row["tokens"])
     for question in _questions(spec, plan):
         indices = tuple(i for i in range(plan.unit.k) if (question, i) not in there)
         found.mine += plan.unit.k
@@ -138,31 +137,25 @@ def _look(spec: SampleSpec, plan: UnitPlan, spent: _Spending) -> Found:
 
 def _questions(spec: SampleSpec, plan: UnitPlan) -> Iterator[int]:
     """Numbers of the questions that this process sees to."""
+    every: Sequence[int] = range(len(plan.question_ids))
     if spec.pilot is not None:
-        count = len(plan.question_ids)
-        taken = min(spec.pilot, count)
-        return iter([count * i // taken for i in range(taken)])
-    return plan.of_slice(spec.slice)
+        taken = min(spec.pilot, len(every))
+        every = [len(every) * i // taken for i in range(taken)]
+    return iter(every if spec.slice is None else every[spec.slice.index :: spec.slice.count])
 
 
 class _Drawing:
     """Draws what is missing and writes it down."""
 
-    def __init__(
-        self,
-        spec: SampleSpec,
-        units: list[Found],
-        engine: RolloutEngine,
-        before: Spent,
-        share: float,
-        report: Report,
-    ) -> None:
-        self._spec, self._units, self._engine, self._show = spec, units, engine, report
-        self._before, self._share = before, share
+    def __init__(self, budget: Budget, units: list[Found], engine: RolloutEngine, report: Report) -> None:
+        self._budget, self._units, self._engine, self._show = budget, units, engine, report
         asked = [[(q, i[:1] if u.plan.greedy else i) for q, i in u.missing] for u in units]
         self._missing = [dict(u.missing) for u in units]
         self._queue = Queue(asked, [u.lengths for u in units])
         self._asks: dict[int, Ask] = {}
+        """What is under way, by its place among the draws."""
+        self._reached: str | None = None
+        """The budget's limit that stopped the drawing."""
         self._tokens = self._prompt_tokens = 0
         self._started = self._reported = time.monotonic()
         self._window = deque([(self._started, 0)])
@@ -185,12 +178,16 @@ class _Drawing:
                     journals[ask.unit].append(row, time.monotonic() - self._started, self._tokens)
                 done += len(rows)
                 self._report(done, total, ask)
-                if done < total:
-                    self._check_budget()
         logger.info("%s: %d tokens in %.1f s", self._engine.version, self._tokens, time.monotonic() - self._started)
+        if self._reached is not None:
+            raise used_up(self._reached)
 
     def _draws(self) -> Iterator[Draw]:
+        """Ends where what is under way is expected to use up the budget; it is then waited for, and kept."""
         for place, ask in enumerate(self._queue):
+            if self._budget.limited and (name := self._budget.reached(self._expected())):
+                self._reached = name
+                return
             plan = self._units[ask.unit].plan
             self._asks[place] = ask
             yield plan.request(ask.question, ask.sample_index), plan.unit.sampling
@@ -216,15 +213,13 @@ class _Drawing:
             for index in indices
         ]
 
-    def _check_budget(self) -> None:
-        now = Spent(self._tokens, self._prompt_tokens, time.monotonic() - self._started)
-        before = self._before
-        mine = Spent(
-            round(before.tokens * self._share),
-            round(before.prompt_tokens * self._share),
-            before.seconds * self._share,
-        )
-        self._spec.budget.check(mine + now, self._share)
+    def _expected(self) -> Spent:
+        """What will have been spent once all that is under way has finished, as far as that can be told."""
+        asks = self._asks.values()
+        tokens = sum(self._units[ask.unit].lengths.mean for ask in asks)
+        prompts = sum(len(self._units[ask.unit].plan.prompts[ask.question]) for ask in asks)
+        elapsed = time.monotonic() - self._started
+        return Spent(round(self._tokens + tokens), self._prompt_tokens + prompts, elapsed)
 
     def _report(self, done: int, total: int, ask: Ask) -> None:
         now = time.monotonic()

@@ -14,6 +14,8 @@ from hpt_core.evaluation import journal
 from hpt_core.schemas import QUESTIONS, SAMPLES
 
 REMEDY = "sample the benchmark again"
+KEY = ("question_id", "sample_index", "seed")
+"""Columns that tell a unit's samples apart."""
 
 
 class Shard(NamedTuple):
@@ -59,14 +61,14 @@ def read_present(output: Path, work: Path) -> pa.Table:
 
     Raises DataError where a shard is damaged.
     """
+    rows: dict[tuple[str, int], journal.Row] = {}
+    # Journals first: they go once the shards are there. Of two entries the first counts, as it does for shards.
+    for entry in journal.read(work / "journal"):
+        rows.setdefault((entry.row["question_id"], entry.row["sample_index"]), entry.row)
     paths = sorted((output / "samples").glob("part-*.parquet"))
     whole = pa.concat_tables([SAMPLES.empty_table(), *(_read(path, SAMPLES, REMEDY) for path in paths)])
-    seen = set(zip(whole.column("question_id").to_pylist(), whole.column("sample_index").to_pylist(), strict=True))
-    rows = {}
-    for entry in journal.read(work / "journal"):
-        key = entry.row["question_id"], entry.row["sample_index"]
-        if key not in seen:
-            rows[key] = entry.row
+    for key in zip(whole.column("question_id").to_pylist(), whole.column("sample_index").to_pylist(), strict=True):
+        rows.pop(key, None)
     return pa.concat_tables([whole, pa.Table.from_pylist([rows[key] for key in sorted(rows)], schema=SAMPLES)])
 
 
@@ -80,13 +82,17 @@ def rows_in_shards(output: Path) -> int:
 
 
 def is_whole(path: Path, keys: Sequence[tuple[str, int, int]]) -> bool:
-    """Whether the shard at `path` can be read and holds exactly `keys`: (question_id, sample_index, seed) in order."""
+    """Whether the shard at `path` can be read and holds exactly `keys`: (question_id, sample_index, seed) in order.
+
+    Responses are not read; shards appear whole, and the manifest says whether they still are.
+    """
     try:
-        table = _read(path, SAMPLES, REMEDY)
-    except DataError:
+        if pq.read_schema(path).names != SAMPLES.names:
+            return False
+        table = pq.read_table(path, columns=list(KEY))
+    except (OSError, pa.ArrowException):
         return False
-    columns = (table.column(name).to_pylist() for name in ("question_id", "sample_index", "seed"))
-    return list(zip(*columns, strict=True)) == list(keys)
+    return list(zip(*(table.column(name).to_pylist() for name in KEY), strict=True)) == list(keys)
 
 
 def _read(path: Path, schema: pa.Schema, remedy: str) -> pa.Table:

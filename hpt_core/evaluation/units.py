@@ -1,16 +1,21 @@
 """One model on one benchmark: its prompts, the samples that are to be there, and where they lie."""
 
+import contextlib
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from hpt_core.config import SampleSpec, SampleUnit, Slice
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hpt_core.config import SampleSpec, SampleUnit
 from hpt_core.errors import PreflightError
+from hpt_core.evaluation.journal import Journal, new_session
 from hpt_core.evaluation.shards import Shard, is_whole, plan, read_questions
 from hpt_core.prompts.base import Prompt
 from hpt_core.rollout.base import Request
+from hpt_core.schemas import SAMPLES
 from hpt_core.seeds import derive
 
 logger = logging.getLogger("hpt.evaluation.sample")
@@ -84,13 +89,23 @@ class UnitPlan:
         whole = {self.path(shard) for shard in self.shards if is_whole(self.path(shard), self.keys(shard))}
         for path in sorted((self.unit.output / "samples").glob("part-*.parquet")):
             if path not in whole:
-                logger.warning("%s is damaged or belongs to another plan: it is drawn again", path)
+                logger.warning("%s is damaged or has other bounds: it is made again", path)
+                self._keep(path)
                 path.unlink(missing_ok=True)
         return [shard for shard in self.shards if self.path(shard) in whole]
 
-    def of_slice(self, part: Slice | None) -> Iterator[int]:
-        """Numbers of the questions that the slice draws: every one where None."""
-        return iter(range(len(self.question_ids)) if part is None else range(part.index, len(self.prompts), part.count))
+    def _keep(self, path: Path) -> None:
+        """Put the samples of a file that can be read, and has other bounds than the plan, into a journal."""
+        try:
+            rows = pq.read_table(path, schema=SAMPLES).to_pylist()
+        except (OSError, ValueError, pa.ArrowException):
+            return
+        number = {question_id: n for n, question_id in enumerate(self.question_ids)}
+        with contextlib.closing(Journal(self.journal, new_session(), engine="")) as kept:
+            for row in rows:
+                question, index = number.get(row["question_id"]), row["sample_index"]
+                if question is not None and index < self.unit.k and self.key(question, index).seed == row["seed"]:
+                    kept.append(row, 0.0, 0)
 
 
 def make_plan(spec: SampleSpec, unit: SampleUnit, prompt: Prompt) -> UnitPlan:

@@ -1,5 +1,6 @@
 """The contract of a rollout engine: token ids in, token ids with their log-probabilities out."""
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
@@ -69,7 +70,8 @@ class Rollout:
     """One drawn response.
 
     `token_ids` ends with the EOS token when `finish_reason` is "stop". `logprobs` (nats, one per token) are those of
-    the distribution that was sampled from, after temperature and top_p. `text` leaves special tokens out.
+    the distribution that was sampled from, after temperature and top_p; empty where the engine was opened without them.
+    `text` leaves special tokens out.
     """
 
     token_ids: tuple[int, ...]
@@ -110,12 +112,13 @@ class RolloutEngine(ABC):
         """Draw one response for each request, in the requests' order. As they finish, `finished(index, rollout)` and
         `progress(done, total)` are called. Raises EngineError."""
         rollouts: dict[int, Rollout] = {}
-        for index, rollout in self.stream((request, sampling) for request in requests):
-            rollouts[index] = rollout
-            if finished is not None:
-                finished(index, rollout)
-            if progress is not None:
-                progress(len(rollouts), len(requests))
+        with contextlib.closing(self.stream((request, sampling) for request in requests)) as stream:
+            for index, rollout in stream:
+                rollouts[index] = rollout
+                if finished is not None:
+                    finished(index, rollout)
+                if progress is not None:
+                    progress(len(rollouts), len(requests))
         return [rollouts[index] for index in range(len(requests))]
 
     @abstractmethod
@@ -157,6 +160,7 @@ class EngineConfig(Frozen):
     def open(self, model: Path, max_model_len: int, dtype: str, seed: int, **options: Any) -> RolloutEngine:
         """Load the model folder `model` for sequences of at most `max_model_len` tokens in `dtype`.
 
-        `colocated=True` says that a trainer shares the device. Raises EngineError.
+        `colocated=True` says that a trainer shares the device, `logprobs=False` that rollouts may come without them.
+        Raises EngineError.
         """
         raise NotImplementedError

@@ -57,7 +57,7 @@ class Config(EngineConfig):
 
     def open(self, model: Path, max_model_len: int, dtype: str, seed: int, **options: Any) -> "VLLMEngine":
         """Load `model`; see EngineConfig.open."""
-        return VLLMEngine(self, model, max_model_len, dtype, seed, colocated=bool(options.get("colocated", False)))
+        return VLLMEngine(self, model, max_model_len, dtype, seed, **options)
 
 
 def _prepare_environment(batch_invariant: bool) -> None:
@@ -83,11 +83,20 @@ class VLLMEngine(RolloutEngine):
     """One vLLM engine; see RolloutEngine."""
 
     def __init__(
-        self, config: Config, model: Path, max_model_len: int, dtype: str, seed: int, colocated: bool = False
+        self,
+        config: Config,
+        model: Path,
+        max_model_len: int,
+        dtype: str,
+        seed: int,
+        colocated: bool = False,
+        logprobs: bool = True,
     ) -> None:
         _prepare_environment(config.batch_invariant)
         self._asleep = False
         self._next_id = 0
+        # 0: those of the token that is drawn and of no other. Without any, vLLM spares a pass over the vocabulary.
+        self._logprobs = 0 if logprobs else None
         # As many again as are decoded together wait, so that a slot that falls free is filled at once.
         self._in_flight = 2 * config.max_num_seqs
         try:
@@ -214,7 +223,7 @@ class VLLMEngine(RolloutEngine):
             top_p=sampling.top_p,
             max_tokens=sampling.max_tokens,
             seed=request.seed,
-            logprobs=0,
+            logprobs=self._logprobs,
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
             repetition_detection=repetition,
@@ -228,7 +237,8 @@ class VLLMEngine(RolloutEngine):
         tokens = tuple(output.token_ids)
         if output.finish_reason not in get_args(FinishReason):
             raise EngineError(f"vLLM ended a request with {output.finish_reason!r}", "see the stage's log")
-        logprobs = tuple(step[token].logprob for token, step in zip(tokens, output.logprobs, strict=True))
+        drawn = zip(tokens, output.logprobs, strict=True) if output.logprobs else ()
+        logprobs = tuple(step[token].logprob for token, step in drawn)
         text = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return Rollout(tokens, logprobs, text, output.finish_reason)
 

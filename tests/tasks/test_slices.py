@@ -1,6 +1,7 @@
 """Slices of a model's questions in real worker processes on this machine."""
 
 import threading
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -102,12 +103,54 @@ def test_visible_devices_are_named_as_cuda_names_them(monkeypatch, gpus, visible
     assert environment.visible_devices() == expected
 
 
-def test_each_slice_has_a_device_of_its_own(tmp_path, tiny_model, slot, monkeypatch):
-    jobs = []
+@pytest.mark.parametrize("count", [None, 5])
+def test_each_slice_has_a_device_of_its_own(tmp_path, tiny_model, slot, monkeypatch, count):
+    jobs, at_work, most = [], [], []
+
+    def pretend(job, *_):
+        jobs.append(job)
+        at_work.append(job.environment["CUDA_VISIBLE_DEVICES"])
+        most.append(sorted(at_work))
+        time.sleep(0.05)
+        at_work.remove(job.environment["CUDA_VISIBLE_DEVICES"])
+        return slices.Cost()
+
     monkeypatch.setattr(environment, "visible_devices", lambda: ("3", "5"))
-    monkeypatch.setattr(slices.process, "run", lambda job, *_: jobs.append(job) or slices.Cost())
+    monkeypatch.setattr(slices.process, "run", pretend)
     monkeypatch.setattr(Context, "worker", lambda *_, **__: slices.Cost())
-    slices.draw("evaluate.m", spec_of(tmp_path, tiny_model), [slot], context_of(tmp_path))
-    assert sorted(job.environment["CUDA_VISIBLE_DEVICES"] for job in jobs) == ["3", "5"]
-    assert {job.spec.slice.count for job in jobs} == {2}
-    assert len({job.spec_file for job in jobs}) == 2
+    slices.draw("evaluate.m", spec_of(tmp_path, tiny_model), [slot], context_of(tmp_path, slices=count))
+    assert max(most, key=len) == ["3", "5"]
+    assert sorted(job.spec.slice.index for job in jobs) == list(range(count or 2))
+    assert len({job.spec_file for job in jobs}) == (count or 2)
+
+
+def test_an_error_of_any_kind_ends_the_others(tmp_path, tiny_model, slot, monkeypatch):
+    ended = []
+
+    def pretend(job, show, stop):
+        if job.spec.slice.index == 0:
+            raise OSError("disk full")
+        ended.append(stop.wait(20))
+        raise WorkerStopped("stopped")
+
+    monkeypatch.setattr(slices.process, "run", pretend)
+    with pytest.raises(OSError, match="disk full"):
+        slices.draw("evaluate.m", spec_of(tmp_path, tiny_model), [slot], context_of(tmp_path, slices=3))
+    assert ended == [True, True]
+
+
+def test_a_slice_without_budget_leaves_the_others_theirs(tmp_path, tiny_model, slot, monkeypatch):
+    budgets = []
+
+    def pretend(job, show, stop):
+        budgets.append(job.spec.budget.tokens)
+        if job.spec.slice.index == 0:
+            raise BudgetError("the budget's tokens are used up")
+        assert not stop.wait(0.5)
+        return slices.Cost()
+
+    monkeypatch.setattr(slices.process, "run", pretend)
+    spec = spec_of(tmp_path, tiny_model, budget={"tokens": 90})
+    with pytest.raises(BudgetError):
+        slices.draw("evaluate.m", spec, [slot], context_of(tmp_path, slices=3))
+    assert budgets == [30, 30, 30]

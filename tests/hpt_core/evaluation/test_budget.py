@@ -17,25 +17,29 @@ def test_cost_adds_up_time_and_tokens():
 
 
 @pytest.mark.parametrize(
-    ("limit", "name"), [({"tokens": 500_000}, "tokens"), ({"hours": 0.5}, "hours"), ({"cost": 8.0}, "cost")]
+    ("limit", "name", "is_are"),
+    [({"tokens": 500_000}, "tokens", "are"), ({"hours": 0.5}, "hours", "are"), ({"cost": 8.0}, "cost", "is")],
 )
-def test_a_limit_that_is_reached_names_its_field(limit, name):
+def test_a_limit_that_is_reached_names_its_field(limit, name, is_are):
     budget = Budget(prices=PRICES, **limit)
-    with pytest.raises(BudgetError, match=f"budget's {name} are used up") as error:
-        budget.check(SPENT)
+    assert budget.reached(SPENT) == name
+    with pytest.raises(BudgetError, match=f"budget's {name} {is_are} used up") as error:
+        budget.left(SPENT)
     assert f"evaluate.budget.{name}" in error.value.remedy
-    budget.check(Spent(499_999, 0, 0))
+    assert budget.reached(Spent(499_999, 0, 0)) is None
 
 
-def test_a_slice_has_a_share():
-    budget = Budget(tokens=1000)
-    budget.check(Spent(400))
-    with pytest.raises(BudgetError):
-        budget.check(Spent(400), share=0.25)
+def test_what_is_left_is_shared_out():
+    left = Budget(tokens=1000, hours=2.0).left(Spent(200, 0, 3600), parts=4)
+    assert (left.tokens, left.hours, left.cost) == (200, 0.25, None)
+    assert left.reached(Spent(199)) is None
+    assert left.reached(Spent(200)) == "tokens"
 
 
 def test_without_limits_nothing_is_too_much():
-    Budget().check(Spent(10**12, 10**12, 1e9))
+    assert Budget().reached(Spent(10**12, 10**12, 1e9)) is None
+    assert Budget().left(Spent(10**12), 3) == Budget()
+    assert not Budget().limited
 
 
 def test_a_limit_of_cost_needs_prices():

@@ -1,9 +1,13 @@
 """What is left of an evaluation, from the estimates of its benchmarks."""
 
+import shutil
+
 import pytest
 
+from hpt_core.evaluation import journal
 from hpt_core.evaluation.budget import Budget, Prices
-from hpt_core.evaluation.estimate import UnitEstimate, mean_of, whole
+from hpt_core.evaluation.estimate import UnitEstimate, mean_of, read_all, t_95, whole
+from tests.hpt_core.evaluation.test_sample import QUESTIONS_OF, K, here, plain_spec
 
 
 def unit(**changed):
@@ -11,9 +15,10 @@ def unit(**changed):
         "benchmark": "b",
         "samples": 100,
         "missing": 80,
+        "draws": 80,
         "questions": 4,
         "mean_tokens": 50.0,
-        "stderr_tokens": 5.0,
+        "margin_tokens": 5.0,
         "prompt_tokens": 8000,
         "tokens_per_second": 100.0,
     }
@@ -21,10 +26,10 @@ def unit(**changed):
 
 
 def test_benchmarks_add_up_and_their_errors_in_quadrature():
-    other = unit(missing=60, mean_tokens=10.0, stderr_tokens=20 / 3)
+    other = unit(missing=60, draws=60, mean_tokens=10.0, margin_tokens=20 / 3)
     found = whole([unit(), other], Budget(prices=Prices(hour=3600.0, million_tokens=1e6)))
     assert found.tokens == 80 * 50 + 60 * 10
-    assert found.tokens_high - found.tokens == round(1.96 * (400**2 + 400**2) ** 0.5)
+    assert found.tokens_high - found.tokens == round((400**2 + 400**2) ** 0.5)
     assert found.tokens - found.tokens_low == found.tokens_high - found.tokens
     assert found.prompt_tokens == 16000
     assert found.seconds == 46.0
@@ -32,11 +37,59 @@ def test_benchmarks_add_up_and_their_errors_in_quadrature():
 
 
 def test_what_is_finished_costs_nothing():
-    found = whole([unit(missing=0)], Budget())
+    found = whole([unit(missing=0, draws=0)], Budget())
     assert (found.tokens, found.tokens_high, found.prompt_tokens, found.seconds, found.cost) == (0, 0, 0, 0.0, 0.0)
     assert whole([], Budget()).tokens == 0
 
 
-def test_one_question_gives_no_error():
+def test_one_question_gives_no_interval():
     assert mean_of([3.0]) == (3.0, None)
-    assert mean_of([1.0, 3.0]) == (2.0, 1.0)
+    assert mean_of([1.0, 3.0]) == (2.0, 12.706)
+    found = whole([unit(), unit(margin_tokens=None)], Budget())
+    assert (found.tokens_low, found.tokens_high) == (None, None)
+
+
+@pytest.mark.parametrize(("freedom", "expected"), [(1, 12.706), (10, 2.228), (11, 2.201), (20, 2.086), (120, 1.980)])
+def test_quantiles_are_those_of_students_t(freedom, expected):
+    assert t_95(freedom) == pytest.approx(expected, rel=2e-3)
+
+
+def written(tmp_path, model, capsys, **changed):
+    """The estimates of a pilot of two questions."""
+    spec = plain_spec(tmp_path, model)
+    units = [unit | changed for unit in spec.model_dump()["units"]]
+    spec = spec.model_validate(spec.model_dump() | {"units": units, "pilot": 2})
+    here(spec, capsys)
+    found = read_all({unit.benchmark: unit.work for unit in spec.units})
+    rows = {unit.benchmark: [e.row for e in journal.read(unit.work / "journal")] for unit in spec.units}
+    return spec, found, rows
+
+
+def test_a_pilot_is_written_as_it_was_drawn(tiny_model, tmp_path, capsys):
+    _, found, rows = written(tmp_path, tiny_model, capsys)
+    for name, unit in found.items():
+        missing = K[name] * (QUESTIONS_OF[name] - 2)
+        assert (unit.samples, unit.missing, unit.draws) == (K[name] * QUESTIONS_OF[name], missing, missing)
+        assert unit.mean_tokens == pytest.approx(sum(row["tokens"] for row in rows[name]) / len(rows[name]))
+        prompt = {row["question_id"]: row["prompt_tokens"] for row in rows[name]}
+        assert unit.prompt_tokens == pytest.approx(unit.draws * sum(prompt.values()) / 2, rel=0.1)
+    assert len({unit.tokens_per_second for unit in found.values()}) == 1
+
+
+def test_at_temperature_0_one_response_is_drawn_a_question(tiny_model, tmp_path, capsys):
+    _, found, rows = written(tmp_path, tiny_model, capsys, sampling={"temperature": 0, "max_tokens": 8})
+    unit = found["many"]
+    assert (unit.missing, unit.draws) == (40, 10)
+    assert unit.tokens == 10 * unit.mean_tokens
+    assert len(rows["many"]) == 8
+
+
+def test_what_another_run_has_finished_is_left_out_of_the_mean(tiny_model, tmp_path, capsys):
+    spec, found, _ = written(tmp_path, tiny_model, capsys)
+    whole_run = spec.model_copy(update={"pilot": None, "units": spec.units[:1]})
+    here(whole_run, capsys)
+    shutil.rmtree(tmp_path / "work" / "many")
+    here(spec, capsys)
+    again = read_all({unit.benchmark: unit.work for unit in spec.units})
+    assert again["many"].mean_tokens == found["many"].mean_tokens
+    assert (again["many"].missing, again["many"].draws) == (0, 0)

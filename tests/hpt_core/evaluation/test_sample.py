@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import transformers
 
 from hpt_core.config import SampleSpec, Slice
 from hpt_core.errors import BudgetError, DataError, PreflightError
@@ -84,11 +85,11 @@ def finish(spec: SampleSpec, folder: Path) -> list[dict[str, object]]:
     return events
 
 
-def plain_spec(folder: Path, model: Path) -> SampleSpec:
+def plain_spec(folder: Path, model: Path, **changed: object) -> SampleSpec:
     """Short responses of the plain engine, which starts in a moment."""
     folder.mkdir(exist_ok=True)
     units = [u | {"sampling": {"max_tokens": 8}} for u in spec_of(folder, model).model_dump()["units"]]
-    return spec_of(folder, model, units=units, engine="transformers")
+    return spec_of(folder, model, **{"units": units, "engine": "transformers", **changed})
 
 
 def here(spec: SampleSpec, capsys) -> list[dict[str, object]]:
@@ -205,10 +206,33 @@ def test_slices_end_with_the_samples_of_one_run(tiny_model, tmp_path, capsys):
         events = here(spec.model_copy(update={"slice": Slice(index=index, count=3)}), capsys)
         assert events[-1]["done"] == events[-1]["total"]
         assert not shards(tmp_path / "sliced")
-    assert [event["done"] for event in here(spec, capsys)] == [TOTAL]
+    joined = spec.model_copy(update={"joins": True})
+    assert [event["done"] for event in here(joined, capsys)] == [TOTAL]
     for name in K:
         for path in (tmp_path / "whole" / name / "samples").iterdir():
             assert (tmp_path / "sliced" / name / "samples" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_joining_draws_nothing(tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setattr("hpt_core.evaluation.sample.JOIN_WAIT_S", 0)
+    spec = plain_spec(tmp_path, tiny_model, joins=True)
+    with pytest.raises(DataError, match=f"{TOTAL} samples are missing"):
+        run(spec)
+    assert not journalled(spec)
+
+
+def test_other_shard_bounds_cost_no_sample(tiny_model, tmp_path, capsys):
+    spec = plain_spec(tmp_path, tiny_model)
+    here(spec, capsys)
+    before = {name: read_samples(tmp_path / name / "samples") for name in K}
+    shutil.rmtree(tmp_path / "work")
+    other = spec.model_copy(update={"shard_samples": PER_SHARD // 2})
+    assert [event["done"] for event in here(other, capsys)] == [TOTAL]
+    assert len(shards(tmp_path)) > TOTAL / PER_SHARD + 2
+    for name in K:
+        assert read_samples(tmp_path / name / "samples").equals(before[name])
+        report = json.loads((tmp_path / name / "sampling.json").read_text())
+        assert report["engines"] == ["transformers " + transformers.__version__]
 
 
 def test_a_pilot_draws_a_few_questions_that_the_run_need_not_draw_again(tiny_model, tmp_path, capsys):

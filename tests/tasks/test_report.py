@@ -1,0 +1,121 @@
+"""What a report's fingerprint takes."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from flows.config import PipelineConfig
+from flows.graph import build
+from hpt_core import verifiers
+from tasks.context import Context
+from tasks.part import Made, Unit
+from tasks.report import KEY, ReportPart
+
+Report = Callable[..., Unit]
+
+
+class Same(Mapping[str, Made]):
+    """Every input made, with the same bytes whatever the config says."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __getitem__(self, key: str) -> Made:
+        names = ("asked", "contamination", "samples", "verdicts", "log", "model")
+        folder = str(self.folder / key.replace("/", "-"))
+        return Made(key, "samples", "", folder, {name: f"{key} {name}" for name in names})
+
+    def __iter__(self) -> Any:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def part(**evaluate: Any) -> ReportPart:
+    table = {
+        "name": "demo",
+        "model": {"base": {"source": "scratch"}},
+        "evaluate": {"models": ["model.base"], "suites": ["procedural_double", "aime24"]} | evaluate,
+    }
+    (found,) = build(PipelineConfig.model_validate(table))[KEY].parts
+    assert isinstance(found, ReportPart)
+    return found
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Report:
+    def make(**evaluate: Any) -> Unit:
+        (unit,) = part(**evaluate).units(Same(tmp_path), cast(Context, None))
+        return unit
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"grade_timeout_s": 6.0},
+        {"max_tokens": 64},
+        {"temperature": 0.3},
+        {"stop_repetition": {}},
+        {"k": 3},
+        {"seed": 9},
+        {"dtype": "float32"},
+        {"engine": {"name": "transformers"}},
+        {"limit": 2},
+    ],
+)
+def test_another_protocol_is_another_report_though_verdicts_are_the_same_bytes(
+    report: Report, change: dict[str, Any]
+) -> None:
+    assert report(**change).fingerprint != report().fingerprint
+
+
+def test_another_grader_engine_or_benchmark_is_another_report(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = report().fingerprint
+    with monkeypatch.context() as patch:
+        patch.setattr(type(verifiers.get("math")), "version", "math-next")
+        assert report().fingerprint != before
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.environment.engine_version", lambda engine: "vllm 99")
+        assert report().fingerprint != before
+    from benchmarks.suites.aime24 import SUITE
+
+    for field, value in {"title": "Other", "group": "out", "k": 7, "rows": 31}.items():
+        with monkeypatch.context() as patch:
+            patch.setattr("benchmarks.suites.aime24.SUITE", SUITE.model_copy(update={field: value}))
+            assert report().fingerprint != before, field
+    assert report().fingerprint == before
+
+
+@pytest.mark.parametrize("change", [{"shard_samples": 3}, {"budget": {"hours": 1}}])
+def test_how_the_machine_is_used_is_no_part_of_it(report: Report, change: dict[str, Any]) -> None:
+    assert report(**change).fingerprint == report().fingerprint
+
+
+def test_no_path_is_part_of_it(report: Report, tmp_path: Path) -> None:
+    assert str(tmp_path) not in json.dumps(report().config)
+
+
+def test_what_the_samples_record_stands_in_the_protocol(tmp_path: Path) -> None:
+    asked = part(suites=["aime24"])
+    (m,) = asked.plan.protocol.measurements
+    made = Same(tmp_path)
+    planned = asked._result("model.base", m, made).protocol
+    assert (planned.prompt_hash, planned.engine_version) == (None, asked.plan.protocol.engine_version)
+    folder = made["samples/model.base/aime24"].output
+    folder.mkdir(parents=True)
+    file = folder / "sampling.json"
+    file.write_text(json.dumps({"engines": ["vllm 1", "vllm 2"], "prompt_example": "<|user|>1 + 1?<|assistant|>"}))
+    found = asked._result("model.base", m, made).protocol
+    assert found.engine_version == "vllm 1, vllm 2"
+    # echo -n '<|user|>1 + 1?<|assistant|>' | sha256sum
+    assert found.prompt_hash == "sha256:1286e0b6d76a897b5f35ca76c6a6e1af0258698a73982350ff4bbe3a30290c63"
+    file.write_text(json.dumps({"engines": ["vllm 1"], "prompt_example": "<user>1 + 1?"}))
+    assert asked._result("model.base", m, made).protocol.prompt_hash != found.prompt_hash
+    file.write_text("{}")
+    assert asked._result("model.base", m, made).protocol == planned
