@@ -120,6 +120,6 @@ def whole(units: Iterable[UnitEstimate], budget: Budget) -> Estimate:
         tokens_low=max(0, round(tokens - spread)) if known else None,
         tokens_high=round(tokens + spread) if known else None,
         prompt_tokens=prompt_tokens,
-        seconds=round(seconds, 1),
+        seconds=seconds,
         cost=Spent(round(tokens), prompt_tokens, seconds).cost(budget.prices),
     )

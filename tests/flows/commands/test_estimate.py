@@ -14,7 +14,7 @@ def test_a_pilot_is_estimated_and_its_samples_are_kept(fresh):
     assert (double["benchmark"], mixed["benchmark"]) == ("procedural_double", "procedural_mixed")
     for unit in (double, mixed):
         assert (unit["samples"], unit["missing"], unit["questions"]) == (8, 4, 2)
-        assert unit["stderr_tokens"] == 0  # the script says the same every time
+        assert unit["margin_tokens"] == 0  # the script says the same every time
     assert found["tokens"] == found["tokens_low"] == found["tokens_high"] == 8 * double["mean_tokens"]
     assert found["cost"] == pytest.approx(found["tokens"] / 1000)
     assert found["seconds"] > 0
