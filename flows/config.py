@@ -86,8 +86,14 @@ class ReportConfig(Frozen):
     """Published results to show beside the measured ones: "qwen2.5-math-7b", "llama-3.1-8b" or "qwen2.5-math-1.5b"."""
     baseline: str | None = None
     """Row that the others are compared with; the first evaluated model where None."""
+    overlap_ngram: int = Field(13, ge=1)
+    """Words of the n-grams by which benchmark questions are looked for in training data; the data's own `ngram` is that
+    of their decontamination."""
+    overlap_share: float = Field(0.2, gt=0, le=1)
+    """Share of a question's n-grams that must stand in training questions, or in demonstrations, for it to count as
+    overlapping. Stock phrases alone make a few percent (2 to 8 % in AIME)."""
     max_overlap: float | None = Field(None, ge=0, le=1)
-    """Largest share of a benchmark's questions that may occur in the training data of a model: with more, nothing is
+    """Largest share of a benchmark's questions that may overlap the training data of a model: with more, nothing is
     published. None publishes whatever was found; the numbers are marked."""
 
 
@@ -198,6 +204,7 @@ class PipelineConfig(Frozen):
             known("evaluate.models", reference, models)
         if self.report.baseline is not None and self.evaluate:
             known("report.baseline", self.report.baseline, self.evaluate.models)
+        self._gate_has_something_to_check()
         for name in self.train:
             self._tokens_are_counted_as_trained(name)
         return self
@@ -207,6 +214,14 @@ class PipelineConfig(Frozen):
         while reference.startswith("train."):
             reference = self.train[reference.removeprefix("train.")].from_
         return reference
+
+    def _gate_has_something_to_check(self) -> None:
+        gate, models = self.report.max_overlap, self.evaluate.models if self.evaluate else ()
+        if gate is not None and models and not any(reference.startswith("train.") for reference in models):
+            raise ValueError(
+                f"report.max_overlap is {gate:g}, but no model of evaluate.models is trained here, so nothing would be "
+                "checked; add a train.NAME to evaluate.models, or leave report.max_overlap out"
+            )
 
     def _tokens_are_counted_as_trained(self, name: str) -> None:
         train = self.train[name]

@@ -83,9 +83,9 @@ def _all_stages(config: PipelineConfig) -> dict[str, Stage]:
     stages += [prepare.stage(name, c, config.prompt) for name, c in config.data.items()]
     if config.evaluate:
         # Before training, so that overlaps are known before hours are spent.
+        gate = _gate(config)
         for name in dict.fromkeys(d for data in trained_on(config, config.evaluate).values() for d in data):
-            ngram = config.data[name.removeprefix("data.")].ngram
-            stages.append(contamination.stage(name, ngram, config.evaluate.suites))
+            stages.append(contamination.stage(name, config.report.overlap_ngram, config.evaluate.suites, gate))
     stages += [train.stage(name, c, config.prompt, config.seed) for name, c in config.train.items()]
     if config.evaluate:
         protocol = evaluation_protocol(config, config.evaluate)
@@ -93,6 +93,13 @@ def _all_stages(config: PipelineConfig) -> dict[str, Stage]:
         stages.append(report.stage(_report_plan(config, config.evaluate, protocol)))
         stages += [publish.stage(name, c, config.report.max_overlap) for name, c in publisher_names(config).items()]
     return {stage.key: stage for stage in stages}
+
+
+def _gate(config: PipelineConfig) -> contamination.Gate | None:
+    """What is held against the training data before a publication; None where nothing is, or nothing is published."""
+    if config.report.max_overlap is None or not config.publish:
+        return None
+    return contamination.Gate(config.report.overlap_share, config.report.max_overlap)
 
 
 def publisher_names(config: PipelineConfig) -> dict[str, PublisherConfig]:
@@ -149,6 +156,8 @@ def _report_plan(config: PipelineConfig, evaluation: EvaluateConfig, protocol: e
         models=tuple((reference, algorithm(reference)) for reference in evaluation.models),
         protocol=protocol,
         trained_on=trained_on(config, evaluation),
+        overlap_share=config.report.overlap_share,
+        overlap_ngram=config.report.overlap_ngram,
     )
 
 

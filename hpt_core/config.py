@@ -376,5 +376,5 @@ class ContaminationSpec(Frozen):
     data: Path
     """prepared.parquet."""
     ngram: int = Field(ge=1)
-    """Words of an n-gram (DataConfig.ngram)."""
+    """Words of an n-gram."""
     units: tuple[ContaminationUnit, ...]

@@ -1,7 +1,9 @@
 """Publication of a finished report, unless too much of a benchmark stands in training data."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.publishers.base import PublisherConfig
 from hpt_core.artifacts import Cost, FileEntry, outputs_hash
@@ -10,6 +12,8 @@ from hpt_core.files import write_text
 from tasks import report
 from tasks.context import Context, Notice
 from tasks.part import Made, Mades, Making, Part, Stage, Unit
+
+LOG = logging.getLogger("hpt.publish")
 
 
 class PublishPart(Part):
@@ -54,20 +58,39 @@ class PublishPart(Part):
 
 
 def require_overlap(page: Path, limit: float) -> None:
-    """Raise PublishError where more than this share of a benchmark's questions occurs in a model's training data."""
+    """Raise PublishError where more than this share of a benchmark's questions overlaps a model's training data.
+
+    A model that was trained here and not checked is an error too; others cannot be checked, and the log names them.
+    """
     import pyarrow.parquet as pq
 
-    columns = ["kind", "title", "label", "questions", "overlapping_questions"]
-    rows = pq.read_table(page / "tables" / "scores.parquet", columns=columns).to_pylist()
-    checked = [r for r in rows if r["kind"] == "benchmark" and r["overlapping_questions"] is not None]
-    over = [r for r in checked if r["overlapping_questions"] > limit * r["questions"]]
+    columns = ["kind", "source", "model", "title", "label", "questions", "overlapping_questions"]
+    every = pq.read_table(page / "tables" / "scores.parquet", columns=columns).to_pylist()
+    rows = [r for r in every if (r["kind"], r["source"]) == ("benchmark", "measured")]
+    unknown = [r for r in rows if r["overlapping_questions"] is None]
+    if missing := next((r for r in unknown if r["model"].startswith("train.")), None):
+        raise PublishError(
+            f"{missing['title']} was not held against the training data of {missing['label']}, so nothing was "
+            "published",
+            "make the report again (hpt report CONFIG --force), or leave report.max_overlap out",
+        )
+    if unknown:
+        names = ", ".join(sorted({r["model"] for r in unknown}))
+        LOG.info("not checked, since nothing is known of their training data: %s", names)
+    checked = [r for r in rows if r["overlapping_questions"] is not None]
+
+    def share(row: dict[str, Any]) -> float:
+        # One division, rounded correctly: 29 of 100 is 0.29, where 0.29 * 100 is less than 29.
+        return float(row["overlapping_questions"] / row["questions"])
+
+    over = [r for r in checked if share(r) > limit]
     if over:
-        worst = max(over, key=lambda r: r["overlapping_questions"] / r["questions"])
+        worst = max(over, key=share)
         count, questions = worst["overlapping_questions"], worst["questions"]
         others = sorted({r["title"] for r in over} - {worst["title"]})
         more = f", and too many of {', '.join(others)}" if others else ""
         raise PublishError(
-            f"{count} of {questions} questions of {worst['title']} ({count / questions:.1%}) occur in the training "
+            f"{count} of {questions} questions of {worst['title']} ({share(worst):.1%}) overlap the training "
             f"data of {worst['label']}{more}; report.max_overlap is {limit:g}, so nothing was published",
             "name the benchmark in the data's decontaminate and train again, leave it out of evaluate.suites, or raise "
             "report.max_overlap",
@@ -75,6 +98,6 @@ def require_overlap(page: Path, limit: float) -> None:
 
 
 def stage(name: str, config: PublisherConfig, max_overlap: float | None = None) -> Stage:
-    """`publish.NAME`; `max_overlap` is the largest share of a benchmark's questions that may occur in training data."""
+    """`publish.NAME`; `max_overlap` is the largest share of a benchmark's questions that may overlap training data."""
     key = f"publish.{name}"
     return Stage(key, (report.KEY,), (PublishPart(key, config, max_overlap),))

@@ -1,5 +1,6 @@
 """Tables and leaderboard: `python -m benchmarks.report.build`."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,10 @@ class ReportPlan:
     protocol: Protocol
     trained_on: Mapping[str, tuple[str, ...]]
     """`train.NAME` -> `data.NAME` of that stage and of those before it."""
+    overlap_share: float = 0.2
+    """Share of a question's n-grams that must stand in training data for it to count as overlapping."""
+    overlap_ngram: int = 13
+    """Words of an n-gram."""
 
     @property
     def checked(self) -> list[tuple[str, str]]:
@@ -54,6 +59,7 @@ class ReportPlan:
             "models": [list(m) for m in self.models],
             "suites": [m.benchmark for m in self.protocol.measurements],
             "trained_on": {model: list(data) for model, data in self.trained_on.items()},
+            "overlap": {"share": self.overlap_share, "ngram": self.overlap_ngram},
         }
 
 
@@ -89,7 +95,20 @@ class ReportPart(Part):
         versions = {"report": environment.source_hash(*SOURCES)}
         if self.plan.published:
             versions["published"] = environment.source_hash("benchmarks.published")
-        return [Unit(KEY, "report", self.plan.as_json(), versions, inputs, provisional)]
+        config = self.plan.as_json() | self._shown(made)
+        return [Unit(KEY, "report", config, versions, inputs, provisional)]
+
+    def _shown(self, made: Mades) -> dict[str, Any]:
+        """Protocols and benchmarks as the tables state them: verdicts can be the same bytes under another protocol."""
+        measurements = self.plan.protocol.measurements
+        return {
+            "protocols": [
+                self._protocol(model, m, made).model_dump(mode="json")
+                for model, _ in self.plan.models
+                for m in measurements
+            ],
+            "benchmarks": [self._suite(m).model_dump(mode="json", exclude={"questions"}) for m in measurements],
+        }
 
     def make(self, jobs: Sequence[Making], made: Mades, context: Context) -> Cost:
         """Run the worker."""
@@ -100,13 +119,15 @@ class ReportPart(Part):
             published=self.plan.published,
             baseline=self.plan.baseline,
             models=tuple(self._model(model, algorithm, made) for model, algorithm in self.plan.models),
-            suites=tuple(self._suite(m, made) for m in self.plan.protocol.measurements),
+            suites=tuple(self._asked(m, made) for m in self.plan.protocol.measurements),
             contamination=tuple(
                 ContaminationResult(
                     data=data, benchmark=benchmark, path=made[contamination_key(data, benchmark)].output / FILE
                 )
                 for data, benchmark in self.plan.checked
             ),
+            overlap_share=self.plan.overlap_share,
+            overlap_ngram=self.plan.overlap_ngram,
             created=self._ended(made, context),
             notes=self.plan.notes,
             output=job.slot.output,
@@ -126,40 +147,42 @@ class ReportPart(Part):
         )
 
     def _result(self, model: str, m: Measurement, made: Mades) -> BenchmarkResult:
-        p = self.plan.protocol
-        suite = get_suite(m.benchmark)
+        samples = made[samples_key(model, m.benchmark)]
         return BenchmarkResult(
-            samples=made[samples_key(model, m.benchmark)].output / "samples",
+            samples=samples.output / "samples",
             verdicts=made[verdicts_key(model, m.benchmark)].output / "verdicts.parquet",
-            protocol=ReportProtocol(
-                prompt=p.prompt.model_dump_json()
-                if m.instruction is None
-                else f"{p.prompt.model_dump_json()} with the instruction {m.instruction!r}",
-                sampling=m.sampling,
-                k=m.k,
-                engine_version=_drawn_by(made[samples_key(model, m.benchmark)]) or p.engine_version,
-                engine=json.dumps(p.engine.identity()),
-                dtype=p.dtype,
-                model_hash=made[model].hash("model"),
-                benchmark_hash=made[f"benchmark.{m.benchmark}"].hash("asked"),
-                grader_version=verifiers.version(suite.kind),
-                grade_timeout_s=p.grade_timeout_s,
-                seed=p.seed,
-                limit=self.plan.limit if self.plan.limit and self.plan.limit < suite.rows else None,
-            ),
+            protocol=self._protocol(model, m, made).model_copy(update=_recorded(samples)),
         )
 
+    def _protocol(self, model: str, m: Measurement, made: Mades) -> ReportProtocol:
+        """How a number is made, as far as it is known before it is."""
+        p = self.plan.protocol
+        suite = get_suite(m.benchmark)
+        prompt = p.prompt.model_dump_json()
+        return ReportProtocol(
+            prompt=prompt if m.instruction is None else f"{prompt} with the instruction {m.instruction!r}",
+            sampling=m.sampling,
+            k=m.k,
+            engine_version=p.engine_version,
+            engine=json.dumps(p.engine.identity()),
+            dtype=p.dtype,
+            model_hash=made[model].hash("model"),
+            benchmark_hash=made[f"benchmark.{m.benchmark}"].hash("asked"),
+            grader_version=verifiers.version(suite.kind),
+            grade_timeout_s=p.grade_timeout_s,
+            seed=p.seed,
+            limit=self.plan.limit if self.plan.limit and self.plan.limit < suite.rows else None,
+        )
+
+    def _asked(self, m: Measurement, made: Mades) -> SuiteInfo:
+        path = made[f"benchmark.{m.benchmark}"].output / "asked.parquet"
+        return self._suite(m).model_copy(update={"questions": path})
+
     @staticmethod
-    def _suite(m: Measurement, made: Mades) -> SuiteInfo:
+    def _suite(m: Measurement) -> SuiteInfo:
         suite = get_suite(m.benchmark)
         return SuiteInfo(
-            name=suite.name,
-            title=suite.title,
-            group=suite.group,
-            rows=suite.rows,
-            k=suite.k,
-            sampling=suite.sampling,
-            questions=made[f"benchmark.{m.benchmark}"].output / "asked.parquet",
+            name=suite.name, title=suite.title, group=suite.group, rows=suite.rows, k=suite.k, sampling=suite.sampling
         )
 
     def _benchmarks(self) -> list[str]:
@@ -178,13 +201,19 @@ class ReportPart(Part):
         return {"report": outputs_hash(files, "")}
 
 
-def _drawn_by(samples: Made) -> str:
-    """Name and version of what drew the samples, which the config of an endpoint does not say; "" where unrecorded."""
+def _recorded(samples: Made) -> dict[str, str]:
+    """Fields of a protocol that the samples' files alone know: what drew them, which the config of an endpoint does not
+    say, and the prompt as the model's chat template made it. What is not recorded is left out."""
     try:
         recorded = json.loads((samples.output / "sampling.json").read_text(encoding="utf-8"))
-        return ", ".join(recorded["engines"])
-    except (OSError, ValueError, KeyError):
-        return ""
+    except (OSError, ValueError):
+        return {}
+    found = {}
+    if engines := recorded.get("engines"):
+        found["engine_version"] = ", ".join(engines)
+    if example := recorded.get("prompt_example"):
+        found["prompt_hash"] = f"sha256:{hashlib.sha256(example.encode()).hexdigest()}"
+    return found
 
 
 def stage(plan: ReportPlan) -> Stage:
@@ -193,4 +222,5 @@ def stage(plan: ReportPlan) -> Stage:
     trained = [model for model, _ in plan.models]
     asked = [f"benchmark.{m.benchmark}" for m in plan.protocol.measurements]
     checked = dict.fromkeys(contamination.stage_key(data) for data, _ in plan.checked)
-    return Stage(KEY, (*evaluated, *trained, *asked, *checked), (ReportPart(plan),))
+    # What is found in training data comes first, so that it is told before hours are spent.
+    return Stage(KEY, (*checked, *evaluated, *trained, *asked), (ReportPart(plan),))

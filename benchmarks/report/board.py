@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 
-Row = dict[str, Any]
+from benchmarks.report.schemas import Row
+
 MARK = "†"
 """Stands at measured numbers under another protocol than their benchmark's own."""
 PUBLISHED_MARK = "‡"
@@ -14,7 +15,7 @@ PUBLISHED_MARK = "‡"
 DIFFERENT_MARK = "¶"
 """Stands at measured numbers under another protocol than the baseline's in the same column."""
 OVERLAP_MARK = "§"
-"""Stands at numbers some of whose questions occur in the model's training data."""
+"""Stands at numbers some of whose questions overlap the model's training data; of two models, either's."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Column:
     """ "avg@32", "pass@1", "mean"."""
 
 
-class Overlap(NamedTuple):
-    """Questions of a number that occur in the model's training data, in words."""
+class Overlapping(NamedTuple):
+    """Questions of a number that overlap the model's training data, in words."""
 
     questions: str
     """"3 of 30 questions"."""
@@ -49,13 +50,14 @@ class Cell:
     interval: str
     """ "50.1–55.3", the 95 % interval in percent; "" where it is not known."""
     best: bool
-    """Highest of the measured ones of the column, where all of these followed one protocol."""
+    """Highest of the measured ones of the column, where all of these followed one protocol and no question of it
+    overlaps training data."""
     deviations: tuple[str, ...]
     """How its protocol differs from the benchmark's own."""
     differences: tuple[str, ...]
     """How its protocol differs from that of the baseline, in the same column."""
-    overlap: Overlap | None
-    """None where no question is known to occur in training data."""
+    overlap: Overlapping | None
+    """None where no question is known to overlap training data."""
     mark: str
     """The marks that stand at it, in the order of this module; "" where none does."""
     details: tuple[tuple[str, str], ...]
@@ -155,7 +157,7 @@ def _cell(row: Row, best: float | None) -> Cell:
         value=100 * row["avg_at_k"],
         text=percent(row["avg_at_k"]),
         interval=f"{percent(row['interval_low'])}–{percent(row['interval_high'])}" if known else "",
-        best=row["source"] == "measured" and row["avg_at_k"] == best,
+        best=row["source"] == "measured" and row["avg_at_k"] == best and not row["overlapping_questions"],
         deviations=tuple(row["deviations"]),
         differences=tuple(row["differences"]),
         overlap=_overlap(row),
@@ -169,12 +171,12 @@ def _marks(row: Row) -> str:
     return found + (DIFFERENT_MARK if row["differences"] else "") + (OVERLAP_MARK if _overlap(row) else "")
 
 
-def _overlap(row: Row) -> Overlap | None:
+def _overlap(row: Row) -> Overlapping | None:
     if not row["overlapping_questions"]:
         return None
     clean = row["avg_at_k_clean"]
     questions = f"{row['overlapping_questions']:,} of {row['questions']:,} questions"
-    return Overlap(questions, "none left" if clean is None else percent(clean))
+    return Overlapping(questions, "none left" if clean is None else percent(clean))
 
 
 def _details(row: Row) -> list[tuple[str, str]]:
@@ -189,8 +191,15 @@ def _details(row: Row) -> list[tuple[str, str]]:
         found += _overlap_details(row)
     if row["kind"] == "benchmark":
         found += _benchmark_details(row)
-    found.append(("Model hash", row["model_hash"]))
+    found += _protocol_details(row)
     return found + [("Differs", phrase) for phrase in (*row["deviations"], *row["differences"])]
+
+
+def overlap_details(checked: bool, questions: int) -> tuple[tuple[str, str], ...]:
+    """What is told of questions that overlap the training data of one of two models; nothing where none was checked."""
+    if not checked:
+        return ()
+    return (("In training data", f"{questions:,} of the questions, of one of the two" if questions else "none"),)
 
 
 def _overlap_details(row: Row) -> list[tuple[str, str]]:
@@ -200,7 +209,8 @@ def _overlap_details(row: Row) -> list[tuple[str, str]]:
         ends = "" if row["clean_low"] is None else f" ({percent(row['clean_low'])} – {percent(row['clean_high'])})"
         text = f"{overlap.questions}, {overlap.clean} without them{ends}"
     quoted = f"{row['overlapping_in_demonstrations']:,} of {row['questions']:,} questions"
-    return [("In training questions", text), ("In demonstrations", quoted)]
+    least = f"{100 * row['overlap_share']:g} % of a question's runs of {row['overlap_ngram']} words"
+    return [("In training data", text), ("In demonstrations", quoted), ("Counted from", least)]
 
 
 def _sources(row: Row) -> str:
@@ -227,20 +237,34 @@ def _benchmark_details(row: Row) -> list[tuple[str, str]]:
     ]
     found.append(("Shares, %", ", ".join(f"{word} {percent(row[f'{name}_share'])}" for word, name in shares)))
     found.append(("Mean tokens", f"{row['mean_tokens']:,.1f}"))
-    found.append(
-        (
-            "Sampler",
-            f"k = {row['k']}, temperature {row['temperature']:g}, top_p {row['top_p']:g}, "
-            f"at most {row['max_tokens']:,} tokens",
-        )
-    )
-    found.append(("Prompt", row["prompt"]))
-    if row["stop_repetition"] is not None:
-        found.append(("Stops repetition", row["stop_repetition"]))
-    found.append(("Engine", f"{row['engine_version']}, {row['dtype']}"))
-    found.append(("Engine config", row["engine"]))
-    found.append(("Grader", f"{row['grader_version']}, at most {row['grade_timeout_s']:g} s a comparison"))
-    found.append(("Seed", str(row["seed"])))
-    found.append(("Limit", "whole benchmark" if row["limit"] is None else f"{row['limit']:,} questions"))
-    found.append(("Benchmark hash", row["benchmark_hash"]))
     return found
+
+
+def _protocol_details(row: Row) -> list[tuple[str, str]]:
+    """How the number was made; of an average, that in which its benchmarks agree."""
+    sampler = {
+        "k": "k = {:,}",
+        "temperature": "temperature {:g}",
+        "top_p": "top_p {:g}",
+        "max_tokens": "at most {:,} tokens",
+    }
+    limit = "whole benchmark" if row["kind"] == "benchmark" else None
+    terms: dict[str, list[str | None]] = {
+        "Sampler": [_told(row, name, text) for name, text in sampler.items()],
+        "Prompt": [row["prompt"]],
+        "Prompt hash": [row["prompt_hash"]],
+        "Stops repetition": [row["stop_repetition"]],
+        "Engine": [row["engine_version"], row["dtype"]],
+        "Engine config": [row["engine"]],
+        "Grader": [row["grader_version"], _told(row, "grade_timeout_s", "at most {:g} s a comparison")],
+        "Seed": [_told(row, "seed", "{}")],
+        "Limit": [_told(row, "limit", "{:,} questions") or limit],
+        "Benchmark hash": [row["benchmark_hash"]],
+        "Model hash": [row["model_hash"]],
+    }
+    told = {term: ", ".join(value for value in values if value) for term, values in terms.items()}
+    return [(term, text) for term, text in told.items() if text]
+
+
+def _told(row: Row, name: str, text: str) -> str | None:
+    return None if row[name] is None else text.format(row[name])

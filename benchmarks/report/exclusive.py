@@ -14,8 +14,10 @@ from itertools import combinations
 from typing import NamedTuple
 
 from benchmarks.report.inputs import ReportInputs, SuiteInfo
-from benchmarks.report.measured import Measured, Row, columns, read_table
+from benchmarks.report.measured import Measured, columns, read_table
+from benchmarks.report.overlaps import Checked
 from benchmarks.report.protocols import protocol_differences
+from benchmarks.report.schemas import Row
 from hpt_core import schemas
 
 LEVEL = re.compile(r"(?:^|[-_ ])(\d{1,2})$")
@@ -42,7 +44,7 @@ def solves(correct: int, samples: int) -> bool:
     return 2 * correct > samples
 
 
-def exclusive_rows(inputs: ReportInputs, measured: Sequence[Measured]) -> list[Row]:
+def exclusive_rows(inputs: ReportInputs, measured: Sequence[Measured], checked: Checked) -> list[Row]:
     """Rows of EXCLUSIVE: each ordered pair of models on each benchmark, one row a difficulty. Raises DataError."""
     places = {model.name: place for place, model in enumerate(inputs.measured)}
     rows = []
@@ -56,6 +58,7 @@ def exclusive_rows(inputs: ReportInputs, measured: Sequence[Measured]) -> list[R
             if not shared:
                 continue
             classes = _by_level(levels, shared) or _by_others(found, first, second, shared)
+            overlapping = checked.of_pair(first, second)
             for model, other in ((first, second), (second, first)):
                 front = {
                     "column": column,
@@ -70,11 +73,13 @@ def exclusive_rows(inputs: ReportInputs, measured: Sequence[Measured]) -> list[R
                     "difficulty_by": classes.by,
                     "protocol_differences": protocol_differences(model.protocol, other.protocol),
                 }
-                rows += [{**front, **counted} for counted in _counted(model, other, shared, classes)]
+                rows += [{**front, **counted} for counted in _counted(model, other, shared, classes, overlapping)]
     return sorted(rows, key=lambda row: (row["column"], row["row"], row["other_row"], row["place"]))
 
 
-def _counted(model: Measured, other: Measured, shared: Sequence[str], classes: Classes) -> Iterator[Row]:
+def _counted(
+    model: Measured, other: Measured, shared: Sequence[str], classes: Classes, overlapping: frozenset[str] | None
+) -> Iterator[Row]:
     """Questions of each class: how many there are, how many the model solves, how many it alone does."""
     questions, solved, alone = Counter[str](), Counter[str](), Counter[str]()
     for question_id in shared:
@@ -83,6 +88,7 @@ def _counted(model: Measured, other: Measured, shared: Sequence[str], classes: C
         if solves(*model.counts[question_id]):
             solved[name] += 1
             alone[name] += not solves(*other.counts[question_id])
+    found = None if overlapping is None else Counter(classes.of(q) for q in shared if q in overlapping)
     for place, name in enumerate(classes.names):
         yield {
             "difficulty": name,
@@ -90,6 +96,7 @@ def _counted(model: Measured, other: Measured, shared: Sequence[str], classes: C
             "questions": questions[name],
             "solved": solved[name],
             "exclusive": alone[name],
+            "overlapping_questions": None if found is None else found[name],
         }
 
 

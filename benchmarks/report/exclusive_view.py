@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 
-Row = dict[str, Any]
+from benchmarks.report.board import OVERLAP_MARK, overlap_details
+from benchmarks.report.schemas import Row
 
 
 class Pair(NamedTuple):
@@ -17,6 +18,8 @@ class Pair(NamedTuple):
     lost: int
     """Questions that the other alone solves."""
     comparable: bool
+    overlaps: bool
+    """Whether some of the questions overlap the training data of one of the two."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Square:
     shade: int
     """How it compares with the matrix's highest number, percent."""
     comparable: bool
+    mark: str
+    """What stands at the number: that the two cannot be compared, that questions overlap training data."""
     heading: str
     details: tuple[tuple[str, str], ...]
 
@@ -55,16 +60,21 @@ def matrices(exclusive: pa.Table) -> list[Matrix]:
 def against(exclusive: pa.Table, baseline: str) -> dict[str, dict[int, Pair]]:
     """Model -> column -> the model against the baseline."""
     totals: dict[tuple[str, str, int], int] = {}
+    overlapping: set[tuple[str, str, int]] = set()
     found: dict[str, dict[int, Pair]] = {}
     rows = _sorted(exclusive)
     for row in rows:
         key = row["model"], row["other"], row["column"]
         totals[key] = totals.get(key, 0) + row["exclusive"]
+        if row["overlapping_questions"]:
+            overlapping.add(key)
     for row in sorted(rows, key=lambda row: row["row"]):
         model, column = row["model"], row["column"]
         if row["other"] == baseline:
             gained, lost = totals[model, baseline, column], totals[baseline, model, column]
-            found.setdefault(model, {})[column] = Pair(gained, lost, not row["protocol_differences"])
+            found.setdefault(model, {})[column] = Pair(
+                gained, lost, not row["protocol_differences"], (model, baseline, column) in overlapping
+            )
     return found
 
 
@@ -99,17 +109,20 @@ def _square(rows: list[Row], highest: int) -> Square:
     solved = sum(r["solved"] for r in rows)
     classes = [r for r in rows if r["questions"]] if len(rows) > 1 else []
     differing = first["protocol_differences"]
+    overlapping = sum(r["overlapping_questions"] or 0 for r in rows)
     return Square(
         text=f"{alone:,}",
         classes=" · ".join(str(r["exclusive"]) for r in rows) if len(rows) > 1 else "",
         shade=round(100 * alone / max(1, highest)),
         comparable=not differing,
+        mark=("*" if differing else "") + (OVERLAP_MARK if overlapping else ""),
         heading=f"{first['label']}, not {first['other_label']} · {first['title']}",
         details=(
             ("Solved by it alone", f"{alone:,} of {questions:,} questions"),
             ("Solved by it", f"{solved:,}"),
             ("By both", f"{solved - alone:,}"),
             *((r["difficulty"].capitalize(), f"{r['exclusive']:,} of {r['questions']:,} questions") for r in classes),
+            *overlap_details(first["overlapping_questions"] is not None, overlapping),
             *((("Not comparable", f"protocols differ in {', '.join(differing)}"),) if differing else ()),
         ),
     )

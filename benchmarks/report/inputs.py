@@ -57,6 +57,8 @@ class Protocol(Frozen):
     """Seed that the sampling seeds derive from."""
     limit: int | None = None
     """Questions at most; None where the whole benchmark was asked."""
+    prompt_hash: str | None = None
+    """Hash of the first question's final text, chat template included; None where it was not recorded."""
 
 
 class BenchmarkResult(Frozen):
@@ -112,6 +114,10 @@ class ReportInputs(Frozen):
     suites: tuple[SuiteInfo, ...] = Field(min_length=1)
     contamination: tuple[ContaminationResult, ...] = ()
     """What of the benchmarks stands in the training data."""
+    overlap_share: float = Field(0.2, gt=0, le=1)
+    """Share of a question's n-grams that must stand in training data for it to count as overlapping."""
+    overlap_ngram: int = Field(13, ge=1)
+    """Words of an n-gram."""
     created: AwareDatetime
     """When the run that is reported took place, passed in so that the same inputs give the same bytes."""
     notes: tuple[str, ...] = ()

@@ -10,6 +10,14 @@ from benchmarks.report.exclusive_view import Pair, against
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.measured import GROUPS
 
+BEST = (
+    "the highest measured number of a column, where its models followed one protocol and no question of that "
+    "number overlaps training data"
+)
+"""Which numbers stand out."""
+PAIR_OVERLAPS = "Some of the questions overlap the training data of one of the two."
+"""What a mark at a comparison of two models means."""
+
 
 def escape(text: str) -> str:
     """Text that Markdown (and the HTML in it) shows as it is, on one line."""
@@ -82,7 +90,7 @@ def footnotes(board: Board) -> list[str]:
         found.append(f"{DIFFERENT_MARK} Not comparable within its column: {'; '.join(marked)}.")
     if marked := _overlaps(board):
         found.append(
-            f"{OVERLAP_MARK} Some of the benchmark's questions occur in the model's training data: {'; '.join(marked)}."
+            f"{OVERLAP_MARK} Some of the benchmark's questions overlap the model's training data: {'; '.join(marked)}."
         )
     if any(PUBLISHED_MARK in cell.mark for cell in cells):
         found.append(f"{PUBLISHED_MARK} Taken anew from the printed scores, over the benchmarks shown.")
@@ -91,7 +99,7 @@ def footnotes(board: Board) -> list[str]:
 
 def _footnotes(board: Board) -> list[str]:
     bold = any(cell and cell.best for line in board.lines for cell in line.cells)
-    notes = ["Bold: the highest measured number of a column."] if bold else []
+    notes = [f"Bold: {BEST}."] if bold else []
     notes += map(escape, footnotes(board))
     return [part for note in notes for part in (note, "")][:-1]
 
@@ -112,7 +120,8 @@ def _exclusive(inputs: ReportInputs, board: Board, exclusive: pa.Table) -> list[
         f"+X / −Y: questions that the model solves and {baseline} does not, and the reverse. A question is solved "
         "where more than half of its samples are correct."
     )
-    mixed = any(not pair.comparable for found in pairs.values() for pair in found.values())
+    every = [pair for found in pairs.values() for pair in found.values()]
+    mixed, overlap = any(not pair.comparable for pair in every), any(pair.overlaps for pair in every)
     return [
         "",
         f"## Solved by one and not by {escape(baseline)}",
@@ -123,8 +132,12 @@ def _exclusive(inputs: ReportInputs, board: Board, exclusive: pa.Table) -> list[
         f"|{'|'.join(['---', *('---:' for _ in titles)])}|",
         *(f"| {' | '.join(row)} |" for row in rows),
         *(["", escape("* The two were not measured under the same protocol.")] if mixed else []),
+        *(["", escape(f"{OVERLAP_MARK} {PAIR_OVERLAPS}")] if overlap else []),
     ]
 
 
 def _pair(pair: Pair | None) -> str:
-    return "–" if pair is None else f"+{pair.gained} / −{pair.lost}" + ("" if pair.comparable else f" {escape('*')}")
+    if pair is None:
+        return "–"
+    mark = ("" if pair.comparable else escape("*")) + (OVERLAP_MARK if pair.overlaps else "")
+    return f"+{pair.gained} / −{pair.lost} {mark}".rstrip()

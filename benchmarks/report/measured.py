@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,7 +19,6 @@ from hpt_core.files import replacing
 
 GROUPS: dict[Group, str] = {"in": "In distribution", "out": "Out of distribution"}
 """Group -> its title."""
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)

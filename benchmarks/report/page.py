@@ -11,10 +11,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from benchmarks.report.board import Board, percent
+from benchmarks.report.board import OVERLAP_MARK, Board, overlap_details, percent
 from benchmarks.report.exclusive_view import matrices
 from benchmarks.report.inputs import ReportInputs
-from benchmarks.report.markdown import footnotes
+from benchmarks.report.markdown import BEST, PAIR_OVERLAPS, footnotes
 from benchmarks.report.measured import GROUPS
 from hpt_core.files import write_text
 
@@ -45,6 +45,8 @@ class Delta:
     verdict: str
     """ "better" or "worse" where the corrected p-value is under SIGNIFICANT, else "even"."""
     comparable: bool
+    mark: str
+    """What stands at it: that the two cannot be compared, that questions overlap training data."""
     details: tuple[tuple[str, str], ...]
 
 
@@ -83,6 +85,9 @@ def render(inputs: ReportInputs, board: Board, tables: Tables) -> str:
         groups=GROUPS,
         facts=_facts(inputs, board),
         footnotes=footnotes(board),
+        best=BEST,
+        overlap_mark=OVERLAP_MARK,
+        pair_overlaps=PAIR_OVERLAPS,
         deltas=_deltas(board, tables.comparisons),
         matrices=matrices(tables.exclusive),
         baseline=next(m.label for m in inputs.models if m.name == inputs.baseline_name),
@@ -136,6 +141,7 @@ def _delta(row: dict[str, Any]) -> Delta:
         ("95 % interval", f"{_signed(row['interval_low'])} to {_signed(row['interval_high'])}"),
         ("p-value", f"{_p(row['p_value'])}; corrected {_p(row['p_holm'])}"),
         ("Questions", f"{row['questions']:,}: better on {row['better']:,}, worse on {row['worse']:,}"),
+        *overlap_details(row["overlapping_questions"] is not None, row["overlapping_questions"] or 0),
         *((("Not comparable", f"protocols differ in {', '.join(differing)}"),) if differing else ()),
     ]
     return Delta(
@@ -144,6 +150,7 @@ def _delta(row: dict[str, Any]) -> Delta:
         interval=f"{_signed(row['interval_low']).lstrip('+')} to {_signed(row['interval_high']).lstrip('+')}",
         verdict=("better" if row["difference"] > 0 else "worse") if significant and not differing else "even",
         comparable=not differing,
+        mark=("*" if differing else "") + (OVERLAP_MARK if row["overlapping_questions"] else ""),
         details=tuple(details),
     )
 

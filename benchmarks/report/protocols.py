@@ -1,11 +1,13 @@
 """How results differ in their protocol: from the benchmark's own, and from others in the same column."""
 
 from benchmarks.report.inputs import Protocol, SuiteInfo
+from hpt_core.rollout.base import Sampling
 
 _WORDS = {
     "engine_version": "engine",
     "dtype": "precision",
     "benchmark_hash": "questions",
+    "prompt_hash": "rendered prompt",
     "grader_version": "grader",
     "grade_timeout_s": "grading limit",
 }
@@ -16,21 +18,12 @@ _LONG = {"prompt": "another prompt", "engine": "another engine config"}
 
 def deviations(suite: SuiteInfo, protocol: Protocol, questions: int) -> list[str]:
     """How a result differs from the benchmark's own protocol, one phrase each."""
-    own, used = suite.sampling, protocol.sampling
     found = []
     if questions != suite.rows:
         found.append(f"{questions} of {suite.rows} questions")
     if protocol.k != suite.k:
         found.append(f"k = {protocol.k} instead of {suite.k}")
-    if used.max_tokens != own.max_tokens:
-        found.append(f"{used.max_tokens} new tokens instead of {own.max_tokens}")
-    if used.temperature != own.temperature:
-        found.append(f"temperature {used.temperature:g} instead of {own.temperature:g}")
-    if used.top_p != own.top_p:
-        found.append(f"top_p {used.top_p:g} instead of {own.top_p:g}")
-    if used.stop_repetition != own.stop_repetition:
-        found.append(_repetition(used.stop_repetition is None, own.stop_repetition is None))
-    return found
+    return found + _sampling_differences(protocol.sampling, suite.sampling)
 
 
 def protocol_differences(model: Protocol, baseline: Protocol) -> list[str]:
@@ -47,7 +40,7 @@ def differences(protocol: Protocol, reference: Protocol) -> list[str]:
     found = []
     for field in protocol_differences(protocol, reference):
         if field == "sampling":
-            found += _sampling_differences(protocol, reference)
+            found += _sampling_differences(protocol.sampling, reference.sampling)
         elif field in _LONG:
             found.append(_LONG[field])
         else:
@@ -56,14 +49,17 @@ def differences(protocol: Protocol, reference: Protocol) -> list[str]:
     return found
 
 
-def _sampling_differences(protocol: Protocol, reference: Protocol) -> list[str]:
+def _sampling_differences(sampling: Sampling, reference: Sampling) -> list[str]:
+    """One phrase for each field of Sampling in which the two differ."""
     found = []
-    for field in type(protocol.sampling).model_fields:
-        used, other = getattr(protocol.sampling, field), getattr(reference.sampling, field)
+    for field in Sampling.model_fields:
+        used, other = getattr(sampling, field), getattr(reference, field)
         if used == other:
             continue
         if field == "stop_repetition":
             found.append(_repetition(used is None, other is None))
+        elif field == "max_tokens":
+            found.append(f"{used} new tokens instead of {other}")
         else:
             found.append(f"{field} {used:g} instead of {other:g}")
     return found

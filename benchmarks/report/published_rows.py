@@ -2,7 +2,8 @@
 
 from benchmarks.published import Group, PublishedRow, PublishedTable, get_published
 from benchmarks.report.inputs import ReportInputs
-from benchmarks.report.measured import GROUPS, Row, columns
+from benchmarks.report.measured import GROUPS, columns
+from benchmarks.report.schemas import Row
 
 
 def published_rows(inputs: ReportInputs) -> list[Row]:

@@ -3,9 +3,14 @@
 Shares, scores and intervals are fractions of 1; the leaderboard shows percent.
 """
 
+from typing import Any
+
 import pyarrow as pa
 
 from hpt_core import schemas
+
+Row = dict[str, Any]
+"""One row of a table, by column."""
 
 _TEXT = pa.string()
 _I32 = pa.int32()
@@ -34,10 +39,7 @@ SCORES = pa.schema(
             ("benchmark", _TEXT),  # name of the benchmark, or the group of an average
             ("title", _TEXT),  # what tables show
             ("group", _TEXT),  # "in" or "out" of the training data's distribution
-            (
-                "deviations",
-                pa.list_(_TEXT),
-            ),  # of the protocol from the benchmark's own; empty where it is that
+            ("deviations", pa.list_(_TEXT)),  # of the protocol from the benchmark's own; empty where it is that
             ("differences", pa.list_(_TEXT)),  # of it from the baseline's in this column; empty where alike
         ),
         *_optional(
@@ -54,17 +56,16 @@ SCORES = pa.schema(
             ("mg_pass_at_k", _F64),  # twice the integral of G-pass@k over shares from 1/2 to 1
             ("standard_error", _F64),  # of avg_at_k, clustered by question; null where it cannot be told
             ("standard_error_questions", _F64),  # its part from which questions were asked; null where k is 1
-            ("standard_error_samples", _F64),  # its part from which samples were drawn; their squares add up
+            ("standard_error_samples", _F64),  # its part from which samples were drawn; estimated apart
             ("interval_low", _F64),  # 95 % interval of avg_at_k
             ("interval_high", _F64),
             ("bootstrap_low", _F64),  # the same by a percentile bootstrap over questions, as a check
             ("bootstrap_high", _F64),
-            ("overlapping_questions", _I32),  # whose text occurs in training questions; null where none were checked
-            ("overlapping_in_demonstrations", _I32),  # whose text occurs in training demonstrations
-            (
-                "avg_at_k_clean",
-                _F64,
-            ),  # avg_at_k without overlapping_questions; null where that is not known
+            ("overlapping_questions", _I32),  # with training questions or demonstrations; null where unchecked
+            ("overlapping_in_demonstrations", _I32),  # of them, those with demonstrations
+            ("overlap_share", _F64),  # of a question's n-grams that must stand there for it to overlap
+            ("overlap_ngram", _I32),  # words of an n-gram
+            ("avg_at_k_clean", _F64),  # avg_at_k without overlapping_questions; null where that is not known
             ("clean_low", _F64),  # 95 % interval of avg_at_k_clean
             ("clean_high", _F64),
             ("truncated_share", _F64),  # samples cut at max_tokens
@@ -74,7 +75,8 @@ SCORES = pa.schema(
             ("crash_share", _F64),  # samples whose comparison took its process down or ran out of memory
             ("gold_error_share", _F64),  # samples whose gold answer cannot be read: a fault of the data
             ("mean_tokens", _F64),  # generated tokens a sample
-            ("prompt", _TEXT),  # the prompt component
+            ("prompt", _TEXT),  # the prompt component; this and what follows is null in averages where members differ
+            ("prompt_hash", _TEXT),  # of the first question's final text; null where it was not recorded
             ("temperature", _F64),
             ("top_p", _F64),
             ("max_tokens", _I32),  # new tokens at most
@@ -114,30 +116,34 @@ COMPARISONS = pa.schema(
             ("p_value", _F64),  # two-sided sign-flip test on per-question means
             ("p_holm", _F64),  # corrected by Holm within the rows of the same kind
             ("protocol_differences", pa.list_(_TEXT)),  # protocol fields that differ; empty where comparable
-        )
+        ),
+        *_optional(("overlapping_questions", _I32)),  # with either's training data; null where neither was checked
     ]
 )
 """Paired comparisons with the baseline: one row a model and benchmark or group average."""
 
 EXCLUSIVE = pa.schema(
-    _required(
-        ("column", _I32),  # place of the benchmark in the leaderboard
-        ("benchmark", _TEXT),
-        ("title", _TEXT),
-        ("row", _I32),  # place of the model in the leaderboard
-        ("model", _TEXT),
-        ("label", _TEXT),
-        ("other_row", _I32),
-        ("other", _TEXT),
-        ("other_label", _TEXT),
-        ("difficulty_by", _TEXT),  # "level", "other models" or "none"
-        ("difficulty", _TEXT),  # "level 3"; "easy", "medium", "hard"; "all"
-        ("place", _I32),  # of the difficulty, from easy to hard, from 0
-        ("questions", _I32),  # of this difficulty that both answered
-        ("solved", _I32),  # by the model: more than half of its samples are correct
-        ("exclusive", _I32),  # solved by the model and not by the other
-        ("protocol_differences", pa.list_(_TEXT)),  # protocol fields that differ; empty where comparable
-    )
+    [
+        *_required(
+            ("column", _I32),  # place of the benchmark in the leaderboard
+            ("benchmark", _TEXT),
+            ("title", _TEXT),
+            ("row", _I32),  # place of the model in the leaderboard
+            ("model", _TEXT),
+            ("label", _TEXT),
+            ("other_row", _I32),
+            ("other", _TEXT),
+            ("other_label", _TEXT),
+            ("difficulty_by", _TEXT),  # "level", "other models" or "none"
+            ("difficulty", _TEXT),  # "level 3"; "easy", "medium", "hard"; "all"
+            ("place", _I32),  # of the difficulty, from easy to hard, from 0
+            ("questions", _I32),  # of this difficulty that both answered
+            ("solved", _I32),  # by the model: more than half of its samples are correct
+            ("exclusive", _I32),  # solved by the model and not by the other
+            ("protocol_differences", pa.list_(_TEXT)),  # protocol fields that differ; empty where comparable
+        ),
+        *_optional(("overlapping_questions", _I32)),  # with either's training data; null where neither was checked
+    ]
 )
 """Questions that one model solves and another does not: one row a benchmark, ordered pair of models and difficulty."""
 

@@ -5,20 +5,21 @@ import math
 
 from benchmarks.published import Group
 from benchmarks.report.inputs import Protocol, ReportInputs
-from benchmarks.report.measured import GROUPS, Measured, Row, columns
-from benchmarks.report.overlaps import Cleaned, Found, clean, clean_average
+from benchmarks.report.measured import GROUPS, Measured, columns
+from benchmarks.report.overlaps import Checked, clean, clean_average, clean_columns
 from benchmarks.report.protocols import deviations, differences
+from benchmarks.report.schemas import Row
 from benchmarks.significance import bootstrap_interval
 from hpt_core.evaluation.metrics import group_average
 
 
-def score_rows(inputs: ReportInputs, measured: list[Measured], overlaps: Found) -> list[Row]:
+def score_rows(inputs: ReportInputs, measured: list[Measured], checked: Checked) -> list[Row]:
     """Rows of SCORES: every benchmark of every model, and the averages of groups that a model was asked in full."""
     references = _references(inputs, measured)
     rows = []
     for place, model in enumerate(inputs.measured):
         own = {m.suite.name: m for m in measured if m.model.name == model.name}
-        cleaned = {name: clean(m, overlaps) for name, m in own.items()}
+        cleaned = {name: clean(m, checked) for name, m in own.items()}
         shared = {
             "source": "measured",
             "source_note": inputs.pipeline,
@@ -32,12 +33,12 @@ def score_rows(inputs: ReportInputs, measured: list[Measured], overlaps: Found) 
                 members = [own.get(s.name) for s in inputs.suites if s.group == group]
                 whole = [m for m in members if m is not None]
                 if len(whole) == len(members):
-                    average = clean_average([cleaned[m.suite.name] for m in whole])
-                    rows.append({**shared, "column": column, **_average_row(group, whole, references, average)})
+                    average = clean_columns(clean_average([cleaned[m.suite.name] for m in whole]), checked)
+                    rows.append({**shared, "column": column, **_average_row(group, whole, references), **average})
             elif suite.name in own:
                 m = own[suite.name]
-                row = _benchmark_row(m, references[suite.name], cleaned[suite.name])
-                rows.append({**shared, "column": column, **row})
+                overlaps = clean_columns(cleaned[suite.name], checked)
+                rows.append({**shared, "column": column, **_benchmark_row(m, references[suite.name]), **overlaps})
     return rows
 
 
@@ -54,7 +55,7 @@ def _differences(m: Measured, reference: Measured) -> list[str]:
     return [f"unlike {reference.model.label}: {phrase}" for phrase in differences(m.protocol, reference.protocol)]
 
 
-def _benchmark_row(m: Measured, reference: Measured, cleaned: Cleaned) -> Row:
+def _benchmark_row(m: Measured, reference: Measured) -> Row:
     s = m.score
     bootstrap = bootstrap_interval(s.values)
     return {
@@ -81,7 +82,6 @@ def _benchmark_row(m: Measured, reference: Measured, cleaned: Cleaned) -> Row:
         "interval_high": s.high,
         "bootstrap_low": bootstrap.low,
         "bootstrap_high": bootstrap.high,
-        **cleaned.row,
         "truncated_share": s.truncated,
         "repetition_share": s.repetition,
         "no_answer_share": s.no_answer,
@@ -97,6 +97,7 @@ def _protocol_columns(p: Protocol) -> Row:
     repetition = p.sampling.stop_repetition
     return {
         "prompt": p.prompt,
+        "prompt_hash": p.prompt_hash,
         "temperature": p.sampling.temperature,
         "top_p": p.sampling.top_p,
         "max_tokens": p.sampling.max_tokens,
@@ -113,7 +114,7 @@ def _protocol_columns(p: Protocol) -> Row:
     }
 
 
-def _average_row(group: Group, members: list[Measured], references: dict[str, Measured], cleaned: Cleaned) -> Row:
+def _average_row(group: Group, members: list[Measured], references: dict[str, Measured]) -> Row:
     average = group_average([m.score for m in members])
     deviating = [m.suite.title for m in members if deviations(m.suite, m.protocol, m.score.questions)]
     differing = [m.suite.title for m in members if _differences(m, references[m.suite.name])]
@@ -130,9 +131,14 @@ def _average_row(group: Group, members: list[Measured], references: dict[str, Me
         "standard_error": _known(average.stderr),
         "interval_low": average.low,
         "interval_high": average.high,
-        **cleaned.row,
-        "model_hash": members[0].protocol.model_hash,
+        **_shared_columns([{"k": m.protocol.k, **_protocol_columns(m.protocol)} for m in members]),
     }
+
+
+def _shared_columns(protocols: list[Row]) -> Row:
+    """The columns in which all of these agree."""
+    first = protocols[0]
+    return {name: value for name, value in first.items() if all(p[name] == value for p in protocols)}
 
 
 def _known(value: float) -> float | None:

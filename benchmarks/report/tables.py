@@ -7,10 +7,10 @@ import pyarrow as pa
 
 from benchmarks.report.exclusive import exclusive_rows
 from benchmarks.report.inputs import ReportInputs
-from benchmarks.report.measured import GROUPS, Measured, Row, columns, measure, read_table
-from benchmarks.report.overlaps import write_overlaps
+from benchmarks.report.measured import GROUPS, Measured, columns, measure, read_table
+from benchmarks.report.overlaps import Checked, write_overlaps
 from benchmarks.report.protocols import protocol_differences
-from benchmarks.report.schemas import COMPARISONS, EXCLUSIVE, SCORES, TRAINING_LOG
+from benchmarks.report.schemas import COMPARISONS, EXCLUSIVE, SCORES, TRAINING_LOG, Row
 from benchmarks.report.scores import score_rows
 from benchmarks.significance import Difference, compare, compare_average, holm
 from hpt_core import schemas
@@ -23,14 +23,17 @@ def build_tables(inputs: ReportInputs, folder: Path, progress: Callable[[int, in
     Raises DataError where samples and verdicts do not belong together or a file cannot be read.
     """
     measured = measure(inputs, folder / "samples.parquet", progress)
-    overlaps = write_overlaps(inputs, folder / "contamination.parquet")
-    write_parquet(folder / "comparisons.parquet", pa.Table.from_pylist(comparison_rows(inputs, measured), COMPARISONS))
-    write_parquet(folder / "exclusive.parquet", pa.Table.from_pylist(exclusive_rows(inputs, measured), EXCLUSIVE))
+    checked = write_overlaps(inputs, folder / "contamination.parquet")
+    for name, rows, schema in (
+        ("comparisons", comparison_rows(inputs, measured, checked), COMPARISONS),
+        ("exclusive", exclusive_rows(inputs, measured, checked), EXCLUSIVE),
+    ):
+        write_parquet(folder / f"{name}.parquet", pa.Table.from_pylist(rows, schema))
     write_parquet(folder / "training_log.parquet", training_log(inputs))
-    return pa.Table.from_pylist(score_rows(inputs, measured, overlaps), SCORES)
+    return pa.Table.from_pylist(score_rows(inputs, measured, checked), SCORES)
 
 
-def comparison_rows(inputs: ReportInputs, measured: list[Measured]) -> list[Row]:
+def comparison_rows(inputs: ReportInputs, measured: list[Measured], checked: Checked) -> list[Row]:
     """Rows of COMPARISONS: each model against the baseline, on the questions that both answered."""
     found = {(m.model.name, m.suite.name): m for m in measured}
     baseline = next(m for m in inputs.measured if m.name == inputs.baseline_name)
@@ -57,6 +60,7 @@ def comparison_rows(inputs: ReportInputs, measured: list[Measured]) -> list[Row]
                     "benchmark": group if suite is None else suite.name,
                     "title": f"{GROUPS[group]} average" if suite is None else suite.title,
                     **_difference_row(pairs, average=suite is None),
+                    "overlapping_questions": _overlapping(pairs, checked),
                 }
             )
     for kind in ("benchmark", "average"):
@@ -82,6 +86,13 @@ def _difference_row(pairs: list[tuple[Measured, Measured]], average: bool) -> Ro
         "p_value": found.p_value,
         "protocol_differences": sorted(differing),
     }
+
+
+def _overlapping(pairs: list[tuple[Measured, Measured]], checked: Checked) -> int | None:
+    """Compared questions that overlap the training data of one of the two; None where a benchmark was not checked."""
+    found = [(checked.of_pair(*pair), pair) for pair in pairs]
+    counts = [len(ids & set(a.counts) & set(b.counts)) for ids, (a, b) in found if ids is not None]
+    return sum(counts) if len(counts) == len(pairs) else None
 
 
 def training_log(inputs: ReportInputs) -> pa.Table:

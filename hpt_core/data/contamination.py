@@ -1,12 +1,12 @@
 """`python -m hpt_core.data.contamination SPEC.json`: how much of each benchmark question stands in training data.
 
-The benchmarks' n-grams are held, the data streams past them: memory does not grow with the data. Texts are compared as
-decontamination compares them (hpt_core/data/decontaminate.py), so data that were decontaminated against a benchmark
-with the same n overlap none of its questions; their demonstrations, which decontamination does not read, may.
+The benchmarks' runs of words are held, the data stream past them: memory hardly grows with the data. Words are those
+of decontamination (hpt_core/data/decontaminate.py). A question of fewer words than an n-gram is looked for as a run of
+its own length; only one of very few words is compared as a whole, since any text may hold these.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,93 +23,137 @@ from hpt_core.files import write_parquet
 
 logger = logging.getLogger("hpt.data")
 
-VERSION = 1
+VERSION = 2
 """Raised when the same texts would give another overlap."""
+SHORTEST = 6
+"""Words of the shortest question that is looked for inside of texts; with fewer it must be the same as a whole."""
 ROWS = 256
 """Rows that are read together."""
-_SIEVE_BITS = 22  # 4 MiB, few of them set even by all benchmarks together
+_COMMON = 8
+"""Questions that hold a gram from which on it is a common one."""
+_SIEVE_BITS = 24
+"""16 MiB. 12,032 questions of 60 to 300 words (MMLU-Pro has as many) set 11 % of it, and as many runs of words are
+looked up for nothing; of 4 MiB they set 38 %, and a text takes twice as long."""
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
-class Found:
-    """What one benchmark question shares with texts of one kind."""
-
-    __slots__ = ("match", "most", "ngrams")
-
-    def __init__(self) -> None:
-        self.ngrams: set[str] = set()
-        """N-grams of the question that stand in some text."""
-        self.match: str | None = None
-        """The text that holds most of them, the first of equals."""
-        self.most = 0
-
-    def take(self, shared: set[str], text_id: str) -> None:
-        """Note what one text shares."""
-        self.ngrams |= shared
-        if len(shared) > self.most:
-            self.match, self.most = text_id, len(shared)
-
-
 class Matcher:
-    """Benchmark questions by their n-grams of `n` words, to hold texts against."""
+    """Benchmark questions by their grams, to hold texts against.
+
+    A gram is a run of words: of `n`, or of a shorter question's length. That of a question of fewer than SHORTEST words
+    stands for the question as a whole, with its operators, and no run of words is equal to it.
+    """
 
     def __init__(self, n: int) -> None:
         self._n = n
-        self._sizes: list[int] = []
+        self._grams: list[frozenset[str]] = []
+        self._ngrams: list[int] = []
         self._holders: dict[str, list[int]] = {}
-        self._wholes: dict[str, list[int]] = {}
+        self._lengths: set[int] = set()
         self._word_ids: dict[str, int] = {}
         self._sieve = np.zeros(1 << _SIEVE_BITS, dtype=bool)
 
     def add(self, question: str) -> int:
         """Take in a benchmark question; returns its number."""
-        number = len(self._sizes)
+        number = len(self._grams)
         found = words(question)
-        grams = dict.fromkeys(split_ngrams(found, self._n))
-        self._sizes.append(len(grams))
+        length = min(self._n, len(found)) if len(found) >= min(self._n, SHORTEST) else 0
+        grams = frozenset(split_ngrams(found, length) if length else _as_whole(question))
+        self._grams.append(grams)
+        self._ngrams.append(len(grams) if length else 0)
         for gram in grams:
             self._holders.setdefault(gram, []).append(number)
-        if text := whole(question):
-            self._wholes.setdefault(text, []).append(number)
-        if grams:
+        if length:
+            self._lengths.add(length)
             ids = [self._word_ids.setdefault(word, len(self._word_ids) + 1) for word in found]
-            self._sieve[self._hashes(ids)] = True
+            for at, places in self._places(ids):
+                if at == length:
+                    self._sieve[places] = True
         return number
 
+    def __len__(self) -> int:
+        """Questions."""
+        return len(self._grams)
+
     def ngrams(self, number: int) -> int:
-        """Different n-grams of a question."""
-        return self._sizes[number]
+        """Different runs of words of a question; 0 where it is compared as a whole."""
+        return self._ngrams[number]
 
-    def find(self, text: str) -> dict[int, set[str]]:
-        """Question number -> its n-grams that `text` holds; {""} for a shorter question that is the same as `text`."""
-        shared: dict[int, set[str]] = {}
+    def grams(self, number: int) -> frozenset[str]:
+        """Grams of a question."""
+        return self._grams[number]
+
+    def holders(self, gram: str) -> list[int]:
+        """Numbers of the questions that hold a gram."""
+        return self._holders[gram]
+
+    def find(self, text: str) -> frozenset[str]:
+        """The grams of the questions that `text` holds."""
         found = words(text)
-        for start in self._candidates(found):
-            gram = " ".join(found[start : start + self._n])
-            for number in self._holders.get(gram, ()):
-                shared.setdefault(number, set()).add(gram)
-        if len(found) < self._n:
-            for number in self._wholes.get(whole(text), ()):
-                shared[number] = {""}
-        return shared
-
-    def _candidates(self, found: list[str]) -> list[int]:
-        """Where an n-gram of the benchmarks may begin: all places where one does, and by chance a few others."""
         known = self._word_ids
-        if len(found) < self._n or not known:
-            return []
-        starts = np.flatnonzero(self._sieve[self._hashes([known.get(word, 0) for word in found])])
-        return [int(start) for start in starts]
+        runs: set[str] = set(_as_whole(text))
+        for length, places in self._places([known.get(word, 0) for word in found]):
+            # Where a gram may begin: all places where one does, and by chance a few others.
+            starts = np.flatnonzero(self._sieve[places]).tolist()
+            runs.update(" ".join(found[start : start + length]) for start in starts)
+        return frozenset(runs & self._holders.keys())
 
-    def _hashes(self, ids: Sequence[int]) -> npt.NDArray[np.int64]:
-        """[len(ids) - n + 1] places in the sieve, one for each window of n word ids."""
+    def _places(self, ids: list[int]) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+        """(length, [len(ids) - length + 1] places in the sieve of every run of so many word ids), for each length."""
         values = np.array(ids, dtype=np.uint64) * _BASE
-        windows = len(ids) - self._n + 1
-        total = np.zeros(windows, dtype=np.uint64)
-        for offset in range(self._n):
-            total = (total ^ values[offset : offset + windows]) * _BASE
+        total = np.zeros(len(ids), dtype=np.uint64)
+        for length in range(1, min(self._n, len(ids)) + 1):
+            # What the shorter runs came to, and the word behind each of them.
+            total = (total[: len(ids) - length + 1] ^ values[length - 1 :]) * _BASE
             total ^= total >> np.uint64(29)
-        return (total >> np.uint64(64 - _SIEVE_BITS)).astype(np.int64)
+            if length in self._lengths:
+                yield length, (total >> np.uint64(64 - _SIEVE_BITS)).astype(np.int64)
+
+
+def _as_whole(text: str) -> tuple[str, ...]:
+    """A text as a gram that no run of words is equal to; none where it has no words."""
+    found = whole(text)
+    return (f"= {found}",) if found else ()
+
+
+class Shared:
+    """What one benchmark question shares with texts of one kind."""
+
+    __slots__ = ("grams", "match", "most")
+
+    def __init__(self) -> None:
+        self.grams: set[str] = set()
+        """Grams of the question that stand in some text."""
+        self.match: str | None = None
+        """The text that holds most of them, the first of equals."""
+        self.most = 0
+
+
+class Tally:
+    """What the questions share with texts of one kind: with training questions, or with demonstrations."""
+
+    def __init__(self, matcher: Matcher) -> None:
+        self._matcher = matcher
+        self.shared = [Shared() for _ in range(len(matcher))]
+        self._seen: set[frozenset[str]] = set()
+
+    def take(self, text: str, text_id: str) -> None:
+        """Note what one text shares with the questions."""
+        grams = self._matcher.find(text)
+        if not grams:
+            return
+        holders = self._matcher.holders
+        common = frozenset(gram for gram in grams if len(holders(gram)) >= _COMMON)
+        questions = {number for gram in grams - common for number in holders(gram)}
+        # Of a preamble that many questions hold, a second text that shares nothing else with them changes nothing.
+        if common and common not in self._seen:
+            self._seen.add(common)
+            questions.update(number for gram in common for number in holders(gram))
+        for number in questions:
+            shared, found = self.shared[number], self._matcher.grams(number) & grams
+            shared.grams |= found
+            if len(found) > shared.most:
+                shared.match, shared.most = text_id, len(found)
 
 
 def run(spec: ContaminationSpec) -> None:
@@ -118,14 +162,13 @@ def run(spec: ContaminationSpec) -> None:
     numbers = [
         [(q, matcher.add(text)) for q, text in _questions(unit.benchmark, unit.questions)] for unit in spec.units
     ]
-    total = sum(len(questions) for questions in numbers)
-    in_questions, in_demonstrations = ([Found() for _ in range(total)] for _ in range(2))
-    _stream(spec, matcher, in_questions, in_demonstrations)
-    for unit, questions in zip(spec.units, numbers, strict=True):
-        rows = [_row(q, matcher.ngrams(n), in_questions[n], in_demonstrations[n]) for q, n in questions]
+    questions, demonstrations = Tally(matcher), Tally(matcher)
+    _stream(spec, questions, demonstrations)
+    for unit, asked in zip(spec.units, numbers, strict=True):
+        rows = [_row(q, matcher.ngrams(n), questions.shared[n], demonstrations.shared[n]) for q, n in asked]
         write_parquet(unit.output, pa.Table.from_pylist(rows, schemas.CONTAMINATION))
-        overlapping = sum(row["question_overlap"] > 0 for row in rows)
-        logger.info("%s: %d of %d questions overlap", unit.benchmark, overlapping, len(rows))
+        touched = sum(row["question_overlap"] > 0 or row["demonstration_overlap"] > 0 for row in rows)
+        logger.info("%s: %d of %d questions share at least one run of words", unit.benchmark, touched, len(rows))
 
 
 def _questions(benchmark: str, path: Path) -> list[tuple[str, str]]:
@@ -136,9 +179,7 @@ def _questions(benchmark: str, path: Path) -> list[tuple[str, str]]:
     return [(row["question_id"], row["question"]) for row in table.to_pylist()]
 
 
-def _stream(
-    spec: ContaminationSpec, matcher: Matcher, in_questions: list[Found], in_demonstrations: list[Found]
-) -> None:
+def _stream(spec: ContaminationSpec, questions: Tally, demonstrations: Tally) -> None:
     report = worker.progress("rows")
     columns = ["question_id", "question", "demonstration"]
     try:
@@ -146,23 +187,21 @@ def _stream(
             total, done = file.metadata.num_rows, 0
             for batch in file.iter_batches(batch_size=ROWS, columns=columns):
                 for row in batch.to_pylist():
-                    for number, shared in matcher.find(row["question"]).items():
-                        in_questions[number].take(shared, row["question_id"])
-                    for number, shared in matcher.find(row["demonstration"] or "").items():
-                        in_demonstrations[number].take(shared, row["question_id"])
+                    questions.take(row["question"], row["question_id"])
+                    demonstrations.take(row["demonstration"] or "", row["question_id"])
                 done += batch.num_rows
                 report(done, total, "")
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{spec.data} cannot be read", "make that stage again") from error
 
 
-def _row(question_id: str, ngrams: int, questions: Found, demonstrations: Found) -> dict[str, Any]:
+def _row(question_id: str, ngrams: int, questions: Shared, demonstrations: Shared) -> dict[str, Any]:
     size = max(1, ngrams)
     return {
         "question_id": question_id,
         "ngrams": ngrams,
-        "question_overlap": len(questions.ngrams) / size,
-        "demonstration_overlap": len(demonstrations.ngrams) / size,
+        "question_overlap": len(questions.grams) / size,
+        "demonstration_overlap": len(demonstrations.grams) / size,
         "question_match": questions.match,
         "demonstration_match": demonstrations.match,
     }

@@ -29,7 +29,7 @@ def _plain(text: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
-class Overlap(NamedTuple):
+class BenchmarkQuestion(NamedTuple):
     """The benchmark question that a text overlaps."""
 
     benchmark: str
@@ -41,18 +41,18 @@ class OverlapIndex:
 
     def __init__(self, n: int) -> None:
         self._n = n
-        self._ngrams: dict[str, Overlap] = {}
-        self._wholes: dict[str, Overlap] = {}
+        self._ngrams: dict[str, BenchmarkQuestion] = {}
+        self._wholes: dict[str, BenchmarkQuestion] = {}
 
     def add(self, benchmark: str, question_id: str, question: str) -> None:
         """Take in one benchmark question; where several share an n-gram the first is reported."""
-        overlap = Overlap(benchmark, question_id)
+        overlap = BenchmarkQuestion(benchmark, question_id)
         if text := whole(question):
             self._wholes.setdefault(text, overlap)
         for ngram in self._split(question):
             self._ngrams.setdefault(ngram, overlap)
 
-    def find(self, question: str) -> Overlap | None:
+    def find(self, question: str) -> BenchmarkQuestion | None:
         """The first benchmark question that `question` overlaps, or None."""
         for ngram in self._split(question):
             if ngram in self._ngrams:

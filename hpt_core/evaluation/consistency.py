@@ -1,13 +1,20 @@
 """How steady a model is over a question's samples: maj@k, G-pass@k, and the two sources of a score's variance."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+_BLANK = re.compile(r"\s|\$|\\(?:left|right)(?![a-zA-Z])")
+"""What a wrong answer's text may hold without being another answer."""
+
 
 class Variance(NamedTuple):
-    """Variance of a benchmark's mean, by source; the two add up to the square of its clustered standard error."""
+    """Variance of a benchmark's mean, by source.
+
+    The two add up to the square of its clustered standard error, unless `questions` is estimated below 0: it is 0 then.
+    """
 
     questions: float
     """From which questions were asked: it shrinks with more of them. NaN where there is one question or one sample."""
@@ -49,20 +56,27 @@ def _at_least(n: int, c: int, k: int, least: int) -> float:
 def majority(answers: Sequence[str | None], correct: Sequence[bool]) -> float:
     """1 where the most frequent answer of a question's samples is correct, else 0; a tie counts with the correct share.
 
-    All correct samples are one answer, however they write it; other answers are told apart by their text without
-    blanks. Samples without an answer do not vote.
+    Samples without an answer do not vote. All correct samples are one answer, however they write it. Wrong answers are
+    one where their texts are the same but for case, white space, dollar signs, `\\left` and `\\right`, `\\dfrac` for
+    `\\frac` and a final stop: comparing them by value would cost a comparison for each pair. So a wrong answer that is
+    written in other ways, such as 0.5 and 1/2, divides its votes where a correct one does not, and the measure is
+    biased upward.
     """
     votes: Counter[str | None] = Counter()
     for answer, right in zip(answers, correct, strict=True):
         if right:
             votes[None] += 1
         elif answer is not None:
-            votes["".join(answer.split())] += 1
+            votes[_plain(answer)] += 1
     if not votes:
         return 0.0
     most = max(votes.values())
     leaders = sum(count == most for count in votes.values())
     return (votes[None] == most) / leaders
+
+
+def _plain(answer: str) -> str:
+    return _BLANK.sub("", answer).casefold().replace(r"\dfrac", r"\frac").removesuffix(".")
 
 
 def variance(correct: Sequence[int], k: int) -> Variance:

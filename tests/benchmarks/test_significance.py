@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.significance import RESAMPLES, compare, compare_average, holm, sign_flip_exact
+from benchmarks.significance import RESAMPLES, bootstrap_interval, compare, compare_average, holm, sign_flip_exact
+from hpt_core.evaluation.metrics import interval
 
 
 def brute_force(differences: list[int]) -> float:
@@ -119,3 +120,16 @@ def test_holm_keeps_order_and_never_lowers(p_values: list[float]) -> None:
     assert all(p <= a <= 1 for p, a in zip(p_values, adjusted, strict=True))
     for (p, a), (q, b) in itertools.combinations(zip(p_values, adjusted, strict=True), 2):
         assert a <= b if p < q else a >= b if p > q else a == b
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.8, 1.2), (3, 1), (0.5, 4)])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_bootstrap_of_a_score_agrees_with_its_interval(a: float, b: float, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    k = 8
+    values = (generator.binomial(k, generator.beta(a, b, 400)) / k).tolist()
+    mean = math.fsum(values) / len(values)
+    first, second = interval(values), bootstrap_interval(values)
+    assert mean - second.low == pytest.approx(mean - first.low, rel=0.15)
+    assert second.high - mean == pytest.approx(first.high - mean, rel=0.15)
+    assert bootstrap_interval(values) == second

@@ -39,7 +39,9 @@ def test_what_training_data_share_with_a_benchmark_is_found_told_and_can_stop_a_
 
     gate = "report.max_overlap={}".format
     done = again("run", "tiny.toml", "--set", gate(0.2), code=1)
-    assert "1 of 4 questions of " in done.stderr and "training data of sft" in done.stderr
+    assert "2 of 4 questions of procedural_double overlap data.d" in done.stderr
+    assert done.stderr.index("nothing will be published") < done.stderr.index("train.sft: ")
+    assert "2 of 4 questions of " in done.stderr and "training data of sft" in done.stderr
     assert "report.max_overlap is 0.2, so nothing was published" in done.stderr
     assert "Traceback" not in done.stderr
     assert not again.published.exists()
@@ -52,11 +54,15 @@ def test_what_training_data_share_with_a_benchmark_is_found_told_and_can_stop_a_
     assert counts == {
         ("base", "procedural_double"): (None, None),
         ("base", "procedural_mixed"): (None, None),
-        ("sft", "procedural_double"): (1, 1),
+        ("sft", "procedural_double"): (2, 1),
         ("sft", "procedural_mixed"): (0, 0),
     }
     clean = found["sft", "procedural_mixed"]
     assert clean["avg_at_k_clean"] == clean["avg_at_k"]
+    # Both models have the same chat template, which the samples recorded.
+    base = found["base", "procedural_mixed"]
+    assert clean["prompt_hash"] == base["prompt_hash"] != found["base", "procedural_double"]["prompt_hash"]
+    assert base["prompt_hash"].startswith("sha256:") and clean["differences"] == []
     table = pq.read_table(report / "output" / "tables" / "contamination.parquet").to_pylist()
     assert [(r["data"], r["question_match"]) for r in table if r["question_overlap"]] == [("data.d", "leaked")]
     assert [r["demonstration_match"] for r in table if r["demonstration_overlap"]] == ["quoting"]
@@ -69,7 +75,7 @@ def test_what_training_data_share_with_a_benchmark_is_found_told_and_can_stop_a_
         "contamination/data.d/procedural_mixed",
     ]
 
-    passed = again("run", "tiny.toml", "--set", gate(0.25))
+    passed = again("run", "tiny.toml", "--set", gate(0.5))
     assert "contamination.d: reused" in passed.stderr and "report: reused" in passed.stderr
     assert (again.published / "index.html").is_file()
     assert (again.published / "tables" / "contamination.parquet").is_file()

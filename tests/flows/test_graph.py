@@ -139,11 +139,38 @@ def test_what_a_model_and_those_before_it_were_trained_on_is_checked_before_trai
     assert {"contamination.d", "contamination.e"} <= set(graph["report"].after)
     found = graphs.plan(graph, context_of(config(tmp_path))).units
     ngrams = {u.unit.key: u.unit.config["ngram"] for u in found if u.unit.kind == "contamination"}
-    assert ngrams == {
-        f"contamination/data.{name}/{benchmark}": n
-        for name, n in (("d", 13), ("e", 9))
-        for benchmark in evaluate["suites"]
-    }
+    # The length of what is looked for is the report's, whatever the data were decontaminated with.
+    assert ngrams == {f"contamination/data.{name}/{b}": 13 for name in "de" for b in evaluate["suites"]}
+
+
+def test_what_counts_as_an_overlap_makes_the_report_anew(tmp_path: Path) -> None:
+    before = fingerprints(config(tmp_path))
+    report = {"report", "publish.static_site", "publish.static_site-2"}
+    searched = {f"contamination/data.d/procedural_{name}" for name in ("double", "mixed")}
+    for change, moved in (({"overlap_share": 0.5}, report), ({"overlap_ngram": 9}, report | searched)):
+        after = fingerprints(config(tmp_path, report=change))
+        assert {key for key in before if before[key] != after[key]} == moved
+
+
+@pytest.mark.parametrize("goal", ["report", "publish"])
+def test_what_training_data_hold_is_found_before_hours_are_spent(tmp_path: Path, goal: str) -> None:
+    keys = list(graphs.select(config(tmp_path), [goal]))
+    assert keys.index("contamination.d") < min(keys.index(k) for k in ("train.sft", "evaluate.base"))
+
+
+def test_a_gate_that_would_check_nothing_is_refused(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"report": {"max_overlap": 0.1}}
+    evaluate = {"models": ["model.base"], "suites": ["procedural_double"]}
+    with pytest.raises(ValueError, match=r"report\.max_overlap is 0\.1.*nothing would be checked; add a train\.NAME"):
+        config(tmp_path, evaluate=evaluate, **changes)
+    config(tmp_path, evaluate=evaluate | {"models": ["model.base", "train.sft"]}, **changes)
+    config(tmp_path, evaluate=evaluate)
+
+
+@pytest.mark.parametrize("share", [0, 1.01])
+def test_no_share_at_all_is_no_threshold(tmp_path: Path, share: float) -> None:
+    with pytest.raises(ValueError, match="overlap_share"):
+        config(tmp_path, report={"overlap_share": share})
 
 
 def test_a_model_that_was_trained_on_nothing_here_is_not_checked(tmp_path: Path) -> None:

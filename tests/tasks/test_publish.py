@@ -23,7 +23,8 @@ def page(folder: Path, *rows: dict[str, Any]) -> Path:
 
 
 def score(title: str, questions: int, overlapping: int | None, **more: Any) -> dict[str, Any]:
-    return {"title": title, "label": "HPT", "questions": questions, "overlapping_questions": overlapping, **more}
+    front = {"title": title, "model": "train.hpt", "label": "HPT"}
+    return {**front, "questions": questions, "overlapping_questions": overlapping, **more}
 
 
 def test_the_worst_benchmark_is_named_with_its_share_and_what_to_do(tmp_path: Path) -> None:
@@ -43,8 +44,9 @@ def test_the_worst_benchmark_is_named_with_its_share_and_what_to_do(tmp_path: Pa
 
 
 @pytest.mark.parametrize(("limit", "passes"), [(0.1, True), (0.0999, False), (0.0, False), (1.0, True)])
-def test_the_limit_itself_passes(tmp_path: Path, limit: float, passes: bool) -> None:
-    report = page(tmp_path, score("AIME 2024", 30, 3))
+@pytest.mark.parametrize("times", [1, 10])
+def test_the_limit_itself_passes(tmp_path: Path, limit: float, passes: bool, times: int) -> None:
+    report = page(tmp_path, score("AIME 2024", 30 * times, 3 * times))
     if passes:
         require_overlap(report, limit)
     else:
@@ -52,11 +54,35 @@ def test_the_limit_itself_passes(tmp_path: Path, limit: float, passes: bool) -> 
             require_overlap(report, limit)
 
 
-def test_what_was_not_checked_and_averages_do_not_count(tmp_path: Path) -> None:
+def test_the_limit_is_the_number_as_it_is_written(tmp_path: Path) -> None:
+    # 0.29 * 100 is less than 29 in binary fractions, and so are others.
+    rows = [score(f"b{n}", 100, n) for n in range(101)]
+    (tmp_path / "all").mkdir()
+    report = page(tmp_path / "all", *rows)
+    for n in range(100):
+        with pytest.raises(PublishError) as caught:
+            require_overlap(report, n / 100)
+        assert f"{', '.join(sorted(f'b{m}' for m in range(n + 1, 100)))}; report" in str(caught.value) or n == 99
+    (tmp_path / "one").mkdir()
+    require_overlap(page(tmp_path / "one", score("AIME 2024", 100, 29)), 0.29)
+
+
+def test_a_trained_model_that_was_not_checked_does_not_pass(tmp_path: Path) -> None:
+    report = page(tmp_path, score("AIME 2024", 30, 0), score("MATH-500", 500, None))
+    with pytest.raises(PublishError, match=r"MATH-500 was not held against the training data of HPT.*Remedy: "):
+        require_overlap(report, 0.5)
+
+
+def test_other_models_and_averages_do_not_count_and_the_log_names_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "hpt.publish")
     rows = [
-        score("AIME 2024", 30, None),
+        score("AIME 2024", 30, None, model="model.base"),
+        score("AIME 2025", 30, None, model="model.base"),
         score("AIME 2025", 30, 0),
         score("In distribution average", 60, 9, kind="average"),
         {"title": "AIME 2024", "label": "HPT", "source": "published"},
     ]
     require_overlap(page(tmp_path, *rows), 0.0)
+    assert caplog.messages == ["not checked, since nothing is known of their training data: model.base"]

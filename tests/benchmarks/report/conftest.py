@@ -37,6 +37,7 @@ def make_protocol(**changes: Any) -> Protocol:
         "grader_version": "math 1",
         "grade_timeout_s": 5.0,
         "seed": 7,
+        "prompt_hash": "sha256:" + "33" * 32,
     }
     return Protocol(**{**fields, **changes})
 

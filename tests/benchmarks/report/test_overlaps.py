@@ -65,24 +65,40 @@ def scores(inputs: ReportInputs) -> dict[tuple[str, str], dict[str, Any]]:
 def test_a_score_is_told_without_what_the_model_and_those_before_it_were_trained_on(trained: Make) -> None:
     rows = scores(trained())
     sft, grpo = rows["sft", "benchmark"], rows["grpo", "benchmark"]
-    assert (sft["overlapping_questions"], sft["overlapping_in_demonstrations"], sft["avg_at_k"]) == (1, 2, 0.5)
-    assert sft["avg_at_k_clean"] == pytest.approx(1 / 3)
-    assert (sft["clean_low"], sft["clean_high"]) == pytest.approx(interval([0, 1, 0]))
-    assert (grpo["overlapping_questions"], grpo["overlapping_in_demonstrations"]) == (2, 2)
+    # q1 overlaps a training question, q1 and q4 overlap demonstrations: trained on is what stands in either.
+    assert (sft["overlapping_questions"], sft["overlapping_in_demonstrations"], sft["avg_at_k"]) == (2, 2, 0.5)
+    assert sft["avg_at_k_clean"] == 0.5
+    assert (sft["clean_low"], sft["clean_high"]) == pytest.approx(interval([0, 1]))
+    assert (grpo["overlapping_questions"], grpo["overlapping_in_demonstrations"]) == (3, 2)
     assert grpo["avg_at_k_clean"] == 0.0
+    assert (sft["overlap_share"], sft["overlap_ngram"]) == (0.2, 13)
     # The average of one benchmark is that benchmark.
     assert rows["sft", "average"]["avg_at_k_clean"] == sft["avg_at_k_clean"]
-    assert rows["sft", "average"]["overlapping_questions"] == 1
+    assert rows["sft", "average"]["overlapping_questions"] == 2
+
+
+@pytest.mark.parametrize(("least", "questions"), [(0.05, 3), (0.25, 2), (0.26, 1), (1.0, 1)])
+def test_a_question_overlaps_from_a_share_of_its_ngrams_on(
+    trained: Make, tmp_path: Path, least: float, questions: int
+) -> None:
+    # q1 shares a stock phrase; q3 is held in demonstrations alone.
+    found = overlap(tmp_path / "other", "data.a", {"q1": 0.06, "q2": 0.25, "q3": 0, "q4": 0}, {"q3": 1.0})
+    rows = scores(trained(contamination=(found,), overlap_share=least))
+    assert rows["sft", "benchmark"]["overlapping_questions"] == questions
+    assert rows["sft", "benchmark"]["overlap_share"] == least
 
 
 def test_what_was_not_checked_is_null_and_what_is_clean_keeps_its_score(trained: Make, tmp_path: Path) -> None:
     none = {f"q{i}": 0.0 for i in range(1, 5)}
     rows = scores(trained(contamination=(overlap(tmp_path / "other", "data.a", none),)))
-    columns = ("overlapping_questions", "overlapping_in_demonstrations", "avg_at_k_clean", "clean_low", "clean_high")
+    columns = (
+        *("overlapping_questions", "overlapping_in_demonstrations", "avg_at_k_clean", "clean_low", "clean_high"),
+        *("overlap_share", "overlap_ngram"),
+    )
     # Nothing is known of what the base model was trained on, and data.b was not checked.
     for label in ("base", "grpo"):
         for kind in ("benchmark", "average"):
-            assert [rows[label, kind][c] for c in columns] == [None] * 5
+            assert [rows[label, kind][c] for c in columns] == [None] * 7
     sft = rows["sft", "benchmark"]
     assert (sft["overlapping_questions"], sft["avg_at_k_clean"]) == (0, sft["avg_at_k"])
     assert (sft["clean_low"], sft["clean_high"]) == (sft["interval_low"], sft["interval_high"])
@@ -103,13 +119,60 @@ def test_overlaps_are_marked_everywhere(trained: Make) -> None:
     build(inputs)
     text = (inputs.output / "leaderboard.md").read_text()
     html = (inputs.output / "site/index.html").read_text()
-    note = "MATH-500: 1 of 4 questions (without them sft 33.3); MATH-500: 2 of 4 questions (without them grpo 0.0)"
-    assert "50.0** §" in text and note in text
+    note = "MATH-500: 2 of 4 questions (without them sft 50.0); MATH-500: 3 of 4 questions (without them grpo 0.0)"
+    assert " 50.0 § (" in text and note in text
     assert note in html and '<span class="mark">§</span>' in html
-    assert "1 of 4 questions, 33.3 without them (6.1 – 79.2)" in html
+    ends = " – ".join(f"{100 * end:.1f}" for end in interval([0, 1]))
+    assert f"2 of 4 questions, 50.0 without them ({ends})" in html
+    assert "20 % of a question&#39;s runs of 13 words" in html
+    # All three reached the same: best is the one whose questions it was not trained on.
+    assert text.count("**50.0** (") == 2 and text.count("**") == 4 and html.count('class="number best"') == 2
     shown = terminal_table(inputs.output)
     assert [row[2].split("[")[0].strip() for row in shown.rows] == ["50.0", "50.0§", "50.0§"]
     assert any(note in line for line in shown.notes)
+
+
+def table(inputs: ReportInputs, name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = pq.read_table(inputs.output / "tables" / f"{name}.parquet").to_pylist()
+    return found
+
+
+def test_comparisons_count_what_overlaps_the_data_of_either(trained: Make) -> None:
+    inputs = trained()
+    build(inputs)
+    found = {(r["model"], r["kind"]): r["overlapping_questions"] for r in table(inputs, "comparisons")}
+    assert found == {
+        ("train.sft", "benchmark"): 2,
+        ("train.sft", "average"): 2,
+        ("train.grpo", "benchmark"): 3,
+        ("train.grpo", "average"): 3,
+    }
+    text, html = (inputs.output / "leaderboard.md").read_text(), (inputs.output / "site/index.html").read_text()
+    assert "| sft | +0 / −0 § |" in text
+    sentence = "§ Some of the questions overlap the training data of one of the two."
+    assert sentence in text and html.count(f'<p class="notes">{sentence}</p>') == 2
+    assert "<dt>In training data</dt><dd>3 of the questions, of one of the two</dd>" in html
+    # Two averages and two numbers of the board, their two differences each, all six squares.
+    assert html.count('<span class="mark">§</span>') == 4 + 4 + 6
+
+
+def test_each_difficulty_counts_its_own_overlaps(trained: Make) -> None:
+    inputs = trained()
+    build(inputs)
+    # grpo tells how hard the questions of the other two are: q1 and q3 easy, q2 and q4 hard.
+    found = {(r["model"], r["other"], r["difficulty"]): r["overlapping_questions"] for r in table(inputs, "exclusive")}
+    for pair in (("model.base", "train.sft"), ("train.sft", "model.base")):
+        assert [found[*pair, band] for band in ("easy", "medium", "hard")] == [1, 0, 1]
+
+
+def test_a_comparison_of_which_nothing_was_checked_says_nothing(trained: Make) -> None:
+    inputs = trained(contamination=())
+    build(inputs)
+    for name in ("comparisons", "exclusive"):
+        assert {r["overlapping_questions"] for r in table(inputs, name)} == {None}
+    assert "§" not in (inputs.output / "leaderboard.md").read_text()
+    html = (inputs.output / "site/index.html").read_text()
+    assert "§" not in html and "In training data" not in html
 
 
 def test_the_table_names_data_and_benchmark(trained: Make) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.report.build import build
 from benchmarks.report.inputs import Protocol, ReportInputs
-from benchmarks.report.protocols import differences, protocol_differences
+from benchmarks.report.protocols import deviations, differences, protocol_differences
 from benchmarks.report.summary import terminal_table
 from hpt_core.rollout.base import Sampling, StopRepetition
 
@@ -25,6 +25,7 @@ OTHER: dict[str, Any] = {
     "grade_timeout_s": 9.0,
     "seed": 8,
     "limit": 1,
+    "prompt_hash": "sha256:" + "77" * 32,
 }
 """Another value of each field, but for those that say how many samples there are and how they are drawn."""
 SAMPLING = {"temperature": 1.0, "top_p": 0.5, "max_tokens": 16, "stop_repetition": StopRepetition()}
@@ -89,6 +90,22 @@ def test_models_differ_by_intent(two: ReportInputs) -> None:
     assert differences(second, first) == protocol_differences(second, first) == []
 
 
+def test_deviations_tell_of_every_field_of_the_sampler(two: ReportInputs) -> None:
+    suite, protocol = two.suites[0], two.models[0].results["math500"].protocol
+    for field, value in SAMPLING.items():
+        other = protocol.model_copy(update={"sampling": protocol.sampling.model_copy(update={field: value})})
+        assert len(deviations(suite, other, suite.rows)) == 1
+    assert deviations(suite, protocol, suite.rows) == []
+
+
+def test_another_chat_template_is_marked_though_the_prompt_is_configured_alike(two: ReportInputs) -> None:
+    inputs = changed(two, prompt_hash="sha256:" + "77" * 32)
+    build(inputs)
+    rows = pq.read_table(inputs.output / "tables" / "scores.parquet").to_pylist()
+    found = {row["label"]: row["differences"] for row in rows if row["kind"] == "benchmark"}
+    assert found["other"] == ["unlike base: rendered prompt 777777777777 instead of 333333333333"]
+
+
 def test_the_baseline_is_what_a_column_is_held_against(two: ReportInputs) -> None:
     inputs = changed(two, dtype="float32").model_copy(update={"baseline": "model.other"})
     build(inputs)
@@ -134,6 +151,7 @@ def test_every_protocol_value_stands_in_the_row_and_behind_the_number(two: Repor
         protocol.model_hash,
         protocol.benchmark_hash,
         "math 1",
+        f"<dt>Prompt hash</dt><dd>{protocol.prompt_hash}</dd>",
         "<dt>Seed</dt><dd>7</dd>",
     ):
         assert value in html

@@ -3,9 +3,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.report.board import make_board
 from benchmarks.report.build import build
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.schemas import COMPARISONS, CONTAMINATION, EXCLUSIVE, SAMPLES, SCORES, TRAINING_LOG
@@ -19,6 +21,10 @@ Make = Callable[..., ReportInputs]
 def rows(inputs: ReportInputs, table: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = pq.read_table(inputs.output / "tables" / f"{table}.parquet").to_pylist()
     return found
+
+
+def read(inputs: ReportInputs) -> pa.Table:
+    return pq.read_table(inputs.output / "tables" / "scores.parquet")
 
 
 def score(inputs: ReportInputs, model: str, benchmark: str) -> dict[str, Any]:
@@ -63,6 +69,8 @@ def test_scores_by_hand(hand_inputs: Make) -> None:
     assert base["pass_curve"] == [{"k": 1, "value": 0.25}, {"k": 2, "value": 0.5}]
     assert base["standard_error"] == pytest.approx(math.sqrt((0.25**2 + 0.25**2) / (2 * 1)))
     assert (base["interval_low"], base["interval_high"]) == pytest.approx(interval([0.5, 0.0]))
+    # Of two questions a quarter of the resamples hold the one alone, and a quarter the other.
+    assert (base["bootstrap_low"], base["bootstrap_high"]) == (0.0, 0.5)
     assert (base["questions"], base["samples"], base["k"]) == (2, 4, 2)
     assert (base["no_answer_share"], base["truncated_share"], base["mean_tokens"]) == (0.25, 0.25, 15.0)
     maths = score(inputs, "model.base", "math500")
@@ -82,6 +90,42 @@ def test_group_averages_are_unweighted(hand_inputs: Make) -> None:
     assert average["standard_error"] == pytest.approx(math.hypot(*parts) / 2)
     assert average["questions"] == 6
     assert score(inputs, "train.hpt", "out")["avg_at_k"] == 0.5
+
+
+PROTOCOL = (
+    *(
+        "k",
+        "prompt",
+        "prompt_hash",
+        "temperature",
+        "top_p",
+        "max_tokens",
+        "stop_repetition",
+        "engine_version",
+        "engine",
+    ),
+    *("dtype", "model_hash", "benchmark_hash", "grader_version", "grade_timeout_s", "seed", "limit"),
+)
+"""Columns that say how a number was made."""
+
+
+def test_averages_tell_that_in_which_their_benchmarks_agree(hand_inputs: Make) -> None:
+    sampling = Sampling(temperature=0.6, top_p=0.95, max_tokens=64)
+    inputs = with_protocol(hand_inputs(), "train.hpt", "math500", seed=8, sampling=sampling, grader_version="choice 1")
+    build(inputs)
+    first, average = score(inputs, "train.hpt", "aime24"), score(inputs, "train.hpt", "in")
+    alike = {name for name in PROTOCOL if average[name] == first[name]}
+    assert set(PROTOCOL) - alike == {"k", "max_tokens", "grader_version", "seed"}
+    assert all(average[name] is None for name in set(PROTOCOL) - alike)
+    # The average of one benchmark has all of its protocol.
+    alone, out = score(inputs, "train.hpt", "gpqa_diamond"), score(inputs, "train.hpt", "out")
+    assert all(out[name] == alone[name] for name in PROTOCOL)
+    details = {line.label: dict(line.cells[2].details) for line in make_board(read(inputs)).lines if line.cells[2]}
+    assert details["hpt"]["Sampler"] == "temperature 0.6, top_p 0.95"
+    assert details["hpt"]["Grader"] == "at most 5 s a comparison"
+    assert "Seed" not in details["hpt"] and "Limit" not in details["hpt"]
+    assert details["base"]["Sampler"] == "temperature 0.6, top_p 0.95, at most 8,192 tokens"
+    assert details["base"]["Engine"] == "vllm 0.32.0, bfloat16"
 
 
 def test_an_incomplete_group_has_no_average(hand_inputs: Make) -> None:
@@ -106,9 +150,9 @@ def test_the_protocol_is_recorded_and_deviations_are_named(hand_inputs: Make) ->
     row = score(inputs, "train.hpt", "gpqa_diamond")
     assert row["deviations"] == [
         "2 of 198 questions",
-        "64 new tokens instead of 8192",
         "temperature 1 instead of 0.6",
         "top_p 0.9 instead of 0.95",
+        "64 new tokens instead of 8192",
     ]
     assert (row["temperature"], row["top_p"], row["max_tokens"], row["limit"], row["seed"]) == (1.0, 0.9, 64, 2, 7)
     assert row["engine_version"] == "vllm 0.32.0"

@@ -14,29 +14,68 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpt_core.config import ContaminationSpec, ContaminationUnit
-from hpt_core.data.contamination import Matcher, run
-from hpt_core.data.decontaminate import OverlapIndex, split_ngrams, words
+from hpt_core.data import contamination
+from hpt_core.data.contamination import SHORTEST, Matcher, Tally, run
+from hpt_core.data.decontaminate import OverlapIndex, split_ngrams, whole, words
 from hpt_core.errors import DataError
 from hpt_core.schemas import CONTAMINATION, PREPARED, QUESTIONS
 
 TEXT = st.lists(st.sampled_from(["a", "B", "c", "D", "e,", "-", "+"]), max_size=12).map(" ".join)
 
 
+def plainly(question: str, text: str, n: int) -> tuple[set[str], int]:
+    """What a text shares with a question by the plainest search, and how many runs of words the question has."""
+    found = words(question)
+    length = n if len(found) >= n else len(found) if len(found) >= SHORTEST else 0
+    if not length:
+        same = whole(question) == whole(text) != ""
+        return ({"whole"} if same else set()), 0
+    runs = set(split_ngrams(found, length))
+    return runs & set(split_ngrams(words(text), length)), len(runs)
+
+
 @settings(max_examples=300)
-@given(st.lists(TEXT, min_size=1, max_size=5), TEXT, st.integers(1, 4))
-def test_it_finds_what_a_plain_search_finds(questions: list[str], text: str, n: int) -> None:
-    matcher, index = Matcher(n), OverlapIndex(n)
+@given(st.lists(TEXT, min_size=1, max_size=5), st.lists(TEXT, min_size=1, max_size=4), st.integers(1, 8))
+def test_it_finds_what_a_plain_search_finds(questions: list[str], texts: list[str], n: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contamination, "_COMMON", 2)
+        matcher, index = Matcher(n), OverlapIndex(n)
+        for number, question in enumerate(questions):
+            assert matcher.add(question) == number
+            index.add("bench", str(number), question)
+        tally = Tally(matcher)
+        for place, text in enumerate(texts):
+            tally.take(text, f"t{place}")
     for number, question in enumerate(questions):
-        assert matcher.add(question) == number
-        index.add("bench", str(number), question)
-    held = set(split_ngrams(words(text), n))
-    shared = [set(split_ngrams(words(question), n)) & held for question in questions]
-    found = matcher.find(text)
-    assert {number: grams for number, grams in found.items() if grams != {""}} == {
-        number: grams for number, grams in enumerate(shared) if grams
-    }
-    # Decontamination drops a training question where, and only where, there is an overlap.
-    assert bool(found) == (index.find(text) is not None)
+        held = [plainly(question, text, n)[0] for text in texts]
+        most = max(map(len, held))
+        shared = tally.shared[number]
+        assert len(shared.grams) == len(set().union(*held))
+        assert (shared.match, shared.most) == (f"t{[len(h) for h in held].index(most)}" if most else None, most)
+        assert matcher.ngrams(number) == plainly(question, "", n)[1]
+    # What decontamination drops overlaps. The reverse holds but for questions that are looked for by a shorter run.
+    for text in texts:
+        found = bool(matcher.find(text))
+        assert found or index.find(text) is None
+        if all(len(words(q)) >= n or len(words(q)) < SHORTEST for q in questions):
+            assert found == (index.find(text) is not None)
+
+
+def test_a_preamble_of_many_questions_is_credited_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    preamble = "the following are multiple choice questions about mathematics"
+    matcher = Matcher(4)
+    for i in range(50):
+        matcher.add(f"{preamble} own{i} words{i} of{i} it{i}")
+    tally, credited = Tally(matcher), []
+    plain = Matcher.grams
+    monkeypatch.setattr(Matcher, "grams", lambda self, number: credited.append(number) or plain(self, number))
+    for i in range(100):
+        tally.take(f"{preamble} unrelated{i}", f"t{i}")
+    assert sorted(credited) == list(range(50))
+    tally.take(f"{preamble} own7 words7 of7 it7", "whole")
+    assert credited[50:] == [7]
+    assert (tally.shared[7].match, len(tally.shared[7].grams)) == ("whole", matcher.ngrams(7))
+    assert (tally.shared[8].match, len(tally.shared[8].grams)) == ("t0", 5)
 
 
 def write(folder: Path, questions: Sequence[tuple[str, str]], rows: Sequence[tuple[str, str, str | None]]) -> Path:
@@ -99,6 +138,28 @@ def test_shares_and_the_row_that_holds_most(tmp_path: Path) -> None:
     assert (by_id["short"]["demonstration_overlap"], by_id["short"]["demonstration_match"]) == (1.0, "t4")
 
 
+def test_a_short_question_is_found_inside_of_texts_from_six_words_on(tmp_path: Path) -> None:
+    questions = [("six", "How many ways: A, B, C?"), ("five", "How many are there, then?")]
+    rows = [
+        ("t1", "Count. How many ways a b c, d? How many are there then", None),
+        ("t2", "how many ways a b d", "He asked: how many ways, A b C! How many are there, then?"),
+        ("t3", "-", "how many are there; then"),
+    ]
+    run(spec(write(tmp_path, questions, rows), 13))
+    by_id = found(tmp_path)
+    assert (by_id["six"]["ngrams"], by_id["six"]["question_match"], by_id["six"]["demonstration_match"]) == (
+        1,
+        "t1",
+        "t2",
+    )
+    assert (by_id["six"]["question_overlap"], by_id["six"]["demonstration_overlap"]) == (1.0, 1.0)
+    # So few words stand in many a text.
+    assert (by_id["five"]["ngrams"], by_id["five"]["question_match"], by_id["five"]["demonstration_match"]) == (
+        *(0, None),
+        "t3",
+    )
+
+
 def test_equal_questions_of_a_benchmark_both_overlap(tmp_path: Path) -> None:
     questions = [("a", "alpha beta gamma delta"), ("a-2", "alpha beta gamma delta")]
     run(spec(write(tmp_path, questions, [("t", "alpha beta gamma delta", None)])))
@@ -141,5 +202,5 @@ def test_the_worker_runs_from_a_spec_file(tmp_path: Path) -> None:
         "unit": "rows",
         "text": "",
     }
-    assert "1 of 1 questions overlap" in done.stderr
+    assert "1 of 1 questions share at least one run of words" in done.stderr
     assert found(folder)["a"]["question_overlap"] == 1.0

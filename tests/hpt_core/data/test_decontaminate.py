@@ -1,4 +1,4 @@
-"""Overlap with benchmarks."""
+"""BenchmarkQuestion with benchmarks."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpt_core.data.decontaminate import Overlap, OverlapIndex, whole, words
+from hpt_core.data.decontaminate import BenchmarkQuestion, OverlapIndex, whole, words
 
 WORD = st.text("abcdefghijklmnopqrstuvwxyzäßéИж0123456789", min_size=1, max_size=6)
 GAP = st.text(" \t\n.,;:!?'\"()[]{}$\\_", min_size=1, max_size=4)
@@ -32,13 +32,13 @@ def test_a_shared_ngram_is_found_whatever_its_dress(data: st.DataObject) -> None
             for word in [*around[0], *shared, *around[1]]
         )
 
-    assert index(n, dressed(5)).find(dressed(5)) == Overlap("bench", "0")
+    assert index(n, dressed(5)).find(dressed(5)) == BenchmarkQuestion("bench", "0")
 
 
 @given(st.lists(WORD, min_size=1, max_size=6), st.data())
 def test_a_short_question_is_compared_as_a_whole(found: list[str], data: st.DataObject) -> None:
     benchmark = index(7, "".join(word + data.draw(GAP) for word in found))
-    assert benchmark.find("".join(data.draw(GAP) + word.upper() for word in found)) == Overlap("bench", "0")
+    assert benchmark.find("".join(data.draw(GAP) + word.upper() for word in found)) == BenchmarkQuestion("bench", "0")
     assert benchmark.find(" ".join([*found, "more"])) is None
 
 
@@ -51,9 +51,9 @@ def test_fewer_shared_words_are_no_overlap(found: list[str]) -> None:
 
 def test_short_questions_differ_by_their_operators() -> None:
     benchmark = index(13, "Compute $3-5$.", "A well-known sum: 3 + 5")
-    assert benchmark.find("compute 3 - 5") == Overlap("bench", "0")
+    assert benchmark.find("compute 3 - 5") == BenchmarkQuestion("bench", "0")
     assert benchmark.find("Compute $3+5$.") is None
-    assert benchmark.find("a well known sum 3+5") == Overlap("bench", "1")
+    assert benchmark.find("a well known sum 3+5") == BenchmarkQuestion("bench", "1")
 
 
 def test_nothing_overlaps_nothing() -> None:

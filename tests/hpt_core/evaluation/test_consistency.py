@@ -62,6 +62,15 @@ def test_g_pass_refuses_what_it_cannot_estimate(n, c, k, share):
         ([None, None, "7"], [False, False, True], 1.0),  # samples without an answer do not vote
         ([None, None], [False, False], 0.0),
         (["1", "2", "3"], [True, False, False], 1 / 3),
+        # Wrong answers are one where they differ in writing alone: 2 votes against 1.
+        (["7", r"\dfrac{1}{2}", r"$\frac{1}{2}$."], [True, False, False], 0.0),
+        (["7", r"\left( 1, 2 \right)", "(1,2)"], [True, False, False], 0.0),
+        (["7", "Yes.", "yes"], [True, False, False], 0.0),
+        # A command is not read as another's beginning, and other values stay apart.
+        (["7", r"\leftarrow", "arrow"], [True, False, False], 1 / 3),
+        (["7", "1.5", "15"], [True, False, False], 1 / 3),
+        # Written otherwise, an answer still divides its votes: the bias that is left.
+        (["7", "1/2", "0.5"], [True, False, False], 1 / 3),
     ],
 )
 def test_majority(answers, correct, expected):
@@ -69,12 +78,19 @@ def test_majority(answers, correct, expected):
 
 
 @given(st.integers(2, 9).flatmap(lambda k: st.tuples(st.just(k), st.lists(st.integers(0, k), min_size=2, max_size=40))))
-def test_variances_add_up_to_the_clustered_one(drawn):
+def test_variances_add_up_to_the_clustered_one_unless_the_questions_part_is_estimated_below_0(drawn):
     k, correct = drawn
     found = variance(correct, k)
     total = clustered_stderr([c / k for c in correct]) ** 2
     assert found.samples >= 0
     assert found.questions == pytest.approx(max(0.0, total - found.samples), abs=1e-12)
+
+
+def test_questions_that_are_alike_have_no_variance_of_their_own():
+    # Each is right half of the time: all of their spread, and more, is that of their samples.
+    found = variance([1, 1, 1, 1], 2)
+    assert found.questions == 0.0 < found.samples
+    assert found.questions + found.samples > clustered_stderr([0.5] * 4) ** 2
 
 
 def test_variances_are_those_of_a_simulation():

@@ -1,0 +1,34 @@
+"""The warning before training."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from hpt_core.schemas import CONTAMINATION
+from tasks.contamination import Gate, warn
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Of four questions one overlaps training questions and another demonstrations; a third shares a phrase."""
+    shares = [(0.3, 0.0), (0.0, 1.0), (0.05, 0.05), (0.0, 0.0)]
+    rows = [
+        {"question_id": str(i), "ngrams": 20, "question_overlap": q, "demonstration_overlap": d}
+        for i, (q, d) in enumerate(shares)
+    ]
+    path = tmp_path / "contamination.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, CONTAMINATION), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("gate", "said"), [(Gate(0.2, 0.49), 2), (Gate(0.2, 0.5), 0), (Gate(0.05, 0.5), 3), (Gate(0.5, 0.0), 1)]
+)
+def test_a_publication_that_will_be_refused_is_warned_of(
+    table: Path, caplog: pytest.LogCaptureFixture, gate: Gate, said: int
+) -> None:
+    warn("data.d", "aime24", table, gate)
+    text = f"{said} of 4 questions of aime24 overlap data.d; report.max_overlap is {gate.max_overlap:g}"
+    assert caplog.messages == ([f"{text}: nothing will be published"] if said else [])
