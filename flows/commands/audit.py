@@ -10,7 +10,7 @@ from rich.table import Table
 from flows.commands import common
 from flows.commands.common import ConfigFile, DataDir, Json, Set, StoreOption
 from flows.commands.samples import stored
-from hpt_core.evaluation.audit import Audited, audit, counts
+from hpt_core.evaluation.audit import AGREE, Audited, audit, counts
 from hpt_core.verifiers.base import Outcome
 from hpt_core.verifiers.pool import VerifierPool
 
@@ -69,32 +69,37 @@ def audit_command(
 
 
 def _counts(by_unit: list[tuple[str, str, list[Audited]]]) -> Table:
-    """One row a benchmark of a model, one column a set of graders that alone takes an answer for correct."""
-    table = Table(title="Samples by the graders that take them for correct")
-    for name in ("model", "benchmark", "samples"):
-        table.add_column(name, justify="right" if name == "samples" else "left")
-    for name in counts([]):
-        alone = " + ".join(TITLES.get(part, part) for part in name.split("+"))
-        table.add_column(alone if name == "agree" else f"{alone} only", justify="right")
+    """One row a benchmark of a model."""
+    table = Table(title="What graders take for correct")
+    for name in ("model", "benchmark", "samples", "agree"):
+        table.add_column(name, justify="right" if name in ("samples", "agree") else "left", no_wrap=True)
+    table.add_column("correct for these alone")
     for model, benchmark, audited in by_unit:
-        table.add_row(escape(model), benchmark, str(len(audited)), *map(str, counts(audited).values()))
+        found = counts(audited)
+        agree = found.pop(AGREE)
+        alone = [f"{_titles(name)}: {count}" for name, count in found.items() if count]
+        table.add_row(escape(model), benchmark, f"{len(audited):,}", f"{agree:,}", ", ".join(alone))
     return table
 
 
+def _titles(name: str) -> str:
+    return " + ".join(TITLES[part] for part in name.split("+"))
+
+
 def _differences(disputed: list[Disputed]) -> Table:
-    table = Table(title="Where they differ")
-    for name in ("model", "benchmark", "question", "sample", "gold", "extracted", *TITLES.values()):
-        table.add_column(name, justify="right" if name == "sample" else "left", overflow="fold")
+    table = Table(title="Where they differ", show_lines=True)
+    for name in ("sample", "gold", "extracted"):
+        table.add_column(name, overflow="fold")
+    for title in TITLES.values():
+        table.add_column(title, no_wrap=True)
     for model, benchmark, a in disputed:
+        where = f"{escape(model)} {benchmark}\n{escape(a.question_id)} sample {a.sample_index}"
         extracted = "" if a.extracted is None else escape(a.extracted)
-        outcomes = [_styled(getattr(a, name)) for name in TITLES]
-        table.add_row(
-            escape(model), benchmark, escape(a.question_id), str(a.sample_index), escape(a.gold), extracted, *outcomes
-        )
+        table.add_row(where, escape(a.gold), extracted, *(_styled(getattr(a, name)) for name in TITLES))
     return table
 
 
 def _styled(outcome: str | None) -> str:
     if outcome is None:
-        return "[dim]does not apply[/]"
+        return "[dim]–[/]"
     return f"[green]{outcome}[/]" if outcome == Outcome.CORRECT else f"[red]{outcome}[/]"

@@ -114,7 +114,9 @@ def stored(config: PipelineConfig, model: str | None, benchmark: str | None) -> 
                 empty = False
                 yield unit
     if empty:
-        raise StoreError("no sample is there yet", "run `hpt evaluate` first")
+        raise StoreError(
+            "no sample is there yet", "run `hpt evaluate` first, with this store, data folder (HPT_DATA) and overrides"
+        )
 
 
 def _unit(made: Mades, model: str, benchmark: str) -> Stored | None:

@@ -20,7 +20,7 @@ def test_graders_are_compared_over_the_stored_samples(finished: Any) -> None:
     keys = {(s["question_id"], s["sample_index"]) for s in samples}
     assert {(d["question_id"], d["sample_index"]) for d in found["differences"]} <= keys
     one = finished("audit", "tiny.toml", "--benchmark", "procedural_double", "--model", "base")
-    assert "Samples by the graders that take them for correct" in one.stdout
+    assert "What graders take for correct" in one.stdout
     assert "procedural_double" in one.stdout and "procedural_mixed" not in one.stdout
     assert "of 8 samples are in dispute" in one.stderr
 
