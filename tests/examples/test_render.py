@@ -301,7 +301,7 @@ def test_the_documents_configs_are_ones(block: str) -> None:
 @pytest.mark.parametrize("line", re.findall(r"^    hpt [^#\n]*", DOCUMENT, re.M))
 def test_the_documents_commands_are_ones(line: str) -> None:
     words = shlex.split(line.replace("CONFIG", "configs/demo.toml"))
-    assert parsed(words)[0] in ("run", "spec")
+    assert parsed(words)[0] in ("run", "spec", "evaluate")
 
 
 def test_the_document_names_every_example() -> None:
