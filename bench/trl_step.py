@@ -211,7 +211,7 @@ def _check(name: str, facts: dict[str, Any], options: argparse.Namespace) -> Non
 
 
 def report(rows: list[dict[str, Any]], found: dict[str, Any], options: argparse.Namespace) -> None:
-    """The table, and what the issue asks for."""
+    """The table, and what is wanted."""
     console = Console(width=None if sys.stdout.isatty() else 120)
     sequences = f"{len(QUESTIONS)} x {options.rollouts} x {options.tokens} tokens"
     table = Table(title=f"A GRPO step, {sequences}, {options.threads} threads, float32")

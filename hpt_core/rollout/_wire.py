@@ -23,6 +23,8 @@ class Wire:
     """The engine's version, for errors."""
     tokenizer: Any
     """Of the model folder."""
+    logprobs: bool = True
+    """Whether log-probabilities are asked for."""
 
     def body(self, request: Request, sampling: Sampling) -> dict[str, Any]:
         """The body of a request. Raises EngineError where the server cannot do what `sampling` asks for."""
@@ -36,7 +38,9 @@ class Wire:
             **NEUTRAL,
         }
         if self.vllm:
-            body |= {"return_token_ids": True, "logprobs": 0}
+            body["return_token_ids"] = True
+            if self.logprobs:
+                body["logprobs"] = 0
         if (stop := sampling.stop_repetition) is not None:
             if not self.vllm:
                 raise EngineError(
@@ -61,7 +65,7 @@ class Wire:
             return self._without_tokens(sampling, choice, reason)
         self._check_length(sampling, reason, len(tokens))
         logprobs = (choice.get("logprobs") or {}).get("token_logprobs") or ()
-        if len(logprobs) != len(tokens):
+        if len(logprobs) != len(tokens) and self.logprobs:
             logprobs = [math.nan] * len(tokens)
         # As the vllm engine does it: the server's own text is put together token by token and may differ at its end.
         text = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)

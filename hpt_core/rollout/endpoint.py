@@ -104,7 +104,7 @@ class Config(EngineConfig):
     def open(self, model: Path, max_model_len: int, dtype: str, seed: int, **options: Any) -> "EndpointEngine":
         """Connect; `model` has the tokenizer, and is served where `url` is None. `dtype` and `seed` are for our own
         server alone. See EngineConfig.open."""
-        return EndpointEngine(self, model, max_model_len, dtype, seed)
+        return EndpointEngine(self, model, max_model_len, dtype, seed, logprobs=bool(options.get("logprobs", True)))
 
 
 class EndpointEngine(RolloutEngine):
@@ -118,7 +118,9 @@ class EndpointEngine(RolloutEngine):
     _server: "Server | None" = None
     _client: "Client | None" = None
 
-    def __init__(self, config: Config, model: Path, max_model_len: int, dtype: str, seed: int) -> None:
+    def __init__(
+        self, config: Config, model: Path, max_model_len: int, dtype: str, seed: int, logprobs: bool = True
+    ) -> None:
         import transformers
 
         try:
@@ -127,6 +129,7 @@ class EndpointEngine(RolloutEngine):
             raise EngineError(
                 f"no tokenizer could be loaded from {model}: {error}", "check the model folder"
             ) from error
+        self._logprobs = logprobs
         try:
             self._connect(config, model, max_model_len, dtype, seed)
         except BaseException:
@@ -162,7 +165,7 @@ class EndpointEngine(RolloutEngine):
             self._compare_tokenizers(client, served.model)
         elsewhere = f"endpoint {served.model} at {urlsplit(url).netloc}"
         self.version = elsewhere if served.vllm is None else f"endpoint vllm {served.vllm}".strip()
-        self._wire = Wire(served.model, served.vllm is not None, self.version, self._tokenizer)
+        self._wire = Wire(served.model, served.vllm is not None, self.version, self._tokenizer, self._logprobs)
         logger.info("%s answers for %s at %s", self.version, served.model, url)
 
     def _compare_tokenizers(self, client: "Client", model: str) -> None:

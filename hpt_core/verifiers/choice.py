@@ -19,6 +19,8 @@ _LABEL = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 """A whole text that is a label, and what follows it: C, (C), C., C) and its option, Option C."""
+_LISTED = re.compile(rf"\(?({_ANY})[)\].:][^\n]*\n\s*[-*]?\s*\(?({_ANY})[)\].:]", re.IGNORECASE)
+"""Two options on lines of their own, one behind the other."""
 _STATED = re.compile(
     r"\b(?i:answer)\s*(?:(?i:is|would\s+be|must\s+be)\b|[:=])[\s:]*(?i:option|choice)?\s*"
     r"(?:\(([A-Ja-j]|10|[1-9])\)|([B-HJ]|10|[1-9])(?![\w'’%^/]|\.\d)|([AI])(?=\s*(?:[.,;:)\n]|$)))"
@@ -69,13 +71,24 @@ class Choice:
         return Verdict(self.judge(gold, answer, question), answer)
 
 
+def _lists(text: str) -> bool:
+    """Whether `text` begins with a label and goes on, on its next line, with the one that follows it: it lists options
+    and chooses none."""
+    match = _LISTED.match(text)
+    if match is None:
+        return False
+    first, second = match.group(1).upper(), match.group(2).upper()
+    return second == (str(int(first) + 1) if first.isdecimal() else chr(ord(first) + 1))
+
+
 def _chosen(text: str, offered: Mapping[str, str]) -> str | None:
-    """The label that `text` is or means.
+    """The label that `text` is or means; None where it lists several.
 
     An offered label that stands alone comes first, then an option's text, then a label with more behind it: among
     options A to E, "E. coli" is the option that says so, and the label E only where none does.
     """
-    match = _LABEL.fullmatch(_WRAPPING.sub("", text).strip())
+    bare = _WRAPPING.sub("", text).strip()
+    match = None if _lists(bare) else _LABEL.fullmatch(bare)
     label = match.group(1).upper() if match else None
     alone = match is not None and not (match.group(2) or "").strip(")].: ")
     return label if alone and label in offered else _meant(text, offered) or label
@@ -100,7 +113,8 @@ def _plain(text: str) -> str:
 def _stated(text: str, offered: Mapping[str, str]) -> str | None:
     """What the last sentence gives that names an answer: a label, or an option's text up to the sentence's end."""
     bare = _WRAPPING.sub("", text)
-    labels = {m.start(): next(group for group in m.groups() if group).upper() for m in _STATED.finditer(bare)}
+    stated = [(m.start(), next(n for n in range(1, m.re.groups + 1) if m.group(n)), m) for m in _STATED.finditer(bare)]
+    labels = {start: m.group(n).upper() for start, n, m in stated if not _lists(bare[m.start(n) :])}
     openings = list(_OPENING.finditer(bare)) if offered else []
     patterns = {label: _sentence(option) for label, option in offered.items()} if openings else {}
     texts = {}

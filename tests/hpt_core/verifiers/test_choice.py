@@ -167,3 +167,24 @@ def test_an_options_text_stands_for_its_label(question, response, extracted):
 )
 def test_outcome_with_the_question(question, gold, response, outcome):
     assert get("choice").verify(gold, response, question).outcome is outcome
+
+
+LISTED = "What burns?\n\nA) ice\nB) fire\nC) snow\nD) rain"
+
+
+@pytest.mark.parametrize(
+    ("response", "extracted"),
+    [
+        ("A) ice\nB) fire\nC) snow\nD) rain", None),
+        ("(A) ice\n(B) fire", None),
+        ("The answer is: A) ice\nB) fire\nC) snow\nD) rain", None),
+        ("1. ice\n2. fire", None),
+        ("The answer is B.\n\nThe answer is: A) ice\nB) fire", "B"),
+        ("The answer is C.\n\nA) is wrong because\nB) is too", "C"),
+        ("B) fire", "B"),
+        ("The answer is (D)\nbecause nothing else is", "D"),
+    ],
+)
+@pytest.mark.parametrize("question", [LISTED, ""])
+def test_a_list_of_options_chooses_none(question, response, extracted):
+    assert get("choice").extract(response, question) == extracted
