@@ -190,7 +190,8 @@ def main() -> None:
         bench = Bench(options, Path(temporary))
         rows = [row for number in range(1, options.rounds + 1) for row in _round(bench, number)]
         found = machine.describe(options.threads)
-        machine.write(options.out, rows, found)
+        columns = {key: None for row in rows for key in row}
+        machine.write(options.out, [columns | row for row in rows], found)
         report(rows, found, bench)
 
 
