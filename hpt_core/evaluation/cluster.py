@@ -9,6 +9,7 @@ own errors and a lost node alike. When this process ends, Ray ends its tasks.
 import importlib
 import logging
 import math
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ ATTEMPTS = 3
 """Times that a slice is begun whose node or process dies."""
 EVERY_S = 1.0
 """Seconds between two looks at the slices."""
+CONNECT_S = 10.0
+"""Seconds that a cluster has to answer a connection."""
 STILL_S = 300.0
 """Seconds without a sample after which the log says so."""
 Failure = tuple[str, str, str]
@@ -42,6 +45,7 @@ def run(spec: ClusterSpec) -> None:
             f"resources.ray is {spec.address!r} and Ray is not installed",
             "install it: pip install 'hpt-pipelines[ray]'",
         ) from error
+    _require_listening(spec.address)
     leave_standard_output()
     try:
         ray.init(address=spec.address, log_to_driver=False, logging_level=logging.WARNING)
@@ -55,6 +59,19 @@ def run(spec: ClusterSpec) -> None:
     finally:
         ray.shutdown()
     sample.run(spec.sample.model_copy(update={"joins": True}))
+
+
+def _require_listening(address: str) -> None:
+    """Raise ConfigError where nothing listens at HOST:PORT: Ray itself would try for many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"there is no Ray cluster to be had at {address!r}: {error}", "check resources.ray and the network"
+        ) from error
 
 
 def _draw(ray: Any, spec: ClusterSpec) -> None:

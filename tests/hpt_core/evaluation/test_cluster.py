@@ -155,3 +155,13 @@ def test_without_ray_the_remedy_names_the_package(tiny_model, tmp_path, monkeypa
     with pytest.raises(ConfigError, match="Ray is not installed") as error:
         cluster.run(spec)
     assert "hpt-pipelines[ray]" in error.value.remedy
+
+
+def test_where_nothing_listens_no_one_waits(tiny_model, tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    spec = ClusterSpec(sample=spec_with(tmp_path, tiny_model), address=address)
+    with pytest.raises(ConfigError, match="no Ray cluster to be had") as error:
+        cluster.run(spec)
+    assert "resources.ray" in error.value.remedy
