@@ -1,7 +1,6 @@
 """Slices of a model's questions in real worker processes on this machine."""
 
 import threading
-import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -105,13 +104,15 @@ def test_visible_devices_are_named_as_cuda_names_them(monkeypatch, gpus, visible
 
 @pytest.mark.parametrize("count", [None, 5])
 def test_each_slice_has_a_device_of_its_own(tmp_path, tiny_model, slot, monkeypatch, count):
-    jobs, at_work, most = [], [], []
+    jobs, at_work, most, both = [], [], [], threading.Event()
 
     def pretend(job, *_):
         jobs.append(job)
         at_work.append(job.environment["CUDA_VISIBLE_DEVICES"])
         most.append(sorted(at_work))
-        time.sleep(0.05)
+        if len(at_work) == 2:
+            both.set()
+        assert both.wait(20)
         at_work.remove(job.environment["CUDA_VISIBLE_DEVICES"])
         return slices.Cost()
 
@@ -125,9 +126,10 @@ def test_each_slice_has_a_device_of_its_own(tmp_path, tiny_model, slot, monkeypa
 
 
 def test_an_error_of_any_kind_ends_the_others(tmp_path, tiny_model, slot, monkeypatch):
-    ended = []
+    ended, all_at_work = [], threading.Barrier(3)
 
     def pretend(job, show, stop):
+        all_at_work.wait(20)
         if job.spec.slice.index == 0:
             raise OSError("disk full")
         ended.append(stop.wait(20))
