@@ -10,23 +10,51 @@ from hpt_core.verifiers.options import options
 _ANY = "[A-J]|10|[1-9]"
 _GOLD = re.compile(rf"\(?({_ANY})\)?", re.IGNORECASE)
 _WRAPPING = re.compile(
-    r"\\(?:text(?:bf|rm|it)?|math(?:rm|bf)|boldsymbol|rm|bf)(?![a-zA-Z])\s*|\\?\$|[{}]|\\[()\[\]]"
-    r"|\*\*|(?<![\w*])\*(?=\S)|(?<=\S)\*(?![\w*])"
+    r"\\(?:text(?:bf|rm|it|sf|tt|normal)?|mbox|math(?:rm|bf|sf)|boldsymbol|rm|bf|left|right)(?![a-zA-Z])\s*|\\?\$|[{}]"
+    r"|\\[()\[\]]|\*\*|(?<![\w*])\*(?=\S)|(?<=\S)\*(?![\w*])"
 )
 """LaTeX and Markdown around words; the star of a product stays."""
+_QUOTE = "[\"'“”‘’]?"
 _LABEL = re.compile(
-    rf"(?:the\s+)?(?:answer|option|choice)?\s*[:(\[]?\s*({_ANY})\s*([)\].:](?!\d).*|[-–—]\s.*)?",
+    rf"(?:the )?(?:(?:correct |final )?(?:answer|option|choice)(?: is)?)? ?[:(\[]? ?{_QUOTE}({_ANY}){_QUOTE} ?"
+    r"([)\].:](?!\d).*|[-–—]\s.*|[(,] ?[^\W\d].*)?",
     re.IGNORECASE | re.DOTALL,
 )
-"""A whole text that is a label, and what follows it: C, (C), C., C) and its option, Option C."""
-_LISTED = re.compile(rf"\(?({_ANY})[)\].:][^\n]*\n\s*[-*]?\s*\(?({_ANY})[)\].:]", re.IGNORECASE)
+"""A whole text that is a label, and what follows it: C, (C), C., C) and its option, Option C, C (its option)."""
+_LISTED = re.compile(rf"\(?({_ANY})[)\].:][^\n]*\n[-*]? ?\(?({_ANY})[)\].:]", re.IGNORECASE)
 """Two options on lines of their own, one behind the other."""
-_STATED = re.compile(
-    r"\b(?i:answer)\s*(?:(?i:is|would\s+be|must\s+be)\b|[:=])[\s:]*(?i:option|choice)?\s*"
-    r"(?:\(([A-Ja-j]|10|[1-9])\)|([B-HJ]|10|[1-9])(?![\w'’%^/]|\.\d)|([AI])(?=\s*(?:[.,;:)\n]|$)))"
-    r"|\b(?i:option|choice)\s*\(?([A-J]|10|[1-9])\)?\s+is\s+(?:the\s+)?(?:correct|right|best)",
+_ALSO = re.compile(
+    r"^[)\].:]? ?(?:,|;|/|&|,? ?\b(?:or|and)\b) ?(?:(?:option|choice) )?(?:\(([A-J]|10|[1-9])\)|([A-J])(?![\w'’-]))"
+    r"(?= ?(?:[.,;:)\n&/]|$|or\b|and\b))"
 )
-"""A sentence that names the label; the bare letters A and I, which are words too, only before punctuation."""
+"""Another label that is given beside the first, in what stands behind it: "A or B", "(A), (C)"."""
+_AMONG = re.compile(r"(?:^|[\s,;/&])(?:\(([A-J])\)|([A-J])[):])(?!\w)")
+"""A label as options are headed by it, anywhere in what stands behind the first: "A: wrong, B: right"."""
+_BECAUSE = "because|since|as|for|due"
+_STATED = re.compile(
+    rf"\b(?i:answer)\s*(?:(?i:is|would\s+be|must\s+be)\b|[:=])[\s:]*(?i:option|choice)?\s*{_QUOTE}"
+    rf"(?:\(([A-Ja-j]|10|[1-9])\)|([B-HJ]|10|[1-9])(?![\w'’%^/]|-\w|\.\d)"
+    rf"|([AI])(?={_QUOTE}\s*(?:[.,;:)\n]|$)|\s+(?:{_BECAUSE})\b))"
+    r"|\b(?i:answer)\s*\n\s*\(?([A-J])\)?(?=[.)]?\s*(?:\n|$))"
+    rf"|\b(?i:correct|right|best)\s+(?i:option|choice)\s*(?:(?i:is)\b|:)\s*{_QUOTE}(?:\(([A-J]|10|[1-9])\)"
+    r"|([A-J]|10|[1-9])(?=[\"'”’]?\s*(?:[.,;:)\n]|$)))"
+    r"|\b(?i:option|choice)\s*\(?([A-J]|10|[1-9])\)?\s+is\s+(?:the\s+)?(?:correct|right|best)"
+    r"|\(([A-J]|10|[1-9])\)\s+is\s+(?:the\s+)?(?:correct|right|best)"
+    r"|\b(?i:actually|really|rather|correction)[,:]?\s+(?i:it\s+is|it['’]s|it\s+should\s+be)\s+\(?([A-J])\)?"
+    r"(?=\s*(?:[.,;:\n]|$))"
+    r"|\b(?i:it\s+is|it['’]s|it\s+should\s+be)\s+(?:actually|really|rather)\s+\(?([A-J])\)?(?=\s*(?:[.,;:\n]|$))",
+)
+"""A sentence that names the label; the bare letters A and I, which are words too, only before punctuation or a reason."""
+_DENIED = re.compile(
+    r"(?:(?:\b(?:not|never|cannot)|n['’]t)\s+(?:really\s+)?(?:think|believe|say|mean|agree|claim|know|sure|true|certain"
+    r"|the\s+case)|\b(?:false|untrue|wrong|incorrect|unlikely|doubt)\s+that|\b(?:some|many|others)\s+(?:people\s+|would\s+"
+    r"|might\s+|may\s+)*(?:say|think|believe)|\bneither)\b[^.,;:\n]*$|\b(?:if|whether|suppose|assume)\s+"
+    r"(?:that\s+)?(?:the\s+)?(?:correct\s+|final\s+)?$",
+    re.IGNORECASE,
+)
+"""What stands before a sentence that names a label and takes it back: "I don't think the", "If the"."""
+_BEFORE = 120
+"""Characters before a sentence in which it may be taken back."""
 _OPENING = re.compile(r"\banswer\s*(?:(?:is|would\s+be|must\s+be)\b|[:=])[\s:]*[\"'“‘]?", re.IGNORECASE)
 """What stands before an option's text in a sentence that gives it..."""
 _END = r"[\"'”’]?[ \t]*(?:[.!;]+(?:\s|$)|\n|$)"
@@ -44,7 +72,7 @@ class Choice:
     not offer is incorrect.
     """
 
-    version = "choice-2"
+    version = "choice-3"
     reads_question = True
 
     def extract(self, response: str, question: str = "") -> str | None:
@@ -52,7 +80,7 @@ class Choice:
         text, offered = after_thinking(response), options(question)
         boxed = last_boxed(text)
         if boxed is not None:
-            return _chosen(boxed, offered) or boxed or None
+            return (_chosen(boxed, offered) if len(boxed) <= _TAIL else None) or boxed or None
         return _stated(text[-_TAIL:], offered) or (_chosen(text, offered) if len(text) <= _TAIL else None)
 
     def judge(self, gold: str, answer: str | None, question: str = "") -> Outcome:
@@ -82,16 +110,38 @@ def _lists(text: str) -> bool:
 
 
 def _chosen(text: str, offered: Mapping[str, str]) -> str | None:
-    """The label that `text` is or means; None where it lists several.
+    """The label that `text` is or means; None where it gives several.
 
     An offered label that stands alone comes first, then an option's text, then a label with more behind it: among
     options A to E, "E. coli" is the option that says so, and the label E only where none does.
     """
-    bare = _WRAPPING.sub("", text).strip()
+    bare = _bare(text)
     match = None if _lists(bare) else _LABEL.fullmatch(bare)
-    label = match.group(1).upper() if match else None
-    alone = match is not None and not (match.group(2) or "").strip(")].: ")
-    return label if alone and label in offered else _meant(text, offered) or label
+    if match is None:
+        return _meant(text, offered)
+    label, behind = match.group(1).upper(), match.group(2) or ""
+    if label in offered and not behind.strip(")].: "):
+        return label
+    said = _plain(behind.lstrip(")].:,(-–— "))
+    if said and label in offered and said.rstrip(") ").casefold() == _plain(offered[label]).rstrip(") ").casefold():
+        return label
+    return _meant(text, offered) or (None if _several(label, behind) else label)
+
+
+def _several(label: str, behind: str) -> bool:
+    """Whether `behind`, which follows `label`, gives or heads another option."""
+    also = _ALSO.match(behind)
+    others = [also.group(1) or also.group(2)] if also else []
+    if label.isalpha():
+        others += [match.group(1) or match.group(2) for match in _AMONG.finditer(behind)]
+    return any(other.upper() != label for other in others)
+
+
+def _bare(text: str) -> str:
+    """`text` without wrapping, its white space brought to single spaces and line ends: no pattern below is to meet runs
+    of it, which take time that grows with their square."""
+    unwrapped = re.sub(r"\\[,;:! ]|~", " ", _WRAPPING.sub("", text))
+    return re.sub(r" ?\n[ \n]*", "\n", re.sub(r"[^\S\n]+", " ", unwrapped)).strip()
 
 
 def _meant(text: str, offered: Mapping[str, str]) -> str | None:
@@ -112,10 +162,15 @@ def _plain(text: str) -> str:
 
 def _stated(text: str, offered: Mapping[str, str]) -> str | None:
     """What the last sentence gives that names an answer: a label, or an option's text up to the sentence's end."""
-    bare = _WRAPPING.sub("", text)
-    stated = [(m.start(), next(n for n in range(1, m.re.groups + 1) if m.group(n)), m) for m in _STATED.finditer(bare)]
-    labels = {start: m.group(n).upper() for start, n, m in stated if not _lists(bare[m.start(n) :])}
-    openings = list(_OPENING.finditer(bare)) if offered else []
+    bare = _bare(text)
+    labels: dict[int, str | None] = {}
+    for match in _STATED.finditer(bare):
+        group = next(n for n in range(1, match.re.groups + 1) if match.group(n))
+        label = match.group(group).upper()
+        if not _denied(bare, match.start()) and not _lists(bare[match.start(group) :]):
+            # A sentence that gives several names none, and takes back what was named before.
+            labels[match.start()] = None if _ALSO.match(bare[match.end() : match.end() + _BEFORE]) else label
+    openings = [m for m in _OPENING.finditer(bare) if not _denied(bare, m.start())] if offered else []
     patterns = {label: _sentence(option) for label, option in offered.items()} if openings else {}
     texts = {}
     for opening in openings:
@@ -132,6 +187,10 @@ def _stated(text: str, offered: Mapping[str, str]) -> str | None:
     if told_last is None or (named in offered and _plain(offered[told_last]).casefold() == str(named).casefold()):
         return named
     return told_last
+
+
+def _denied(text: str, start: int) -> bool:
+    return _DENIED.search(text[max(0, start - _BEFORE) : start]) is not None
 
 
 def _sentence(option: str) -> re.Pattern[str] | None:

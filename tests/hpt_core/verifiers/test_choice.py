@@ -188,3 +188,74 @@ LISTED = "What burns?\n\nA) ice\nB) fire\nC) snow\nD) rain"
 @pytest.mark.parametrize("question", [LISTED, ""])
 def test_a_list_of_options_chooses_none(question, response, extracted):
     assert get("choice").extract(response, question) == extracted
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "the" + " " * 3900 + "x",
+        r"\boxed{the" + " " * 20000 + "x}",
+        r"\boxed{A)" + "\n" + " " * 3900 + "x}",
+        r"\boxed{A)" + "\n" * 3900 + "x}",
+        "answer" + ":" * 3900,
+        "answer: A, " * 350,
+        "some people " * 300 + "the answer is B",
+        "A)\n" * 1300,
+        r"\text" * 780,
+    ],
+)
+@pytest.mark.timeout(20)
+def test_white_space_and_repeated_words_take_no_time(response):
+    get("choice").extract(response * 3, "Which?\nA) x\nB) y")
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        r"\boxed{(A) or (B)}",
+        r"\boxed{(A), (C)}",
+        r"\boxed{A) or B)}",
+        r"\boxed{A: wrong, B: right}",
+        "Answer: A, B",
+        "The answer is (A) or (B).",
+        "The answer is B or C.",
+        "The answer is A. No, the answer is B or C.",
+    ],
+)
+def test_several_labels_are_none(response):
+    assert get("choice").extract(response) not in list("ABC")
+
+
+@pytest.mark.parametrize(
+    ("response", "extracted"),
+    [
+        ("I don't think the answer is B.", None),
+        ("Neither option A nor option B is correct.", None),
+        ("It is false that option B is correct.", None),
+        ("If the answer is B, then D would hold too.", None),
+        ("The answer is D. I don't believe the answer is B.", "D"),
+        ("It is not A, so the answer is B.", "B"),
+        ("Not sure, but the answer is D", "D"),
+        ("The answer is B... wait, actually it is C.", "C"),
+        ("Some say the answer is B, but it is really C.", "C"),
+        ("The answer is B-cell lymphoma.", None),
+        ("The answer is A because of ATP.", "A"),
+        ("The answer is A, B is wrong.", "A"),
+        ("The answer is (B), as (A) is too small.", "B"),
+        ("The correct option is C.", "C"),
+        ('The answer is "C".', "C"),
+        ("### Answer\nC", "C"),
+        ("Thus, (C) is the correct answer.", "C"),
+        (r"\boxed{C (the nucleus)}", "C"),
+        (r"\boxed{C, the nucleus}", "C"),
+        (r"\boxed{\text{The answer is C}}", "C"),
+        (r'\boxed{"C"}', "C"),
+        (r"\boxed{C\;}", "C"),
+        (r"\boxed{\textsf{C}}", "C"),
+        (r"\boxed{\left(C\right)}", "C"),
+        (r"\boxed{A) 3 and 5}", "A"),
+        (r"\boxed{A) haemoglobin A and B}", "A"),
+    ],
+)
+def test_how_a_label_is_said(response, extracted):
+    assert get("choice").extract(response) == extracted

@@ -134,7 +134,7 @@ def test_unknown_kind_and_closed_pool_are_errors():
 
 def test_kinds_are_the_variants_alone():
     assert kinds() == ("choice", "math")
-    assert version("choice") == "choice-2"
+    assert version("choice") == "choice-3"
 
 
 def test_no_process_outlives_a_killed_caller(tmp_path):
