@@ -44,7 +44,7 @@ _STATED = re.compile(
     r"(?=\s*(?:[.,;:\n]|$))"
     r"|\b(?i:it\s+is|it['’]s|it\s+should\s+be)\s+(?:actually|really|rather)\s+\(?([A-J])\)?(?=\s*(?:[.,;:\n]|$))",
 )
-"""A sentence that names the label; the bare letters A and I, which are words too, only before punctuation or a reason."""
+"""A sentence that names the label; the bare letters A and I, which are words too, only before a stop or a reason."""
 _DENIED = re.compile(
     r"(?:(?:\b(?:not|never|cannot)|n['’]t)\s+(?:really\s+)?(?:think|believe|say|mean|agree|claim|know|sure|true|certain"
     r"|the\s+case)|\b(?:false|untrue|wrong|incorrect|unlikely|doubt)\s+that|\b(?:some|many|others)\s+(?:people\s+|would\s+"
@@ -81,7 +81,10 @@ class Choice:
         boxed = last_boxed(text)
         if boxed is not None:
             return (_chosen(boxed, offered) if len(boxed) <= _TAIL else None) or boxed or None
-        return _stated(text[-_TAIL:], offered) or (_chosen(text, offered) if len(text) <= _TAIL else None)
+        stated = _stated(text[-_TAIL:], offered)
+        if stated is None and len(text) <= _TAIL:
+            return _chosen(text, offered)
+        return stated or None
 
     def judge(self, gold: str, answer: str | None, question: str = "") -> Outcome:
         """GOLD_ERROR where the gold answer is no label, or none that the question offers, whatever the answer."""
@@ -161,15 +164,18 @@ def _plain(text: str) -> str:
 
 
 def _stated(text: str, offered: Mapping[str, str]) -> str | None:
-    """What the last sentence gives that names an answer: a label, or an option's text up to the sentence's end."""
+    """What the last sentence gives that names an answer: a label, or an option's text up to the sentence's end.
+
+    "" where it gives several labels, None where there is no such sentence.
+    """
     bare = _bare(text)
-    labels: dict[int, str | None] = {}
+    labels: dict[int, str] = {}
     for match in _STATED.finditer(bare):
         group = next(n for n in range(1, match.re.groups + 1) if match.group(n))
         label = match.group(group).upper()
         if not _denied(bare, match.start()) and not _lists(bare[match.start(group) :]):
             # A sentence that gives several names none, and takes back what was named before.
-            labels[match.start()] = None if _ALSO.match(bare[match.end() : match.end() + _BEFORE]) else label
+            labels[match.start()] = "" if _ALSO.match(bare[match.end() : match.end() + _BEFORE]) else label
     openings = [m for m in _OPENING.finditer(bare) if not _denied(bare, m.start())] if offered else []
     patterns = {label: _sentence(option) for label, option in offered.items()} if openings else {}
     texts = {}
