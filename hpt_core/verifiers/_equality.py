@@ -151,9 +151,44 @@ def _with_bare_unit(answer: Leaf, unit: str | None) -> Leaf:
     return answer if match is None or unit_name(match.group(2)) != unit else Leaf(match.group(1), unit)
 
 
+_NO_UNIT = frozenset(
+    [
+        "and",
+        "or",
+        "not",
+        "no",
+        "is",
+        "are",
+        "than",
+        "least",
+        "most",
+        "more",
+        "less",
+        "fewer",
+        "over",
+        "under",
+        "about",
+        "squared",
+        "cubed",
+        "times",
+        "half",
+        "twice",
+    ]
+)
+"""Words behind a number that change what it says."""
+
+
 def _same_unit(gold: Leaf, answer: Leaf) -> bool:
-    """A unit may be left out or added, since the question names it; two different ones differ."""
-    return gold.unit is None or answer.unit is None or gold.unit == answer.unit
+    """A unit may be left out or added, since the question names it; two different ones differ.
+
+    What is added must be no more than a unit: "5 or more" is not 5, and 0.45 % is not 0.45.
+    """
+    if gold.unit is not None or answer.unit is None:
+        return answer.unit is None or gold.unit == answer.unit
+    if answer.unit == "%":
+        value = _value(gold.text)
+        return value is None or abs(value.exact) >= 1
+    return not answer.unit.startswith("^") and not _NO_UNIT.intersection(answer.unit.split())
 
 
 def _same_quantity(gold: str, answer: str) -> bool:

@@ -18,6 +18,8 @@ _ROUNDED = 1e-6
 """Difference of a value with decimals from an exact one: absolute, and 1e-4 relative as well."""
 _POINTS = 4
 """Places at which expressions with variables are compared."""
+_REAL = frozenset("xyztr")
+"""Variables that are taken for real numbers inside of floors."""
 _LARGEST_DIGITS = 20_000
 """Decimal digits of the largest number that is evaluated."""
 
@@ -46,9 +48,7 @@ class Expression:
             if values[0] is None or values[1] is None:
                 continue
             rounded = _inexact(self.tree) != _inexact(other.tree)
-            if not (
-                _close(values[0], values[1], rounded) and (rounded or _close_to_the_unit(pair, values, point.places))
-            ):
+            if not (_close(values[0], values[1], rounded) and _close_to_the_unit(pair, values, point.places, rounded)):
                 if point.decisive or (abs(values[0].imag) + abs(values[1].imag) == 0):
                     return False
                 continue
@@ -89,6 +89,7 @@ def parse(text: str) -> Expression | None:
 
     spelling = NormalizationConfig(basic_latex=True, malformed_operators=True, boxed="none")
     try:
+        text = _DEGREES.sub(r"(\\frac{\1\\pi}{180})", text)
         text = _FRACTION_FACTOR.sub(r"\\frac{\1}{\2}", text)
         variables = _NOT_EULER.sub(r"\\text{\1}", _NOT_CONSTANTS.sub(r"\\text{\1}", text))
         tree = latex2sympy(
@@ -104,6 +105,7 @@ def parse(text: str) -> Expression | None:
     return None if _lost(text, tree) else Expression(tree)
 
 
+_DEGREES = re.compile(r"(\d+(?:\.\d+)?)\s*\^\s*\{?\s*\\circ(?![a-zA-Z])\s*\}?")
 _NOT_CONSTANTS = re.compile(r"(?<![a-zA-Z\\])(?<!\\text\{)([eEIi](?=\s*_)|I(?![a-zA-Z]|\s*\())")
 """E_0, I_0 and a capital I are variables, which the parser takes for constants or refuses."""
 _NOT_EULER = re.compile(r"\\(gamma(?![a-zA-Z])|Gamma(?![a-zA-Z]|\s*\())")
@@ -163,15 +165,28 @@ def _points(*trees: Any) -> list[_Point]:
     if not symbols:
         return [_Point({}, True)]
     whole = any(tree.has(sympy.floor, sympy.ceiling, sympy.factorial, sympy.binomial, sympy.Mod) for tree in trees)
+    steps = whole and not any(tree.has(sympy.factorial, sympy.binomial, sympy.Mod) for tree in trees)
     points = []
     for index in range(3 * _POINTS if whole else _POINTS + 2):
         places = {}
         for symbol in symbols:
             seed = int.from_bytes(hashlib.sha256(f"{symbol.name} {index}".encode()).digest()[:4], "big")
-            value = sympy.Integer(seed % 17 + 2) if whole else sympy.Rational(seed % 9973 + 5000, 9973)
+            value = _place(symbol.name, seed, index, steps) if whole else sympy.Rational(seed % 9973 + 5000, 9973)
             places[symbol] = value if whole or index < _POINTS else value * (-1) ** (seed // 7)
         points.append(_Point(places, whole or index < _POINTS))
     return points
+
+
+def _place(name: str, seed: int, index: int, steps: bool) -> Any:
+    """A value for a variable of whole numbers. Where only floors ask for them, large ones too, so that those of n/100
+    show their steps, and fractions for the letters that commonly stand for real numbers."""
+    import sympy
+
+    if not steps:
+        return sympy.Integer(seed % 17 + 2)
+    if name in _REAL:
+        return sympy.Rational(seed % 99_991, 997)
+    return sympy.Integer(seed % (17 if index % 2 else 1999) + 2)
 
 
 def _value(tree: Any, places: dict[Any, Any], digits: int = _DIGITS) -> Any:
@@ -211,7 +226,7 @@ def _close(one: Any, other: Any, rounded: bool, tight: float = _TIGHT) -> bool:
         return bool(difference <= tight * scale or scale < mpmath.mpf(10) ** (5 - _DIGITS))
 
 
-def _close_to_the_unit(pair: tuple[Any, Any], values: list[Any], places: dict[Any, Any]) -> bool:
+def _close_to_the_unit(pair: tuple[Any, Any], values: list[Any], places: dict[Any, Any], rounded: bool) -> bool:
     """Whether close values are close as absolute numbers too: 2^{1009} + 1 is relatively very close to 2^{1009}."""
     import mpmath
 
@@ -221,7 +236,7 @@ def _close_to_the_unit(pair: tuple[Any, Any], values: list[Any], places: dict[An
     digits = _DIGITS + int(mpmath.log10(scale))
     one, other = (_value(tree, places, digits) for tree in pair)
     with mpmath.workdps(digits):
-        return one is not None and other is not None and bool(abs(one - other) <= _TIGHT)
+        return one is not None and other is not None and bool(abs(one - other) <= (_ROUNDED if rounded else _TIGHT))
 
 
 def _too_large(tree: Any) -> bool:

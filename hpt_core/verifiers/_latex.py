@@ -10,6 +10,14 @@ _UNICODE = str.maketrans(
         "θ": "\\theta ", "½": "\\frac{1}{2}", "²": "^{2}", "³": "^{3}", "⟨": "(", "⟩": ")", "ℝ": "\\mathbb{R}",
     }
 )  # fmt: skip
+_SCALES = {
+    "hundred": "\\cdot 100",
+    "thousand": "\\cdot 1000",
+    "million": "\\cdot 1000000",
+    "billion": "\\cdot 1000000000",
+    "trillion": "\\cdot 1000000000000",
+    "dozen": "\\cdot 12",
+}
 _REWRITES = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -32,7 +40,20 @@ _REWRITES = [
             r"\\text",
         ),
         (r"\\text\s+(?=\{)", r"\\text"),
-        (r",?\s*\\text\{\s*(?:and|or)\s*\}\s*|,?\s+(?:and|or)\s+(?=[\d\\(+-])", ","),
+        (r"\\(?:boldsymbol|bm)\s*\{([^{}]*)\}", r"{\1}"),
+        (r"\\text\{\s*([+-]?[\d.,]*\d)\s*\}", r" \1 "),
+        (r"\\text\{\s*([+-]?\d[\d.,]*)\s+([A-Za-z][^{}]*)\}", r"\1\\text{ \2}"),
+        (
+            r"\\text\{\s*(arc(?:sin|cos|tan)|sin|cos|tan|cot|sec|csc|ln|log|exp|gcd|min|max)\s*\}(?=\s*[\\({\dA-Za-z])",
+            r"\\\1 ",
+        ),
+        # Letters that no unit has: imaginary i, Euler's e, variables.
+        (r"(?<=[\w}) ])\s*\\text\{\s*([eivxyz])\s*\}", r" \1"),
+        (
+            r"(?<=[\d}])\s*(?:\\text\{\s*)?(hundred|thousand|million|billion|trillion|dozen)(?![a-zA-Z])\s*([^{}]*\})?",
+            lambda m: _SCALES[m.group(1)] + (f"\\text{{{m.group(2)}" if (m.group(2) or "}").strip() != "}" else ""),
+        ),
+        (r",?\s*\\text\{\s*(?:and|or)\s*\}\s*|,?\s+(?:and|or)\s+(?=[\d\\(+-])", ";"),
         (r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![a-zA-Z])|\\degree(?![a-zA-Z])", r"^\\circ "),
         (r"\\%|\\text\{\s*\\?%\s*\}", "%"),
         (r"\\emptyset(?![a-zA-Z])|\\varnothing(?![a-zA-Z])|∅", r"\\{\\}"),
@@ -43,7 +64,9 @@ _REWRITES = [
         (r"\\exp\s*\{([^{}]*)\}", r"e^{\1}"),
     )
 ]
-_FENCES = re.compile(r"\\[()\[\]]|(?<!\\)\$")
+_FENCES = re.compile(r"(?<!\\)(?:\\[()\[\]]|\$)")
+_ROW_SPACE = re.compile(r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm|in)\s*\]")
+"""The height of a line break in a matrix."""
 
 
 def clean(text: str) -> str:
@@ -51,7 +74,7 @@ def clean(text: str) -> str:
     text = text.translate(_UNICODE).strip()
     if text.startswith("\\boxed{") and text.endswith("}"):
         text = text[len("\\boxed{") : -1]
-    text = _FENCES.sub(" ", text)
+    text = _FENCES.sub(" ", _ROW_SPACE.sub(r"\\\\", text))
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     return re.sub(r"\s+", " ", text).strip().rstrip(".,").strip()
@@ -91,7 +114,13 @@ def plain_text(text: str) -> str | None:
         and (not re.search(r"[^\W\d_]{3}", words) or re.search(r"[_^=]|\b\w\b \b\w\b", words))
     ):
         return None
-    return re.sub(r"[\s,]+", " ", words).casefold()
+    return " ".join(_folded(word) for word in re.split(r"[\s,]+", words))
+
+
+def _folded(word: str) -> str:
+    """Without case, where it is a word; "mgh" and "aBc" are products, whose letters have theirs."""
+    is_word = re.search("[aeiouy]", word, re.IGNORECASE) and (word.islower() or word.isupper() or word.istitle())
+    return word.casefold() if is_word or not word.isalpha() or len(word) < 3 else word
 
 
 _UNIT_NAMES = {
@@ -133,6 +162,8 @@ _BASE = re.compile(r"([0-9A-Z]+)_\{?(\d+)\}?|([0-9A-Z]+)_\{?\\text\{(\w+)\}\}?")
 _NUMBER_WORDS = "two three four five six seven eight nine ten"
 _BASES = {name: str(base) for base, name in enumerate(_NUMBER_WORDS.split(), 2)}
 _DEGREES = re.compile(r"(.*?)\^\\circ(?:\s*(?:C|F|\\text\{\s*[CF]\s*\}))?", re.DOTALL)
+_ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-zA-Z])")
+"""Whose argument the degrees are, and no unit of the answer."""
 _TEXT_UNIT = re.compile(r"(.*?[^\s_^])\s*((?:\\text\{[^{}]*\}(?:\s*\^\s*\{?-?\d\}?)?[\s/]*)+)", re.DOTALL)
 _BARE_UNIT = re.compile(r"(.*[\d}%)])\s*([a-z]{2,}(?: [a-z]{2,})*)\s*(?:\^\s*\{?(\d)\}?)?")
 
@@ -152,7 +183,12 @@ def split_unit(text: str) -> tuple[str, str | None]:
         return match.group(1) or match.group(3), f"base {match.group(2) or _BASES.get(match.group(4), match.group(4))}"
     if text.endswith("%") and text != "%":
         return text[:-1].strip(), "%"
-    if (match := _DEGREES.fullmatch(text)) and match.group(1).strip() and "^\\circ" not in match.group(1):
+    if (
+        (match := _DEGREES.fullmatch(text))
+        and not _ANGLE.search(text)
+        and match.group(1).strip()
+        and "^\\circ" not in match.group(1)
+    ):
         scale = re.sub(r".*\^\\circ|\\text|[{}\s]", "", text)
         return match.group(1).strip(), f"deg {scale}".strip()
     if match := _TEXT_UNIT.fullmatch(text):

@@ -70,6 +70,7 @@ _MEMBER = re.compile(
     r"(?:[A-Za-z]|\\[a-z]+)\s*\\in(?![a-zA-Z])\s*|[A-Za-z]\s*(?=[(\[][^()\[\]]*,[^()\[\]]*\]$|\[[^()\[\]]*,[^()\[\]]*\)$)"
 )
 _RELATION = re.compile(r"\\le(?![a-z])|\\ge(?![a-z])|\\ne(?![a-z])|\\approx(?![a-z])|[<>=]")
+_MEASURE = re.compile(r"\d+(?:\.\d+)?\s*\\text\{[^{}\d]*\}\s*")
 _PLUS_MINUS = re.compile(r"\\pm(?![a-z])|\\mp(?![a-z])")
 _OPENING = {"(": ")", "[": "]", "\\{": "\\}"}
 
@@ -99,7 +100,8 @@ def _read(text: str, listed: bool, depth: int) -> Node:
     parts = split(text, (",", ";"))
     if len(parts) > 1:
         return _many([_read(part, listed, depth + 1) for part in parts if part.strip()])
-    if _PLUS_MINUS.search(text):
+    # Inside of a set each of its elements has signs of its own.
+    if _PLUS_MINUS.search(text) and not (text.startswith("\\{") and text.endswith("\\}")):
         signs = [_signed(text, sign) for sign in "+-"]
         return _many([_read(signed, listed, depth + 1) for signed in signs])
     union = split(text, ("\\cup",))
@@ -107,7 +109,7 @@ def _read(text: str, listed: bool, depth: int) -> Node:
         return Many(tuple(_read(part, listed, depth + 1) for part in union), kind="union")
     if member := _MEMBER.match(text):
         return _read(text[member.end() :], listed, depth + 1)
-    return _bracketed(text, depth) or _relation(text, depth) or _leaf(text)
+    return _bracketed(text, depth) or _relation(text, depth) or _measures(text) or _leaf(text)
 
 
 def _with_thousands(text: str) -> Node | None:
@@ -209,6 +211,14 @@ def _leaf(text: str) -> Leaf:
         raise Unreadable("brackets that do not match")
     body, unit = split_unit(text)
     return Leaf(body, unit)
+
+
+def _measures(text: str) -> Node | None:
+    """Quantities with units side by side ("2 ft 3 in"): each is a part of the whole, none a factor of it."""
+    parts = _MEASURE.findall(text)
+    if len(parts) < 2 or _MEASURE.sub("", text).strip(" ,"):
+        return None
+    return Many(tuple(_leaf(part.strip()) for part in parts), kind="measures")
 
 
 _BRACKET = re.compile(r"\\[{}]|\\(?:begin|end)\{[a-zA-Z]+\*?\}|\\\\|\\[a-zA-Z]+|[(){}\[\]]|.", re.DOTALL)

@@ -18,7 +18,7 @@ class Math:
     """
 
     version = "+".join(
-        ["math-4", *(f"{p}-{package_version(p)}" for p in ("math-verify", "latex2sympy2_extended", "sympy"))]
+        ["math-5", *(f"{p}-{package_version(p)}" for p in ("math-verify", "latex2sympy2_extended", "sympy"))]
     )
 
     reads_question = False
