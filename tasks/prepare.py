@@ -8,6 +8,7 @@ from hpt_core import prompts, verifiers
 from hpt_core.artifacts import Cost, FileEntry, outputs_hash
 from hpt_core.base import Frozen
 from hpt_core.config import DataConfig, PrepareSpec
+from hpt_core.data import decontaminate
 from tasks.context import Context
 from tasks.part import Mades, Making, Part, Stage, Unit
 
@@ -32,7 +33,7 @@ class PreparePart(Part):
         inputs = {"tokenizer": sources[0].hash("tokenizer")}
         inputs |= {f"benchmark.{n}": made[f"benchmark.{n}"].hash("questions") for n in self.config.decontaminate}
         graders = {} if self.config.unverified == "keep" else {k: verifiers.version(k) for k in ("math", "choice")}
-        versions = {"prompts": str(prompts.VERSION), **graders}
+        versions = {"prompts": str(prompts.VERSION), "decontaminate": str(decontaminate.VERSION), **graders}
         return [Unit(self.key, "data", config, versions, inputs, any(m.provisional for m in sources))]
 
     def make(self, jobs: Sequence[Making], made: Mades, context: Context) -> Cost:

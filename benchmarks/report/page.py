@@ -177,6 +177,7 @@ def _averages(board: Board, colours: Mapping[str, int]) -> list[dict[str, Any]]:
                 points.append(
                     {
                         "label": line.label if line.source == "measured" else f"{line.label}, published",
+                        "mark": cell.mark,
                         "value": round(cell.value, 4),
                         "low": low,
                         "high": high,

@@ -23,7 +23,7 @@ from hpt_core.files import write_parquet
 
 logger = logging.getLogger("hpt.data")
 
-VERSION = 2
+VERSION = 3
 """Raised when the same texts would give another overlap."""
 SHORTEST = 6
 """Words of the shortest question that is looked for inside of texts; with fewer it must be the same as a whole."""

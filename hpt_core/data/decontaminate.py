@@ -19,12 +19,18 @@ def whole(text: str) -> str:
     return " ".join(_TOKEN.findall(_plain(text)))
 
 
+VERSION = 2
+"""Raised when the same texts would overlap otherwise."""
+
+
 def split_ngrams(found: list[str], n: int) -> list[str]:
     """Every run of `n` words, in order; none where there are fewer words."""
     return [" ".join(found[i : i + n]) for i in range(len(found) - n + 1)]
 
 
 def _plain(text: str) -> str:
+    # Soft hyphens and zero-width characters (category Cf) stand inside of words and are not seen.
+    text = "".join(c for c in text if c.isascii() or unicodedata.category(c) != "Cf")
     # Case folding can leave the composed form, so the form is settled afterwards.
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 

@@ -4,6 +4,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 _BLANK = re.compile(r"\s|\$|\\(?:left|right)(?![a-zA-Z])")
@@ -31,7 +32,7 @@ def g_pass_at_k(n: int, c: int, k: int, share: float) -> float:
     """
     if not (0 <= c <= n and 1 <= k <= n and 0 <= share <= 1):
         raise ValueError(f"G-pass@{k} needs 0 <= c <= n, 1 <= k <= n and a share, not n = {n}, c = {c}, {share}")
-    return _at_least(n, c, k, max(1, math.ceil(share * k)))
+    return _at_least(n, c, k, max(1, math.ceil(Fraction(share).limit_denominator(1_000_000) * k)))
 
 
 def mean_g_pass_at_k(n: int, c: int, k: int) -> float:

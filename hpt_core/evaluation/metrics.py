@@ -227,7 +227,7 @@ def score(benchmark: str, samples: pa.Table, verdicts: pa.Table, k: int) -> Scor
         low=low,
         high=high,
         pass_at=pass_curve(correct, k),
-        majority=_majority(verdicts, k),
+        majority=_majority(verdicts),
         g_pass_at=tuple(
             GPassAt(share, math.fsum(g_pass_at_k(k, c, k, share) for c in correct) / len(correct))
             for share in G_PASS_SHARES
@@ -282,12 +282,15 @@ def estimate(values: Sequence[float]) -> Estimate:
     return Estimate(math.fsum(values) / len(values), *interval(values))
 
 
-def _majority(verdicts: pa.Table, k: int) -> float:
-    """maj@k; the k verdicts of a question stand together."""
-    answers = verdicts.column("extracted").to_pylist()
-    right = [outcome == Outcome.CORRECT for outcome in verdicts.column("outcome").to_pylist()]
-    starts = range(0, len(right), k)
-    return math.fsum(majority(answers[i : i + k], right[i : i + k]) for i in starts) / len(starts)
+def _majority(verdicts: pa.Table) -> float:
+    """maj@k, in whatever order the verdicts stand."""
+    answers: dict[str, list[str | None]] = {}
+    right: dict[str, list[bool]] = {}
+    columns = (verdicts.column(name).to_pylist() for name in ("question_id", "extracted", "outcome"))
+    for question_id, answer, outcome in zip(*columns, strict=True):
+        answers.setdefault(question_id, []).append(answer)
+        right.setdefault(question_id, []).append(outcome == Outcome.CORRECT)
+    return math.fsum(majority(answers[question_id], right[question_id]) for question_id in answers) / len(answers)
 
 
 def _short(indices: Sequence[int]) -> str:

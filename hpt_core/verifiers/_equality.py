@@ -152,28 +152,8 @@ def _with_bare_unit(answer: Leaf, unit: str | None) -> Leaf:
 
 
 _NO_UNIT = frozenset(
-    [
-        "and",
-        "or",
-        "not",
-        "no",
-        "is",
-        "are",
-        "than",
-        "least",
-        "most",
-        "more",
-        "less",
-        "fewer",
-        "over",
-        "under",
-        "about",
-        "squared",
-        "cubed",
-        "times",
-        "half",
-        "twice",
-    ]
+    {"and", "or", "not", "no", "is", "are", "than", "least", "most", "more", "less", "fewer", "over", "under", "about"}
+    | {"squared", "cubed", "times", "half", "twice"}
 )
 """Words behind a number that change what it says."""
 

@@ -96,10 +96,10 @@
         type: "data", symmetric: false, array: [point.high - point.value], arrayminus: [point.value - point.low],
         color: ink(point), thickness: 1.5, width: 4,
       },
-      hovertemplate: `${escape(point.label)}: ${point.value.toFixed(1)}` +
+      hovertemplate: `${escape(point.label)} ${point.mark}: ${point.value.toFixed(1)}` +
         (point.low === null ? "" : ` (${point.low.toFixed(1)} to ${point.high.toFixed(1)})`) + "<extra></extra>",
     }));
-    const labels = panel.points.map((point) => shorten(point.label));
+    const labels = panel.points.map((point) => `${shorten(point.label)} ${point.mark}`.trim());
     Plotly.react(plot, traces, layout({
       height: 64 + 30 * panel.points.length,
       margin: { l: 8, r: 12, t: 6, b: 40 },

@@ -116,6 +116,17 @@ def test_figures_get_the_numbers_of_the_tables(hand_inputs: Make) -> None:
     assert [p["value"] for p in data["averages"][0]["points"]] == [25.0, 75.0]
 
 
+def test_averages_have_their_marks_in_the_figure_too(hand_inputs: Make) -> None:
+    inputs = hand_inputs()
+    others = tuple(suite.model_copy(update={"k": suite.k + 1}) for suite in inputs.suites)
+    inputs = inputs.model_copy(update={"suites": others})
+    build(inputs)
+    html = (inputs.output / "site/index.html").read_text()
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
+    assert found
+    assert [p["mark"] for p in json.loads(found[1])["averages"][0]["points"]] == ["†", "†"]
+
+
 def test_a_metric_without_values_has_no_figure(full_inputs: ReportInputs) -> None:
     build(full_inputs)
     html = (full_inputs.output / "site/index.html").read_text()

@@ -77,3 +77,10 @@ def test_real_benchmarks_are_found_in_other_dress_and_gsm8k_is_not(shared_data: 
 
     rows = pq.read_table(shared_data / "train" / "gsm8k_demos.parquet", columns=["prompt"]).to_pylist()
     assert sum(found.find(row["prompt"][0]["content"]) is not None for row in rows) == 0
+
+
+def test_invisible_characters_do_not_hide_an_overlap() -> None:
+    index = OverlapIndex(8)
+    index.add("b", "q", "how many ways are there to seat four people at one table")
+    hidden = "how ma\u00adny ways are there to se\u200bat four people at one ta\u2060ble"
+    assert index.find(hidden) == BenchmarkQuestion("b", "q")

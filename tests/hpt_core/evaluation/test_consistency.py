@@ -19,9 +19,14 @@ SMALL = st.integers(1, 7).flatmap(lambda n: st.tuples(st.just(n), st.integers(0,
 def test_g_pass_equals_drawing_every_subset(drawn, share):
     n, c, k = drawn
     subsets = list(itertools.combinations([1] * c + [0] * (n - c), k))
-    wanted = max(1, math.ceil(float(share) * k))
+    wanted = max(1, math.ceil(share * k))
     expected = Fraction(sum(sum(s) >= wanted for s in subsets), len(subsets))
     assert g_pass_at_k(n, c, k, float(share)) == float(expected)
+
+
+def test_a_share_is_taken_as_it_is_written():
+    """0.55 * 100 is above 55 in binary."""
+    assert g_pass_at_k(100, 55, 100, 0.55) == 1.0
 
 
 @given(SMALL)

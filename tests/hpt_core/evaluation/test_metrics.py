@@ -171,6 +171,8 @@ def test_score_against_hand_computed_values():
     assert (found.questions, found.k, found.mean) == (2, 4, 0.25)
     assert found.stderr == pytest.approx(0.25)
     assert found.pass_at == pytest.approx((0.25, 5 / 12, 0.5, 0.5))
+    order = [0, 4, 1, 5, 2, 6, 3, 7]
+    assert score("b", samples.take(order), verdicts.take(order), 4).majority == 0.5
     assert found.majority == 0.5  # q1: two correct votes against one; q2: none of the answers is right
     assert [(point.share, point.value) for point in found.g_pass_at] == [(0.25, 0.5), (0.5, 0.5), (0.75, 0), (1, 0)]
     assert found.variance.questions + found.variance.samples == pytest.approx(found.stderr**2)
