@@ -49,10 +49,9 @@ _REWRITES = [
         ),
         # Letters that no unit has: imaginary i, Euler's e, variables.
         (r"(?<=[\w}) ])\s*\\text\{\s*([eivxyz])\s*\}", r" \1"),
-        (
-            r"(?<=[\d}])\s*(?:\\text\{\s*)?(hundred|thousand|million|billion|trillion|dozen)(?![a-zA-Z])\s*([^{}]*\})?",
-            lambda m: _SCALES[m.group(1)] + (f"\\text{{{m.group(2)}" if (m.group(2) or "}").strip() != "}" else ""),
-        ),
+        (rf"(?<=[\d}}])\s*\\text\{{\s*({'|'.join(_SCALES)})\s*\}}", lambda m: _SCALES[m.group(1)]),
+        (rf"(?<=[\d}}])\s*\\text\{{\s*({'|'.join(_SCALES)})\s+(?=\w)", lambda m: _SCALES[m.group(1)] + r"\text{"),
+        (rf"(?<=[\d}}])\s*({'|'.join(_SCALES)})(?![a-zA-Z])", lambda m: _SCALES[m.group(1)]),
         (r",?\s*\\text\{\s*(?:and|or)\s*\}\s*|,?\s+(?:and|or)\s+(?=[\d\\(+-])", ";"),
         (r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![a-zA-Z])|\\degree(?![a-zA-Z])", r"^\\circ "),
         (r"\\%|\\text\{\s*\\?%\s*\}", "%"),
