@@ -4,6 +4,8 @@ import re
 import unicodedata
 from typing import NamedTuple
 
+VERSION = 2
+"""Raised when the same texts would overlap otherwise."""
 _WORD = re.compile(r"[^\W_]+")
 _TOKEN = re.compile(r"[^\W_]+|[+*/^=<>×÷−]|(?<![^\W\d_])-|-(?![^\W\d_])")
 """A word or an operator; the hyphen between two letters is none."""
@@ -17,10 +19,6 @@ def words(text: str) -> list[str]:
 def whole(text: str) -> str:
     """A text as a whole: its words and, since short questions often differ in nothing else, its operators."""
     return " ".join(_TOKEN.findall(_plain(text)))
-
-
-VERSION = 2
-"""Raised when the same texts would overlap otherwise."""
 
 
 def split_ngrams(found: list[str], n: int) -> list[str]:

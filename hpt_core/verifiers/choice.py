@@ -17,10 +17,12 @@ _WRAPPING = re.compile(
 _QUOTE = "[\"'“”‘’]?"
 _LABEL = re.compile(
     rf"(?:the )?(?:(?:correct |final )?(?:answer|option|choice)(?: is)?)? ?[:(\[]? ?{_QUOTE}({_ANY}){_QUOTE} ?"
-    r"([)\].:](?!\d).*|[-–—]\s.*|[(,] ?[^\W\d].*)?",
+    r"([)\].:](?!\d).*|[-–—]\s.*)?",
     re.IGNORECASE | re.DOTALL,
 )
-"""A whole text that is a label, and what follows it: C, (C), C., C) and its option, Option C, C (its option)."""
+"""A whole text that is a label, and what follows it: C, (C), C., C) and its option, Option C."""
+_ASIDE = re.compile(rf"({_ANY}) ?[(,] ?(?=[^\W\d]{{2}})", re.IGNORECASE)
+"""A box's label and its option in brackets or behind a comma; a sentence may begin so ("I, for one")."""
 _LISTED = re.compile(rf"\(?({_ANY})[)\].:][^\n]*\n[-*]? ?\(?({_ANY})[)\].:]", re.IGNORECASE)
 """Two options on lines of their own, one behind the other."""
 _ALSO = re.compile(
@@ -80,7 +82,7 @@ class Choice:
         text, offered = after_thinking(response), options(question)
         boxed = last_boxed(text)
         if boxed is not None:
-            return (_chosen(boxed, offered) if len(boxed) <= _TAIL else None) or boxed or None
+            return (_boxed(boxed, offered) if len(boxed) <= _TAIL else None) or boxed or None
         stated = _stated(text[-_TAIL:], offered)
         if stated is None and len(text) <= _TAIL:
             return _chosen(text, offered)
@@ -110,6 +112,14 @@ def _lists(text: str) -> bool:
         return False
     first, second = match.group(1).upper(), match.group(2).upper()
     return second == (str(int(first) + 1) if first.isdecimal() else chr(ord(first) + 1))
+
+
+def _boxed(text: str, offered: Mapping[str, str]) -> str | None:
+    """The label that a box's `text` is or means; None where it gives several."""
+    chosen, bare = _chosen(text, offered), _bare(text)
+    if chosen is None and (aside := _ASIDE.match(bare)):
+        return _chosen(f"{aside.group(1)}. {bare[aside.end() :]}", offered)
+    return chosen
 
 
 def _chosen(text: str, offered: Mapping[str, str]) -> str | None:

@@ -191,22 +191,28 @@ def test_a_list_of_options_chooses_none(question, response, extracted):
 
 
 @pytest.mark.parametrize(
-    "response",
+    ("response", "extracted"),
     [
-        "the" + " " * 3900 + "x",
-        r"\boxed{the" + " " * 20000 + "x}",
-        r"\boxed{A)" + "\n" + " " * 3900 + "x}",
-        r"\boxed{A)" + "\n" * 3900 + "x}",
-        "answer" + ":" * 3900,
-        "answer: A, " * 350,
-        "some people " * 300 + "the answer is B",
-        "A)\n" * 1300,
-        r"\text" * 780,
+        ("the" + " " * 3900 + "x", None),
+        (r"\boxed{the" + " " * 3900 + "B}", "B"),
+        (r"\boxed{A)" + "\n" + " " * 3900 + "x}", "A"),
+        (r"\boxed{A)" + "\n" * 3900 + "x}", "A"),
+        ("answer" + ":" * 3900 + "B", "B"),
+        ("answer: A, " * 350 + "answer: B", "B"),
+        ("some people " * 300 + "say. The answer is B", "B"),
+        ("A)\n" * 1300, "A"),
+        (r"\text" * 780, None),
     ],
 )
 @pytest.mark.timeout(20)
-def test_white_space_and_repeated_words_take_no_time(response):
-    get("choice").extract(response * 3, "Which?\nA) x\nB) y")
+def test_white_space_and_repeated_words_take_no_time(response, extracted):
+    assert get("choice").extract(response, "Which?\nA) x\nB) y") == extracted
+
+
+@pytest.mark.timeout(20)
+def test_a_box_of_great_length_is_no_option():
+    box = "the" + " " * 100_000 + "B"
+    assert get("choice").verify("B", rf"\boxed{{{box}}}").outcome is Outcome.INCORRECT
 
 
 @pytest.mark.parametrize(
@@ -253,6 +259,9 @@ def test_several_labels_are_none(response):
         (r"\boxed{C\;}", "C"),
         (r"\boxed{\textsf{C}}", "C"),
         (r"\boxed{\left(C\right)}", "C"),
+        ("I, for one, cannot tell.", None),
+        ("A (very) long story.", None),
+        (r"\boxed{A, B}", "A, B"),
         (r"\boxed{A) 3 and 5}", "A"),
         (r"\boxed{A) haemoglobin A and B}", "A"),
     ],
