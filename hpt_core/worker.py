@@ -8,23 +8,24 @@ Under a launcher such as torchrun the processes of all ranks share one standard 
 others print goes to their log, and of their events only errors are written.
 """
 
+import errno
 import json
 import logging
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import NoReturn, TextIO, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from hpt_core.errors import ConfigError, HPTError
+from hpt_core.errors import ConfigError, HPTError, WorkerError
 
 Spec = TypeVar("Spec", bound=BaseModel)
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, text)."""
-
-
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the system says where a disk or a quota is full."""
 ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
     "GOMP_SPINCOUNT": "10000",
@@ -105,6 +106,15 @@ def main(spec_type: type[Spec], run: Callable[[Spec], None]) -> None:
             raise ConfigError("one argument is expected: the spec file", f"python -m {spec_type.__module__} SPEC.json")
         run(read_spec(spec_type, Path(sys.argv[1])))
     except HPTError as error:
-        logging.getLogger("hpt").error("%s", error)
-        emit("error", type=type(error).__name__, cause=error.cause, remedy=error.remedy)
-        sys.exit(error.exit_code)
+        _end(error)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        logging.getLogger("hpt").exception("no space is left")
+        _end(WorkerError("the disk is full", "free some space and run it again to go on; what was finished is kept"))
+
+
+def _end(error: HPTError) -> NoReturn:
+    logging.getLogger("hpt").error("%s", error)
+    emit("error", type=type(error).__name__, cause=error.cause, remedy=error.remedy)
+    sys.exit(error.exit_code)

@@ -119,6 +119,25 @@ def test_the_workers_own_error_is_raised(tmp_path: Path, program: Program) -> No
     assert caught.value.exit_code == 2
 
 
+def test_a_full_disk_is_said_with_its_remedy(tmp_path: Path, program: Program) -> None:
+    module = program(
+        "full",
+        """
+        from pathlib import Path
+        from hpt_core.base import Frozen
+        from hpt_core.worker import main
+        class Spec(Frozen):
+            folder: Path
+        def run(spec):
+            Path("/dev/full").write_text("a sample")
+        main(Spec, run)
+        """,
+    )
+    with pytest.raises(WorkerError, match=r"the disk is full. Remedy: free some space and run it again"):
+        run(job(tmp_path, module), lambda _: None)
+    assert "No space left on device" in (tmp_path / "log.txt").read_text()
+
+
 def test_a_traceback_becomes_one_line_with_the_log(tmp_path: Path, program: Program) -> None:
     module = program("broken", "raise RuntimeError('boom')")
     with pytest.raises(WorkerError, match=r"ended with code 1: RuntimeError: boom.*log\.txt"):
