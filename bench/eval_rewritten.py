@@ -5,6 +5,8 @@ from collections.abc import Callable
 from fractions import Fraction
 
 INTEGER = re.compile(r"-?\d+")
+THOUSANDS = re.compile(r"(?:\\\$)?\d{1,3}(?:,(?:\\!)? ?\d{3})+")
+"""A number with commas, which separate no answers."""
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
 FRACTION = re.compile(r"(-?)\\frac\{(\d+)\}\{(\d+)\}")
 UNIT = re.compile(r"(?<=[\d}])\s*(?:\\text\s*\{[^{}]*\}|\\mathrm\s*\{[^{}]*\}|\^\s*\{?\\circ\}?|\\?%)\s*$")
@@ -64,7 +66,11 @@ def _unit_added(gold: str) -> str | None:
 
 def _reversed(gold: str) -> str | None:
     parts = [part.strip() for part in gold.split(",")]
-    simple = len(parts) > 1 and all(part and not re.search(r"[()\[\]{}]", part) for part in parts)
+    simple = (
+        len(parts) > 1
+        and not THOUSANDS.fullmatch(gold)
+        and all(part and not re.search(r"[()\[\]{}]", part) for part in parts)
+    )
     return ", ".join(reversed(parts)) if simple else None
 
 
