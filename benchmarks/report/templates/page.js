@@ -85,6 +85,7 @@
 
   const drawAverage = (plot, panel) => {
     const measured = (point) => point.colour !== null;
+    const marked = (label, point) => `${label} ${point.mark}`.trim();
     const ink = (point) => (measured(point) ? colour(`--c${point.colour % 8}`) : colour("--soft"));
     const traces = panel.points.map((point, index) => ({
       type: "scatter",
@@ -96,10 +97,10 @@
         type: "data", symmetric: false, array: [point.high - point.value], arrayminus: [point.value - point.low],
         color: ink(point), thickness: 1.5, width: 4,
       },
-      hovertemplate: `${escape(point.label)} ${point.mark}: ${point.value.toFixed(1)}` +
+      hovertemplate: `${marked(escape(point.label), point)}: ${point.value.toFixed(1)}` +
         (point.low === null ? "" : ` (${point.low.toFixed(1)} to ${point.high.toFixed(1)})`) + "<extra></extra>",
     }));
-    const labels = panel.points.map((point) => `${shorten(point.label)} ${point.mark}`.trim());
+    const labels = panel.points.map((point) => marked(shorten(point.label), point));
     Plotly.react(plot, traces, layout({
       height: 64 + 30 * panel.points.length,
       margin: { l: 8, r: 12, t: 6, b: 40 },
