@@ -37,6 +37,8 @@ def preflight(config: PipelineConfig, plan: Plan, context: Context) -> None:
     for key in todo:
         kind, _, name = key.partition(".")
         if kind == "train":
+            if config.train[name].uses_engine:
+                config.train[name].engine.check()
             facts = model_facts(config, key, plan)
             if config.train[name].uses_rollouts:
                 _check_context(f"train.{name}.sampling.max_tokens", config.train[name].sampling.max_tokens, facts)
@@ -48,6 +50,7 @@ def preflight(config: PipelineConfig, plan: Plan, context: Context) -> None:
                     check_memory(key, parameters, config.train[name], processes)
                 disk += parameters * (12 * (config.train[name].keep_checkpoints + 1) + 4)
         elif kind == "evaluate" and config.evaluate:
+            config.evaluate.engine.check()
             reference = next(r for r in config.evaluate.models if r.split(".", 1)[1] == name)
             facts = model_facts(config, reference, plan)
             for stage in plan.graph[key].parts[:1]:

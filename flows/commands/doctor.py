@@ -11,6 +11,8 @@ from typing import Literal, NamedTuple
 
 import psutil
 
+from hpt_core import system
+from hpt_core.rollout import _kernels
 from tasks import environment
 
 GIB = 2**30
@@ -31,6 +33,7 @@ def examine() -> list[Finding]:
     """Every check, in order; takes about half a minute, for the imports."""
     return [
         _python(),
+        _system(),
         *_packages(),
         *_builds(),
         _gpu(),
@@ -44,17 +47,24 @@ def examine() -> list[Finding]:
 
 def _python() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
-    if (3, 11) <= sys.version_info[:2] <= (3, 12):
+    if (3, 11) <= sys.version_info[:2] <= (3, 13):
         return Finding("Python", "good", version)
-    return Finding("Python", "fault", version, "use Python 3.11 or 3.12: `make setup` makes an environment")
+    return Finding("Python", "fault", version, "use Python 3.11, 3.12 or 3.13: `make setup` makes an environment")
+
+
+def _system() -> Finding:
+    needs = system.missing("gpu" if environment.gpus() else "cpu")
+    if needs:
+        return Finding("system packages", "fault", system.cause(needs), system.remedy(needs))
+    return Finding("system packages", "good", "what torch and vLLM load is there")
 
 
 def _packages() -> Iterator[Finding]:
     for module in IMPORTS:
         # Each in a process of its own: a broken native library may take the process with it.
-        done = subprocess.run(
-            [sys.executable, "-c", f"import {module}"], capture_output=True, text=True, timeout=180, check=False
-        )
+        # vLLM's import passes where its kernels do not load.
+        code = ["-m", _kernels.__name__] if module == "vllm" else ["-c", f"import {module}"]
+        done = subprocess.run([sys.executable, *code], capture_output=True, text=True, timeout=180, check=False)
         name = module.replace("_", "-")
         version = environment.package_version(name, f"{name}-cpu") or "not installed"
         if done.returncode == 0:

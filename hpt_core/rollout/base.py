@@ -157,6 +157,9 @@ class EngineConfig(Frozen):
         name = str(self.model_dump()["name"])
         return name, f"{name}-cpu"
 
+    def check(self) -> None:
+        """Raise PreflightError where the engine's packages, or what they need of the system, are missing. Cheap."""
+
     def open(self, model: Path, max_model_len: int, dtype: str, seed: int, **options: Any) -> RolloutEngine:
         """Load the model folder `model` for sequences of at most `max_model_len` tokens in `dtype`.
 

