@@ -121,7 +121,17 @@ def resolutions(
         kept = [line for line in lines if not line.startswith("torch=")]
         override.write_text("\n".join([f"torch==={build}", *kept]), encoding="utf-8")
         command = [uv, "pip", "compile", "pyproject.toml", "--extra", engine, "--group", "dev", "--quiet"]
-        command += ["--no-header", "--no-annotate", "--python-version", python, "--override", str(override)]
+        # Without --python it would look for an interpreter of that version, for seconds.
+        command += [
+            "--python",
+            sys.executable,
+            "--no-header",
+            "--no-annotate",
+            "--python-version",
+            python,
+            "--override",
+            str(override),
+        ]
         command += ["--index-strategy", "unsafe-best-match"]
         return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400)
 
