@@ -37,12 +37,8 @@ CONSTRAINTS = REQUIREMENTS / "constraints.txt"
 OLDEST_UV = (0, 9)
 ENGINES = {"cpu", "gpu"}
 
-SIZES = {
-    "cpu build": "about 0.9 GB to download, 4 GB on disk",
-    "default build, cpu": "about 4 GB to download, 9 GB on disk",
-    "default build, gpu": "about 6 GB to download, 13 GB on disk",
-}
-"""The whole environment by torch's build and vLLM's."""
+SIZES = {"cpu build": (1.1, 4), "default build, cpu": (3.3, 7), "default build, gpu": (4.1, 9)}
+"""GB to download and GB of disk for the whole environment, by torch's build and vLLM's."""
 
 UV_NAMES = {
     "index-url": "UV_DEFAULT_INDEX",
@@ -152,10 +148,19 @@ def find_uv(env: dict[str, str]) -> str:
     return str(VENV / "bin" / "uv")
 
 
+def announce(build: str, what: str) -> None:
+    """Say what comes and how much it is, before it is downloaded; end where the disk is too small for it."""
+    download, disk = SIZES[build]
+    say(f"{what}: up to {download} GB to download, {disk} GB of disk")
+    free = shutil.disk_usage(ROOT).free / 1e9
+    if free < disk:
+        stop(f"{disk} GB of free disk are needed for the environment, {free:.1f} GB are free", "free some space")
+
+
 def choose_torch(uv: str, engine: str, env: dict[str, str]) -> list[str]:
-    """Options by which uv takes the right build of torch. Says which that is, and how much is downloaded."""
+    """Options by which uv takes the right build of torch, which is announced."""
     if engine == "gpu":
-        say(f"torch's default build, for a GPU: {SIZES['default build, gpu']}")
+        announce("default build, gpu", "torch's default build, for a GPU")
         return []
     overrides = ["--override", str(REQUIREMENTS / "cpu.txt")]
     command = [uv, "pip", "compile", "-", "--quiet", "--no-deps", "--no-header", "--python", str(PYTHON), *overrides]
@@ -168,11 +173,13 @@ def choose_torch(uv: str, engine: str, env: dict[str, str]) -> list[str]:
             [*command, *options], input="torch", capture_output=True, text=True, check=False, cwd=ROOT, env=settings
         )
         if found.returncode == 0 and "+cpu" in found.stdout:
-            say(f"torch's CPU build, from {where}: {SIZES['cpu build']}")
+            announce("cpu build", f"torch's CPU build, from {where}")
             return options
-    say("torch's default build, which has CUDA and runs on the CPU, since no CPU build is offered here:")
-    say(f"{SIZES['default build, cpu']}. To avoid that, stop now (Ctrl-C) and set PIP_EXTRA_INDEX_URL or")
-    say("PIP_FIND_LINKS to an index or a folder that offers the CPU build.")
+    announce("default build, cpu", "torch's default build, since no CPU build is offered here; it runs on the CPU too")
+    say(
+        "To download less, stop now (Ctrl-C) and set PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS to an index or a folder that"
+    )
+    say("has the CPU build.")
     return []
 
 
@@ -193,8 +200,11 @@ def install(uv: str, engine: str, extras: set[str], env: dict[str, str]) -> None
 
 
 def check_installed() -> None:
-    """End with the cause where vLLM does not load. What is imported is compiled to bytecode now, where all of it can be
-    written, in place of each time that it is imported by somebody who may not write here."""
+    """End with the cause where vLLM or the command does not load.
+
+    Python compiles what is imported here, once: uv compiles nothing, and where PYTHONDONTWRITEBYTECODE is set, every
+    later process would compile all of it again.
+    """
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     for module in ("hpt_core.rollout._kernels", "flows.cli"):
         command = [str(PYTHON), "-m", module, *(["--help"] if module == "flows.cli" else [])]

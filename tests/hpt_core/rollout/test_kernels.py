@@ -1,0 +1,60 @@
+"""Without what vLLM loads, every command that needs it says which package has it, before anything starts."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hpt_core.rollout import _kernels
+
+ROOT = Path(__file__).resolve().parents[3]
+MISSING = "libnuma.so.1 is missing, needed by vLLM on CPUs. Remedy: "
+
+
+@pytest.fixture
+def without_libnuma(tmp_path: Path) -> dict[str, str]:
+    """An environment in which the loader finds a libnuma that it cannot load."""
+    if _kernels.engine() != "cpu":
+        pytest.skip("vllm for GPUs does not load libnuma")
+    (tmp_path / "libnuma.so.1").write_bytes(b"")
+    return os.environ | {"LD_LIBRARY_PATH": str(tmp_path), "COLUMNS": "200"}
+
+
+def run(environment: dict[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", *words]
+    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=200)
+
+
+def test_the_check_that_setup_runs(without_libnuma: dict[str, str]) -> None:
+    done = run(without_libnuma, "hpt_core.rollout._kernels")
+    assert (done.returncode, done.stderr.startswith(MISSING)) == (1, True), done.stderr
+
+
+def test_hpt_run_says_it_before_any_stage(without_libnuma: dict[str, str], tmp_path: Path) -> None:
+    done = run(without_libnuma, "flows.cli", "run", "configs/demo.toml", "--set", f"store={tmp_path / 'store'}")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert MISSING in done.stderr
+    assert not list(tmp_path.rglob("manifest.json"))
+
+
+@pytest.mark.slow
+def test_hpt_doctor_names_the_package_and_the_kernels(without_libnuma: dict[str, str]) -> None:
+    done = run(without_libnuma, "flows.cli", "doctor")
+    assert done.returncode == 1
+    assert "✗ system packages: libnuma.so.1 is missing" in done.stdout
+    assert "✗ vllm: 0.32.0, but the import fails: libnuma.so.1 is missing" in done.stdout
+
+
+@pytest.mark.slow
+def test_kernels_that_load_are_fine() -> None:
+    done = run(dict(os.environ), "hpt_core.rollout._kernels")
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_vllm_at_all_names_the_extras() -> None:
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from hpt_core.rollout import _kernels as k"
+    code += "; k.check_installed()"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)
+    assert "vLLM is not installed. Remedy: install hpt-pipelines[cpu], or hpt-pipelines[gpu]" in done.stderr
