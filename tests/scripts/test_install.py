@@ -56,7 +56,9 @@ path = "site"
 def without_configuration() -> dict[str, str]:
     """This process's environment as on a machine where nobody has configured pip or uv."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "PREFECT_"))}
-    kept.pop("VIRTUAL_ENV", None)
+    # Nothing is compiled by uv: without this every process would compile all it imports.
+    for name in ("VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE"):
+        kept.pop(name, None)
     return kept | {"PIP_CONFIG_FILE": os.devnull, "UV_NO_CONFIG": "1", "UV_SYSTEM_CERTS": "1"}
 
 
