@@ -32,6 +32,13 @@ def prctl(option: int, value: int) -> None:
         raise OSError(ctypes.get_errno(), "prctl")
 
 
+def end_with(parent: int) -> None:
+    """Let the kernel kill this process when `parent` ends; end now where it has ended already."""
+    prctl(SET_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(128 + signal.SIGKILL)
+
+
 def descendants() -> list[int]:
     """Every process below this one that is not a zombie."""
     children: dict[int, list[int]] = {}
@@ -111,11 +118,8 @@ def main() -> int:
     signal.set_wakeup_fd(wake_write)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
-    child = subprocess.Popen(
-        options.command,
-        stdin=subprocess.DEVNULL,
-        preexec_fn=lambda: prctl(SET_DEATH_SIGNAL, signal.SIGKILL),
-    )
+    supervisor = os.getpid()
+    child = subprocess.Popen(options.command, stdin=subprocess.DEVNULL, preexec_fn=lambda: end_with(supervisor))
     deadline = time.monotonic() + options.timeout if options.timeout > 0 else None
     _, code = watch(child.pid, deadline, wake_read)
     end_all(options.grace)

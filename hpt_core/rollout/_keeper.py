@@ -27,6 +27,13 @@ def prctl(option: int, value: int) -> None:
         raise OSError(ctypes.get_errno(), "prctl")
 
 
+def end_with(parent: int) -> None:
+    """Let the kernel end this process when `parent` ends, also where it has ended already."""
+    prctl(SET_DEATH_SIGNAL, signal.SIGTERM)
+    if os.getppid() != parent:
+        os._exit(128 + signal.SIGTERM)
+
+
 def reap(codes: dict[int, int]) -> bool:
     """Note the exit codes of processes that have ended; whether any process is left below this one."""
     try:
@@ -65,12 +72,8 @@ def main() -> int:
     signal.set_wakeup_fd(wake_write)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
-    server = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        process_group=0,
-        preexec_fn=lambda: prctl(SET_DEATH_SIGNAL, signal.SIGTERM),
-    )
+    keeper = os.getpid()
+    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=lambda: end_with(keeper))
     codes: dict[int, int] = {}
     while server.pid not in codes:
         ready, _, _ = select.select([0, wake], [], [])
