@@ -9,13 +9,19 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-MANAGERS = {"apt-get": "apt-get install", "dnf": "dnf install", "zypper": "zypper install", "pacman": "pacman -S"}
+MANAGERS = {
+    "apt-get": "apt-get update && apt-get install",
+    "dnf": "dnf install",
+    "zypper": "zypper install",
+    "pacman": "pacman -S",
+}
 """Package managers, and their command to install."""
 
 
@@ -64,12 +70,7 @@ _TRITON = "Triton, which compiles GPU kernels when they are first used"
 _NEEDS = {
     "cpu": (
         _TORCH,
-        Need(
-            "libnuma.so.1",
-            "vLLM on CPUs",
-            _library("libnuma.so.1"),
-            ("libnuma1", "numactl-libs", "libnuma1", "numactl"),
-        ),
+        Need("libnuma.so.1", "vLLM on CPUs", _library("libnuma.so.1"), _NUMA),
         Need("lscpu", "vLLM on CPUs", _program("lscpu"), ("util-linux",) * 4),
     ),
     "gpu": (
@@ -78,6 +79,17 @@ _NEEDS = {
         Need("Python.h", _TRITON, _has_headers, (f"python{_PYTHON}-dev", "python3-devel", "python3-devel", "python")),
     ),
 }
+
+
+def has_gpu() -> bool:
+    """Whether there is an NVIDIA GPU: the driver's folder has it in containers, nvidia-smi on WSL."""
+    if any(Path("/proc/driver/nvidia/gpus").glob("*")):
+        return True
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return listed.returncode == 0 and b"GPU" in listed.stdout
 
 
 def needs(engine: str) -> tuple[Need, ...]:

