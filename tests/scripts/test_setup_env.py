@@ -79,7 +79,7 @@ def test_pips_configuration_is_handed_to_uv(
     assert found["UV_CONSTRAINT"] == "requirements/constraints.txt /site/constraints.txt"
     assert found["UV_INSECURE_HOST"] == "mirror.example"
     # A variable goes before the file.
-    assert found["UV_HTTP_TIMEOUT"] == "7"
+    assert found["UV_HTTP_TIMEOUT"] == "8"
     assert "ALL_PROXY" not in found
     assert "no-binary = numpy is not applied" in capsys.readouterr().out
 
