@@ -173,7 +173,8 @@ def announce(build: str, what: str) -> None:
     download, disk = SIZES[build]
     say(f"{what}: up to {download} GB to download, {disk} GB of disk")
     free = shutil.disk_usage(ROOT).free / 1e9
-    if free < disk:
+    there = any(VENV.glob("lib/*/site-packages/torch"))  # only extras are added then
+    if free < disk and not there:
         stop(f"{disk} GB of free disk are needed for the environment, {free:.1f} GB are free", "free some space")
 
 
@@ -196,14 +197,13 @@ def choose_torch(uv: str, engine: str, env: dict[str, str]) -> list[str]:
             announce("cpu build", f"torch's CPU build, from {where}")
             return options
         if found.returncode:
-            say(f"torch's CPU build is not to be had from {where}: {found.stderr.strip().splitlines()[-1].strip()}")
+            *_, last = found.stderr.strip().splitlines() or [f"uv ended with code {found.returncode}"]
+            say(f"torch's CPU build is not to be had from {where}: {last.strip()}")
     if found.returncode:
         stop("no package index answers", "check the network, and pip's and uv's configuration")
     announce("default build, cpu", "torch's default build, since no CPU build is offered here; it runs on the CPU too")
-    say(
-        "To download less, stop now (Ctrl-C) and set PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS to an index or a folder that"
-    )
-    say("has the CPU build.")
+    say("To download less, stop now (Ctrl-C) and set PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS to an index or a folder")
+    say("that has the CPU build.")
     return []
 
 
@@ -276,7 +276,11 @@ def make(wanted: set[str]) -> None:
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
     """One set-up at a time: two would clear each other's work away."""
-    with (ROOT / "pyproject.toml").open("r+b") as lock:
+    try:
+        lock = (ROOT / "pyproject.toml").open("r+b")
+    except OSError as error:
+        stop(f"this checkout cannot be written: {error}", "make one of your own")
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
