@@ -11,7 +11,7 @@ repeats   the gold answers of AIME 2024, AIME 2025 and AMC 2023 with 32 response
 
 Math-Verify parses gold answer and response with its defaults and verifies; once more with each gold answer parsed only
 once. Every measurement is a process of its own that loads everything first and grades once, so that no cache outlives
-it; the ways take turns, rounds times, each round with responses of its own. A round's ratio is of neighbours in time.
+it; the ways take turns, rounds times, each round with responses of its own. A round's ratio is of neighbors in time.
 
 Exit code 1: at distinct answers, the median ratio to Math-Verify with the gold answer parsed each time is under 1.8.
 """
@@ -188,7 +188,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for number in range(options.rounds):
         for kind in SETS:
-            # Who goes first changes, so that a machine that slows down or speeds up favours no one.
+            # Who goes first changes, so that a machine that slows down or speeds up favors no one.
             for way in WAYS if number % 2 == 0 else WAYS[::-1]:
                 rows.append({"set": kind, "way": way, "round": number, **child(options, kind, way, number)})
     facts = {"workers": options.workers, "sentences": options.sentences}

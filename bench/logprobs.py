@@ -5,7 +5,7 @@
 Each way runs in a process of its own, which reports the most memory that it had resident above what it held before;
 both leave the same gradients behind. The plain way holds [N, V] in float32: log_softmax over all logits at once. Where
 memory is too short for it (it needs five such matrices), it computes the log-probabilities alone, without entropies:
-less than what it is compared with, so the ratio is then a bound in its favour.
+less than what it is compared with, so the ratio is then a bound in its favor.
 
 What "equal" is measured against is the plain way in float64: log_softmax in float32 is itself off by more than 1e-5 at
 such a vocabulary, and its error is printed beside the tiles'. Exit code 1: the tiles are off by more than 1e-5, or

@@ -55,7 +55,7 @@ def chains(count: int) -> list[tuple[str, int, str]]:
 
 def prepare(folder: Path) -> None:
     """Model and prepared.parquet."""
-    Config().materialise(folder / "model", lambda done, total, text: None)
+    Config().materialize(folder / "model", lambda done, total, text: None)
     tokenizer = load_tokenizer(folder / "model")
     rows = [
         {
@@ -111,10 +111,10 @@ def main() -> None:
         folder = Path(temporary)
         prepare(folder)
         rate = {"learning_rate": 2e-3}
-        sft = {"algorithm": "sft", "steps": options.warmup, "questions_per_step": 64, "optimiser": rate}
+        sft = {"algorithm": "sft", "steps": options.warmup, "questions_per_step": 64, "optimizer": rate}
         base = train(folder, "sft", folder / "model", options.threads, **sft)
         rl = {"algorithm": options.algorithm, "steps": options.steps + 1, "questions_per_step": 16}
-        output = train(folder, "rl", base / "model", options.threads, optimiser={"learning_rate": 2e-4}, **rl)
+        output = train(folder, "rl", base / "model", options.threads, optimizer={"learning_rate": 2e-4}, **rl)
         rows = [
             {"algorithm": "sft", "steps": options.warmup - 1, **medians(base)},
             {"algorithm": options.algorithm, "steps": options.steps, **medians(output)},

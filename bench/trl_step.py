@@ -34,7 +34,7 @@ from hpt_core.training.model import load_tokenizer
 
 QUESTIONS = (
     ("A baker makes 14 trays of rolls with 12 on each. She sells 95 rolls in the morning and half of what is left "
-     "in the afternoon, and gives 7 to a neighbour. How many rolls does she have left, rounded down?", "29"),
+     "in the afternoon, and gives 7 to a neighbor. How many rolls does she have left, rounded down?", "29"),
     ("A train covers 180 km in 2.5 hours and then slows down by 12 km/h for the next 95 minutes. How many whole "
      "kilometres has it covered altogether?", "275"),
     ("Maya saves 15 dollars a week for 12 weeks, spends a third of it on a present and 18 dollars on books, and then "
@@ -169,7 +169,7 @@ def _our_spec(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "questions_per_step": len(QUESTIONS),
         "rollouts_per_question": options.rollouts,
         "sampling": {"temperature": 1.0, "top_p": 1.0, "max_tokens": options.tokens},
-        "optimiser": {"learning_rate": options.learning_rate},
+        "optimizer": {"learning_rate": options.learning_rate},
         "dtype": "float32",
         "micro_batch_tokens": options.micro_batch_tokens,
         "gradient_checkpointing": options.gradient_checkpointing,

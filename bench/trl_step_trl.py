@@ -76,7 +76,7 @@ def build(spec: dict[str, Any]) -> Any:
 
 
 def take_turns(trainer: Any, child: Child) -> None:
-    """Pause at the end of every optimiser step, with the seconds that generation took."""
+    """Pause at the end of every optimizer step, with the seconds that generation took."""
     import trl
     from transformers import TrainerCallback
 

@@ -143,7 +143,7 @@ def apply(table: dict[str, Any], override: str, defaults: BaseModel | None = Non
 
 
 def _knows_none(loc: list[str], key: str) -> bool:
-    """Whether the field takes a variant named "none", such as the stabilisation mask's."""
+    """Whether the field takes a variant named "none", such as the stabilization mask's."""
     owner = _owner(PipelineConfig, loc)
     field = owner.model_fields.get(key) if owner else None
     variants = getattr(field.annotation, "__args__", (field.annotation,)) if field else ()

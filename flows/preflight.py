@@ -117,5 +117,5 @@ def check_memory(stage: str, parameters: int, train: TrainConfig, processes: int
     if need > total:
         raise PreflightError(
             f"{stage} needs about {need / GIB:.1f} GiB of memory and {where} has {total / GIB:.1f} GiB",
-            "take a smaller model, a larger machine, lora, optimiser.eight_bit or, on GPUs, more of them",
+            "take a smaller model, a larger machine, lora, optimizer.eight_bit or, on GPUs, more of them",
         )

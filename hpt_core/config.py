@@ -68,7 +68,7 @@ class DataConfig(Frozen):
     """Questions to keep at most, the first ones in the source's order."""
 
 
-class OptimiserConfig(Frozen):
+class OptimizerConfig(Frozen):
     """AdamW, as in the training scripts."""
 
     learning_rate: float = Field(5e-6, gt=0)
@@ -130,7 +130,7 @@ class TrainConfig(Frozen):
     """`data.NAME`: the prepared questions. Where the algorithm may train on demonstrations, those without one are left
     out, and counted in the stage's log."""
     algorithm: AlgorithmConfig
-    """What is optimised: a gate and its signals."""
+    """What is optimized: a gate and its signals."""
     steps: int = Field(ge=1)
     """Rollout steps; each draws `questions_per_step` questions."""
     questions_per_step: int = Field(128, ge=1)
@@ -141,10 +141,10 @@ class TrainConfig(Frozen):
     """How rollouts are drawn; max_tokens is also the constant length M of "fixed_length"."""
     engine: EngineConfig = Field(default="vllm", validate_default=True)
     """Who draws the rollouts."""
-    optimiser: OptimiserConfig = OptimiserConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
     """AdamW and its guards."""
     minibatch_rows: int | None = Field(None, ge=1)
-    """Rows of one optimiser update; None makes one update a step. 512 in the scripts (64 questions of 8 rollouts; a
+    """Rows of one optimizer update; None makes one update a step. 512 in the scripts (64 questions of 8 rollouts; a
     question gated to its demonstration gives one row), and the last update of a step may be ragged."""
     micro_batch_tokens: int = Field(8192, ge=1)
     """Prompt and response tokens of one forward pass at most; the gradient does not depend on it."""
@@ -223,7 +223,7 @@ NOT_COMPUTED = frozenset(
 
 
 class ModelSpec(Frozen):
-    """Spec of `python -m hpt_core.models.materialise`: fills `output` with a model folder."""
+    """Spec of `python -m hpt_core.models.materialize`: fills `output` with a model folder."""
 
     config: ModelConfig
     output: Path

@@ -15,7 +15,7 @@ def _required(*fields: tuple[str, pa.DataType]) -> list[pa.Field]:
 PREPARED = pa.schema(
     [
         *_required(
-            ("question_id", _TEXT),  # stable: the source's own id or a hash of the normalised question
+            ("question_id", _TEXT),  # stable: the source's own id or a hash of the normalized question
             ("question", _TEXT),
             ("gold", _TEXT),
             ("kind", _TEXT),  # which verifier: "math" or "choice"

@@ -1,4 +1,4 @@
-"""Models to start from: `python -m hpt_core.models.materialise` fills a folder."""
+"""Models to start from: `python -m hpt_core.models.materialize` fills a folder."""
 
 import json
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class ModelPart(Part):
         """Run the worker."""
         (job,) = jobs
         spec = ModelSpec(config=self.config, output=job.slot.output)
-        return context.worker(self.key, "hpt_core.models.materialise", spec, [job.slot])
+        return context.worker(self.key, "hpt_core.models.materialize", spec, [job.slot])
 
     def outputs(self, job: Making, files: tuple[FileEntry, ...]) -> dict[str, str]:
         """`model` for those that use its weights, `tokenizer` for those that count tokens alone."""

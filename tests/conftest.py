@@ -58,7 +58,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from hpt_core.models.scratch import Config
 
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    Config(layers=2, hidden_size=64, intermediate_size=128, heads=2, initializer_range=0.1).materialise(
+    Config(layers=2, hidden_size=64, intermediate_size=128, heads=2, initializer_range=0.1).materialize(
         folder, lambda done, total, text: None
     )
     return folder

@@ -29,17 +29,17 @@ def test_paper_recipe_states_the_scripts_settings(name: str) -> None:
     hpt = config.train["hpt"]
     assert (hpt.steps, hpt.questions_per_step, hpt.rollouts_per_question, hpt.minibatch_rows) == (500, 128, 8, 512)
     assert (hpt.sampling.temperature, hpt.sampling.top_p, hpt.sampling.max_tokens) == (1.0, 1.0, 8192)
-    optimiser = hpt.optimiser
-    assert (optimiser.learning_rate, optimiser.betas, optimiser.weight_decay) == (5e-6, (0.9, 0.999), 0.01)
-    assert (optimiser.gradient_clip, optimiser.decay, optimiser.warmup_steps) == (1.0, "constant", 0)
-    assert optimiser.spike_limit == (None if name.startswith("llama") else 80.0)
+    optimizer = hpt.optimizer
+    assert (optimizer.learning_rate, optimizer.betas, optimizer.weight_decay) == (5e-6, (0.9, 0.999), 0.01)
+    assert (optimizer.gradient_clip, optimizer.decay, optimizer.warmup_steps) == (1.0, "constant", 0)
+    assert optimizer.spike_limit == (None if name.startswith("llama") else 80.0)
     assert hpt.checkpoint_every == 50
     algorithm = hpt.algorithm
-    assert (algorithm.name, algorithm.normalisation) == ("hpt", "script")
+    assert (algorithm.name, algorithm.normalization) == ("hpt", "script")
     assert algorithm.gate.gamma == (0.25 if name.startswith("llama") else 0.0)
     assert algorithm.sft_coefficient == (0.3 if name.endswith("1.5b") else 1.0)
     assert algorithm.rl.stabilization_mask.name == "none"
-    assert [(r.name, r.coefficient) for r in algorithm.regularisers] == [("entropy", 0.001)]
+    assert [(r.name, r.coefficient) for r in algorithm.regularizers] == [("entropy", 0.001)]
     assert config.prompt.name == ("plain" if name.startswith("llama") else "chat")
     base = config.model["base"]
     overrides = (None, None) if name.startswith("llama") else (40000.0, 16384)
@@ -59,10 +59,10 @@ def test_paper_recipe_trains_the_rivals_of_the_published_table(name: str, rivals
         # The demonstration is the eighth member of its group.
         assert stage.rollouts_per_question == 7
         assert stage.algorithm.off.advantage.with_demonstration
-        assert stage.optimiser == hpt.optimiser.model_copy(update={"learning_rate": 1e-6, "spike_limit": None})
+        assert stage.optimizer == hpt.optimizer.model_copy(update={"learning_rate": 1e-6, "spike_limit": None})
         same = ("from_", "data", "steps", "questions_per_step", "minibatch_rows", "sampling", "dtype", "engine")
         assert all(getattr(stage, field) == getattr(hpt, field) for field in same)
-        assert [(r.name, r.coefficient) for r in stage.algorithm.regularisers] == [("entropy", 0.001)]
+        assert [(r.name, r.coefficient) for r in stage.algorithm.regularizers] == [("entropy", 0.001)]
         assert config.evaluate is not None and f"train.{rival}" in config.evaluate.models
 
 

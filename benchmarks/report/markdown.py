@@ -44,7 +44,7 @@ def leaderboard(inputs: ReportInputs, board: Board, exclusive: pa.Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def summarised(board: Board, of: Callable[[Cell], tuple[str, ...]]) -> list[str]:
+def summarized(board: Board, of: Callable[[Cell], tuple[str, ...]]) -> list[str]:
     """What `of` tells of the numbers, one sentence each phrase: "AIME 2024: 12 of 30 questions (base, HPT)"."""
     grouped: dict[tuple[str, str], list[str]] = {}
     for label, column, phrase in board.phrases(of):
@@ -84,9 +84,9 @@ def footnotes(board: Board) -> list[str]:
     """What the marks mean, one plain sentence each."""
     cells = [cell for line in board.lines for cell in line.cells if cell]
     found = []
-    if marked := summarised(board, lambda cell: cell.deviations if MARK in cell.mark else ()):
+    if marked := summarized(board, lambda cell: cell.deviations if MARK in cell.mark else ()):
         found.append(f"{MARK} Not the benchmark's own protocol, so not comparable with others: {'; '.join(marked)}.")
-    if marked := summarised(board, lambda cell: cell.differences):
+    if marked := summarized(board, lambda cell: cell.differences):
         found.append(f"{DIFFERENT_MARK} Not comparable within its column: {'; '.join(marked)}.")
     if marked := _overlaps(board):
         found.append(

@@ -78,7 +78,7 @@ def render(inputs: ReportInputs, board: Board, tables: Tables) -> str:
     )
     script = _template("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    colours = {model.name: index for index, model in enumerate(inputs.models)}
+    colors = {model.name: index for index, model in enumerate(inputs.models)}
     return environment.get_template("page.html.j2").render(
         inputs=inputs,
         board=board,
@@ -92,9 +92,9 @@ def render(inputs: ReportInputs, board: Board, tables: Tables) -> str:
         matrices=matrices(tables.exclusive),
         baseline=next(m.label for m in inputs.models if m.name == inputs.baseline_name),
         significant=SIGNIFICANT,
-        data={"averages": _averages(board, colours), "curves": _curves(tables.training_log, colours)},
+        data={"averages": _averages(board, colors), "curves": _curves(tables.training_log, colors)},
         stages=[m for m in inputs.models if m.train_log] if tables.training_log.num_rows else [],
-        colours=colours,
+        colors=colors,
         style=_template("page.css"),
         script=script,
         script_hash=digest,
@@ -164,7 +164,7 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _averages(board: Board, colours: Mapping[str, int]) -> list[dict[str, Any]]:
+def _averages(board: Board, colors: Mapping[str, int]) -> list[dict[str, Any]]:
     """What the averages' figure draws: one panel a group."""
     panels = []
     for index, column in enumerate(board.columns):
@@ -181,14 +181,14 @@ def _averages(board: Board, colours: Mapping[str, int]) -> list[dict[str, Any]]:
                         "value": round(cell.value, 4),
                         "low": low,
                         "high": high,
-                        "colour": colours.get(line.model),
+                        "color": colors.get(line.model),
                     }
                 )
         panels.append({"title": f"{GROUPS['in' if column.group == 'in' else 'out']} average", "points": points})
     return panels
 
 
-def _curves(training_log: pa.Table, colours: Mapping[str, int]) -> list[dict[str, Any]]:
+def _curves(training_log: pa.Table, colors: Mapping[str, int]) -> list[dict[str, Any]]:
     """What the training figures draw: one figure a metric, one line a stage; metrics that no stage has are left out."""
     stages = list(dict.fromkeys(training_log.column("stage").to_pylist()))
     found = []
@@ -203,7 +203,7 @@ def _curves(training_log: pa.Table, colours: Mapping[str, int]) -> list[dict[str
             values = [r[metric] if math.isfinite(r[metric]) else None for r in rows]
             if any(v is not None for v in values):
                 lines.append(
-                    {"label": rows[0]["label"], "colour": colours[stage], "x": [r["step"] for r in rows], "y": values}
+                    {"label": rows[0]["label"], "color": colors[stage], "x": [r["step"] for r in rows], "y": values}
                 )
         if lines:
             found.append({"metric": metric, "title": title, "share": metric in SHARES, "lines": lines})

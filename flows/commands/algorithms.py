@@ -51,7 +51,7 @@ def show(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show an algorithm's equation, its gate, the four parts and the aggregation of each signal, and its regularisers.
+    """Show an algorithm's equation, its gate, the four parts and the aggregation of each signal, and its regularizers.
 
     With --config, --set takes the same paths as in the other commands.
     """
@@ -114,7 +114,7 @@ def as_data(algorithm: Algorithm) -> dict[str, Any]:
             }
             for name, signal in algorithm.signals.items()
         },
-        "regularisers": [_part_data(term) for term in algorithm.regularisers],
+        "regularizers": [_part_data(term) for term in algorithm.regularizers],
     }
 
 
@@ -135,8 +135,8 @@ def _print(algorithm: Algorithm) -> None:
     _rows({"gate": algorithm.gate}, "")
     for name, signal in algorithm.signals.items():
         _rows({called: getattr(signal, field) for field, called in PARTS.items()}, _heading(algorithm, name, signal))
-    if algorithm.regularisers:
-        _rows({f"regulariser {i}": term for i, term in enumerate(algorithm.regularisers, 1)}, "")
+    if algorithm.regularizers:
+        _rows({f"regularizer {i}": term for i, term in enumerate(algorithm.regularizers, 1)}, "")
 
 
 def _heading(algorithm: Algorithm, name: str, signal: Signal) -> str:

@@ -1,4 +1,4 @@
-"""Algorithms as compositions of a gate, signals and regularisers. One algorithm a file."""
+"""Algorithms as compositions of a gate, signals and regularizers. One algorithm a file."""
 
 import inspect
 import textwrap

@@ -1,4 +1,4 @@
-"""The contract of an algorithm: a gate, the signals it chooses from, and regularisers. Nothing but composition."""
+"""The contract of an algorithm: a gate, the signals it chooses from, and regularizers. Nothing but composition."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,7 @@ from pydantic import model_validator
 
 from hpt_core.base import Frozen
 from hpt_core.plugins import config_union, near
-from hpt_core.upge.signal import RegulariserConfig, Signal
+from hpt_core.upge.signal import RegularizerConfig, Signal
 
 if TYPE_CHECKING:
     from hpt_core.gates.base import Gate
@@ -23,7 +23,7 @@ class Algorithm(Frozen):
     """The algorithm: its file's name."""
     gate: GateConfig
     """Chooses the signals of a question."""
-    regularisers: tuple[RegulariserConfig, ...] = ()
+    regularizers: tuple[RegularizerConfig, ...] = ()
     """Terms on every token of an update; none by default, `["entropy"]` as in the training scripts."""
 
     @property

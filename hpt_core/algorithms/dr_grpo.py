@@ -16,7 +16,7 @@ from hpt_core.upge.signal import AdvantageConfig, AggregationConfig
 
 
 class Rollouts(grpo.Rollouts):
-    """Clipped policy gradient on rollouts, unnormalised."""
+    """Clipped policy gradient on rollouts, unnormalized."""
 
     advantage: AdvantageConfig = Field(default="group_mean", validate_default=True)
     aggregation: AggregationConfig = Field(default="fixed_length", validate_default=True)

@@ -3,17 +3,17 @@
 Paper, algorithm 1: P is the mean reward of a question's n rollouts; P > gamma gives the RL signal (Dr. GRPO:
 r = pi_theta / pi_old, A_i = R_i - mean R, clip 0.2), P <= gamma the SFT signal with coefficient c. Write l_it for
 - min(r_it A_i, clip(r_it, 0.8, 1.2) A_i), p for pi_theta, Q for the update's questions and M for the constant length;
-`normalisation` is one of
+`normalization` is one of
 
     fixed_length   L = [ sum_RL sum_t l_it  +  c * sum_SFT sum_t - log p_t ] / (Q * M)
     paper          L = (1/Q) [ sum_RL (1/n) sum_t l_it  +  c * sum_SFT (1/|tau*|) sum_t - log p_t ]
     script         L = (1/M) sum_RL sum_t l_it  +  c * mean over the update's SFT tokens of - log p_t
 
 "script" is the released code's loss, with counts of the whole update in place of each micro-batch's. That code clips
-nothing and adds an entropy bonus: `rl = { stabilization_mask = "none" }, regularisers = ["entropy"]`.
+nothing and adds an entropy bonus: `rl = { stabilization_mask = "none" }, regularizers = ["entropy"]`.
 
 A third signal, `off`, serves the ablations of the offline half: LUFFY's off-policy RL on the demonstration,
-- A p / (p + 0.1) with A = R = 1 as in any group of one, normalised as the RL signal is. Gates "switch" (`otherwise =
+- A p / (p + 0.1) with A = R = 1 as in any group of one, normalized as the RL signal is. Gates "switch" (`otherwise =
 "off"`, or `["sft", "off"]` for both) and "gate_off" choose it; gate "soft" mixes signals in place of switching.
 """
 
@@ -32,7 +32,7 @@ AGGREGATIONS = {
     "paper": {"rl": "question_mean", "sft": "demonstration_mean", "off": "question_mean"},
     "script": {"rl": "constant_length", "sft": "token_mean", "off": "constant_length"},
 }
-"""Normalisation -> signal -> aggregation."""
+"""Normalization -> signal -> aggregation."""
 
 
 class Config(Algorithm):
@@ -40,7 +40,7 @@ class Config(Algorithm):
 
     name: Literal["hpt"] = "hpt"
     gate: GateConfig = Field(default="switch", validate_default=True)
-    normalisation: Literal["fixed_length", "paper", "script"] = "fixed_length"
+    normalization: Literal["fixed_length", "paper", "script"] = "fixed_length"
     """Sets the aggregation of all signals, each of which can still be set by itself."""
     sft_coefficient: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     """c (scripts: 1.0; 0.3 for Qwen2.5-Math-1.5B)."""
@@ -56,7 +56,7 @@ class Config(Algorithm):
     def _fill_signals(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        chosen = AGGREGATIONS.get(str(data.get("normalisation", "fixed_length")), {})
+        chosen = AGGREGATIONS.get(str(data.get("normalization", "fixed_length")), {})
         filled = fill(data, {name: {"aggregation": aggregation} for name, aggregation in chosen.items()})
         return fill(filled, {"sft": {"coefficient": data.get("sft_coefficient", 1.0)}})
 

@@ -6,7 +6,7 @@
     delta_it = r_it + gamma V_old,t+1 - V_old,t, R_i the reward of the last token, gamma = 1, lambda = 0.95
 
 Schulman 2017, equations 7, 9 and 11; paper, table 1. Advantages are not whitened, values are clipped with
-`regularisers = [{ name = "value_loss", clip = 0.2 }]`, and there is no KL term.
+`regularizers = [{ name = "value_loss", clip = 0.2 }]`, and there is no KL term.
 """
 
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from hpt_core.algorithms import grpo
 from hpt_core.algorithms.base import Algorithm, GateConfig
-from hpt_core.upge.signal import AdvantageConfig, AggregationConfig, RegulariserConfig
+from hpt_core.upge.signal import AdvantageConfig, AggregationConfig, RegularizerConfig
 
 
 class Rollouts(grpo.Rollouts):
@@ -32,7 +32,7 @@ class Config(Algorithm):
     gate: GateConfig = Field(default="always", validate_default=True)
     rl: Rollouts = Rollouts()
     """The only signal."""
-    regularisers: tuple[RegulariserConfig, ...] = Field(default=("value_loss",), validate_default=True)
+    regularizers: tuple[RegularizerConfig, ...] = Field(default=("value_loss",), validate_default=True)
     """Terms on every token of an update. A value loss whose gamma or lambda is not given takes the advantage's."""
 
     @model_validator(mode="before")
@@ -42,11 +42,11 @@ class Config(Algorithm):
         advantage = rl.get("advantage") if isinstance(rl, dict) else None
         if not isinstance(advantage, dict) or advantage.get("name") != "gae":
             return data
-        given = data.get("regularisers", ("value_loss",))
+        given = data.get("regularizers", ("value_loss",))
         if not isinstance(given, list | tuple):
             return data
         returns = {key: value for key, value in advantage.items() if key in ("gamma", "lam")}
         named = [{"name": term} if isinstance(term, str) else term for term in given]
         are_value_losses = [isinstance(term, dict) and term.get("name") == "value_loss" for term in named]
         filled = [returns | term if mine else term for term, mine in zip(named, are_value_losses, strict=True)]
-        return data | {"regularisers": filled}
+        return data | {"regularizers": filled}

@@ -1,4 +1,4 @@
-"""Hashes of files that were hashed before, recognised by path, size and modification time."""
+"""Hashes of files that were hashed before, recognized by path, size and modification time."""
 
 import json
 import os

@@ -32,7 +32,7 @@ class Drop(NamedTuple):
     detail: str = ""
 
 
-def normalise(text: str) -> str:
+def normalize(text: str) -> str:
     """Composed Unicode (NFC), line feeds alone, no white space at line ends nor around the whole."""
     lines = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return "\n".join(line.rstrip() for line in lines).strip()
@@ -40,7 +40,7 @@ def normalise(text: str) -> str:
 
 def question_key(question: str) -> str:
     """What two questions share when they are the same but for white space."""
-    return hashlib.sha256(" ".join(normalise(question).split()).encode()).hexdigest()
+    return hashlib.sha256(" ".join(normalize(question).split()).encode()).hexdigest()
 
 
 class Preparation:
@@ -89,7 +89,7 @@ class Preparation:
         if isinstance(row, MalformedRow):
             return Drop("malformed", row.where, row.reason)
         try:
-            clean = _normalised(row)
+            clean = _normalized(row)
         except UnicodeEncodeError:
             return Drop("malformed", row.where, "it holds half of a surrogate pair")
         if not clean.question or not clean.gold:
@@ -144,13 +144,13 @@ class Preparation:
         )
 
 
-def _normalised(row: SourceRow) -> SourceRow:
-    """The row with every text normalised. Raises UnicodeEncodeError where one cannot be written as UTF-8."""
+def _normalized(row: SourceRow) -> SourceRow:
+    """The row with every text normalized. Raises UnicodeEncodeError where one cannot be written as UTF-8."""
     clean = row._replace(
         question_id=row.question_id.strip(),
-        question=normalise(row.question),
-        gold=normalise(row.gold),
-        demonstration=normalise(row.demonstration or "") or None,
+        question=normalize(row.question),
+        gold=normalize(row.gold),
+        demonstration=normalize(row.demonstration or "") or None,
     )
     "".join(text or "" for text in clean).encode()
     return clean

@@ -93,6 +93,6 @@ def variance(correct: Sequence[int], k: int) -> Variance:
     of_samples = math.fsum(m * (1 - m) / (k - 1) for m in means) / n**2
     if n < 2:
         return Variance(math.nan, of_samples)
-    centre = math.fsum(means) / n
-    total = math.fsum((m - centre) ** 2 for m in means) / (n * (n - 1))
+    center = math.fsum(means) / n
+    total = math.fsum((m - center) ** 2 for m in means) / (n * (n - 1))
     return Variance(max(0.0, total - of_samples), of_samples)

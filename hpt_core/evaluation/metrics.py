@@ -160,16 +160,16 @@ def interval(values: Sequence[float]) -> Interval:
     n = len(values)
     mean = math.fsum(values) / n
     added = Z * Z / 2
-    centre = (n * mean + added) / (n + 2 * added)
-    spread = math.fsum((v - centre) ** 2 for v in values) + added * ((1 - centre) ** 2 + centre**2)
-    design_effect = spread / ((n + 2 * added) * centre * (1 - centre))
+    center = (n * mean + added) / (n + 2 * added)
+    spread = math.fsum((v - center) ** 2 for v in values) + added * ((1 - center) ** 2 + center**2)
+    design_effect = spread / ((n + 2 * added) * center * (1 - center))
     return _wilson(mean, n / design_effect)
 
 
 def _wilson(mean: float, n: float) -> Interval:
-    centre = (mean + Z * Z / (2 * n)) / (1 + Z * Z / n)
+    center = (mean + Z * Z / (2 * n)) / (1 + Z * Z / n)
     half = Z * math.sqrt(mean * (1 - mean) / n + Z * Z / (4 * n * n)) / (1 + Z * Z / n)
-    return Interval(max(0.0, min(mean, centre - half)), min(1.0, max(mean, centre + half)))
+    return Interval(max(0.0, min(mean, center - half)), min(1.0, max(mean, center + half)))
 
 
 def question_counts(verdicts: pa.Table, k: int) -> dict[str, tuple[int, int]]:

@@ -7,8 +7,8 @@ from hpt_core.base import Frozen
 from hpt_core.worker import Progress
 
 
-class Materialised(NamedTuple):
-    """What identifies a materialised model."""
+class Materialized(NamedTuple):
+    """What identifies a materialized model."""
 
     weights_id: str
     """SHA-256 over weights, config, tokenizer, template and generation config; for a Hub model over repository,
@@ -29,11 +29,11 @@ class ModelSourceConfig(Frozen):
         and revision. Raises ModelError where a local folder is missing or incomplete."""
         return self.model_dump(mode="json")
 
-    def materialise(self, folder: Path, progress: Progress) -> None:
+    def materialize(self, folder: Path, progress: Progress) -> None:
         """Fill `folder` with config.json, weights, tokenizer and generation config (links to large files allowed)."""
         raise NotImplementedError
 
     def origin(self) -> dict[str, str]:
-        """Where a materialised model came from exactly (Hub repository and resolved commit); empty where its
-        content alone identifies it. Asked after `materialise`."""
+        """Where a materialized model came from exactly (Hub repository and resolved commit); empty where its
+        content alone identifies it. Asked after `materialize`."""
         return {}

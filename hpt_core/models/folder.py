@@ -23,7 +23,7 @@ class Config(ModelSourceConfig):
         """The content's hash; the path does not matter. Raises ModelError where a file is missing."""
         return {"name": self.name, "content": _files.content_id(self.path)}
 
-    def materialise(self, folder: Path, progress: Progress) -> None:
+    def materialize(self, folder: Path, progress: Progress) -> None:
         """Link or copy the model's files into `folder`. Raises ModelError where one is missing."""
         files = _files.require_complete(self.path)
         folder.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,7 @@ class Config(ModelSourceConfig):
             return {"name": "folder", "content": _files.content_id(local)}
         return {"name": self.name, "repo": self.repo, "revision": self.revision}
 
-    def materialise(self, folder: Path, progress: Progress) -> None:
+    def materialize(self, folder: Path, progress: Progress) -> None:
         """Link or copy the model into `folder`, downloading what the Hub cache lacks. Raises ModelError."""
         source = self._local()
         if source is None:

@@ -48,7 +48,7 @@ class Config(ModelSourceConfig):
             )
         return self
 
-    def materialise(self, folder: Path, progress: Progress) -> None:
+    def materialize(self, folder: Path, progress: Progress) -> None:
         """Write a complete model folder; the same config gives the same bytes."""
         progress(0, 1, "random weights")
         folder.mkdir(parents=True, exist_ok=True)

@@ -49,7 +49,7 @@ class BoundPrompt(ABC):
     def encode_demonstration(self, question: str, demonstration: str) -> list[int]:
         """The token ids of the demonstration with one EOS at its end.
 
-        They are to be put behind `encode(question)`: the two are tokenised apart, as a rollout's are. A leading
+        They are to be put behind `encode(question)`: the two are tokenized apart, as a rollout's are. A leading
         "<think>\\n" is dropped where the rendered prompt already ends with it.
         """
         if demonstration.startswith(THINK) and self.render(question).endswith(THINK):

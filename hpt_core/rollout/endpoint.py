@@ -1,7 +1,7 @@
 """Any OpenAI-compatible endpoint: one that is there, or a `vllm serve` of our own.
 
 Prompts go to the completions API as token ids, so that the prompt is exactly ours; the chat API would put its own
-template around them and is never used. The server samples: vLLM honours every request's seed, and ours gives the
+template around them and is never used. The server samples: vLLM honors every request's seed, and ours gives the
 tokens of the vllm engine in float32 on CPUs; what another server does with a seed is its own affair.
 """
 

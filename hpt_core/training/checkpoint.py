@@ -1,4 +1,4 @@
-"""Checkpoints through torch.distributed.checkpoint, each whole or absent: weights, optimiser, every random generator,
+"""Checkpoints through torch.distributed.checkpoint, each whole or absent: weights, optimizer, every random generator,
 step and counts. A run may go on from one with another number of ranks."""
 
 import contextlib
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hpt_core.errors import TrainingError
 from hpt_core.files import remove_leftovers, sync_tree
 from hpt_core.training.distributed import World
-from hpt_core.training.optimiser import trained
+from hpt_core.training.optimizer import trained
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,7 +55,7 @@ class Checkpointer:
             remove_leftovers(folder)
         self.world.barrier()
 
-    def save(self, step: int, policy: "nn.Module", optimiser: "Optimizer", state: dict[str, Any]) -> None:
+    def save(self, step: int, policy: "nn.Module", optimizer: "Optimizer", state: dict[str, Any]) -> None:
         """Write the checkpoint after `step` steps. `state` is any JSON object, the first rank's counts."""
         from torch.distributed.checkpoint.state_dict_saver import async_save, save
 
@@ -69,11 +69,11 @@ class Checkpointer:
             beside.mkdir()
             (beside / STATE).write_text(facts, encoding="utf-8")
         self.world.barrier()
-        if not optimiser.state:
+        if not optimizer.state:
             # No update was applied yet: without gradients in place torch saves moments of zero.
-            for parameter in trained(optimiser):
+            for parameter in trained(optimizer):
                 parameter.grad = None
-        tensors = _tensors(policy, optimiser)
+        tensors = _tensors(policy, optimizer)
         with _writing_errors(beside):
             if self.asynchronous:
                 future = async_save(tensors, checkpoint_id=beside / TENSORS, process_group=self._group)
@@ -96,7 +96,7 @@ class Checkpointer:
                 future.result()
             self._appear(beside, path)
 
-    def load(self, policy: "nn.Module", optimiser: "Optimizer") -> tuple[int, dict[str, Any]] | None:
+    def load(self, policy: "nn.Module", optimizer: "Optimizer") -> tuple[int, dict[str, Any]] | None:
         """Restore the newest checkpoint: (steps done, state), or None where there is none. Raises TrainingError."""
         found = checkpoints(self.folder)
         if not found:
@@ -105,7 +105,7 @@ class Checkpointer:
         try:
             facts = json.loads((path / STATE).read_text(encoding="utf-8"))
             step, state, generators = int(facts["step"]), dict(facts["state"]), list(facts["generators"])
-            _restore(path / TENSORS, policy, optimiser, self._group)
+            _restore(path / TENSORS, policy, optimizer, self._group)
             if self.world.rank < len(generators):
                 _restore_generators(generators[self.world.rank])
         except _damage() as error:
@@ -175,25 +175,25 @@ def _options() -> Any:
     return StateDictOptions(ignore_frozen_params=True, strict=False)
 
 
-def _tensors(policy: "nn.Module", optimiser: "Optimizer") -> dict[str, Any]:
+def _tensors(policy: "nn.Module", optimizer: "Optimizer") -> dict[str, Any]:
     from torch.distributed.checkpoint.state_dict import get_model_state_dict, get_optimizer_state_dict
 
     return {
         "model": get_model_state_dict(policy, options=_options()),
-        "optimiser": get_optimizer_state_dict(policy, optimiser, options=_options()),
+        "optimizer": get_optimizer_state_dict(policy, optimizer, options=_options()),
     }
 
 
-def _restore(path: Path, policy: "nn.Module", optimiser: "Optimizer", group: Any) -> None:
+def _restore(path: Path, policy: "nn.Module", optimizer: "Optimizer", group: Any) -> None:
     from torch.distributed.checkpoint.state_dict import set_model_state_dict, set_optimizer_state_dict
     from torch.distributed.checkpoint.state_dict_loader import load
 
-    for parameter in trained(optimiser):
+    for parameter in trained(optimizer):
         parameter.grad = None
-    tensors = _tensors(policy, optimiser)
+    tensors = _tensors(policy, optimizer)
     load(tensors, checkpoint_id=path, process_group=group)
     set_model_state_dict(policy, tensors["model"], options=_options())
-    set_optimizer_state_dict(policy, optimiser, tensors["optimiser"], options=_options())
+    set_optimizer_state_dict(policy, optimizer, tensors["optimizer"], options=_options())
 
 
 def _generators() -> dict[str, Any]:

@@ -102,13 +102,13 @@ class _Head(NamedTuple):
 
 
 class _Joined:
-    """Normalisers (log of the sum of exponentials) and entropies of rows, over the stretches of vocabulary seen."""
+    """Normalizers (log of the sum of exponentials) and entropies of rows, over the stretches of vocabulary seen."""
 
     def __init__(self, like: "Tensor") -> None:
         """`like`: [N]."""
         import torch
 
-        self.normalisers = torch.full_like(like, -torch.inf)
+        self.normalizers = torch.full_like(like, -torch.inf)
         self.entropies = torch.zeros_like(like)
 
     def take(self, rows: slice, logits: "Tensor") -> None:
@@ -120,14 +120,14 @@ class _Joined:
         total = exponentials.sum(-1)
         # Of the stretch alone; what is subtracted is at most about log m.
         entropies = total.log() - torch.linalg.vecdot(exponentials, logits) / total
-        normalisers = largest + total.log()
-        before = self.normalisers[rows]
-        joined = torch.logaddexp(before, normalisers)
-        log_shares = torch.stack([before - joined, normalisers - joined])
+        normalizers = largest + total.log()
+        before = self.normalizers[rows]
+        joined = torch.logaddexp(before, normalizers)
+        log_shares = torch.stack([before - joined, normalizers - joined])
         of_each = torch.stack([self.entropies[rows], entropies])
         # A share of 0 adds nothing: 0 log 0 = 0.
         self.entropies[rows] = (log_shares.exp() * (of_each - log_shares.clamp(min=_LOG_ZERO))).sum(0)
-        self.normalisers[rows] = joined
+        self.normalizers[rows] = joined
 
 
 _LOG_ZERO = -1e4
@@ -158,21 +158,21 @@ def _function() -> Any:
                     columns, inside = tile.targets(targets)
                     of_targets[tile.rows] += torch.where(inside, logits.gather(1, columns), 0)[:, 0]
                     joined.take(tile.rows, logits)
-            ctx.save_for_backward(hidden, weight, bias, targets, temperatures, joined.normalisers, joined.entropies)
+            ctx.save_for_backward(hidden, weight, bias, targets, temperatures, joined.normalizers, joined.entropies)
             ctx.set_materialize_grads(False)
-            return of_targets - joined.normalisers, joined.entropies
+            return of_targets - joined.normalizers, joined.entropies
 
         @staticmethod
         def backward(ctx: Any, *gradients: "Tensor | None") -> tuple["Tensor | None", ...]:
-            hidden, weight, bias, targets, temperatures, normalisers, entropies = ctx.saved_tensors
+            hidden, weight, bias, targets, temperatures, normalizers, entropies = ctx.saved_tensors
             head = _Head.cast(hidden, weight, bias, temperatures, ctx.dtype)
             for_hidden, for_weight, for_bias = (
-                None if tensor is None or not needed else torch.zeros_like(tensor, dtype=normalisers.dtype)
+                None if tensor is None or not needed else torch.zeros_like(tensor, dtype=normalizers.dtype)
                 for tensor, needed in zip((hidden, weight, bias), ctx.needs_input_grad, strict=False)
             )
             for tile in _tiles(len(targets), len(weight), ctx.elements):
                 rows, vocabulary = tile
-                logs = head.logits(tile).sub_(normalisers[rows, None])
+                logs = head.logits(tile).sub_(normalizers[rows, None])
                 by_logprob, by_entropy = (None if g is None else g[rows, None] for g in gradients)
                 by_logits = _by_logits(logs, *tile.targets(targets), entropies[rows, None], by_logprob, by_entropy)
                 by_logits.div_(temperatures[rows, None])

@@ -19,7 +19,7 @@ from hpt_core.training.collect import Collected, Collector, Drawn, signals, writ
 from hpt_core.training.draw import cursor, draw
 from hpt_core.training.log import TrainingLog
 from hpt_core.training.log_row import describe, log_row
-from hpt_core.training.optimiser import learning_rate, make_optimiser
+from hpt_core.training.optimizer import learning_rate, make_optimizer
 from hpt_core.training.policy import named_weights
 from hpt_core.training.questions import Question
 from hpt_core.training.update import Updater
@@ -64,9 +64,9 @@ class Trainer:
         self.world = collector.world
         self.engine = engine
         self.progress = progress
-        self.optimiser = make_optimiser(policy, self.config.optimiser)
+        self.optimizer = make_optimizer(policy, self.config.optimizer)
         dumps = spec.work / "non_finite"
-        self.updater = Updater(policy, self.optimiser, self.estimator, self.config, dumps, self.world)
+        self.updater = Updater(policy, self.optimizer, self.estimator, self.config, dumps, self.world)
         self.checkpointer = Checkpointer(
             spec.work / "checkpoints", self.config.keep_checkpoints, self.world, self._asynchronous()
         )
@@ -110,7 +110,7 @@ class Trainer:
         pairs = [(row, group) for group in collected.drawn for row in group.rows]
         rows = [row for row, _ in pairs]
         tokens = [group.tokens(row, self.config.sampling.temperature) for row, group in pairs]
-        rate = learning_rate(self.config.optimiser, step - 1, self.config.steps)
+        rate = learning_rate(self.config.optimizer, step - 1, self.config.steps)
         with deterministic():
             updates = self.updater.run(rows, tokens, rate, step, self._probes(collected.drawn))
         agreement = self.updater.agreement
@@ -216,13 +216,13 @@ class Trainer:
         }
         self.checkpointer.finish()
         self.best.prune(also=self.saved_best)
-        self.checkpointer.save(self.done, self.policy, self.optimiser, state)
+        self.checkpointer.save(self.done, self.policy, self.optimizer, state)
         self.saved_best = self.best.step
         if not self.checkpointer.asynchronous:
             self.best.prune()
 
     def _resume(self) -> int:
-        found = self.checkpointer.load(self.policy, self.optimiser)
+        found = self.checkpointer.load(self.policy, self.optimizer)
         if found is None:
             return 0
         done, state = found

@@ -10,7 +10,7 @@ from hpt_core.training.distributed import World
 from hpt_core.training.draw import cursor
 from hpt_core.training.lora import require_peft
 from hpt_core.training.model import context_length, read_config
-from hpt_core.training.optimiser import require_eight_bit
+from hpt_core.training.optimizer import require_eight_bit
 from hpt_core.training.questions import Question
 from hpt_core.upge.estimator import Estimator
 
@@ -25,7 +25,7 @@ def bytes_per_weight(config: TrainConfig) -> int:
         # The weights alone: adapters are small beside them.
         return 4
     # Two moments of four bytes become two of one.
-    return BYTES_PER_WEIGHT - (6 if config.optimiser.eight_bit else 0)
+    return BYTES_PER_WEIGHT - (6 if config.optimizer.eight_bit else 0)
 
 
 def check_spec(spec: TrainSpec) -> None:
@@ -33,7 +33,7 @@ def check_spec(spec: TrainSpec) -> None:
     read_config(spec.model)
     if spec.config.lora is not None:
         require_peft()
-    if spec.config.optimiser.eight_bit:
+    if spec.config.optimizer.eight_bit:
         require_eight_bit()
     check_all(spec.trackers)
     if not spec.data.is_file():
@@ -45,10 +45,10 @@ def check_questions(
 ) -> int:
     """Tokens of the longest sequence that can occur. Raises PreflightError where the model's context or the machine's
     memory does not suffice, or the data do not fill a step."""
-    if world.size > 1 and spec.config.optimiser.eight_bit:
+    if world.size > 1 and spec.config.optimizer.eight_bit:
         raise PreflightError(
-            f"optimiser.eight_bit works in one process, and there are {world.size}",
-            "set resources.processes = 1, or optimiser.eight_bit = false: shards need less memory as they are",
+            f"optimizer.eight_bit works in one process, and there are {world.size}",
+            "set resources.processes = 1, or optimizer.eight_bit = false: shards need less memory as they are",
         )
     cursor(0, len(training), spec.config.questions_per_step)
     questions = [*training, *held_out]
@@ -93,5 +93,5 @@ def _require(need: float, available: float, what: str, where: str) -> None:
     if need > available:
         raise PreflightError(
             f"{what} {need / GIB:.1f} GiB {where}, {available / GIB:.1f} are free",
-            "choose a smaller model, a larger machine, more ranks (resources.processes), lora, or optimiser.eight_bit",
+            "choose a smaller model, a larger machine, more ranks (resources.processes), lora, or optimizer.eight_bit",
         )

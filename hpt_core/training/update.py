@@ -1,4 +1,4 @@
-"""One optimiser update: micro-batched loss, guards, step. It knows no algorithm, only the estimator's streams."""
+"""One optimizer update: micro-batched loss, guards, step. It knows no algorithm, only the estimator's streams."""
 
 import contextlib
 import logging
@@ -12,7 +12,7 @@ from hpt_core.errors import NonFiniteError, TrainingError
 from hpt_core.training.batch import MicroBatch, Tokens, collate, split
 from hpt_core.training.distributed import World
 from hpt_core.training.logprobs import TokenStatistics
-from hpt_core.training.optimiser import apply_update, zero_gradients
+from hpt_core.training.optimizer import apply_update, zero_gradients
 from hpt_core.training.policy import forward
 from hpt_core.training.sync import Agreement, Differences, check, measure
 from hpt_core.training.updated import Updated, dump
@@ -39,7 +39,7 @@ class Updater:
     def __init__(
         self,
         policy: "nn.Module",
-        optimiser: "Optimizer",
+        optimizer: "Optimizer",
         estimator: Estimator,
         config: TrainConfig,
         dumps: Path,
@@ -47,7 +47,7 @@ class Updater:
     ) -> None:
         """`dumps` is the folder that receives the batch of a non-finite update."""
         self.policy = policy
-        self.optimiser = optimiser
+        self.optimizer = optimizer
         self.estimator = estimator
         self.config = config
         self.dumps = dumps
@@ -91,7 +91,7 @@ class Updater:
 
         `before`: per row that this rank computes, the policy at rollout time; None where that is the policy itself.
         """
-        zero_gradients(self.optimiser)
+        zero_gradients(self.optimizer)
         done = Updated()
         for members in self._micro_batches(update, tokens):
             if members is None:
@@ -206,7 +206,7 @@ class Updater:
             self._require_agreement(done.differences, step)
         # Before the weights change: a loss may overflow where its gradient does not.
         self._require_finite("loss", done.loss, update, tokens, step)
-        applied = apply_update(self.optimiser, self.config.optimiser, rate)
+        applied = apply_update(self.optimizer, self.config.optimizer, rate)
         self._require_finite("gradient norm", applied.norm, update, tokens, step)
         done.norm, done.skipped = applied.norm, applied.skipped
         if applied.skipped:
@@ -222,7 +222,7 @@ class Updater:
         self.world.barrier()
         raise NonFiniteError(
             f"step {step}: the {what} is {value}; the batch is in {path}",
-            "lower optimiser.learning_rate or optimiser.gradient_clip",
+            "lower optimizer.learning_rate or optimizer.gradient_clip",
         )
 
     def _before(self, update: Update, tokens: Sequence[Tokens], differences: Differences) -> dict[int, Before]:

@@ -3,7 +3,7 @@
     grad = E[ 1_stable * (1 / pi_ref) * A * grad pi_theta ]
 
 stabilization_mask/ is 1_stable, reference_policy/ is pi_ref, advantage/ is A, likelihood_gradient/ is grad pi_theta;
-aggregation/ weighs the token terms and regularisers/ adds to them.
+aggregation/ weighs the token terms and regularizers/ adds to them.
 """
 
 VERSION = 1

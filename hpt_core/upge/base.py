@@ -75,5 +75,5 @@ class LossOutput(NamedTuple):
     """Scalar."""
     metrics: dict[str, float]
     """Additive over micro-batches: "loss_<signal>", "tokens_<signal>", "clipped_<signal>" (tokens whose mask is not 1),
-    "importance_<signal>" (sum of the truncated importance weights, where they are used), "loss_<regulariser>",
+    "importance_<signal>" (sum of the truncated importance weights, where they are used), "loss_<regularizer>",
     "entropy_sum" (nats), "tokens"."""

@@ -1,6 +1,6 @@
 """The estimator: an algorithm's config made into rows, whole-update weights and a loss.
 
-    loss = sum over signals and tokens of  - weight * mask * stop_grad(A / pi_ref) * f(pi_theta)   + regularisers
+    loss = sum over signals and tokens of  - weight * mask * stop_grad(A / pi_ref) * f(pi_theta)   + regularizers
 
 Its gradient is the paper's unified policy gradient (section 3); f(pi_theta) / pi_ref is computed in log space.
 """
@@ -54,7 +54,7 @@ class Estimator:
     def uses_values(self) -> bool:
         """Whether `values` and `old_values` are read, so that the model needs a value head."""
         by_signals = any(s.advantage.needs_values for s in self.signals.values())
-        return by_signals or any(r.needs_values for r in self.config.regularisers)
+        return by_signals or any(r.needs_values for r in self.config.regularizers)
 
     def rows(self, group: Group) -> list[Row]:
         """The rows a question gives, those that carry a signal: rollouts in sample order, then the demonstration.
@@ -81,7 +81,7 @@ class Estimator:
         return [Row(group.question_id, i, _length(group, i), tuple(carried[i]), _reward(group, i)) for i in order]
 
     def update(self, rows: Sequence[Row]) -> "Update":
-        """One optimiser update over `rows`: ALL its rows, those that other ranks compute included."""
+        """One optimizer update over `rows`: ALL its rows, those that other ranks compute included."""
         return Update(self, rows)
 
     def _check(self, group: Group) -> None:
@@ -109,7 +109,7 @@ class Estimator:
 
 
 class Update:
-    """One optimiser update; its weights come from whole-update counts, so no split over micro-batches matters."""
+    """One optimizer update; its weights come from whole-update counts, so no split over micro-batches matters."""
 
     def __init__(self, estimator: Estimator, rows: Sequence[Row]) -> None:
         """Raises DataError where a row has no token."""
@@ -136,7 +136,7 @@ class Update:
         return tuple(
             i
             for i, row in enumerate(self.rows)
-            if any(self._matters(s) for s in row.signals) or self._is_regularised(row)
+            if any(self._matters(s) for s in row.signals) or self._is_regularized(row)
         )
 
     def loss(self, tokens: TokenBatch, rows: Sequence[int]) -> LossOutput:
@@ -159,10 +159,10 @@ class Update:
             share = _signal_share(signal, tokens, lengths, [terms.get(i) for i in rows], self.importance_cap)
             loss = loss + share.loss
             found |= {f"{metric}_{name}": value for metric, value in share.metrics.items()}
-        for regulariser in self.config.regularisers:
-            term = regulariser.coefficient * regulariser.share(tokens, self._batch_rows(tokens, rows))
+        for regularizer in self.config.regularizers:
+            term = regularizer.coefficient * regularizer.share(tokens, self._batch_rows(tokens, rows))
             loss = loss + term
-            found[f"loss_{regulariser.name}"] = term.detach()
+            found[f"loss_{regularizer.name}"] = term.detach()
         values = torch.stack([value.double() for value in found.values()]).tolist()
         return LossOutput(loss, dict(zip(found, values, strict=True)))
 
@@ -183,9 +183,9 @@ class Update:
         settled = self.signals[signal.name].advantage.from_rewards_alone
         return signal.coefficient != 0 and not (settled and signal.advantage == 0)
 
-    def _is_regularised(self, row: Row) -> bool:
+    def _is_regularized(self, row: Row) -> bool:
         on_rollout = row.index != DEMONSTRATION
-        return any(r.coefficient != 0 and (on_rollout or not r.rollouts_only) for r in self.config.regularisers)
+        return any(r.coefficient != 0 and (on_rollout or not r.rollouts_only) for r in self.config.regularizers)
 
     def _check(self, tokens: TokenBatch, expected: int) -> None:
         if tokens.logprobs.shape[0] != expected:

@@ -1,6 +1,6 @@
 """Contracts of the parts an estimator is composed of; each variant's `Config` derives from one of these.
 
-Nothing a part returns carries a gradient, but for the likelihood gradient and the regulariser.
+Nothing a part returns carries a gradient, but for the likelihood gradient and the regularizer.
 """
 
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ class SignalRows:
 
 
 class BatchRows(NamedTuple):
-    """The R rows of a micro-batch as a regulariser sees them, and the counts of the whole update."""
+    """The R rows of a micro-batch as a regularizer sees them, and the counts of the whole update."""
 
     rewards: "Tensor"
     """[R] float."""
@@ -153,7 +153,7 @@ class Aggregation(Part):
         raise NotImplementedError
 
 
-class Regulariser(Part):
+class Regularizer(Part):
     """A term on all tokens of the update, whatever signal they carry."""
 
     needs_values: ClassVar[bool] = False

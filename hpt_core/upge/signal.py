@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     AdvantageConfig = parts.Advantage
     LikelihoodGradientConfig = parts.LikelihoodGradient
     AggregationConfig = parts.Aggregation
-    RegulariserConfig = parts.Regulariser
+    RegularizerConfig = parts.Regularizer
 else:
     StabilizationMaskConfig = config_union("hpt_core.upge.stabilization_mask")
     ReferencePolicyConfig = config_union("hpt_core.upge.reference_policy")
     AdvantageConfig = config_union("hpt_core.upge.advantage")
     LikelihoodGradientConfig = config_union("hpt_core.upge.likelihood_gradient")
     AggregationConfig = config_union("hpt_core.upge.aggregation")
-    RegulariserConfig = config_union("hpt_core.upge.regularisers")
+    RegularizerConfig = config_union("hpt_core.upge.regularizers")
 
 
 class Signal(Frozen):

@@ -21,7 +21,7 @@ def clipped(answer: str) -> str:
     return shown.encode("utf-8", "replace").decode("utf-8")
 
 
-def initialise(memory_mib: int) -> None:
+def initialize(memory_mib: int) -> None:
     """Bound this process's address space, and tie its life to that of the server it was forked from."""
     resource.setrlimit(resource.RLIMIT_AS, (memory_mib << 20, memory_mib << 20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

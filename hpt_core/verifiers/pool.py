@@ -86,7 +86,7 @@ class Pending:
         for chunk, future in zip(self._chunks, self._futures, strict=True):
             try:
                 found = zip(chunk, future.result(), strict=True)
-                # What failed here may have been what its neighbours had left behind.
+                # What failed here may have been what its neighbors had left behind.
                 outcomes.update({c: self._pool._alone(c) if o is Outcome.CRASH else o for c, o in found})
             except VerifierError:
                 raise
@@ -148,7 +148,7 @@ class VerifierPool:
         # The server that workers are forked from imports and warms the graders once: a killed worker costs no import.
         context.set_forkserver_preload(["hpt_core.verifiers._warm"])
         pool = ProcessPool(
-            max_workers=self.workers, initializer=_worker.initialise, initargs=(self.memory_mib,), context=context
+            max_workers=self.workers, initializer=_worker.initialize, initargs=(self.memory_mib,), context=context
         )
         pool.schedule(_worker.judge, args=([], 1.0))  # pebble starts its workers with the first task
         return pool

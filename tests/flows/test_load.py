@@ -43,7 +43,7 @@ def test_overrides_take_toml_values_in_order(config: Path) -> None:
         [
             "train.hpt.steps=7",
             "train.hpt.steps=8",
-            "train.hpt.optimiser.learning_rate=1e-3",
+            "train.hpt.optimizer.learning_rate=1e-3",
             'evaluate.suites=["aime25"]',
             "name=other",
             "train.hpt.algorithm.gate.gamma=0.25",
@@ -53,7 +53,7 @@ def test_overrides_take_toml_values_in_order(config: Path) -> None:
         data_dir=Path("/data"),
     )
     assert loaded.train["hpt"].steps == 8
-    assert loaded.train["hpt"].optimiser.learning_rate == 1e-3
+    assert loaded.train["hpt"].optimizer.learning_rate == 1e-3
     assert loaded.evaluate is not None
     assert loaded.evaluate.suites == ("aime25",)
     assert loaded.name == "other"
@@ -74,9 +74,9 @@ def test_none_stands_for_none(text: str, value: str | None) -> None:
 
 
 def test_none_takes_a_value_of_the_file_back(config: Path) -> None:
-    config.write_text(GOOD.replace("steps = 3", "steps = 3\noptimiser = { gradient_clip = 2.0 }\nseed = 5"))
-    loaded = load_config(config, ["train.hpt.optimiser.gradient_clip=none", "train.hpt.seed=none"]).train["hpt"]
-    assert (loaded.optimiser.gradient_clip, loaded.seed) == (None, None)
+    config.write_text(GOOD.replace("steps = 3", "steps = 3\noptimizer = { gradient_clip = 2.0 }\nseed = 5"))
+    loaded = load_config(config, ["train.hpt.optimizer.gradient_clip=none", "train.hpt.seed=none"]).train["hpt"]
+    assert (loaded.optimizer.gradient_clip, loaded.seed) == (None, None)
 
 
 @pytest.mark.parametrize("field", ["stabilization_mask", "stabilization_mask.name"])
@@ -97,13 +97,13 @@ def test_none_names_the_variant_where_there_is_one(config: Path, field: str, alg
         ("train.hpt.algorithm=grop", ["unknown name 'grop'", "did you mean 'grpo'"]),
         ("train.hpt.from=model.bse", ["train.hpt.from", "'model.bse' does not exist", "did you mean 'model.base'"]),
         ('evaluate.suites=["aime42"]', ["unknown benchmark 'aime42'", "'aime24'"]),
-        ("train.hpt.optimiser.lr=1", ["unknown field 'train.hpt.optimiser.lr'", "learning_rate"]),
+        ("train.hpt.optimizer.lr=1", ["unknown field 'train.hpt.optimizer.lr'", "learning_rate"]),
         ("train.hpt.algorithm.gate.gama=1", ["unknown field", "gama", "'gamma'"]),
         ('train.hpt.engine="endpoint"', ["train.hpt", "takes no weights", 'set engine to "vllm"']),
         ("train.hpt.sampling.temperature=0", ["train.hpt", "sampling.temperature is 0", "set sampling.temperature"]),
         ("train.hpt.sampling.top_p=0.9", ["train.hpt", "sampling.top_p is 0.9", "set sampling.top_p to 1"]),
-        ("train.hpt.optimiser.betas=[0.9, 1.0]", ["train.hpt.optimiser.betas.1 = 1.0", "less than 1"]),
-        ("train.hpt.optimiser.eps=0", ["train.hpt.optimiser.eps = 0", "greater than 0"]),
+        ("train.hpt.optimizer.betas=[0.9, 1.0]", ["train.hpt.optimizer.betas.1 = 1.0", "less than 1"]),
+        ("train.hpt.optimizer.eps=0", ["train.hpt.optimizer.eps = 0", "greater than 0"]),
         ("model.base.rope_theta=0", ["model.base.rope_theta = 0", "greater than 0"]),
         ("model.base.max_position_embeddings=0", ["model.base.max_position_embeddings = 0", "or equal to 1"]),
         ("steps", ["not of the form a.b=c"]),
@@ -148,7 +148,7 @@ def test_wrong_files(config: Path, text: str, parts: list[str]) -> None:
         assert part in str(caught.value)
 
 
-def test_a_missing_file_lists_its_neighbours(config: Path) -> None:
+def test_a_missing_file_lists_its_neighbors(config: Path) -> None:
     with pytest.raises(ConfigError, match=r"there is no config .*dmo\.toml.*did you mean .*demo\.toml"):
         load_config(config.with_name("dmo.toml"))
 

@@ -57,6 +57,6 @@ def test_lora_and_eight_bit_moments_need_less() -> None:
     fields = {"from": "model.a", "data": "data.a", "algorithm": "sft", "steps": 1}
     found = [
         bytes_per_weight(TrainConfig.model_validate(fields | changes))
-        for changes in ({}, {"optimiser": {"eight_bit": True}}, {"lora": {"rank": 8}})
+        for changes in ({}, {"optimizer": {"eight_bit": True}}, {"lora": {"rank": 8}})
     ]
     assert found == [16, 10, 4]

@@ -30,7 +30,7 @@ from = "model.base"
 data = "data.d"
 algorithm = "hpt"
 steps = 3
-optimiser = { learning_rate = 1e-3, warmup_steps = 2 }
+optimizer = { learning_rate = 1e-3, warmup_steps = 2 }
 [evaluate]
 models = ["model.base", "train.hpt*"]
 suites = ["procedural_double"]
@@ -43,7 +43,7 @@ algorithm = { gate = { gamma = 0.125 } }
 [[train.hpt.variants]]
 name = "dotted"
 algorithm.gate.gamma = 0.25
-optimiser.learning_rate = 5e-3
+optimizer.learning_rate = 5e-3
 [[train.hpt.variants]]
 name = "grpo"
 algorithm = "grpo"
@@ -80,12 +80,12 @@ def test_each_variant_is_a_stage_in_the_configs_order(config: Path) -> None:
     assert stages["hpt_gamma_1_8"].algorithm.gate.gamma == 0.125
     dotted = stages["hpt_dotted"]
     assert dotted.algorithm.gate.gamma == 0.25
-    assert (dotted.optimiser.learning_rate, dotted.optimiser.warmup_steps) == (5e-3, 2)
+    assert (dotted.optimizer.learning_rate, dotted.optimizer.warmup_steps) == (5e-3, 2)
     assert (stages["hpt_grpo"].algorithm.name, stages["hpt_grpo"].steps, dotted.steps) == ("grpo", 7, 3)
 
 
 def test_a_variants_fingerprints_are_those_of_the_stage_written_out(config: Path, tmp_path: Path) -> None:
-    common = 'from = "model.base"\ndata = "data.d"\noptimiser = { learning_rate = RATE, warmup_steps = 2 }\n'
+    common = 'from = "model.base"\ndata = "data.d"\noptimizer = { learning_rate = RATE, warmup_steps = 2 }\n'
     hpt = 'algorithm = { name = "hpt", gate = { name = "switch", gamma = GAMMA } }\nsteps = 3\n'
     by_hand = (
         BASE
@@ -101,7 +101,7 @@ def test_a_variants_fingerprints_are_those_of_the_stage_written_out(config: Path
 
 def test_variants_of_a_table_keep_what_they_do_not_change(tmp_path: Path) -> None:
     gate = '{ name = "switch", gamma = 0.5 }'
-    table = f'{{ name = "hpt", normalisation = "script", gate = {gate}, regularisers = ["entropy"] }}'
+    table = f'{{ name = "hpt", normalization = "script", gate = {gate}, regularizers = ["entropy"] }}'
     base = BASE.replace('algorithm = "hpt"', f"algorithm = {table}")
     variants = """
 [[train.hpt.variants]]
@@ -115,15 +115,15 @@ name = "sft"
 algorithm = { name = "sft" }
 [[train.hpt.variants]]
 name = "plain"
-algorithm.regularisers = []
+algorithm.regularizers = []
 """
     stages = load_config(write(tmp_path, base + variants)).train
     clipless = stages["hpt_clipless"].algorithm
-    assert (clipless.normalisation, clipless.gate.gamma, clipless.rl.stabilization_mask.name) == ("script", 0.5, "none")
+    assert (clipless.normalization, clipless.gate.gamma, clipless.rl.stabilization_mask.name) == ("script", 0.5, "none")
     # Another plug-in's table takes nothing over from the one it replaces.
     assert stages["hpt_always"].algorithm.gate.model_dump() == {"name": "always", "signals": ("rl",)}
     assert stages["hpt_sft"].algorithm.name == "sft"
-    assert (len(clipless.regularisers), stages["hpt_plain"].algorithm.regularisers) == (1, ())
+    assert (len(clipless.regularizers), stages["hpt_plain"].algorithm.regularizers) == (1, ())
 
 
 def test_the_stage_itself_can_be_left_out(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_the_stage_itself_can_be_left_out(tmp_path: Path) -> None:
 def test_overrides_reach_the_variants(config: Path) -> None:
     overrides = [
         "train.hpt.steps=5",
-        "train.hpt.optimiser.warmup_steps=1",
+        "train.hpt.optimizer.warmup_steps=1",
         "train.hpt_dotted.seed=9",
         "train.hpt_gamma_1_8.algorithm.sft.aggregation=token_mean",
         "train.hpt_gamma_1_8.algorithm.rl.stabilization_mask=none",
@@ -149,7 +149,7 @@ def test_overrides_reach_the_variants(config: Path) -> None:
     ]
     stages = load_config(config, overrides).train
     assert [stage.steps for stage in stages.values()] == [5, 5, 5, 8]
-    assert [stage.optimiser.warmup_steps for stage in stages.values()] == [1, 1, 1, 1]
+    assert [stage.optimizer.warmup_steps for stage in stages.values()] == [1, 1, 1, 1]
     assert [stage.seed for stage in stages.values()] == [None, None, 9, None]
     varied = stages["hpt_gamma_1_8"].algorithm
     assert (varied.sft.aggregation.name, varied.rl.stabilization_mask.name, varied.gate.gamma) == (

@@ -104,7 +104,7 @@ def model_spec(path: Path, output: Path, **source: Any) -> str:
 def test_a_hub_model_is_downloaded_once_and_known_by_its_commit(hub: Hub, tiny_model: Path, tmp_path: Path) -> None:
     hub.repositories["models/owner/tiny"] = {**files_of(tiny_model), "README.md": b"x", "flax_model.msgpack": b"x"}
     spec = model_spec(tmp_path / "spec.json", tmp_path / "first")
-    done = run(["-m", "hpt_core.models.materialise", spec], hub.endpoint, tmp_path / "cache")
+    done = run(["-m", "hpt_core.models.materialize", spec], hub.endpoint, tmp_path / "cache")
     assert done.returncode == 0, done.stderr
     facts = json.loads((tmp_path / "first" / "model.json").read_text())
     assert facts["origin"] == {"repo": "owner/tiny", "commit": COMMIT}
@@ -115,7 +115,7 @@ def test_a_hub_model_is_downloaded_once_and_known_by_its_commit(hub: Hub, tiny_m
 
     # Without the Hub, the cache gives the same model with the same identity.
     spec = model_spec(tmp_path / "spec.json", tmp_path / "second")
-    done = run(["-m", "hpt_core.models.materialise", spec], "http://127.0.0.1:9", tmp_path / "cache")
+    done = run(["-m", "hpt_core.models.materialize", spec], "http://127.0.0.1:9", tmp_path / "cache")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "second" / "model.json").read_text()) == facts
 
@@ -126,7 +126,7 @@ def test_what_the_hub_cannot_give_is_one_clear_line(hub: Hub, tiny_model: Path, 
 
     def error(endpoint: str, **source: Any) -> str:
         spec = model_spec(tmp_path / "spec.json", tmp_path / "out", **source)
-        done = run(["-m", "hpt_core.models.materialise", spec], endpoint, tmp_path / "cache")
+        done = run(["-m", "hpt_core.models.materialize", spec], endpoint, tmp_path / "cache")
         assert done.returncode == 2, done.stderr
         assert not (tmp_path / "out" / "model").exists()
         event = json.loads(done.stdout.splitlines()[-1])

@@ -2,7 +2,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const theme = matchMedia("(prefers-color-scheme: dark)");
-  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
   /* Sorting. Numbers start with the highest, names with A; rows without a value stay at the end. */
   const valueOf = (row, column) => row.cells[column].dataset.value;
@@ -56,15 +56,15 @@
   const layout = (extra) => ({
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
-    font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colour("--soft") },
-    hoverlabel: { bgcolor: colour("--raised"), bordercolor: colour("--line"), font: { color: colour("--ink") } },
+    font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: color("--soft") },
+    hoverlabel: { bgcolor: color("--raised"), bordercolor: color("--line"), font: { color: color("--ink") } },
     showlegend: false,
     ...extra,
   });
   const axis = (extra) => ({
-    gridcolor: colour("--line"),
+    gridcolor: color("--line"),
     zeroline: false,
-    linecolor: colour("--line"),
+    linecolor: color("--line"),
     fixedrange: true,
     automargin: true,
     ...extra,
@@ -84,9 +84,9 @@
   };
 
   const drawAverage = (plot, panel) => {
-    const measured = (point) => point.colour !== null;
+    const measured = (point) => point.color !== null;
     const marked = (label, point) => `${label} ${point.mark}`.trim();
-    const ink = (point) => (measured(point) ? colour(`--c${point.colour % 8}`) : colour("--soft"));
+    const ink = (point) => (measured(point) ? color(`--c${point.color % 8}`) : color("--soft"));
     const traces = panel.points.map((point, index) => ({
       type: "scatter",
       mode: "markers",
@@ -107,7 +107,7 @@
       xaxis: axis({ title: { text: "percent" }, rangemode: "tozero" }),
       yaxis: axis({
         tickvals: labels.map((_, i) => i), ticktext: labels, range: [labels.length - 0.4, -0.6], showgrid: false,
-        tickfont: { color: colour("--ink") },
+        tickfont: { color: color("--ink") },
       }),
     }), config);
   };
@@ -120,8 +120,8 @@
       name: shorten(line.label),
       x: line.x,
       y: line.y,
-      line: { color: colour(`--c${line.colour % 8}`), width: 1.75 },
-      marker: { color: colour(`--c${line.colour % 8}`) },
+      line: { color: color(`--c${line.color % 8}`), width: 1.75 },
+      marker: { color: color(`--c${line.color % 8}`) },
       hovertemplate: `${escape(line.label)}, step %{x}: %{y:.4g}<extra></extra>`,
     }));
     Plotly.react(plot, traces, layout({

@@ -1,4 +1,4 @@
-"""Generalised advantage estimation: A_t = sum_l (gamma lambda)^l delta_{t+l}, from a value head at rollout time (PPO).
+"""Generalized advantage estimation: A_t = sum_l (gamma lambda)^l delta_{t+l}, from a value head at rollout time (PPO).
 
 delta_t = r_t + gamma V_{t+1} - V_t, where the reward comes with a response's last token and V is 0 after it (Schulman
 2016, equation 16). Advantages are not whitened.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Config(Advantage):
-    """Generalised advantage estimation."""
+    """Generalized advantage estimation."""
 
     from_rewards_alone: ClassVar[bool] = False
     needs_values: ClassVar[bool] = True
@@ -34,12 +34,12 @@ class Config(Advantage):
     def per_token(self, tokens: SignalTokens) -> "Tensor":
         """[T] float; A of each token."""
         assert tokens.old_values is not None
-        return generalised_advantages(
+        return generalized_advantages(
             tokens.old_values, tokens.advantages, tokens.row_ids, tokens.lengths, self.gamma, self.lam
         )
 
 
-def generalised_advantages(
+def generalized_advantages(
     values: "Tensor", rewards: "Tensor", row_ids: "Tensor", lengths: "Tensor", gamma: float, lam: float
 ) -> "Tensor":
     """[T] float; A_t of each token, rows laid end to end.

@@ -46,13 +46,13 @@ def read(html: str) -> Outline:
     return outline
 
 
-def relabelled(inputs: ReportInputs, text: str) -> ReportInputs:
+def relabeled(inputs: ReportInputs, text: str) -> ReportInputs:
     models = tuple(m.model_copy(update={"label": f"{text} {m.label}"}) for m in inputs.models)
     return inputs.model_copy(update={"title": text, "pipeline": text, "notes": (text,), "models": models})
 
 
 def test_hostile_texts_stay_texts(hand_inputs: Make) -> None:
-    plain, hostile = hand_inputs(), relabelled(hand_inputs(), EVIL)
+    plain, hostile = hand_inputs(), relabeled(hand_inputs(), EVIL)
     suites = tuple(s.model_copy(update={"title": f"{EVIL} {s.title}"}) for s in hostile.suites)
     hostile = hostile.model_copy(update={"suites": suites})
     build(plain)

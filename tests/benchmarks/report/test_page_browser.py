@@ -136,7 +136,7 @@ def test_curves_are_drawn(page: Page) -> None:
     assert page.locator("#averages figure").first.locator("path.point").count() == 4 + 7
 
 
-def test_differences_are_coloured_where_significant(page: Page) -> None:
+def test_differences_are_colored_where_significant(page: Page) -> None:
     assert page.locator("#comparisons tbody tr").count() == 3
     assert page.locator("#comparisons .number.better").count() > 0
     first = page.locator("#comparisons .number.better").first
@@ -164,7 +164,7 @@ def test_what_one_model_solves_and_another_does_not(page: Page) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_follows_the_readers_colour_scheme(browser: Browser, site: Path, scheme: str) -> None:
+def test_it_follows_the_readers_color_scheme(browser: Browser, site: Path, scheme: str) -> None:
     context = browser.new_context(color_scheme="dark" if scheme == "dark" else "light")
     page = context.new_page()
     page.goto((site / "index.html").as_uri())

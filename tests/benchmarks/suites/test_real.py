@@ -156,7 +156,7 @@ def test_local_file_loads_with_the_right_count(name, shared_data):
     assert suite.source.needs(shared_data) == ""
 
 
-def test_local_choices_are_labelled_consistently(shared_data):
+def test_local_choices_are_labeled_consistently(shared_data):
     arc = get_suite("arc_challenge").load(shared_data)
     labels = [offered(q.question) for q in arc]
     assert all(q.gold in found for q, found in zip(arc, labels, strict=True))

@@ -47,7 +47,7 @@ def test_every_algorithm_is_shown_with_all_its_parts(show: Show, name: str) -> N
     assert (result.code, result.err) == (0, "")
     for line in data["equation"].splitlines():
         assert f"    {line}\n" in result.out
-    shown = [data["gate"], *data["regularisers"]]
+    shown = [data["gate"], *data["regularizers"]]
     for signal, found in data["signals"].items():
         assert f"signal {signal} on " in result.out
         shown += [found[part] for part in PARTS]
@@ -80,7 +80,7 @@ def test_a_stage_of_a_pipeline(show: Show) -> None:
     data = json.loads(show("train.hpt", "--config", config, "--json").out)
     assert data["name"] == "hpt"
     assert data["signals"]["sft"]["aggregation"]["name"] == "token_mean"
-    assert [term["name"] for term in data["regularisers"]] == ["entropy"]
+    assert [term["name"] for term in data["regularizers"]] == ["entropy"]
     changed = show("train.hpt", "--config", config, "--set", "train.hpt.algorithm.gate.gamma=0.125", "--json")
     assert json.loads(changed.out)["gate"]["gamma"] == 0.125
 

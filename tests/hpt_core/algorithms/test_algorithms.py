@@ -68,7 +68,7 @@ def test_defaults_are_the_compositions_of_the_paper() -> None:
     fixed = {"aggregation": "fixed_length"}
     hpt = parse('"hpt"')
     assert hpt.gate.gamma == 0.0
-    assert hpt.regularisers == ()
+    assert hpt.regularizers == ()
     assert parts(hpt, "rl") == clipped | fixed | {"advantage": "group_mean"}
     assert parts(hpt, "sft") == imitation | fixed
     assert parts(parse('"dr_grpo"'), "rl") == parts(hpt, "rl")
@@ -121,48 +121,48 @@ def test_form_fills_only_what_is_left_out() -> None:
         ('{ name = "ppo", rl = { advantage = { name = "gae", lam = 0.5 } } }', [(1.0, 0.5)]),
         (
             '{ name = "ppo", rl = { advantage = { name = "gae", gamma = 0.9, lam = 0.5 } }, '
-            'regularisers = ["entropy", { name = "value_loss", lam = 1.0 }] }',
+            'regularizers = ["entropy", { name = "value_loss", lam = 1.0 }] }',
             [(0.9, 1.0)],
         ),
-        ('{ name = "ppo", rl = { advantage = "group_zscore" }, regularisers = [] }', []),
+        ('{ name = "ppo", rl = { advantage = "group_zscore" }, regularizers = [] }', []),
     ],
 )
 def test_value_loss_of_ppo_follows_its_advantage(toml: str, expected: list[tuple[float, float]]) -> None:
     algorithm = parse(toml)
-    found = [(r.gamma, r.lam) for r in algorithm.regularisers if r.name == "value_loss"]
+    found = [(r.gamma, r.lam) for r in algorithm.regularizers if r.name == "value_loss"]
     assert found == expected
     assert ADAPTER.validate_json(ADAPTER.dump_json(algorithm)) == algorithm
 
 
 def test_any_single_part_can_be_overridden() -> None:
     algorithm = parse(
-        '{ name = "hpt", gate = { name = "switch", gamma = 0.25 }, sft_coefficient = 0.3, regularisers = ["entropy"], '
+        '{ name = "hpt", gate = { name = "switch", gamma = 0.25 }, sft_coefficient = 0.3, regularizers = ["entropy"], '
         'rl = { stabilization_mask = { name = "clip", eps_high = 0.28 }, advantage = "group_zscore" } }'
     )
     assert algorithm.gate.gamma == 0.25
     assert algorithm.sft.coefficient == 0.3
-    assert algorithm.regularisers[0].coefficient == 0.001
+    assert algorithm.regularizers[0].coefficient == 0.001
     assert (algorithm.rl.stabilization_mask.eps_low, algorithm.rl.stabilization_mask.eps_high) == (0.2, 0.28)
     assert algorithm.rl.advantage.name == "group_zscore"
     assert algorithm.rl.reference_policy.name == "old"
 
 
 @pytest.mark.parametrize(
-    ("normalisation", "rl", "sft"),
+    ("normalization", "rl", "sft"),
     [
         ("fixed_length", "fixed_length", "fixed_length"),
         ("paper", "question_mean", "demonstration_mean"),
         ("script", "constant_length", "token_mean"),
     ],
 )
-def test_normalisation_of_hpt_sets_both_aggregations(normalisation: str, rl: str, sft: str) -> None:
-    algorithm = parse(f'{{ name = "hpt", normalisation = "{normalisation}", rl = {{ coefficient = 2.0 }} }}')
+def test_normalization_of_hpt_sets_both_aggregations(normalization: str, rl: str, sft: str) -> None:
+    algorithm = parse(f'{{ name = "hpt", normalization = "{normalization}", rl = {{ coefficient = 2.0 }} }}')
     assert (algorithm.rl.aggregation.name, algorithm.sft.aggregation.name) == (rl, sft)
     assert ADAPTER.validate_json(ADAPTER.dump_json(algorithm)) == algorithm
 
 
 def test_an_aggregation_of_hpt_can_be_set_by_itself() -> None:
-    algorithm = parse('{ name = "hpt", normalisation = "script", sft = { aggregation = "sequence_mean" } }')
+    algorithm = parse('{ name = "hpt", normalization = "script", sft = { aggregation = "sequence_mean" } }')
     assert algorithm.sft.aggregation.name == "sequence_mean"
     assert algorithm.rl.aggregation.name == "constant_length"
 
@@ -176,19 +176,19 @@ def test_an_aggregation_of_hpt_can_be_set_by_itself() -> None:
         ('{ name = "hpt", sft_coefficient = -1 }', "greater than or equal to 0"),
         ('{ name = "hpt", sft_coefficient = nan }', "sft_coefficient"),
         ('{ name = "hpt", sft = { coefficient = 0.3 } }', "set sft_coefficient alone"),
-        ('{ name = "hpt", normalisation = "papr" }', "'fixed_length', 'paper' or 'script'"),
-        ('{ name = "hpt", normalisation = ["paper"] }', "normalisation"),
+        ('{ name = "hpt", normalization = "papr" }', "'fixed_length', 'paper' or 'script'"),
+        ('{ name = "hpt", normalization = ["paper"] }', "normalization"),
         ('{ name = "hpt", rl = 3 }', "rl"),
         ('{ name = "luffy", form = "papr" }', "'paper' or 'script'"),
         ('{ name = "srft", off = 3 }', "off"),
-        ('{ name = "ppo", regularisers = 3, rl = { advantage = { name = "gae" } } }', "regularisers"),
+        ('{ name = "ppo", regularizers = 3, rl = { advantage = { name = "gae" } } }', "regularizers"),
         ('{ name = "ppo", rl = { advantage = { name = "gae", lam = 1.5 } } }', "less than or equal to 1"),
         ('{ name = "gspo", rl = { reference_policy = "sequenc" } }', "did you mean 'sequence'"),
         ('{ name = "grpo", gate = { name = "always", signals = ["rl", "off"] } }', "unknown signal 'off'"),
         ('{ name = "hpt", gate = { name = "switch", otherwise = ["sft", "of"] } }', "did you mean 'off'"),
         ('{ name = "hpt", gate = { name = "switch", above = "r1" } }', "unknown signal 'r1'; did you mean 'rl'"),
         ('{ name = "grpo", gate = "switch" }', "unknown signal 'sft'"),
-        ('{ name = "grpo", regularisers = ["entropi"] }', "did you mean 'entropy'"),
+        ('{ name = "grpo", regularizers = ["entropi"] }', "did you mean 'entropy'"),
     ],
 )
 def test_wrong_configs_fail_and_name_the_remedy(toml: str, message: str) -> None:

@@ -28,7 +28,7 @@ textbook = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(textbook)
 
 ALGORITHMS = names("hpt_core.algorithms")
-PARTS = ("stabilization_mask", "reference_policy", "advantage", "likelihood_gradient", "aggregation", "regularisers")
+PARTS = ("stabilization_mask", "reference_policy", "advantage", "likelihood_gradient", "aggregation", "regularizers")
 VOCABULARY = 5
 MAX_LENGTH = 7
 FAR = (0.05, 0.5, 0.79, 0.81, 1.0, 1.19, 1.21, 1.27, 1.29, 2.0, 9.0)
@@ -178,11 +178,11 @@ def _hpt(
 ) -> Case:
     algorithm = {
         "name": "hpt",
-        "normalisation": form,
+        "normalization": form,
         "gate": gate or {"name": "switch"},
         "sft_coefficient": c,
         "rl": {} if clip else {"stabilization_mask": "none"},
-        "regularisers": ["entropy"] if bonus else [],
+        "regularizers": ["entropy"] if bonus else [],
     }
     weights = weights or textbook.switch(0.0)
     terms = textbook.clipped if clip else textbook.unclipped
@@ -216,7 +216,7 @@ CASES = {
     "reinforce": Case({"name": "reinforce"}, textbook.reinforce),
     "ppo": Case({"name": "ppo"}, textbook.ppo),
     "ppo-values-clipped": Case(
-        {"name": "ppo", "regularisers": [{"name": "value_loss", "clip": 0.2}]},
+        {"name": "ppo", "regularizers": [{"name": "value_loss", "clip": 0.2}]},
         lambda questions: textbook.ppo(questions, clip=0.2),
     ),
     "ppo-lambda": Case(
@@ -241,11 +241,11 @@ CASES = {
     "gspo": Case({"name": "gspo"}, textbook.gspo),
     "luffy-paper": Case({"name": "luffy"}, _in_length(textbook.luffy_paper)),
     "luffy-script": Case(
-        {"name": "luffy", "form": "script", "regularisers": ["entropy"]}, _in_length(textbook.luffy_script)
+        {"name": "luffy", "form": "script", "regularizers": ["entropy"]}, _in_length(textbook.luffy_script)
     ),
     "srft-paper": Case({"name": "srft"}, _in_length(textbook.srft_paper), has_stop_gradients=True),
     "srft-script": Case(
-        {"name": "srft", "form": "script", "regularisers": ["entropy"]},
+        {"name": "srft", "form": "script", "regularizers": ["entropy"]},
         _in_length(textbook.srft_script),
         has_stop_gradients=True,
     ),
@@ -268,7 +268,7 @@ CASES = {
         gate={"name": "soft", "gamma_low": 0.1, "gamma_high": 0.45}, weights=textbook.ramp(0.1, 0.45), bonus=True
     ),
     "hpt-value_loss": Case(
-        {"name": "hpt", "regularisers": [{"name": "value_loss", "coefficient": 0.3}]},
+        {"name": "hpt", "regularizers": [{"name": "value_loss", "coefficient": 0.3}]},
         lambda questions: _hpt().loss(questions) + 0.3 * _value_loss_of_the_solved(questions),
     ),
     "hpt-importance": Case(
@@ -317,7 +317,7 @@ def test_every_part_is_in_a_case(folder: str) -> None:
     for config in (parse(case.algorithm) for case in CASES.values()):
         signals = [config.signals[name] for name in config.gate.signal_names]
         found |= {config.gate.name} if folder == "gates" else set()
-        found |= {r.name for r in config.regularisers} if folder == "regularisers" else set()
+        found |= {r.name for r in config.regularizers} if folder == "regularizers" else set()
         found |= {getattr(signal, folder).name for signal in signals if hasattr(signal, folder)}
     assert found == set(names("hpt_core.gates" if folder == "gates" else f"hpt_core.upge.{folder}"))
 
@@ -336,12 +336,12 @@ def _sides(problem: Problem, of: Callable, advantages: Callable, low: float, hig
 @pytest.mark.parametrize(
     ("problem", "of", "advantages", "low", "high"),
     [
-        ("far", textbook.ratios, lambda q: textbook.centred(q.rewards), 0.8, 1.2),
-        ("far", textbook.ratios, lambda q: textbook.centred(q.rewards), 0.8, 1.28),
-        ("far", textbook.ratios, lambda q: textbook.centred(q.rewards), 0.7, 1.28),
-        ("far", textbook.ratios, lambda q: textbook.centred(q.rollouts_and_demonstration)[:-1], 0.8, 1.2),
+        ("far", textbook.ratios, lambda q: textbook.centered(q.rewards), 0.8, 1.2),
+        ("far", textbook.ratios, lambda q: textbook.centered(q.rewards), 0.8, 1.28),
+        ("far", textbook.ratios, lambda q: textbook.centered(q.rewards), 0.7, 1.28),
+        ("far", textbook.ratios, lambda q: textbook.centered(q.rollouts_and_demonstration)[:-1], 0.8, 1.2),
         ("far", textbook.ratios, lambda q: [textbook.gae(r) for r in q.rollouts], 0.8, 1.2),
-        ("near", textbook.sequence_ratio, lambda q: textbook.centred(q.rewards), 1 - 3e-4, 1 + 4e-4),
+        ("near", textbook.sequence_ratio, lambda q: textbook.centered(q.rewards), 1 - 3e-4, 1 + 4e-4),
     ],
     ids=["clip", "clip-higher", "two-sided", "joint-group", "gae", "sequence"],
 )
@@ -427,18 +427,18 @@ NO_CONTRAST: dict[str, tuple[list[float], dict]] = {
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_no_signal_gives_exactly_zero(name: str, rewards: list[float]) -> None:
     rewards, settings = NO_CONTRAST.get(name, (rewards, {}))
-    algorithm = {"name": name, "regularisers": [], **settings}
+    algorithm = {"name": name, "regularizers": [], **settings}
     problem = make_problem([rewards] * 2, [[3, 1, 4, 2][-len(rewards) - 1 :]] * 2, seed=0)
     problem.old_values.zero_()
     assert torch.count_nonzero(our_gradient(algorithm, problem)) == 0
     # The same tokens with contrast do give one, so that the zero says something.
     told = make_problem([[1.0] + [0.0] * (len(rewards) - 1)] * 2, [[3, 1, 4, 2][-len(rewards) - 1 :]] * 2, seed=0)
-    assert torch.count_nonzero(our_gradient({"name": name, "regularisers": []}, told)) > 0
+    assert torch.count_nonzero(our_gradient({"name": name, "regularizers": []}, told)) > 0
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_signals_of_weight_zero_give_exactly_zero(name: str) -> None:
-    algorithm: dict = {"name": name, "regularisers": []}
+    algorithm: dict = {"name": name, "regularizers": []}
     for signal in parse(algorithm).signals:
         algorithm[signal] = {"coefficient": 0}
     if name == "hpt":

@@ -60,17 +60,17 @@ class Question:
         return [*self.rewards, 1.0]
 
 
-def centred(rewards: list[float]) -> list[float]:
+def centered(rewards: list[float]) -> list[float]:
     """R - mean."""
     return [r - sum(rewards) / len(rewards) for r in rewards]
 
 
-def standardised(rewards: list[float]) -> list[float]:
+def standardized(rewards: list[float]) -> list[float]:
     """(R - mean) / (std + 1e-6) with the sample's std; R for a group of one."""
     if len(rewards) == 1:
         return rewards
     std = torch.tensor(rewards, dtype=torch.float64).std().item()
-    return [a / (std + 1e-6) for a in centred(rewards)]
+    return [a / (std + 1e-6) for a in centered(rewards)]
 
 
 def probabilities(response: Response) -> Tensor:
@@ -135,7 +135,7 @@ def everything(questions: list[Question]) -> list[Response]:
     return [r for q in questions for r in [*q.rollouts, q.demonstration]]
 
 
-def token_mean(questions: list[Question], term: Callable, advantages: Callable = standardised) -> Tensor:
+def token_mean(questions: list[Question], term: Callable, advantages: Callable = standardized) -> Tensor:
     """Mean of term(rollout, A) over all rollout tokens."""
     terms = [term(r, a) for q in questions for r, a in zip(q.rollouts, advantages(q.rewards), strict=True)]
     return torch.cat(terms).mean()
@@ -161,13 +161,13 @@ def reinforce(questions: list[Question]) -> Tensor:
 
 def grpo(questions: list[Question]) -> Tensor:
     """Shao 2024, equation 3 without KL, over the sequences of all questions."""
-    terms = [clipped(r, a).mean() for q in questions for r, a in zip(q.rollouts, standardised(q.rewards), strict=True)]
+    terms = [clipped(r, a).mean() for q in questions for r, a in zip(q.rollouts, standardized(q.rewards), strict=True)]
     return sum(terms) / len(terms)
 
 
 def dr_grpo(questions: list[Question], max_length: int, loss: Callable = clipped) -> Tensor:
     """Sum over tokens, divided by questions times constant length."""
-    terms = [loss(r, a).sum() for q in questions for r, a in zip(q.rollouts, centred(q.rewards), strict=True)]
+    terms = [loss(r, a).sum() for q in questions for r, a in zip(q.rollouts, centered(q.rewards), strict=True)]
     return sum(terms) / (len(questions) * max_length)
 
 
@@ -191,7 +191,7 @@ def gspo(questions: list[Question]) -> Tensor:
     terms = [
         ppo_min(sequence_ratio(r), a, 3e-4, 4e-4)
         for q in questions
-        for r, a in zip(q.rollouts, standardised(q.rewards), strict=True)
+        for r, a in zip(q.rollouts, standardized(q.rewards), strict=True)
     ]
     return sum(terms) / len(terms)
 
@@ -232,7 +232,7 @@ def luffy_paper(questions: list[Question], max_length: int) -> Tensor:
     """Z-scores over rollouts and demonstration, on-policy part clipped, divided by questions times constant length."""
     total = torch.zeros((), dtype=torch.float64)
     for q in questions:
-        *advantages, last = standardised(q.rollouts_and_demonstration)
+        *advantages, last = standardized(q.rollouts_and_demonstration)
         total = total + sum(clipped(r, a).sum() for r, a in zip(q.rollouts, advantages, strict=True))
         total = total + shaped(q.demonstration, last).sum()
     return total / (len(questions) * max_length)
@@ -242,7 +242,7 @@ def luffy_script(questions: list[Question], max_length: int) -> Tensor:
     """(1/M) [ sum_on -A rho + sum_off -A p/(p+0.1) ] - 0.001 H, A = R - mean over rollouts and demonstration."""
     total = torch.zeros((), dtype=torch.float64)
     for q in questions:
-        *advantages, last = centred(q.rollouts_and_demonstration)
+        *advantages, last = centered(q.rollouts_and_demonstration)
         total = total + sum(unclipped(r, a).sum() for r, a in zip(q.rollouts, advantages, strict=True))
         total = total + shaped(q.demonstration, last).sum()
     return total / max_length + entropy_bonus(everything(questions), 0.001)
@@ -269,7 +269,7 @@ def srft_paper(questions: list[Question], max_length: int) -> Tensor:
     """Offline part with pi_ref = 1 and z-scores; everything divided by questions times constant length."""
     supervised, total = _srft_parts(questions)
     for q in questions:
-        advantage = standardised(q.rollouts_and_demonstration)[-1]
+        advantage = standardized(q.rollouts_and_demonstration)[-1]
         total = total - advantage * probabilities(q.demonstration).sum()
     return (torch.cat(supervised).sum() + total) / (len(questions) * max_length)
 
@@ -278,7 +278,7 @@ def srft_script(questions: list[Question], max_length: int) -> Tensor:
     """tokmean_off(-0.5 e^{-h} log p) + (1/M) [ sum_off -A p/(p+0.1) + sum_on -w log p ] - 0.001 H."""
     supervised, total = _srft_parts(questions)
     for q in questions:
-        total = total + shaped(q.demonstration, centred(q.rollouts_and_demonstration)[-1]).sum()
+        total = total + shaped(q.demonstration, centered(q.rollouts_and_demonstration)[-1]).sum()
     return torch.cat(supervised).mean() + total / max_length + entropy_bonus(everything(questions), 0.001)
 
 
@@ -307,7 +307,7 @@ def hpt_fixed_length(questions: list[Question], max_length: int, gate: Callable,
     total = torch.zeros((), dtype=torch.float64)
     for q in questions:
         weights = gate(q.success_rate)
-        rl = sum(loss(r, a).sum() for r, a in zip(q.rollouts, centred(q.rewards), strict=True))
+        rl = sum(loss(r, a).sum() for r, a in zip(q.rollouts, centered(q.rewards), strict=True))
         total = total + weights.get("rl", 0) * rl
         total = total + weights.get("sft", 0) * c * q.demonstration.negative_log_likelihood
         total = total + weights.get("off", 0) * shaped(q.demonstration, 1.0).sum()
@@ -319,7 +319,7 @@ def hpt_paper(questions: list[Question], max_length: int, gate: Callable, c: flo
     total = torch.zeros((), dtype=torch.float64)
     for q in questions:
         weights = gate(q.success_rate)
-        rl = sum(loss(r, a).sum() for r, a in zip(q.rollouts, centred(q.rewards), strict=True))
+        rl = sum(loss(r, a).sum() for r, a in zip(q.rollouts, centered(q.rewards), strict=True))
         total = total + weights.get("rl", 0) * rl / len(q.rollouts)
         nll = q.demonstration.negative_log_likelihood / len(q.demonstration.tokens)
         total = total + weights.get("sft", 0) * c * nll
@@ -333,7 +333,7 @@ def hpt_script(questions: list[Question], max_length: int, gate: Callable, c: fl
     imitated, tokens = torch.zeros((), dtype=torch.float64), 0
     for q in questions:
         weights = gate(q.success_rate)
-        rl = sum(loss(r, a).sum() for r, a in zip(q.rollouts, centred(q.rewards), strict=True))
+        rl = sum(loss(r, a).sum() for r, a in zip(q.rollouts, centered(q.rewards), strict=True))
         total = total + weights.get("rl", 0) * rl / max_length
         total = total + weights.get("off", 0) * shaped(q.demonstration, 1.0).sum() / max_length
         if weights.get("sft", 0):

@@ -77,8 +77,8 @@ def spec(folder: Path, model: Path, rows: list[Any], **changes: Any) -> PrepareS
     )
 
 
-def test_texts_are_normalised() -> None:
-    assert steps.normalise(" \tCafe\u0301 \r\n  x \r y\n\n") == "Café\n  x\n y"
+def test_texts_are_normalized() -> None:
+    assert steps.normalize(" \tCafe\u0301 \r\n  x \r y\n\n") == "Café\n  x\n y"
     assert steps.question_key("a  b\n c") == steps.question_key(" a b c")
     assert steps.question_key("a b") != steps.question_key("A b")
 

@@ -98,7 +98,7 @@ def here(spec: SampleSpec, capsys) -> list[dict[str, object]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def journalled(spec: SampleSpec) -> set[tuple[str, str, int]]:
+def journaled(spec: SampleSpec) -> set[tuple[str, str, int]]:
     """Benchmark, question and index of every sample in a journal."""
     rows = [entry.row for unit in spec.units for entry in read(unit.work / "journal")]
     found = {(row["benchmark"], row["question_id"], row["sample_index"]) for row in rows}
@@ -181,12 +181,12 @@ def test_killed_at_any_moment_it_ends_with_the_same_samples(undisturbed, tiny_mo
                 if line.endswith("\n"):
                     event = json.loads(line)
         assert process.returncode == -9
-        kept = journalled(spec)
+        kept = journaled(spec)
         assert event["done"] <= len(kept) < TOTAL
         assert not shards(tmp_path)
     events = finish(spec, tmp_path)
     assert events[0]["done"] == len(kept)
-    assert len(journalled(spec)) == TOTAL
+    assert len(journaled(spec)) == TOTAL
     reference = undisturbed[0]
     assert [p.relative_to(tmp_path) for p in shards(tmp_path)] == [p.relative_to(reference) for p in shards(reference)]
     for name in K:
@@ -218,7 +218,7 @@ def test_joining_draws_nothing(tiny_model, tmp_path, monkeypatch):
     spec = plain_spec(tmp_path, tiny_model, joins=True)
     with pytest.raises(DataError, match=f"{TOTAL} samples are missing"):
         run(spec)
-    assert not journalled(spec)
+    assert not journaled(spec)
 
 
 def test_other_shard_bounds_cost_no_sample(tiny_model, tmp_path, capsys):
@@ -239,7 +239,7 @@ def test_a_pilot_draws_a_few_questions_that_the_run_need_not_draw_again(tiny_mod
     spec = plain_spec(tmp_path, tiny_model)
     events = here(spec.model_copy(update={"pilot": 2}), capsys)
     assert events[-1]["done"] == events[-1]["total"] == 2 * sum(K.values())
-    assert {key[:2] for key in journalled(spec)} == {
+    assert {key[:2] for key in journaled(spec)} == {
         *(("many", q) for q in ("q0", "q6")),
         *(("once", q) for q in ("q0", "q10")),
     }
@@ -253,11 +253,11 @@ def test_a_budget_that_is_used_up_keeps_what_was_drawn(tiny_model, tmp_path, cap
     with pytest.raises(BudgetError, match="tokens are used up") as error:
         run(small)
     assert "evaluate.budget.tokens" in error.value.remedy
-    kept = len(journalled(spec))
+    kept = len(journaled(spec))
     assert 0 < kept < TOTAL
     with pytest.raises(BudgetError):
         run(small)
-    assert len(journalled(spec)) == kept
+    assert len(journaled(spec)) == kept
     capsys.readouterr()
     assert here(spec, capsys)[0]["done"] == kept
 

@@ -13,7 +13,7 @@ import pytest
 from hpt_core.config import ModelConfig
 from hpt_core.errors import ModelError
 from hpt_core.models import _files, folder, hub
-from hpt_core.models.materialise import materialise
+from hpt_core.models.materialize import materialize
 
 
 def silent(done: int, total: int, text: str) -> None:
@@ -35,11 +35,11 @@ def edit(path: Path, **fields: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 
 
-def test_materialised_folder_is_complete_and_loads(model: Path, tmp_path: Path) -> None:
+def test_materialized_folder_is_complete_and_loads(model: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     (model / "notes.txt").write_text("not part of the model")
-    made = materialise(ModelConfig(source=folder.Config(path=model)), tmp_path / "out", silent)
+    made = materialize(ModelConfig(source=folder.Config(path=model)), tmp_path / "out", silent)
     assert not (tmp_path / "out" / "notes.txt").exists()
     assert len(made.weights_id) == len(made.tokenizer_id) == 64
     AutoModelForCausalLM.from_pretrained(tmp_path / "out")
@@ -63,7 +63,7 @@ def test_an_incomplete_folder_is_refused_by_the_name_of_the_file(
     with pytest.raises(ModelError, match=message):
         source.identity()
     with pytest.raises(ModelError, match=message):
-        materialise(ModelConfig(source=source), tmp_path / "out", silent)
+        materialize(ModelConfig(source=source), tmp_path / "out", silent)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model"]
 
 
@@ -114,7 +114,7 @@ def test_size_counts_each_number_once(model: Path) -> None:
 
 def test_large_files_are_linked(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_files, "LINK_BYTES", 10_000)
-    materialise(ModelConfig(source=folder.Config(path=model)), tmp_path / "out", silent)
+    materialize(ModelConfig(source=folder.Config(path=model)), tmp_path / "out", silent)
     assert (tmp_path / "out" / "model.safetensors").samefile(model / "model.safetensors")
     assert not (tmp_path / "out" / "config.json").samefile(model / "config.json")
 
@@ -139,7 +139,7 @@ def test_overrides_reach_the_model_wherever_its_config_keeps_them(
     (model / "config.json").write_text(json.dumps({**kept, **rotary}))
     before = (model / "config.json").read_text()
     config = ModelConfig(source=folder.Config(path=model), rope_theta=40_000.0, max_position_embeddings=512)
-    materialise(config, tmp_path / "out", silent)
+    materialize(config, tmp_path / "out", silent)
     loaded = AutoConfig.from_pretrained(tmp_path / "out")
     assert loaded.rope_parameters["rope_theta"] == 40_000.0
     assert loaded.max_position_embeddings == 512
@@ -153,9 +153,9 @@ def test_overrides_reach_the_model_wherever_its_config_keeps_them(
 
 def test_overrides_change_the_identity(model: Path, tmp_path: Path) -> None:
     source = folder.Config(path=model)
-    plain = materialise(ModelConfig(source=source), tmp_path / "a", silent)
-    again = materialise(ModelConfig(source=source), tmp_path / "b", silent)
-    other = materialise(ModelConfig(source=source, rope_theta=5_000.0), tmp_path / "c", silent)
+    plain = materialize(ModelConfig(source=source), tmp_path / "a", silent)
+    again = materialize(ModelConfig(source=source), tmp_path / "b", silent)
+    other = materialize(ModelConfig(source=source, rope_theta=5_000.0), tmp_path / "c", silent)
     assert plain == again
     assert plain.weights_id != other.weights_id
     assert plain.tokenizer_id == other.tokenizer_id
@@ -164,7 +164,7 @@ def test_overrides_change_the_identity(model: Path, tmp_path: Path) -> None:
 def test_an_override_that_a_model_takes_no_heed_of_is_refused(model: Path, tmp_path: Path) -> None:
     (model / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_layer": 1, "n_embd": 8, "n_head": 1}))
     with pytest.raises(ModelError, match="gpt2 has no single rotary base"):
-        materialise(ModelConfig(source=folder.Config(path=model), rope_theta=40_000.0), tmp_path / "out", silent)
+        materialize(ModelConfig(source=folder.Config(path=model), rope_theta=40_000.0), tmp_path / "out", silent)
     assert not (tmp_path / "out").exists()
 
 
@@ -173,13 +173,13 @@ def test_a_scaled_model_keeps_the_length_that_it_scales_from(model: Path, tmp_pa
 
     yarn = {"rope_type": "yarn", "factor": 4.0, "rope_theta": 10_000.0}
     edit(model / "config.json", rope_parameters=yarn)
-    materialise(ModelConfig(source=folder.Config(path=model), max_position_embeddings=1024), tmp_path / "out", silent)
+    materialize(ModelConfig(source=folder.Config(path=model), max_position_embeddings=1024), tmp_path / "out", silent)
     assert AutoConfig.from_pretrained(tmp_path / "out").rope_parameters["original_max_position_embeddings"] == 256
 
 
 def run_worker(spec: dict[str, Any], path: Path) -> "subprocess.CompletedProcess[str]":
     path.write_text(json.dumps(spec))
-    command = [sys.executable, "-m", "hpt_core.models.materialise", str(path)]
+    command = [sys.executable, "-m", "hpt_core.models.materialize", str(path)]
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
@@ -208,7 +208,7 @@ def test_the_engine_follows_the_overrides(tiny_model: Path, tmp_path: Path) -> N
     """Log-probabilities of vLLM on a changed model equal the trainer's, and differ from those of the unchanged one."""
     pytest.importorskip("vllm")
     config = ModelConfig(source=folder.Config(path=tiny_model), rope_theta=30.0, max_position_embeddings=400)
-    materialise(config, tmp_path / "out", silent)
+    materialize(config, tmp_path / "out", silent)
     env = {**os.environ, "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-c", _COMPARE, str(tmp_path / "out"), str(tiny_model)],
@@ -248,7 +248,7 @@ def test_a_hub_model_takes_the_local_folder_where_it_is_there(
     assert source.needs() == ""
     assert source.identity() == folder.Config(path=model).identity()
     assert source.origin() == {}
-    materialise(ModelConfig(source=source), tmp_path / "out", silent)
+    materialize(ModelConfig(source=source), tmp_path / "out", silent)
     absent = hub.Config(repo="owner/name", local="other")
     assert absent.needs() == "network: owner/name from the Hub"
     assert absent.identity() == {"name": "hub", "repo": "owner/name", "revision": "main"}

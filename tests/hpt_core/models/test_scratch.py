@@ -13,7 +13,7 @@ TEXTS = ["m13 m24 42718\n", "\\boxed{1}", "two  spaces\n\n and a tab\t", "ZoÃ«â€
 
 
 def make(folder: Path, config: Config = SMALL) -> Path:
-    config.materialise(folder, lambda done, total, text: None)
+    config.materialize(folder, lambda done, total, text: None)
     return folder
 
 

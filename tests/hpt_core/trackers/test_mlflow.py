@@ -46,5 +46,5 @@ def test_a_run_goes_on_without_a_step_twice(mlflow: Any, spec_of: SpecOf, tmp_pa
     history = client.get_metric_history(run.info.run_id, "reward")
     assert sorted((m.step, m.value) for m in history) == [(step, step / 8) for step in range(1, 7)]
     assert run.info.run_name == "demo train.hpt"
-    assert run.data.params["optimiser.learning_rate"] == "5e-06"
+    assert run.data.params["optimizer.learning_rate"] == "5e-06"
     assert [path.name for path in tmp_path.iterdir()] == ["tracking"], "nothing is left where the command ran"

@@ -57,7 +57,7 @@ def make_spec(tiny_model: Path, digits_data: Path) -> MakeSpec:
             "rollouts_per_question": 4,
             "sampling": {"max_tokens": 24},
             "engine": {"name": "vllm", "kv_cache_gib": 0.25},
-            "optimiser": {"learning_rate": 1e-3},
+            "optimizer": {"learning_rate": 1e-3},
         }
         spec = {
             "config": config | changes,
@@ -106,6 +106,6 @@ def train() -> Callable[[Path], list[dict[str, Any]]]:
 def skilled_model(make_spec: MakeSpec, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Output folder of an SFT run after which the model answers some digits."""
     folder = tmp_path_factory.mktemp("sft")
-    changes = {"algorithm": "sft", "steps": 20, "questions_per_step": 20, "optimiser": {"learning_rate": 4e-3}}
+    changes = {"algorithm": "sft", "steps": 20, "questions_per_step": 20, "optimizer": {"learning_rate": 4e-3}}
     _train(make_spec(folder, **changes))
     return folder / "output"

@@ -8,31 +8,31 @@ import numpy as np
 import pytest
 import torch
 
-from hpt_core.config import OptimiserConfig
+from hpt_core.config import OptimizerConfig
 from hpt_core.errors import TrainingError
 from hpt_core.training.checkpoint import Checkpointer, checkpoints
-from hpt_core.training.optimiser import apply_update, make_optimiser, zero_gradients
+from hpt_core.training.optimizer import apply_update, make_optimizer, zero_gradients
 
-CONFIG = OptimiserConfig(learning_rate=0.1)
+CONFIG = OptimizerConfig(learning_rate=0.1)
 
 
 def trained(steps: int, seed: int = 0) -> tuple[torch.nn.Module, torch.optim.AdamW]:
     torch.manual_seed(seed)
     model = torch.nn.Linear(4, 3)
-    optimiser = make_optimiser(model, CONFIG)
+    optimizer = make_optimizer(model, CONFIG)
     for _ in range(steps):
-        advance(model, optimiser)
-    return model, optimiser
+        advance(model, optimizer)
+    return model, optimizer
 
 
-def advance(model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> None:
-    advance_by(model, optimiser, torch.randn(2, 4))
+def advance(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    advance_by(model, optimizer, torch.randn(2, 4))
 
 
-def advance_by(model: torch.nn.Module, optimiser: torch.optim.Optimizer, inputs: torch.Tensor) -> None:
-    zero_gradients(optimiser)
+def advance_by(model: torch.nn.Module, optimizer: torch.optim.Optimizer, inputs: torch.Tensor) -> None:
+    zero_gradients(optimizer)
     model(inputs).square().sum().backward()
-    apply_update(optimiser, CONFIG, 0.1)
+    apply_update(optimizer, CONFIG, 0.1)
 
 
 def draws() -> tuple[float, float, float]:
@@ -41,71 +41,71 @@ def draws() -> tuple[float, float, float]:
 
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_restored_run_goes_on_as_the_undisturbed_one(tmp_path: Path, asynchronous: bool) -> None:
-    model, optimiser = trained(3)
+    model, optimizer = trained(3)
     state = {"counts": {"a": 1}, "cursor": [0, 8]}
     saving = Checkpointer(tmp_path, keep=1, asynchronous=asynchronous)
-    saving.save(3, model, optimiser, state)
+    saving.save(3, model, optimizer, state)
     saving.finish()
     for _ in range(4):
-        advance(model, optimiser)
+        advance(model, optimizer)
     expected = draws()
-    other, other_optimiser = trained(1, seed=9)
-    assert Checkpointer(tmp_path, keep=1).load(other, other_optimiser) == (3, state)
+    other, other_optimizer = trained(1, seed=9)
+    assert Checkpointer(tmp_path, keep=1).load(other, other_optimizer) == (3, state)
     for _ in range(4):
-        advance(other, other_optimiser)
+        advance(other, other_optimizer)
     assert draws() == expected
     assert torch.equal(other.weight, model.weight)
-    for ours, theirs in zip(other_optimiser.state.values(), optimiser.state.values(), strict=True):
+    for ours, theirs in zip(other_optimizer.state.values(), optimizer.state.values(), strict=True):
         assert torch.equal(ours["exp_avg_sq"], theirs["exp_avg_sq"])
 
 
 def test_newest_are_kept_and_the_newest_is_restored(tmp_path: Path) -> None:
-    model, optimiser = trained(1)
+    model, optimizer = trained(1)
     saving = Checkpointer(tmp_path, keep=2)
     for step in (5, 10, 15):
-        saving.save(step, model, optimiser, {"at": step})
+        saving.save(step, model, optimizer, {"at": step})
     assert [p.name for p in checkpoints(tmp_path)] == ["step-00010", "step-00015"]
-    assert saving.load(model, optimiser) == (15, {"at": 15})
+    assert saving.load(model, optimizer) == (15, {"at": 15})
 
 
 def test_checkpoint_before_any_update_was_applied_is_restored(tmp_path: Path) -> None:
     """As where every update so far was over the spike limit."""
-    model, optimiser = trained(0)
-    zero_gradients(optimiser)
+    model, optimizer = trained(0)
+    zero_gradients(optimizer)
     saving = Checkpointer(tmp_path, keep=1)
-    saving.save(1, model, optimiser, {})
-    other, other_optimiser = trained(0, seed=9)
-    assert saving.load(other, other_optimiser) == (1, {})
+    saving.save(1, model, optimizer, {})
+    other, other_optimizer = trained(0, seed=9)
+    assert saving.load(other, other_optimizer) == (1, {})
     torch.manual_seed(3)
-    advance(model, optimiser)
+    advance(model, optimizer)
     torch.manual_seed(3)
-    advance(other, other_optimiser)
+    advance(other, other_optimizer)
     assert torch.equal(other.weight, model.weight)
 
 
 def test_failure_while_writing_leaves_the_earlier_one_alone(tmp_path: Path) -> None:
-    model, optimiser = trained(1)
+    model, optimizer = trained(1)
     saving = Checkpointer(tmp_path, keep=1)
-    saving.save(1, model, optimiser, {})
+    saving.save(1, model, optimizer, {})
     with pytest.raises(TypeError):
-        saving.save(2, model, optimiser, {"unwritable": object()})
+        saving.save(2, model, optimizer, {"unwritable": object()})
     assert [p.name for p in tmp_path.iterdir()] == ["step-00001"]
 
 
 def test_half_written_folders_are_ignored_and_removed(tmp_path: Path) -> None:
-    model, optimiser = trained(1)
+    model, optimizer = trained(1)
     half = tmp_path / ".step-00004.deadbeef.tmp"
     half.mkdir()
     (half / "tensors.pt").write_bytes(b"half")
     (tmp_path / ".step-00003.old").mkdir()
-    assert Checkpointer(tmp_path, keep=1).load(model, optimiser) is None
+    assert Checkpointer(tmp_path, keep=1).load(model, optimizer) is None
     assert list(tmp_path.iterdir()) == []
 
 
 def test_newest_is_told_by_number(tmp_path: Path) -> None:
-    model, optimiser = trained(1)
+    model, optimizer = trained(1)
     for step in (99_999, 100_000):
-        Checkpointer(tmp_path, keep=1).save(step, model, optimiser, {})
+        Checkpointer(tmp_path, keep=1).save(step, model, optimizer, {})
     assert [p.name for p in checkpoints(tmp_path)] == ["step-100000"]
 
 
@@ -124,48 +124,48 @@ def test_newest_is_told_by_number(tmp_path: Path) -> None:
     ],
 )
 def test_damaged_checkpoint_is_named(tmp_path: Path, file: str, content: bytes) -> None:
-    model, optimiser = trained(1)
+    model, optimizer = trained(1)
     saving = Checkpointer(tmp_path, keep=1)
-    saving.save(1, model, optimiser, {})
+    saving.save(1, model, optimizer, {})
     (tmp_path / "step-00001" / file).write_bytes(content)
     with pytest.raises(TrainingError, match=r"step-00001 cannot be restored.*Remedy: delete .*step-00001"):
-        saving.load(model, optimiser)
+        saving.load(model, optimizer)
 
 
 def test_checkpoint_cut_short_is_named(tmp_path: Path) -> None:
-    model, optimiser = trained(1)
+    model, optimizer = trained(1)
     saving = Checkpointer(tmp_path, keep=1)
-    saving.save(1, model, optimiser, {})
+    saving.save(1, model, optimizer, {})
     path = tmp_path / "step-00001" / "tensors" / "__0_0.distcp"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(TrainingError, match=r"step-00001 cannot be restored.*Remedy: delete"):
-        saving.load(model, optimiser)
+        saving.load(model, optimizer)
 
 
 def test_asynchronous_one_holds_the_weights_of_its_step_and_appears_when_asked(tmp_path: Path) -> None:
-    model, optimiser = trained(3)
+    model, optimizer = trained(3)
     before = model.weight.detach().clone()
     saving = Checkpointer(tmp_path, keep=1, asynchronous=True)
-    saving.save(3, model, optimiser, {"at": 3})
-    advance(model, optimiser)
+    saving.save(3, model, optimizer, {"at": 3})
+    advance(model, optimizer)
     saving.finish()
     assert [p.name for p in tmp_path.iterdir()] == ["step-00003"]
-    assert saving.load(model, optimiser) == (3, {"at": 3})
+    assert saving.load(model, optimizer) == (3, {"at": 3})
     assert torch.equal(model.weight, before)
 
 
 def test_eight_bit_moments_are_saved_as_they_are(tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes", reason="needs the package bitsandbytes")
-    config = OptimiserConfig(learning_rate=0.1, eight_bit=True)
+    config = OptimizerConfig(learning_rate=0.1, eight_bit=True)
     models = [torch.nn.Linear(128, 64) for _ in range(2)]
-    optimisers = [make_optimiser(model, config) for model in models]
-    advance_by(models[0], optimisers[0], torch.randn(2, 128))
+    optimizers = [make_optimizer(model, config) for model in models]
+    advance_by(models[0], optimizers[0], torch.randn(2, 128))
     saving = Checkpointer(tmp_path, keep=1)
-    saving.save(1, models[0], optimisers[0], {})
-    saving.load(models[1], optimisers[1])
+    saving.save(1, models[0], optimizers[0], {})
+    saving.load(models[1], optimizers[1])
     inputs = torch.randn(2, 128)
-    for model, optimiser in zip(models, optimisers, strict=True):
-        assert next(iter(optimiser.state.values()))["state1"].dtype == torch.uint8
-        advance_by(model, optimiser, inputs)
+    for model, optimizer in zip(models, optimizers, strict=True):
+        assert next(iter(optimizer.state.values()))["state1"].dtype == torch.uint8
+        advance_by(model, optimizer, inputs)
     assert torch.equal(models[0].weight, models[1].weight)

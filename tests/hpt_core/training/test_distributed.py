@@ -95,7 +95,7 @@ def test_two_ranks_train_as_one_process_does(
     make_spec: Any, train: Train, skilled_model: Path, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     """The same rollouts, the same gradients, the same weights but for the order of sums."""
-    common = {"steps": 2, "micro_batch_tokens": 150, "optimiser": NEARLY_LINEAR} | changes
+    common = {"steps": 2, "micro_batch_tokens": 150, "optimizer": NEARLY_LINEAR} | changes
     folders = [tmp_path / "one", tmp_path / "two"]
     events = [
         run(make_spec(folder, skilled_model / "model", **common))
@@ -138,7 +138,7 @@ def test_run_goes_on_with_another_number_of_ranks(
         "questions_per_step": 8,
         "steps": 6,
         "checkpoint_every": 1,
-        "optimiser": NEARLY_LINEAR,
+        "optimizer": NEARLY_LINEAR,
     }
     train(make_spec(tmp_path / "whole", skilled_model / "model", **changes))
     spec = make_spec(tmp_path / "parts", skilled_model / "model", **changes)

@@ -47,11 +47,11 @@ def test_settings(make_spec: Any, tmp_path: Path, changes: dict[str, Any], kind:
 
 @pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
 def test_eight_bit_moments_without_bitsandbytes(make_spec: Any, tmp_path: Path) -> None:
-    refused(make_spec(tmp_path, optimiser={"eight_bit": True}), ConfigError, "optimiser.eight_bit needs bitsandbytes")
+    refused(make_spec(tmp_path, optimizer={"eight_bit": True}), ConfigError, "optimizer.eight_bit needs bitsandbytes")
 
 
 def test_eight_bit_moments_of_several_ranks(make_spec: Any, tmp_path: Path) -> None:
-    spec = read_spec(TrainSpec, make_spec(tmp_path, optimiser={"eight_bit": True}))
+    spec = read_spec(TrainSpec, make_spec(tmp_path, optimizer={"eight_bit": True}))
     estimator = Estimator(spec.config.algorithm, max_length=8)
     with pytest.raises(PreflightError, match=r"eight_bit works in one process, and there are 2"):
         check_questions(spec, estimator, [], [], World(size=2))

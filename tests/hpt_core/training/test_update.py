@@ -13,7 +13,7 @@ from hpt_core.config import TrainConfig
 from hpt_core.errors import NonFiniteError, TrainingError, WeightSyncError
 from hpt_core.training.batch import Tokens, collate
 from hpt_core.training.model import export_model, load_model
-from hpt_core.training.optimiser import make_optimiser
+from hpt_core.training.optimizer import make_optimizer
 from hpt_core.training.policy import forward, make_policy, named_weights
 from hpt_core.training.update import Updater
 from hpt_core.training.updated import Updated
@@ -30,7 +30,7 @@ def updater(model_folder: Path, dumps: Path, **changes: object) -> Updater:
     settings = config(**changes)
     estimator = Estimator(settings.algorithm, 16, settings.importance_cap)
     policy = make_policy(load_model(model_folder), settings.dtype, estimator.uses_values)
-    return Updater(policy, make_optimiser(policy, settings.optimiser), estimator, settings, dumps)
+    return Updater(policy, make_optimizer(policy, settings.optimizer), estimator, settings, dumps)
 
 
 def step_rows(estimator: Estimator) -> tuple[list[Row], list[Tokens]]:
@@ -47,7 +47,7 @@ def step_rows(estimator: Estimator) -> tuple[list[Row], list[Tokens]]:
     return rows, tokens
 
 
-@pytest.mark.parametrize("algorithm", ["hpt", {"name": "hpt", "regularisers": ["entropy"]}, "grpo", "sft"])
+@pytest.mark.parametrize("algorithm", ["hpt", {"name": "hpt", "regularizers": ["entropy"]}, "grpo", "sft"])
 def test_gradient_does_not_depend_on_the_split(tiny_model: Path, tmp_path: Path, algorithm: object) -> None:
     found = []
     for budget in (1, 40, 100_000):
@@ -65,7 +65,7 @@ def test_gradient_does_not_depend_on_the_split(tiny_model: Path, tmp_path: Path,
 
 
 def test_minibatches_use_logprobs_from_before_the_first_update(tiny_model: Path, tmp_path: Path) -> None:
-    changes: dict[str, object] = {"minibatch_rows": 3, "optimiser": {"learning_rate": 0.05}}
+    changes: dict[str, object] = {"minibatch_rows": 3, "optimizer": {"learning_rate": 0.05}}
     one = updater(tiny_model, tmp_path, **changes)
     rows, tokens = step_rows(one.estimator)
     done = one.run(rows, tokens, rate=0.05, step=1)
@@ -91,7 +91,7 @@ def test_demonstrations_are_counted_in_nats(tiny_model: Path, tmp_path: Path) ->
 
 
 def test_spike_is_skipped_and_counted(tiny_model: Path, tmp_path: Path) -> None:
-    one = updater(tiny_model, tmp_path, optimiser={"spike_limit": 1e-6})
+    one = updater(tiny_model, tmp_path, optimizer={"spike_limit": 1e-6})
     before = {name: tensor.clone() for name, tensor in one.policy.state_dict().items()}
     done = one.run(*step_rows(one.estimator), rate=0.1, step=1)
     assert [u.skipped for u in done] == [True]
@@ -104,7 +104,7 @@ def test_non_finite_loss_raises_with_the_batch_on_disk(tiny_model: Path, tmp_pat
         one.policy.model.get_input_embeddings().weight[1, 0] = torch.nan
     before = {name: tensor.clone() for name, tensor in one.policy.state_dict().items()}
     rows, tokens = step_rows(one.estimator)
-    with pytest.raises(NonFiniteError, match=r"step 12: .*step-00012.parquet.*Remedy: lower optimiser.learning_rate"):
+    with pytest.raises(NonFiniteError, match=r"step 12: .*step-00012.parquet.*Remedy: lower optimizer.learning_rate"):
         one.run(rows, tokens, rate=0.1, step=12)
     dumped = pq.read_table(tmp_path / "dumps" / "step-00012.parquet").to_pylist()
     assert [row["question_id"] for row in dumped] == [row.question_id for row in rows]
@@ -124,12 +124,12 @@ class Overflowing(Updater):
 
 def test_non_finite_loss_leaves_the_weights_though_the_gradient_is_finite(tiny_model: Path, tmp_path: Path) -> None:
     plain = updater(tiny_model, tmp_path)
-    one = Overflowing(plain.policy, plain.optimiser, plain.estimator, plain.config, tmp_path)
+    one = Overflowing(plain.policy, plain.optimizer, plain.estimator, plain.config, tmp_path)
     before = {name: tensor.clone() for name, tensor in one.policy.state_dict().items()}
     with pytest.raises(NonFiniteError, match=r"the loss is inf"):
         one.run(*step_rows(one.estimator), rate=0.1, step=1)
     assert all(torch.equal(tensor, before[name]) for name, tensor in one.policy.state_dict().items())
-    assert not one.optimiser.state
+    assert not one.optimizer.state
 
 
 class Exhausted(Updater):
@@ -141,7 +141,7 @@ class Exhausted(Updater):
 
 def test_out_of_memory_names_the_setting_to_lower(tiny_model: Path, tmp_path: Path) -> None:
     plain = updater(tiny_model, tmp_path, micro_batch_tokens=777)
-    one = Exhausted(plain.policy, plain.optimiser, plain.estimator, plain.config, tmp_path)
+    one = Exhausted(plain.policy, plain.optimizer, plain.estimator, plain.config, tmp_path)
     with pytest.raises(TrainingError, match=r"step 5: out of memory") as caught:
         one.run(*step_rows(one.estimator), rate=0.1, step=5)
     assert "lower micro_batch_tokens (777 now), or set gradient_checkpointing = true" in caught.value.remedy

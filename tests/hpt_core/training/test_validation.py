@@ -72,7 +72,7 @@ def test_best_model_is_exported(
         algorithm="sft",
         steps=3,
         validation=validation,
-        optimiser={"learning_rate": 0.3, "warmup_steps": 2},
+        optimizer={"learning_rate": 0.3, "warmup_steps": 2},
     )
     train(spec)
     log = pq.read_table(tmp_path / "output" / "log.parquet").to_pylist()

@@ -53,8 +53,8 @@ def batch(update: Update, rows: list[int], seed: int = 0) -> TokenBatch:
         (srft.Config(), True, True, False, False),
         (luffy.Config(), True, True, True, False),
         (ppo.Config(), True, False, True, True),
-        (ppo.Config(regularisers=()), True, False, True, True),
-        (reinforce.Config(regularisers=("value_loss",)), True, False, False, True),
+        (ppo.Config(regularizers=()), True, False, True, True),
+        (reinforce.Config(regularizers=("value_loss",)), True, False, False, True),
     ],
 )
 def test_what_an_algorithm_uses(config: Any, rollouts: bool, demonstrations: bool, old: bool, values: bool) -> None:
@@ -139,9 +139,9 @@ def test_rows_without_advantage_count_but_need_no_forward_pass() -> None:
     assert lone.loss(batch(lone, [0, 1, 2]), [0, 1, 2]).loss.item() != pytest.approx(full.loss.item())
 
 
-def test_regulariser_keeps_every_row_active() -> None:
+def test_regularizer_keeps_every_row_active() -> None:
     def active(coefficient: float) -> tuple[int, ...]:
-        config = grpo.Config(regularisers=({"name": "entropy", "coefficient": coefficient},))
+        config = grpo.Config(regularizers=({"name": "entropy", "coefficient": coefficient},))
         estimator = Estimator(config, max_length=8)
         return estimator.update(estimator.rows(PERFECT)).active
 
@@ -150,7 +150,7 @@ def test_regulariser_keeps_every_row_active() -> None:
 
 
 def test_value_loss_keeps_every_rollout_active_and_spares_demonstrations() -> None:
-    config = hpt.Config(sft_coefficient=0, regularisers=("value_loss",))
+    config = hpt.Config(sft_coefficient=0, regularizers=("value_loss",))
     estimator = Estimator(config, max_length=8)
     update = estimator.update([row for g in (PERFECT, FAILED) for row in estimator.rows(g)])
     assert [row.index for row in update.rows] == [0, 1, DEMONSTRATION]
@@ -159,7 +159,7 @@ def test_value_loss_keeps_every_rollout_active_and_spares_demonstrations() -> No
 
 
 def test_advantages_per_token_keep_every_row_active() -> None:
-    estimator = Estimator(ppo.Config(regularisers=()), max_length=8)
+    estimator = Estimator(ppo.Config(regularizers=()), max_length=8)
     assert estimator.update(estimator.rows(FAILED)).active == (0, 1)
 
 
@@ -199,7 +199,7 @@ def test_importance_is_truncated_and_leaves_demonstrations_alone() -> None:
 
 
 def test_value_loss_does_not_depend_on_the_split_nor_on_demonstrations() -> None:
-    estimator = Estimator(hpt.Config(regularisers=({"name": "value_loss", "coefficient": 0.5},)), max_length=8)
+    estimator = Estimator(hpt.Config(regularizers=({"name": "value_loss", "coefficient": 0.5},)), max_length=8)
     update = estimator.update([row for g in (SOLVED, FAILED, PERFECT) for row in estimator.rows(g)])
     tokens = batch(update, [0, 1, 2, 3, 4])
     whole = update.loss(tokens, [0, 1, 2, 3, 4])
@@ -218,7 +218,7 @@ def test_signal_with_coefficient_zero_is_inactive() -> None:
 
 
 def test_empty_update_and_empty_micro_batch() -> None:
-    estimator = Estimator(hpt.Config(regularisers=("entropy",)), max_length=8)
+    estimator = Estimator(hpt.Config(regularizers=("entropy",)), max_length=8)
     update = estimator.update([])
     assert (update.questions, update.tokens, update.active) == (0, 0, ())
     update = estimator.update(estimator.rows(SOLVED))
@@ -231,7 +231,7 @@ def test_empty_update_and_empty_micro_batch() -> None:
 @given(order=st.permutations(range(5)), cuts=st.sets(st.integers(1, 4)), name=st.sampled_from(sorted(hpt.AGGREGATIONS)))
 @settings(deadline=None)
 def test_loss_and_metrics_add_up_over_micro_batches(order: list[int], cuts: set[int], name: Any) -> None:
-    estimator = Estimator(hpt.Config(normalisation=name, regularisers=("entropy",)), max_length=8)
+    estimator = Estimator(hpt.Config(normalization=name, regularizers=("entropy",)), max_length=8)
     update = estimator.update([row for g in (SOLVED, FAILED, PERFECT) for row in estimator.rows(g)])
     whole = update.loss(batch(update, [0, 1, 2, 3, 4]), [0, 1, 2, 3, 4])
     bounds = [0, *sorted(cuts), 5]
@@ -242,7 +242,7 @@ def test_loss_and_metrics_add_up_over_micro_batches(order: list[int], cuts: set[
 
 
 def test_metrics() -> None:
-    config = hpt.Config(regularisers=("entropy",))
+    config = hpt.Config(regularizers=("entropy",))
     estimator = Estimator(config, max_length=8)
     update = estimator.update([*estimator.rows(SOLVED), *estimator.rows(FAILED)])
     tokens = batch(update, [0, 1, 2])
@@ -276,7 +276,7 @@ def test_loss_is_pure() -> None:
 def compose(gate: Gate, **signals: Signal) -> Any:
     """An algorithm of arbitrary parts, past the config's discovery of shipped ones."""
     model = type("Composed", (Algorithm,), {"__annotations__": dict.fromkeys(signals, Any)})
-    return model.model_construct(name="composed", gate=gate, regularisers=(), **signals)
+    return model.model_construct(name="composed", gate=gate, regularizers=(), **signals)
 
 
 def changed(signal: Signal, **fields: Any) -> Signal:
@@ -308,7 +308,7 @@ def test_one_row_may_carry_two_signals() -> None:
 
 
 def test_the_mask_sees_the_advantage_of_the_token_not_of_its_row() -> None:
-    estimator = Estimator(ppo.Config(regularisers=()), max_length=8)
+    estimator = Estimator(ppo.Config(regularizers=()), max_length=8)
     update = estimator.update(estimator.rows(Group("q", (1.0,), (2,), None)))
     tokens = batch(update, [0])
     # V falls from 3 to 0, then R = 1 comes: the first token's advantage is negative, the second's positive.

@@ -24,10 +24,10 @@ from hpt_core.upge.likelihood_gradient import plain, shaped
 from hpt_core.upge.parts import BatchRows, SignalRows, SignalTokens
 from hpt_core.upge.reference_policy import current, old, sequence
 from hpt_core.upge.reference_policy import one as constant_one
-from hpt_core.upge.regularisers import entropy, value_loss
+from hpt_core.upge.regularizers import entropy, value_loss
 from hpt_core.upge.stabilization_mask import clip, clipped_ratio, none, sequence_clip
 
-FOLDERS = ("stabilization_mask", "reference_policy", "advantage", "likelihood_gradient", "aggregation", "regularisers")
+FOLDERS = ("stabilization_mask", "reference_policy", "advantage", "likelihood_gradient", "aggregation", "regularizers")
 VARIANTS = [(folder, name) for folder in FOLDERS for name in names(f"hpt_core.upge.{folder}")]
 
 

@@ -42,7 +42,7 @@ def test_submit_returns_before_the_verdicts_and_reports_progress(pool):
     assert seen[-1] == (100, 100) and seen == sorted(seen)
 
 
-def test_one_endless_comparison_costs_its_neighbours_nothing(pool):
+def test_one_endless_comparison_costs_its_neighbors_nothing(pool):
     endless = math("5", "\\sum_{k=1}^{10^{9}} \\frac{1}{k^2+k}")
     items = [math(str(n), str(n)) for n in range(20)]
     verdicts = pool.verify([*items[:10], endless, *items[10:]])

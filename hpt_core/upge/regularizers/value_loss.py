@@ -1,21 +1,21 @@
 """Value loss: half the mean squared error of the value head against returns, over an update's rollout tokens (PPO).
 
-Returns are the generalised advantages plus the values at rollout time (Schulman 2017, section 5).
+Returns are the generalized advantages plus the values at rollout time (Schulman 2017, section 5).
 """
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from hpt_core.upge.advantage.gae import generalised_advantages
+from hpt_core.upge.advantage.gae import generalized_advantages
 from hpt_core.upge.base import TokenBatch
-from hpt_core.upge.parts import BatchRows, Regulariser
+from hpt_core.upge.parts import BatchRows, Regularizer
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Config(Regulariser):
+class Config(Regularizer):
     """Value loss."""
 
     needs_values: ClassVar[bool] = True
@@ -40,7 +40,7 @@ class Config(Regulariser):
             return tokens.values[:0].sum()
         old = tokens.old_values.detach()
         rewards = rows.rewards[tokens.row_ids]
-        returns = old + generalised_advantages(old, rewards, tokens.row_ids, rows.lengths, self.gamma, self.lam)
+        returns = old + generalized_advantages(old, rewards, tokens.row_ids, rows.lengths, self.gamma, self.lam)
         errors = (tokens.values - returns).square()
         if self.clip is not None:
             near = old + (tokens.values - old).clamp(-self.clip, self.clip)

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from hpt_core.upge.base import TokenBatch
-from hpt_core.upge.parts import BatchRows, Regulariser
+from hpt_core.upge.parts import BatchRows, Regularizer
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Config(Regulariser):
+class Config(Regularizer):
     """Entropy bonus."""
 
     name: Literal["entropy"] = "entropy"

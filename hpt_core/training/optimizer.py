@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from hpt_core.config import OptimiserConfig
+from hpt_core.config import OptimizerConfig
 from hpt_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ def require_eight_bit() -> None:
         import bitsandbytes  # noqa: F401
     except ImportError as error:
         raise ConfigError(
-            f"optimiser.eight_bit needs bitsandbytes, which cannot be imported: {error}",
-            "pip install bitsandbytes, or set optimiser.eight_bit = false",
+            f"optimizer.eight_bit needs bitsandbytes, which cannot be imported: {error}",
+            "pip install bitsandbytes, or set optimizer.eight_bit = false",
         ) from error
 
 
-def make_optimiser(model: "nn.Module", config: OptimiserConfig) -> "Optimizer":
+def make_optimizer(model: "nn.Module", config: OptimizerConfig) -> "Optimizer":
     """AdamW over every parameter that trains; biases and norms decay too, as in the training scripts.
 
     Raises ConfigError where 8-bit moments are asked for and bitsandbytes is missing.
@@ -57,7 +57,7 @@ def make_optimiser(model: "nn.Module", config: OptimiserConfig) -> "Optimizer":
     )
 
 
-def learning_rate(config: OptimiserConfig, step: int, steps: int) -> float:
+def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
     """The rate of step `step` (from 0) of `steps`: linear warm-up, then constant or falling towards zero."""
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / (config.warmup_steps + 1)
@@ -66,30 +66,30 @@ def learning_rate(config: OptimiserConfig, step: int, steps: int) -> float:
     return config.learning_rate * factor
 
 
-def trained(optimiser: "Optimizer") -> "list[Tensor]":
-    """The weights that an optimiser moves. A sharded module shows others in their place while it has them gathered."""
-    return [parameter for group in optimiser.param_groups for parameter in group["params"]]
+def trained(optimizer: "Optimizer") -> "list[Tensor]":
+    """The weights that an optimizer moves. A sharded module shows others in their place while it has them gathered."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
-def zero_gradients(optimiser: "Optimizer") -> None:
+def zero_gradients(optimizer: "Optimizer") -> None:
     """Zero, not absent: an update whose gradient is zero still moves by its momentum."""
     import torch
 
-    for parameter in trained(optimiser):
+    for parameter in trained(optimizer):
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         else:
             parameter.grad.zero_()
 
 
-def apply_update(optimiser: "Optimizer", config: OptimiserConfig, rate: float) -> Applied:
+def apply_update(optimizer: "Optimizer", config: OptimizerConfig, rate: float) -> Applied:
     """Clip and step with the accumulated gradients.
 
     A non-finite norm changes nothing: the caller raises, once the batch is on disk.
     """
     import torch
 
-    parameters = trained(optimiser)
+    parameters = trained(optimizer)
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     if hasattr(norm, "full_tensor"):
         # Of shards: each rank holds a part of the sum.
@@ -101,7 +101,7 @@ def apply_update(optimiser: "Optimizer", config: OptimiserConfig, rate: float) -
         return Applied(value, skipped=True)
     if config.gradient_clip is not None:
         torch.nn.utils.clip_grads_with_norm_(parameters, config.gradient_clip, norm)
-    for group in optimiser.param_groups:
+    for group in optimizer.param_groups:
         group["lr"] = rate
-    optimiser.step()
+    optimizer.step()
     return Applied(value, skipped=False)

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from hpt_core.config import OptimiserConfig
-from hpt_core.training.optimiser import apply_update, learning_rate, make_optimiser, zero_gradients
+from hpt_core.config import OptimizerConfig
+from hpt_core.training.optimizer import apply_update, learning_rate, make_optimizer, zero_gradients
 
 
 def model_with_gradient(scale: float) -> torch.nn.Module:
@@ -20,7 +20,7 @@ def model_with_gradient(scale: float) -> torch.nn.Module:
 def test_gradients_are_zeroed_and_made_where_there_are_none() -> None:
     model = model_with_gradient(1.0)
     model[0].bias.grad = None
-    zero_gradients(make_optimiser(model, OptimiserConfig()))
+    zero_gradients(make_optimizer(model, OptimizerConfig()))
     assert all(p.grad is not None and not p.grad.any() for p in model.parameters())
 
 
@@ -30,7 +30,7 @@ def copy(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def test_every_parameter_decays() -> None:
     model = model_with_gradient(1.0)
-    (group,) = make_optimiser(model, OptimiserConfig(weight_decay=0.3)).param_groups
+    (group,) = make_optimizer(model, OptimizerConfig(weight_decay=0.3)).param_groups
     assert group["weight_decay"] == 0.3
     assert {id(p) for p in group["params"]} == {id(p) for p in model.parameters()}
 
@@ -40,21 +40,21 @@ def test_every_parameter_decays() -> None:
     [("constant", [1 / 3, 2 / 3, 1, 1, 1, 1]), ("linear", [1 / 3, 2 / 3, 1, 3 / 4, 1 / 2, 1 / 4])],
 )
 def test_schedule(decay: str, expected: list[float]) -> None:
-    config = OptimiserConfig(learning_rate=1.0, warmup_steps=2, decay=decay)
+    config = OptimizerConfig(learning_rate=1.0, warmup_steps=2, decay=decay)
     assert [learning_rate(config, step, 6) for step in range(6)] == pytest.approx(expected)
 
 
 def test_cosine_falls_to_half_midway() -> None:
-    config = OptimiserConfig(learning_rate=2.0, decay="cosine")
+    config = OptimizerConfig(learning_rate=2.0, decay="cosine")
     assert learning_rate(config, 0, 10) == 2.0
     assert learning_rate(config, 5, 10) == pytest.approx(1.0)
 
 
 def test_one_step_is_adamw_by_hand() -> None:
     model = model_with_gradient(0.01)
-    config = OptimiserConfig(learning_rate=0.1, weight_decay=0.5, gradient_clip=None)
+    config = OptimizerConfig(learning_rate=0.1, weight_decay=0.5, gradient_clip=None)
     before = model[0].weight.detach().clone()
-    applied = apply_update(make_optimiser(model, config), config, rate=0.1)
+    applied = apply_update(make_optimizer(model, config), config, rate=0.1)
     expected = before * (1 - 0.1 * 0.5) - 0.1 * 0.01 / (0.01 + 1e-8)
     torch.testing.assert_close(model[0].weight.detach(), expected)
     assert applied == pytest.approx((0.01 * math.sqrt(24), False))
@@ -62,8 +62,8 @@ def test_one_step_is_adamw_by_hand() -> None:
 
 def test_clipping_scales_the_gradient_and_reports_the_norm_before() -> None:
     model = model_with_gradient(1.0)
-    config = OptimiserConfig(gradient_clip=0.5)
-    applied = apply_update(make_optimiser(model, config), config, rate=0.1)
+    config = OptimizerConfig(gradient_clip=0.5)
+    applied = apply_update(make_optimizer(model, config), config, rate=0.1)
     norm = torch.cat([p.grad.flatten() for p in model.parameters()]).norm().item()
     assert applied.norm == pytest.approx(math.sqrt(24))
     assert norm == pytest.approx(0.5, rel=1e-4)
@@ -74,12 +74,12 @@ def test_clipping_scales_the_gradient_and_reports_the_norm_before() -> None:
 )
 def test_guards_leave_weights_and_moments_alone(scale: float, skipped: bool) -> None:
     model = model_with_gradient(scale)
-    config = OptimiserConfig(spike_limit=80.0)
-    optimiser = make_optimiser(model, config)
+    config = OptimizerConfig(spike_limit=80.0)
+    optimizer = make_optimizer(model, config)
     before = copy(model)
-    applied = apply_update(optimiser, config, rate=0.1)
+    applied = apply_update(optimizer, config, rate=0.1)
     assert applied.skipped is skipped
     assert math.isfinite(applied.norm) is skipped
-    assert not optimiser.state
+    assert not optimizer.state
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name])
