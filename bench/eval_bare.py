@@ -8,12 +8,12 @@ import sys
 import time
 from pathlib import Path
 
-from hpt_core.rollout.vllm import Config
+from hpt_core.rollout.vllm import VLLM
 
 
 def main() -> None:
     spec = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    engine = Config(**spec["engine"]).open(Path(spec["model"]), spec["max_model_len"], spec["dtype"], 0)
+    engine = VLLM(**spec["engine"]).open(Path(spec["model"]), spec["max_model_len"], spec["dtype"], 0)
     from vllm import SamplingParams
 
     decoding = spec["decoding"]

@@ -16,9 +16,9 @@ import machine
 import pyarrow as pa
 import transformers.models.auto.tokenization_auto  # noqa: F401
 
-from hpt_core.config import SampleSpec
 from hpt_core.evaluation import sample
 from hpt_core.evaluation.shards import read_samples
+from hpt_core.evaluation.spec import SampleSpec
 from hpt_core.files import write_json
 from hpt_core.rollout.base import RolloutEngine
 

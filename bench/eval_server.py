@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hpt_core.rollout import _serve
-from hpt_core.rollout.vllm import Config
+from hpt_core.rollout.vllm import VLLM
 
 HOST = "127.0.0.1"
 NAME = "model"
@@ -48,7 +48,7 @@ class Server(NamedTuple):
 
 @contextlib.contextmanager
 def serve(
-    config: Config, model: Path, max_model_len: int, dtype: str, log: Path, environment: dict[str, str]
+    config: VLLM, model: Path, max_model_len: int, dtype: str, log: Path, environment: dict[str, str]
 ) -> Iterator[Server]:
     """A server of `model`. It keeps statistics, which the engine's own server does not: tokens are read from them."""
     with socket.socket() as probe:

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from benchmarks.sources.choices import offered
 from benchmarks.suite import Question, get_suite, questions_table
 from hpt_core.files import write_parquet, write_text
+from hpt_core.model_folder import load_tokenizer
 from hpt_core.prompts._bound import with_instruction
 from hpt_core.prompts.base import BOXED_INSTRUCTION
-from hpt_core.prompts.chat import Config as Chat
-from hpt_core.training.model import load_tokenizer
+from hpt_core.prompts.chat import ChatTemplate as Chat
 
 BENCHMARKS = ("aime24", "aime25", "amc23", "math500", "minerva", "olympiadbench", "arc_challenge", "gpqa_diamond")
 """The real benchmarks that local data holds."""

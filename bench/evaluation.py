@@ -34,7 +34,7 @@ from benchmarks.sources.choices import offered
 from benchmarks.suite import get_suite
 from hpt_core import worker
 from hpt_core.files import write_json
-from hpt_core.rollout.vllm import CPU_BLOCK, CPU_STEP_TOKENS, GIB, Config
+from hpt_core.rollout.vllm import CPU_BLOCK, CPU_STEP_TOKENS, GIB, VLLM
 from hpt_core.seeds import derive
 
 ALONE = ("bare engine", "ours", "lm-eval")
@@ -53,7 +53,7 @@ class Bench:
         self.asked = eval_work.ask(questions, options.model)
         self.files = self._write_files()
         self.max_model_len = max(len(one.prompt_ids) for one in self.asked) + options.max_tokens
-        self.engine = Config(kv_cache_gib=options.kv_cache_gib)
+        self.engine = VLLM(kv_cache_gib=options.kv_cache_gib)
         self.pythons = {peer: eval_env.python(options, peer) for peer in eval_env.PEERS}
         self.versions = [eval_env.version(python, peer) for peer, python in self.pythons.items()]
 

@@ -24,8 +24,8 @@ from rich.table import Table
 
 from hpt_core import schemas
 from hpt_core.files import write_json, write_parquet
-from hpt_core.models.scratch import Config
-from hpt_core.training.model import load_tokenizer
+from hpt_core.model_folder import load_tokenizer
+from hpt_core.models.scratch import ScratchModel
 
 COLUMNS = (
     "seconds_rollout",
@@ -55,7 +55,7 @@ def chains(count: int) -> list[tuple[str, int, str]]:
 
 def prepare(folder: Path) -> None:
     """Model and prepared.parquet."""
-    Config().materialize(folder / "model", lambda done, total, text: None)
+    ScratchModel().materialize(folder / "model", lambda done, total, text: None)
     tokenizer = load_tokenizer(folder / "model")
     rows = [
         {

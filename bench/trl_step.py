@@ -29,8 +29,8 @@ from stepper import Ended, Side
 
 from hpt_core import schemas, worker
 from hpt_core.files import write_json, write_parquet
-from hpt_core.prompts.chat import Config as Chat
-from hpt_core.training.model import load_tokenizer
+from hpt_core.model_folder import load_tokenizer
+from hpt_core.prompts.chat import ChatTemplate as Chat
 
 QUESTIONS = (
     ("A baker makes 14 trays of rolls with 12 on each. She sells 95 rolls in the morning and half of what is left "

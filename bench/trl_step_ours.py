@@ -15,8 +15,8 @@ from typing import Any
 from stepper import Child
 
 from hpt_core import train
-from hpt_core.config import TrainSpec
 from hpt_core.rollout.vllm import VLLMEngine
+from hpt_core.training.config import TrainSpec
 from hpt_core.training.log import TrainingLog
 from hpt_core.verifiers.base import Outcome, Verdict
 from hpt_core.verifiers.pool import Item, VerifierPool

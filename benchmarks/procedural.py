@@ -1,11 +1,13 @@
 """Benchmarks made by programs: held-out instances of the procedural problem families."""
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
 from benchmarks.suite import Question, QuestionSource
-from hpt_core.data.procedural import _draw
+from hpt_core.data.procedural import VERSION, _problems
+from hpt_core.data.procedural.base import Family
 from hpt_core.rollout.base import Sampling
 
 SAMPLING = Sampling(temperature=0.6, top_p=0.95, max_tokens=64)
@@ -15,7 +17,7 @@ SAMPLING = Sampling(temperature=0.6, top_p=0.95, max_tokens=64)
 class ProceduralQuestions(QuestionSource):
     """Problems of the test split, the same ones always."""
 
-    families: tuple[str, ...] = Field(min_length=1)
+    families: tuple[Family, ...] = Field(min_length=1)
     """Problem families, which take turns."""
     difficulties: tuple[int, ...] = Field(min_length=1)
     """Difficulties, which take turns within a family."""
@@ -24,13 +26,13 @@ class ProceduralQuestions(QuestionSource):
     seed: int = 20_250_904
     """Seed of the problems; a suite's questions never change."""
 
-    def identity(self, data_dir: Path | None) -> dict[str, object]:
-        """The parameters and the version of each family's generator."""
-        return {**self.model_dump(mode="json"), "versions": _draw.versions(self.families)}
+    def content(self, data_dir: Path | None) -> dict[str, Any]:
+        """The parameters and the generator's version."""
+        return {**self.identity(), "version": VERSION}
 
     def read(self, data_dir: Path | None) -> list[Question]:
         """The questions; no training data holds any of them."""
-        problems = _draw.draw(self.families, self.difficulties, self.rows, self.seed, "test")
+        problems = _problems.sample(self.families, self.difficulties, self.rows, self.seed, "test")
         return [
             Question(
                 question_id=f"{problem.family}-{problem.key[:16]}",

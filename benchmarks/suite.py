@@ -3,18 +3,16 @@
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 from pydantic import Field
 
 from hpt_core.base import Frozen
 from hpt_core.errors import DataError
-from hpt_core.plugins import load, names
+from hpt_core.plugins import Plugin
 from hpt_core.rollout.base import Sampling
 from hpt_core.schemas import QUESTIONS
-
-PACKAGE = "benchmarks.suites"
 
 
 class Question(Frozen):
@@ -23,40 +21,41 @@ class Question(Frozen):
     question_id: str
     question: str
     gold: str
-    kind: Literal["math", "choice"]
+    kind: str
+    """Which verifier, by name."""
     family: str = ""
     """Subject, level or problem family; "" where unknown."""
 
 
 class QuestionSource(Frozen):
-    """Base of where a benchmark's questions come from (a Hub dataset with a local file, or a generator)."""
+    """Where a benchmark's questions come from (a Hub dataset with a local file, or a generator)."""
 
     def needs(self, data_dir: Path | None) -> str:
         """What is needed, for `hpt plan`; "" where everything is at hand."""
         return ""
 
-    def identity(self, data_dir: Path | None) -> dict[str, object]:
-        """What the stage's fingerprint takes of the source. Raises DataError where a local file is missing."""
-        return self.model_dump(mode="json")
+    def content(self, data_dir: Path | None) -> dict[str, Any]:
+        """What decides the questions, for fingerprints. Raises DataError where a local file is missing."""
+        return self.identity()
 
     def read(self, data_dir: Path | None) -> list[Question]:
         """All questions, in the benchmark's order. Raises DataError."""
         raise NotImplementedError
 
 
-class Suite(Frozen):
-    """One benchmark; its module in benchmarks/suites holds it as `SUITE`."""
+class Suite(Plugin, Frozen, kind="benchmarks", package="benchmarks.suites"):
+    """One benchmark; a module of benchmarks/suites holds one, and so may a module of anybody's."""
 
-    name: str
-    """The module's name, which configs use."""
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    """What tables and outputs call it; for ours the module's name."""
     title: str
     """What tables show: "AIME 2024"."""
     group: Literal["in", "out"]
     """In or out of the training data's distribution; averages are taken within a group."""
     rows: int = Field(ge=1)
     """Questions it must have; any other number is an error."""
-    kind: Literal["math", "choice"]
-    """Which verifier."""
+    kind: str
+    """Which verifier, by name."""
     source: QuestionSource
     """Where the questions come from."""
     instruction: str | None = None
@@ -103,10 +102,10 @@ def questions_table(questions: Iterable[Question]) -> pa.Table:
 
 def suite_names() -> tuple[str, ...]:
     """Names of every benchmark."""
-    return names(PACKAGE)
+    return Suite.plugin_kind.names
 
 
 def get_suite(name: str) -> Suite:
     """The benchmark called `name`; an unknown name raises ConfigError with near matches."""
-    suite: Suite = load(PACKAGE, name).SUITE
+    suite: Suite = Suite.plugin_kind.load(name)
     return suite

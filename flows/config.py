@@ -10,10 +10,12 @@ from benchmarks.published import published_names
 from benchmarks.suite import suite_names
 from flows.variants import expand
 from hpt_core.base import Frozen
-from hpt_core.config import DataConfig, ModelConfig, TrainConfig
+from hpt_core.data.config import DataConfig
 from hpt_core.evaluation.budget import Budget
+from hpt_core.models.materialize import ModelConfig
 from hpt_core.plugins import config_union, near
 from hpt_core.rollout.base import StopRepetition
+from hpt_core.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from benchmarks.publishers.base import PublisherConfig
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
     from hpt_core.rollout.base import EngineConfig
     from hpt_core.trackers.base import TrackerConfig
 else:
-    from hpt_core.config import EngineConfig, PromptConfig, TrackerConfig
+    from hpt_core.prompts.base import PromptConfig
+    from hpt_core.rollout.base import EngineConfig
+    from hpt_core.trackers.base import TrackerConfig
 
     PublisherConfig = config_union("benchmarks.publishers")
 

@@ -8,10 +8,10 @@ import psutil
 
 from flows.config import PipelineConfig
 from flows.graph import Plan
-from hpt_core.config import TrainConfig
 from hpt_core.errors import PreflightError, StoreError
-from hpt_core.models._files import read_object, size
+from hpt_core.model_folder import read_object, size
 from hpt_core.trackers import check_all
+from hpt_core.training.config import TrainConfig
 from hpt_core.training.preflight import bytes_per_weight
 from tasks import environment, process
 from tasks.context import Context

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from hpt_core.config import TrainConfig
 from hpt_core.plugins import near
+from hpt_core.training.config import TrainConfig
 
 Table = Mapping[str, Any]
 

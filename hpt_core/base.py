@@ -1,9 +1,109 @@
-"""The base of every config."""
+"""The base of every config, and how tables of a config are put over one another."""
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, get_args
+
+from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
+
+from hpt_core.errors import near
+
+Table = Mapping[str, Any]
+
+
+class NotIdentity:
+    """Marks a field that does not decide what an output is: `workers: Annotated[int, NOT_IDENTITY] = 2`."""
+
+
+NOT_IDENTITY: Final = NotIdentity()
+
+RENAMED = {
+    "optimiser": "optimizer",
+    "regularisers": "regularizers",
+    "normalisation": "normalization",
+}
+"""Earlier name of a field -> its name."""
 
 
 class Frozen(BaseModel):
     """An immutable model that refuses unknown fields; a docstring under a field becomes its description."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_table(cls, data: Any) -> Any:
+        """Refuse unknown fields with near matches, and give a plug-in's table without a name its default's."""
+        if not isinstance(data, dict):
+            return data
+        fields = named_fields(cls)
+        known = {*fields, *cls.model_fields}
+        for key in data if cls.model_config.get("extra") == "forbid" else ():
+            if key not in known:
+                raise unknown_field(str(key), tuple(fields))
+        unnamed = {key: value for key, value in data.items() if isinstance(value, dict) and "name" not in value}
+        defaults = {key: _default_name(fields[key]) for key in unnamed if key in fields}
+        return data | {key: {"name": name, **unnamed[key]} for key, name in defaults.items() if name}
+
+    def identity(self) -> dict[str, Any]:
+        """What decides an output as far as this config does, as JSON: every field that is not marked NOT_IDENTITY."""
+        dumped = self.model_dump(mode="json")
+        return {key: _identity(value, dumped[key]) for key, value in self.deciding() if key in dumped}
+
+    def deciding(self) -> Iterator[tuple[str, Any]]:
+        """Names and values of the fields that are part of the identity."""
+        for key, field in type(self).model_fields.items():
+            if NOT_IDENTITY not in field.metadata:
+                yield key, getattr(self, key)
+
+
+def named_fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Fields by the names that a config uses."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def unknown_field(name: str, known: tuple[str, ...]) -> PydanticCustomError:
+    """The error for a field that is not known, with its new name or near matches."""
+    remedy = f"it is called {RENAMED[name]!r} now" if RENAMED.get(name) in known else near(name, known)
+    # Braces would be taken for places to fill in.
+    return PydanticCustomError("unknown_field", "unknown field; {remedy}", {"field": name, "remedy": remedy})
+
+
+def merge(below: Table, above: Table) -> dict[str, Any]:
+    """`above` over `below`: tables field by field, anything else replaced.
+
+    A plug-in's name below a table is short for a table with that name; a table that names another plug-in replaces the
+    one below it.
+    """
+    found = dict(below)
+    for key, value in above.items():
+        if not isinstance(value, Mapping):
+            found[key] = value
+            continue
+        under = found.get(key)
+        if isinstance(under, str):
+            under = {"name": under}
+        if not isinstance(under, Mapping) or value.get("name", under.get("name")) != under.get("name"):
+            under = {}
+        found[key] = merge(under, value)
+    return found
+
+
+def _default_name(field: FieldInfo) -> str | None:
+    """Name of the plug-in that a field has by default; None where it takes no plug-in or has no default."""
+    if not any(hasattr(kind, "plugin_kind") for kind in (field.annotation, *get_args(field.annotation))):
+        return None
+    default = field.default
+    name = default.get("name") if isinstance(default, dict) else getattr(default, "name", default)
+    return name if isinstance(name, str) else None
+
+
+def _identity(value: Any, dumped: Any) -> Any:
+    if isinstance(value, Frozen):
+        return value.identity()
+    if isinstance(value, tuple | list):
+        return [_identity(*pair) for pair in zip(value, dumped, strict=True)]
+    if isinstance(value, dict):
+        return {str(key): _identity(value[key], dumped[str(key)]) for key in value}
+    return dumped

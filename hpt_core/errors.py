@@ -19,6 +19,15 @@ HPTError
 └── PublishError       a publisher failed
 """
 
+import difflib
+
+
+def near(name: str, known: tuple[str, ...]) -> str:
+    """A remedy for an unknown name: the near matches first, then all that is known."""
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
+    return f"{hint}known: {', '.join(known)}"
+
 
 class HPTError(Exception):
     """Root of the tree: a cause and, where one is known, the remedy.

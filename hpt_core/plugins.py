@@ -1,67 +1,324 @@
-"""Plug-ins by folder: one variant, one file, and the file's name is the name a config uses.
+"""Plug-ins: everything a config can name. A kind of plug-in is a base class that declares itself as one:
 
-A variant module defines `Config`, a frozen pydantic model with `name: Literal["<file name>"]`. Modules and
-folders whose name starts with an underscore, and `base`, are not variants; nor are those that the package itself
-lists in `NOT_VARIANTS` (a frozenset of names), such as the pool that all verifiers share.
+    class Gate(PluginConfig, kind="gates", package="hpt_core.gates"): ...
+
+A config names a plug-in in one of three ways, the same everywhere:
+
+    "switch"                  a file in the kind's folder, which holds one plug-in
+    "curriculum"              an entry point of an installed package, in the group "hpt_pipelines.gates"
+    "my_gates:Curriculum"     the import path of a subclass, in a module that can be imported
+
+A table with the fields beside `name` does too, and in Python an instance. Where a base class stands as the type of a
+field, pydantic takes any of these.
 """
 
-import difflib
 import importlib
+import importlib.metadata
+import inspect
+import os
 import pkgutil
-from functools import cache, reduce
-from operator import or_
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Any, ClassVar, NamedTuple, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, model_serializer, model_validator
+from pydantic_core import PydanticCustomError, core_schema
 
-from hpt_core.errors import ConfigError
+from hpt_core.base import Frozen
+from hpt_core.errors import ConfigError, near
+
+__all__ = ["KINDS", "Kind", "Plugin", "PluginConfig", "add_folder", "modules", "near", "summary"]
+
+GROUP = "hpt_pipelines"
+"""Entry points of a kind are in the group GROUP.KIND."""
+FOLDERS = "HPT_PLUGINS"
+"""Environment variable with folders, separated as in PATH, whose modules can be named by import path."""
+
+
+class Kind(NamedTuple):
+    """A kind of plug-in."""
+
+    name: str
+    """In the plural: what `hpt list` calls it."""
+    package: str
+    """Package whose modules each hold one plug-in: a subclass of the base, or an instance of it. Modules that begin
+    with an underscore, `base` and packages are none, nor are those that the package lists in `NOT_PLUGINS`."""
+    base: type["Plugin"]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every known name, sorted, without importing any plug-in."""
+        return tuple(sorted({*modules(self.package), *_entry_points(self.name)}))
+
+    def load(self, reference: str) -> Any:
+        """The plug-in that `reference` names: a subclass of the base, or an instance. Raises ConfigError."""
+        found = _load(self, reference)
+        if not (inspect.isclass(found) and issubclass(found, self.base)) and not isinstance(found, self.base):
+            raise ConfigError(
+                f"{reference!r} is not one of {self.name}", f"derive it from {_path(self.base)}, or name another"
+            )
+        if not inspect.isclass(found):
+            _REFERENCES[id(found)] = (reference, found)
+        elif reference in _entry_points(self.name):
+            _ENTRIES[found] = reference
+        return found
+
+
+KINDS: dict[str, Kind] = {}
+"""Kinds by name: those whose base class has been imported."""
+_REFERENCES: dict[int, tuple[str, Any]] = {}
+"""By identity, what a plug-in that is no class was called, and the plug-in."""
+_ENTRIES: dict[type, str] = {}
+"""Classes that were loaded by the name of their entry point."""
+
+
+def is_kind(cls: type) -> bool:
+    """Whether a class stands for a kind of plug-in, and not for one plug-in."""
+    kind = getattr(cls, "plugin_kind", None)
+    return kind is not None and kind.base is cls
+
+
+class Plugin:
+    """Base of the base classes of all kinds."""
+
+    plugin_kind: ClassVar[Kind]
+
+    def __init_subclass__(cls, kind: str = "", package: str = "", **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if kind:
+            cls.plugin_kind = KINDS[kind] = Kind(kind, package, cls)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        if not is_kind(cls):
+            return handler(source)
+        serialization = core_schema.plain_serializer_function_ser_schema(
+            _serialize, info_arg=True, return_schema=core_schema.any_schema()
+        )
+        if hasattr(cls, "model_validate") and not issubclass(cls, PluginConfig):
+            # Plug-ins of this kind are instances of the base itself, which must be possible to make.
+            return core_schema.no_info_wrap_validator_function(
+                lambda value, make: cls.from_value(value) if isinstance(value, str) else make(value),
+                handler(source),
+                serialization=serialization,
+            )
+        return core_schema.no_info_plain_validator_function(cls.from_value, serialization=serialization)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        if not is_kind(cls):
+            return handler(schema)
+        table = {"type": "object", "properties": {"name": {"type": "string"}}, "additionalProperties": True}
+        known = list(cls.plugin_kind.names)
+        return {"title": cls.__name__, "anyOf": [{"type": "string", "examples": known}, table]}
+
+    @classmethod
+    def from_value(cls, value: Any) -> Self:
+        """The plug-in that a config's value stands for: a reference, a table with a name, or an instance.
+
+        Raises ValueError, pydantic's ValidationError among them.
+        """
+        kind = cls.plugin_kind
+        if isinstance(value, cls):
+            return value
+        fields = dict(value) if isinstance(value, Mapping) else {"name": value}
+        # TOML has no null, and `--set x=none` is one: here it can only mean the plug-in of that name.
+        reference = fields.pop("name", "") or ("none" if "none" in kind.names else "")
+        if not isinstance(reference, str) or not reference:
+            problem = "a name is missing" if isinstance(value, Mapping) else f"{value!r} is no name"
+            raise ValueError(f"{problem}; {near(str(reference), kind.names)}")
+        try:
+            found = kind.load(reference)
+        except ConfigError as error:
+            raise PydanticCustomError("plugin", "{message}", {"message": f"{error.cause}; {error.remedy}"}) from error
+        if inspect.isclass(found):
+            return found.model_validate(fields)  # type: ignore[attr-defined, no-any-return]
+        if fields:
+            raise ValueError(f"{reference!r} takes no field {next(iter(fields))!r}; give its name alone")
+        return found  # type: ignore[no-any-return]
+
+    @property
+    def reference(self) -> str:
+        """What a config calls the plug-in. Raises ConfigError where no other process could import it."""
+        if id(self) not in _REFERENCES:
+            _REFERENCES[id(self)] = (_find_reference(self), self)
+        return _REFERENCES[id(self)][0]
+
+    @property
+    def module(self) -> str:
+        """The module that defines the plug-in."""
+        path = self.reference
+        if entry := _entry_points(self.plugin_kind.name).get(path):
+            path = entry.value
+        return path.partition(":")[0] if ":" in path else f"{self.plugin_kind.package}.{path}"
+
+
+class PluginConfig(Plugin, Frozen):
+    """A plug-in with fields. Its name is no field: it is what the registry calls it."""
+
+    @property
+    def reference(self) -> str:
+        """What a config calls the plug-in. Raises ConfigError for a class that no other process could import."""
+        return reference_of(type(self))
+
+    @property
+    def name(self) -> str:
+        """The reference: a file's name, an entry point's, or an import path."""
+        return self.reference
+
+    @property
+    def module(self) -> str:
+        """The module that defines the plug-in."""
+        return type(self).__module__
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_name(cls, data: Any) -> Any:
+        """Take a table as it was written, with the name of this plug-in; another one's is an error."""
+        if not isinstance(data, dict) or "name" not in data:
+            return data
+        if cls.plugin_kind.load(str(data["name"])) is not cls:
+            raise ValueError(f"the name of {_path(cls)} is {reference_of(cls)!r}, not {data['name']!r}")
+        return {key: value for key, value in data.items() if key != "name"}
+
+    @model_serializer(mode="wrap")
+    def _with_name(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {"name": self.name, **handler(self)}
+
+    def identity(self) -> dict[str, Any]:
+        """The name and every field that decides an output."""
+        return {"name": self.name, **super().identity()}
+
+
+def reference_of(cls: type) -> str:
+    """The shortest reference of a plug-in's class. Raises ConfigError where other processes could not import it."""
+    if cls in _ENTRIES:
+        return _ENTRIES[cls]
+    kind: Kind = cls.plugin_kind  # type: ignore[attr-defined]
+    package, _, module = cls.__module__.rpartition(".")
+    path = _path(cls)
+    if package == kind.package and module in modules(kind.package) and kind.load(module) is cls:
+        return module
+    entry = next((e.name for e in _entry_points(kind.name).values() if e.value == path), None)
+    if entry is None and ("<locals>" in path or cls.__module__ == "__main__"):
+        raise ConfigError(
+            f"{path} cannot be imported by the processes that work with it",
+            "move the class to the top level of a module of its own",
+        )
+    return entry or path
+
+
+def add_folder(folder: Path) -> None:
+    """Let the modules in `folder` be named by import path, here and in the processes that are started from now on."""
+    known = os.environ.get(FOLDERS, "").split(os.pathsep)
+    if str(folder) not in known:
+        os.environ[FOLDERS] = os.pathsep.join(filter(None, [*known, str(folder)]))
+    use_folders()
+
+
+def use_folders() -> None:
+    """Take the folders that HPT_PLUGINS names into the module search path, behind all others."""
+    for folder in filter(None, os.environ.get(FOLDERS, "").split(os.pathsep)):
+        if folder not in sys.path:
+            sys.path.append(folder)
+
+
+def summary(plugin: Any) -> str:
+    """The first sentence of the documentation of a plug-in's module."""
+    module = plugin.__module__ if inspect.isclass(plugin) else plugin.module
+    text = inspect.getdoc(sys.modules[module]) or ""
+    # A full stop ends a sentence only after a word: not in "Dr. GRPO".
+    return re.split(r"(?<=[a-z0-9)]{3}\.) ", text.split("\n\n")[0].replace("\n", " "))[0].removesuffix(".")
+
+
+def _load(kind: Kind, reference: str) -> Any:
+    if ":" in reference:
+        return _from_path(reference)
+    entry = _entry_points(kind.name).get(reference)
+    if reference in modules(kind.package):
+        if entry is not None:
+            raise ConfigError(
+                f"{reference!r} is ambiguous in {kind.name}: {entry.value} has the name of one of ours",
+                f"name it by its import path, {entry.value!r}",
+            )
+        return _only_plugin(importlib.import_module(f"{kind.package}.{reference}"), kind.base)
+    if entry is not None:
+        return _from_path(entry.value)
+    raise ConfigError(f"unknown name {reference!r} in {kind.name}", near(reference, kind.names))
+
+
+def _only_plugin(module: ModuleType, base: type) -> Any:
+    """The plug-in that a module of ours holds: an instance of the base, else the class that it defines."""
+    values = list(vars(module).values())
+    instances = [value for value in values if isinstance(value, base)]
+    classes = [v for v in values if inspect.isclass(v) and issubclass(v, base) and v.__module__ == module.__name__]
+    found = instances or classes
+    if len(found) != 1:
+        raise TypeError(f"{module.__name__} holds {len(found)} plug-ins in place of one {base.__name__}")
+    return found[0]
+
+
+def _from_path(path: str) -> Any:
+    module_name, _, attribute = path.partition(":")
+    use_folders()
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # whatever a module of somebody else's does as it is imported
+        raise ConfigError(
+            f"{path!r} cannot be imported: {type(error).__name__}: {error}",
+            f"check the path, and that the module's folder is in {FOLDERS} or beside the config",
+        ) from error
+    try:
+        return _attribute(module, attribute)
+    except AttributeError as error:
+        known = tuple(name for name in vars(module) if not name.startswith("_"))
+        raise ConfigError(f"{path!r}: {module_name} has no {attribute!r}", near(attribute, known)) from error
+
+
+def _attribute(value: Any, path: str) -> Any:
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _find_reference(plugin: Plugin) -> str:
+    """The import path of an instance that some module holds."""
+    for name, module in list(sys.modules.items()):
+        for attribute, value in list(getattr(module, "__dict__", {}).items()):
+            if value is plugin and name != "__main__":
+                package, _, last = name.rpartition(".")
+                ours = package == plugin.plugin_kind.package and last in modules(package)
+                return last if ours else f"{name}:{attribute}"
+    raise ConfigError(
+        f"{plugin!r:.100} cannot be imported by other processes", "assign it to a name at the top level of a module"
+    )
+
+
+def _path(cls: type) -> str:
+    return f"{cls.__module__}:{cls.__qualname__}"
 
 
 @cache
-def names(package: str) -> tuple[str, ...]:
-    """Names of the variants in `package` (a dotted path), sorted, without importing them."""
+def modules(package: str) -> tuple[str, ...]:
+    """Names of the plug-ins in `package`, without importing them."""
     folder = importlib.import_module(package)
-    shared: frozenset[str] = getattr(folder, "NOT_VARIANTS", frozenset()) | {"base"}
-    found = pkgutil.iter_modules(folder.__path__)
-    return tuple(sorted(m.name for m in found if not m.name.startswith("_") and m.name not in shared))
+    others: Iterable[str] = getattr(folder, "NOT_PLUGINS", ())
+    found = (m.name for m in pkgutil.iter_modules(folder.__path__) if not m.ispkg and not m.name.startswith("_"))
+    return tuple(sorted(set(found) - {"base", *others}))
 
 
-def near(name: str, known: tuple[str, ...]) -> str:
-    """A remedy for an unknown name: the near matches first, then all that is known."""
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
-    return f"{hint}known: {', '.join(known)}"
+@cache
+def _entry_points(kind: str) -> dict[str, importlib.metadata.EntryPoint]:
+    return {entry.name: entry for entry in importlib.metadata.entry_points(group=f"{GROUP}.{kind}")}
 
 
-def load(package: str, name: str) -> ModuleType:
-    """The module of variant `name`; an unknown name raises ConfigError with near matches."""
-    if name not in names(package):
-        kind = package.rsplit(".", 1)[-1].replace("_", " ")
-        raise ConfigError(f"unknown name {name!r} in {kind}", near(name, names(package)))
-    return importlib.import_module(f"{package}.{name}")
-
-
-def config_union(package: str) -> Any:
-    """The type of a config field that takes any variant of `package`.
-
-    A bare string stands for a variant with its defaults: `algorithm = "grpo"` equals
-    `algorithm = { name = "grpo" }`. An unknown name fails with near matches.
-    """
-    configs = [load(package, name).Config for name in names(package)]
-
-    def expand(value: Any) -> Any:
-        if isinstance(value, str):
-            value = {"name": value}
-        if isinstance(value, dict):
-            if "name" not in value:
-                raise ValueError(f"a name is missing; known: {', '.join(names(package))}")
-            if value["name"] not in names(package):
-                raise ValueError(f"unknown name {value['name']!r}; {near(str(value['name']), names(package))}")
-        return value
-
-    # The schema, by which Prefect checks parameters, must offer the bare name too.
-    validator = BeforeValidator(expand, json_schema_input_type=reduce(or_, configs, str))
-    if len(configs) == 1:
-        return Annotated[configs[0], validator]
-    return Annotated[reduce(or_, configs), Field(discriminator="name"), validator]
+def _serialize(value: Any, info: core_schema.SerializationInfo) -> Any:
+    if isinstance(value, PluginConfig):
+        return value.model_dump(mode=info.mode, by_alias=bool(info.by_alias), exclude_none=info.exclude_none)
+    return value.reference

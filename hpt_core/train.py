@@ -10,9 +10,9 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpt_core.config import TrainSpec
 from hpt_core.files import remove_leftovers, replacing_folder, sha256_file, sha256_json, write_json
 from hpt_core.seeds import derive
+from hpt_core.training.config import TrainSpec
 from hpt_core.training.distributed import joined
 from hpt_core.training.preflight import check_questions, check_spec
 from hpt_core.training.questions import Question, hold_out, read_questions
@@ -78,11 +78,12 @@ def _open(
 ) -> "Trainer":
     import torch
 
+    from hpt_core.model_folder import load_tokenizer
     from hpt_core.training.collect import Collector
     from hpt_core.training.distributed import shard
     from hpt_core.training.loop import Trainer
     from hpt_core.training.lora import add_adapters
-    from hpt_core.training.model import load_model, load_tokenizer
+    from hpt_core.training.model import load_model
     from hpt_core.training.policy import make_policy
 
     config = spec.config

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hpt_core.artifacts import Cost, FileEntry, outputs_hash
-from hpt_core.config import ContaminationSpec, ContaminationUnit
 from hpt_core.data import contamination
+from hpt_core.data.contamination import ContaminationSpec, ContaminationUnit
 from tasks.context import Context
 from tasks.part import Mades, Making, Part, Stage, Unit
 

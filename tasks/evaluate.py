@@ -11,8 +11,9 @@ from benchmarks.suite import get_suite
 from hpt_core import prompts, verifiers
 from hpt_core.artifacts import Cost, FileEntry, outputs_hash
 from hpt_core.base import Frozen
-from hpt_core.config import GradeSpec, GradeUnit, SampleSpec, SampleUnit
 from hpt_core.evaluation.budget import Budget
+from hpt_core.evaluation.grade import GradeSpec, GradeUnit
+from hpt_core.evaluation.spec import SampleSpec, SampleUnit
 from hpt_core.rollout.base import Sampling
 from tasks import environment, slices
 from tasks.context import Context

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hpt_core.artifacts import Cost, FileEntry
-from hpt_core.config import ModelConfig, ModelSpec
+from hpt_core.models.materialize import ModelConfig, ModelSpec
 from tasks.context import Context
 from tasks.part import Mades, Making, Part, Stage, Unit
 

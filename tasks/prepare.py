@@ -7,8 +7,9 @@ from typing import Any
 from hpt_core import prompts, verifiers
 from hpt_core.artifacts import Cost, FileEntry, outputs_hash
 from hpt_core.base import Frozen
-from hpt_core.config import DataConfig, PrepareSpec
 from hpt_core.data import decontaminate
+from hpt_core.data.config import DataConfig
+from hpt_core.data.prepare import PrepareSpec
 from tasks.context import Context
 from tasks.part import Mades, Making, Part, Stage, Unit
 

@@ -12,9 +12,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from queue import Queue
 
 from hpt_core.artifacts import Cost, Slot
-from hpt_core.config import ClusterSpec, SampleSpec, Slice
 from hpt_core.errors import BudgetError, WorkerStopped
 from hpt_core.evaluation.budget import Spent
+from hpt_core.evaluation.cluster import ClusterSpec
+from hpt_core.evaluation.spec import SampleSpec, Slice
 from hpt_core.evaluation.spending import spent_on
 from tasks import environment, process
 from tasks.context import Context, Notice, as_notice

@@ -8,7 +8,7 @@ from typing import Any
 from hpt_core import prompts, training, upge, verifiers
 from hpt_core.artifacts import Cost, FileEntry, Slot, outputs_hash
 from hpt_core.base import Frozen
-from hpt_core.config import TrainConfig, TrainSpec
+from hpt_core.training.config import TrainConfig, TrainSpec
 from tasks import environment, process
 from tasks.context import Context
 from tasks.part import Mades, Making, Part, Stage, Unit

@@ -55,10 +55,10 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Model folder of a Qwen2 with random weights, byte tokens, a chat template and 256 positions. Read-only."""
-    from hpt_core.models.scratch import Config
+    from hpt_core.models.scratch import ScratchModel
 
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    Config(layers=2, hidden_size=64, intermediate_size=128, heads=2, initializer_range=0.1).materialize(
+    ScratchModel(layers=2, hidden_size=64, intermediate_size=128, heads=2, initializer_range=0.1).materialize(
         folder, lambda done, total, text: None
     )
     return folder

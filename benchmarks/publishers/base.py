@@ -9,6 +9,7 @@ from pydantic import AwareDatetime
 from hpt_core.base import Frozen
 from hpt_core.errors import PublishError
 from hpt_core.files import sha256_file, sha256_json
+from hpt_core.plugins import PluginConfig
 
 REDIRECT = """<!doctype html>
 <html lang="en">
@@ -37,8 +38,8 @@ class Receipt(Frozen):
     """False where the target already held exactly this."""
 
 
-class PublisherConfig(Frozen):
-    """Base of the publishers' configs; each publisher module's `Config` adds its own fields and publishes."""
+class PublisherConfig(PluginConfig, kind="publishers", package="benchmarks.publishers"):
+    """Base of the publishers' configs; each adds its own fields and publishes."""
 
     samples: bool = False
     """Publish tables/samples.parquet too. Off by default: responses can quote the questions, and the authors of some

@@ -38,10 +38,9 @@ app_file: site/index.html
 """Front matter of README.md, which the Hub requires; leaderboard.md follows it."""
 
 
-class Config(PublisherConfig):
+class HuggingFace(PublisherConfig):
     """`[[publish]] name = "huggingface"`."""
 
-    name: Literal["huggingface"] = "huggingface"
     repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
     """Repository, "owner/name"; made where it does not exist."""
     kind: Literal["dataset", "space"] = "space"

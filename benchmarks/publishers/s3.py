@@ -6,7 +6,7 @@ about to change is marked in it first, and it is whole again last of all.
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -26,10 +26,9 @@ _TYPES = {
 }
 
 
-class Config(PublisherConfig):
+class S3(PublisherConfig):
     """`[[publish]] name = "s3"`. Credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_PROFILE ...)."""
 
-    name: Literal["s3"] = "s3"
     url: str = Field(pattern=r"^[a-z0-9]+://[^@]+$")
     """Folder to fill, without credentials: "s3://bucket/leaderboard"."""
     endpoint_url: str | None = None

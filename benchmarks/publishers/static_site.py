@@ -8,7 +8,6 @@ import os
 import shutil
 import uuid
 from pathlib import Path
-from typing import Literal
 
 from pydantic import ValidationError
 
@@ -17,10 +16,9 @@ from hpt_core.errors import PublishError
 from hpt_core.files import replacing_folder, sha256_file
 
 
-class Config(PublisherConfig):
+class StaticSite(PublisherConfig):
     """`[[publish]] name = "static_site"`."""
 
-    name: Literal["static_site"] = "static_site"
     path: Path
     """Folder to fill. It becomes a link to .NAME-VERSION beside it; the version before is kept for readers."""
 

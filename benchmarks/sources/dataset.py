@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
@@ -40,8 +40,8 @@ class Dataset(QuestionSource):
 
     name: str
     """The benchmark's name and the local file's."""
-    kind: Literal["math", "choice"] = "math"
-    """Which verifier its questions take; the gold answer of a choice must be one of the options."""
+    kind: str = "math"
+    """Which verifier its questions take, by name; the gold answer of a choice must be one of the options."""
     hub: str
     """Dataset repository on the Hub."""
     revision: str
@@ -50,8 +50,6 @@ class Dataset(QuestionSource):
     """The file in the repository."""
     gated: bool = False
     """Whether the repository asks for its terms to be accepted."""
-    mapping_version: int = 1
-    """Raised when a mapping below changes what is asked, so that questions are made again."""
     from_hub: Mapping = Field(exclude=True)
     """Mapping of the Hub file's rows."""
     from_local: Mapping = Field(default=columns("prompt", "answer"), exclude=True)
@@ -76,12 +74,11 @@ class Dataset(QuestionSource):
         path = data_dir / "benchmarks" / f"{self.name}.json"
         return "" if path.is_file() else f"a file {path}"
 
-    def identity(self, data_dir: Path | None) -> dict[str, Any]:
+    def content(self, data_dir: Path | None) -> dict[str, Any]:
         """The local file's content hash, or the Hub repository, commit and file."""
-        version = {"name": self.name, "mapping_version": self.mapping_version}
         if data_dir is not None:
-            return {**version, "sha256": sha256_file(self.local_file(data_dir))}
-        return {**version, "hub": self.hub, "revision": self.revision, "file": self.file}
+            return {"name": self.name, "sha256": sha256_file(self.local_file(data_dir))}
+        return {"name": self.name, "hub": self.hub, "revision": self.revision, "file": self.file}
 
     def read(self, data_dir: Path | None) -> list[Question]:
         """All questions, in the file's order. Raises DataError that names file and row."""

@@ -30,7 +30,6 @@ SUITE = Suite(
         hub="HuggingFaceH4/MATH-500",
         revision="6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be",
         file="test.jsonl",
-        mapping_version=2,
         from_hub=from_hub,
         from_local=from_local,
     ),

@@ -15,9 +15,9 @@ from flows.commands.common import Json
 from flows.config import PipelineConfig
 from flows.load import apply, explain, load_config
 from hpt_core.algorithms import describe, equation
-from hpt_core.algorithms.base import Algorithm
 from hpt_core.errors import ConfigError, HPTError
 from hpt_core.plugins import load, near
+from hpt_core.upge.algorithm import Algorithm
 from hpt_core.upge.signal import Signal
 
 app = typer.Typer()

@@ -261,7 +261,7 @@ def prompt(
 
 def _render(config: PipelineConfig, key: str, question: str, instruction: str | None) -> tuple[str, int]:
     """Text and token count. Training keeps the tokenizer: that of the model that `key` was made of serves."""
-    from hpt_core.training.model import load_tokenizer
+    from hpt_core.model_folder import load_tokenizer
     from tasks.stage import run_stage
 
     context = context_of(config)

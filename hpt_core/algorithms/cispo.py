@@ -7,26 +7,24 @@ Chen 2025 (MiniMax-M1), equation 4; paper, table 1. In the estimator's terms pi_
 factor clip(r) / r.
 """
 
-from typing import Literal
-
 from pydantic import Field
 
 from hpt_core.algorithms import grpo
-from hpt_core.algorithms.base import Algorithm, GateConfig
-from hpt_core.upge.signal import AggregationConfig, StabilizationMaskConfig
+from hpt_core.gates.base import Gate
+from hpt_core.upge.algorithm import Algorithm
+from hpt_core.upge.parts import Aggregation, StabilizationMask
 
 
 class Rollouts(grpo.Rollouts):
     """Policy gradient on rollouts with a clipped importance weight."""
 
-    stabilization_mask: StabilizationMaskConfig = Field(default="clipped_ratio", validate_default=True)
-    aggregation: AggregationConfig = Field(default="token_mean", validate_default=True)
+    stabilization_mask: StabilizationMask = Field(default="clipped_ratio", validate_default=True)
+    aggregation: Aggregation = Field(default="token_mean", validate_default=True)
 
 
-class Config(Algorithm):
+class CISPO(Algorithm):
     """CISPO."""
 
-    name: Literal["cispo"] = "cispo"
-    gate: GateConfig = Field(default="always", validate_default=True)
+    gate: Gate = Field(default="always", validate_default=True)
     rl: Rollouts = Rollouts()
     """The only signal."""

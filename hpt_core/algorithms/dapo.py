@@ -7,28 +7,26 @@ Yu 2025, equation 8: clip-higher and the token-level loss. Its dynamic sampling 
 to the sampler and the reward, not to the estimator, and are not part of this.
 """
 
-from typing import Literal
-
 from pydantic import Field
 
 from hpt_core.algorithms import grpo
-from hpt_core.algorithms.base import Algorithm, GateConfig
-from hpt_core.upge.signal import AggregationConfig, StabilizationMaskConfig
+from hpt_core.gates.base import Gate
+from hpt_core.upge.algorithm import Algorithm
+from hpt_core.upge.parts import Aggregation, StabilizationMask
 
 
 class Rollouts(grpo.Rollouts):
     """Policy gradient on rollouts, clipped less upwards."""
 
-    stabilization_mask: StabilizationMaskConfig = Field(
+    stabilization_mask: StabilizationMask = Field(
         default={"name": "clip", "eps_low": 0.2, "eps_high": 0.28}, validate_default=True
     )
-    aggregation: AggregationConfig = Field(default="token_mean", validate_default=True)
+    aggregation: Aggregation = Field(default="token_mean", validate_default=True)
 
 
-class Config(Algorithm):
+class DAPO(Algorithm):
     """DAPO."""
 
-    name: Literal["dapo"] = "dapo"
-    gate: GateConfig = Field(default="always", validate_default=True)
+    gate: Gate = Field(default="always", validate_default=True)
     rl: Rollouts = Rollouts()
     """The only signal."""

@@ -6,26 +6,24 @@
 Paper, table 1 ("sum / constant length"). The scripts clip nothing: `rl = { stabilization_mask = "none" }`.
 """
 
-from typing import Literal
-
 from pydantic import Field
 
 from hpt_core.algorithms import grpo
-from hpt_core.algorithms.base import Algorithm, GateConfig
-from hpt_core.upge.signal import AdvantageConfig, AggregationConfig
+from hpt_core.gates.base import Gate
+from hpt_core.upge.algorithm import Algorithm
+from hpt_core.upge.parts import Advantage, Aggregation
 
 
 class Rollouts(grpo.Rollouts):
     """Clipped policy gradient on rollouts, unnormalized."""
 
-    advantage: AdvantageConfig = Field(default="group_mean", validate_default=True)
-    aggregation: AggregationConfig = Field(default="fixed_length", validate_default=True)
+    advantage: Advantage = Field(default="group_mean", validate_default=True)
+    aggregation: Aggregation = Field(default="fixed_length", validate_default=True)
 
 
-class Config(Algorithm):
+class DrGRPO(Algorithm):
     """Dr. GRPO."""
 
-    name: Literal["dr_grpo"] = "dr_grpo"
-    gate: GateConfig = Field(default="always", validate_default=True)
+    gate: Gate = Field(default="always", validate_default=True)
     rl: Rollouts = Rollouts()
     """The only signal."""

@@ -10,30 +10,25 @@ from typing import Literal
 
 from pydantic import Field
 
-from hpt_core.algorithms.base import Algorithm, GateConfig
-from hpt_core.upge.signal import (
-    AdvantageConfig,
-    AggregationConfig,
-    ReferencePolicyConfig,
-    Signal,
-    StabilizationMaskConfig,
-)
+from hpt_core.gates.base import Gate
+from hpt_core.upge.algorithm import Algorithm
+from hpt_core.upge.parts import Advantage, Aggregation, ReferencePolicy, StabilizationMask
+from hpt_core.upge.signal import Signal
 
 
 class Rollouts(Signal):
     """Clipped policy gradient on rollouts."""
 
     on: Literal["rollouts", "demonstration"] = "rollouts"
-    stabilization_mask: StabilizationMaskConfig = Field(default="clip", validate_default=True)
-    reference_policy: ReferencePolicyConfig = Field(default="old", validate_default=True)
-    advantage: AdvantageConfig = Field(default="group_zscore", validate_default=True)
-    aggregation: AggregationConfig = Field(default="sequence_mean", validate_default=True)
+    stabilization_mask: StabilizationMask = Field(default="clip", validate_default=True)
+    reference_policy: ReferencePolicy = Field(default="old", validate_default=True)
+    advantage: Advantage = Field(default="group_zscore", validate_default=True)
+    aggregation: Aggregation = Field(default="sequence_mean", validate_default=True)
 
 
-class Config(Algorithm):
+class GRPO(Algorithm):
     """GRPO."""
 
-    name: Literal["grpo"] = "grpo"
-    gate: GateConfig = Field(default="always", validate_default=True)
+    gate: Gate = Field(default="always", validate_default=True)
     rl: Rollouts = Rollouts()
     """The only signal."""

@@ -8,26 +8,24 @@ Zheng 2025, equation 5. In the estimator's terms pi_ref = stop_grad(pi_theta) / 
 the paper's table 1 omits is the aggregation's: a token's coefficient is s A / |tau|.
 """
 
-from typing import Literal
-
 from pydantic import Field
 
 from hpt_core.algorithms import grpo
-from hpt_core.algorithms.base import Algorithm, GateConfig
-from hpt_core.upge.signal import ReferencePolicyConfig, StabilizationMaskConfig
+from hpt_core.gates.base import Gate
+from hpt_core.upge.algorithm import Algorithm
+from hpt_core.upge.parts import ReferencePolicy, StabilizationMask
 
 
 class Rollouts(grpo.Rollouts):
     """Policy gradient on rollouts with a sequence's importance weight."""
 
-    stabilization_mask: StabilizationMaskConfig = Field(default="sequence_clip", validate_default=True)
-    reference_policy: ReferencePolicyConfig = Field(default="sequence", validate_default=True)
+    stabilization_mask: StabilizationMask = Field(default="sequence_clip", validate_default=True)
+    reference_policy: ReferencePolicy = Field(default="sequence", validate_default=True)
 
 
-class Config(Algorithm):
+class GSPO(Algorithm):
     """GSPO."""
 
-    name: Literal["gspo"] = "gspo"
-    gate: GateConfig = Field(default="always", validate_default=True)
+    gate: Gate = Field(default="always", validate_default=True)
     rl: Rollouts = Rollouts()
     """The only signal."""

@@ -21,11 +21,12 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from hpt_core.algorithms._forms import fill
-from hpt_core.algorithms.base import Algorithm, GateConfig
 from hpt_core.algorithms.dr_grpo import Rollouts
 from hpt_core.algorithms.luffy import OffPolicy
 from hpt_core.algorithms.sft import Demonstrations
+from hpt_core.base import merge
+from hpt_core.gates.base import Gate
+from hpt_core.upge.algorithm import Algorithm
 
 AGGREGATIONS = {
     "fixed_length": {"rl": "fixed_length", "sft": "fixed_length", "off": "fixed_length"},
@@ -35,11 +36,10 @@ AGGREGATIONS = {
 """Normalization -> signal -> aggregation."""
 
 
-class Config(Algorithm):
+class HPT(Algorithm):
     """Hybrid Post-Training."""
 
-    name: Literal["hpt"] = "hpt"
-    gate: GateConfig = Field(default="switch", validate_default=True)
+    gate: Gate = Field(default="switch", validate_default=True)
     normalization: Literal["fixed_length", "paper", "script"] = "fixed_length"
     """Sets the aggregation of all signals, each of which can still be set by itself."""
     sft_coefficient: float = Field(default=1.0, ge=0, allow_inf_nan=False)
@@ -57,11 +57,11 @@ class Config(Algorithm):
         if not isinstance(data, dict):
             return data
         chosen = AGGREGATIONS.get(str(data.get("normalization", "fixed_length")), {})
-        filled = fill(data, {name: {"aggregation": aggregation} for name, aggregation in chosen.items()})
-        return fill(filled, {"sft": {"coefficient": data.get("sft_coefficient", 1.0)}})
+        parts: dict[str, dict[str, Any]] = {name: {"aggregation": aggregation} for name, aggregation in chosen.items()}
+        return merge(merge(parts, {"sft": {"coefficient": data.get("sft_coefficient", 1.0)}}), data)
 
     @model_validator(mode="after")
-    def _one_coefficient(self) -> "Config":
+    def _one_coefficient(self) -> "HPT":
         if self.sft.coefficient != self.sft_coefficient:
             raise ValueError(
                 f"sft.coefficient is {self.sft.coefficient} and sft_coefficient {self.sft_coefficient}; "

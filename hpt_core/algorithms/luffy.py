@@ -14,10 +14,12 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from hpt_core.algorithms._forms import fill
-from hpt_core.algorithms.base import Algorithm, GateConfig
 from hpt_core.algorithms.dr_grpo import Rollouts
-from hpt_core.upge.signal import AdvantageConfig, LikelihoodGradientConfig, ReferencePolicyConfig, Signal
+from hpt_core.base import merge
+from hpt_core.gates.base import Gate
+from hpt_core.upge.algorithm import Algorithm
+from hpt_core.upge.parts import Advantage, LikelihoodGradient, ReferencePolicy
+from hpt_core.upge.signal import Signal
 
 JOINT_ZSCORE = {"name": "group_zscore", "with_demonstration": True}
 JOINT_MEAN = {"name": "group_mean", "with_demonstration": True}
@@ -35,16 +37,15 @@ class OffPolicy(Signal):
     """- A p / (p + 0.1) on demonstrations."""
 
     on: Literal["rollouts", "demonstration"] = "demonstration"
-    reference_policy: ReferencePolicyConfig = Field(default="one", validate_default=True)
-    advantage: AdvantageConfig = Field(default="group_zscore", validate_default=True)
-    likelihood_gradient: LikelihoodGradientConfig = Field(default="shaped", validate_default=True)
+    reference_policy: ReferencePolicy = Field(default="one", validate_default=True)
+    advantage: Advantage = Field(default="group_zscore", validate_default=True)
+    likelihood_gradient: LikelihoodGradient = Field(default="shaped", validate_default=True)
 
 
-class Config(Algorithm):
+class LUFFY(Algorithm):
     """LUFFY."""
 
-    name: Literal["luffy"] = "luffy"
-    gate: GateConfig = Field(default={"name": "always", "signals": ("rl", "off")}, validate_default=True)
+    gate: Gate = Field(default={"name": "always", "signals": ("rl", "off")}, validate_default=True)
     form: Literal["paper", "script"] = "paper"
     """Sets the parts in which the paper and its scripts differ, each of which can still be set by itself."""
     rl: Rollouts = Field(default_factory=Rollouts)
@@ -55,4 +56,4 @@ class Config(Algorithm):
     @model_validator(mode="before")
     @classmethod
     def _fill_form(cls, data: Any) -> Any:
-        return fill(data, FORMS.get(str(data.get("form", "paper")), {})) if isinstance(data, dict) else data
+        return merge(FORMS.get(str(data.get("form", "paper")), {}), data) if isinstance(data, dict) else data

@@ -9,30 +9,30 @@ Schulman 2017, equations 7, 9 and 11; paper, table 1. Advantages are not whitene
 `regularizers = [{ name = "value_loss", clip = 0.2 }]`, and there is no KL term.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, model_validator
 
 from hpt_core.algorithms import grpo
-from hpt_core.algorithms.base import Algorithm, GateConfig
-from hpt_core.upge.signal import AdvantageConfig, AggregationConfig, RegularizerConfig
+from hpt_core.gates.base import Gate
+from hpt_core.upge.algorithm import Algorithm
+from hpt_core.upge.parts import Advantage, Aggregation, Regularizer
 
 
 class Rollouts(grpo.Rollouts):
     """Clipped policy gradient on rollouts with advantages per token."""
 
-    advantage: AdvantageConfig = Field(default="gae", validate_default=True)
-    aggregation: AggregationConfig = Field(default="token_mean", validate_default=True)
+    advantage: Advantage = Field(default="gae", validate_default=True)
+    aggregation: Aggregation = Field(default="token_mean", validate_default=True)
 
 
-class Config(Algorithm):
+class PPO(Algorithm):
     """PPO."""
 
-    name: Literal["ppo"] = "ppo"
-    gate: GateConfig = Field(default="always", validate_default=True)
+    gate: Gate = Field(default="always", validate_default=True)
     rl: Rollouts = Rollouts()
     """The only signal."""
-    regularizers: tuple[RegularizerConfig, ...] = Field(default=("value_loss",), validate_default=True)
+    regularizers: tuple[Regularizer, ...] = Field(default=("value_loss",), validate_default=True)
     """Terms on every token of an update. A value loss whose gamma or lambda is not given takes the advantage's."""
 
     @model_validator(mode="before")

@@ -9,22 +9,23 @@ from typing import Literal
 
 from pydantic import Field
 
-from hpt_core.algorithms.base import Algorithm, GateConfig
-from hpt_core.upge.signal import AdvantageConfig, AggregationConfig, Signal
+from hpt_core.gates.base import Gate
+from hpt_core.upge.algorithm import Algorithm
+from hpt_core.upge.parts import Advantage, Aggregation
+from hpt_core.upge.signal import Signal
 
 
 class Rollouts(Signal):
     """- (2R - 1) log pi_theta on rollouts."""
 
     on: Literal["rollouts", "demonstration"] = "rollouts"
-    advantage: AdvantageConfig = Field(default="signed", validate_default=True)
-    aggregation: AggregationConfig = Field(default="token_mean", validate_default=True)
+    advantage: Advantage = Field(default="signed", validate_default=True)
+    aggregation: Aggregation = Field(default="token_mean", validate_default=True)
 
 
-class Config(Algorithm):
+class REINFORCE(Algorithm):
     """REINFORCE."""
 
-    name: Literal["reinforce"] = "reinforce"
-    gate: GateConfig = Field(default="always", validate_default=True)
+    gate: Gate = Field(default="always", validate_default=True)
     rl: Rollouts = Rollouts()
     """The only signal."""

@@ -10,21 +10,22 @@ from typing import Literal
 
 from pydantic import Field
 
-from hpt_core.algorithms.base import Algorithm, GateConfig
-from hpt_core.upge.signal import AggregationConfig, Signal
+from hpt_core.gates.base import Gate
+from hpt_core.upge.algorithm import Algorithm
+from hpt_core.upge.parts import Aggregation
+from hpt_core.upge.signal import Signal
 
 
 class Demonstrations(Signal):
     """- log pi_theta on demonstrations."""
 
     on: Literal["rollouts", "demonstration"] = "demonstration"
-    aggregation: AggregationConfig = Field(default="token_mean", validate_default=True)
+    aggregation: Aggregation = Field(default="token_mean", validate_default=True)
 
 
-class Config(Algorithm):
+class SFT(Algorithm):
     """Supervised fine-tuning."""
 
-    name: Literal["sft"] = "sft"
-    gate: GateConfig = Field(default={"name": "always", "signals": ("sft",)}, validate_default=True)
+    gate: Gate = Field(default={"name": "always", "signals": ("sft",)}, validate_default=True)
     sft: Demonstrations = Demonstrations()
     """The only signal."""

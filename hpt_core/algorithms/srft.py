@@ -17,10 +17,12 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from hpt_core.algorithms._forms import fill
-from hpt_core.algorithms.base import Algorithm, GateConfig
 from hpt_core.algorithms.luffy import JOINT_MEAN, JOINT_ZSCORE, OffPolicy
-from hpt_core.upge.signal import AdvantageConfig, Signal
+from hpt_core.base import merge
+from hpt_core.gates.base import Gate
+from hpt_core.upge.algorithm import Algorithm
+from hpt_core.upge.parts import Advantage
+from hpt_core.upge.signal import Signal
 
 FORMS: dict[str, dict[str, dict[str, Any]]] = {
     "paper": {"off": {"advantage": JOINT_ZSCORE, "likelihood_gradient": "plain"}},
@@ -37,21 +39,20 @@ class Demonstrations(Signal):
     """- 0.5 e^(-h) log pi_theta on demonstrations."""
 
     on: Literal["rollouts", "demonstration"] = "demonstration"
-    advantage: AdvantageConfig = Field(default="inverse_entropy", validate_default=True)
+    advantage: Advantage = Field(default="inverse_entropy", validate_default=True)
 
 
 class Rollouts(Signal):
     """- w log pi_theta on rollouts."""
 
     on: Literal["rollouts", "demonstration"] = "rollouts"
-    advantage: AdvantageConfig = Field(default="signed_entropy", validate_default=True)
+    advantage: Advantage = Field(default="signed_entropy", validate_default=True)
 
 
-class Config(Algorithm):
+class SRFT(Algorithm):
     """SRFT."""
 
-    name: Literal["srft"] = "srft"
-    gate: GateConfig = Field(default={"name": "always", "signals": ("rl", "sft", "off")}, validate_default=True)
+    gate: Gate = Field(default={"name": "always", "signals": ("rl", "sft", "off")}, validate_default=True)
     form: Literal["paper", "script"] = "paper"
     """Sets the parts in which the paper and its scripts differ, each of which can still be set by itself."""
     rl: Rollouts = Field(default_factory=Rollouts)
@@ -64,4 +65,4 @@ class Config(Algorithm):
     @model_validator(mode="before")
     @classmethod
     def _fill_form(cls, data: Any) -> Any:
-        return fill(data, FORMS.get(str(data.get("form", "paper")), {})) if isinstance(data, dict) else data
+        return merge(FORMS.get(str(data.get("form", "paper")), {}), data) if isinstance(data, dict) else data

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field
 
 from hpt_core import schemas, worker
-from hpt_core.config import ContaminationSpec
+from hpt_core.base import Frozen
 from hpt_core.data.decontaminate import split_ngrams, whole, words
 from hpt_core.errors import DataError
 from hpt_core.files import write_parquet
@@ -35,6 +36,26 @@ _SIEVE_BITS = 24
 """16 MiB. 12,032 questions of 60 to 300 words (MMLU-Pro has as many) set 11 % of it, and as many runs of words are
 looked up for nothing; of 4 MiB they set 38 %, and a text takes twice as long."""
 _BASE = np.uint64(0x9E3779B97F4A7C15)
+
+
+class ContaminationUnit(Frozen):
+    """One benchmark against the training data."""
+
+    benchmark: str
+    questions: Path
+    """questions.parquet."""
+    output: Path
+    """contamination.parquet to write."""
+
+
+class ContaminationSpec(Frozen):
+    """Spec of `python -m hpt_core.data.contamination`: one pass over the data for every benchmark that is missing."""
+
+    data: Path
+    """prepared.parquet."""
+    ngram: int = Field(ge=1)
+    """Words of an n-gram."""
+    units: tuple[ContaminationUnit, ...]
 
 
 class Matcher:

@@ -10,11 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hpt_core import schemas, worker
-from hpt_core.config import DataConfig, PrepareSpec
+from hpt_core.base import Frozen
+from hpt_core.data.config import DataConfig
 from hpt_core.data.decontaminate import OverlapIndex
 from hpt_core.data.steps import Preparation, Question
 from hpt_core.errors import DataError
 from hpt_core.files import replacing, write_json
+from hpt_core.prompts.base import PromptConfig
 from hpt_core.verifiers.pool import VerifierPool
 from hpt_core.worker import Progress
 
@@ -24,9 +26,25 @@ CHUNK_ROWS = 256
 """Rows that are read, verified and written together: what memory holds of a source of any size."""
 
 
+class PrepareSpec(Frozen):
+    """Spec of `python -m hpt_core.data.prepare`: writes prepared.parquet and report.json into `output`."""
+
+    config: DataConfig
+    prompt: PromptConfig
+    model: Path
+    """Model folder whose tokenizer counts."""
+    benchmarks: dict[str, Path] = {}
+    """Benchmark name -> its questions.parquet, for decontamination."""
+    data_dir: Path | None = None
+    strict: bool = False
+    """Stop at the first malformed row instead of counting it."""
+    workers: int = 2
+    output: Path
+
+
 def run(spec: PrepareSpec) -> None:
     """Write output/prepared.parquet and then output/report.json, each whole or not at all. Raises DataError."""
-    from hpt_core.training.model import load_tokenizer
+    from hpt_core.model_folder import load_tokenizer
 
     overlaps = read_benchmarks(spec.benchmarks, spec.config)
     prompt = spec.prompt.bind(load_tokenizer(spec.model))

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from hpt_core.config import DataConfig
+from hpt_core.data.config import DataConfig
 from hpt_core.data.decontaminate import OverlapIndex
 from hpt_core.data.report import Tally
 from hpt_core.data.sources.base import MalformedRow, SourceRow

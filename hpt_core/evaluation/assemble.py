@@ -6,9 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from hpt_core.config import SampleSpec
 from hpt_core.errors import DataError
 from hpt_core.evaluation.journal import Entry, Place, load, read
+from hpt_core.evaluation.spec import SampleSpec
 from hpt_core.evaluation.units import Key, UnitPlan
 from hpt_core.files import write_json, write_parquet
 from hpt_core.schemas import SAMPLES

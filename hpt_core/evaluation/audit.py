@@ -9,10 +9,9 @@ import pyarrow as pa
 from hpt_core.evaluation.grade import BATCH, items
 from hpt_core.verifiers.base import Outcome, Verdict
 from hpt_core.verifiers.pool import Item, VerifierPool
+from hpt_core.verifiers.references import REFERENCES
 
 GRADERS = ("ours", "string", "math_verify")
-REFERENCES = {"math": ("string", "math_verify"), "choice": ("string",)}
-"""Which graders ours is held against, by kind: Math-Verify reads no labels."""
 AGREE = "agree"
 
 Progress = Callable[[int, int], None]
@@ -29,9 +28,9 @@ class Audited:
     """The answer as ours reads it."""
     ours: str
     """Outcomes by name."""
-    string: str
+    string: str | None
+    """None where a grader does not apply: Math-Verify reads no labels."""
     math_verify: str | None
-    """None where it does not apply."""
 
     @property
     def passed_by(self) -> tuple[str, ...]:
@@ -90,15 +89,12 @@ def _plain(verdict: Verdict) -> tuple[str, str | None]:
     return str(verdict.outcome), verdict.extracted
 
 
-def _others(pool: VerifierPool, asked: Sequence[Item]) -> list[tuple[str, str | None]]:
-    """(string, Math-Verify) outcomes in order; the latter None where it does not apply."""
+def _others(pool: VerifierPool, asked: Sequence[Item]) -> list[tuple[str | None, str | None]]:
+    """(string, Math-Verify) outcomes in order; None where a grader does not apply."""
     outcomes: dict[str, list[str | None]] = {}
     for name in GRADERS[1:]:
-        applies = [name in REFERENCES.get(item.kind, ()) for item in asked]
-        judged = iter(
-            pool.verify(
-                [i._replace(kind=f"references.{name}") for i, wanted in zip(asked, applies, strict=True) if wanted]
-            )
-        )
-        outcomes[name] = [str(next(judged).outcome) if wanted else None for wanted in applies]
-    return [(str(s), m) for s, m in zip(outcomes["string"], outcomes["math_verify"], strict=True)]
+        applies = [name in item.resolved.references for item in asked]
+        wanted = [item._replace(verifier=REFERENCES[name]) for item, does in zip(asked, applies, strict=True) if does]
+        judged = iter(pool.verify(wanted))
+        outcomes[name] = [str(next(judged).outcome) if does else None for does in applies]
+    return list(zip(outcomes["string"], outcomes["math_verify"], strict=True))

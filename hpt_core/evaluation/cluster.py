@@ -14,11 +14,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from hpt_core import errors
-from hpt_core.config import ClusterSpec, SampleSpec, Slice
+from hpt_core.base import Frozen
 from hpt_core.errors import BudgetError, ConfigError, HPTError, PreflightError, WorkerError
 from hpt_core.evaluation import sample
 from hpt_core.evaluation.shards import read_questions, rows_in_shards
+from hpt_core.evaluation.spec import SampleSpec, Slice
 from hpt_core.evaluation.spending import spent_on
 from hpt_core.worker import ENVIRONMENT, leave_standard_output, main
 
@@ -34,6 +37,17 @@ STILL_S = 300.0
 """Seconds without a sample after which the log says so."""
 Failure = tuple[str, str, str]
 """(class, cause, remedy) of the HPTError that a slice ended with."""
+
+
+class ClusterSpec(Frozen):
+    """Spec of `python -m hpt_core.evaluation.cluster`: the slices of a SampleSpec, on a Ray cluster."""
+
+    sample: SampleSpec
+    """What is drawn; its folders lie where every node sees them."""
+    address: str
+    """Address of the cluster, as ray.init takes it."""
+    slices: int | None = Field(None, ge=1)
+    """Parts of the questions; None is one for each GPU of the cluster, or for each node where it has none."""
 
 
 def run(spec: ClusterSpec) -> None:

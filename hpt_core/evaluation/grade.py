@@ -6,10 +6,12 @@ Parquet file, whole or not at all.
 
 import logging
 from itertools import groupby
+from pathlib import Path
 
 import pyarrow as pa
+from pydantic import Field
 
-from hpt_core.config import GradeSpec, GradeUnit
+from hpt_core.base import Frozen
 from hpt_core.errors import DataError
 from hpt_core.evaluation.metrics import require_k
 from hpt_core.evaluation.shards import read_questions, read_samples
@@ -25,6 +27,28 @@ BATCH = 2048
 """Samples handed to the pool at once: bounds memory and paces the progress."""
 NAMED = 20
 """Questions that a log line names at most."""
+
+
+class GradeUnit(Frozen):
+    """The samples of one model on one benchmark."""
+
+    benchmark: str
+    questions: Path
+    samples: Path
+    """Folder of sample shards."""
+    k: int = Field(ge=1)
+    """Samples that every question must have, as in the SampleUnit."""
+    output: Path
+    """verdicts.parquet to write."""
+
+
+class GradeSpec(Frozen):
+    """Spec of `python -m hpt_core.evaluation.grade`."""
+
+    workers: int = 2
+    timeout_s: float = 5.0
+    """Seconds that one comparison may take before its process is killed."""
+    units: tuple[GradeUnit, ...]
 
 
 def run(spec: GradeSpec) -> None:

@@ -17,13 +17,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from hpt_core.config import SampleSpec
 from hpt_core.errors import DataError
 from hpt_core.evaluation import estimate
 from hpt_core.evaluation.assemble import assemble
 from hpt_core.evaluation.budget import Budget, Spent, used_up
 from hpt_core.evaluation.journal import Journal, Row, new_session, read
 from hpt_core.evaluation.order import Ask, Lengths, Missing, Queue
+from hpt_core.evaluation.spec import SampleSpec
 from hpt_core.evaluation.spending import spent_on
 from hpt_core.evaluation.units import UnitPlan, check_context, make_plan
 from hpt_core.rollout.base import Draw, Rollout, RolloutEngine
@@ -71,7 +71,7 @@ def report_event(done: int, total: int, text: str = "", left: float | None = Non
 def run(spec: SampleSpec, report: Report = report_event) -> None:
     """Draw what is missing. Raises DataError, ModelError, PreflightError (nothing is drawn yet), BudgetError and
     EngineError (what was drawn is kept)."""
-    from hpt_core.training.model import context_length, load_tokenizer, read_config
+    from hpt_core.model_folder import context_length, load_tokenizer, read_config
 
     context = context_length(read_config(spec.model))
     prompt = spec.prompt.bind(load_tokenizer(spec.model))

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from hpt_core.config import SampleUnit
 from hpt_core.evaluation import journal
 from hpt_core.evaluation.budget import Spent
+from hpt_core.evaluation.spec import SampleUnit
 
 
 class Sessions:

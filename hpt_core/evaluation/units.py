@@ -9,10 +9,10 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hpt_core.config import SampleSpec, SampleUnit
 from hpt_core.errors import PreflightError
 from hpt_core.evaluation.journal import Journal, new_session
 from hpt_core.evaluation.shards import Shard, is_whole, plan, read_questions
+from hpt_core.evaluation.spec import SampleSpec, SampleUnit
 from hpt_core.prompts.base import Prompt
 from hpt_core.rollout.base import Request
 from hpt_core.schemas import SAMPLES

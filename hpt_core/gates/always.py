@@ -1,16 +1,13 @@
 """Every question gives the same signals, whatever its success rate (SFT, GRPO)."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from hpt_core.gates.base import Gate
 
 
-class Config(Gate):
+class Always(Gate):
     """No choice."""
 
-    name: Literal["always"] = "always"
     signals: tuple[str, ...] = Field(default=("rl",), min_length=1)
     """Signals of every question, each with coefficient 1."""
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from hpt_core.base import Frozen
+from hpt_core.plugins import PluginConfig
 
 
 def _as_list(names: Any) -> Any:
@@ -23,11 +23,9 @@ def distinct(*chosen: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for names in chosen for name in names))
 
 
-class Gate(Frozen):
+class Gate(PluginConfig, kind="gates", package="hpt_core.gates"):
     """Chooses the signals of a question from its success rate (alpha = f(P), beta = g(P) in the paper)."""
 
-    name: str
-    """The variant: its file's name."""
     needs_success_rate: ClassVar[bool] = False
     """Whether it must know P, so that rollouts are drawn even where no signal trains on them."""
 

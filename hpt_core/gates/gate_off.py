@@ -4,19 +4,18 @@ What the released code's `gate_off` was meant to do. There the branch is dead: t
 on the way to the loss, and such questions fall back to SFT.
 """
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field, model_validator
 
 from hpt_core.gates.base import Chosen, Gate, distinct
 
 
-class Config(Gate):
+class GateOff(Gate):
     """Two switches."""
 
     needs_success_rate: ClassVar[bool] = True
 
-    name: Literal["gate_off"] = "gate_off"
     gamma: float = Field(default=0.0, ge=-1, le=1)
     """Success rate up to which the demonstration is imitated; below 0 there is no such question."""
     gamma_off: float = Field(default=0.25, ge=0, le=1)
@@ -30,7 +29,7 @@ class Config(Gate):
     """Signal or signals chosen where P <= gamma."""
 
     @model_validator(mode="after")
-    def _zones_in_order(self) -> "Config":
+    def _zones_in_order(self) -> "GateOff":
         if self.gamma_off < self.gamma:
             raise ValueError(f"gamma_off is {self.gamma_off} and gamma {self.gamma}; set gamma_off to gamma or above")
         return self

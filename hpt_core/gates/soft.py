@@ -4,19 +4,18 @@ With the defaults alpha = P and beta = 1 - P. The paper allows any alpha = f(P),
 states no soft ones; in the released code soft coefficients never reach the loss. The ramp is ours.
 """
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field, model_validator
 
 from hpt_core.gates.base import Chosen, Gate, distinct
 
 
-class Config(Gate):
+class Soft(Gate):
     """Linear ramp between two success rates."""
 
     needs_success_rate: ClassVar[bool] = True
 
-    name: Literal["soft"] = "soft"
     gamma_low: float = Field(default=0.0, ge=0, le=1)
     """Success rate up to which the demonstration has all the weight."""
     gamma_high: float = Field(default=1.0, ge=0, le=1)
@@ -27,7 +26,7 @@ class Config(Gate):
     """Signal or signals with coefficient beta."""
 
     @model_validator(mode="after")
-    def _is_a_ramp(self) -> "Config":
+    def _is_a_ramp(self) -> "Soft":
         if self.gamma_high <= self.gamma_low:
             raise ValueError(
                 f"gamma_low is {self.gamma_low} and gamma_high {self.gamma_high}, which leaves no ramp; "

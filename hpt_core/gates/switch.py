@@ -4,19 +4,18 @@ The paper's ablations: gamma of 1/8 and 2/8, and another offline half: `otherwis
 `otherwise = ["sft", "off"]` (mixed).
 """
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field
 
 from hpt_core.gates.base import Chosen, Gate, distinct
 
 
-class Config(Gate):
+class Switch(Gate):
     """Hard switch at a success rate."""
 
     needs_success_rate: ClassVar[bool] = True
 
-    name: Literal["switch"] = "switch"
     gamma: float = Field(default=0.0, ge=0, le=1)
     """Success rate above which the rollouts are trained on (Qwen2.5-Math: 0, LLaMA-3.1-8B: 2/8)."""
     above: Chosen = ("rl",)

@@ -5,7 +5,7 @@ from typing import Any
 
 from hpt_core.errors import ModelError
 from hpt_core.files import write_json
-from hpt_core.models._files import read_object
+from hpt_core.model_folder import read_object
 
 SCALED_BY_LENGTH = ("llama3", "yarn", "longrope")
 """Rotary types that scale by the original context length, which defaults to the current one."""

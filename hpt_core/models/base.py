@@ -1,9 +1,9 @@
 """The contract of a model source: it makes a complete Hugging Face folder."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from hpt_core.base import Frozen
+from hpt_core.plugins import PluginConfig
 from hpt_core.worker import Progress
 
 
@@ -17,17 +17,17 @@ class Materialized(NamedTuple):
     """SHA-256 over tokenizer files and chat template alone: what data preparation depends on."""
 
 
-class ModelSourceConfig(Frozen):
+class ModelSourceConfig(PluginConfig, kind="models", package="hpt_core.models"):
     """Base of the model sources' configs."""
 
     def needs(self) -> str:
         """What the source needs, for `hpt plan`: "network: 3 GB from the Hub", "a folder PATH", ""."""
         return ""
 
-    def identity(self) -> dict[str, object]:
-        """What the stage's fingerprint takes of the source: for files by content hash, for the Hub by repository
-        and revision. Raises ModelError where a local folder is missing or incomplete."""
-        return self.model_dump(mode="json")
+    def identity(self) -> dict[str, Any]:
+        """What decides the model: for files the content's hash, for the Hub repository and revision. Raises ModelError
+        where a local folder is missing or incomplete."""
+        return super().identity()
 
     def materialize(self, folder: Path, progress: Progress) -> None:
         """Fill `folder` with config.json, weights, tokenizer and generation config (links to large files allowed)."""

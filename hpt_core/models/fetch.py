@@ -5,9 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from hpt_core import model_folder
 from hpt_core.errors import ConfigError, ModelError
 from hpt_core.files import replacing_folder
-from hpt_core.models import _files, _smollm2
+from hpt_core.models import _smollm2
 from hpt_core.plugins import near
 from hpt_core.worker import Progress
 
@@ -45,7 +46,7 @@ def fetch(name: str, to: Path | None = None, progress: Progress = lambda done, t
     folder = to or default_folder(name)
     if folder.exists():
         try:
-            _files.require_complete(folder)
+            model_folder.require_complete(folder)
         except ModelError as error:
             raise ModelError(
                 f"{folder} is in the way: {error.cause}", "remove it, or choose another with --to"
@@ -55,7 +56,7 @@ def fetch(name: str, to: Path | None = None, progress: Progress = lambda done, t
     try:
         with replacing_folder(folder) as beside:
             KNOWN[name].make(beside, progress)
-            _files.require_complete(beside)
+            model_folder.require_complete(beside)
     except OSError as error:
         raise ModelError(
             f"{folder} cannot be written: {error.strerror or error}", "choose another with --to"

@@ -1,17 +1,16 @@
 """A model folder that is there already."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-from hpt_core.models import _files
+from hpt_core import model_folder
 from hpt_core.models.base import ModelSourceConfig
 from hpt_core.worker import Progress
 
 
-class Config(ModelSourceConfig):
+class FolderModel(ModelSourceConfig):
     """A Hugging Face model folder: config.json, safetensors weights, tokenizer."""
 
-    name: Literal["folder"] = "folder"
     path: Path
     """The folder; it is only read."""
 
@@ -19,13 +18,13 @@ class Config(ModelSourceConfig):
         """The folder, where it is not there."""
         return "" if self.path.is_dir() else f"a folder {self.path}"
 
-    def identity(self) -> dict[str, object]:
+    def identity(self) -> dict[str, Any]:
         """The content's hash; the path does not matter. Raises ModelError where a file is missing."""
-        return {"name": self.name, "content": _files.content_id(self.path)}
+        return {"name": self.name, "content": model_folder.content_id(self.path)}
 
     def materialize(self, folder: Path, progress: Progress) -> None:
         """Link or copy the model's files into `folder`. Raises ModelError where one is missing."""
-        files = _files.require_complete(self.path)
+        files = model_folder.require_complete(self.path)
         folder.mkdir(parents=True, exist_ok=True)
-        _files.place(files, folder)
+        model_folder.place(files, folder)
         progress(1, 1, f"{len(files)} files of {self.path}")

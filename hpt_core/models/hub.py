@@ -2,25 +2,23 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from pydantic import Field
 
-from hpt_core import hub
+from hpt_core import hub, model_folder
 from hpt_core.errors import ModelError
-from hpt_core.models import _files
 from hpt_core.models.base import ModelSourceConfig
 from hpt_core.worker import Progress
 
-SMALL_FILES = (*_files.CONFIG_FILES, *_files.TOKENIZER_FILES)
+SMALL_FILES = (*model_folder.CONFIG_FILES, *model_folder.TOKENIZER_FILES)
 SAFETENSORS = ("model*.safetensors", "model.safetensors.index.json")
 PYTORCH = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
 
 
-class Config(ModelSourceConfig):
+class HubModel(ModelSourceConfig):
     """A model repository at one revision."""
 
-    name: Literal["hub"] = "hub"
     repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
     """Repository: "Qwen/Qwen2.5-Math-1.5B"."""
     revision: str = "main"
@@ -36,11 +34,11 @@ class Config(ModelSourceConfig):
             return ""
         return f"network: {self.repo} from the Hub"
 
-    def identity(self) -> dict[str, object]:
+    def identity(self) -> dict[str, Any]:
         """Repository and revision, or the local folder's content hash. Raises ModelError where that is incomplete."""
         local = self._local()
         if local is not None:
-            return {"name": "folder", "content": _files.content_id(local)}
+            return {"name": "folder", "content": model_folder.content_id(local)}
         return {"name": self.name, "repo": self.repo, "revision": self.revision}
 
     def materialize(self, folder: Path, progress: Progress) -> None:
@@ -50,9 +48,9 @@ class Config(ModelSourceConfig):
             source = self._fetch(SAFETENSORS, progress).folder
             if not any(source.glob("*.safetensors")):
                 source = self._fetch(PYTORCH, progress).folder
-        files = _files.require_complete(source)
+        files = model_folder.require_complete(source)
         folder.mkdir(parents=True, exist_ok=True)
-        _files.place(files, folder)
+        model_folder.place(files, folder)
 
     def origin(self) -> dict[str, str]:
         """Repository and resolved commit; empty where a local folder stands in."""

@@ -3,14 +3,34 @@
 import logging
 from pathlib import Path
 
-from hpt_core import worker
-from hpt_core.config import ModelConfig, ModelSpec
+from pydantic import Field
+
+from hpt_core import model_folder, worker
+from hpt_core.base import Frozen
 from hpt_core.files import replacing_folder, sha256_json, write_json
-from hpt_core.models import _files, _overrides
-from hpt_core.models.base import Materialized
+from hpt_core.models import _overrides
+from hpt_core.models.base import Materialized, ModelSourceConfig
 from hpt_core.worker import Progress
 
 logger = logging.getLogger("hpt.models")
+
+
+class ModelConfig(Frozen):
+    """A model to start from: `[model.NAME]`."""
+
+    source: ModelSourceConfig
+    """Where it comes from: hub, folder or scratch."""
+    rope_theta: float | None = Field(None, gt=0)
+    """Overrides the model's rotary base; 40000 for Qwen2.5-Math (training scripts)."""
+    max_position_embeddings: int | None = Field(None, ge=1)
+    """Overrides the model's context length; 16384 for Qwen2.5-Math (training scripts)."""
+
+
+class ModelSpec(Frozen):
+    """Spec of `python -m hpt_core.models.materialize`: fills `output` with a model folder."""
+
+    config: ModelConfig
+    output: Path
 
 
 def materialize(config: ModelConfig, folder: Path, progress: Progress) -> Materialized:
@@ -18,7 +38,7 @@ def materialize(config: ModelConfig, folder: Path, progress: Progress) -> Materi
     with replacing_folder(folder) as beside:
         config.source.materialize(beside, progress)
         _overrides.apply(beside, config.rope_theta, config.max_position_embeddings)
-        _files.require_complete(beside)
+        model_folder.require_complete(beside)
     return identify(config, folder)
 
 
@@ -27,16 +47,16 @@ def identify(config: ModelConfig, folder: Path) -> Materialized:
     origin = config.source.origin()
     if origin:
         overrides = config.model_dump(mode="json", exclude={"source"}, exclude_none=True)
-        return Materialized(sha256_json({**origin, **overrides}), _files.tokenizer_id(folder))
-    return Materialized(_files.content_id(folder), _files.tokenizer_id(folder))
+        return Materialized(sha256_json({**origin, **overrides}), model_folder.tokenizer_id(folder))
+    return Materialized(model_folder.content_id(folder), model_folder.tokenizer_id(folder))
 
 
 def run(spec: ModelSpec) -> None:
     """Write output/model/ and output/model.json (Materialized, origin, size, context length)."""
     folder = spec.output / "model"
     made = materialize(spec.config, folder, worker.progress("files"))
-    size = _files.size(folder)
-    config = _files.read_object(folder / "config.json")
+    size = model_folder.size(folder)
+    config = model_folder.read_object(folder / "config.json")
     facts = {
         **made._asdict(),
         **size._asdict(),

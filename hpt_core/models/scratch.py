@@ -1,7 +1,7 @@
 """A model made here: a small Qwen2 with random weights whose tokens are bytes, for runs without any download."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, model_validator
 
@@ -17,10 +17,9 @@ CHAT_TEMPLATE = (
 )
 
 
-class Config(ModelSourceConfig):
+class ScratchModel(ModelSourceConfig):
     """Random weights of the Qwen2 architecture; every byte is a token, so that a character of ASCII is one."""
 
-    name: Literal["scratch"] = "scratch"
     layers: int = Field(3, ge=1)
     """Transformer blocks."""
     hidden_size: int = Field(128, ge=8)
@@ -41,7 +40,7 @@ class Config(ModelSourceConfig):
     """Seed of the random weights."""
 
     @model_validator(mode="after")
-    def _heads_fit(self) -> "Config":
+    def _heads_fit(self) -> "ScratchModel":
         if self.hidden_size % (2 * self.heads):
             raise ValueError(
                 f"hidden_size {self.hidden_size} is not an even multiple of heads {self.heads}; change one of the two"

@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol
 
-from hpt_core.base import Frozen
+from hpt_core.plugins import PluginConfig
 
 BOXED_INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
 """The instruction of the paper's scripts."""
@@ -33,7 +33,7 @@ class Prompt(Protocol):
         ...
 
 
-class PromptConfig(Frozen):
+class PromptConfig(PluginConfig, kind="prompts", package="hpt_core.prompts"):
     """Base of the prompts' configs."""
 
     def bind(self, tokenizer: Any) -> Prompt:

@@ -1,16 +1,15 @@
 """Questions as the user's turn of the tokenizer's own chat template (Qwen models; paper, section 4.1)."""
 
-from typing import Any, Literal
+from typing import Any
 
 from hpt_core.errors import ModelError
 from hpt_core.prompts._bound import BoundPrompt, with_instruction
 from hpt_core.prompts.base import BOXED_INSTRUCTION, PromptConfig
 
 
-class Config(PromptConfig):
+class ChatTemplate(PromptConfig):
     """The tokenizer's chat template, with its generation prompt."""
 
-    name: Literal["chat"] = "chat"
     system: str | None = None
     """System message. None sends none, so that a template with a default of its own uses that (Qwen2.5-Math's asks for
     \\boxed{}); "" sends an empty one."""
@@ -25,7 +24,7 @@ class Config(PromptConfig):
 class ChatPrompt(BoundPrompt):
     """The chat prompt of one tokenizer."""
 
-    def __init__(self, config: Config, tokenizer: Any) -> None:
+    def __init__(self, config: ChatTemplate, tokenizer: Any) -> None:
         super().__init__(tokenizer)
         self._config = config
         if not tokenizer.chat_template:

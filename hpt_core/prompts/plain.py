@@ -1,6 +1,6 @@
 """Questions in a plain text, for base models without a chat template (LLaMA scripts of the paper's repository)."""
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import field_validator
 
@@ -10,10 +10,9 @@ from hpt_core.prompts.base import BOXED_INSTRUCTION, PromptConfig
 _PLACE = "{question}"
 
 
-class Config(PromptConfig):
+class PlainText(PromptConfig):
     """A text with a place for the question."""
 
-    name: Literal["plain"] = "plain"
     template: str = f"Question:\n{_PLACE}\nAnswer:\nLet's think step by step."
     """The prompt's text; `{question}` stands once for the question and its instruction."""
     instruction: str | None = BOXED_INSTRUCTION
@@ -34,7 +33,7 @@ class Config(PromptConfig):
 class PlainPrompt(BoundPrompt):
     """The plain prompt of one tokenizer."""
 
-    def __init__(self, config: Config, tokenizer: Any) -> None:
+    def __init__(self, config: PlainText, tokenizer: Any) -> None:
         super().__init__(tokenizer)
         self._config = config
 

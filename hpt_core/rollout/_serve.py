@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from hpt_core.errors import EngineError
-from hpt_core.rollout.vllm import ALONE, CPU_BLOCK, CPU_KV_CACHE_GIB, CPU_STEP_TOKENS, GIB, Config
+from hpt_core.rollout.vllm import ALONE, CPU_BLOCK, CPU_KV_CACHE_GIB, CPU_STEP_TOKENS, GIB, VLLM
 
 logger = logging.getLogger("hpt.rollout.endpoint")
 
@@ -47,7 +47,7 @@ HIDDEN = frozenset(
 class Server:
     """A server of one model; it starts at once, and `wait` returns when it answers."""
 
-    def __init__(self, config: Config, model: Path, max_model_len: int, dtype: str, seed: int) -> None:
+    def __init__(self, config: VLLM, model: Path, max_model_len: int, dtype: str, seed: int) -> None:
         self.key = secrets.token_urlsafe(32)
         # Held until the server listens, so that nobody else is given the port in between.
         self._reserved = socket.socket()
@@ -149,7 +149,7 @@ class Server:
         logger.error("the last lines of vllm serve:\n%s", "\n".join(self._lines()[-TAIL:]))
 
 
-def serve_arguments(config: Config, model: Path, max_model_len: int, dtype: str, seed: int, on_gpu: bool) -> list[str]:
+def serve_arguments(config: VLLM, model: Path, max_model_len: int, dtype: str, seed: int, on_gpu: bool) -> list[str]:
     """What `vllm` is called with: the settings of the vllm engine."""
     step_tokens = config.max_num_batched_tokens
     kv_cache_gib = config.kv_cache_gib
@@ -195,7 +195,7 @@ def _program() -> list[str]:
     return [*python, "-m", "vllm.entrypoints.cli.main"]
 
 
-def _environment(config: Config, key: str) -> dict[str, str]:
+def _environment(config: VLLM, key: str) -> dict[str, str]:
     """The key goes by the environment, which other users cannot read, and not by the command line."""
     ours = {
         "VLLM_API_KEY": key,

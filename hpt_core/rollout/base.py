@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from hpt_core.base import Frozen
+from hpt_core.plugins import PluginConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -137,25 +138,18 @@ class RolloutEngine(ABC):
         """Free the model and whatever processes serve it."""
 
 
-class EngineConfig(Frozen):
-    """Base of the engines' configs; each engine module's `Config` adds its own fields and opens the engine."""
+class EngineConfig(PluginConfig, kind="engines", package="hpt_core.rollout"):
+    """Base of the engines' configs; each adds its own fields and opens the engine."""
 
-    CAPACITY: ClassVar[frozenset[str]] = frozenset()
-    """Fields that say how much of a machine is used: no part of a fingerprint or of a checkpoint's identity."""
     LOCAL: ClassVar[bool] = True
     """Whether it computes where it is opened, so that more devices draw more: not so where it only asks a server."""
     TRAINS: ClassVar[bool] = True
     """Whether it takes over a trainer's weights."""
 
-    def identity(self) -> dict[str, Any]:
-        """What of the config decides the results: all but CAPACITY."""
-        return self.model_dump(mode="json", exclude=set(self.CAPACITY))
-
     def packages(self) -> tuple[str, ...]:
         """Distributions whose version is the engine's: the first that is installed, our own where none is. Empty where
         the version is known only once a server answers."""
-        name = str(self.model_dump()["name"])
-        return name, f"{name}-cpu"
+        return self.name, f"{self.name}-cpu"
 
     def check(self) -> None:
         """Raise PreflightError where the engine's packages, or what they need of the system, are missing. Cheap."""

@@ -14,14 +14,15 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from hpt_core.base import NOT_IDENTITY
 from hpt_core.errors import EngineError
 from hpt_core.rollout.base import Draw, EngineConfig, RolloutEngine, Stream
-from hpt_core.rollout.vllm import Config as Serve
+from hpt_core.rollout.vllm import VLLM as Serve
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,39 +45,34 @@ PROBE = "Compute 12 + 345.\n\n\\boxed{x^2} is\tthe café's answer, isn't it? 答
 """Text by which the server's tokenizer is compared with ours."""
 
 
-class Config(EngineConfig):
+class Endpoint(EngineConfig):
     """An OpenAI-compatible endpoint."""
-
-    CAPACITY: ClassVar[frozenset[str]] = frozenset(
-        {"url", "api_key_env", "concurrency", "retries", "timeout_s", "startup_timeout_s", "serve"}
-    )
 
     LOCAL: ClassVar[bool] = False
     TRAINS: ClassVar[bool] = False
 
-    name: Literal["endpoint"] = "endpoint"
-    url: str | None = None
+    url: Annotated[str | None, NOT_IDENTITY] = None
     """Base address of the API, such as "http://host:8000/v1"; None starts `vllm serve` on the model, on loopback, and
     ends it with the engine."""
     served_model: str | None = None
     """The model's name at `url`; None takes the only one that it lists. Fingerprints know what answers by this name and
     not by `url`, so name the model wherever a server may come to serve another."""
-    api_key_env: str = "OPENAI_API_KEY"
+    api_key_env: Annotated[str, NOT_IDENTITY] = "OPENAI_API_KEY"
     """Environment variable with the key for `url`; "none" is sent where it is not set. Our server has a random one."""
-    concurrency: int | None = Field(None, ge=1, le=MOST)
+    concurrency: Annotated[int | None, NOT_IDENTITY] = Field(None, ge=1, le=MOST)
     """Requests under way at once; None is 64 at `url`, and twice `serve.max_num_seqs` at a server of our own."""
-    retries: int = Field(8, ge=0)
+    retries: Annotated[int, NOT_IDENTITY] = Field(8, ge=0)
     """Times that a request is sent again after a lost connection, 408, 409, 429 or 5xx: after 0.5 s, then twice as
     long each time, 8 s at most, or what the server asks for in Retry-After, a minute or two at most."""
-    timeout_s: float = Field(3600.0, gt=0)
+    timeout_s: Annotated[float, NOT_IDENTITY] = Field(3600.0, gt=0)
     """Seconds for a whole response, the wait for a place at the server included."""
-    startup_timeout_s: float = Field(1800.0, gt=0)
+    startup_timeout_s: Annotated[float, NOT_IDENTITY] = Field(1800.0, gt=0)
     """Seconds that a server of our own has to load the model."""
-    serve: Serve = Serve()
+    serve: Annotated[Serve, NOT_IDENTITY] = Serve()
     """A server of our own: the settings of the vllm engine."""
 
     @model_validator(mode="after")
-    def _fits(self) -> "Config":
+    def _fits(self) -> "Endpoint":
         # Here and not at the fields, since a message about a field shows its value, which may hold a secret.
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.api_key_env):
             raise ValueError("api_key_env is no name of an environment variable; put the key into a variable")
@@ -124,7 +120,7 @@ class EndpointEngine(RolloutEngine):
     _client: "Client | None" = None
 
     def __init__(
-        self, config: Config, model: Path, max_model_len: int, dtype: str, seed: int, logprobs: bool = True
+        self, config: Endpoint, model: Path, max_model_len: int, dtype: str, seed: int, logprobs: bool = True
     ) -> None:
         import transformers
 
@@ -141,7 +137,7 @@ class EndpointEngine(RolloutEngine):
             self.close()
             raise
 
-    def _connect(self, config: Config, model: Path, max_model_len: int, dtype: str, seed: int) -> None:
+    def _connect(self, config: Endpoint, model: Path, max_model_len: int, dtype: str, seed: int) -> None:
         from hpt_core.rollout._client import Client
         from hpt_core.rollout._serve import Server
         from hpt_core.rollout._wire import Wire

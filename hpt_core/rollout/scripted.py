@@ -1,16 +1,15 @@
 """Given responses in place of drawn ones, for tests; their log-probabilities are the model's own."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from hpt_core.rollout.base import EngineConfig, Request, Rollout, Sampling
 from hpt_core.rollout.transformers import TransformersEngine
 
 
-class Config(EngineConfig):
+class Scripted(EngineConfig):
     """Responses by prompt."""
 
-    name: Literal["scripted"] = "scripted"
     responses: dict[str, tuple[str, ...]] = {}
     """Part of a prompt -> the responses to prompts that hold it, the seed choosing among them; the first part wins."""
     otherwise: str = ""
@@ -24,7 +23,7 @@ class Config(EngineConfig):
 class ScriptedEngine(TransformersEngine):
     """A model that says what it is told; see RolloutEngine."""
 
-    def __init__(self, config: Config, model: Path, max_model_len: int, dtype: str) -> None:
+    def __init__(self, config: Scripted, model: Path, max_model_len: int, dtype: str) -> None:
         super().__init__(model, max_model_len, dtype)
         self.version = f"scripted ({self.version})"
         self._config = config

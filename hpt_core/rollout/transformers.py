@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from hpt_core.errors import EngineError
 from hpt_core.rollout.base import Draw, EngineConfig, FinishReason, Request, Rollout, RolloutEngine, Sampling, Stream
@@ -11,10 +11,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Config(EngineConfig):
+class Transformers(EngineConfig):
     """Sampling from a transformers model, token by token."""
-
-    name: Literal["transformers"] = "transformers"
 
     def open(self, model: Path, max_model_len: int, dtype: str, seed: int, **options: Any) -> "TransformersEngine":
         """Load `model`; see EngineConfig.open."""

@@ -8,10 +8,11 @@ import warnings
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import Field
 
+from hpt_core.base import NOT_IDENTITY
 from hpt_core.errors import EngineError
 from hpt_core.rollout._kernels import check_installed, check_kernels
 from hpt_core.rollout.base import Draw, EngineConfig, FinishReason, Request, Rollout, RolloutEngine, Sampling, Stream
@@ -32,21 +33,16 @@ ALONE, COLOCATED = 0.9, 0.45
 """Share of GPU memory that vLLM takes alone, and beside a trainer."""
 
 
-class Config(EngineConfig):
+class VLLM(EngineConfig):
     """vLLM, in process."""
 
-    CAPACITY: ClassVar[frozenset[str]] = frozenset(
-        {"kv_cache_gib", "gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens"}
-    )
-
-    name: Literal["vllm"] = "vllm"
-    kv_cache_gib: float | None = Field(None, gt=0)
+    kv_cache_gib: Annotated[float | None, NOT_IDENTITY] = Field(None, gt=0)
     """Key-value cache in GiB; None takes 1 GiB on CPUs and what `gpu_memory_utilization` leaves on GPUs."""
-    gpu_memory_utilization: float | None = Field(None, gt=0, le=1)
+    gpu_memory_utilization: Annotated[float | None, NOT_IDENTITY] = Field(None, gt=0, le=1)
     """Share of a GPU's memory for weights and cache; None takes 0.9 alone and 0.45 beside a trainer."""
-    max_num_seqs: int = Field(256, ge=1)
+    max_num_seqs: Annotated[int, NOT_IDENTITY] = Field(256, ge=1)
     """Sequences decoded together."""
-    max_num_batched_tokens: int | None = Field(None, ge=1)
+    max_num_batched_tokens: Annotated[int | None, NOT_IDENTITY] = Field(None, ge=1)
     """Tokens of one engine step; None leaves it to vLLM."""
     enforce_eager: bool | None = None
     """Run without compiled graphs; None is true on CPUs, where compiling costs more than it gives, false on GPUs."""
@@ -89,7 +85,7 @@ class VLLMEngine(RolloutEngine):
 
     def __init__(
         self,
-        config: Config,
+        config: VLLM,
         model: Path,
         max_model_len: int,
         dtype: str,
@@ -121,7 +117,7 @@ class VLLMEngine(RolloutEngine):
         self._engine = self._llm.llm_engine
         self._tokenizer = self._llm.get_tokenizer()
 
-    def _load(self, config: Config, model: Path, max_model_len: int, dtype: str, seed: int, colocated: bool) -> None:
+    def _load(self, config: VLLM, model: Path, max_model_len: int, dtype: str, seed: int, colocated: bool) -> None:
         import torch
         import torch._dynamo
         import vllm

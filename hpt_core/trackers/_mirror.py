@@ -2,15 +2,13 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from hpt_core.errors import ConfigError
 from hpt_core.trackers.base import Tracker, TrackerConfig
 from hpt_core.worker import rank
-
-if TYPE_CHECKING:
-    from hpt_core.config import TrainSpec
 
 logger = logging.getLogger("hpt.trackers")
 
@@ -52,22 +50,24 @@ def check_all(trackers: Iterable[TrackerConfig]) -> None:
         tracker.check()
 
 
-def open_all(spec: "TrainSpec", steps_done: int) -> Mirror:
+def open_all(
+    trackers: Sequence[TrackerConfig], folder: Path, run_name: str, config: Mapping[str, Any], steps_done: int
+) -> Mirror:
     """Open the trackers of a run that goes on after `steps_done` steps; none on ranks other than 0.
+
+    `folder` is the run's own, and `config` is shown with it.
 
     Raises ConfigError where one cannot work here. Any other failure, such as a server that is away, is a warning.
     """
-    if rank() != 0 or not spec.trackers:
+    if rank() != 0 or not trackers:
         return Mirror({})
-    check_all(spec.trackers)
-    folder = spec.tracking or spec.work / "tracking"
-    config = spec.config.model_dump(mode="json", by_alias=True) | {"seed": spec.seed}
+    check_all(trackers)
     opened: dict[str, Tracker] = {}
-    for number, tracker in enumerate(spec.trackers, 1):
+    for number, tracker in enumerate(trackers, 1):
         name = tracker.name if tracker.name not in opened else f"{tracker.name}-{number}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            opened[name] = tracker.open(folder, spec.run_name, config, steps_done)
+            opened[name] = tracker.open(folder, run_name, config, steps_done)
         except ConfigError:
             raise
         except Exception as error:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from hpt_core.base import Frozen
 from hpt_core.errors import ConfigError
+from hpt_core.plugins import PluginConfig
 
 
 class Tracker(Protocol):
@@ -21,14 +21,11 @@ class Tracker(Protocol):
         ...
 
 
-class TrackerConfig(Frozen):
-    """Base of the trackers' configs; each module's `Config` adds its fields and opens the tracker.
+class TrackerConfig(PluginConfig, kind="trackers", package="hpt_core.trackers"):
+    """Base of the trackers' configs; each adds its fields and opens the tracker.
 
     A service's token is never a field: configs are shown, stored and logged. It comes from the environment.
     """
-
-    name: str
-    """The variant: its file's name."""
 
     def check(self) -> None:
         """Raise ConfigError where the tracker cannot work here: a package or a token is missing. Opens nothing."""

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import field_validator
@@ -18,10 +18,9 @@ LONGEST = 500
 """Characters of a parameter's value that every MLflow server takes."""
 
 
-class Config(TrackerConfig):
+class MLflow(TrackerConfig):
     """A run on MLflow. Credentials are MLFLOW_TRACKING_USERNAME and _PASSWORD, or _TOKEN, of the environment."""
 
-    name: Literal["mlflow"] = "mlflow"
     experiment: str = "hpt-pipelines"
     """Experiment that the run belongs to."""
     uri: str | None = None

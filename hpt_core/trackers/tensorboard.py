@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
-class Config(TrackerConfig):
+class TensorBoard(TrackerConfig):
     """Event files for TensorBoard."""
 
-    name: Literal["tensorboard"] = "tensorboard"
     flush_seconds: int = Field(30, ge=1)
     """Seconds after which a row is on disk at the latest."""
 

@@ -12,10 +12,9 @@ from hpt_core.files import write_text
 from hpt_core.trackers.base import Tracker, TrackerConfig, require
 
 
-class Config(TrackerConfig):
+class WeightsAndBiases(TrackerConfig):
     """A run on Weights & Biases. The token is WANDB_API_KEY of the environment, or what `wandb login` has stored."""
 
-    name: Literal["wandb"] = "wandb"
     project: str = "hpt-pipelines"
     """Project that the run belongs to."""
     entity: str | None = None

@@ -8,12 +8,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from hpt_core import schemas
-from hpt_core.config import TrainConfig
 from hpt_core.files import write_parquet
 from hpt_core.prompts.base import Prompt
 from hpt_core.rollout.base import Request, Rollout, RolloutEngine
 from hpt_core.seeds import derive
 from hpt_core.training.batch import Tokens
+from hpt_core.training.config import TrainConfig
 from hpt_core.training.distributed import World
 from hpt_core.training.questions import Question
 from hpt_core.upge.base import DEMONSTRATION, Group, Row

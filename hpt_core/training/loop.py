@@ -8,14 +8,13 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from hpt_core.config import TrainSpec
 from hpt_core.errors import TrainingError
 from hpt_core.rollout.base import RolloutEngine
-from hpt_core.trackers import open_all
 from hpt_core.training import sync
 from hpt_core.training.batch import Tokens
 from hpt_core.training.checkpoint import Checkpointer
 from hpt_core.training.collect import Collected, Collector, Drawn, signals, write_rollouts
+from hpt_core.training.config import TrainSpec
 from hpt_core.training.draw import cursor, draw
 from hpt_core.training.log import TrainingLog
 from hpt_core.training.log_row import describe, log_row
@@ -84,7 +83,7 @@ class Trainer:
         """Do the steps that are not done yet."""
         steps = self.config.steps
         self.progress(self.done, steps, "resumed" if self.done else "")
-        with contextlib.closing(open_all(self.spec, self.done)) as trackers:
+        with contextlib.closing(self.spec.open_trackers(self.done)) as trackers:
             while self.done < steps:
                 step = self.done + 1
                 row = self._step(step)

@@ -9,7 +9,7 @@ from hpt_core.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from hpt_core.config import LoraConfig
+    from hpt_core.training.config import LoraConfig
 
 PREFIX = "base_model.model."
 """What peft puts before the names of the model it wraps."""

@@ -5,11 +5,10 @@ import logging
 import pickle
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hpt_core.errors import ModelError
 from hpt_core.files import replacing_folder
-from hpt_core.models._files import read_object, require_complete
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -18,27 +17,6 @@ logger = logging.getLogger("hpt.training.model")
 
 SCALED_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 """Config fields of models whose logits are more than head(hidden), which logprobs.py does not compute."""
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """config.json of a model folder. Raises ModelError where the folder is incomplete."""
-    require_complete(folder)
-    return read_object(folder / "config.json")
-
-
-def context_length(config: dict[str, Any]) -> int:
-    """Positions that a model's config.json allows."""
-    return int(config.get("max_position_embeddings") or config.get("n_positions") or 2**31)
-
-
-def load_tokenizer(folder: Path) -> Any:
-    """The folder's tokenizer (transformers.PreTrainedTokenizerBase). Raises ModelError."""
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"the tokenizer in {folder} cannot be loaded: {error}", "fetch the model again") from error
 
 
 def load_model(folder: Path, device: str = "cpu", gradient_checkpointing: bool = False) -> "nn.Module":

@@ -3,8 +3,8 @@
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from hpt_core.config import OptimizerConfig
 from hpt_core.errors import ConfigError
+from hpt_core.training.config import OptimizerConfig
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

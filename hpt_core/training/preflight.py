@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 
-from hpt_core.config import TrainConfig, TrainSpec
 from hpt_core.errors import PreflightError
-from hpt_core.models._files import size
+from hpt_core.model_folder import context_length, read_config, size
 from hpt_core.trackers import check_all
+from hpt_core.training.config import TrainConfig, TrainSpec
 from hpt_core.training.distributed import World
 from hpt_core.training.draw import cursor
 from hpt_core.training.lora import require_peft
-from hpt_core.training.model import context_length, read_config
 from hpt_core.training.optimizer import require_eight_bit
 from hpt_core.training.questions import Question
 from hpt_core.upge.estimator import Estimator

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from hpt_core.config import TrainConfig
 from hpt_core.errors import NonFiniteError, TrainingError
 from hpt_core.training.batch import MicroBatch, Tokens, collate, split
+from hpt_core.training.config import TrainConfig
 from hpt_core.training.distributed import World
 from hpt_core.training.logprobs import TokenStatistics
 from hpt_core.training.optimizer import apply_update, zero_gradients

@@ -7,10 +7,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from hpt_core.config import ValidationConfig
 from hpt_core.prompts.base import Prompt
 from hpt_core.rollout.base import Request, RolloutEngine, Sampling
 from hpt_core.seeds import derive
+from hpt_core.training.config import ValidationConfig
 from hpt_core.training.distributed import World
 from hpt_core.training.model import export_model
 from hpt_core.training.questions import Question

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
-from hpt_core.algorithms.base import Algorithm
 from hpt_core.errors import DataError, TrainingError
+from hpt_core.upge.algorithm import Algorithm
 from hpt_core.upge.base import DEMONSTRATION, Group, LossOutput, Row, RowSignal, TokenBatch
 from hpt_core.upge.parts import DEMONSTRATION_REWARD, BatchRows, SignalRows, SignalTokens
 from hpt_core.upge.signal import Signal

@@ -1,4 +1,4 @@
-"""Contracts of the parts an estimator is composed of; each variant's `Config` derives from one of these.
+"""Contracts of the parts an estimator is composed of; each variant derives from one of these.
 
 Nothing a part returns carries a gradient, but for the likelihood gradient and the regularizer.
 """
@@ -6,7 +6,7 @@ Nothing a part returns carries a gradient, but for the likelihood gradient and t
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from hpt_core.base import Frozen
+from hpt_core.plugins import PluginConfig
 from hpt_core.upge.base import Group, TokenBatch
 
 if TYPE_CHECKING:
@@ -72,14 +72,7 @@ class BatchRows(NamedTuple):
     """Tokens of its rollouts."""
 
 
-class Part(Frozen):
-    """Base of every part."""
-
-    name: str
-    """The variant: its file's name."""
-
-
-class StabilizationMask(Part):
+class StabilizationMask(PluginConfig, kind="stabilization_masks", package="hpt_core.upge.stabilization_mask"):
     """Which tokens are kept out of the gradient, to keep the update stable."""
 
     needs_old_logprobs: ClassVar[bool] = False
@@ -90,7 +83,7 @@ class StabilizationMask(Part):
         raise NotImplementedError
 
 
-class ReferencePolicy(Part):
+class ReferencePolicy(PluginConfig, kind="reference_policies", package="hpt_core.upge.reference_policy"):
     """The denominator of the estimator, pi_ref."""
 
     needs_old_logprobs: ClassVar[bool] = False
@@ -101,7 +94,7 @@ class ReferencePolicy(Part):
         raise NotImplementedError
 
 
-class Advantage(Part):
+class Advantage(PluginConfig, kind="advantages", package="hpt_core.upge.advantage"):
     """The advantage estimate A."""
 
     from_rewards_alone: ClassVar[bool] = True
@@ -137,7 +130,7 @@ class GroupAdvantage(Advantage):
         return Advantages(self.compare(group.rewards) if group.rewards else (), DEMONSTRATION_REWARD)
 
 
-class LikelihoodGradient(Part):
+class LikelihoodGradient(PluginConfig, kind="likelihood_gradients", package="hpt_core.upge.likelihood_gradient"):
     """The function f whose gradient f(pi_theta) is followed."""
 
     def log_likelihoods(self, tokens: SignalTokens) -> "Tensor":
@@ -145,7 +138,7 @@ class LikelihoodGradient(Part):
         raise NotImplementedError
 
 
-class Aggregation(Part):
+class Aggregation(PluginConfig, kind="aggregations", package="hpt_core.upge.aggregation"):
     """How token terms make one loss."""
 
     def weights(self, rows: SignalRows) -> tuple[float, ...]:
@@ -153,7 +146,7 @@ class Aggregation(Part):
         raise NotImplementedError
 
 
-class Regularizer(Part):
+class Regularizer(PluginConfig, kind="regularizers", package="hpt_core.upge.regularizers"):
     """A term on all tokens of the update, whatever signal they carry."""
 
     needs_values: ClassVar[bool] = False

@@ -1,8 +1,8 @@
 """Importing this module loads every grader and uses it once: done in the server that workers are forked from."""
 
-from hpt_core.verifiers import get, kinds
+from hpt_core.verifiers import get
 
 WARM_UPS = {"math": (r"$\frac{1}{2}x^2 + \sqrt{3}$", r"\sqrt{3} + 0.5x^{2}"), "choice": ("A", "B")}
 
-for _kind in kinds():
-    get(_kind).judge(*WARM_UPS.get(_kind, ("1", "1")))
+for _kind, _answers in WARM_UPS.items():
+    get(_kind).judge(*_answers)

@@ -7,8 +7,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from hpt_core.verifiers import get
-from hpt_core.verifiers.base import Outcome
+from hpt_core.verifiers.base import Judgment, Outcome, Verifier
 
 LONGEST_SHOWN = 1000
 """Characters of an extracted answer that a verdict keeps."""
@@ -30,15 +29,15 @@ def initialize(memory_mib: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def judge(comparisons: Sequence[tuple[str, str, str | None, str]], cpu_s: float) -> list[Outcome]:
-    """Outcomes of (kind, gold, answer, question), each within `cpu_s` CPU seconds, past which the kernel ends this
-    process."""
-    outcomes = []
-    for kind, gold, answer, question in comparisons:
+def judge(comparisons: Sequence[tuple[Verifier, str, str | None, str]], cpu_s: float) -> list[Outcome | Judgment]:
+    """What each (verifier, gold, answer, question) comes to, each within `cpu_s` CPU seconds, past which the kernel
+    ends this process."""
+    outcomes: list[Outcome | Judgment] = []
+    for verifier, gold, answer, question in comparisons:
         _leave_if_full()
         signal.setitimer(signal.ITIMER_PROF, cpu_s)
         try:
-            outcomes.append(get(kind).judge(gold, answer, question))
+            outcomes.append(verifier.judge(gold, answer, question))
         except Exception:  # no answer may end a grading, whatever a parser makes of it
             outcomes.append(Outcome.CRASH)
         finally:

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
+from typing import ClassVar
 
 from hpt_core.verifiers._extract import after_thinking, last_boxed
-from hpt_core.verifiers.base import Outcome, Verdict
+from hpt_core.verifiers.base import Outcome, Verifier
 from hpt_core.verifiers.options import options
 
 _ANY = "[A-J]|10|[1-9]"
@@ -65,7 +66,7 @@ _TAIL = 4000
 """Characters at the response's end in which a sentence may give the answer."""
 
 
-class Choice:
+class Choice(Verifier):
     """The answer is what the last \\boxed{} after the thinking holds, else what the last sentence gives that names one.
 
     It is the option's label or, where the question is known, its text: the same but for case, white space, LaTeX's
@@ -74,8 +75,9 @@ class Choice:
     not offer is incorrect.
     """
 
-    version = "choice-3"
-    reads_question = True
+    version: ClassVar[str] = "choice-3"
+    reads_question: ClassVar[bool] = True
+    references: ClassVar[tuple[str, ...]] = ("string",)
 
     def extract(self, response: str, question: str = "") -> str | None:
         """The label in capitals; a box without an option as it stands; None where there is neither."""
@@ -97,11 +99,6 @@ class Choice:
         if answer is None:
             return Outcome.NO_ANSWER
         return Outcome.CORRECT if answer == truth else Outcome.INCORRECT
-
-    def verify(self, gold: str, response: str, question: str = "") -> Verdict:
-        """Extract, then judge."""
-        answer = self.extract(response, question)
-        return Verdict(self.judge(gold, answer, question), answer)
 
 
 def _lists(text: str) -> bool:
@@ -213,6 +210,3 @@ def _sentence(option: str) -> re.Pattern[str] | None:
     """Finds the option's text at a sentence's end."""
     words = _plain(option).split()
     return re.compile(r"\s+".join(map(re.escape, words)) + _END, re.IGNORECASE) if words else None
-
-
-VERIFIER = Choice()

@@ -8,8 +8,7 @@ import pyarrow as pa
 
 from hpt_core.errors import ConfigError, DataError, StoreError
 from hpt_core.files import write_parquet
-from hpt_core.plugins import near
-from hpt_core.verifiers import kinds
+from hpt_core.verifiers import get
 from hpt_core.verifiers.base import Outcome
 from hpt_core.verifiers.pool import Item, VerifierPool
 
@@ -98,6 +97,8 @@ def _row(line: bytes, where: str) -> Row:
             value[field] = str(value[field])
         if not isinstance(value[field], str):
             raise DataError(f"{where}: {field!r} is {type(value[field]).__name__}, not text", remedy)
-    if value["kind"] not in kinds():
-        raise DataError(f"{where}: unknown kind {value['kind']!r}", near(value["kind"], kinds()))
+    try:
+        get(value["kind"])
+    except ConfigError as error:
+        raise DataError(f"{where}: {error.cause}", error.remedy) from error
     return {field: value[field] for field in (*FIELDS, "question")}

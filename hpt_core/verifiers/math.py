@@ -1,15 +1,16 @@
 """Maths answers: equal to the gold answer as mathematics, read by Math-Verify's parser and compared with its help."""
 
 from importlib.metadata import version as package_version
+from typing import ClassVar
 
 from hpt_core.verifiers._extract import after_thinking, last_boxed
-from hpt_core.verifiers.base import Outcome, Verdict
+from hpt_core.verifiers.base import Outcome, Verifier
 
 LONGEST = 8000
 """Characters of an answer that is read; a longer one is incorrect, and a longer gold answer a GOLD_ERROR."""
 
 
-class Math:
+class Math(Verifier):
     """The answer is the last \\boxed{} after the thinking.
 
     A unit may be left out or added, since the question names it; a different unit is incorrect. Several answers and
@@ -17,11 +18,11 @@ class Math:
     at six places. Variables are case-sensitive, words are not.
     """
 
-    version = "+".join(
+    version: ClassVar[str] = "+".join(
         ["math-5", *(f"{p}-{package_version(p)}" for p in ("math-verify", "latex2sympy2_extended", "sympy"))]
     )
 
-    reads_question = False
+    references: ClassVar[tuple[str, ...]] = ("string", "math_verify")
 
     def extract(self, response: str, question: str = "") -> str | None:
         """The content of the last \\boxed{} after the thinking; None where there is none or it is empty."""
@@ -52,11 +53,3 @@ class Math:
         except Unreadable:
             pass
         return Outcome.INCORRECT
-
-    def verify(self, gold: str, response: str, question: str = "") -> Verdict:
-        """Extract, then judge."""
-        answer = self.extract(response)
-        return Verdict(self.judge(gold, answer), answer)
-
-
-VERIFIER = Math()

@@ -15,7 +15,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from hpt_core.errors import VerifierError
 from hpt_core.verifiers import _worker, get
-from hpt_core.verifiers.base import Outcome, Verdict
+from hpt_core.verifiers.base import Judgment, Outcome, Verdict, Verifier
 
 logger = logging.getLogger("hpt.verifiers")
 
@@ -23,15 +23,21 @@ logger = logging.getLogger("hpt.verifiers")
 class Item(NamedTuple):
     """What is verified."""
 
-    kind: str
+    verifier: str | Verifier
+    """By name, or with fields of its own."""
     gold: str
     response: str
     question: str = ""
     """The question's text: a choice's options stand in it. "" where it is not known."""
 
+    @property
+    def resolved(self) -> Verifier:
+        """The verifier itself. Raises ConfigError where there is none of the name."""
+        return get(self.verifier) if isinstance(self.verifier, str) else self.verifier
+
 
 Bare = tuple[str, str, str]
-"""(kind, gold, response) of an item whose question is not known."""
+"""(verifier, gold, response) of an item whose question is not known."""
 
 CHUNK = 16
 """Comparisons sent to a worker at once."""
@@ -48,7 +54,7 @@ POOL_FAILURES = 3
 class Comparison(NamedTuple):
     """What distinguishes one verdict from another: responses that share it are compared once."""
 
-    kind: str
+    verifier: Verifier
     gold: str
     answer: str | None
     question: str
@@ -56,10 +62,10 @@ class Comparison(NamedTuple):
 
     @classmethod
     def of(cls, item: Item) -> "Comparison":
-        """Raises ConfigError on an unknown kind."""
-        verifier = get(item.kind)
+        """Raises ConfigError on an unknown verifier."""
+        verifier = item.resolved
         question = item.question if verifier.reads_question else ""
-        return cls(item.kind, item.gold, verifier.extract(item.response, question), question)
+        return cls(verifier, item.gold, verifier.extract(item.response, question), question)
 
 
 class Pending:
@@ -81,7 +87,7 @@ class Pending:
 
         Raises VerifierError where the pool cannot work at all; what is wrong with one answer is its verdict.
         """
-        outcomes: dict[Comparison, Outcome] = {}
+        outcomes: dict[Comparison, Outcome | Judgment] = {}
         total = sum(len(chunk) for chunk in self._chunks)
         for chunk, future in zip(self._chunks, self._futures, strict=True):
             try:
@@ -95,7 +101,15 @@ class Pending:
                 outcomes.update({comparison: self._pool._alone(comparison) for comparison in chunk})
             if progress is not None:
                 progress(len(outcomes), total)
-        return [Verdict(outcomes[c], None if c.answer is None else _worker.clipped(c.answer)) for c in self._order]
+        return [_verdict(c, outcomes[c]) for c in self._order]
+
+
+def _verdict(comparison: Comparison, found: Outcome | Judgment) -> Verdict:
+    answer = None if comparison.answer is None else _worker.clipped(comparison.answer)
+    try:
+        return comparison.verifier.verdict(found, answer)
+    except ValueError as error:
+        raise VerifierError(str(error), "correct the verifier's judge, or its reward_range") from error
 
 
 class VerifierPool:
@@ -117,12 +131,12 @@ class VerifierPool:
         self._pool = self._start()
 
     def verify(self, items: Iterable[Item | Bare], progress: Callable[[int, int], None] | None = None) -> list[Verdict]:
-        """Verdicts on (kind, gold, response[, question]) in order. Raises ConfigError on an unknown kind
+        """Verdicts on (verifier, gold, response[, question]) in order. Raises ConfigError on an unknown verifier
         and VerifierError."""
         return self.submit(items).result(progress)
 
     def submit(self, items: Iterable[Item | Bare]) -> Pending:
-        """Start verifying (kind, gold, response[, question]) and return at once; `result()` gives the verdicts."""
+        """Start verifying (verifier, gold, response[, question]) and return at once; `result()` gives the verdicts."""
         return Pending(self, [Comparison.of(Item(*item)) for item in items])
 
     def close(self) -> None:
@@ -153,14 +167,14 @@ class VerifierPool:
         pool.schedule(_worker.judge, args=([], 1.0))  # pebble starts its workers with the first task
         return pool
 
-    def _schedule(self, comparisons: Sequence[Comparison], cpu_s: float) -> "Future[list[Outcome]]":
+    def _schedule(self, comparisons: Sequence[Comparison], cpu_s: float) -> "Future[list[Outcome | Judgment]]":
         task = [tuple(comparison) for comparison in comparisons]
         with self._lock:
             if self._closed:
                 raise VerifierError("the verifier pool is closed", "verify within its `with` block")
             for _ in range(POOL_FAILURES):
                 try:
-                    future: Future[list[Outcome]] = self._pool.schedule(
+                    future: Future[list[Outcome | Judgment]] = self._pool.schedule(
                         _worker.judge, args=(task, cpu_s), timeout=self.timeout_s * WALL_FACTOR
                     )
                     return future
@@ -169,7 +183,7 @@ class VerifierPool:
                     self._pool = self._start()
         raise VerifierError("the verifier processes cannot be started", "run `hpt doctor`")
 
-    def _alone(self, comparison: Comparison) -> Outcome:
+    def _alone(self, comparison: Comparison) -> Outcome | Judgment:
         """One comparison in a process of its own, with the full limit."""
         crashes = broken = 0
         while True:

@@ -5,7 +5,7 @@ import pytest
 from benchmarks.procedural import SAMPLING, ProceduralQuestions
 from benchmarks.suite import get_suite, suite_names
 from hpt_core.data.procedural import _draw
-from hpt_core.data.sources.procedural import Config as Source
+from hpt_core.data.sources.procedural import ProceduralProblems as Source
 
 SUITES = tuple(name for name in suite_names() if name.startswith("procedural_"))
 

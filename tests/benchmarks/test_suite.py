@@ -50,8 +50,8 @@ def test_suite_that_needs_nothing_loads_the_same_questions_every_time(name):
 @pytest.mark.parametrize("name", suite_names())
 def test_identity_needs_no_network_and_is_stable(name):
     source = get_suite(name).source
-    assert source.identity(None) == source.identity(None)
-    assert source.identity(None)
+    assert source.content(None) == source.content(None)
+    assert source.content(None)
 
 
 def test_unknown_suite_names_near_matches():

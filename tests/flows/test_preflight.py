@@ -4,8 +4,8 @@ import psutil
 import pytest
 
 from flows.preflight import ENGINE_CACHE_BYTES, bytes_per_weight, check_memory
-from hpt_core.config import TrainConfig
 from hpt_core.errors import PreflightError
+from hpt_core.training.config import TrainConfig
 from tasks import environment
 
 

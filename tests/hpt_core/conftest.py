@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hpt_core.rollout.vllm import Config, VLLMEngine
+from hpt_core.rollout.vllm import VLLM, VLLMEngine
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 @pytest.fixture(scope="session")
 def shared_engine(tiny_model: Path) -> Iterator[VLLMEngine]:
     """A vLLM engine of `tiny_model` in float32; use `vllm_engine`, which resets its weights."""
-    engine = Config(kv_cache_gib=0.25).open(tiny_model, max_model_len=160, dtype="float32", seed=0)
+    engine = VLLM(kv_cache_gib=0.25).open(tiny_model, max_model_len=160, dtype="float32", seed=0)
     yield engine
     engine.close()
 

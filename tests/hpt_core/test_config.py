@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hpt_core.config import TrainConfig
+from hpt_core.training.config import TrainConfig
 
 
 def identity(algorithm: str = "hpt", **changes: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 from hpt_core.artifacts import KnownFiles, Store
-from hpt_core.config import DataConfig
-from hpt_core.prompts.plain import Config as Plain
+from hpt_core.data.config import DataConfig
+from hpt_core.prompts.plain import PlainText as Plain
 from tasks.context import Context
 from tasks.part import Made
 from tasks.prepare import PreparePart

@@ -7,10 +7,10 @@ import pyarrow as pa
 import pytest
 
 from hpt_core.artifacts import KnownFiles, Store
-from hpt_core.config import SampleSpec
 from hpt_core.errors import BudgetError, WorkerStopped
 from hpt_core.evaluation import sample
 from hpt_core.evaluation.shards import read_samples
+from hpt_core.evaluation.spec import SampleSpec
 from hpt_core.files import write_parquet
 from hpt_core.schemas import QUESTIONS
 from tasks import environment, slices

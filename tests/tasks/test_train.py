@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from hpt_core.artifacts import KnownFiles, Store
-from hpt_core.config import TrainConfig
 from hpt_core.plugins import load
+from hpt_core.training.config import TrainConfig
 from tasks import environment
 from tasks.context import Context
 from tasks.part import Made
 from tasks.train import TrainPart
 
 CONFIG = TrainConfig.model_validate({"from": "model.a", "data": "data.a", "algorithm": "sft", "steps": 3, "seed": 5})
-PROMPT = load("hpt_core.prompts", "plain").Config()
+PROMPT = load("hpt_core.prompts", "plain")()
 
 
 def part() -> TrainPart:
@@ -43,7 +43,7 @@ def test_several_processes_share_the_cores(
 
 
 def test_what_trackers_write_lies_beside_the_output(tmp_path: Path) -> None:
-    trackers = (load("hpt_core.trackers", "wandb").Config(mode="offline"),)
+    trackers = (load("hpt_core.trackers", "wandb")(mode="offline"),)
     store = Store(tmp_path / "runs")
     context = Context(store, KnownFiles(tmp_path / "known"), pipeline="demo", trackers=trackers)
     (unit,) = part().units(made(tmp_path), context)
@@ -57,7 +57,7 @@ def test_what_trackers_write_lies_beside_the_output(tmp_path: Path) -> None:
 
 def test_how_a_stage_is_started_and_shown_is_no_part_of_its_fingerprint(tmp_path: Path) -> None:
     store, known = Store(tmp_path / "runs"), KnownFiles(tmp_path / "known")
-    trackers = (load("hpt_core.trackers", "tensorboard").Config(),)
+    trackers = (load("hpt_core.trackers", "tensorboard")(),)
     plain = Context(store, known)
     other = Context(store, known, pipeline="x", threads=2, processes=8, launcher="srun torchrun", trackers=trackers)
     assert part().units(made(tmp_path), plain) == part().units(made(tmp_path), other)

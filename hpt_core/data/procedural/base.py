@@ -16,7 +16,9 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
+
+from hpt_core.plugins import Plugin
 
 Split = Literal["pretrain", "train", "test"]
 """Disjoint parts of every family's instances: to make a base model from, to post-train on, and to measure with."""
@@ -48,22 +50,17 @@ class Problem(NamedTuple):
         return "test" if bucket < 2 else "train" if bucket < 4 else "pretrain"
 
 
-class Family(Protocol):
-    """A kind of problem; its module holds it as `FAMILY`."""
+class Family(Plugin, kind="families", package="hpt_core.data.procedural"):
+    """A kind of problem."""
 
     @property
     def name(self) -> str:
-        """The module's name."""
-        ...
-
-    @property
-    def version(self) -> int:
-        """Raised whenever the same random numbers give another problem."""
-        ...
+        """What configs and problems call it."""
+        return self.reference
 
     def generate(self, rng: Random, difficulty: int) -> Problem:
         """A random instance; `difficulty` counts from 1."""
-        ...
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +78,13 @@ class Operation:
         return digits[: first - 1] + "".join(map(str, inside)) + digits[last:]
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+@dataclass(frozen=True, eq=False)
+class Chain(Family):
     """A family of chains of the given operations; `difficulty` is their number.
 
     No operation works on the whole string: that is left to the family `whole`.
     """
 
-    name: str
-    version: int
     operations: tuple[Operation, ...]
 
     def generate(self, rng: Random, difficulty: int) -> Problem:

@@ -3,4 +3,4 @@
 from hpt_core.data.procedural.base import Chain, Operation, circle
 
 OPERATION = Operation("-", lambda inside: [circle(digit - 1) for digit in inside])
-FAMILY = Chain("decrease", 1, (OPERATION,))
+FAMILY = Chain((OPERATION,))

@@ -3,4 +3,4 @@
 from hpt_core.data.procedural.base import Chain, Operation, circle
 
 OPERATION = Operation("d", lambda inside: [circle(2 * digit) for digit in inside])
-FAMILY = Chain("double", 1, (OPERATION,))
+FAMILY = Chain((OPERATION,))

@@ -3,4 +3,4 @@
 from hpt_core.data.procedural.base import Chain, Operation, circle
 
 OPERATION = Operation("h", lambda inside: [circle(5 * digit) for digit in inside])
-FAMILY = Chain("halve", 1, (OPERATION,))
+FAMILY = Chain((OPERATION,))

@@ -3,4 +3,4 @@
 from hpt_core.data.procedural.base import Chain, Operation
 
 OPERATION = Operation("m", lambda inside: [10 - digit for digit in inside])
-FAMILY = Chain("mirror", 1, (OPERATION,))
+FAMILY = Chain((OPERATION,))

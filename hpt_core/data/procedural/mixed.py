@@ -3,4 +3,4 @@
 from hpt_core.data.procedural._kinds import OPERATIONS
 from hpt_core.data.procedural.base import Chain
 
-FAMILY = Chain("mixed", 1, OPERATIONS)
+FAMILY = Chain(OPERATIONS)

@@ -3,4 +3,4 @@
 from hpt_core.data.procedural.base import Chain, Operation
 
 OPERATION = Operation("p", lambda inside: [digit if digit == 9 else digit - 1 + digit % 2 * 2 for digit in inside])
-FAMILY = Chain("partner", 1, (OPERATION,))
+FAMILY = Chain((OPERATION,))

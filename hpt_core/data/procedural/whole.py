@@ -1,18 +1,13 @@
 """Whole: one operation of a chain, such as `m15`, works on the whole string, which it does in no other family."""
 
-from dataclasses import dataclass
 from random import Random
 
 from hpt_core.data.procedural._kinds import OPERATIONS
-from hpt_core.data.procedural.base import WIDTH, Operation, Problem, draw_places, write_chain
+from hpt_core.data.procedural.base import WIDTH, Family, Operation, Problem, draw_places, write_chain
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(Family):
     """Chains of one of the six kinds; `difficulty` is the number of operations."""
-
-    name: str
-    version: int
 
     def generate(self, rng: Random, difficulty: int) -> Problem:
         """A random chain."""
@@ -24,4 +19,4 @@ class Whole:
         return write_chain(self.name, rng, draw)
 
 
-FAMILY = Whole("whole", 1)
+FAMILY = Whole()

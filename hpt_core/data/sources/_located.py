@@ -1,11 +1,13 @@
 """Where a source's file is: on this machine, else on the Hub."""
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
 from hpt_core import hub
 from hpt_core.artifacts.known import KnownFiles
+from hpt_core.base import NOT_IDENTITY
 from hpt_core.data.sources._parquet import count_rows
 from hpt_core.data.sources.base import SourceConfig
 from hpt_core.errors import DataError
@@ -34,11 +36,11 @@ def content_hash(path: Path) -> str:
 class LocatedConfig(SourceConfig):
     """Base of the sources whose rows are Parquet files of a Hub dataset, with a local file that may stand in."""
 
-    repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    repo: Annotated[str, NOT_IDENTITY] = Field(pattern=r"^[\w.-]+/[\w.-]+$")
     """Dataset repository on the Hub."""
-    revision: str = "main"
+    revision: Annotated[str, NOT_IDENTITY] = "main"
     """Branch, tag or commit."""
-    file: Path | None = None
+    file: Annotated[Path | None, NOT_IDENTITY] = None
     """Local Parquet file to take instead of the Hub's: as it stands, or in data_dir/train."""
 
     def stand_in(self) -> str:
@@ -63,9 +65,9 @@ class LocatedConfig(SourceConfig):
         except DataError:
             return f"a file {self.file}"
 
-    def identity(self, data_dir: Path | None) -> dict[str, object]:
+    def content(self, data_dir: Path | None) -> dict[str, object]:
         """The local file's content hash, or the Hub's repository and revision, beside what changes the rows."""
-        how = self.model_dump(mode="json", exclude={"repo", "revision", "file"})
+        how = self.identity()
         path = self.local(data_dir)
         if path is not None:
             return {**how, "sha256": content_hash(path)}

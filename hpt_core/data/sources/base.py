@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from hpt_core.base import Frozen
+from hpt_core.plugins import PluginConfig
 
 
 class SourceRow(NamedTuple):
@@ -17,7 +17,7 @@ class SourceRow(NamedTuple):
     question: str
     gold: str
     kind: str
-    """Which verifier: "math" or "choice"."""
+    """Which verifier, by name."""
     demonstration: str | None
     family: str
 
@@ -29,17 +29,21 @@ class MalformedRow(NamedTuple):
     reason: str
 
 
-class SourceConfig(Frozen):
+class SourceConfig(PluginConfig, kind="sources", package="hpt_core.data.sources"):
     """Base of the sources' configs."""
 
     def needs(self, data_dir: Path | None) -> str:
         """What the source needs, for `hpt plan`; "" where everything is at hand."""
         return ""
 
-    def identity(self, data_dir: Path | None) -> dict[str, object]:
-        """What the stage's fingerprint takes of the source: local files by content hash, Hub data by repository
+    def content(self, data_dir: Path | None) -> dict[str, object]:
+        """What decides the rows, for fingerprints: local files by content hash, Hub data by repository
         and revision, generated data by its parameters and generator version. Raises DataError for a missing file."""
-        return self.model_dump(mode="json")
+        return self.identity()
+
+    def kinds(self, data_dir: Path | None) -> tuple[str, ...]:
+        """Which verifiers the rows may name; their code is part of what identifies verified data."""
+        return ("math",)
 
     def count(self, data_dir: Path | None) -> int | None:
         """How many rows there are, for progress; None where only reading them tells."""

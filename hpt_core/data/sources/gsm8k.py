@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from hpt_core.base import NOT_IDENTITY
 from hpt_core.data.sources._located import LocatedConfig
 from hpt_core.data.sources._parquet import Row, is_text, open_file, read_rows
 from hpt_core.data.sources._rows import COLUMNS, openr1_row
@@ -17,12 +18,11 @@ _CALCULATOR = re.compile(r"<<[^<>]*>>")
 _FINAL = re.compile(r"\s*####\s*([^\n]+?)\s*$")
 
 
-class Config(LocatedConfig):
+class GSM8K(LocatedConfig):
     """One split of the Hub dataset, or train/gsm8k_demos.parquet of data_dir, or `file`; local files may also be in
     the schema of OpenR1."""
 
-    name: Literal["gsm8k"] = "gsm8k"
-    repo: str = Field("openai/gsm8k", pattern=r"^[\w.-]+/[\w.-]+$")
+    repo: Annotated[str, NOT_IDENTITY] = Field("openai/gsm8k", pattern=r"^[\w.-]+/[\w.-]+$")
     """Dataset repository on the Hub."""
     split: Literal["train", "test"] = "train"
     """Split of the Hub dataset; a local file is taken as it is."""

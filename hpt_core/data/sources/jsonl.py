@@ -2,19 +2,19 @@
 
 import json
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from hpt_core import verifiers
 from hpt_core.data.sources._located import content_hash, find
 from hpt_core.data.sources.base import MalformedRow, SourceConfig, SourceRow
-from hpt_core.errors import DataError
+from hpt_core.errors import ConfigError, DataError
 
 
-class Config(SourceConfig):
+class JSONLines(SourceConfig):
     """A local file; its lines are objects with "question" and "answer"."""
 
-    name: Literal["jsonl"] = "jsonl"
     file: Path
     """The file: as it stands, or in data_dir/train."""
 
@@ -26,9 +26,14 @@ class Config(SourceConfig):
             return f"a file {self.file}"
         return ""
 
-    def identity(self, data_dir: Path | None) -> dict[str, object]:
+    def content(self, data_dir: Path | None) -> dict[str, object]:
         """The file's content hash. Raises DataError where it is missing."""
         return {"name": self.name, "sha256": content_hash(find(self.file, data_dir))}
+
+    def kinds(self, data_dir: Path | None) -> tuple[str, ...]:
+        """Those that the rows name. Raises DataError where the file is missing."""
+        path = find(self.file, data_dir)
+        return _kinds(self, data_dir, path, path.stat().st_mtime_ns)
 
     def read(self, data_dir: Path | None) -> Iterator[SourceRow | MalformedRow]:
         """Every line that is not empty. Raises DataError where the file is missing or cannot be read."""
@@ -40,6 +45,11 @@ class Config(SourceConfig):
                         yield _row(f"{path} row {number}", line)
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror or error}", "check its permissions") from error
+
+
+@lru_cache(maxsize=64)
+def _kinds(source: JSONLines, data_dir: Path | None, path: Path, modified: int) -> tuple[str, ...]:
+    return tuple(sorted({row.kind for row in source.read(data_dir) if isinstance(row, SourceRow)}))
 
 
 def _row(where: str, line: bytes) -> SourceRow | MalformedRow:
@@ -84,6 +94,8 @@ def _required(row: dict[str, Any], name: str) -> str:
 
 def _kind(row: dict[str, Any]) -> str:
     kind = _text(row, "kind") or "math"
-    if kind not in verifiers.kinds():
-        raise ValueError(f"unknown kind {kind!r}; known: {', '.join(verifiers.kinds())}")
+    try:
+        verifiers.get(kind)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
     return kind

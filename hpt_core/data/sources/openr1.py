@@ -2,22 +2,22 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
 from pydantic import Field
 
+from hpt_core.base import NOT_IDENTITY
 from hpt_core.data.sources._located import LocatedConfig
 from hpt_core.data.sources._parquet import read_rows
 from hpt_core.data.sources._rows import COLUMNS, openr1_row
 from hpt_core.data.sources.base import MalformedRow, SourceRow
 
 
-class Config(LocatedConfig):
+class OpenR1(LocatedConfig):
     """Rows in the schema of Elliott/Openr1-Math-46k-8192, from the Hub, from train/openr1.parquet of data_dir, or from
     `file`. The system message is dropped (training scripts)."""
 
-    name: Literal["openr1"] = "openr1"
-    repo: str = Field("Elliott/Openr1-Math-46k-8192", pattern=r"^[\w.-]+/[\w.-]+$")
+    repo: Annotated[str, NOT_IDENTITY] = Field("Elliott/Openr1-Math-46k-8192", pattern=r"^[\w.-]+/[\w.-]+$")
     """Dataset repository on the Hub."""
     drop_think: bool = False
     """Drop the "<think>" line that begins a demonstration (the SFT baseline's data, training scripts)."""

@@ -4,7 +4,7 @@ delta_t = r_t + gamma V_{t+1} - V_t, where the reward comes with a response's la
 2016, equation 16). Advantages are not whitened.
 """
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -15,13 +15,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Config(Advantage):
+class GAE(Advantage):
     """Generalized advantage estimation."""
 
     from_rewards_alone: ClassVar[bool] = False
     needs_values: ClassVar[bool] = True
 
-    name: Literal["gae"] = "gae"
     gamma: float = Field(default=1.0, ge=0, le=1)
     """Discount of a reward for each token that it is away (1.0, as usual for language models)."""
     lam: float = Field(default=0.95, ge=0, le=1)

@@ -1,15 +1,12 @@
 """A = R - mean(R over the group): no division by the standard deviation (Dr. GRPO)."""
 
 import statistics
-from typing import Literal
 
 from hpt_core.upge.parts import GroupAdvantage
 
 
-class Config(GroupAdvantage):
+class GroupMean(GroupAdvantage):
     """Reward minus the group's mean."""
-
-    name: Literal["group_mean"] = "group_mean"
 
     def compare(self, rewards: tuple[float, ...]) -> tuple[float, ...]:
         """R - mean of each member; exactly 0 where all rewards are equal."""

@@ -1,17 +1,15 @@
 """A = (R - mean) / (std + eps) over the group, std of the sample (Shao 2024, GRPO); a lone member's A is R."""
 
 import statistics
-from typing import Literal
 
 from pydantic import Field
 
 from hpt_core.upge.parts import GroupAdvantage
 
 
-class Config(GroupAdvantage):
+class GroupZscore(GroupAdvantage):
     """Reward as a z-score within the group."""
 
-    name: Literal["group_zscore"] = "group_zscore"
     eps: float = Field(default=1e-6, gt=0)
     """Added to the standard deviation (GRPO: 1e-6)."""
 

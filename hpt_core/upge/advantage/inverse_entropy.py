@@ -3,7 +3,7 @@
 The weight of the supervised term on demonstrations (Fu 2025; training script: 0.5 e^(-h)).
 """
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -15,12 +15,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Config(Advantage):
+class InverseEntropy(Advantage):
     """Falls with entropy."""
 
     from_rewards_alone: ClassVar[bool] = False
 
-    name: Literal["inverse_entropy"] = "inverse_entropy"
     scale: float = Field(default=0.5, ge=0, allow_inf_nan=False)
     """Weight of a sequence without entropy (SRFT: 0.5)."""
 

@@ -1,15 +1,11 @@
 """A = 1: every response is followed as it is (SFT)."""
 
-from typing import Literal
-
 from hpt_core.upge.base import Group
 from hpt_core.upge.parts import Advantage, Advantages
 
 
-class Config(Advantage):
+class ConstantOne(Advantage):
     """The constant 1."""
-
-    name: Literal["one"] = "one"
 
     def estimate(self, group: Group) -> Advantages:
         """1 for every member."""

@@ -1,15 +1,11 @@
 """A = 2R - 1: plus one for a right response, minus one for a wrong one (REINFORCE in the paper's table 1)."""
 
-from typing import Literal
-
 from hpt_core.upge.base import Group
 from hpt_core.upge.parts import DEMONSTRATION_REWARD, Advantage, Advantages
 
 
-class Config(Advantage):
+class SignedReward(Advantage):
     """The signed reward."""
-
-    name: Literal["signed"] = "signed"
 
     def estimate(self, group: Group) -> Advantages:
         """2R - 1 of each member."""

@@ -4,7 +4,7 @@ Right responses count more while the policy is unsure, against the collapse of i
 0.1 e^h).
 """
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -16,12 +16,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Config(Advantage):
+class SignedEntropy(Advantage):
     """The sign of the verdict, right responses weighed by entropy."""
 
     from_rewards_alone: ClassVar[bool] = False
 
-    name: Literal["signed_entropy"] = "signed_entropy"
     scale: float = Field(default=0.1, ge=0, allow_inf_nan=False)
     """Weight of a right response without entropy (SRFT: 0.1)."""
 

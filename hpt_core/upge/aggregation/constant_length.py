@@ -3,15 +3,11 @@
 It grows with the number of rows in the update.
 """
 
-from typing import Literal
-
 from hpt_core.upge.parts import Aggregation, SignalRows
 
 
-class Config(Aggregation):
+class ConstantLength(Aggregation):
     """Sum over length."""
-
-    name: Literal["constant_length"] = "constant_length"
 
     def weights(self, rows: SignalRows) -> tuple[float, ...]:
         """1 / M for every token."""

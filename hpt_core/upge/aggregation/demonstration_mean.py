@@ -3,15 +3,11 @@
 It differs from sequence_mean in that questions without this signal count too.
 """
 
-from typing import Literal
-
 from hpt_core.upge.parts import Aggregation, SignalRows
 
 
-class Config(Aggregation):
+class DemonstrationMean(Aggregation):
     """Mean over tokens, then over all questions of the update."""
-
-    name: Literal["demonstration_mean"] = "demonstration_mean"
 
     def weights(self, rows: SignalRows) -> tuple[float, ...]:
         """1 / (Q * length) for the tokens of each row."""

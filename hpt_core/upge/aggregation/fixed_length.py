@@ -1,14 +1,10 @@
 """Sum over tokens, divided by Q * M: questions of the update times the constant length (Dr. GRPO; HPT's default)."""
 
-from typing import Literal
-
 from hpt_core.upge.parts import Aggregation, SignalRows
 
 
-class Config(Aggregation):
+class FixedLength(Aggregation):
     """Sum over questions times length."""
-
-    name: Literal["fixed_length"] = "fixed_length"
 
     def weights(self, rows: SignalRows) -> tuple[float, ...]:
         """1 / (Q * M) for every token."""

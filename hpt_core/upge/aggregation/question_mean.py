@@ -4,15 +4,12 @@ n counts the rows that the update holds.
 """
 
 from collections import Counter
-from typing import Literal
 
 from hpt_core.upge.parts import Aggregation, SignalRows
 
 
-class Config(Aggregation):
+class QuestionMean(Aggregation):
     """Mean over rows of a question, then over all questions of the update."""
-
-    name: Literal["question_mean"] = "question_mean"
 
     def weights(self, rows: SignalRows) -> tuple[float, ...]:
         """1 / (Q * n) for every token, n the rows of its question."""

@@ -1,14 +1,10 @@
 """Mean over all tokens of the update that carry the signal."""
 
-from typing import Literal
-
 from hpt_core.upge.parts import Aggregation, SignalRows
 
 
-class Config(Aggregation):
+class TokenMean(Aggregation):
     """Mean over tokens."""
-
-    name: Literal["token_mean"] = "token_mean"
 
     def weights(self, rows: SignalRows) -> tuple[float, ...]:
         """1 / tokens for every token."""

@@ -1,6 +1,6 @@
 """f(p) = p: the gradient of the likelihood itself."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from hpt_core.upge.parts import LikelihoodGradient, SignalTokens
 
@@ -8,10 +8,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Config(LikelihoodGradient):
+class PlainLikelihood(LikelihoodGradient):
     """The likelihood."""
-
-    name: Literal["plain"] = "plain"
 
     def log_likelihoods(self, tokens: SignalTokens) -> "Tensor":
         """[T] float; log p."""

@@ -1,6 +1,6 @@
 """f(p) = p / (p + gamma), f'(p) = gamma / (p + gamma)^2: lifts the gradient of unlikely tokens (LUFFY)."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -10,10 +10,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Config(LikelihoodGradient):
+class ShapedLikelihood(LikelihoodGradient):
     """The shaped likelihood."""
 
-    name: Literal["shaped"] = "shaped"
     gamma: float = Field(default=0.1, gt=0)
     """Probability at which f reaches one half (LUFFY: 0.1)."""
 

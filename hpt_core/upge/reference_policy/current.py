@@ -1,6 +1,6 @@
 """pi_ref = stop_grad(pi_theta): the policy itself, which makes the gradient that of log pi_theta (SFT, REINFORCE)."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from hpt_core.upge.parts import ReferencePolicy, SignalTokens
 
@@ -8,10 +8,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Config(ReferencePolicy):
+class CurrentPolicy(ReferencePolicy):
     """The current policy, without gradient."""
-
-    name: Literal["current"] = "current"
 
     def ref_logprobs(self, tokens: SignalTokens) -> "Tensor":
         """[T] float."""

@@ -1,6 +1,6 @@
 """pi_ref = pi_old: the policy at rollout time, which makes the ratio the importance weight r (PPO, GRPO, Dr. GRPO)."""
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from hpt_core.upge.parts import ReferencePolicy, SignalTokens
 
@@ -8,12 +8,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Config(ReferencePolicy):
+class OldPolicy(ReferencePolicy):
     """The policy at rollout time."""
 
     needs_old_logprobs: ClassVar[bool] = True
-
-    name: Literal["old"] = "old"
 
     def ref_logprobs(self, tokens: SignalTokens) -> "Tensor":
         """[T] float."""

@@ -1,6 +1,6 @@
 """pi_ref = 1: no denominator, the likelihood itself is followed (offline parts of SRFT and LUFFY)."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from hpt_core.upge.parts import ReferencePolicy, SignalTokens
 
@@ -8,10 +8,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Config(ReferencePolicy):
+class NoDenominator(ReferencePolicy):
     """The constant 1."""
-
-    name: Literal["one"] = "one"
 
     def ref_logprobs(self, tokens: SignalTokens) -> "Tensor":
         """[T] zeros: log 1."""

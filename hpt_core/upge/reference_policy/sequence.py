@@ -4,7 +4,7 @@ Each token's gradient is then s A grad log pi_theta; over the tokens of a sequen
 gradient of s A (Zheng 2025, section 4.2).
 """
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from hpt_core.upge.parts import ReferencePolicy, SignalTokens
 from hpt_core.upge.sequences import sequence_means
@@ -13,12 +13,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Config(ReferencePolicy):
+class SequenceRatio(ReferencePolicy):
     """The current policy over the sequence's ratio."""
 
     needs_old_logprobs: ClassVar[bool] = True
-
-    name: Literal["sequence"] = "sequence"
 
     def ref_logprobs(self, tokens: SignalTokens) -> "Tensor":
         """[T] float; log pi_theta - log s."""

@@ -1,6 +1,6 @@
 """Entropy bonus: minus the mean entropy over all tokens of the update, demonstrations included (training scripts)."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -11,10 +11,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Config(Regularizer):
+class EntropyBonus(Regularizer):
     """Entropy bonus."""
 
-    name: Literal["entropy"] = "entropy"
     coefficient: float = Field(default=0.001, allow_inf_nan=False)
     """Factor of the mean entropy in nats (training scripts: 0.001)."""
 

@@ -3,7 +3,7 @@
 Returns are the generalized advantages plus the values at rollout time (Schulman 2017, section 5).
 """
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -15,13 +15,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Config(Regularizer):
+class ValueLoss(Regularizer):
     """Value loss."""
 
     needs_values: ClassVar[bool] = True
     rollouts_only: ClassVar[bool] = True
 
-    name: Literal["value_loss"] = "value_loss"
     coefficient: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     """Factor of half the mean squared error (Schulman 2017, equation 9: c1)."""
     gamma: float = Field(default=1.0, ge=0, le=1)

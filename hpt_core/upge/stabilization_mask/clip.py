@@ -3,7 +3,7 @@
 It has the gradient of min(r A, clip(r, 1 - eps_low, 1 + eps_high) A), not its value (Schulman 2017, equation 7).
 """
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -13,12 +13,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Config(StabilizationMask):
+class Clip(StabilizationMask):
     """Token clip."""
 
     needs_old_logprobs: ClassVar[bool] = True
 
-    name: Literal["clip"] = "clip"
     eps_low: float = Field(default=0.2, ge=0, le=1)
     """Lower bound is 1 - eps_low (PPO and GRPO: 0.2)."""
     eps_high: float = Field(default=0.2, ge=0)

@@ -5,7 +5,7 @@ MiniMax-M1, equations 4 and 5).
 """
 
 import math
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -15,12 +15,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Config(StabilizationMask):
+class ClippedRatio(StabilizationMask):
     """Clipped importance weight."""
 
     needs_old_logprobs: ClassVar[bool] = True
 
-    name: Literal["clipped_ratio"] = "clipped_ratio"
     eps_low: float = Field(default=1.0, ge=0, le=1)
     """Lower bound is 1 - eps_low (MiniMax-M1 sets none: 1.0)."""
     eps_high: float = Field(default=0.2, ge=0, allow_inf_nan=False)

@@ -1,6 +1,6 @@
 """No mask: every token keeps its gradient (SFT; the RL half of the HPT scripts)."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from hpt_core.upge.parts import SignalTokens, StabilizationMask
 
@@ -8,10 +8,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Config(StabilizationMask):
+class NoMask(StabilizationMask):
     """No mask."""
-
-    name: Literal["none"] = "none"
 
     def factors(self, tokens: SignalTokens) -> "Tensor":
         """[T] ones."""

@@ -3,7 +3,7 @@
 0 where A > 0 and s > 1 + eps_high, or A < 0 and s < 1 - eps_low (Zheng 2025, equation 5).
 """
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -14,12 +14,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Config(StabilizationMask):
+class SequenceClip(StabilizationMask):
     """Sequence clip."""
 
     needs_old_logprobs: ClassVar[bool] = True
 
-    name: Literal["sequence_clip"] = "sequence_clip"
     eps_low: float = Field(default=3e-4, ge=0, le=1)
     """Lower bound is 1 - eps_low (Zheng 2025, section 5.1: 3e-4)."""
     eps_high: float = Field(default=4e-4, ge=0)

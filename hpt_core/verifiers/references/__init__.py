@@ -1,1 +1,8 @@
 """Other graders, to hold ours against (hpt_core/evaluation/audit.py). Nothing is rewarded or scored by them."""
+
+from hpt_core.verifiers.base import Verifier
+from hpt_core.verifiers.references.math_verify import MathVerify
+from hpt_core.verifiers.references.string import String
+
+REFERENCES: dict[str, Verifier] = {"string": String(), "math_verify": MathVerify()}
+"""By name."""

@@ -2,15 +2,15 @@
 
 import logging
 from importlib.metadata import version as package_version
+from typing import ClassVar
 
-from hpt_core.verifiers.base import Outcome, Verdict
+from hpt_core.verifiers.base import Outcome, Verifier
 
 
-class MathVerify:
+class MathVerify(Verifier):
     """`verify(parse(gold), parse(response))`. The gold answer is put into a box, where Math-Verify finds LaTeX."""
 
-    version = f"math-verify-{package_version('math-verify')}"
-    reads_question = False
+    version: ClassVar[str] = f"math-verify-{package_version('math-verify')}"
 
     def extract(self, response: str, question: str = "") -> str | None:
         """The response itself: Math-Verify looks for the answer where `judge` runs, which can be killed."""
@@ -33,10 +33,3 @@ class MathVerify:
             return Outcome.CORRECT if verify(truth, found) else Outcome.INCORRECT
         except TimeoutException:  # no Exception; it may strike outside of where Math-Verify catches it
             return Outcome.TIMEOUT
-
-    def verify(self, gold: str, response: str, question: str = "") -> Verdict:
-        """Extract, then judge."""
-        return Verdict(self.judge(gold, response), response)
-
-
-VERIFIER = MathVerify()

@@ -1,18 +1,18 @@
 """The plainest grader: the last box holds the gold answer, character by character but for white space and dollars."""
 
 import re
+from typing import ClassVar
 
 from hpt_core.verifiers._extract import last_boxed
-from hpt_core.verifiers.base import Outcome, Verdict
+from hpt_core.verifiers.base import Outcome, Verifier
 
 _IGNORED = re.compile(r"[\s$]+")
 
 
-class String:
+class String(Verifier):
     """Compares texts."""
 
-    version = "string-1"
-    reads_question = False
+    version: ClassVar[str] = "string-1"
 
     def extract(self, response: str, question: str = "") -> str | None:
         """The content of the last \\boxed{}, or None."""
@@ -27,16 +27,8 @@ class String:
             return Outcome.NO_ANSWER
         return Outcome.CORRECT if _bare(answer) == truth else Outcome.INCORRECT
 
-    def verify(self, gold: str, response: str, question: str = "") -> Verdict:
-        """Extract, then judge."""
-        answer = self.extract(response)
-        return Verdict(self.judge(gold, answer), answer)
-
 
 def _bare(text: str) -> str:
     """`text` without its box, white space and dollar signs."""
     inside = last_boxed(text) if text.lstrip(" $").startswith("\\boxed") else None
     return _IGNORED.sub("", text if inside is None else inside)
-
-
-VERIFIER = String()

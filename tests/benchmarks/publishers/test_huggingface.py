@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.publishers.huggingface import Config
+from benchmarks.publishers.huggingface import HuggingFace
 from hpt_core.errors import PublishError
 
 Make = Callable[[str], Path]
@@ -109,7 +109,7 @@ def test_one_commit_uploads_everything(
     make_report: Make, hub: Hub, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    config = Config(repo="lab/board", kind=kind, endpoint=hub.url, token_env="HPT_TEST_TOKEN")
+    config = HuggingFace(repo="lab/board", kind=kind, endpoint=hub.url, token_env="HPT_TEST_TOKEN")
     receipt = config.publish(make_report("a"))
     assert receipt.changed
     assert receipt.target == f"{hub.url}/{kind}s/lab/board"
@@ -128,7 +128,7 @@ def test_one_commit_uploads_everything(
 
 
 def test_the_same_again_makes_no_commit(make_report: Make, hub: Hub) -> None:
-    config, report = Config(repo="lab/board", endpoint=hub.url, token_env="HPT_TEST_TOKEN"), make_report("a")
+    config, report = HuggingFace(repo="lab/board", endpoint=hub.url, token_env="HPT_TEST_TOKEN"), make_report("a")
     first = config.publish(report)
     second = config.publish(report)
     assert hub.commits == 1
@@ -139,7 +139,7 @@ def test_the_same_again_makes_no_commit(make_report: Make, hub: Hub) -> None:
 def test_a_refusal_is_an_error_without_the_token(make_report: Make, hub: Hub) -> None:
     hub.forbid = True
     with pytest.raises(PublishError) as caught:
-        Config(repo="lab/board", endpoint=hub.url, token_env="HPT_TEST_TOKEN").publish(make_report("a"))
+        HuggingFace(repo="lab/board", endpoint=hub.url, token_env="HPT_TEST_TOKEN").publish(make_report("a"))
     assert "403" in str(caught.value)
     assert TOKEN not in str(caught.value)
     assert caught.value.__suppress_context__
@@ -149,4 +149,4 @@ def test_a_refusal_is_an_error_without_the_token(make_report: Make, hub: Hub) ->
 def test_a_missing_token_names_its_variable(make_report: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HPT_NO_TOKEN", raising=False)
     with pytest.raises(PublishError, match="HPT_NO_TOKEN"):
-        Config(repo="lab/board", token_env="HPT_NO_TOKEN").publish(make_report("a"))
+        HuggingFace(repo="lab/board", token_env="HPT_NO_TOKEN").publish(make_report("a"))

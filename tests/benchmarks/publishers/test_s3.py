@@ -9,7 +9,7 @@ import fsspec
 import pytest
 from pydantic import ValidationError
 
-from benchmarks.publishers.s3 import Config
+from benchmarks.publishers.s3 import S3
 from hpt_core.errors import PublishError
 
 Make = Callable[[str], Path]
@@ -26,7 +26,7 @@ def files(url: str) -> dict[str, bytes]:
 
 
 def test_everything_is_uploaded_and_recorded(make_report: Make, url: str) -> None:
-    receipt = Config(url=url).publish(make_report("a"))
+    receipt = S3(url=url).publish(make_report("a"))
     found = files(url)
     record = json.loads(found.pop("publication.json"))
     assert receipt.changed
@@ -37,20 +37,20 @@ def test_everything_is_uploaded_and_recorded(make_report: Make, url: str) -> Non
 
 def test_the_same_again_uploads_nothing(make_report: Make, url: str) -> None:
     report = make_report("a")
-    Config(url=url).publish(report)
+    S3(url=url).publish(report)
     system, root = fsspec.core.url_to_fs(url)
     before = system.modified(f"{root}/leaderboard.md")
-    assert not Config(url=url).publish(report).changed
+    assert not S3(url=url).publish(report).changed
     assert system.modified(f"{root}/leaderboard.md") == before
 
 
 def test_files_that_are_gone_are_removed_and_foreign_ones_stay(make_report: Make, url: str) -> None:
     first, second = make_report("a"), make_report("b")
     (first / "site/old.js").write_text("old")
-    Config(url=url).publish(first)
+    S3(url=url).publish(first)
     system, root = fsspec.core.url_to_fs(url)
     system.pipe_file(f"{root}/notes.txt", b"someone's")
-    Config(url=url).publish(second)
+    S3(url=url).publish(second)
     found = files(url)
     assert "site/old.js" not in found
     assert found["notes.txt"] == b"someone's"
@@ -69,12 +69,12 @@ def test_pages_come_after_what_they_need_and_the_record_last(
         pipe(self, path, value, **options)
 
     monkeypatch.setattr(type(system), "pipe_file", record)
-    Config(url=url).publish(make_report("a"))
+    S3(url=url).publish(make_report("a"))
     assert written[0] == "publication.json"
     assert written[-3:] == ["site/index.html", "index.html", "publication.json"]
     assert len(written) == 9
     written.clear()
-    Config(url=url).publish(make_report("b"))
+    S3(url=url).publish(make_report("b"))
     assert "site/plotly.min.js" not in written  # did not change
     assert len(written) == 7
 
@@ -84,7 +84,7 @@ def test_a_failed_upload_is_named_and_mended(
     make_report: Make, url: str, monkeypatch: pytest.MonkeyPatch, again: str
 ) -> None:
     system, _ = fsspec.core.url_to_fs(url)
-    config, pipe = Config(url=url), type(system).pipe_file
+    config, pipe = S3(url=url), type(system).pipe_file
     config.publish(make_report("a"))
 
     def fail(self: Any, path: str, value: bytes, **options: Any) -> None:
@@ -107,15 +107,15 @@ def test_a_failed_upload_is_named_and_mended(
 @pytest.mark.skipif(importlib.util.find_spec("s3fs") is not None, reason="s3fs is installed")
 def test_a_missing_client_names_the_remedy(make_report: Make) -> None:
     with pytest.raises(PublishError, match=r"pip install 'hpt-pipelines\[s3\]'"):
-        Config(url="s3://bucket/board").publish(make_report("a"))
+        S3(url="s3://bucket/board").publish(make_report("a"))
 
 
 def test_an_unknown_protocol_is_an_error(make_report: Make) -> None:
     with pytest.raises(PublishError, match="Protocol not known: s33"):
-        Config(url="s33://bucket/board").publish(make_report("a"))
+        S3(url="s33://bucket/board").publish(make_report("a"))
 
 
 @pytest.mark.parametrize("url", ["bucket/board", "s3://key:secret@bucket/board"])
 def test_urls_without_protocol_or_with_credentials_are_refused(url: str) -> None:
     with pytest.raises(ValidationError):
-        Config(url=url)
+        S3(url=url)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.publishers.static_site import Config
+from benchmarks.publishers.static_site import StaticSite
 from hpt_core.errors import PublishError
 
 Make = Callable[[str], Path]
@@ -26,7 +26,7 @@ def snapshot(folder: Path) -> dict[str, str]:
 
 def test_first_publication_holds_the_whole_report_without_samples(make_report: Make, tmp_path: Path) -> None:
     target = tmp_path / "public" / "board"
-    receipt = Config(path=target).publish(make_report("a"))
+    receipt = StaticSite(path=target).publish(make_report("a"))
     assert receipt.changed
     assert receipt.target == str(target)
     assert receipt.files == FILES
@@ -38,13 +38,13 @@ def test_first_publication_holds_the_whole_report_without_samples(make_report: M
 
 
 def test_samples_are_published_on_request(make_report: Make, tmp_path: Path) -> None:
-    receipt = Config(path=tmp_path / "board", samples=True).publish(make_report("a"))
+    receipt = StaticSite(path=tmp_path / "board", samples=True).publish(make_report("a"))
     assert "tables/samples.parquet" in receipt.files
     assert (tmp_path / "board/tables/samples.parquet").is_file()
 
 
 def test_publishing_the_same_again_changes_nothing(make_report: Make, tmp_path: Path) -> None:
-    config, report = Config(path=tmp_path / "board"), make_report("a")
+    config, report = StaticSite(path=tmp_path / "board"), make_report("a")
     first = config.publish(report)
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "board").rglob("*")}
     second = config.publish(report)
@@ -54,7 +54,7 @@ def test_publishing_the_same_again_changes_nothing(make_report: Make, tmp_path: 
 
 
 def test_a_new_report_replaces_the_old_and_one_older_version_stays(make_report: Make, tmp_path: Path) -> None:
-    config = Config(path=tmp_path / "board")
+    config = StaticSite(path=tmp_path / "board")
     for text in "abc":
         assert config.publish(make_report(text)).changed
     assert (tmp_path / "board/leaderboard.md").read_text() == "leaderboard.md c"
@@ -63,7 +63,7 @@ def test_a_new_report_replaces_the_old_and_one_older_version_stays(make_report: 
 
 
 def test_a_damaged_publication_is_made_whole_again(make_report: Make, tmp_path: Path) -> None:
-    config, report = Config(path=tmp_path / "board"), make_report("a")
+    config, report = StaticSite(path=tmp_path / "board"), make_report("a")
     config.publish(report)
     (tmp_path / "board/leaderboard.md").write_text("changed by hand")
     assert config.publish(report).changed
@@ -71,7 +71,7 @@ def test_a_damaged_publication_is_made_whole_again(make_report: Make, tmp_path: 
 
 
 def test_holds_tells_whether_the_receipt_still_stands(make_report: Make, tmp_path: Path) -> None:
-    config, path = Config(path=tmp_path / "board"), tmp_path / "receipt.json"
+    config, path = StaticSite(path=tmp_path / "board"), tmp_path / "receipt.json"
     assert not config.holds(path)
     path.write_text(config.publish(make_report("a")).model_dump_json())
     assert config.holds(path)
@@ -84,7 +84,7 @@ def test_holds_tells_whether_the_receipt_still_stands(make_report: Make, tmp_pat
 def test_an_interrupted_publication_leaves_the_old_one(
     make_report: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = Config(path=tmp_path / "board")
+    config = StaticSite(path=tmp_path / "board")
     config.publish(make_report("a"))
     before = snapshot(tmp_path / "board")
     write = Path.write_bytes
@@ -113,17 +113,17 @@ def test_what_is_not_ours_is_left_alone(make_report: Make, tmp_path: Path, kind:
     else:
         target.symlink_to(elsewhere)
     with pytest.raises(PublishError, match="not a publication of ours"):
-        Config(path=target).publish(make_report("a"))
+        StaticSite(path=target).publish(make_report("a"))
     assert "precious" in (target.read_text() if kind == "file" else (target / "thesis.tex").read_text())
 
 
 def test_an_empty_folder_may_be_filled(make_report: Make, tmp_path: Path) -> None:
     (tmp_path / "board").mkdir()
-    Config(path=tmp_path / "board").publish(make_report("a"))
+    StaticSite(path=tmp_path / "board").publish(make_report("a"))
     assert (tmp_path / "board/site/index.html").is_file()
 
 
 def test_a_folder_without_a_report_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PublishError, match=r"site/index\.html is missing"):
-        Config(path=tmp_path / "board").publish(tmp_path)
+        StaticSite(path=tmp_path / "board").publish(tmp_path)
     assert not (tmp_path / "board").exists()

@@ -218,7 +218,7 @@ def test_missing_local_file_names_path_and_remedy(tmp_path):
         get_suite("mmlu_pro").load(tmp_path)
     assert "mmlu_pro.json" in source("mmlu_pro").needs(tmp_path)
     with pytest.raises(DataError, match="is missing"):
-        source("mmlu_pro").identity(tmp_path)
+        source("mmlu_pro").content(tmp_path)
 
 
 def test_row_count_that_differs_names_both_numbers(tmp_path):
@@ -253,9 +253,9 @@ def test_a_repeated_question_counts_as_often(tmp_path):
 
 def test_changed_content_changes_the_identity(tmp_path):
     write_local(tmp_path, "aime24", [{"prompt": "a", "answer": "1"}])
-    before = source("aime24").identity(tmp_path)
+    before = source("aime24").content(tmp_path)
     write_local(tmp_path, "aime24", [{"prompt": "a", "answer": "2"}])
-    assert source("aime24").identity(tmp_path) != before
+    assert source("aime24").content(tmp_path) != before
 
 
 def write_local(data_dir: Path, name: str, rows: list[object]) -> None:

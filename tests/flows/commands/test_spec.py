@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hpt_core.config import TrainSpec
+from hpt_core.training.config import TrainSpec
 
 SHORT = ("--set", "train.sft.steps=3")
 

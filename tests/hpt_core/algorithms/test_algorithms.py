@@ -11,12 +11,11 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from hpt_core.algorithms import describe, equation
-from hpt_core.algorithms.base import Algorithm
-from hpt_core.config import AlgorithmConfig
 from hpt_core.errors import ConfigError
 from hpt_core.plugins import names
+from hpt_core.upge.algorithm import Algorithm
 
-ADAPTER: TypeAdapter[Any] = TypeAdapter(AlgorithmConfig)
+ADAPTER: TypeAdapter[Any] = TypeAdapter(Algorithm)
 NAMES = names("hpt_core.algorithms")
 
 

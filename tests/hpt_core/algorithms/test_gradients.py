@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from hpt_core.algorithms.base import Algorithm
-from hpt_core.config import AlgorithmConfig
 from hpt_core.plugins import load, names
+from hpt_core.upge.algorithm import Algorithm
 from hpt_core.upge.base import DEMONSTRATION, Group, TokenBatch
 from hpt_core.upge.estimator import Estimator
 
@@ -104,7 +103,7 @@ def make_problem(
 
 
 def parse(algorithm: dict) -> Algorithm:
-    return TypeAdapter(AlgorithmConfig).validate_python(algorithm)
+    return TypeAdapter(Algorithm).validate_python(algorithm)
 
 
 def flat(logits: Tensor, values: Tensor) -> Tensor:

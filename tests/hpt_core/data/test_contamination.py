@@ -13,9 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpt_core.config import ContaminationSpec, ContaminationUnit
 from hpt_core.data import contamination
-from hpt_core.data.contamination import SHORTEST, Matcher, Tally, run
+from hpt_core.data.contamination import SHORTEST, ContaminationSpec, ContaminationUnit, Matcher, Tally, run
 from hpt_core.data.decontaminate import OverlapIndex, split_ngrams, whole, words
 from hpt_core.errors import DataError
 from hpt_core.schemas import CONTAMINATION, PREPARED, QUESTIONS

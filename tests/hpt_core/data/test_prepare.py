@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpt_core import schemas
-from hpt_core.config import DataConfig, PrepareSpec
 from hpt_core.data import prepare, steps
+from hpt_core.data.config import DataConfig
 from hpt_core.data.decontaminate import OverlapIndex
+from hpt_core.data.prepare import PrepareSpec
 from hpt_core.data.report import REASONS, Tally, spread
 from hpt_core.data.sources import jsonl
 from hpt_core.data.sources.base import MalformedRow, SourceRow
@@ -27,7 +28,7 @@ from hpt_core.models.scratch import byte_tokenizer
 from hpt_core.prompts import plain
 from hpt_core.verifiers.pool import VerifierPool
 
-PROMPT = plain.Config(template="{question}", instruction="").bind(byte_tokenizer(256))
+PROMPT = plain.PlainText(template="{question}", instruction="").bind(byte_tokenizer(256))
 """One token a byte, and one BOS."""
 
 
@@ -43,7 +44,7 @@ def pool() -> Iterator[VerifierPool]:
 
 
 def config(**changes: Any) -> DataConfig:
-    return DataConfig(source=jsonl.Config(file=Path("rows.jsonl")), model="model.m", **changes)
+    return DataConfig(source=jsonl.JSONLines(file=Path("rows.jsonl")), model="model.m", **changes)
 
 
 def row(
@@ -68,8 +69,8 @@ def spec(folder: Path, model: Path, rows: list[Any], **changes: Any) -> PrepareS
     path.write_text("".join(f"{r if isinstance(r, str) else json.dumps(r)}\n" for r in rows))
     fields: dict[str, Any] = {"unverified": "keep", **changes.pop("config", {})}
     return PrepareSpec(
-        config=DataConfig(source=jsonl.Config(file=path), model="model.m", **fields),
-        prompt=changes.pop("prompt", plain.Config()),
+        config=DataConfig(source=jsonl.JSONLines(file=path), model="model.m", **fields),
+        prompt=changes.pop("prompt", plain.PlainText()),
         model=model,
         output=folder / "out",
         workers=1,

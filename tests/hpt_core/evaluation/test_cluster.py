@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from hpt_core.config import ClusterSpec, SampleSpec
 from hpt_core.errors import ConfigError
 from hpt_core.evaluation import cluster
+from hpt_core.evaluation.cluster import ClusterSpec
 from hpt_core.evaluation.journal import read
 from hpt_core.evaluation.sample import run
+from hpt_core.evaluation.spec import SampleSpec
 from hpt_core.files import write_text
 from tests.hpt_core.evaluation.test_sample import K, shards, spec_of
 

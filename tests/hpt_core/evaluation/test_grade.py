@@ -9,9 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hpt_core.config import GradeSpec
 from hpt_core.errors import DataError
-from hpt_core.evaluation.grade import run
+from hpt_core.evaluation.grade import GradeSpec, run
 from hpt_core.evaluation.metrics import score
 from hpt_core.evaluation.shards import read_samples
 from hpt_core.files import write_parquet

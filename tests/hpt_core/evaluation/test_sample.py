@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 import transformers
 
-from hpt_core.config import SampleSpec, Slice
 from hpt_core.errors import BudgetError, DataError, PreflightError
 from hpt_core.evaluation.budget import Budget
 from hpt_core.evaluation.journal import read
 from hpt_core.evaluation.sample import run
 from hpt_core.evaluation.shards import read_samples
+from hpt_core.evaluation.spec import SampleSpec, Slice
 from hpt_core.files import write_parquet
 from hpt_core.schemas import QUESTIONS, SAMPLES
 from hpt_core.seeds import derive

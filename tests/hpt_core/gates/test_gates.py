@@ -22,30 +22,30 @@ PACKAGE = "hpt_core.gates"
     ],
 )
 def test_switch_truth_table(gamma: float, successes: int, chosen: str) -> None:
-    assert switch.Config(gamma=gamma).coefficients(successes / 8, True) == {chosen: 1.0}
+    assert switch.Switch(gamma=gamma).coefficients(successes / 8, True) == {chosen: 1.0}
 
 
 @pytest.mark.parametrize("n", range(1, 33))
 def test_switch_at_exactly_gamma_takes_the_demonstration_for_any_group_size(n: int) -> None:
     for successes in range(n + 1):
-        gate = switch.Config(gamma=successes / n)
+        gate = switch.Switch(gamma=successes / n)
         assert gate.coefficients(successes / n, True) == {"sft": 1.0}
         if successes < n:
             assert gate.coefficients((successes + 1) / n, True) == {"rl": 1.0}
 
 
 def test_switch_names_of_signals_can_be_chosen() -> None:
-    gate = switch.Config(above="on_policy", otherwise="imitation")
+    gate = switch.Switch(above="on_policy", otherwise="imitation")
     assert gate.signal_names == ("on_policy", "imitation")
     assert gate.coefficients(0.0, True) == {"imitation": 1.0}
 
 
 def test_switch_takes_several_signals_for_one_side() -> None:
-    mixed = switch.Config(otherwise=["sft", "off"])
+    mixed = switch.Switch(otherwise=["sft", "off"])
     assert mixed.signal_names == ("rl", "sft", "off")
     assert mixed.coefficients(0.0, True) == {"sft": 1.0, "off": 1.0}
     assert mixed.coefficients(0.5, True) == {"rl": 1.0}
-    assert switch.Config(above=["rl", "sft"]).signal_names == ("rl", "sft")
+    assert switch.Switch(above=["rl", "sft"]).signal_names == ("rl", "sft")
 
 
 @pytest.mark.parametrize(
@@ -64,22 +64,22 @@ def test_switch_takes_several_signals_for_one_side() -> None:
     ],
 )
 def test_gate_off_truth_table(gamma: float, gamma_off: float, successes: int, chosen: str) -> None:
-    gate = gate_off.Config(gamma=gamma, gamma_off=gamma_off)
+    gate = gate_off.GateOff(gamma=gamma, gamma_off=gamma_off)
     assert gate.coefficients(successes / 8, True) == {chosen: 1.0}
     assert chosen in gate.signal_names
 
 
 def test_gate_off_names_no_signal_of_an_empty_zone() -> None:
-    assert gate_off.Config().signal_names == ("rl", "off", "sft")
-    assert gate_off.Config(gamma=-1).signal_names == ("rl", "off")
-    assert gate_off.Config(gamma=0.25).signal_names == ("rl", "sft")
-    assert gate_off.Config(between=["off", "sft"]).coefficients(0.125, True) == {"off": 1.0, "sft": 1.0}
+    assert gate_off.GateOff().signal_names == ("rl", "off", "sft")
+    assert gate_off.GateOff(gamma=-1).signal_names == ("rl", "off")
+    assert gate_off.GateOff(gamma=0.25).signal_names == ("rl", "sft")
+    assert gate_off.GateOff(between=["off", "sft"]).coefficients(0.125, True) == {"off": 1.0, "sft": 1.0}
 
 
 @pytest.mark.parametrize("successes", range(9))
 def test_soft_gate_is_the_success_rate_by_default(successes: int) -> None:
     p = successes / 8
-    found = soft.Config().coefficients(p, True)
+    found = soft.Soft().coefficients(p, True)
     assert found == {name: weight for name, weight in (("rl", p), ("sft", 1 - p)) if weight}
 
 
@@ -87,12 +87,12 @@ def test_soft_gate_is_the_success_rate_by_default(successes: int) -> None:
     ("success_rate", "alpha"), [(0.0, 0.0), (0.25, 0.0), (0.375, 0.25), (0.5, 0.5), (0.75, 1.0), (1.0, 1.0)]
 )
 def test_soft_gate_ramps_between_its_bounds(success_rate: float, alpha: float) -> None:
-    found = soft.Config(gamma_low=0.25, gamma_high=0.75).coefficients(success_rate, True)
+    found = soft.Soft(gamma_low=0.25, gamma_high=0.75).coefficients(success_rate, True)
     assert (found.get("rl", 0), found.get("sft", 0)) == (alpha, 1 - alpha)
 
 
 def test_soft_gate_adds_up_a_signal_that_both_sides_name() -> None:
-    gate = soft.Config(above=["rl", "sft"], otherwise="sft")
+    gate = soft.Soft(above=["rl", "sft"], otherwise="sft")
     assert gate.signal_names == ("rl", "sft")
     assert gate.coefficients(0.25, True) == {"rl": 0.25, "sft": 1.0}
 
@@ -100,7 +100,7 @@ def test_soft_gate_adds_up_a_signal_that_both_sides_name() -> None:
 @pytest.mark.parametrize("success_rate", [None, 0.0, 0.5, 1.0])
 @pytest.mark.parametrize("has_demonstration", [True, False])
 def test_always_ignores_the_question(success_rate: float | None, has_demonstration: bool) -> None:
-    gate = always.Config(signals=("rl", "sft"))
+    gate = always.Always(signals=("rl", "sft"))
     assert gate.coefficients(success_rate, has_demonstration) == {"rl": 1.0, "sft": 1.0}
 
 

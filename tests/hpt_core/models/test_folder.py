@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from hpt_core.config import ModelConfig
+from hpt_core import model_folder
 from hpt_core.errors import ModelError
-from hpt_core.models import _files, folder, hub
-from hpt_core.models.materialize import materialize
+from hpt_core.models import folder, hub
+from hpt_core.models.materialize import ModelConfig, materialize
 
 
 def silent(done: int, total: int, text: str) -> None:
@@ -39,7 +39,7 @@ def test_materialized_folder_is_complete_and_loads(model: Path, tmp_path: Path) 
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     (model / "notes.txt").write_text("not part of the model")
-    made = materialize(ModelConfig(source=folder.Config(path=model)), tmp_path / "out", silent)
+    made = materialize(ModelConfig(source=folder.FolderModel(path=model)), tmp_path / "out", silent)
     assert not (tmp_path / "out" / "notes.txt").exists()
     assert len(made.weights_id) == len(made.tokenizer_id) == 64
     AutoModelForCausalLM.from_pretrained(tmp_path / "out")
@@ -59,7 +59,7 @@ def test_an_incomplete_folder_is_refused_by_the_name_of_the_file(
 ) -> None:
     for name in (missing, "vocab.json", "merges.txt"):
         (model / name).unlink(missing_ok=True)
-    source = folder.Config(path=model)
+    source = folder.FolderModel(path=model)
     with pytest.raises(ModelError, match=message):
         source.identity()
     with pytest.raises(ModelError, match=message):
@@ -69,13 +69,13 @@ def test_an_incomplete_folder_is_refused_by_the_name_of_the_file(
 
 def test_a_missing_folder_and_a_missing_shard_are_refused(model: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="there is no model folder"):
-        folder.Config(path=tmp_path / "nowhere").identity()
-    assert folder.Config(path=tmp_path / "nowhere").needs() == f"a folder {tmp_path / 'nowhere'}"
+        folder.FolderModel(path=tmp_path / "nowhere").identity()
+    assert folder.FolderModel(path=tmp_path / "nowhere").needs() == f"a folder {tmp_path / 'nowhere'}"
     index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
     (model / "model.safetensors.index.json").write_text(json.dumps(index))
     (model / "model.safetensors").rename(model / "model-00001-of-00002.safetensors")
     with pytest.raises(ModelError, match=r"model-00002-of-00002\.safetensors is missing"):
-        folder.Config(path=model).identity()
+        folder.FolderModel(path=model).identity()
 
 
 @pytest.mark.parametrize("size", [0, 5, 1000, -1])
@@ -83,38 +83,38 @@ def test_weights_cut_short_are_refused(model: Path, size: int) -> None:
     weights = (model / "model.safetensors").read_bytes()
     (model / "model.safetensors").write_bytes(weights[:size])
     with pytest.raises(ModelError, match=r"model\.safetensors"):
-        folder.Config(path=model).identity()
+        folder.FolderModel(path=model).identity()
 
 
 def test_broken_json_is_refused(model: Path) -> None:
     (model / "config.json").write_text('{"model_type":')
     with pytest.raises(ModelError, match=r"config.json cannot be read as JSON"):
-        folder.Config(path=model).identity()
+        folder.FolderModel(path=model).identity()
 
 
 def test_identity_is_the_content_and_not_the_place(model: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(model, tmp_path / "copy"))
-    first = folder.Config(path=model).identity()
-    assert folder.Config(path=copy).identity() == first
+    first = folder.FolderModel(path=model).identity()
+    assert folder.FolderModel(path=copy).identity() == first
     edit(copy / "generation_config.json", temperature=0.5)
-    assert folder.Config(path=copy).identity() != first
-    assert _files.tokenizer_id(copy) == _files.tokenizer_id(model)
+    assert folder.FolderModel(path=copy).identity() != first
+    assert model_folder.tokenizer_id(copy) == model_folder.tokenizer_id(model)
     (copy / "chat_template.jinja").write_text("other")
-    assert _files.tokenizer_id(copy) != _files.tokenizer_id(model)
+    assert model_folder.tokenizer_id(copy) != model_folder.tokenizer_id(model)
 
 
 def test_size_counts_each_number_once(model: Path) -> None:
     from transformers import AutoModelForCausalLM
 
-    found = _files.size(model)
+    found = model_folder.size(model)
     assert found.parameters == AutoModelForCausalLM.from_pretrained(model).num_parameters()
     assert found.dtype == "float32"
     assert found.bytes == (model / "model.safetensors").stat().st_size
 
 
 def test_large_files_are_linked(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_files, "LINK_BYTES", 10_000)
-    materialize(ModelConfig(source=folder.Config(path=model)), tmp_path / "out", silent)
+    monkeypatch.setattr(model_folder, "LINK_BYTES", 10_000)
+    materialize(ModelConfig(source=folder.FolderModel(path=model)), tmp_path / "out", silent)
     assert (tmp_path / "out" / "model.safetensors").samefile(model / "model.safetensors")
     assert not (tmp_path / "out" / "config.json").samefile(model / "config.json")
 
@@ -138,7 +138,7 @@ def test_overrides_reach_the_model_wherever_its_config_keeps_them(
     kept = {k: v for k, v in kept.items() if k not in ("rope_parameters", "rope_theta", "rope_scaling")}
     (model / "config.json").write_text(json.dumps({**kept, **rotary}))
     before = (model / "config.json").read_text()
-    config = ModelConfig(source=folder.Config(path=model), rope_theta=40_000.0, max_position_embeddings=512)
+    config = ModelConfig(source=folder.FolderModel(path=model), rope_theta=40_000.0, max_position_embeddings=512)
     materialize(config, tmp_path / "out", silent)
     loaded = AutoConfig.from_pretrained(tmp_path / "out")
     assert loaded.rope_parameters["rope_theta"] == 40_000.0
@@ -152,7 +152,7 @@ def test_overrides_reach_the_model_wherever_its_config_keeps_them(
 
 
 def test_overrides_change_the_identity(model: Path, tmp_path: Path) -> None:
-    source = folder.Config(path=model)
+    source = folder.FolderModel(path=model)
     plain = materialize(ModelConfig(source=source), tmp_path / "a", silent)
     again = materialize(ModelConfig(source=source), tmp_path / "b", silent)
     other = materialize(ModelConfig(source=source, rope_theta=5_000.0), tmp_path / "c", silent)
@@ -164,7 +164,7 @@ def test_overrides_change_the_identity(model: Path, tmp_path: Path) -> None:
 def test_an_override_that_a_model_takes_no_heed_of_is_refused(model: Path, tmp_path: Path) -> None:
     (model / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_layer": 1, "n_embd": 8, "n_head": 1}))
     with pytest.raises(ModelError, match="gpt2 has no single rotary base"):
-        materialize(ModelConfig(source=folder.Config(path=model), rope_theta=40_000.0), tmp_path / "out", silent)
+        materialize(ModelConfig(source=folder.FolderModel(path=model), rope_theta=40_000.0), tmp_path / "out", silent)
     assert not (tmp_path / "out").exists()
 
 
@@ -173,7 +173,9 @@ def test_a_scaled_model_keeps_the_length_that_it_scales_from(model: Path, tmp_pa
 
     yarn = {"rope_type": "yarn", "factor": 4.0, "rope_theta": 10_000.0}
     edit(model / "config.json", rope_parameters=yarn)
-    materialize(ModelConfig(source=folder.Config(path=model), max_position_embeddings=1024), tmp_path / "out", silent)
+    materialize(
+        ModelConfig(source=folder.FolderModel(path=model), max_position_embeddings=1024), tmp_path / "out", silent
+    )
     assert AutoConfig.from_pretrained(tmp_path / "out").rope_parameters["original_max_position_embeddings"] == 256
 
 
@@ -189,8 +191,8 @@ def test_the_program_writes_the_model_and_what_it_is(model: Path, tmp_path: Path
     done = run_worker(spec, tmp_path / "spec.json")
     assert done.returncode == 0, done.stderr
     facts = json.loads((tmp_path / "out" / "model.json").read_text())
-    assert facts["weights_id"] == _files.content_id(tmp_path / "out" / "model")
-    assert facts["tokenizer_id"] == _files.tokenizer_id(model)
+    assert facts["weights_id"] == model_folder.content_id(tmp_path / "out" / "model")
+    assert facts["tokenizer_id"] == model_folder.tokenizer_id(model)
     assert (facts["architecture"], facts["max_position_embeddings"]) == ("Qwen2ForCausalLM", 256)
 
     (model / "tokenizer.json").unlink()
@@ -207,7 +209,7 @@ def test_the_program_writes_the_model_and_what_it_is(model: Path, tmp_path: Path
 def test_the_engine_follows_the_overrides(tiny_model: Path, tmp_path: Path) -> None:
     """Log-probabilities of vLLM on a changed model equal the trainer's, and differ from those of the unchanged one."""
     pytest.importorskip("vllm")
-    config = ModelConfig(source=folder.Config(path=tiny_model), rope_theta=30.0, max_position_embeddings=400)
+    config = ModelConfig(source=folder.FolderModel(path=tiny_model), rope_theta=30.0, max_position_embeddings=400)
     materialize(config, tmp_path / "out", silent)
     env = {**os.environ, "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -244,11 +246,11 @@ def test_a_hub_model_takes_the_local_folder_where_it_is_there(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HPT_MODELS", str(tmp_path))
-    source = hub.Config(repo="owner/name", local="model")
+    source = hub.HubModel(repo="owner/name", local="model")
     assert source.needs() == ""
-    assert source.identity() == folder.Config(path=model).identity()
+    assert source.identity() == folder.FolderModel(path=model).identity()
     assert source.origin() == {}
     materialize(ModelConfig(source=source), tmp_path / "out", silent)
-    absent = hub.Config(repo="owner/name", local="other")
+    absent = hub.HubModel(repo="owner/name", local="other")
     assert absent.needs() == "network: owner/name from the Hub"
     assert absent.identity() == {"name": "hub", "repo": "owner/name", "revision": "main"}

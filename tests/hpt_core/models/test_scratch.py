@@ -6,13 +6,13 @@ import pytest
 from pydantic import ValidationError
 
 from hpt_core.files import sha256_file
-from hpt_core.models.scratch import Config
+from hpt_core.models.scratch import ScratchModel
 
-SMALL = Config(layers=1, hidden_size=64, heads=2, intermediate_size=64, max_positions=64, seed=3)
+SMALL = ScratchModel(layers=1, hidden_size=64, heads=2, intermediate_size=64, max_positions=64, seed=3)
 TEXTS = ["m13 m24 42718\n", "\\boxed{1}", "two  spaces\n\n and a tab\t", "Zoë’s 数学", ""]
 
 
-def make(folder: Path, config: Config = SMALL) -> Path:
+def make(folder: Path, config: ScratchModel = SMALL) -> Path:
     config.materialize(folder, lambda done, total, text: None)
     return folder
 
@@ -53,8 +53,8 @@ def test_tokenizer_is_lossless_and_puts_bos_first(tmp_path: Path, text: str) -> 
 def test_both_prompts_work(tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
-    from hpt_core.prompts.chat import Config as Chat
-    from hpt_core.prompts.plain import Config as Plain
+    from hpt_core.prompts.chat import ChatTemplate as Chat
+    from hpt_core.prompts.plain import PlainText as Plain
 
     tokenizer = AutoTokenizer.from_pretrained(make(tmp_path / "a"))
     for config in (Chat(), Plain(template="{question}\n", instruction="")):
@@ -78,7 +78,7 @@ def test_transformers_loads_it_as_configured(tmp_path: Path) -> None:
 
 def test_heads_must_fit() -> None:
     with pytest.raises(ValidationError, match="hidden_size 128 is not an even multiple of heads 3"):
-        Config(heads=3)
+        ScratchModel(heads=3)
 
 
 @pytest.mark.slow
@@ -87,7 +87,7 @@ def test_vllm_draws_what_transformers_computes(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     from hpt_core.rollout.base import Request, Sampling
-    from hpt_core.rollout.vllm import Config as Vllm
+    from hpt_core.rollout.vllm import VLLM as Vllm
 
     folder = make(tmp_path / "a")
     engine = Vllm().open(folder, 48, "float32", seed=0)

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from hpt_core.config import PromptConfig
 from hpt_core.errors import ModelError
 from hpt_core.models.scratch import byte_tokenizer
 from hpt_core.prompts import chat, plain
+from hpt_core.prompts.base import PromptConfig
 
 LLAMA = (
     "Question:\nWhat is 1 + 1?\nPlease reason step by step, and put your final answer within \\boxed{}.\nAnswer:\n"
@@ -32,11 +32,11 @@ def tokenizer(template: str | None = None, adds_bos: bool = True) -> Any:
 
 
 def test_plain_is_the_llama_template_of_the_paper() -> None:
-    assert plain.Config().bind(tokenizer()).render("What is 1 + 1?") == LLAMA
+    assert plain.PlainText().bind(tokenizer()).render("What is 1 + 1?") == LLAMA
 
 
 def test_chat_is_the_template_with_the_instruction_behind_the_question() -> None:
-    text = chat.Config().bind(tokenizer()).render("What is 1 + 1?")
+    text = chat.ChatTemplate().bind(tokenizer()).render("What is 1 + 1?")
     assert text == (
         "<bos>user: What is 1 + 1?\n"
         "Please reason step by step, and put your final answer within \\boxed{}.\n"
@@ -45,11 +45,11 @@ def test_chat_is_the_template_with_the_instruction_behind_the_question() -> None
 
 
 def test_chat_sends_the_system_message_first() -> None:
-    prompt = chat.Config(system="Be brief.", instruction=None).bind(tokenizer())
+    prompt = chat.ChatTemplate(system="Be brief.", instruction=None).bind(tokenizer())
     assert prompt.render("Hm?") == "<bos>system: Be brief.\nuser: Hm?\nassistant: "
 
 
-@pytest.mark.parametrize("config", [chat.Config(), plain.Config()])
+@pytest.mark.parametrize("config", [chat.ChatTemplate(), plain.PlainText()])
 def test_a_benchmark_replaces_or_removes_the_instruction(config: Any) -> None:
     prompt = config.bind(tokenizer())
     assert "Q?\nName the letter.\n" in prompt.render("Q?", "Name the letter.")
@@ -62,15 +62,15 @@ def test_a_benchmark_replaces_or_removes_the_instruction(config: Any) -> None:
 @given(question=st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
 @settings(max_examples=50, deadline=None)
 def test_a_question_stands_in_the_plain_text_as_it_is(question: str) -> None:
-    prompt = plain.Config(template="Q: {question} {answer}", instruction="").bind(tokenizer())
+    prompt = plain.PlainText(template="Q: {question} {answer}", instruction="").bind(tokenizer())
     assert prompt.render(question) == f"Q: {question} {{answer}}"
-    assert plain.Config().bind(tokenizer()).render("{question} {x} {}").count("{question}") == 1
+    assert plain.PlainText().bind(tokenizer()).render("{question} {x} {}").count("{question}") == 1
 
 
 @pytest.mark.parametrize("template", ["no place", "{question} {question}"])
 def test_a_plain_template_has_one_place_for_the_question(template: str) -> None:
     with pytest.raises(ValidationError, match=r"\{question\} must stand in it exactly once"):
-        plain.Config(template=template)
+        plain.PlainText(template=template)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_plain_template_has_one_place_for_the_question(template: str) -> None:
 )
 def test_one_bos_whoever_writes_it(template: str | None, adds_bos: bool, expected: int) -> None:
     found = tokenizer(template, adds_bos)
-    ids = chat.Config().bind(found).encode("What is 1 + 1?")
+    ids = chat.ChatTemplate().bind(found).encode("What is 1 + 1?")
     assert ids.count(found.bos_token_id) == expected
     assert ids.index(found.bos_token_id) == 0 if expected else True
     assert found.decode(ids, skip_special_tokens=True).startswith(("user: What", "What"))
@@ -93,14 +93,14 @@ def test_one_bos_whoever_writes_it(template: str | None, adds_bos: bool, expecte
 
 def test_plain_has_one_bos() -> None:
     found = tokenizer()
-    ids = plain.Config().bind(found).encode("What is 1 + 1?")
+    ids = plain.PlainText().bind(found).encode("What is 1 + 1?")
     assert ids.count(found.bos_token_id) == 1
     assert found.decode(ids[1:]) == LLAMA
 
 
 def test_a_demonstration_has_no_bos_and_one_eos() -> None:
     found = tokenizer()
-    prompt = chat.Config().bind(found)
+    prompt = chat.ChatTemplate().bind(found)
     ids = prompt.encode_demonstration("Q?", "2<eos>")
     assert ids == [*found("2", add_special_tokens=False).input_ids, found.eos_token_id]
     assert prompt.encode_demonstration("Q?", "2") == ids
@@ -109,7 +109,7 @@ def test_a_demonstration_has_no_bos_and_one_eos() -> None:
 @pytest.mark.parametrize(("end", "kept"), [("<think>\n", False), ("", True), ("<think>", True)])
 def test_think_is_dropped_where_the_prompt_ends_with_it(end: str, kept: bool) -> None:
     found = tokenizer("{{ messages[0]['content'] }}" + end.replace("\n", "{{ '\\n' }}"))
-    prompt = chat.Config().bind(found)
+    prompt = chat.ChatTemplate().bind(found)
     assert prompt.render("Q?").endswith(end)
     text = found.decode(prompt.encode_demonstration("Q?", "<think>\nhm</think> 2"), skip_special_tokens=True)
     assert text == ("<think>\nhm</think> 2" if kept else "hm</think> 2")
@@ -119,26 +119,26 @@ def test_a_tokenizer_without_chat_template_is_refused_with_the_remedy() -> None:
     found = tokenizer()
     found.chat_template = None
     with pytest.raises(ModelError, match=r'no chat template.*prompt = "plain"'):
-        chat.Config().bind(found)
+        chat.ChatTemplate().bind(found)
 
 
 def test_a_template_that_refuses_a_system_message_is_named() -> None:
     found = tokenizer("{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}x")
-    chat.Config().bind(found)
+    chat.ChatTemplate().bind(found)
     with pytest.raises(ModelError, match="no system role"):
-        chat.Config(system="s").bind(found)
+        chat.ChatTemplate(system="s").bind(found)
 
 
 def test_a_tokenizer_without_eos_is_refused() -> None:
     found = tokenizer()
     found.eos_token = None
     with pytest.raises(ModelError, match="no EOS token"):
-        plain.Config().bind(found)
+        plain.PlainText().bind(found)
 
 
 def test_configs_take_a_name_alone() -> None:
     adapter = TypeAdapter(PromptConfig)
-    assert adapter.validate_python("plain") == plain.Config()
+    assert adapter.validate_python("plain") == plain.PlainText()
     with pytest.raises(ValidationError, match="did you mean 'chat'"):
         adapter.validate_python("chatt")
 
@@ -150,7 +150,7 @@ def test_smollm2_prompts_end_where_the_assistant_begins() -> None:
     from transformers import AutoTokenizer
 
     found = AutoTokenizer.from_pretrained(folder)
-    prompt = chat.Config().bind(found)
+    prompt = chat.ChatTemplate().bind(found)
     assert prompt.render("1 + 1?") == (
         "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
         "<|im_start|>user\n1 + 1?\nPlease reason step by step, and put your final answer within \\boxed{}.<|im_end|>\n"

@@ -15,11 +15,11 @@ import pytest
 from pydantic import ValidationError
 
 from hpt_core.errors import EngineError
+from hpt_core.model_folder import load_tokenizer
 from hpt_core.rollout.base import Request, Sampling, StopRepetition
-from hpt_core.rollout.endpoint import PROBE, Config, EndpointEngine
-from hpt_core.rollout.vllm import Config as Serve
+from hpt_core.rollout.endpoint import PROBE, Endpoint, EndpointEngine
+from hpt_core.rollout.vllm import VLLM as Serve
 from hpt_core.rollout.vllm import VLLMEngine
-from hpt_core.training.model import load_tokenizer
 
 KEY = "sk-a-secret-that-nobody-may-see"
 REQUESTS = [Request((1, *range(40, 43 + i)), seed=i) for i in range(12)]
@@ -29,7 +29,7 @@ Reply = tuple[int, dict[str, str], Any]
 """Status, headers, body."""
 
 
-class Endpoint(ThreadingHTTPServer):
+class FakeEndpoint(ThreadingHTTPServer):
     """An endpoint whose answer says its prompt's last token and its seed; `replies` go before its own."""
 
     daemon_threads = True
@@ -54,7 +54,7 @@ class Endpoint(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/v1"
 
     def open(self, model: Path, **fields: Any) -> EndpointEngine:
-        return Config(url=self.url, **fields).open(model, max_model_len=160, dtype="float32", seed=0)
+        return Endpoint(url=self.url, **fields).open(model, max_model_len=160, dtype="float32", seed=0)
 
     def answer(self, body: dict[str, Any]) -> dict[str, Any]:
         tokens = [body["prompt"][-1], 60 + body["seed"], 2]
@@ -69,7 +69,7 @@ class Endpoint(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: Endpoint
+    server: FakeEndpoint
 
     def do_GET(self) -> None:
         self.server.keys.add(self.headers.get("authorization"))
@@ -128,7 +128,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def endpoint(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
+def endpoint(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEndpoint]:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     server = Endpoint(load_tokenizer(tiny_model))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -140,7 +140,7 @@ def endpoint(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Endp
 
 
 @pytest.fixture
-def opened(endpoint: Endpoint, tiny_model: Path) -> Iterator[Callable[..., EndpointEngine]]:
+def opened(endpoint: FakeEndpoint, tiny_model: Path) -> Iterator[Callable[..., EndpointEngine]]:
     """Opens engines at `endpoint`, and closes them."""
     engines: list[EndpointEngine] = []
 
@@ -162,7 +162,7 @@ def failure(engine: EndpointEngine, sampling: Sampling = SAMPLING) -> str:
     return str(caught.value)
 
 
-def test_prompts_go_as_token_ids_and_come_back_as_rollouts(endpoint: Endpoint, opened: Opened) -> None:
+def test_prompts_go_as_token_ids_and_come_back_as_rollouts(endpoint: FakeEndpoint, opened: Opened) -> None:
     engine = opened()
     rollouts = engine.generate(REQUESTS, SAMPLING)
     for request, rollout in zip(REQUESTS, rollouts, strict=True):
@@ -189,7 +189,7 @@ def test_prompts_go_as_token_ids_and_come_back_as_rollouts(endpoint: Endpoint, o
     assert endpoint.keys == {f"Bearer {KEY}"}
 
 
-def test_another_server_gives_text_alone(endpoint: Endpoint, opened: Opened) -> None:
+def test_another_server_gives_text_alone(endpoint: FakeEndpoint, opened: Opened) -> None:
     endpoint.vllm = False
     engine = opened()
     (rollout,) = engine.generate(REQUESTS[:1], SAMPLING)
@@ -199,7 +199,7 @@ def test_another_server_gives_text_alone(endpoint: Endpoint, opened: Opened) -> 
     assert endpoint.bodies[0].keys().isdisjoint({"return_token_ids", "logprobs", "repetition_detection"})
 
 
-def test_runaway_repetition_ends_on_vllm_alone(endpoint: Endpoint, opened: Opened) -> None:
+def test_runaway_repetition_ends_on_vllm_alone(endpoint: FakeEndpoint, opened: Opened) -> None:
     stop = Sampling(max_tokens=24, stop_repetition=StopRepetition(times=3, shortest=2, longest=9))
     opened().generate(REQUESTS[:1], stop)
     expected = {"max_pattern_size": 9, "min_pattern_size": 2, "min_count": 3}
@@ -209,7 +209,7 @@ def test_runaway_repetition_ends_on_vllm_alone(endpoint: Endpoint, opened: Opene
     assert not endpoint.bodies
 
 
-def test_errors_that_pass_are_outlived(endpoint: Endpoint, opened: Opened) -> None:
+def test_errors_that_pass_are_outlived(endpoint: FakeEndpoint, opened: Opened) -> None:
     endpoint.replies = [(429, {"retry-after": "1"}, {}), (500, {}, {}), (503, {}, {})]
     started = time.monotonic()
     assert len(opened(concurrency=1).generate(REQUESTS[:2], SAMPLING)) == 2
@@ -231,7 +231,7 @@ def test_errors_that_pass_are_outlived(endpoint: Endpoint, opened: Opened) -> No
     ],
 )
 def test_errors_that_last_name_the_remedy(
-    endpoint: Endpoint, opened: Opened, status: int, body: Any, said: list[str]
+    endpoint: FakeEndpoint, opened: Opened, status: int, body: Any, said: list[str]
 ) -> None:
     endpoint.replies = [(status, {}, json.loads(json.dumps(body).replace("{key}", KEY)))] * 9
     text = failure(opened(retries=1, concurrency=1))
@@ -241,7 +241,7 @@ def test_errors_that_last_name_the_remedy(
     assert KEY not in text
 
 
-def test_works_without_a_key(endpoint: Endpoint, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_works_without_a_key(endpoint: FakeEndpoint, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
     engine = opened(concurrency=1)
     engine.generate(REQUESTS[:1], SAMPLING)
@@ -260,13 +260,13 @@ def test_works_without_a_key(endpoint: Endpoint, opened: Opened, monkeypatch: py
     ],
 )
 def test_answers_that_are_not_what_was_asked_for_are_refused(
-    endpoint: Endpoint, opened: Opened, change: Callable[[dict[str, Any]], object], said: str
+    endpoint: FakeEndpoint, opened: Opened, change: Callable[[dict[str, Any]], object], said: str
 ) -> None:
     endpoint.change = change
     assert said in failure(opened(concurrency=1))
 
 
-def test_never_more_than_concurrency_under_way(endpoint: Endpoint, opened: Opened) -> None:
+def test_never_more_than_concurrency_under_way(endpoint: FakeEndpoint, opened: Opened) -> None:
     endpoint.seconds = lambda seed: 0.05
     taken = yielded = 0
 
@@ -282,13 +282,13 @@ def test_never_more_than_concurrency_under_way(endpoint: Endpoint, opened: Opene
     assert (yielded, endpoint.most_at_once) == (len(REQUESTS), 3)
 
 
-def test_yields_as_they_finish(endpoint: Endpoint, opened: Opened) -> None:
+def test_yields_as_they_finish(endpoint: FakeEndpoint, opened: Opened) -> None:
     endpoint.seconds = lambda seed: 1.0 if seed == 0 else 0.1 * seed
     order = [index for index, _ in opened().stream((request, SAMPLING) for request in REQUESTS[:4])]
     assert order == [1, 2, 3, 0]
 
 
-def test_closing_the_stream_gives_up_what_is_under_way(endpoint: Endpoint, opened: Opened) -> None:
+def test_closing_the_stream_gives_up_what_is_under_way(endpoint: FakeEndpoint, opened: Opened) -> None:
     endpoint.seconds = lambda seed: 0.0 if seed == 0 else 30.0
     engine = opened()
     stream = engine.stream((request, SAMPLING) for request in REQUESTS[:4])
@@ -302,7 +302,7 @@ def test_closing_the_stream_gives_up_what_is_under_way(endpoint: Endpoint, opene
     assert len(engine.generate(REQUESTS, SAMPLING)) == len(REQUESTS)
 
 
-def test_closing_the_engine_gives_up_too(endpoint: Endpoint, opened: Opened) -> None:
+def test_closing_the_engine_gives_up_too(endpoint: FakeEndpoint, opened: Opened) -> None:
     endpoint.seconds = lambda seed: 0.0 if seed == 0 else 30.0
     engine = opened()
     stream = engine.stream((request, SAMPLING) for request in REQUESTS[:4])
@@ -314,13 +314,13 @@ def test_closing_the_engine_gives_up_too(endpoint: Endpoint, opened: Opened) -> 
         engine.generate(REQUESTS, SAMPLING)
 
 
-def test_a_slow_server_is_a_timeout(endpoint: Endpoint, opened: Opened) -> None:
+def test_a_slow_server_is_a_timeout(endpoint: FakeEndpoint, opened: Opened) -> None:
     endpoint.seconds = lambda seed: 5.0
     text = failure(opened(timeout_s=0.3, retries=0))
     assert "within 0.3 s" in text and "raise timeout_s" in text
 
 
-def test_names_what_is_served(endpoint: Endpoint, tiny_model: Path) -> None:
+def test_names_what_is_served(endpoint: FakeEndpoint, tiny_model: Path) -> None:
     endpoint.models = ["one", "two"]
     with pytest.raises(EngineError, match=r"several models: one, two\. Remedy: set served_model"):
         endpoint.open(tiny_model)
@@ -329,11 +329,11 @@ def test_names_what_is_served(endpoint: Endpoint, tiny_model: Path) -> None:
     endpoint.open(tiny_model, served_model="two").close()
 
 
-def test_what_does_not_fit_is_seen_at_once(endpoint: Endpoint, tiny_model: Path) -> None:
+def test_what_does_not_fit_is_seen_at_once(endpoint: FakeEndpoint, tiny_model: Path) -> None:
     with pytest.raises(EngineError, match=r"takes 160 tokens and 161 are needed\. Remedy: .*--max-model-len 161"):
-        Config(url=endpoint.url).open(tiny_model, max_model_len=161, dtype="float32", seed=0)
+        Endpoint(url=endpoint.url).open(tiny_model, max_model_len=161, dtype="float32", seed=0)
     with pytest.raises(EngineError, match="end the url with the API's path"):
-        Config(url=endpoint.url + "/v2").open(tiny_model, max_model_len=160, dtype="float32", seed=0)
+        Endpoint(url=endpoint.url + "/v2").open(tiny_model, max_model_len=160, dtype="float32", seed=0)
     endpoint.tokenizer = lambda text, **_: type("Cut", (), {"input_ids": [len(PROBE)]})
     with pytest.raises(EngineError, match="another tokenizer"):
         endpoint.open(tiny_model)
@@ -343,7 +343,7 @@ def test_what_does_not_fit_is_seen_at_once(endpoint: Endpoint, tiny_model: Path)
 
 def test_nobody_there(tiny_model: Path) -> None:
     with pytest.raises(EngineError, match=r"http://127.0.0.1:9/v1 cannot be reached.*start the server"):
-        Config(url="http://127.0.0.1:9/v1").open(tiny_model, max_model_len=160, dtype="float32", seed=0)
+        Endpoint(url="http://127.0.0.1:9/v1").open(tiny_model, max_model_len=160, dtype="float32", seed=0)
 
 
 def test_takes_no_weights(opened: Opened) -> None:
@@ -367,22 +367,22 @@ def test_takes_no_weights(opened: Opened) -> None:
 )
 def test_wrong_configs_fail_at_load(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said) as caught:
-        Config(**fields)
+        Endpoint(**fields)
     assert KEY not in caught.value.errors()[0]["msg"]
 
 
 def test_identity_says_what_answers_and_not_where() -> None:
-    there, elsewhere = Config(url="http://a/v1", served_model="m"), Config(url="https://b/v1", served_model="m")
+    there, elsewhere = Endpoint(url="http://a/v1", served_model="m"), Endpoint(url="https://b/v1", served_model="m")
     assert there.identity() == elsewhere.identity() == {"name": "endpoint", "served_model": "m", "serve": None}
-    own = Config(serve=Serve(prefix_caching=False), concurrency=3)
-    assert own.identity() == Config(serve=Serve(prefix_caching=False, max_num_seqs=2)).identity()
+    own = Endpoint(serve=Serve(prefix_caching=False), concurrency=3)
+    assert own.identity() == Endpoint(serve=Serve(prefix_caching=False, max_num_seqs=2)).identity()
     assert own.identity()["serve"]["prefix_caching"] is False
 
 
 @pytest.fixture(scope="module")
 def own(tiny_model: Path) -> Iterator[EndpointEngine]:
     """An engine with a server of our own; the module's last test kills it."""
-    config = Config(serve=Serve(kv_cache_gib=0.25))
+    config = Endpoint(serve=Serve(kv_cache_gib=0.25))
     engine = config.open(tiny_model, max_model_len=160, dtype="float32", seed=0)
     yield engine
     engine.close()

@@ -2,17 +2,18 @@
 
 from pathlib import Path
 
+from hpt_core.model_folder import load_tokenizer
 from hpt_core.rollout.base import Request, Sampling
-from hpt_core.rollout.scripted import Config
+from hpt_core.rollout.scripted import Scripted
 from hpt_core.training.batch import Tokens
-from hpt_core.training.model import load_model, load_tokenizer
+from hpt_core.training.model import load_model
 from hpt_core.training.policy import make_policy
 from hpt_core.training.sync import measure
 
 
 def test_plays_its_script_with_the_models_logprobs(tiny_model: Path) -> None:
     tokenizer = load_tokenizer(tiny_model)
-    config = Config(responses={"1+1": ("\\boxed{2}", "three")}, otherwise="pass")
+    config = Scripted(responses={"1+1": ("\\boxed{2}", "three")}, otherwise="pass")
     engine = config.open(tiny_model, max_model_len=64, dtype="float32", seed=0)
     known, other = tuple(tokenizer("what is 1+1").input_ids), tuple(tokenizer("2+2").input_ids)
     requests = [Request(known, 0), Request(known, 1), Request(other, 0)]

@@ -14,7 +14,7 @@ import pytest
 from hpt_core.errors import EngineError
 from hpt_core.rollout import _serve
 from hpt_core.rollout._serve import Server, serve_arguments
-from hpt_core.rollout.vllm import Config
+from hpt_core.rollout.vllm import VLLM
 
 KEEPER = Path(_serve.__file__).with_name("_keeper.py")
 FAMILY = "sleep 1000 & sleep 1000 & wait"
@@ -95,7 +95,7 @@ time.sleep(1000)
 
 def start(monkeypatch: pytest.MonkeyPatch, program: str) -> Server:
     monkeypatch.setattr(_serve, "_program", lambda: [sys.executable, "-c", program])
-    return Server(Config(), Path("model"), 64, "float32", 0)
+    return Server(VLLM(), Path("model"), 64, "float32", 0)
 
 
 def test_a_server_that_fails_says_why(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -121,7 +121,7 @@ def test_a_server_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPat
 
 
 def test_arguments_are_those_of_the_vllm_engine() -> None:
-    on_cpu = serve_arguments(Config(max_num_seqs=8), Path("m"), 5000, "float32", 3, on_gpu=False)
+    on_cpu = serve_arguments(VLLM(max_num_seqs=8), Path("m"), 5000, "float32", 3, on_gpu=False)
     assert {"--enforce-eager", "--no-enable-chunked-prefill", "--enable-prefix-caching"} <= set(on_cpu)
     for name, value in {
         "--block-size": "32",
@@ -133,6 +133,6 @@ def test_arguments_are_those_of_the_vllm_engine() -> None:
         "--seed": "3",
     }.items():
         assert on_cpu[on_cpu.index(name) + 1] == value
-    on_gpu = serve_arguments(Config(prefix_caching=False), Path("m"), 64, "bfloat16", 0, on_gpu=True)
+    on_gpu = serve_arguments(VLLM(prefix_caching=False), Path("m"), 64, "bfloat16", 0, on_gpu=True)
     assert "--no-enable-prefix-caching" in on_gpu
     assert {"--enforce-eager", "--block-size", "--kv-cache-memory-bytes"}.isdisjoint(on_gpu)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hpt_core.rollout.base import Request, Sampling
-from hpt_core.rollout.transformers import Config, TransformersEngine, distribution_of
+from hpt_core.rollout.transformers import Transformers, TransformersEngine, distribution_of
 from hpt_core.rollout.vllm import VLLMEngine
 from hpt_core.training.batch import Tokens
 from hpt_core.training.model import load_model
@@ -20,7 +20,7 @@ SAMPLING = Sampling(max_tokens=24)
 
 @pytest.fixture(scope="module")
 def engine(tiny_model: Path) -> TransformersEngine:
-    return Config().open(tiny_model, max_model_len=160, dtype="float32", seed=0)
+    return Transformers().open(tiny_model, max_model_len=160, dtype="float32", seed=0)
 
 
 def test_same_seeds_same_rollouts_alone_and_together(engine: TransformersEngine) -> None:
@@ -53,7 +53,7 @@ def test_vllm_and_transformers_give_the_same_logprobs(vllm_engine: VLLMEngine, t
 
 
 def test_sync_changes_what_it_says(tiny_model: Path) -> None:
-    engine = Config().open(tiny_model, max_model_len=160, dtype="float32", seed=0)
+    engine = Transformers().open(tiny_model, max_model_len=160, dtype="float32", seed=0)
     before = engine.generate(REQUESTS, SAMPLING)
     model = load_model(tiny_model)
     with torch.no_grad():

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from hpt_core.errors import EngineError
+from hpt_core.model_folder import load_tokenizer
 from hpt_core.rollout.base import Request, Sampling, StopRepetition
-from hpt_core.rollout.vllm import Config, VLLMEngine
+from hpt_core.rollout.vllm import VLLM, VLLMEngine
 from hpt_core.training.batch import Tokens
-from hpt_core.training.model import load_model, load_tokenizer
+from hpt_core.training.model import load_model
 from hpt_core.training.policy import make_policy
 from hpt_core.training.sync import measure
 
@@ -92,7 +93,7 @@ def test_prompt_over_the_context_is_an_engine_error_and_leaves_it_usable(vllm_en
 
 def test_missing_folder_is_an_engine_error(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="vLLM could not load"):
-        Config().open(tmp_path / "none", max_model_len=64, dtype="float32", seed=0)
+        VLLM().open(tmp_path / "none", max_model_len=64, dtype="float32", seed=0)
 
 
 def test_stream_takes_no_more_than_it_can_use_and_gives_up_the_rest(vllm_engine: VLLMEngine) -> None:

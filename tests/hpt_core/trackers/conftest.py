@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hpt_core.config import TrainSpec
+from hpt_core.training.config import TrainSpec
 
 SpecOf = Callable[..., TrainSpec]
 

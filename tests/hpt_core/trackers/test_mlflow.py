@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from hpt_core.config import TrainSpec
-from hpt_core.trackers import open_all
-from hpt_core.trackers.mlflow import Config, flat
+from hpt_core.trackers.mlflow import MLflow, flat
+from hpt_core.training.config import TrainSpec
 
 SpecOf = Callable[..., TrainSpec]
 
@@ -19,9 +18,9 @@ def test_nested_tables_become_dotted_names() -> None:
 
 
 def test_an_address_with_a_password_is_refused() -> None:
-    assert Config(uri="https://user@host:5000").uri
+    assert MLflow(uri="https://user@host:5000").uri
     with pytest.raises(ValidationError, match="MLFLOW_TRACKING_PASSWORD"):
-        Config(uri="https://user:secret@host:5000")
+        MLflow(uri="https://user:secret@host:5000")
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ def test_a_run_goes_on_without_a_step_twice(mlflow: Any, spec_of: SpecOf, tmp_pa
     spec = spec_of("mlflow")
     # Cut short after step 4, with its newest checkpoint at step 2.
     for done, last in ((0, 4), (2, 6)):
-        mirror = open_all(spec, done)
+        mirror = spec.open_trackers(done)
         for step in range(done + 1, last + 1):
             mirror.log({"step": step, "reward": step / 8})
         mirror.close()

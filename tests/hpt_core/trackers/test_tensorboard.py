@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hpt_core.config import TrainSpec
-from hpt_core.trackers import open_all
 from hpt_core.trackers.tensorboard import tag
+from hpt_core.training.config import TrainSpec
 
 pytest.importorskip("tensorboard", reason="needs the package tensorboard")
 
@@ -28,7 +27,7 @@ def scalars(folder: Path, name: str) -> list[tuple[int, float]]:
 
 
 def train(spec: TrainSpec, done: int, steps: range, reward: float) -> None:
-    mirror = open_all(spec, done)
+    mirror = spec.open_trackers(done)
     for step in steps:
         mirror.log(row(step, reward))
     mirror.close()

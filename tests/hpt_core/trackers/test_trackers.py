@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from hpt_core.config import TrainSpec
 from hpt_core.errors import ConfigError
 from hpt_core.plugins import load, names
-from hpt_core.trackers import Mirror, check_all, open_all
+from hpt_core.trackers import Mirror, check_all
 from hpt_core.trackers._mirror import numbers
+from hpt_core.training.config import TrainSpec
 
 SpecOf = Callable[..., TrainSpec]
 ROW = {"step": 1, "reward": 0.25, "updates": 2, "entropy": math.nan, "loss": math.inf, "note": "x"}
@@ -72,7 +72,7 @@ def test_no_tracker_changes_another_ones_row() -> None:
 @pytest.mark.parametrize("name", [n for n in PACKAGES if importlib.util.find_spec(n) is None])
 def test_a_missing_package_is_an_error_before_training_that_names_the_command(spec_of: SpecOf, name: str) -> None:
     spec = spec_of(name)
-    for act in (lambda: check_all(spec.trackers), lambda: open_all(spec, 0)):
+    for act in (lambda: check_all(spec.trackers), lambda: spec.open_trackers(0)):
         with pytest.raises(ConfigError, match=rf"{name} needs the package {name}.*Remedy: `pip install {name}`"):
             act()
     assert not (spec.tracking or Path()).exists()
@@ -92,7 +92,7 @@ def test_an_unknown_tracker_has_near_matches(spec_of: SpecOf) -> None:
 
 
 def test_no_trackers_touch_nothing(spec_of: SpecOf, tmp_path: Path) -> None:
-    mirror = open_all(spec_of(), 0)
+    mirror = spec_of().open_trackers(0)
     mirror.log(ROW)
     mirror.close()
     assert list(tmp_path.iterdir()) == []
@@ -102,7 +102,7 @@ def test_a_folder_that_cannot_be_written_is_a_warning(
     spec_of: SpecOf, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "tracking").write_text("in the way")
-    mirror = open_all(spec_of("tensorboard"), 0)
+    mirror = spec_of("tensorboard").open_trackers(0)
     mirror.log(ROW)
     assert "could not be opened, training goes on without it" in caplog.text
 
@@ -110,9 +110,9 @@ def test_a_folder_that_cannot_be_written_is_a_warning(
 def test_ranks_other_than_0_track_nothing(spec_of: SpecOf, tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text(spec_of("tensorboard").model_dump_json(by_alias=True))
     code = (
-        "import sys; from pathlib import Path; from hpt_core.config import TrainSpec; from hpt_core import trackers;"
+        "import sys; from pathlib import Path; from hpt_core.training.config import TrainSpec;"
         "spec = TrainSpec.model_validate_json(Path(sys.argv[1]).read_bytes());"
-        "trackers.open_all(spec, 0).log({'step': 1, 'reward': 1.0})"
+        "spec.open_trackers(0).log({'step': 1, 'reward': 1.0})"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "spec.json")]
     subprocess.run(command, env={"RANK": "1"}, check=True, timeout=120)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from hpt_core.config import TrainSpec
 from hpt_core.errors import ConfigError
-from hpt_core.trackers import check_all, open_all
+from hpt_core.trackers import check_all
+from hpt_core.training.config import TrainSpec
 
 pytest.importorskip("wandb", reason="needs the package wandb")
 
@@ -27,7 +27,7 @@ def test_no_token_is_an_error_before_training(spec_of: SpecOf, tmp_path: Path, m
 @pytest.mark.slow
 def test_an_offline_run_lies_in_the_runs_folder_and_keeps_its_name(spec_of: SpecOf, tmp_path: Path) -> None:
     spec = spec_of({"name": "wandb", "mode": "offline", "tags": ["t"]})
-    mirror = open_all(spec, 0)
+    mirror = spec.open_trackers(0)
     mirror.log({"step": 1, "reward": 0.25})
     mirror.close()
     first = (tmp_path / "tracking" / "wandb-run.txt").read_text()
@@ -35,6 +35,6 @@ def test_an_offline_run_lies_in_the_runs_folder_and_keeps_its_name(spec_of: Spec
     assert len(files) == 1
     assert b"reward" in files[0].read_bytes()
     for done, same in ((1, True), (0, False)):
-        mirror = open_all(spec, done)
+        mirror = spec.open_trackers(done)
         mirror.close()
         assert ((tmp_path / "tracking" / "wandb-run.txt").read_text() == first) is same

@@ -12,7 +12,7 @@ import pytest
 
 from hpt_core import schemas
 from hpt_core.files import write_json, write_parquet
-from hpt_core.training.model import load_tokenizer
+from hpt_core.model_folder import load_tokenizer
 
 PROMPT = {"name": "plain", "template": "{question}=", "instruction": None}
 MakeSpec = Callable[..., Path]

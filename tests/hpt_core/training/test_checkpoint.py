@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from hpt_core.config import OptimizerConfig
 from hpt_core.errors import TrainingError
 from hpt_core.training.checkpoint import Checkpointer, checkpoints
+from hpt_core.training.config import OptimizerConfig
 from hpt_core.training.optimizer import apply_update, make_optimizer, zero_gradients
 
 CONFIG = OptimizerConfig(learning_rate=0.1)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from hpt_core.config import LoraConfig
 from hpt_core.errors import ConfigError
 from hpt_core.training.batch import Tokens, collate
+from hpt_core.training.config import LoraConfig
 from hpt_core.training.lora import add_adapters
 from hpt_core.training.model import export_model, load_model
 from hpt_core.training.policy import forward, make_policy, named_weights

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from hpt_core.errors import ModelError
-from hpt_core.models._files import size
-from hpt_core.training.model import load_model, read_config
+from hpt_core.model_folder import read_config, size
+from hpt_core.training.model import load_model
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from hpt_core.config import OptimizerConfig
+from hpt_core.training.config import OptimizerConfig
 from hpt_core.training.optimizer import apply_update, learning_rate, make_optimizer, zero_gradients
 
 

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from hpt_core import schemas
-from hpt_core.config import TrainConfig, TrainSpec
 from hpt_core.errors import ConfigError, DataError, HPTError, ModelError, PreflightError
 from hpt_core.files import write_parquet
 from hpt_core.train import run
+from hpt_core.training.config import TrainConfig, TrainSpec
 from hpt_core.training.distributed import World
 from hpt_core.training.preflight import check_questions
 from hpt_core.training.questions import read_questions

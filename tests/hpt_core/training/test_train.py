@@ -14,7 +14,8 @@ import pytest
 
 from hpt_core import schemas
 from hpt_core.files import sha256_file
-from hpt_core.training.model import load_model, load_tokenizer, read_config
+from hpt_core.model_folder import load_tokenizer, read_config
+from hpt_core.training.model import load_model
 
 Start = Callable[[Path], "subprocess.Popen[str]"]
 Train = Callable[[Path], list[dict[str, Any]]]

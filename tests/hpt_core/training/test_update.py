@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from hpt_core.config import TrainConfig
 from hpt_core.errors import NonFiniteError, TrainingError, WeightSyncError
 from hpt_core.training.batch import Tokens, collate
+from hpt_core.training.config import TrainConfig
 from hpt_core.training.model import export_model, load_model
 from hpt_core.training.optimizer import make_optimizer
 from hpt_core.training.policy import forward, make_policy, named_weights

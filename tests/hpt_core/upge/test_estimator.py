@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hpt_core.algorithms import cispo, dr_grpo, grpo, gspo, hpt, luffy, ppo, reinforce, sft, srft
-from hpt_core.algorithms.base import Algorithm
 from hpt_core.errors import DataError, TrainingError
 from hpt_core.gates import always, gate_off, soft, switch
 from hpt_core.gates.base import Gate
+from hpt_core.upge.algorithm import Algorithm
 from hpt_core.upge.base import DEMONSTRATION, Group, Row, RowSignal, TokenBatch
 from hpt_core.upge.estimator import Estimator, Update
 from hpt_core.upge.signal import Signal
@@ -39,22 +39,22 @@ def batch(update: Update, rows: list[int], seed: int = 0) -> TokenBatch:
 @pytest.mark.parametrize(
     ("config", "rollouts", "demonstrations", "old", "values"),
     [
-        (sft.Config(), False, True, False, False),
-        (grpo.Config(), True, False, True, False),
-        (dr_grpo.Config(), True, False, True, False),
-        (hpt.Config(), True, True, True, False),
-        (hpt.Config(gate=always.Config(signals=("sft",))), False, True, False, False),
-        (hpt.Config(gate=switch.Config(above="sft")), True, True, False, False),
-        (hpt.Config(gate=gate_off.Config(gamma=-1, above="off")), True, True, False, False),
-        (sft.Config(sft={"stabilization_mask": "clip"}), False, True, True, False),
-        (reinforce.Config(), True, False, False, False),
-        (gspo.Config(), True, False, True, False),
-        (cispo.Config(), True, False, True, False),
-        (srft.Config(), True, True, False, False),
-        (luffy.Config(), True, True, True, False),
-        (ppo.Config(), True, False, True, True),
-        (ppo.Config(regularizers=()), True, False, True, True),
-        (reinforce.Config(regularizers=("value_loss",)), True, False, False, True),
+        (sft.SFT(), False, True, False, False),
+        (grpo.GRPO(), True, False, True, False),
+        (dr_grpo.DrGRPO(), True, False, True, False),
+        (hpt.HPT(), True, True, True, False),
+        (hpt.HPT(gate=always.Always(signals=("sft",))), False, True, False, False),
+        (hpt.HPT(gate=switch.Switch(above="sft")), True, True, False, False),
+        (hpt.HPT(gate=gate_off.GateOff(gamma=-1, above="off")), True, True, False, False),
+        (sft.SFT(sft={"stabilization_mask": "clip"}), False, True, True, False),
+        (reinforce.REINFORCE(), True, False, False, False),
+        (gspo.GSPO(), True, False, True, False),
+        (cispo.CISPO(), True, False, True, False),
+        (srft.SRFT(), True, True, False, False),
+        (luffy.LUFFY(), True, True, True, False),
+        (ppo.PPO(), True, False, True, True),
+        (ppo.PPO(regularizers=()), True, False, True, True),
+        (reinforce.REINFORCE(regularizers=("value_loss",)), True, False, False, True),
     ],
 )
 def test_what_an_algorithm_uses(config: Any, rollouts: bool, demonstrations: bool, old: bool, values: bool) -> None:
@@ -67,7 +67,7 @@ def test_what_an_algorithm_uses(config: Any, rollouts: bool, demonstrations: boo
 
 
 def test_rows_of_a_solved_and_of_a_failed_question() -> None:
-    estimator = Estimator(hpt.Config(sft_coefficient=0.3), max_length=8)
+    estimator = Estimator(hpt.HPT(sft_coefficient=0.3), max_length=8)
     assert estimator.rows(SOLVED) == [
         Row("solved", 0, 3, (RowSignal("rl", 1.0, 0.5),), reward=1.0),
         Row("solved", 1, 2, (RowSignal("rl", 1.0, -0.5),), reward=0.0),
@@ -79,24 +79,24 @@ def test_gate_sees_success_rates_exactly() -> None:
     for n in range(1, 33):
         for successes in range(n + 1):
             group = Group("q", (1.0,) * successes + (0.0,) * (n - successes), (1,) * n, 1)
-            estimator = Estimator(hpt.Config(gate=switch.Config(gamma=successes / n)), max_length=8)
+            estimator = Estimator(hpt.HPT(gate=switch.Switch(gamma=successes / n)), max_length=8)
             assert [row.index for row in estimator.rows(group)] == [DEMONSTRATION]
 
 
 def test_sft_needs_no_rollouts() -> None:
-    rows = Estimator(sft.Config(), max_length=8).rows(Group("q", (), (), 4))
+    rows = Estimator(sft.SFT(), max_length=8).rows(Group("q", (), (), 4))
     assert rows == [Row("q", DEMONSTRATION, 4, (RowSignal("sft", 1.0, 1.0),), reward=1.0)]
 
 
 @pytest.mark.parametrize(
     ("config", "group", "message"),
     [
-        (hpt.Config(), Group("q7", (0.0,), (3,), None), "q7 is gated to 'sft' and has no demonstration"),
-        (sft.Config(), Group("q7", (), (), None), "q7 is gated to 'sft' and has no demonstration"),
-        (hpt.Config(), Group("q7", (), (), 4), "q7 has no rollouts"),
-        (grpo.Config(), Group("q7", (), (), 4), "q7 is gated to 'rl' and has no rollouts"),
-        (grpo.Config(), Group("q7", (1.0,), (3, 4), None), "1 rewards, 2 lengths"),
-        (grpo.Config(), Group("q7", (float("nan"), 1.0), (3, 4), None), "q7: a reward is not finite"),
+        (hpt.HPT(), Group("q7", (0.0,), (3,), None), "q7 is gated to 'sft' and has no demonstration"),
+        (sft.SFT(), Group("q7", (), (), None), "q7 is gated to 'sft' and has no demonstration"),
+        (hpt.HPT(), Group("q7", (), (), 4), "q7 has no rollouts"),
+        (grpo.GRPO(), Group("q7", (), (), 4), "q7 is gated to 'rl' and has no rollouts"),
+        (grpo.GRPO(), Group("q7", (1.0,), (3, 4), None), "1 rewards, 2 lengths"),
+        (grpo.GRPO(), Group("q7", (float("nan"), 1.0), (3, 4), None), "q7: a reward is not finite"),
     ],
 )
 def test_groups_that_do_not_fit_are_named(config: Any, group: Group, message: str) -> None:
@@ -105,30 +105,30 @@ def test_groups_that_do_not_fit_are_named(config: Any, group: Group, message: st
 
 
 def test_a_solved_question_needs_no_demonstration() -> None:
-    assert len(Estimator(hpt.Config(), max_length=8).rows(Group("q", (1.0, 0.0), (3, 2), None))) == 2
+    assert len(Estimator(hpt.HPT(), max_length=8).rows(Group("q", (1.0, 0.0), (3, 2), None))) == 2
 
 
 def test_response_without_tokens_is_refused() -> None:
-    estimator = Estimator(grpo.Config(), max_length=8)
+    estimator = Estimator(grpo.GRPO(), max_length=8)
     with pytest.raises(DataError, match="response 1 has no token"):
         estimator.update(estimator.rows(Group("q", (1.0, 0.0), (3, 0), None)))
 
 
 def test_tokens_must_match_the_rows() -> None:
-    estimator = Estimator(grpo.Config(), max_length=8)
+    estimator = Estimator(grpo.GRPO(), max_length=8)
     update = estimator.update(estimator.rows(SOLVED))
     with pytest.raises(TrainingError, match="5 tokens were given for rows of 3"):
         update.loss(batch(update, [0, 1]), [0])
 
 
 def test_counts_of_the_whole_update() -> None:
-    estimator = Estimator(hpt.Config(), max_length=8)
+    estimator = Estimator(hpt.HPT(), max_length=8)
     update = estimator.update([row for g in (SOLVED, FAILED, PERFECT) for row in estimator.rows(g)])
     assert (update.questions, update.tokens) == (3, 15)
 
 
 def test_rows_without_advantage_count_but_need_no_forward_pass() -> None:
-    estimator = Estimator(hpt.Config(), max_length=8)
+    estimator = Estimator(hpt.HPT(), max_length=8)
     rows = [row for g in (SOLVED, PERFECT, FAILED) for row in estimator.rows(g)]
     update = estimator.update(rows)
     assert update.active == (0, 1, 4)
@@ -141,7 +141,7 @@ def test_rows_without_advantage_count_but_need_no_forward_pass() -> None:
 
 def test_regularizer_keeps_every_row_active() -> None:
     def active(coefficient: float) -> tuple[int, ...]:
-        config = grpo.Config(regularizers=({"name": "entropy", "coefficient": coefficient},))
+        config = grpo.GRPO(regularizers=({"name": "entropy", "coefficient": coefficient},))
         estimator = Estimator(config, max_length=8)
         return estimator.update(estimator.rows(PERFECT)).active
 
@@ -150,7 +150,7 @@ def test_regularizer_keeps_every_row_active() -> None:
 
 
 def test_value_loss_keeps_every_rollout_active_and_spares_demonstrations() -> None:
-    config = hpt.Config(sft_coefficient=0, regularizers=("value_loss",))
+    config = hpt.HPT(sft_coefficient=0, regularizers=("value_loss",))
     estimator = Estimator(config, max_length=8)
     update = estimator.update([row for g in (PERFECT, FAILED) for row in estimator.rows(g)])
     assert [row.index for row in update.rows] == [0, 1, DEMONSTRATION]
@@ -159,16 +159,16 @@ def test_value_loss_keeps_every_rollout_active_and_spares_demonstrations() -> No
 
 
 def test_advantages_per_token_keep_every_row_active() -> None:
-    estimator = Estimator(ppo.Config(regularizers=()), max_length=8)
+    estimator = Estimator(ppo.PPO(regularizers=()), max_length=8)
     assert estimator.update(estimator.rows(FAILED)).active == (0, 1)
 
 
 @pytest.mark.parametrize(
     ("config", "cap", "missing", "message"),
     [
-        (ppo.Config(), None, "values", "'ppo' reads values"),
-        (ppo.Config(), None, "old_values", "value head"),
-        (grpo.Config(), 2.0, "rollout_logprobs", "reads rollout_logprobs"),
+        (ppo.PPO(), None, "values", "'ppo' reads values"),
+        (ppo.PPO(), None, "old_values", "value head"),
+        (grpo.GRPO(), 2.0, "rollout_logprobs", "reads rollout_logprobs"),
     ],
 )
 def test_what_an_algorithm_reads_must_be_given(config: Any, cap: float | None, missing: str, message: str) -> None:
@@ -179,8 +179,8 @@ def test_what_an_algorithm_reads_must_be_given(config: Any, cap: float | None, m
 
 
 def test_importance_is_truncated_and_leaves_demonstrations_alone() -> None:
-    estimator = Estimator(hpt.Config(rl={"stabilization_mask": "none"}), max_length=8, importance_cap=2.0)
-    plain = Estimator(hpt.Config(rl={"stabilization_mask": "none"}), max_length=8)
+    estimator = Estimator(hpt.HPT(rl={"stabilization_mask": "none"}), max_length=8, importance_cap=2.0)
+    plain = Estimator(hpt.HPT(rl={"stabilization_mask": "none"}), max_length=8)
     rows = [*estimator.rows(SOLVED), *estimator.rows(FAILED)]
     weights = torch.tensor([0.5, 1.0, 1.9, 2.1, 9e9, 3.0, 3.0, 3.0, 3.0], dtype=torch.float64)
     gradients, metrics = [], []
@@ -199,7 +199,7 @@ def test_importance_is_truncated_and_leaves_demonstrations_alone() -> None:
 
 
 def test_value_loss_does_not_depend_on_the_split_nor_on_demonstrations() -> None:
-    estimator = Estimator(hpt.Config(regularizers=({"name": "value_loss", "coefficient": 0.5},)), max_length=8)
+    estimator = Estimator(hpt.HPT(regularizers=({"name": "value_loss", "coefficient": 0.5},)), max_length=8)
     update = estimator.update([row for g in (SOLVED, FAILED, PERFECT) for row in estimator.rows(g)])
     tokens = batch(update, [0, 1, 2, 3, 4])
     whole = update.loss(tokens, [0, 1, 2, 3, 4])
@@ -213,12 +213,12 @@ def test_value_loss_does_not_depend_on_the_split_nor_on_demonstrations() -> None
 
 
 def test_signal_with_coefficient_zero_is_inactive() -> None:
-    estimator = Estimator(hpt.Config(sft_coefficient=0), max_length=8)
+    estimator = Estimator(hpt.HPT(sft_coefficient=0), max_length=8)
     assert estimator.update(estimator.rows(FAILED)).active == ()
 
 
 def test_empty_update_and_empty_micro_batch() -> None:
-    estimator = Estimator(hpt.Config(regularizers=("entropy",)), max_length=8)
+    estimator = Estimator(hpt.HPT(regularizers=("entropy",)), max_length=8)
     update = estimator.update([])
     assert (update.questions, update.tokens, update.active) == (0, 0, ())
     update = estimator.update(estimator.rows(SOLVED))
@@ -231,7 +231,7 @@ def test_empty_update_and_empty_micro_batch() -> None:
 @given(order=st.permutations(range(5)), cuts=st.sets(st.integers(1, 4)), name=st.sampled_from(sorted(hpt.AGGREGATIONS)))
 @settings(deadline=None)
 def test_loss_and_metrics_add_up_over_micro_batches(order: list[int], cuts: set[int], name: Any) -> None:
-    estimator = Estimator(hpt.Config(normalization=name, regularizers=("entropy",)), max_length=8)
+    estimator = Estimator(hpt.HPT(normalization=name, regularizers=("entropy",)), max_length=8)
     update = estimator.update([row for g in (SOLVED, FAILED, PERFECT) for row in estimator.rows(g)])
     whole = update.loss(batch(update, [0, 1, 2, 3, 4]), [0, 1, 2, 3, 4])
     bounds = [0, *sorted(cuts), 5]
@@ -242,7 +242,7 @@ def test_loss_and_metrics_add_up_over_micro_batches(order: list[int], cuts: set[
 
 
 def test_metrics() -> None:
-    config = hpt.Config(regularizers=("entropy",))
+    config = hpt.HPT(regularizers=("entropy",))
     estimator = Estimator(config, max_length=8)
     update = estimator.update([*estimator.rows(SOLVED), *estimator.rows(FAILED)])
     tokens = batch(update, [0, 1, 2])
@@ -259,7 +259,7 @@ def test_metrics() -> None:
 
 
 def test_loss_is_pure() -> None:
-    estimator = Estimator(hpt.Config(), max_length=8)
+    estimator = Estimator(hpt.HPT(), max_length=8)
     update = estimator.update([*estimator.rows(SOLVED), *estimator.rows(FAILED)])
     tokens = batch(update, [0, 1, 2])
     before = [t.detach().clone() for t in tokens]
@@ -284,8 +284,8 @@ def changed(signal: Signal, **fields: Any) -> Signal:
 
 
 def test_soft_gate_puts_two_signals_in_one_update() -> None:
-    base = hpt.Config()
-    estimator = Estimator(compose(soft.Config(), rl=base.rl, sft=base.sft), max_length=8)
+    base = hpt.HPT()
+    estimator = Estimator(compose(soft.Soft(), rl=base.rl, sft=base.sft), max_length=8)
     rows = estimator.rows(Group("q", (1.0, 0.0, 0.0, 0.0), (1, 2, 3, 4), 5))
     assert [row.index for row in rows] == [0, 1, 2, 3, DEMONSTRATION]
     assert rows[0].signals == (RowSignal("rl", 0.25, 0.75),)
@@ -294,9 +294,9 @@ def test_soft_gate_puts_two_signals_in_one_update() -> None:
 
 
 def test_one_row_may_carry_two_signals() -> None:
-    imitation = sft.Config().sft
+    imitation = sft.SFT().sft
     offline = changed(imitation, coefficient=0.5)
-    gate = always.Config(signals=("sft", "offline"))
+    gate = always.Always(signals=("sft", "offline"))
     estimator = Estimator(compose(gate, sft=imitation, offline=offline), max_length=8)
     rows = estimator.rows(FAILED)
     assert [[s.name for s in row.signals] for row in rows] == [["sft", "offline"]]
@@ -308,7 +308,7 @@ def test_one_row_may_carry_two_signals() -> None:
 
 
 def test_the_mask_sees_the_advantage_of_the_token_not_of_its_row() -> None:
-    estimator = Estimator(ppo.Config(regularizers=()), max_length=8)
+    estimator = Estimator(ppo.PPO(regularizers=()), max_length=8)
     update = estimator.update(estimator.rows(Group("q", (1.0,), (2,), None)))
     tokens = batch(update, [0])
     # V falls from 3 to 0, then R = 1 comes: the first token's advantage is negative, the second's positive.

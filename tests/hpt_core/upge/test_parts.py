@@ -72,14 +72,14 @@ def test_every_variant_round_trips(folder: str, name: str) -> None:
 )
 def test_clip_truth_table(ratio: float, advantage: float, kept: int) -> None:
     tokens = signal_tokens([math.log(ratio) - 1], [-1.0], [advantage])
-    assert clip.Config().factors(tokens).tolist() == [kept]
-    assert none.Config().factors(tokens).tolist() == [1]
+    assert clip.Clip().factors(tokens).tolist() == [kept]
+    assert none.NoMask().factors(tokens).tolist() == [1]
 
 
 def test_clip_bounds_are_independent() -> None:
     tokens = signal_tokens([math.log(1.25), math.log(0.75)], [0.0, 0.0], [1.0, -1.0])
-    assert clip.Config(eps_low=0.3, eps_high=0.28).factors(tokens).tolist() == [1, 1]
-    assert clip.Config(eps_low=0.3).factors(tokens).tolist() == [0, 1]
+    assert clip.Clip(eps_low=0.3, eps_high=0.28).factors(tokens).tolist() == [1, 1]
+    assert clip.Clip(eps_low=0.3).factors(tokens).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(("ratio", "weight"), [(0.1, 0.1), (1.0, 1.0), (1.19, 1.19), (1.3, 1.2), (9.0, 1.2)])
@@ -88,13 +88,13 @@ def test_clipped_ratio_bounds_the_weight_from_above_whatever_the_sign(
     ratio: float, weight: float, advantage: float
 ) -> None:
     tokens = signal_tokens([math.log(ratio) - 1], [-1.0], [advantage])
-    assert clipped_ratio.Config().factors(tokens).item() * ratio == pytest.approx(weight)
+    assert clipped_ratio.ClippedRatio().factors(tokens).item() * ratio == pytest.approx(weight)
 
 
 def test_clipped_ratio_is_exactly_one_within_its_bounds_and_may_bound_from_below() -> None:
     tokens = signal_tokens([-0.1, 0.1, -5.0], [0.0, 0.0, -1.0], [1.0] * 3)
-    assert clipped_ratio.Config().factors(tokens).tolist() == [1, 1, 1]
-    bounded = clipped_ratio.Config(eps_low=0.5).factors(tokens)
+    assert clipped_ratio.ClippedRatio().factors(tokens).tolist() == [1, 1, 1]
+    bounded = clipped_ratio.ClippedRatio(eps_low=0.5).factors(tokens)
     assert bounded.tolist() == [1, 1, pytest.approx(0.5 * math.exp(4))]
 
 
@@ -106,22 +106,22 @@ def test_sequence_clip_stops_whole_sequences(mean_log_ratio: float, advantage: f
     # The tokens' own ratios are far from 1; their mean counts. The second row is never stopped.
     logs = [0.5 + mean_log_ratio, -0.5 + mean_log_ratio, 0.0]
     tokens = signal_tokens(logs, [0.0] * 3, [advantage] * 3, lengths=[2, 1])
-    assert sequence_clip.Config().factors(tokens).tolist() == [kept, kept, 1]
+    assert sequence_clip.SequenceClip().factors(tokens).tolist() == [kept, kept, 1]
 
 
 def test_sequence_reference_makes_every_ratio_of_a_sequence_its_geometric_mean() -> None:
     tokens = signal_tokens([-1.0, -2.0, -3.0], [-1.5, -1.0, -1.0], [1.0] * 3, lengths=[2, 1])
-    log_ratios = tokens.logprobs - sequence.Config().ref_logprobs(tokens)
+    log_ratios = tokens.logprobs - sequence.SequenceRatio().ref_logprobs(tokens)
     assert log_ratios.tolist() == pytest.approx([-0.25, -0.25, -2.0])
-    assert not sequence.Config().ref_logprobs(tokens).requires_grad
+    assert not sequence.SequenceRatio().ref_logprobs(tokens).requires_grad
 
 
 def test_reference_policies() -> None:
     tokens = signal_tokens([-1.0, -2.0], [-3.0, -4.0], [1.0, 1.0])
-    assert current.Config().ref_logprobs(tokens).tolist() == [-1.0, -2.0]
-    assert old.Config().ref_logprobs(tokens).tolist() == [-3.0, -4.0]
-    assert constant_one.Config().ref_logprobs(tokens).tolist() == [0.0, 0.0]
-    assert not current.Config().ref_logprobs(tokens).requires_grad
+    assert current.CurrentPolicy().ref_logprobs(tokens).tolist() == [-1.0, -2.0]
+    assert old.OldPolicy().ref_logprobs(tokens).tolist() == [-3.0, -4.0]
+    assert constant_one.NoDenominator().ref_logprobs(tokens).tolist() == [0.0, 0.0]
+    assert not current.CurrentPolicy().ref_logprobs(tokens).requires_grad
 
 
 @pytest.mark.parametrize("probability", [1e-30, 0.01, 0.1, 0.5, 1.0])
@@ -129,12 +129,12 @@ def test_reference_policies() -> None:
 def test_shaped_likelihood_and_its_derivative(probability: float, gamma: float) -> None:
     p = torch.tensor([probability], dtype=torch.float64, requires_grad=True)
     tokens = signal_tokens([0.0], [0.0], [1.0])._replace(logprobs=p.log())
-    value = shaped.Config(gamma=gamma).log_likelihoods(tokens).exp()
+    value = shaped.ShapedLikelihood(gamma=gamma).log_likelihoods(tokens).exp()
     value.sum().backward()
     assert value.item() == pytest.approx(probability / (probability + gamma))
     assert p.grad is not None
     assert p.grad.item() == pytest.approx(gamma / (probability + gamma) ** 2)
-    assert plain.Config().log_likelihoods(tokens) is tokens.logprobs
+    assert plain.PlainLikelihood().log_likelihoods(tokens) is tokens.logprobs
 
 
 def group(rewards: list[float]) -> Group:
@@ -143,24 +143,24 @@ def group(rewards: list[float]) -> Group:
 
 def test_advantages_of_a_mixed_group() -> None:
     mixed = group([1.0, 0.0, 0.0, 0.0])
-    assert group_mean.Config().estimate(mixed) == ((0.75, -0.25, -0.25, -0.25), 1.0)
-    assert group_zscore.Config().estimate(mixed).rollouts == pytest.approx((1.5, -0.5, -0.5, -0.5), rel=1e-5)
-    assert one.Config().estimate(mixed) == ((1.0,) * 4, 1.0)
-    assert signed.Config().estimate(mixed) == ((1.0, -1.0, -1.0, -1.0), 1.0)
+    assert group_mean.GroupMean().estimate(mixed) == ((0.75, -0.25, -0.25, -0.25), 1.0)
+    assert group_zscore.GroupZscore().estimate(mixed).rollouts == pytest.approx((1.5, -0.5, -0.5, -0.5), rel=1e-5)
+    assert one.ConstantOne().estimate(mixed) == ((1.0,) * 4, 1.0)
+    assert signed.SignedReward().estimate(mixed) == ((1.0, -1.0, -1.0, -1.0), 1.0)
 
 
 def test_entropy_weights() -> None:
     tokens = signal_tokens([-1.0] * 4, [-1.0] * 4, [1.0, 1.0, 0.0, 0.5], lengths=[2, 1, 1])
     entropies = torch.tensor([0.5, 1.5, 2.0, 2.0], dtype=torch.float64, requires_grad=True)
     tokens = tokens._replace(entropies=entropies)
-    signed_weights = signed_entropy.Config().per_token(tokens)
+    signed_weights = signed_entropy.SignedEntropy().per_token(tokens)
     assert signed_weights.tolist() == pytest.approx([0.1 * math.e, 0.1 * math.e, -1.0, -1.0])
-    weights = inverse_entropy.Config().per_token(tokens)
+    weights = inverse_entropy.InverseEntropy().per_token(tokens)
     assert weights.tolist() == pytest.approx([0.5 / math.e, 0.5 / math.e, 0.5 / math.e**2, 0.5 / math.e**2])
     assert not signed_weights.requires_grad and not weights.requires_grad
     mixed = group([1.0, 0.0])
-    assert signed_entropy.Config().estimate(mixed) == ((1.0, 0.0), 1.0)
-    assert inverse_entropy.Config().estimate(mixed) == ((1.0, 1.0), 1.0)
+    assert signed_entropy.SignedEntropy().estimate(mixed) == ((1.0, 0.0), 1.0)
+    assert inverse_entropy.InverseEntropy().estimate(mixed) == ((1.0, 1.0), 1.0)
 
 
 def advantages_by_recursion(values: list[float], reward: float, gamma: float, lam: float) -> list[float]:
@@ -191,22 +191,22 @@ def test_gae_is_its_recursion(lengths: list[int], gamma: float, lam: float, seed
     for mine, reward in zip(values.split(lengths), rewards.tolist(), strict=True):
         expected += advantages_by_recursion(mine.tolist(), reward, gamma, lam)
     torch.testing.assert_close(
-        gae.Config(gamma=gamma, lam=lam).per_token(tokens), torch.tensor(expected, dtype=torch.float64)
+        gae.GAE(gamma=gamma, lam=lam).per_token(tokens), torch.tensor(expected, dtype=torch.float64)
     )
 
 
 def test_gae_with_lambda_one_is_reward_minus_value() -> None:
     tokens = signal_tokens([0.0] * 3, [0.0] * 3, [1.0] * 3, lengths=[3])
     tokens = tokens._replace(old_values=torch.tensor([0.25, 0.5, 2.0], dtype=torch.float64))
-    assert gae.Config(lam=1.0).per_token(tokens).tolist() == [0.75, 0.5, -1.0]
+    assert gae.GAE(lam=1.0).per_token(tokens).tolist() == [0.75, 0.5, -1.0]
 
 
 def test_gae_takes_values_of_another_precision_and_no_tokens() -> None:
     tokens = signal_tokens([0.0] * 3, [0.0] * 3, [1.0] * 3, lengths=[3])
     halves = tokens._replace(old_values=torch.zeros(3, dtype=torch.bfloat16))
-    assert gae.Config().per_token(halves).dtype == torch.float64
+    assert gae.GAE().per_token(halves).dtype == torch.float64
     nothing = signal_tokens([], [], [], lengths=[])._replace(old_values=torch.zeros(0, dtype=torch.float64))
-    assert gae.Config().per_token(nothing).shape == (0,)
+    assert gae.GAE().per_token(nothing).shape == (0,)
 
 
 def test_value_loss_is_half_the_mean_squared_error_of_the_returns() -> None:
@@ -216,39 +216,39 @@ def test_value_loss_is_half_the_mean_squared_error_of_the_returns() -> None:
     tokens = TokenBatch(zeros, zeros, zeros, torch.tensor([0, 0, 1]), values, old_values)
     # lambda = 1 makes every return the row's reward.
     rows = batch_rows([2, 1], 10, rewards=[1.0, 0.0])
-    share = value_loss.Config(lam=1.0).share(tokens, rows)
+    share = value_loss.ValueLoss(lam=1.0).share(tokens, rows)
     share.backward()
     assert share.item() == pytest.approx((0.5**2 + 1 + 1) / 20)
     assert values.grad is not None
     assert values.grad.tolist() == pytest.approx([-0.05, -0.1, 0.1])
     # Clipped to within 0.2 of the old values, the first value is 0.3 and its error the larger one.
-    clipped = value_loss.Config(lam=1.0, clip=0.2).share(tokens, rows)
+    clipped = value_loss.ValueLoss(lam=1.0, clip=0.2).share(tokens, rows)
     assert clipped.item() == pytest.approx((0.7**2 + 1 + 1) / 20)
 
 
 def test_zscore_divides_by_sample_deviation_plus_epsilon() -> None:
     rewards = [1.0, 0.0, 1.0, 0.5]
     expected = [(r - 0.625) / (statistics.stdev(rewards) + 1e-6) for r in rewards]
-    assert group_zscore.Config().estimate(group(rewards)).rollouts == pytest.approx(expected, rel=1e-14)
+    assert group_zscore.GroupZscore().estimate(group(rewards)).rollouts == pytest.approx(expected, rel=1e-14)
 
 
 def test_a_lone_member_has_no_zscore() -> None:
-    assert group_zscore.Config().estimate(group([1.0])) == ((1.0,), 1.0)
-    assert group_zscore.Config().estimate(group([0.0])) == ((0.0,), 1.0)
-    assert group_zscore.Config(with_demonstration=True).estimate(group([])) == ((), 1.0)
+    assert group_zscore.GroupZscore().estimate(group([1.0])) == ((1.0,), 1.0)
+    assert group_zscore.GroupZscore().estimate(group([0.0])) == ((0.0,), 1.0)
+    assert group_zscore.GroupZscore(with_demonstration=True).estimate(group([])) == ((), 1.0)
 
 
 def test_the_demonstration_can_be_a_member_of_the_group() -> None:
     seven = group([0.0] * 7)
-    assert group_mean.Config(with_demonstration=True).estimate(seven) == ((-0.125,) * 7, 0.875)
+    assert group_mean.GroupMean(with_demonstration=True).estimate(seven) == ((-0.125,) * 7, 0.875)
     alone = Group("q", (1.0, 0.0), (1, 1), None)
-    assert group_mean.Config(with_demonstration=True).estimate(alone).rollouts == (0.5, -0.5)
+    assert group_mean.GroupMean(with_demonstration=True).estimate(alone).rollouts == (0.5, -0.5)
 
 
 @given(reward=st.floats(-3, 3), n=st.integers(2, 40))
 @settings(deadline=None)
 def test_equal_rewards_give_exactly_zero(reward: float, n: int) -> None:
-    for part in (group_mean.Config(), group_zscore.Config()):
+    for part in (group_mean.GroupMean(), group_zscore.GroupZscore()):
         assert part.estimate(group([reward] * n)).rollouts == (0.0,) * n
 
 
@@ -290,7 +290,7 @@ def batch_rows(lengths: list[int], update_tokens: int, rewards: list[float] | No
 def test_entropy_term_is_a_mean_over_the_whole_update() -> None:
     entropies = torch.tensor([0.5, 1.5], requires_grad=True)
     zeros = torch.zeros(2)
-    share = entropy.Config().share(TokenBatch(zeros, entropies, zeros, torch.tensor([0, 0])), batch_rows([2], 8))
+    share = entropy.EntropyBonus().share(TokenBatch(zeros, entropies, zeros, torch.tensor([0, 0])), batch_rows([2], 8))
     share.backward()
     assert share.item() == -0.25
     assert entropies.grad is not None

@@ -42,11 +42,11 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 def test_openr1_drops_the_system_message(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.parquet", [openr1_row()])
-    (row,) = openr1.Config(file=path).read(None)
+    (row,) = openr1.OpenR1(file=path).read(None)
     assert row == SourceRow(
         f"{path} row 1", "", "What is {x}?", "1", "math", "<think>\nhm\n</think>\n\\boxed{1}", "math"
     )
-    (row,) = openr1.Config(file=path, drop_think=True).read(None)
+    (row,) = openr1.OpenR1(file=path, drop_think=True).read(None)
     assert isinstance(row, SourceRow)
     assert row.demonstration == "hm\n</think>\n\\boxed{1}"
 
@@ -66,7 +66,7 @@ def test_openr1_drops_the_system_message(tmp_path: Path) -> None:
 )
 def test_a_malformed_row_is_named_and_the_others_are_read(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
     path = write(tmp_path / "rows.parquet", [openr1_row(), openr1_row(**changes), openr1_row(target=None)])
-    first, second, third = openr1.Config(file=path).read(None)
+    first, second, third = openr1.OpenR1(file=path).read(None)
     assert isinstance(first, SourceRow)
     assert isinstance(second, MalformedRow)
     assert second.where == f"{path} row 2"
@@ -78,7 +78,7 @@ def test_a_malformed_row_is_named_and_the_others_are_read(tmp_path: Path, change
 def test_files_that_are_not_of_the_schema_are_refused(tmp_path: Path) -> None:
     def error(path: Path) -> str:
         with pytest.raises(DataError) as caught:
-            list(openr1.Config(file=path).read(None))
+            list(openr1.OpenR1(file=path).read(None))
         return str(caught.value)
 
     other = write(tmp_path / "other.parquet", [{"question": "a", "answer": "b"}])
@@ -88,9 +88,9 @@ def test_files_that_are_not_of_the_schema_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.parquet").write_text('{"question": ')
     assert "cannot be read as Parquet" in error(tmp_path / "text.parquet")
     assert "there is no file" in error(tmp_path / "missing.parquet")
-    assert openr1.Config(file=tmp_path / "missing.parquet").needs(None) == f"a file {tmp_path / 'missing.parquet'}"
+    assert openr1.OpenR1(file=tmp_path / "missing.parquet").needs(None) == f"a file {tmp_path / 'missing.parquet'}"
     with pytest.raises(DataError, match="there is no file"):
-        openr1.Config(file=tmp_path / "missing.parquet").identity(None)
+        openr1.OpenR1(file=tmp_path / "missing.parquet").content(None)
 
 
 def test_damage_within_a_file_is_named_by_the_last_good_row(tmp_path: Path) -> None:
@@ -102,30 +102,30 @@ def test_damage_within_a_file_is_named_by_the_last_good_row(tmp_path: Path) -> N
     content[middle] = bytes(2000)
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"is damaged after row \d+"):
-        list(openr1.Config(file=path).read(None))
+        list(openr1.OpenR1(file=path).read(None))
 
 
 def test_a_file_in_the_data_folder_goes_first(tmp_path: Path) -> None:
     write(tmp_path / "train" / "openr1.parquet", [openr1_row(), openr1_row()])
     write(tmp_path / "train" / "mine.parquet", [openr1_row()])
-    assert openr1.Config().needs(tmp_path) == ""
-    assert openr1.Config().count(tmp_path) == 2
-    assert openr1.Config(file=Path("mine.parquet")).count(tmp_path) == 1
-    assert openr1.Config().needs(None) == "network: Elliott/Openr1-Math-46k-8192 from the Hub"
-    assert openr1.Config().needs(tmp_path / "train") == "network: Elliott/Openr1-Math-46k-8192 from the Hub"
+    assert openr1.OpenR1().needs(tmp_path) == ""
+    assert openr1.OpenR1().count(tmp_path) == 2
+    assert openr1.OpenR1(file=Path("mine.parquet")).count(tmp_path) == 1
+    assert openr1.OpenR1().needs(None) == "network: Elliott/Openr1-Math-46k-8192 from the Hub"
+    assert openr1.OpenR1().needs(tmp_path / "train") == "network: Elliott/Openr1-Math-46k-8192 from the Hub"
 
 
 def test_identity_is_the_content_and_what_changes_the_rows(tmp_path: Path) -> None:
     write(tmp_path / "a" / "train" / "openr1.parquet", [openr1_row()])
     write(tmp_path / "b" / "mine.parquet", [openr1_row()])
-    first = openr1.Config().identity(tmp_path / "a")
-    assert openr1.Config(file=tmp_path / "b" / "mine.parquet").identity(None) == first
-    assert openr1.Config(drop_think=True).identity(tmp_path / "a") != first
+    first = openr1.OpenR1().content(tmp_path / "a")
+    assert openr1.OpenR1(file=tmp_path / "b" / "mine.parquet").content(None) == first
+    assert openr1.OpenR1(drop_think=True).content(tmp_path / "a") != first
     write(tmp_path / "b" / "mine.parquet", [openr1_row(), openr1_row()])
-    assert openr1.Config(file=tmp_path / "b" / "mine.parquet").identity(None) != first
-    hub = openr1.Config(revision="v1").identity(None)
+    assert openr1.OpenR1(file=tmp_path / "b" / "mine.parquet").content(None) != first
+    hub = openr1.OpenR1(revision="v1").content(None)
     assert hub["repo"] == "Elliott/Openr1-Math-46k-8192"
-    assert hub != openr1.Config().identity(None)
+    assert hub != openr1.OpenR1().content(None)
 
 
 def test_gsm8k_marks_are_removed_and_the_answer_is_boxed(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_gsm8k_marks_are_removed_and_the_answer_is_boxed(tmp_path: Path) -> None
         {"question": "Owed?", "answer": "5-8=<<5-8=-3>>-3\n#### -3"},
     ]
     path = write(tmp_path / "rows.parquet", rows)
-    first, second, third, fourth = gsm8k.Config(file=path).read(None)
+    first, second, third, fourth = gsm8k.GSM8K(file=path).read(None)
     assert isinstance(first, SourceRow)
     assert first.demonstration == "A 2 and 500*2=1000.\nThe answer is \\boxed{1000}."
     assert first.gold == "1000"
@@ -147,7 +147,7 @@ def test_gsm8k_marks_are_removed_and_the_answer_is_boxed(tmp_path: Path) -> None
 
 
 def test_gsm8k_of_the_data_folder(shared_data: Path) -> None:
-    source = gsm8k.Config()
+    source = gsm8k.GSM8K()
     rows = list(source.read(shared_data))
     assert len(rows) == source.count(shared_data) == 1000
     assert all(isinstance(row, SourceRow) and row.demonstration and "<<" not in row.demonstration for row in rows)
@@ -163,13 +163,13 @@ def test_jsonl_takes_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     path = tmp_path / "train" / "rows.jsonl"
     path.write_text("\n".join(lines))
-    source = jsonl.Config(file=Path("rows.jsonl"))
+    source = jsonl.JSONLines(file=Path("rows.jsonl"))
     assert list(source.read(tmp_path)) == [
         SourceRow(f"{path} row 1", "", "1+1?", "2", "math", None, ""),
         SourceRow(f"{path} row 3", "7", "B?", "B", "choice", "\\boxed{B}", ""),
     ]
     assert source.needs(None) == "a file rows.jsonl"
-    assert jsonl.Config(file=path).identity(None) == source.identity(tmp_path)
+    assert jsonl.JSONLines(file=path).content(None) == source.content(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_jsonl_takes_what_is_there(tmp_path: Path) -> None:
 def test_jsonl_malformed_lines_are_named(tmp_path: Path, line: bytes, reason: str) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"question": "a", "answer": "1"}\n' + line + b"\n")
-    _, bad = jsonl.Config(file=path).read(None)
+    _, bad = jsonl.JSONLines(file=path).read(None)
     assert isinstance(bad, MalformedRow)
     assert bad.where == f"{path} row 2"
     assert reason in bad.reason

@@ -6,26 +6,15 @@ from random import Random
 
 from hpt_core.data.procedural.base import Family, Problem, Split
 from hpt_core.errors import DataError
-from hpt_core.plugins import load
 from hpt_core.seeds import derive
 
-PACKAGE = "hpt_core.data.procedural"
 _ATTEMPTS = 10_000
 """Draws in a row without a new instance after which a family counts as exhausted."""
 
 
-def get_family(name: str) -> Family:
-    """The family called `name`; an unknown name raises ConfigError with near matches."""
-    family: Family = load(PACKAGE, name).FAMILY
-    return family
-
-
-def versions(families: Sequence[str]) -> dict[str, int]:
-    """Version of each family's generator."""
-    return {name: get_family(name).version for name in families}
-
-
-def draw(families: Sequence[str], difficulties: Sequence[int], rows: int, seed: int, split: Split) -> list[Problem]:
+def sample(
+    families: Sequence[Family], difficulties: Sequence[int], rows: int, seed: int, split: Split
+) -> list[Problem]:
     """`rows` different problems: families take turns, and within a family its difficulties do.
 
     A difficulty may be given more than once, to come up more often. Fewer rows with the same seed are the first ones of
@@ -33,10 +22,10 @@ def draw(families: Sequence[str], difficulties: Sequence[int], rows: int, seed: 
     """
     used: set[str] = set()
     streams = {
-        (family, difficulty): stream(get_family(family), difficulty, seed, split, used)
+        (family.name, difficulty): stream(family, difficulty, seed, split, used)
         for family, difficulty in product(families, set(difficulties))
     }
-    turns = cycle((family, difficulty) for difficulty in difficulties for family in families)
+    turns = cycle((family.name, difficulty) for difficulty in difficulties for family in families)
     return [next(streams[turn]) for turn in islice(turns, rows)]
 
 

@@ -1,30 +1,32 @@
 """The contract of an algorithm: a gate, the signals it chooses from, and regularizers. Nothing but composition."""
 
-from typing import TYPE_CHECKING
+import inspect
+import sys
+import textwrap
 
 from pydantic import model_validator
 
-from hpt_core.base import Frozen
-from hpt_core.plugins import config_union, near
-from hpt_core.upge.signal import RegularizerConfig, Signal
-
-if TYPE_CHECKING:
-    from hpt_core.gates.base import Gate
-
-    GateConfig = Gate
-else:
-    GateConfig = config_union("hpt_core.gates")
+from hpt_core.gates.base import Gate
+from hpt_core.plugins import PluginConfig, near
+from hpt_core.upge.parts import Regularizer
+from hpt_core.upge.signal import Signal
 
 
-class Algorithm(Frozen):
+class Algorithm(PluginConfig, kind="algorithms", package="hpt_core.algorithms"):
     """Base of the algorithms' configs: every field that is a Signal is one, under the field's name."""
 
-    name: str
-    """The algorithm: its file's name."""
-    gate: GateConfig
+    gate: Gate
     """Chooses the signals of a question."""
-    regularizers: tuple[RegularizerConfig, ...] = ()
+    regularizers: tuple[Regularizer, ...] = ()
     """Terms on every token of an update; none by default, `["entropy"]` as in the training scripts."""
+
+    @property
+    def equation(self) -> str:
+        """The loss: the first indented block of its module's documentation; "" where it has none."""
+        lines = (inspect.getdoc(sys.modules[self.module]) or "").splitlines()
+        start = next((i for i, line in enumerate(lines) if line.startswith(" ")), len(lines))
+        end = next((i for i in range(start, len(lines)) if not lines[i].startswith(" ")), len(lines))
+        return textwrap.dedent("\n".join(lines[start:end]))
 
     @property
     def signals(self) -> dict[str, Signal]:

@@ -182,3 +182,24 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ModelError(f"{path} holds no JSON object", "fetch the model again")
     return found
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a model folder. Raises ModelError where the folder is incomplete."""
+    require_complete(folder)
+    return read_object(folder / "config.json")
+
+
+def context_length(config: dict[str, Any]) -> int:
+    """Positions that a model's config.json allows."""
+    return int(config.get("max_position_embeddings") or config.get("n_positions") or 2**31)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The folder's tokenizer (transformers.PreTrainedTokenizerBase). Raises ModelError."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"the tokenizer in {folder} cannot be loaded: {error}", "fetch the model again") from error
