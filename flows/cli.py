@@ -1,7 +1,6 @@
 """The `hpt` command: 0 done, 1 failure, 2 wrong input, 130 interrupted, 143 told to end (SIGTERM)."""
 
 import contextlib
-import shlex
 import signal
 import sys
 from typing import Annotated, Any
@@ -14,7 +13,7 @@ from flows.commands import common
 
 common.quiet_environment()
 
-from flows.commands import algorithms, audit, estimate, look, run, samples, spec, tools  # noqa: E402  (the environment comes first)
+from flows.commands import algorithms, audit, config, estimate, look, run, samples, spec, tools  # noqa: E402  (the environment comes first)
 from hpt_core.errors import HPTError  # noqa: E402
 
 USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -30,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (run, spec, estimate, look, samples, audit, algorithms, tools):
+for module in (run, spec, estimate, look, samples, audit, config, algorithms, tools):
     app.add_typer(module.app)
 
 
@@ -63,11 +62,11 @@ def _code(arguments: list[str]) -> int:
     try:
         code = app(arguments, prog_name="hpt", standalone_mode=False)
         # Typer makes this code of a Ctrl-C in some versions and raises Abort in others.
-        return _interrupted(arguments) if code == INTERRUPTED else code if isinstance(code, int) else 0
+        return _interrupted() if code == INTERRUPTED else code if isinstance(code, int) else 0
     except typer.Exit as error:
         return error.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        return _interrupted(arguments)
+        return _interrupted()
     except USAGE_ERROR as error:
         error.show()
         return 2
@@ -90,30 +89,12 @@ def _code(arguments: list[str]) -> int:
         return 1
 
 
-def _interrupted(arguments: list[str]) -> int:
-    again = going_on(arguments)
-    advice = f" what is finished is kept; `{escape(again)}` goes on from here" if again else ""
-    common.ERR.print(f"\n[yellow]interrupted{':' if again else ''}[/]{advice}")
+def _interrupted() -> int:
+    advice = (
+        f" what is finished is kept; `{escape(common.STATE.resume)}` goes on from here" if common.STATE.resume else ""
+    )
+    common.ERR.print(f"\n[yellow]interrupted{':' if advice else ''}[/]{advice}")
     return INTERRUPTED
-
-
-def going_on(arguments: list[str]) -> str | None:
-    """The command line, quoted for a shell, that goes on with a run cut short; None where the command runs no stages.
-
-    `--force` and `rerun --from` are left out: they would make again what the run has made anew already.
-    """
-    if not arguments or arguments[0] not in run.STAGE_COMMANDS | {"run", "rerun", "spec"}:
-        return None
-    kept = ["hpt", "run" if arguments[0] == "rerun" else arguments[0]]
-    rest = iter(arguments[1:])
-    for argument in rest:
-        if argument in ("--set", "--store", "--data-dir"):
-            kept += [argument, next(rest, "")]
-        elif argument == "--from":
-            next(rest, None)
-        elif argument != "--force" and not argument.startswith("--from="):
-            kept.append(argument)
-    return shlex.join(kept)
 
 
 if __name__ == "__main__":

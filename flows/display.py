@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from tasks.context import Notice, Throttle, subscribe
+from tasks.execution.context import Notice, Throttle, subscribe
 
 PLAIN_EVERY_S = 15.0
 """Seconds between two lines of progress of one stage where there is no terminal."""
@@ -106,8 +106,8 @@ class Line:
 class Display:
     """Shows the notices of a run; a context manager."""
 
-    def __init__(self, stages: Iterable[str], console: Console) -> None:
-        self._lines = {key: Line() for key in stages}
+    def __init__(self, stages: Iterable[object], console: Console) -> None:
+        self._lines = {str(key): Line() for key in stages}
         self._console = console
         self._live = Live(self, console=console, refresh_per_second=4) if console.is_terminal else None
 

@@ -1,94 +1,136 @@
-"""What every flow does: config -> context -> preflight -> graph -> walk -> artifacts."""
+"""From a config and options to a run: its graph, its context, its plan, and the checks before anything heavy starts.
 
+Needs no Prefect, so that a run with nothing to do answers at once.
+"""
+
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
-
-import prefect.runtime.flow_run
-from prefect.context import FlowRunContext
 
 from flows import graph as graphs
-from flows.artifacts import show_leaderboard
-from flows.config import PipelineConfig
-from flows.context import context_of, redone
-from flows.load import load_config
-from flows.preflight import preflight, require_sampled
-from flows.walk import walk
-from hpt_core.errors import StoreError
-from tasks.task import Walk
+from hpt_core.artifacts import KnownFiles, Store
+from hpt_core.base import Frozen
+from hpt_core.errors import PreflightError, StoreError
+from tasks.execution.config import PipelineConfig
+from tasks.execution.context import Context, data_folder
+from tasks.execution.keys import StageKey
 
-CHEAP = ("contamination", "report")
-"""Kinds of stages that are made where they are missing, also with `only_ready`: they take no engine."""
-Config = PipelineConfig | str
-"""A config, or the path of a TOML file that holds one (for deployments)."""
+GIB = 2**30
+SPARE_BYTES = GIB // 2
+"""Disk that must be free beside what the stages are estimated to write."""
 
 
-def read(config: Config) -> PipelineConfig:
-    """The config itself, or the one in the file that is named."""
-    return load_config(Path(config)) if isinstance(config, str) else config
+class RunOptions(Frozen):
+    """What a run is asked for, beside its config."""
+
+    goals: tuple[str, ...] = ()
+    """Stages ("train.hpt"), kinds ("train") or globs to make, with what they depend on; the whole pipeline if empty."""
+    force: bool = False
+    """Make the goals again although the store holds them."""
+    from_stage: str | None = None
+    """Make this stage, and all that follows from it, again."""
+    remake: str | None = None
+    """Make artifacts of this kind ("verdicts") of the goals again; anything else that is missing is an error."""
+    verify: bool = False
+    """Hash every stored file again before it is reused."""
+    strict: bool = False
+    """Stop at the first malformed row of training data."""
+    only_ready: bool = False
+    """Fail where something that the goals depend on is not made yet, unless it is cheap to make."""
 
 
-def run_stages(
-    config: Config,
-    goals: tuple[str, ...] = (),
-    force: bool = False,
-    from_stage: str | None = None,
-    verify: bool = False,
-    strict: bool = False,
-    only_ready: bool = False,
-    regrade: bool = False,
-) -> list[dict[str, Any]]:
-    """Run the goals ("train.hpt", or a kind such as "train") with what they depend on; the whole pipeline without any.
+@dataclass(frozen=True)
+class Run:
+    """A run that can start."""
 
-    With `only_ready`, anything that the goals depend on and that is not there is an error in place of work to do. With
-    `regrade` the goals' verdicts are made again, from samples that must be there.
-    Returns the outputs as small JSON. Raises HPTError.
+    config: PipelineConfig
+    options: RunOptions
+    graph: graphs.Graph
+    context: Context
+    plan: graphs.Plan
+
+
+def context_of(config: PipelineConfig) -> Context:
+    """What the stages of a run share."""
+    return Context(
+        store=Store(config.store),
+        known=KnownFiles(),
+        data_dir=data_folder(config.data_dir),
+        pipeline=config.name,
+        workers=config.resources.workers,
+        threads=config.resources.threads,
+        processes=config.resources.processes,
+        launcher=config.resources.launcher,
+        slices=config.resources.slices,
+        ray=config.resources.ray,
+        trackers=config.trackers,
+        timeout_s=config.resources.stage_timeout_s,
+    )
+
+
+def plan_run(config: PipelineConfig, options: RunOptions = RunOptions(), since: datetime | None = None) -> Run:  # noqa: B008  (immutable)
+    """The graph, the context and the plan of a run. Raises ConfigError for a stage that does not exist.
+
+    `since`: when the run was first started. What was made after that is not made again.
     """
-    resolved = read(config)
-    graph = graphs.select(resolved, goals) if goals else graphs.build(resolved)
-    wanted = [key for goal in goals for key in graphs.match(graph, goal)] if goals else list(graph)
-    context = context_of(resolved, redone(graph, wanted, force, from_stage, regrade), verify, strict, _begun())
-    plan = graphs.plan(graph, context)
-    if only_ready:
-        _require_ready(plan, wanted)
-    if regrade:
-        require_sampled(plan)
-    preflight(resolved, plan, context)
-    made = walk(Walk(dict(graph), context), resolved.resources.parallel_stages)
-    show_leaderboard(resolved.name, made)
-    return [m.as_json() for m in made.values()]
+    graph = graphs.build(config, options.goals)
+    goals = [key for goal in options.goals for key in graphs.match(graph, goal)] or list(graph)
+    redo = {str(key) for key in goals} if options.force else set()
+    if options.remake:
+        redo |= {f"{key}/{options.remake}" for key in goals}
+    if options.from_stage:
+        redo |= {str(key) for key in graphs.following(graph, graphs.match(graph, options.from_stage))}
+    context = replace(
+        context_of(config),
+        strict=options.strict,
+        verify=options.verify,
+        redo=frozenset(redo),
+        since=since or datetime.now(UTC),
+    )
+    return Run(config, options, graph, context, graphs.plan(graph, context))
 
 
-def _require_ready(plan: graphs.Plan, goals: list[str]) -> None:
-    missing = [
-        key
-        for key in plan.graph
-        if key not in goals and key.split(".")[0] not in CHEAP and plan.standing(key) != "done"
-    ]
+def preflight(run: Run) -> None:
+    """Raise the first problem: what the options ask for and is not there (StoreError), what a source said (ConfigError,
+    DataError, ModelError), or a lack of disk, memory or context length (PreflightError)."""
+    plan, context = run.plan, run.context
+    if run.options.only_ready:
+        _require_ready(run)
+    for error in plan.problems.values():
+        raise error
+    if run.options.remake:
+        _require_all_but(plan, run.options.remake)
+    context.store.check_writable()
+    todo = [key for key in plan.graph if plan.standing(key) != "done"]
+    disk = SPARE_BYTES if todo else 0
+    for key in todo:
+        for step in plan.graph[key].steps:
+            disk += step.preflight(plan.artifacts, context)
+    free = context.store.free_bytes()
+    if disk > free:
+        raise PreflightError(
+            f"the stages need about {disk / GIB:.1f} GiB of disk and {context.store.root} has {free / GIB:.1f} free",
+            "free some, or give another store with --store",
+        )
+
+
+def _require_ready(run: Run) -> None:
+    goals = {key for goal in run.options.goals for key in graphs.match(run.graph, goal)}
+    missing = [key for key in run.graph if key not in goals and not _is_cheap(run, key)]
+    missing = [key for key in missing if run.plan.standing(key) != "done"]
     if missing:
-        raise StoreError(f"not made yet: {', '.join(missing)}", "run the pipeline first, or leave only_ready out")
+        names = ", ".join(map(str, missing))
+        raise StoreError(f"not made yet: {names}", "run the pipeline first, or leave only_ready out")
 
 
-def run_name() -> str:
-    """Name of a flow run: the pipeline's name, what is run, and when."""
-    parameters = prefect.runtime.flow_run.parameters
-    config = parameters.get("config")
-    name = Path(config).stem if isinstance(config, str) else getattr(config, "name", None) or dict(config)["name"]
-    only = "+".join(parameters.get("names") or ())
-    flow = prefect.runtime.flow_run.flow_name
-    parts = [
-        name,
-        *([] if flow == "pipeline" else [flow]),
-        *([only] if only else []),
-        f"{datetime.now(UTC):%m-%d %H:%M:%S}",
-    ]
-    return " ".join(parts)
+def _is_cheap(run: Run, key: StageKey) -> bool:
+    return run.config.kind_of(key).is_cheap
 
 
-def _begun() -> datetime:
-    """When the flow run was first started: a retry does not redo what an earlier attempt has forced."""
-    context = FlowRunContext.get()
-    run = context.flow_run if context else None
-    if run and run.run_count > 1 and run.start_time:
-        return run.start_time
-    return datetime.now(UTC)
+def _require_all_but(plan: graphs.Plan, kind: str) -> None:
+    missing = [str(p.target.key) for p in plan.planned if p.target.kind != kind and p.check.standing != "done"]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise StoreError(
+            f"there is nothing to make {kind} of, not made yet: {', '.join(missing[:3])}{more}",
+            "run the pipeline first, or the stages that are named",
+        )

@@ -4,9 +4,9 @@ import contextvars
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from hpt_core.errors import HPTError
-from tasks.context import Notice
-from tasks.part import Made, Stage
-from tasks.task import Walk, stage_task
+from tasks.execution.artifact import Artifacts, Stage
+from tasks.execution.context import Notice
+from tasks.execution.task import Walk, stage_task
 
 
 class StagesFailed(HPTError):
@@ -20,8 +20,8 @@ class StagesFailed(HPTError):
         super().__init__(first.cause + more, first.remedy)
 
 
-def walk(run: Walk, parallel: int = 1) -> dict[str, Made]:
-    """Run every stage and return the outputs. Raises StagesFailed once no stage is left that could run.
+def walk(run: Walk, parallel: int = 1) -> Artifacts:
+    """Run every stage and return the artifacts. Raises StagesFailed once no stage is left that could run.
 
     A stage is a task called directly: through Prefect's .submit() a cancellation would reach it late.
     """
@@ -31,7 +31,7 @@ def walk(run: Walk, parallel: int = 1) -> dict[str, Made]:
     done: set[str] = set()
 
     def ready() -> list[str]:
-        return [key for key, stage in left.items() if set(stage.after) <= done]
+        return [key for key, stage in left.items() if set(map(str, stage.after)) <= done]
 
     def ended(key: str, error: BaseException | None) -> None:
         if error is None:
@@ -62,7 +62,7 @@ def walk(run: Walk, parallel: int = 1) -> dict[str, Made]:
                 raise
     if failures:
         raise StagesFailed(failures)
-    return run.made
+    return run.artifacts
 
 
 def _attempt(key: str, run: Walk) -> HPTError | None:
@@ -78,7 +78,7 @@ def _skip(run: Walk, left: dict[str, Stage], failed: str) -> None:
     """Take out of `left` what depends on a stage that failed."""
     lost = {failed}
     for key in list(left):
-        if lost & set(run.stages[key].after):
+        if lost & set(map(str, run.stages[key].after)):
             lost.add(key)
             del left[key]
             run.context.notify(Notice(key, "skipped", f"needs {failed}"))

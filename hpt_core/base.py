@@ -54,7 +54,7 @@ class Frozen(BaseModel):
     def deciding(self) -> Iterator[tuple[str, Any]]:
         """Names and values of the fields that are part of the identity."""
         for key, field in type(self).model_fields.items():
-            if NOT_IDENTITY not in field.metadata:
+            if not any(isinstance(mark, NotIdentity) for mark in field.metadata):
                 yield key, getattr(self, key)
 
 

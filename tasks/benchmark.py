@@ -1,47 +1,52 @@
 """Benchmark questions: all of them for decontamination, and the ones that are asked."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from benchmarks.suite import Suite, get_suite, questions_table
-from hpt_core.artifacts import Cost, FileEntry, outputs_hash
+from benchmarks.suite import Suite, questions_table
+from hpt_core.artifacts import Cost
+from hpt_core.code import code_of
 from hpt_core.files import write_parquet
-from tasks.context import Context, Notice
-from tasks.part import Mades, Making, Part, Stage, Unit
+from tasks.execution.artifact import Artifacts, Job, Stage, Step, Target
+from tasks.execution.config import PipelineConfig
+from tasks.execution.context import Context, Notice
+from tasks.execution.keys import Output, StageKey
+from tasks.execution.kind import StageKind
+
+QUESTIONS = Output("questions", "questions.parquet")
+"""All questions (hpt_core.schemas.QUESTIONS)."""
+ASKED = Output("asked", "asked.parquet")
+"""Those that are put to models: a limit makes them fewer, and changes nothing of what data preparation depends on."""
 
 
-class BenchmarkPart(Part):
-    """questions.parquet, and asked.parquet, which a limit makes shorter.
+class BenchmarkStep(Step):
+    """The questions of one benchmark."""
 
-    The two have hashes of their own: a new limit changes what is asked and not what data preparation depends on.
-    """
+    kind = "benchmark"
+    produces = (QUESTIONS, ASKED)
 
-    def __init__(self, key: str, suite: Suite, limit: int | None) -> None:
-        self.key = key
+    def __init__(self, stage: StageKey, suite: Suite, limit: int | None) -> None:
+        super().__init__(stage)
         self.suite = suite
         self.limit = limit
 
-    def units(self, made: Mades, context: Context) -> list[Unit]:
-        """The source's identity. Raises DataError where a local file is missing."""
+    def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
+        """The source's content. Raises DataError where a local file is missing."""
         limit = self.limit if self.limit is not None and self.limit < self.suite.rows else None
-        config = {"source": self.suite.source.identity(context.data_dir), "rows": self.suite.rows, "limit": limit}
-        return [Unit(self.key, "benchmark", config, {}, {})]
+        config = {"source": self.suite.source.content(context.data_dir), "rows": self.suite.rows, "limit": limit}
+        return [self.target(config, {}, code_of(self.suite))]
 
-    def make(self, jobs: Sequence[Making], made: Mades, context: Context) -> Cost:
+    def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
         """Read the questions, here: it takes no engine and little memory. Raises DataError."""
         (job,) = jobs
-        context.notify(Notice(self.key, "progress", f"reading {self.suite.title}", 0, self.suite.rows, "questions"))
-        for name, limit in (("questions", None), ("asked", self.limit)):
-            table = questions_table(self.suite.load(context.data_dir, limit))
-            write_parquet(job.slot.output / f"{name}.parquet", table)
-        context.notify(Notice(self.key, "progress", "", self.suite.rows, self.suite.rows, "questions"))
+        rows = self.suite.rows
+        context.notify(Notice(str(self.stage), "progress", f"reading {self.suite.title}", 0, rows, "questions"))
+        for output, limit in ((QUESTIONS, None), (ASKED, self.limit)):
+            write_parquet(job.slot.output / output.path, questions_table(self.suite.load(context.data_dir, limit)))
+        context.notify(Notice(str(self.stage), "progress", "", rows, rows, "questions"))
         return Cost()
 
-    def outputs(self, job: Making, files: tuple[FileEntry, ...]) -> dict[str, str]:
-        """`questions` are all, `asked` those that are put to models."""
-        return {name: outputs_hash(files, f"{name}.parquet") for name in ("questions", "asked")}
-
-    def facts(self, job: Making) -> dict[str, Any]:
+    def facts(self, job: Job) -> dict[str, Any]:
         """Rows of both."""
         return {"rows": self.suite.rows, "asked": min(self.limit or self.suite.rows, self.suite.rows)}
 
@@ -50,7 +55,23 @@ class BenchmarkPart(Part):
         return self.suite.source.needs(context.data_dir)
 
 
-def stage(name: str, limit: int | None) -> Stage:
-    """`benchmark.NAME`. An unknown name raises ConfigError."""
-    key = f"benchmark.{name}"
-    return Stage(key, (), (BenchmarkPart(key, get_suite(name), limit),))
+class Benchmarks(StageKind):
+    """Benchmark questions."""
+
+    order = 20
+    is_goal = False
+
+    def stages(self, pipeline: PipelineConfig) -> Iterable[Stage]:
+        """`benchmark.NAME` of what is evaluated, and of what training data must not hold."""
+        from tasks import data, evaluate
+
+        evaluation = evaluate.KIND.of(pipeline)
+        suites = list(evaluation.suites) if evaluation else []
+        limited = {suite.name for suite in suites}
+        suites += [suite for config in data.KIND.of(pipeline).values() for suite in config.decontaminate]
+        for suite in {suite.name: suite for suite in suites}.values():
+            limit = evaluation.limit if suite.name in limited else None
+            yield Stage(self.key(suite.name), (), (BenchmarkStep(self.key(suite.name), suite, limit),))
+
+
+KIND = Benchmarks()

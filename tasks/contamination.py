@@ -1,92 +1,84 @@
 """Overlap of training data with the benchmarks: `python -m hpt_core.data.contamination`."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from hpt_core.artifacts import Cost, FileEntry, outputs_hash
+from hpt_core.artifacts import Cost
 from hpt_core.data import contamination
 from hpt_core.data.contamination import ContaminationSpec, ContaminationUnit
-from tasks.context import Context
-from tasks.part import Mades, Making, Part, Stage, Unit
+from tasks import benchmark
+from tasks.execution.artifact import Artifacts, Job, Stage, Step, Target
+from tasks.execution.config import PipelineConfig
+from tasks.execution.context import Context
+from tasks.execution.keys import PREPARED, ArtifactKey, Output, StageKey
+from tasks.execution.kind import StageKind
 
 LOG = logging.getLogger("hpt.contamination")
 
-FILE = "contamination.parquet"
+OVERLAPS = Output("contamination", "contamination.parquet")
+"""One row a question (hpt_core.schemas.CONTAMINATION)."""
 
 
-class Gate(NamedTuple):
-    """What will keep the report from being published."""
-
-    overlap_share: float
-    """Share of a question's n-grams from which on it overlaps."""
-    max_overlap: float
-    """Largest share of a benchmark's questions that may."""
-
-
-def stage_key(data: str) -> str:
-    """Key of the stage for training data `data.NAME`."""
-    return f"contamination.{data.removeprefix('data.')}"
-
-
-def contamination_key(data: str, benchmark: str) -> str:
-    """Key of the output for training data `data.NAME` and a benchmark."""
-    return f"contamination/{data}/{benchmark}"
-
-
-class ContaminationPart(Part):
+class ContaminationStep(Step):
     """One table a benchmark; one pass over the data for all that are missing."""
 
-    def __init__(self, key: str, data: str, ngram: int, benchmarks: tuple[str, ...], gate: Gate | None = None) -> None:
-        self.key = key
-        self.gate = gate
+    kind = "contamination"
+    produces = (OVERLAPS,)
+
+    def __init__(
+        self,
+        stage: StageKey,
+        data: StageKey,
+        ngram: int,
+        benchmarks: tuple[str, ...],
+        warns: tuple[float, float] | None = None,
+    ) -> None:
+        """`warns`: share of a question's n-grams from which on it overlaps, and the largest share of a benchmark's
+        questions that may before nothing is published. It changes no output."""
+        super().__init__(stage)
         self.data = data
         self.ngram = ngram
         self.benchmarks = benchmarks
+        self.warns = warns
 
-    def units(self, made: Mades, context: Context) -> list[Unit]:
+    def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
         """Depends on the prepared rows and on the questions that are asked."""
-        return [self._unit(name, made) for name in self.benchmarks]
+        return [
+            self.target(
+                {"ngram": self.ngram},
+                {
+                    "prepared": (artifacts[self.data], PREPARED),
+                    "questions": (artifacts[benchmark.KIND.key(name)], benchmark.ASKED),
+                },
+                {"contamination": str(contamination.VERSION)},
+                ArtifactKey(self.stage, part=name),
+            )
+            for name in self.benchmarks
+        ]
 
-    def _unit(self, benchmark: str, made: Mades) -> Unit:
-        data, questions = made[self.data], made[f"benchmark.{benchmark}"]
-        return Unit(
-            contamination_key(self.data, benchmark),
-            "contamination",
-            {"ngram": self.ngram},
-            {"contamination": str(contamination.VERSION)},
-            {"prepared": data.hash("prepared"), "questions": questions.hash("asked")},
-            data.provisional or questions.provisional,
-        )
-
-    def make(self, jobs: Sequence[Making], made: Mades, context: Context) -> Cost:
+    def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
         """Run the worker once for all that is missing, and warn of what will not be published."""
-        by_key = {contamination_key(self.data, name): name for name in self.benchmarks}
         units = [
             ContaminationUnit(
-                benchmark=by_key[job.unit.key],
-                questions=made[f"benchmark.{by_key[job.unit.key]}"].output / "asked.parquet",
-                output=job.slot.output / FILE,
+                benchmark=job.target.key.part,
+                questions=artifacts[benchmark.KIND.key(job.target.key.part)].path(benchmark.ASKED),
+                output=job.slot.output / OVERLAPS.path,
             )
             for job in jobs
         ]
-        spec = ContaminationSpec(data=made[self.data].output / "prepared.parquet", ngram=self.ngram, units=tuple(units))
-        cost = context.worker(self.key, "hpt_core.data.contamination", spec, [job.slot for job in jobs])
-        if self.gate is not None:
-            for unit in units:
-                warn(self.data, unit.benchmark, unit.output, self.gate)
+        spec = ContaminationSpec(data=artifacts[self.data].path(PREPARED), ngram=self.ngram, units=tuple(units))
+        cost = context.worker(self.stage, "hpt_core.data.contamination", spec, [job.slot for job in jobs])
+        for unit in units if self.warns else ():
+            self._warn(unit.benchmark, unit.output)
         return cost
 
-    def outputs(self, job: Making, files: tuple[FileEntry, ...]) -> dict[str, str]:
-        """`contamination`: one row a question."""
-        return {"contamination": outputs_hash(files, FILE)}
-
-    def facts(self, job: Making) -> dict[str, Any]:
+    def facts(self, job: Job) -> dict[str, Any]:
         """How many questions share any run of words with training questions, and with demonstrations."""
         import pyarrow.parquet as pq
 
-        table = pq.read_table(job.slot.output / FILE)
+        table = pq.read_table(job.slot.output / OVERLAPS.path)
         return {
             "questions": table.num_rows,
             **{
@@ -95,22 +87,43 @@ class ContaminationPart(Part):
             },
         }
 
+    def _warn(self, benchmark: str, path: Path) -> None:
+        """Log a warning where these data alone keep the report from being published."""
+        import pyarrow.parquet as pq
 
-def warn(data: str, benchmark: str, path: Path, gate: Gate) -> None:
-    """Log a warning where these data alone keep the report from being published."""
-    import pyarrow.parquet as pq
-
-    rows = pq.read_table(path, columns=["question_overlap", "demonstration_overlap"]).to_pylist()
-    found = sum(max(row.values()) >= gate.overlap_share for row in rows)
-    if rows and found / len(rows) > gate.max_overlap:
-        LOG.warning(
-            "%d of %d questions of %s overlap %s; report.max_overlap is %g: nothing will be published",
-            *(found, len(rows), benchmark, data, gate.max_overlap),
-        )
+        assert self.warns is not None
+        share, most = self.warns
+        rows = pq.read_table(path, columns=["question_overlap", "demonstration_overlap"]).to_pylist()
+        found = sum(max(row.values()) >= share for row in rows)
+        if rows and found / len(rows) > most:
+            LOG.warning(
+                "%d of %d questions of %s overlap %s; report.max_overlap is %g: nothing will be published",
+                *(found, len(rows), benchmark, self.data, most),
+            )
 
 
-def stage(data: str, ngram: int, benchmarks: tuple[str, ...], gate: Gate | None = None) -> Stage:
-    """`contamination.NAME` for training data `data.NAME`; the gate is only warned of, and changes no output."""
-    key = stage_key(data)
-    after = (data, *(f"benchmark.{name}" for name in benchmarks))
-    return Stage(key, after, (ContaminationPart(key, data, ngram, benchmarks, gate),))
+class Contamination(StageKind):
+    """Overlap of training data with the benchmarks."""
+
+    order = 40
+    is_cheap = True
+
+    def stages(self, pipeline: PipelineConfig) -> Iterable[Stage]:
+        """`contamination.NAME` for the training data `data.NAME` of the models that are evaluated."""
+        from tasks import evaluate, publish, report
+
+        evaluation = evaluate.KIND.of(pipeline)
+        if evaluation is None:
+            return
+        shown = report.KIND.of(pipeline)
+        gated = shown.max_overlap is not None and publish.KIND.of(pipeline)
+        warns = (shown.overlap_share, shown.max_overlap) if gated else None
+        suites = tuple(suite.name for suite in evaluation.suites)
+        after = tuple(benchmark.KIND.key(name) for name in suites)
+        for data in dict.fromkeys(d for model in evaluation.models for d in pipeline.lineage(model, PREPARED)):
+            key = self.key(data.name)
+            step = ContaminationStep(key, data, shown.overlap_ngram, suites, warns)
+            yield Stage(key, (data, *after), (step,))
+
+
+KIND = Contamination()

@@ -1,199 +1,312 @@
 """Evaluation of one model: `python -m hpt_core.evaluation.sample` draws what is missing, then `.grade` verifies.
 
-Samples and verdicts are outputs of their own, one a benchmark: a new grader reads the samples that are there.
+Samples and verdicts are artifacts of their own, one a benchmark: a new grader reads the samples that are there.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-from benchmarks.suite import get_suite
+from pydantic import Field, field_validator
+
+from benchmarks.suite import Suite
 from hpt_core import prompts, verifiers
-from hpt_core.artifacts import Cost, FileEntry, outputs_hash
+from hpt_core.artifacts import Cost
 from hpt_core.base import Frozen
+from hpt_core.code import code_of
 from hpt_core.evaluation.budget import Budget
+from hpt_core.evaluation.estimate import UnitEstimate, read_all
 from hpt_core.evaluation.grade import GradeSpec, GradeUnit
 from hpt_core.evaluation.spec import SampleSpec, SampleUnit
-from hpt_core.rollout.base import Sampling
-from tasks import environment, slices
-from tasks.context import Context
-from tasks.part import Mades, Making, Part, Stage, Unit
+from hpt_core.models.materialize import ModelConfig
+from hpt_core.prompts.base import PromptConfig
+from hpt_core.rollout.base import EngineConfig, Sampling, StopRepetition
+from tasks import benchmark
+from tasks.execution import environment, slices
+from tasks.execution.artifact import Artifacts, Job, Stage, Step, Target
+from tasks.execution.config import PipelineConfig
+from tasks.execution.context import Context
+from tasks.execution.keys import MODEL, ArtifactKey, Output, Reference, StageKey
+from tasks.execution.kind import StageKind
+from tasks.execution.stage import check, leases
+from tasks.model import model_size
+
+SAMPLES = Output("samples", "samples")
+"""Shards of samples (hpt_core.schemas.SAMPLES)."""
+VERDICTS = Output("verdicts", "verdicts.parquet")
+"""One row a sample (hpt_core.schemas.VERDICTS)."""
+
+
+class Config(Frozen):
+    """Which models are measured on which benchmarks: `[evaluate]`."""
+
+    models: tuple[Annotated[StageKey, Reference(MODEL)], ...] = Field(min_length=1)
+    """`model.NAME` and `train.NAME`, in the order of the leaderboard's rows; `train.hpt*` stands for all that match, in
+    the config's order."""
+    suites: tuple[Suite, ...] = Field(min_length=1)
+    """Benchmarks, by name."""
+    engine: EngineConfig = Field(default="vllm", validate_default=True)
+    """What generates the samples."""
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Compute precision of the engine."""
+    limit: int | None = Field(None, ge=1)
+    """Questions of each benchmark at most: the first ones in a fixed order by hash. Scores are marked as limited."""
+    k: int | None = Field(None, ge=1)
+    """Overrides every benchmark's number of samples a question."""
+    max_tokens: int | None = Field(None, ge=1)
+    """Overrides every benchmark's new tokens at most."""
+    temperature: float | None = Field(None, ge=0)
+    """Overrides every benchmark's temperature."""
+    shard_samples: int = Field(512, ge=1)
+    """Samples of one Parquet shard, rounded up to whole questions."""
+    grade_timeout_s: float = Field(5.0, gt=0)
+    """Seconds that one comparison may take."""
+    stop_repetition: StopRepetition | None = None
+    """Ends responses that repeat themselves without end, and records it: `{}` for the usual limits. None lets them run
+    to their last token, as the benchmarks' own protocol does."""
+    seed: int | None = None
+    """Overrides the pipeline's seed for sampling."""
+    budget: Budget = Budget()
+    """What the samples of each model may cost, in tokens, hours or money; never part of a fingerprint."""
+
+    @field_validator("models", "suites")
+    @classmethod
+    def _once_each(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        names = [getattr(item, "name", "") if isinstance(item, Suite) else str(item) for item in value]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"{twice[0]!r} is given twice; name it once")
+        return value
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """How one benchmark is put to a model."""
+    """How one benchmark is put to a model: the benchmark's own protocol with the config's overrides."""
 
-    benchmark: str
-    instruction: str | None
+    suite: Suite
     sampling: Sampling
     k: int
+
+    @property
+    def questions(self) -> StageKey:
+        """The stage with the benchmark's questions."""
+        return benchmark.KIND.key(self.suite.name)
 
 
 @dataclass(frozen=True)
 class Protocol:
     """How models are measured: resolved, so that it is all that a fingerprint takes."""
 
-    prompt: Frozen
-    engine: Any
-    dtype: Literal["float32", "bfloat16"]
+    config: Config
+    prompt: PromptConfig
     seed: int
     measurements: tuple[Measurement, ...]
-    shard_samples: int = 512
-    grade_timeout_s: float = 5.0
-    budget: Budget = field(default_factory=Budget)
+
+    @classmethod
+    def of(cls, pipeline: PipelineConfig, config: Config) -> "Protocol":
+        """The pipeline's protocol."""
+        names = ("max_tokens", "temperature", "stop_repetition")
+        overrides = {name: value for name in names if (value := getattr(config, name)) is not None}
+        measurements = tuple(
+            Measurement(suite, suite.sampling.model_copy(update=overrides), config.k or suite.k)
+            for suite in config.suites
+        )
+        return cls(config, pipeline.prompt, pipeline.seed if config.seed is None else config.seed, measurements)
 
     @property
     def engine_version(self) -> str:
         """Name and version of the engine."""
-        return environment.engine_version(self.engine)
+        return environment.engine_version(self.config.engine)
 
 
-VERDICTS = "verdicts"
-"""Kind of the outputs that `hpt regrade` makes again."""
+class _MeasuringStep(Step):
+    """Base of the two steps: one artifact a benchmark."""
+
+    def __init__(self, stage: StageKey, model: StageKey, protocol: Protocol) -> None:
+        super().__init__(stage)
+        self.model = model
+        self.protocol = protocol
+        self.by_name = {m.suite.name: m for m in protocol.measurements}
+
+    def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
+        """One artifact a benchmark."""
+        return [self._target(m, artifacts) for m in self.protocol.measurements]
+
+    def _target(self, m: Measurement, artifacts: Artifacts) -> Target:
+        raise NotImplementedError
+
+    def _measured(self, jobs: Sequence[Job]) -> list[tuple[Job, Measurement]]:
+        return [(job, self.by_name[job.target.key.part]) for job in jobs]
 
 
-def samples_key(model: str, benchmark: str) -> str:
-    """Key of a samples output."""
-    return f"samples/{model}/{benchmark}"
-
-
-def verdicts_key(model: str, benchmark: str) -> str:
-    """Key of a verdicts output."""
-    return f"{VERDICTS}/{model}/{benchmark}"
-
-
-class SamplePart(Part):
+class SampleStep(_MeasuringStep):
     """Samples of one model on every benchmark; one engine process draws those that are missing."""
 
+    kind = "samples"
+    produces = (SAMPLES,)
     keeps_output = True
     mends = True
 
-    def __init__(self, key: str, model: str, protocol: Protocol) -> None:
-        self.key = key
-        self.model = model
-        self.protocol = protocol
+    def __init__(
+        self, stage: StageKey, model: StageKey, protocol: Protocol, root: tuple[StageKey, ModelConfig]
+    ) -> None:
+        """`root`: the model, before any training."""
+        super().__init__(stage, model, protocol)
+        self.root = root
 
-    def units(self, made: Mades, context: Context) -> list[Unit]:
-        """One output a benchmark."""
-        return [self._unit(m, made) for m in self.protocol.measurements]
-
-    def _unit(self, measurement: Measurement, made: Mades) -> Unit:
-        p, model, questions = self.protocol, made[self.model], made[f"benchmark.{measurement.benchmark}"]
+    def _target(self, m: Measurement, artifacts: Artifacts) -> Target:
+        p = self.protocol
         config = {
-            "prompt": p.prompt.model_dump(mode="json"),
-            "instruction": measurement.instruction,
-            "sampling": measurement.sampling.model_dump(mode="json"),
-            "k": measurement.k,
-            "engine": p.engine.identity(),
-            "dtype": p.dtype,
+            "prompt": p.prompt.identity(),
+            "instruction": m.suite.instruction,
+            "sampling": m.sampling.identity(),
+            "k": m.k,
+            "engine": p.config.engine.identity(),
+            "dtype": p.config.dtype,
             "seed": p.seed,
             # Seeds of single samples derive from the benchmark's name too.
-            "benchmark": measurement.benchmark,
+            "benchmark": m.suite.name,
         }
-        inputs = {"model": model.hash("model"), "questions": questions.hash("asked")}
-        return Unit(
-            samples_key(self.model, measurement.benchmark),
-            "samples",
-            config,
-            {"engine": p.engine_version, "prompts": str(prompts.VERSION)},
-            inputs,
-            model.provisional or questions.provisional,
-        )
+        inputs = {"model": (artifacts[self.model], MODEL), "questions": (artifacts[m.questions], benchmark.ASKED)}
+        versions = {"engine": p.engine_version, "prompts": str(prompts.VERSION)}
+        key = samples_key(self.stage, m.suite.name)
+        return self.target(config, inputs, versions | code_of(p.prompt, p.config.engine), key)
 
-    def make(self, jobs: Sequence[Making], made: Mades, context: Context) -> Cost:
+    def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
         """Draw all that is missing: in one process, or in slices, on this machine or on a cluster."""
-        return slices.draw(self.key, self.spec(jobs, made), [job.slot for job in jobs], context)
+        return slices.sample(self.stage, self.spec(jobs, artifacts), [job.slot for job in jobs], context)
 
-    def spec(self, jobs: Sequence[Making], made: Mades) -> SampleSpec:
+    def spec(self, jobs: Sequence[Job], artifacts: Artifacts) -> SampleSpec:
         """What the worker reads."""
-        by_key = {samples_key(self.model, m.benchmark): m for m in self.protocol.measurements}
         units = [
             SampleUnit(
-                benchmark=m.benchmark,
-                questions=made[f"benchmark.{m.benchmark}"].output / "asked.parquet",
-                instruction=m.instruction,
+                benchmark=m.suite.name,
+                questions=artifacts[m.questions].path(benchmark.ASKED),
+                instruction=m.suite.instruction,
                 sampling=m.sampling,
                 k=m.k,
                 output=job.slot.output,
                 work=job.slot.work,
             )
-            for job in jobs
-            if (m := by_key[job.unit.key])
+            for job, m in self._measured(jobs)
         ]
+        config = self.protocol.config
         return SampleSpec(
-            model=made[self.model].output / "model",
+            model=artifacts[self.model].path(MODEL),
             prompt=self.protocol.prompt,
-            engine=self.protocol.engine,
-            dtype=self.protocol.dtype,
+            engine=config.engine,
+            dtype=config.dtype,
             seed=self.protocol.seed,
-            shard_samples=self.protocol.shard_samples,
+            shard_samples=config.shard_samples,
             units=tuple(units),
-            budget=self.protocol.budget,
+            budget=config.budget,
         )
 
-    def outputs(self, job: Making, files: tuple[FileEntry, ...]) -> dict[str, str]:
-        """`samples`: the shards."""
-        return {"samples": outputs_hash(files, "samples")}
+    def preflight(self, artifacts: Artifacts, context: Context) -> int:
+        """Engine and context length."""
+        self.protocol.config.engine.check()
+        size = model_size(*self.root, artifacts)
+        for m in self.protocol.measurements:
+            size.require_room(f"new tokens of {m.suite.name}", m.sampling.max_tokens)
+        return 0
 
 
-class GradePart(Part):
+class GradeStep(_MeasuringStep):
     """Verdicts of one model on every benchmark."""
 
-    def __init__(self, key: str, model: str, protocol: Protocol) -> None:
-        self.key = key
-        self.model = model
-        self.protocol = protocol
+    kind = "verdicts"
+    produces = (VERDICTS,)
 
-    def units(self, made: Mades, context: Context) -> list[Unit]:
-        """One output a benchmark."""
-        return [self._unit(m, made) for m in self.protocol.measurements]
+    def _target(self, m: Measurement, artifacts: Artifacts) -> Target:
+        config = {"timeout_s": self.protocol.config.grade_timeout_s, "k": m.k, "benchmark": m.suite.name}
+        inputs = {
+            "samples": (artifacts[samples_key(self.stage, m.suite.name)], SAMPLES),
+            "questions": (artifacts[m.questions], benchmark.ASKED),
+        }
+        grader = verifiers.get(m.suite.kind)
+        key = verdicts_key(self.stage, m.suite.name)
+        return self.target(config, inputs, {grader.name: grader.version} | code_of(grader), key)
 
-    def _unit(self, measurement: Measurement, made: Mades) -> Unit:
-        samples = made[samples_key(self.model, measurement.benchmark)]
-        questions = made[f"benchmark.{measurement.benchmark}"]
-        kind = get_suite(measurement.benchmark).kind
-        return Unit(
-            verdicts_key(self.model, measurement.benchmark),
-            VERDICTS,
-            {"timeout_s": self.protocol.grade_timeout_s, "k": measurement.k, "benchmark": measurement.benchmark},
-            {kind: verifiers.version(kind)},
-            {"samples": samples.hash("samples"), "questions": questions.hash("asked")},
-            samples.provisional or questions.provisional,
-        )
-
-    def make(self, jobs: Sequence[Making], made: Mades, context: Context) -> Cost:
+    def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
         """Run the worker once for all that is missing."""
-        by_key = {verdicts_key(self.model, m.benchmark): m for m in self.protocol.measurements}
         units = [
             GradeUnit(
-                benchmark=m.benchmark,
-                questions=made[f"benchmark.{m.benchmark}"].output / "asked.parquet",
-                samples=made[samples_key(self.model, m.benchmark)].output / "samples",
+                benchmark=m.suite.name,
+                questions=artifacts[m.questions].path(benchmark.ASKED),
+                samples=artifacts[samples_key(self.stage, m.suite.name)].path(SAMPLES),
                 k=m.k,
-                output=job.slot.output / "verdicts.parquet",
+                output=job.slot.output / VERDICTS.path,
             )
-            for job in jobs
-            if (m := by_key[job.unit.key])
+            for job, m in self._measured(jobs)
         ]
-        spec = GradeSpec(workers=context.workers, timeout_s=self.protocol.grade_timeout_s, units=tuple(units))
-        return context.worker(self.key, "hpt_core.evaluation.grade", spec, [job.slot for job in jobs])
+        timeout_s = self.protocol.config.grade_timeout_s
+        spec = GradeSpec(workers=context.workers, timeout_s=timeout_s, units=tuple(units))
+        return context.worker(self.stage, "hpt_core.evaluation.grade", spec, [job.slot for job in jobs])
 
-    def outputs(self, job: Making, files: tuple[FileEntry, ...]) -> dict[str, str]:
-        """`verdicts`: one row a sample."""
-        return {"verdicts": outputs_hash(files, "verdicts.parquet")}
-
-    def facts(self, job: Making) -> dict[str, Any]:
+    def facts(self, job: Job) -> dict[str, Any]:
         """How many samples came to which outcome."""
         import pyarrow.parquet as pq
 
-        column = pq.read_table(job.slot.output / "verdicts.parquet", columns=["outcome"]).column("outcome")
+        column = pq.read_table(job.slot.output / VERDICTS.path, columns=["outcome"]).column("outcome")
         counts: Mapping[str, int] = {str(c["values"]): int(c["counts"]) for c in column.value_counts().to_pylist()}
         return {"outcomes": dict(sorted(counts.items()))}
 
 
-def stage(model: str, protocol: Protocol) -> Stage:
-    """`evaluate.NAME` for a model `model.NAME` or `train.NAME`."""
-    key = f"evaluate.{model.split('.', 1)[1]}"
-    after = (model, *(f"benchmark.{m.benchmark}" for m in protocol.measurements))
-    return Stage(key, after, (SamplePart(key, model, protocol), GradePart(key, model, protocol)))
+class Evaluation(StageKind):
+    """Evaluation of models on benchmarks."""
+
+    config = Config
+    table = (Config | None, None)
+    order = 60
+    command = ("evaluate", "Sample and grade models on the benchmarks")
+
+    def stage_of(self, model: StageKey) -> StageKey:
+        """The stage that evaluates a model: `evaluate.NAME` for `train.NAME`."""
+        return self.key(model.name)
+
+    def stages(self, pipeline: PipelineConfig) -> Iterable[Stage]:
+        """One a model."""
+        config = self.of(pipeline)
+        if config is None:
+            return
+        protocol = Protocol.of(pipeline, config)
+        for model in config.models:
+            key, root = self.stage_of(model), pipeline.root(model)
+            steps = (
+                SampleStep(key, model, protocol, (root, pipeline.config_of(root))),
+                GradeStep(key, model, protocol),
+            )
+            yield Stage(key, (model, *(m.questions for m in protocol.measurements)), steps)
+
+
+def samples_key(stage: StageKey, suite: str) -> ArtifactKey:
+    """Key of the samples of a model on a benchmark."""
+    return ArtifactKey(stage, SampleStep.kind, suite)
+
+
+def verdicts_key(stage: StageKey, suite: str) -> ArtifactKey:
+    """Key of the verdicts on them."""
+    return ArtifactKey(stage, GradeStep.kind, suite)
+
+
+def pilot(step: SampleStep, artifacts: Artifacts, context: Context, questions: int) -> dict[str, UnitEstimate]:
+    """Draw `questions` questions of each benchmark that is not finished; the evaluation keeps the samples.
+
+    Returns the estimates by benchmark; empty where all are finished. Raises HPTError.
+    """
+
+    def unfinished(among: Sequence[Target]) -> list[Target]:
+        return [target for target in among if check(step, target, context).standing != "done"]
+
+    targets = unfinished(step.targets(artifacts, context))
+    with leases(step.stage, targets, context):
+        # An evaluation may have finished them while this waited for it.
+        targets = unfinished(targets)
+        if not targets:
+            return {}
+        jobs = [Job(target, context.store.slot(target.kind, target.fingerprint)) for target in targets]
+        spec = step.spec(jobs, artifacts).model_copy(update={"pilot": questions})
+        slices.sample(step.stage, spec, [job.slot for job in jobs], context)
+        return read_all({job.target.key.part: job.slot.work for job in jobs})
+
+
+KIND = Evaluation()

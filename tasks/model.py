@@ -2,48 +2,110 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import Field
 
 from hpt_core.artifacts import Cost, FileEntry
+from hpt_core.code import code_of
+from hpt_core.errors import PreflightError
+from hpt_core.model_folder import read_object, size
 from hpt_core.models.materialize import ModelConfig, ModelSpec
-from tasks.context import Context
-from tasks.part import Mades, Making, Part, Stage, Unit
+from tasks.execution.artifact import Artifacts, Job, Stage, Step, Target
+from tasks.execution.config import PipelineConfig
+from tasks.execution.context import Context
+from tasks.execution.keys import MODEL, Output, StageKey
+from tasks.execution.kind import NamedStages, StageConfig
+
+TOKENIZER = Output("tokenizer", "model")
+"""The same folder, for those that count tokens alone."""
+FILE = "model.json"
 
 
-class ModelPart(Part):
+class Config(ModelConfig, StageConfig):
+    """A model to start from: `[model.NAME]`."""
+
+
+class ModelStep(Step):
     """One model folder."""
 
-    def __init__(self, key: str, config: ModelConfig) -> None:
-        self.key = key
+    kind = "model"
+    produces = (MODEL, TOKENIZER)
+
+    def __init__(self, stage: StageKey, config: ModelConfig) -> None:
+        super().__init__(stage)
         self.config = config
 
-    def units(self, made: Mades, context: Context) -> list[Unit]:
+    def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
         """The source's identity and the overrides. Raises ModelError where a local folder is missing or incomplete."""
-        overrides = self.config.model_dump(mode="json", exclude={"source"}, exclude_none=True)
-        return [Unit(self.key, "model", {"source": self.config.source.identity(), **overrides}, {}, {})]
+        return [self.target(self.config.identity(), {}, code_of(self.config))]
 
-    def make(self, jobs: Sequence[Making], made: Mades, context: Context) -> Cost:
+    def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
         """Run the worker."""
         (job,) = jobs
         spec = ModelSpec(config=self.config, output=job.slot.output)
-        return context.worker(self.key, "hpt_core.models.materialize", spec, [job.slot])
+        return context.worker(self.stage, "hpt_core.models.materialize", spec, [job.slot])
 
-    def outputs(self, job: Making, files: tuple[FileEntry, ...]) -> dict[str, str]:
-        """`model` for those that use its weights, `tokenizer` for those that count tokens alone."""
-        found = json.loads((job.slot.output / "model.json").read_text(encoding="utf-8"))
-        return {"model": found["weights_id"], "tokenizer": found["tokenizer_id"]}
+    def outputs(self, job: Job, files: tuple[FileEntry, ...]) -> dict[str, str]:
+        """What the worker found to identify them: a Hub model's commit stands for its content."""
+        found = self.facts(job)
+        return {MODEL.name: found["weights_id"], TOKENIZER.name: found["tokenizer_id"]}
 
-    def facts(self, job: Making) -> dict[str, Any]:
+    def facts(self, job: Job) -> dict[str, Any]:
         """What the worker wrote about the model."""
-        found: dict[str, Any] = json.loads((job.slot.output / "model.json").read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads((job.slot.output / FILE).read_text(encoding="utf-8"))
         return found
 
     def needs(self, context: Context) -> str:
         """A download, or nothing."""
-        return str(self.config.source.needs())
+        return self.config.source.needs()
 
 
-def stage(name: str, config: ModelConfig) -> Stage:
-    """`model.NAME`."""
-    key = f"model.{name}"
-    return Stage(key, (), (ModelPart(key, config),))
+class Models(NamedStages):
+    """Models to start from."""
+
+    config = Config
+    table = (dict[str, Config], Field(min_length=1))
+    order = 10
+    is_goal = False
+    produces = (MODEL,)
+
+    def stage(self, key: StageKey, config: Config, pipeline: PipelineConfig) -> Stage:
+        """`model.NAME`."""
+        return Stage(key, (), (ModelStep(key, config),))
+
+
+class Size(NamedTuple):
+    """What is known of a model before it is there."""
+
+    model: StageKey
+    context: int | None
+    """Tokens that it reads."""
+    parameters: int | None
+    config: dict[str, Any]
+    """Its config.json."""
+
+    def require_room(self, what: str, tokens: int) -> None:
+        """Raise PreflightError where so many new tokens leave no room for a prompt."""
+        if self.context and tokens >= self.context:
+            raise PreflightError(
+                f"{what} = {tokens} leaves no room for a prompt in the context of {self.model}, {self.context} tokens",
+                "lower it, or raise the model's max_position_embeddings",
+            )
+
+
+def model_size(key: StageKey, config: ModelConfig, artifacts: Artifacts) -> Size:
+    """Size of the model `model.NAME`, as far as it is known by now."""
+    made = artifacts.of(key)
+    folder = made.path(MODEL) if made and not made.provisional else getattr(config.source, "path", None)
+    found: dict[str, Any] = {}
+    parameters = None
+    if folder is not None and (Path(folder) / "config.json").is_file():
+        found = read_object(Path(folder) / "config.json")
+        parameters = size(Path(folder)).parameters
+    context = config.max_position_embeddings or found.get("max_position_embeddings")
+    return Size(key, context or getattr(config.source, "max_positions", None), parameters, found)
+
+
+KIND = Models()

@@ -2,64 +2,105 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field, field_validator
+
+from benchmarks.published import published_names
 from benchmarks.report.inputs import BenchmarkResult, ContaminationResult, ModelResult, ReportInputs, SuiteInfo
 from benchmarks.report.inputs import Protocol as ReportProtocol
-from benchmarks.suite import get_suite
 from hpt_core import verifiers
-from hpt_core.artifacts import Cost, FileEntry, outputs_hash
-from tasks import contamination, environment
-from tasks.contamination import FILE, contamination_key
-from tasks.context import Context
-from tasks.evaluate import Measurement, Protocol, samples_key, verdicts_key
-from tasks.part import Made, Mades, Making, Part, Stage, Unit
+from hpt_core.artifacts import Cost
+from hpt_core.base import NOT_IDENTITY, Frozen
+from hpt_core.errors import near
+from tasks import benchmark, contamination, evaluate, train
+from tasks.execution import environment
+from tasks.execution.artifact import Artifact, Artifacts, Job, Stage, Step, Target
+from tasks.execution.config import PipelineConfig
+from tasks.execution.context import Context
+from tasks.execution.keys import MODEL, PREPARED, ArtifactKey, Output, Reference, StageKey
+from tasks.execution.kind import Shown, StageKind
 
-KEY = "report"
+REPORT = Output("report", "")
+"""Everything: tables/, site/ and leaderboard.md."""
+
+
+class Config(Frozen):
+    """Tables and leaderboard: `[report]`."""
+
+    title: str = "HPT leaderboard"
+    """Title of the page."""
+    published: str | None = None
+    """Published results to show beside the measured ones: "qwen2.5-math-7b", "llama-3.1-8b" or "qwen2.5-math-1.5b"."""
+    baseline: Annotated[StageKey | None, Reference(MODEL)] = None
+    """Row that the others are compared with; the first evaluated model where None."""
+    overlap_ngram: int = Field(13, ge=1)
+    """Words of the n-grams by which benchmark questions are looked for in training data; the data's own `ngram` is that
+    of their decontamination."""
+    overlap_share: float = Field(0.2, gt=0, le=1)
+    """Share of a question's n-grams that must stand in training questions, or in demonstrations, for it to count as
+    overlapping. Stock phrases alone make a few percent (2 to 8 % in AIME)."""
+    max_overlap: Annotated[float | None, NOT_IDENTITY] = Field(None, ge=0, le=1)
+    """Largest share of a benchmark's questions that may overlap the training data of a model: with more, nothing is
+    published. None publishes whatever was found; the numbers are marked."""
+
+    @field_validator("published")
+    @classmethod
+    def _published_exists(cls, value: str | None) -> str | None:
+        if value is not None and value not in published_names():
+            raise ValueError(f"there are no published results {value!r}; {near(value, published_names())}")
+        return value
 
 
 @dataclass(frozen=True)
-class ReportPlan:
+class Plan:
     """What the page shows."""
 
     pipeline: str
-    title: str
-    published: str | None
-    baseline: str | None
-    notes: tuple[str, ...]
-    limit: int | None
-    models: tuple[tuple[str, str | None], ...]
-    """`model.NAME` or `train.NAME`, and the algorithm that trained it."""
-    protocol: Protocol
-    trained_on: Mapping[str, tuple[str, ...]]
-    """`train.NAME` -> `data.NAME` of that stage and of those before it."""
-    overlap_share: float = 0.2
-    """Share of a question's n-grams that must stand in training data for it to count as overlapping."""
-    overlap_ngram: int = 13
-    """Words of an n-gram."""
+    config: Config
+    protocol: evaluate.Protocol
+    methods: dict[StageKey, str | None]
+    """Models in the order of the rows, and what made each of them: an algorithm; None for one to start from."""
+    trained_on: dict[StageKey, tuple[StageKey, ...]]
+    """Model -> the data of its training and of the models that it was made of."""
+    logs: tuple[StageKey, ...]
+    """Models with a training log."""
 
     @property
-    def checked(self) -> list[tuple[str, str]]:
-        """(data, benchmark) of all that is held against each other."""
-        data = dict.fromkeys(name for names in self.trained_on.values() for name in names)
-        return [(name, m.benchmark) for name in data for m in self.protocol.measurements]
+    def pairs(self) -> list[tuple[StageKey, evaluate.Measurement]]:
+        """Every model on every benchmark."""
+        return [(model, m) for model in self.methods for m in self.protocol.measurements]
+
+    @property
+    def checked(self) -> list[tuple[StageKey, ArtifactKey]]:
+        """(data, key of the overlaps) of all training data and benchmarks that are held against each other."""
+        data = dict.fromkeys(key for keys in self.trained_on.values() for key in keys)
+        return [
+            (key, ArtifactKey(contamination.KIND.key(key.name), part=m.suite.name))
+            for key in data
+            for m in self.protocol.measurements
+        ]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences under the title."""
+        limit = self.protocol.config.limit
+        return () if limit is None else (f"At most {limit} questions of each benchmark were asked.",)
 
     def as_json(self) -> dict[str, Any]:
         """What the fingerprint takes."""
         return {
             "pipeline": self.pipeline,
-            "title": self.title,
-            "published": self.published,
-            "baseline": self.baseline,
+            **self.config.identity(),
+            "baseline": self.config.baseline and str(self.config.baseline),
             "notes": list(self.notes),
-            "limit": self.limit,
-            "models": [list(m) for m in self.models],
-            "suites": [m.benchmark for m in self.protocol.measurements],
-            "trained_on": {model: list(data) for model, data in self.trained_on.items()},
-            "overlap": {"share": self.overlap_share, "ngram": self.overlap_ngram},
+            "limit": self.protocol.config.limit,
+            "models": [[str(model), method] for model, method in self.methods.items()],
+            "suites": [m.suite.name for m in self.protocol.measurements],
+            "trained_on": {str(model): list(map(str, data)) for model, data in self.trained_on.items()},
         }
 
 
@@ -72,136 +113,120 @@ SOURCES = (
 """Whose code a report's numbers and pages come from."""
 
 
-class ReportPart(Part):
+class ReportStep(Step):
     """Parquet tables, leaderboard.md and the page."""
 
-    def __init__(self, plan: ReportPlan) -> None:
+    kind = "report"
+    produces = (REPORT,)
+
+    def __init__(self, stage: StageKey, plan: Plan) -> None:
+        super().__init__(stage)
         self.plan = plan
 
-    def units(self, made: Mades, context: Context) -> list[Unit]:
+    def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
         """Depends on every sample, verdict and training log, on the questions' levels and on what overlaps them."""
-        inputs = {key: made[key].hash("asked") for key in self._benchmarks()}
-        checked = [made[contamination_key(data, benchmark)] for data, benchmark in self.plan.checked]
-        inputs |= {found.key: found.hash("contamination") for found in checked}
-        provisional = any(found.provisional for found in checked)
-        for model, _ in self.plan.models:
-            for m in self.plan.protocol.measurements:
-                samples, verdicts = made[samples_key(model, m.benchmark)], made[verdicts_key(model, m.benchmark)]
-                inputs[samples.key] = samples.hash("samples")
-                inputs[verdicts.key] = verdicts.hash("verdicts")
-                provisional = provisional or samples.provisional or verdicts.provisional
-            if model.startswith("train."):
-                inputs[model] = made[model].hash("log")
+        found: list[tuple[StageKey | ArtifactKey, Output]] = []
+        found += [(m.questions, benchmark.ASKED) for m in self.plan.protocol.measurements]
+        found += [(key, contamination.OVERLAPS) for _, key in self.plan.checked]
+        for model, m in self.plan.pairs:
+            stage = evaluate.KIND.stage_of(model)
+            found.append((evaluate.samples_key(stage, m.suite.name), evaluate.SAMPLES))
+            found.append((evaluate.verdicts_key(stage, m.suite.name), evaluate.VERDICTS))
+        found += [(model, train.LOG) for model in self.plan.logs]
+        inputs = {str(key): (artifacts[key], output) for key, output in found}
         versions = {"report": environment.source_hash(*SOURCES)}
-        if self.plan.published:
+        if self.plan.config.published:
             versions["published"] = environment.source_hash("benchmarks.published")
-        config = self.plan.as_json() | self._shown(made)
-        return [Unit(KEY, "report", config, versions, inputs, provisional)]
+        return [self.target(self.plan.as_json() | self._shown(artifacts), inputs, versions)]
 
-    def _shown(self, made: Mades) -> dict[str, Any]:
+    def _shown(self, artifacts: Artifacts) -> dict[str, Any]:
         """Protocols and benchmarks as the tables state them: verdicts can be the same bytes under another protocol."""
-        measurements = self.plan.protocol.measurements
-        return {
-            "protocols": [
-                self._protocol(model, m, made).model_dump(mode="json")
-                for model, _ in self.plan.models
-                for m in measurements
-            ],
-            "benchmarks": [self._suite(m).model_dump(mode="json", exclude={"questions"}) for m in measurements],
-        }
+        suites = [_suite(m).model_dump(mode="json", exclude={"questions"}) for m in self.plan.protocol.measurements]
+        protocols = [self._protocol(*pair, artifacts).model_dump(mode="json") for pair in self.plan.pairs]
+        return {"protocols": protocols, "benchmarks": suites}
 
-    def make(self, jobs: Sequence[Making], made: Mades, context: Context) -> Cost:
+    def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
         """Run the worker."""
         (job,) = jobs
+        config = self.plan.config
         spec = ReportInputs(
-            title=self.plan.title,
+            title=config.title,
             pipeline=self.plan.pipeline,
-            published=self.plan.published,
-            baseline=self.plan.baseline,
-            models=tuple(self._model(model, algorithm, made) for model, algorithm in self.plan.models),
-            suites=tuple(self._asked(m, made) for m in self.plan.protocol.measurements),
+            published=config.published,
+            baseline=config.baseline and str(config.baseline),
+            models=tuple(self._model(model, artifacts) for model in self.plan.methods),
+            suites=tuple(
+                _suite(m).model_copy(update={"questions": artifacts[m.questions].path(benchmark.ASKED)})
+                for m in self.plan.protocol.measurements
+            ),
             contamination=tuple(
                 ContaminationResult(
-                    data=data, benchmark=benchmark, path=made[contamination_key(data, benchmark)].output / FILE
+                    data=str(data), benchmark=key.part, path=artifacts[key].path(contamination.OVERLAPS)
                 )
-                for data, benchmark in self.plan.checked
+                for data, key in self.plan.checked
             ),
-            overlap_share=self.plan.overlap_share,
-            overlap_ngram=self.plan.overlap_ngram,
-            created=self._ended(made, context),
+            overlap_share=config.overlap_share,
+            overlap_ngram=config.overlap_ngram,
+            created=self._ended(artifacts, context),
             notes=self.plan.notes,
             output=job.slot.output,
         )
-        return context.worker(KEY, "benchmarks.report.build", spec, [job.slot])
+        return context.worker(self.stage, "benchmarks.report.build", spec, [job.slot])
 
-    def _model(self, model: str, algorithm: str | None, made: Mades) -> ModelResult:
-        results = {m.benchmark: self._result(model, m, made) for m in self.plan.protocol.measurements}
-        log = made[model].output / "log.parquet" if model.startswith("train.") else None
+    def _model(self, model: StageKey, artifacts: Artifacts) -> ModelResult:
         return ModelResult(
-            name=model,
-            label=model.split(".", 1)[1],
-            algorithm=algorithm,
-            results=results,
-            train_log=log,
-            trained_on=self.plan.trained_on.get(model, ()),
+            name=str(model),
+            label=model.name,
+            algorithm=self.plan.methods[model],
+            results={m.suite.name: self._result(model, m, artifacts) for m in self.plan.protocol.measurements},
+            train_log=artifacts[model].path(train.LOG) if model in self.plan.logs else None,
+            trained_on=tuple(map(str, self.plan.trained_on.get(model, ()))),
         )
 
-    def _result(self, model: str, m: Measurement, made: Mades) -> BenchmarkResult:
-        samples = made[samples_key(model, m.benchmark)]
+    def _result(self, model: StageKey, m: evaluate.Measurement, artifacts: Artifacts) -> BenchmarkResult:
+        stage = evaluate.KIND.stage_of(model)
+        samples = artifacts[evaluate.samples_key(stage, m.suite.name)]
         return BenchmarkResult(
-            samples=samples.output / "samples",
-            verdicts=made[verdicts_key(model, m.benchmark)].output / "verdicts.parquet",
-            protocol=self._protocol(model, m, made).model_copy(update=_recorded(samples)),
+            samples=samples.path(evaluate.SAMPLES),
+            verdicts=artifacts[evaluate.verdicts_key(stage, m.suite.name)].path(evaluate.VERDICTS),
+            protocol=self._protocol(model, m, artifacts).model_copy(update=_recorded(samples)),
         )
 
-    def _protocol(self, model: str, m: Measurement, made: Mades) -> ReportProtocol:
+    def _protocol(self, model: StageKey, m: evaluate.Measurement, artifacts: Artifacts) -> ReportProtocol:
         """How a number is made, as far as it is known before it is."""
-        p = self.plan.protocol
-        suite = get_suite(m.benchmark)
+        p, suite = self.plan.protocol, m.suite
         prompt = p.prompt.model_dump_json()
         return ReportProtocol(
-            prompt=prompt if m.instruction is None else f"{prompt} with the instruction {m.instruction!r}",
+            prompt=prompt if suite.instruction is None else f"{prompt} with the instruction {suite.instruction!r}",
             sampling=m.sampling,
             k=m.k,
             engine_version=p.engine_version,
-            engine=json.dumps(p.engine.identity()),
-            dtype=p.dtype,
-            model_hash=made[model].hash("model"),
-            benchmark_hash=made[f"benchmark.{m.benchmark}"].hash("asked"),
+            engine=json.dumps(p.config.engine.identity()),
+            dtype=p.config.dtype,
+            model_hash=artifacts[model].hash(MODEL),
+            benchmark_hash=artifacts[m.questions].hash(benchmark.ASKED),
             grader_version=verifiers.version(suite.kind),
-            grade_timeout_s=p.grade_timeout_s,
+            grade_timeout_s=p.config.grade_timeout_s,
             seed=p.seed,
-            limit=self.plan.limit if self.plan.limit and self.plan.limit < suite.rows else None,
+            limit=p.config.limit if p.config.limit and p.config.limit < suite.rows else None,
         )
 
-    def _asked(self, m: Measurement, made: Mades) -> SuiteInfo:
-        path = made[f"benchmark.{m.benchmark}"].output / "asked.parquet"
-        return self._suite(m).model_copy(update={"questions": path})
-
-    @staticmethod
-    def _suite(m: Measurement) -> SuiteInfo:
-        suite = get_suite(m.benchmark)
-        return SuiteInfo(
-            name=suite.name, title=suite.title, group=suite.group, rows=suite.rows, k=suite.k, sampling=suite.sampling
-        )
-
-    def _benchmarks(self) -> list[str]:
-        return [f"benchmark.{m.benchmark}" for m in self.plan.protocol.measurements]
-
-    def _ended(self, made: Mades, context: Context) -> datetime:
+    def _ended(self, artifacts: Artifacts, context: Context) -> datetime:
         """When the last verdict was written: the same inputs give the same page."""
-        keys = [
-            verdicts_key(model, m.benchmark) for model, _ in self.plan.models for m in self.plan.protocol.measurements
-        ]
-        manifests = [context.store.slot(made[k].kind, made[k].fingerprint).manifest() for k in keys]
+        keys = [evaluate.verdicts_key(evaluate.KIND.stage_of(model), m.suite.name) for model, m in self.plan.pairs]
+        graded = [artifacts[key] for key in keys]
+        manifests = [context.store.slot(a.kind, a.fingerprint).manifest() for a in graded]
         return max(m.end for m in manifests if m).replace(microsecond=0)
 
-    def outputs(self, job: Making, files: tuple[FileEntry, ...]) -> dict[str, str]:
-        """`report`: everything."""
-        return {"report": outputs_hash(files, "")}
+
+def _suite(m: evaluate.Measurement) -> SuiteInfo:
+    suite = m.suite
+    return SuiteInfo(
+        name=suite.name, title=suite.title, group=suite.group, rows=suite.rows, k=suite.k, sampling=suite.sampling
+    )
 
 
-def _recorded(samples: Made) -> dict[str, str]:
+def _recorded(samples: Artifact) -> dict[str, str]:
     """Fields of a protocol that the samples' files alone know: what drew them, which the config of an endpoint does not
     say, and the prompt as the model's chat template made it. What is not recorded is left out."""
     try:
@@ -216,11 +241,63 @@ def _recorded(samples: Made) -> dict[str, str]:
     return found
 
 
-def stage(plan: ReportPlan) -> Stage:
-    """`report`."""
-    evaluated = [f"evaluate.{model.split('.', 1)[1]}" for model, _ in plan.models]
-    trained = [model for model, _ in plan.models]
-    asked = [f"benchmark.{m.benchmark}" for m in plan.protocol.measurements]
-    checked = dict.fromkeys(contamination.stage_key(data) for data, _ in plan.checked)
-    # What is found in training data comes first, so that it is told before hours are spent.
-    return Stage(KEY, (*checked, *evaluated, *trained, *asked), (ReportPart(plan),))
+class Report(StageKind):
+    """Tables and leaderboard."""
+
+    config = Config
+    table = (Config, Config())
+    order = 70
+    is_cheap = True
+    command = ("report", "Build the tables and the leaderboard")
+
+    def check(self, pipeline: PipelineConfig) -> None:
+        """The baseline is evaluated, and the gate has something to check."""
+        config, evaluation = self.of(pipeline), evaluate.KIND.of(pipeline)
+        if evaluation is None:
+            return
+        if config.baseline is not None and config.baseline not in evaluation.models:
+            hint = near(str(config.baseline), tuple(map(str, evaluation.models)))
+            raise ValueError(f"report.baseline: {str(config.baseline)!r} is not evaluated; {hint}")
+        trained = any(pipeline.lineage(model, PREPARED) for model in evaluation.models)
+        if config.max_overlap is not None and not trained:
+            raise ValueError(
+                f"report.max_overlap is {config.max_overlap:g}, but no model of evaluate.models is trained here, so "
+                "nothing would be checked; add a train.NAME to evaluate.models, or leave report.max_overlap out"
+            )
+
+    def stages(self, pipeline: PipelineConfig) -> Iterable[Stage]:
+        """`report`, where anything is evaluated."""
+        evaluation = evaluate.KIND.of(pipeline)
+        if evaluation is None:
+            return
+        models = evaluation.models
+        lineage = {model: pipeline.lineage(model, PREPARED) for model in models}
+        plan = Plan(
+            pipeline=pipeline.name,
+            config=self.of(pipeline),
+            protocol=evaluate.Protocol.of(pipeline, evaluation),
+            methods={model: _method(pipeline, model) for model in models},
+            trained_on={model: data for model, data in lineage.items() if data},
+            logs=tuple(model for model in models if train.LOG in pipeline.kind_of(model).produces),
+        )
+        # What is found in training data comes first, so that it is told before hours are spent.
+        checked = dict.fromkeys(key.stage for _, key in plan.checked)
+        evaluated = [evaluate.KIND.stage_of(model) for model in models]
+        asked = [m.questions for m in plan.protocol.measurements]
+        yield Stage(self.key(), (*checked, *evaluated, *models, *asked), (ReportStep(self.key(), plan),))
+
+    def show(self, artifact: Artifact) -> Shown:
+        """The leaderboard, and where the page lies."""
+        page, tables = artifact.output / "site" / "index.html", artifact.output / "tables"
+        return Shown(f"page: {page}", {"page": str(page), "tables": str(tables)}, artifact.output)
+
+
+def _method(pipeline: PipelineConfig, model: StageKey) -> str | None:
+    """What made a model: an algorithm, or a kind of stage; None for a model to start from."""
+    if not pipeline.inputs(model, MODEL):
+        return None
+    algorithm = getattr(pipeline.config_of(model), "algorithm", None)
+    return model.kind if algorithm is None else str(algorithm.name)
+
+
+KIND = Report()

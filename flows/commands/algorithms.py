@@ -1,24 +1,22 @@
 """`hpt algorithms show`: what an algorithm is composed of."""
 
-import inspect
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from rich.markup import escape
 from rich.table import Table
 
 from flows.commands import common
 from flows.commands.common import Json
-from flows.config import PipelineConfig
+from flows.fields import toml
 from flows.load import apply, explain, load_config
-from hpt_core.algorithms import describe, equation
-from hpt_core.errors import ConfigError, HPTError
-from hpt_core.plugins import load, near
+from hpt_core.errors import ConfigError, near
+from hpt_core.plugins import PluginConfig, summary
 from hpt_core.upge.algorithm import Algorithm
 from hpt_core.upge.signal import Signal
+from tasks import train
 
 app = typer.Typer()
 algorithms = typer.Typer(help="Algorithms and their parts.", no_args_is_help=True)
@@ -64,46 +62,33 @@ def show(
 
 def of_name(name: str, overrides: list[str]) -> Algorithm:
     """The algorithm as shipped, with overrides of its own fields. Raises ConfigError."""
-    load("hpt_core.algorithms", name)
-    stage = {"from": "model.m", "data": "data.d", "algorithm": {"name": name}, "steps": 1}
-    table: dict[str, Any] = {
-        "name": "shown",
-        "model": {"m": {"source": "scratch"}},
-        "data": {"d": {"source": {"name": "procedural", "rows": 1, "seed": 0}, "model": "model.m"}},
-        "train": {name: stage},
-    }
+    kind = Algorithm.plugin_kind.load(name)
+    table: dict[str, Any] = {}
     for override in overrides:
-        field, equals, _ = override.partition("=")
-        if not equals or not field.strip():
-            raise ConfigError(f"--set {override!r} is not of the form a.b=c", "for example --set gate.gamma=0.25")
-    path = f"train.{name}.algorithm."
-    given = [path + override for override in overrides]
+        apply(table, override)
     try:
-        shipped = PipelineConfig.model_validate(table)
-        for override in given:
-            apply(table, override, shipped)
-        return PipelineConfig.model_validate(table).train[name].algorithm
+        algorithm: Algorithm = kind.model_validate(table)
     except ValidationError as error:
-        found = explain(error, f"algorithm {name}", given, table)
-    except HPTError as error:
-        found = error
-    raise ConfigError(found.cause.replace(path, ""), found.remedy.replace(path, ""))
+        raise explain(error, f"algorithm {name}", table, overrides, kind) from error
+    return algorithm
 
 
 def of_stage(config: Path, key: str, overrides: list[str]) -> Algorithm:
     """The algorithm of a pipeline's training stage. Raises ConfigError."""
-    stages = {f"train.{name}": stage for name, stage in load_config(config, overrides).train.items()}
+    trained = train.KIND.of(load_config(config, overrides))
+    stages = {str(train.KIND.key(name)): stage for name, stage in trained.items()}
     if key not in stages:
         raise ConfigError(f"there is no training stage {key!r}", near(key, tuple(stages)) if stages else "add one")
-    return stages[key].algorithm
+    algorithm: Algorithm = stages[key].algorithm
+    return algorithm
 
 
 def as_data(algorithm: Algorithm) -> dict[str, Any]:
     """Everything that is shown, for machines."""
     return {
         "name": algorithm.name,
-        "summary": describe(algorithm.name),
-        "equation": equation(algorithm.name),
+        "summary": summary(algorithm),
+        "equation": algorithm.equation,
         "gate": _part_data(algorithm.gate),
         "signals": {
             name: {
@@ -118,18 +103,13 @@ def as_data(algorithm: Algorithm) -> dict[str, Any]:
     }
 
 
-def _part_data(part: BaseModel) -> dict[str, Any]:
-    return {**part.model_dump(mode="json"), "summary": _summary(part)}
-
-
-def _summary(part: BaseModel) -> str:
-    """The first line of its module's documentation."""
-    return (inspect.getdoc(sys.modules[type(part).__module__]) or "").partition("\n")[0]
+def _part_data(part: PluginConfig) -> dict[str, Any]:
+    return {**part.model_dump(mode="json"), "summary": summary(part)}
 
 
 def _print(algorithm: Algorithm) -> None:
-    common.OUT.print(f"[bold]{algorithm.name}[/]  {escape(describe(algorithm.name))}\n")
-    for line in equation(algorithm.name).splitlines():
+    common.OUT.print(f"[bold]{algorithm.name}[/]  {escape(summary(algorithm))}\n")
+    for line in algorithm.equation.splitlines():
         common.OUT.print(f"    {escape(line)}")
     common.OUT.print()
     _rows({"gate": algorithm.gate}, "")
@@ -145,7 +125,7 @@ def _heading(algorithm: Algorithm, name: str, signal: Signal) -> str:
     return f"signal [bold]{escape(name)}[/] on {where}, coefficient {signal.coefficient:g}{unchosen}"
 
 
-def _rows(parts: dict[str, BaseModel], heading: str) -> None:
+def _rows(parts: dict[str, PluginConfig], heading: str) -> None:
     """A table of parts; without a heading, the first column says what they are."""
     if heading:
         common.OUT.print(heading)
@@ -156,16 +136,7 @@ def _rows(parts: dict[str, BaseModel], heading: str) -> None:
     table.add_column(no_wrap=False)
     for called, part in parts.items():
         settings = {field: value for field, value in part.model_dump(mode="json").items() if field != "name"}
-        shown = ", ".join(f"{field} = {_value(value)}" for field, value in settings.items())
-        table.add_row(called, str(getattr(part, "name", "")), escape(shown), escape(_summary(part)))
+        shown = ", ".join(f"{field} = {toml(value)}" for field, value in settings.items())
+        table.add_row(called, str(getattr(part, "name", "")), escape(shown), escape(summary(part)))
     common.OUT.print(table)
     common.OUT.print()
-
-
-def _value(value: Any) -> str:
-    """As in TOML, where it can be said there."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return f"[{', '.join(map(_value, value))}]"
-    return f'"{value}"' if isinstance(value, str) else "none" if value is None else f"{value:g}"

@@ -3,7 +3,9 @@
 import json
 import logging
 import os
+import shlex
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,10 +14,13 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from flows.config import PipelineConfig
 from flows.load import load_config
 from hpt_core.artifacts import Store
-from tasks.context import data_folder
+from hpt_core.errors import ConfigError, near
+from tasks import evaluate
+from tasks.execution.config import PipelineConfig
+from tasks.execution.context import data_folder
+from tasks.execution.keys import StageKey
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A pipeline's TOML file.", show_default=False)]
 Set = Annotated[
@@ -45,6 +50,8 @@ class State:
     """What the command line as a whole was told."""
 
     debug: bool = False
+    resume: str | None = None
+    """The command line that goes on with a run cut short; None where nothing runs."""
 
 
 STATE = State()
@@ -58,6 +65,39 @@ def read_config(path: Path, overrides: list[str] | None, store: str | None, data
     return config.model_copy(
         update={"store": str(Store(config.store).root), "data_dir": None if data is None else data.resolve()}
     )
+
+
+def resumes_with(
+    command: str,
+    path: Path,
+    names: list[str] | None,
+    overrides: list[str] | None,
+    store: str | None,
+    data_dir: Path | None,
+) -> None:
+    """Note the command that goes on where a run is cut short: without --force and --from, which would make again what
+    the run has made anew already."""
+    words = ["hpt", command, str(path), *(names or ())]
+    for override in overrides or ():
+        words += ["--set", override]
+    words += ["--store", store] if store is not None else []
+    words += ["--data-dir", str(data_dir)] if data_dir is not None else []
+    STATE.resume = shlex.join(words)
+
+
+def evaluated(config: PipelineConfig, names: Iterable[str] | None) -> list[StageKey]:
+    """The evaluated models with these names ("hpt", "train.hpt"), all of them without names. Raises ConfigError."""
+    evaluation = evaluate.KIND.of(config)
+    if evaluation is None:
+        raise ConfigError("the config evaluates nothing", "give it a table [evaluate]")
+    known = {model.name: model for model in evaluation.models} | {str(model): model for model in evaluation.models}
+    found = []
+    for name in names or [str(model) for model in evaluation.models]:
+        if name not in known:
+            shown = tuple(model.name for model in evaluation.models)
+            raise ConfigError(f"the config evaluates no model {name!r}", near(StageKey.parse(name).name or name, shown))
+        found.append(known[name])
+    return found
 
 
 def print_json(value: Any) -> None:

@@ -13,7 +13,7 @@ import psutil
 
 from hpt_core import system
 from hpt_core.rollout import _kernels
-from tasks import environment
+from tasks.execution import environment
 
 GIB = 2**30
 IMPORTS = ("torch", "transformers", "vllm", "math_verify", "prefect", "pyarrow", "pebble", "plotly")

@@ -1,9 +1,8 @@
-"""`hpt plan`, `hpt status`, `hpt list`, `hpt prompt`: the commands that show something.
+"""`hpt plan`, `hpt status`, `hpt list`, `hpt show`, `hpt prompt`: the commands that show something.
 
-The first three change nothing; `hpt prompt` makes the model whose tokenizer it needs where the store lacks it.
+All but the last change nothing; `hpt prompt` makes the model whose tokenizer it needs where the store lacks it.
 """
 
-import re
 from collections import Counter
 from typing import Annotated, Any
 
@@ -14,22 +13,17 @@ from rich.table import Table
 from flows import graph as graphs
 from flows.commands import common
 from flows.commands.common import ConfigFile, DataDir, Json, Set, StoreOption, Verify
-from flows.config import PipelineConfig
-from flows.context import context_of
-from hpt_core.errors import ConfigError
-from hpt_core.plugins import names, near
+from flows.display import clock
+from flows.fields import fields_of
+from flows.run import RunOptions, context_of, plan_run
+from hpt_core.errors import ConfigError, near
+from hpt_core.plugins import KINDS, Kind, summary
+from tasks.execution.config import PipelineConfig
+from tasks.execution.context import Context
+from tasks.execution.keys import MODEL, StageKey
 
 app = typer.Typer()
 
-PLUGINS = {
-    "algorithms": "hpt_core.algorithms",
-    "benchmarks": "benchmarks.suites",
-    "engines": "hpt_core.rollout",
-    "sources": "hpt_core.data.sources",
-    "models": "hpt_core.models",
-    "publishers": "benchmarks.publishers",
-    "trackers": "hpt_core.trackers",
-}
 STYLES = {
     "done": "green",
     "blocked": "red",
@@ -51,7 +45,7 @@ def plan(
 ) -> None:
     """Show the stages, their fingerprints, what is done already and what each needs. Starts nothing."""
     resolved = common.read_config(config, overrides, store, data_dir)
-    found = graphs.plan(graphs.build(resolved), context_of(resolved, verify=verify))
+    found = plan_run(resolved, RunOptions(verify=verify)).plan
     if as_json:
         common.print_json(
             {"pipeline": resolved.name, "store": resolved.store, "finished": found.finished, "stages": _as_json(found)}
@@ -66,30 +60,29 @@ def plan(
     common.OUT.print(table)
     words = Counter(found.standing(key) for key in found.graph)
     common.OUT.print(f"\nstore {resolved.store}: " + ", ".join(f"{count} {word}" for word, count in words.items()))
-    if any(u.unit.provisional for u in found.units):
+    if any(p.target.provisional for p in found.planned):
         common.OUT.print("~ is provisional: it depends on the content of an input that is not there yet")
 
 
-def _rows(table: Table, found: graphs.Plan, key: str) -> None:
+def _rows(table: Table, found: graphs.Plan, key: StageKey) -> None:
     state = found.standing(key)
-    units = found.of(key)
-    if key in found.problems or key in found.after:
-        why = str(found.problems[key]) if key in found.problems else f"after {found.after[key]}"
-        table.add_row(key, "", f"[red]{state}[/]", escape(why))
+    planned = found.of(key)
+    if state == "blocked":
+        why = str(found.problems[key]) if key in found.problems else f"after {found.blocked[key]}"
+        table.add_row(str(key), "", f"[red]{state}[/]", escape(why))
         return
-    if len(units) == 1:
-        (unit,) = units
-        table.add_row(key, _short(unit), _styled(state), escape(_needs(found, unit)))
+    if len(planned) == 1:
+        table.add_row(str(key), _short(planned[0]), _styled(state), escape(_needs(found, planned[0])))
         return
-    table.add_row(key, "", _styled(state), escape(_waits(found, key)))
-    for name in dict.fromkeys(u.unit.key.rsplit("/", 1)[-1] for u in units):
-        of_one = [u for u in units if u.unit.key.endswith(f"/{name}")]
-        words = dict.fromkeys(u.check.standing for u in of_one)
+    table.add_row(str(key), "", _styled(state), escape(_waits(found, key)))
+    for part in dict.fromkeys(p.target.key.part for p in planned):
+        of_one = [p for p in planned if p.target.key.part == part]
+        words = dict.fromkeys(p.check.standing for p in of_one)
         table.add_row(
-            f"  {name}",
-            "\n".join(_short(u) for u in of_one),
-            "\n".join(_styled(u.check.standing) for u in of_one) if len(words) > 1 else _styled(next(iter(words))),
-            "\n".join(escape(" ".join(t for t in (u.unit.kind, u.check.text) if t)) for u in of_one),
+            f"  {part}",
+            "\n".join(_short(p) for p in of_one),
+            "\n".join(_styled(p.check.standing) for p in of_one) if len(words) > 1 else _styled(next(iter(words))),
+            "\n".join(escape(" ".join(t for t in (p.target.kind, p.check.text) if t)) for p in of_one),
         )
 
 
@@ -97,45 +90,49 @@ def _styled(word: str) -> str:
     return f"[{STYLES[word]}]{word}[/]" if word in STYLES else word
 
 
-def _short(unit: graphs.PlannedUnit) -> str:
-    return ("~" if unit.unit.provisional else "") + unit.unit.fingerprint[:12]
+def _short(planned: graphs.Planned) -> str:
+    return ("~" if planned.target.provisional else "") + planned.target.fingerprint[:12]
 
 
-def _needs(found: graphs.Plan, unit: graphs.PlannedUnit) -> str:
-    if unit.check.standing == "done":
+def _needs(found: graphs.Plan, planned: graphs.Planned) -> str:
+    if planned.check.standing == "done":
         return ""
-    return "; ".join(text for text in (unit.check.text, unit.needs, _waits(found, unit.stage)) if text)
+    waits = _waits(found, planned.target.key.stage)
+    return "; ".join(text for text in (planned.check.text, planned.needs, waits) if text)
 
 
-def _waits(found: graphs.Plan, key: str) -> str:
+def _waits(found: graphs.Plan, key: StageKey) -> str:
     waits = [need for need in dict.fromkeys(found.graph[key].after) if found.standing(need) != "done"]
     if not waits or found.standing(key) == "done":
         return ""
-    benchmarks = [need for need in waits if need.startswith("benchmark.")]
-    if len(benchmarks) > 1:
-        waits = [*(need for need in waits if need not in benchmarks), f"{len(benchmarks)} benchmarks"]
-    return f"after {', '.join(waits)}"
+    by_kind: dict[str, list[StageKey]] = {}
+    for need in waits:
+        by_kind.setdefault(need.kind, []).append(need)
+    shown = [
+        f"{len(keys)} {kind} stages" if len(keys) > 3 else ", ".join(map(str, keys)) for kind, keys in by_kind.items()
+    ]
+    return f"after {', '.join(shown)}"
 
 
 def _as_json(found: graphs.Plan) -> list[dict[str, Any]]:
     return [
         {
-            "stage": key,
+            "stage": str(key),
             "state": found.standing(key),
-            "after": list(found.graph[key].after),
+            "after": [str(need) for need in found.graph[key].after],
             "problem": str(found.problems[key]) if key in found.problems else None,
             "outputs": [
                 {
-                    "key": u.unit.key,
-                    "kind": u.unit.kind,
-                    "fingerprint": u.unit.fingerprint,
-                    "provisional": u.unit.provisional,
-                    "state": u.check.standing,
-                    "text": u.check.text,
-                    "needs": u.needs,
-                    "folder": found.made[u.unit.key].folder,
+                    "key": str(p.target.key),
+                    "kind": p.target.kind,
+                    "fingerprint": p.target.fingerprint,
+                    "provisional": p.target.provisional,
+                    "state": p.check.standing,
+                    "text": p.check.text,
+                    "needs": p.needs,
+                    "folder": str(found.artifacts[p.target.key].folder),
                 }
-                for u in found.of(key)
+                for p in found.of(key)
             ],
         }
         for key in found.graph
@@ -152,9 +149,8 @@ def status(
 ) -> None:
     """Show when each output was made, what it took and where it lies."""
     resolved = common.read_config(config, overrides, store, data_dir)
-    context = context_of(resolved)
-    found = graphs.plan(graphs.build(resolved), context)
-    rows = [_status_row(found, u, context) for u in found.units]
+    run = plan_run(resolved)
+    rows = [_status_row(planned, run.context) for planned in run.plan.planned]
     if as_json:
         common.print_json(rows)
         return
@@ -169,20 +165,18 @@ def status(
             row["size"],
             "" if not row["rows"] else str(row["rows"]),
         )
-    for key, error in found.problems.items():
-        table.add_row(key, _styled("blocked"), "", "", "", escape(str(error)))
+    for key, error in run.plan.problems.items():
+        table.add_row(str(key), _styled("blocked"), "", "", "", escape(str(error)))
     common.OUT.print(table)
 
 
-def _status_row(found: graphs.Plan, unit: graphs.PlannedUnit, context: Any) -> dict[str, Any]:
-    from flows.display import clock
-
-    slot = context.store.slot(unit.unit.kind, unit.unit.fingerprint)
+def _status_row(planned: graphs.Planned, context: Context) -> dict[str, Any]:
+    slot = context.store.slot(planned.target.kind, planned.target.fingerprint)
     manifest = slot.manifest()
     return {
-        "key": unit.unit.key,
-        "state": unit.check.standing,
-        "text": unit.check.text,
+        "key": str(planned.target.key),
+        "state": planned.check.standing,
+        "text": planned.check.text,
         "end": manifest.end.astimezone() if manifest else None,
         "took": clock(manifest.cost.seconds) if manifest else "",
         "size": _bytes(manifest.size) if manifest else "",
@@ -204,30 +198,49 @@ def _bytes(count: float) -> str:
 
 @app.command(name="list")
 def list_(
-    what: Annotated[str | None, typer.Argument(help=f"One of {', '.join(PLUGINS)}; all where not given.")] = None,
+    what: Annotated[
+        str | None, typer.Argument(metavar="[KIND]", help="A kind of plug-in; all where not given.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """List what a config can name: algorithms, benchmarks, engines, sources, models, publishers, trackers."""
-    if what is not None and what not in PLUGINS:
-        raise ConfigError(f"there is no list of {what!r}", near(what, tuple(PLUGINS)))
-    found = {kind: list(names(package)) for kind, package in PLUGINS.items() if what in (None, kind)}
+    """List what a config can name: algorithms, the estimator's parts, gates, verifiers, benchmarks, stages and more."""
+    kinds = sorted(KINDS.values()) if what is None else [_kind(what)]
     if as_json:
+        found = {kind.name: list(kind.names) for kind in kinds}
         common.print_json(found if what is None else found[what])
         return
-    for kind, variants in found.items():
+    for kind in kinds:
         if what is None:
-            common.OUT.print(f"[bold]{kind}[/]")
-        for name in variants:
-            common.OUT.print(f"{'' if what else '  '}{name}{_first_line(PLUGINS[kind], name)}", markup=False)
+            common.OUT.print(f"[bold]{kind.name}[/]")
+        for name in kind.names:
+            common.OUT.print(f"{'' if what else '  '}{name}  {summary(kind.load(name))}", markup=False)
 
 
-def _first_line(package: str, name: str) -> str:
-    import importlib
+@app.command()
+def show(
+    what: Annotated[str, typer.Argument(metavar="KIND", help="A kind of plug-in: `hpt list` prints them.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="One of the kind, or an import path.")],
+    as_json: Json = False,
+) -> None:
+    """Show a plug-in: what it is, and its fields with types, defaults and meaning."""
+    plugin = _kind(what).load(name)
+    # A stage's fields are those of its table; an instance's class says nothing about it.
+    model = getattr(plugin, "config", None) or (plugin if isinstance(plugin, type) else None)
+    fields = list(fields_of(model)) if model is not None else []
+    if as_json:
+        shown = [{k: v for k, v in field._asdict().items() if k != "model"} for field in fields]
+        common.print_json({"kind": what, "name": name, "summary": summary(plugin), "fields": shown})
+        return
+    common.OUT.print(f"[bold]{escape(name)}[/]  {escape(summary(plugin))}")
+    for field in fields:
+        common.OUT.print(f"\n[cyan]{field.name}[/]  {escape(field.takes)}  [dim]default {escape(field.default)}[/]")
+        common.OUT.print(f"  {escape(field.meaning)}", soft_wrap=False)
 
-    text = (importlib.import_module(f"{package}.{name}").__doc__ or "").strip()
-    # A full stop ends a sentence only after a word: not in "Dr. GRPO".
-    sentence = re.split(r"(?<=[a-z0-9)]{3}\.) ", text.split("\n\n")[0].replace("\n", " "))[0]
-    return f"  {sentence.removesuffix('.')}" if sentence else ""
+
+def _kind(name: str) -> Kind:
+    if name not in KINDS:
+        raise ConfigError(f"there is no kind of plug-in {name!r}", near(name, tuple(sorted(KINDS))))
+    return KINDS[name]
 
 
 @app.command()
@@ -247,11 +260,12 @@ def prompt(
 
     resolved = common.read_config(config, overrides, store, data_dir)
     suite = get_suite(benchmark)
-    known = tuple(f"model.{name}" for name in resolved.model) + tuple(f"train.{name}" for name in resolved.train)
-    key = model or known[0]
+    known = {str(key): key for key in resolved.models()}
+    key = model or next(iter(known))
     if key not in known:
-        raise ConfigError(f"there is no model {key!r}", near(key, known))
-    text, tokens = _render(resolved, key, suite.load(context_of(resolved).data_dir)[0].question, suite.instruction)
+        raise ConfigError(f"there is no model {key!r}", near(key, tuple(known)))
+    question = suite.load(context_of(resolved).data_dir)[0].question
+    text, tokens = _render(resolved, known[key], question, suite.instruction)
     if as_json:
         common.print_json({"benchmark": benchmark, "model": key, "text": text, "tokens": tokens})
         return
@@ -259,15 +273,15 @@ def prompt(
     common.ERR.print(f"[dim]{tokens} tokens, {key}, {benchmark}[/]")
 
 
-def _render(config: PipelineConfig, key: str, question: str, instruction: str | None) -> tuple[str, int]:
+def _render(config: PipelineConfig, key: StageKey, question: str, instruction: str | None) -> tuple[str, int]:
     """Text and token count. Training keeps the tokenizer: that of the model that `key` was made of serves."""
     from hpt_core.model_folder import load_tokenizer
-    from tasks.stage import run_stage
+    from tasks.execution.artifact import Artifacts
+    from tasks.execution.stage import run_stage
 
-    context = context_of(config)
     root = config.root(key)
-    stage = graphs.select(config, [root])[root]
-    context.store.check_writable()
-    folder = run_stage(stage, {}, context)[root].output / "model"
+    run = plan_run(config, RunOptions(goals=(str(root),)))
+    run.context.store.check_writable()
+    folder = run_stage(run.graph[root], Artifacts(), run.context)[root].path(MODEL)
     bound = config.prompt.bind(load_tokenizer(folder))
     return bound.render(question, instruction), len(bound.encode(question, instruction))

@@ -1,6 +1,6 @@
 """What a finished run shows: the leaderboard, and where the page lies."""
 
-import json
+from pathlib import Path
 from typing import Any
 
 from rich.cells import cell_len
@@ -10,41 +10,40 @@ from rich.text import Text
 
 from benchmarks.report.summary import TerminalTable, terminal_table
 from flows.commands import common
-from flows.config import PipelineConfig
-from tasks import report
-from tasks.part import Mades
+from tasks.execution.artifact import Artifacts
+from tasks.execution.config import PipelineConfig
 
 GAP = 2
 """Spaces between two columns of the leaderboard."""
 
 
-def print_result(config: PipelineConfig, made: Mades, as_json: bool) -> None:
-    """Print the leaderboard, the page's path and what was published; as JSON the outputs with them."""
-    page = made.get(report.KEY)
-    published = receipts(made)
+def print_result(config: PipelineConfig, artifacts: Artifacts, as_json: bool) -> None:
+    """Print what the stages have to show: the leaderboard, the page's path, what was published; as JSON the artifacts
+    with them."""
+    shown = [found for a in artifacts.values() if (found := config.kind_of(a.key.stage).show(a)) is not None]
     if as_json:
-        common.print_json(
-            {
-                "pipeline": config.name,
-                "page": None if page is None else str(page.output / "site" / "index.html"),
-                "tables": None if page is None else str(page.output / "tables"),
-                "published": published,
-                "outputs": [m.as_json() for m in made.values()],
-            }
-        )
+        facts: dict[str, Any] = {"pipeline": config.name, "page": None, "tables": None, "published": []}
+        for found in shown:
+            for name, value in found.facts.items():
+                facts[name] = [*facts.get(name, []), *value] if isinstance(value, list) else value
+        common.print_json({**facts, "outputs": [artifact.as_json() for artifact in artifacts.values()]})
         return
-    if page is None:
-        for m in made.values():
-            common.OUT.print(f"{m.key}: {m.folder}")
+    if not shown:
+        for artifact in artifacts.values():
+            common.OUT.print(f"{artifact.key}: {artifact.folder}", markup=False)
         return
+    for found in shown:
+        if found.report is not None:
+            _print_report(found.report)
+        common.OUT.print(found.line, markup=False)
+
+
+def _print_report(folder: Path) -> None:
     if common.OUT.is_terminal:
-        print_leaderboard(terminal_table(page.output))
+        print_leaderboard(terminal_table(folder))
     else:
         # A pipe gets what does not depend on a terminal's width.
-        common.OUT.print((page.output / "leaderboard.md").read_text(encoding="utf-8"), markup=False)
-    common.OUT.print(f"page: {page.output / 'site' / 'index.html'}", markup=False)
-    for receipt in published:
-        common.OUT.print(f"published: {receipt['target']}", markup=False)
+        common.OUT.print((folder / "leaderboard.md").read_text(encoding="utf-8"), markup=False)
 
 
 def print_leaderboard(found: TerminalTable, console: Console = common.OUT) -> None:
@@ -80,9 +79,3 @@ def _longest_words(rows: list[list[str]]) -> list[int]:
     return [
         max(cell_len(word) for cell in column for word in cell.split() or [""]) for column in zip(*rows, strict=True)
     ]
-
-
-def receipts(made: Mades) -> list[dict[str, Any]]:
-    """What the publishers wrote down."""
-    files = [m.output / "receipt.json" for m in made.values() if m.kind == "publish" and not m.provisional]
-    return [json.loads(file.read_text(encoding="utf-8")) for file in files]

@@ -1,21 +1,18 @@
 """`hpt run`, `hpt rerun` and each stage alone: the commands that make something."""
 
 import contextlib
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated
 
 import typer
 
-from flows import graph as graphs
 from flows.commands import common
 from flows.commands.common import ConfigFile, DataDir, Force, Json, Set, StoreOption, Strict, Verify
 from flows.commands.result import print_result
-from flows.config import PipelineConfig
-from flows.context import context_of, redone
 from flows.display import Display
-from flows.preflight import preflight, require_sampled
-from tasks.part import Mades
+from flows.run import Run, RunOptions, plan_run, preflight
+from tasks.execution.artifact import Artifacts
+from tasks.execution.config import PipelineConfig, pipeline_type
 
 app = typer.Typer()
 FromStage = Annotated[str, typer.Option("--from", help="Stage to make again, with all that follows from it.")]
@@ -35,7 +32,8 @@ def run(
 ) -> None:
     """Run a pipeline: what the store holds is skipped, what was cut short goes on."""
     resolved = common.read_config(config, overrides, store, data_dir)
-    execute(resolved, "pipeline", (), as_json, force=force, verify=verify, strict=strict)
+    common.resumes_with("run", config, None, overrides, store, data_dir)
+    execute(resolved, RunOptions(force=force, verify=verify, strict=strict), as_json)
 
 
 @app.command()
@@ -51,7 +49,8 @@ def rerun(
 ) -> None:
     """Make one stage again, with all that follows from it; what comes before is reused."""
     resolved = common.read_config(config, overrides, store, data_dir)
-    execute(resolved, "pipeline", (), as_json, from_stage=from_stage, verify=verify, strict=strict)
+    common.resumes_with("run", config, None, overrides, store, data_dir)
+    execute(resolved, RunOptions(from_stage=from_stage, verify=verify, strict=strict), as_json)
 
 
 @app.command()
@@ -65,14 +64,15 @@ def regrade(
 ) -> None:
     """Grade the stored samples of models again, and draw none; `hpt report` then shows the new scores."""
     resolved = common.read_config(config, overrides, store, data_dir)
-    execute(resolved, "evaluate", _goals("evaluate", names), as_json, regrade=True)
+    common.resumes_with("regrade", config, names, overrides, store, data_dir)
+    execute(resolved, RunOptions(goals=_goals("evaluate", names), remake="verdicts"), as_json)
 
 
 def _goals(kind: str, names: list[str] | None) -> tuple[str, ...]:
-    return tuple(n if n.startswith(kind) else f"{kind}.{n}" for n in names or (kind,))
+    return tuple(name if name.startswith(kind) else f"{kind}.{name}" for name in names or (kind,))
 
 
-def _stage_command(name: str, kind: str, what: str) -> None:
+def _stage_command(kind: str, name: str, what: str) -> None:
     def command(
         config: ConfigFile,
         names: Names = None,
@@ -85,85 +85,48 @@ def _stage_command(name: str, kind: str, what: str) -> None:
         as_json: Json = False,
     ) -> None:
         resolved = common.read_config(config, overrides, store, data_dir)
-        execute(resolved, name, _goals(kind, names), as_json, force=force, verify=verify, strict=strict)
+        common.resumes_with(name, config, names, overrides, store, data_dir)
+        options = RunOptions(goals=_goals(kind, names), force=force, verify=verify, strict=strict)
+        execute(resolved, options, as_json)
 
     command.__doc__ = f"{what}; what it depends on is made where it is missing."
     app.command(name)(command)
 
 
-STAGE_COMMANDS = frozenset({"prepare", "train", "evaluate", "report", "publish"})
-"""Commands that run the stages of one kind, each with what it depends on."""
-_stage_command("prepare", "data", "Prepare training questions")
-_stage_command("train", "train", "Train models")
-_stage_command("evaluate", "evaluate", "Sample and grade models on the benchmarks")
-_stage_command("report", "report", "Build the tables and the leaderboard")
-_stage_command("publish", "publish", "Publish the leaderboard")
+for _kind in pipeline_type({}).known_kinds:
+    if _kind.command is not None:
+        _stage_command(_kind.name, *_kind.command)
 
 
-def execute(
-    config: PipelineConfig,
-    flow: str,
-    goals: tuple[str, ...],
-    as_json: bool,
-    force: bool = False,
-    from_stage: str | None = None,
-    verify: bool = False,
-    strict: bool = False,
-    regrade: bool = False,
-) -> None:
+def execute(config: PipelineConfig, options: RunOptions, as_json: bool) -> None:
     """Run the goals and print what came of it."""
-    made = make(config, flow, goals, as_json, force, from_stage, verify, strict, regrade)
-    print_result(config, made, as_json)
+    print_result(config, make(config, options, as_json), as_json)
 
 
-def make(
-    config: PipelineConfig,
-    flow: str,
-    goals: tuple[str, ...],
-    quiet: bool = False,
-    force: bool = False,
-    from_stage: str | None = None,
-    verify: bool = False,
-    strict: bool = False,
-    regrade: bool = False,
-) -> Mades:
-    """The outputs of the goals and of what they depend on, by a Prefect flow where anything is to be done."""
-    graph = graphs.select(config, goals) if goals else graphs.build(config)
-    wanted = [key for goal in goals for key in graphs.match(graph, goal)] if goals else list(graph)
-    context = context_of(config, redone(graph, wanted, force, from_stage, regrade), verify, strict)
-    plan = graphs.plan(graph, context)
-    if regrade:
-        require_sampled(plan)
-    preflight(config, plan, context)
-    if plan.finished:
+def make(config: PipelineConfig, options: RunOptions, quiet: bool = False) -> Artifacts:
+    """The artifacts of the goals and of what they depend on, by a Prefect flow where anything is to be done."""
+    planned = plan_run(config, options)
+    preflight(planned)
+    if planned.plan.finished:
         # Nothing to run: starting Prefect for it would cost more than everything else.
-        for key in () if quiet else graph:
+        for key in () if quiet else planned.graph:
             common.ERR.print(f"{key}: reused")
-        return plan.made
-    options: dict[str, Any] = {"force": force, "verify": verify, "strict": strict}
-    if flow == "pipeline":
-        options["from_stage"] = from_stage
-    else:
-        options["names"] = list(goals)
-    if regrade:
-        options["regrade"] = True
-    with Display(graph, common.ERR):
-        run_flow(flow, config, options, context.store.root / "logs" / f"{config.name}.log")
-    return graphs.plan(graph, context_of(config)).made
+        return planned.plan.artifacts
+    with Display(planned.graph, common.ERR):
+        return _run_flow(planned)
 
 
-def run_flow(name: str, config: PipelineConfig, options: dict[str, Any], log: Path) -> None:
-    """Run a flow in this process, on the server of PREFECT_API_URL or on one of its own that ends with it."""
+def _run_flow(planned: Run) -> Artifacts:
+    """Run the flow in this process, on the server of PREFECT_API_URL or on one of its own that ends with it."""
     common.ERR.print("[dim]starting Prefect[/]")
     with prefect_settings():
-        import importlib
+        from flows.pipeline import run_prepared
 
-        flow: Callable[..., Any] = getattr(importlib.import_module(f"flows.{name}"), name)
         if not common.STATE.debug:
             _silence_console()
         # Only now: importing Prefect sets its loggers up anew.
-        common.log_to_file(log)
-        flow(config=config, **options)
+        common.log_to_file(planned.context.store.root / "logs" / f"{planned.config.name}.log")
+        return run_prepared(planned)
 
 
 @contextlib.contextmanager

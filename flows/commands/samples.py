@@ -9,17 +9,17 @@ import pyarrow.parquet as pq
 import typer
 from rich.markup import escape
 
-from flows import graph as graphs
 from flows.commands import common
 from flows.commands.common import ConfigFile, DataDir, Json, Set, StoreOption
-from flows.config import PipelineConfig
-from flows.context import context_of
-from hpt_core.errors import ConfigError, StoreError
+from flows.run import RunOptions, plan_run
+from hpt_core.errors import ConfigError, StoreError, near
 from hpt_core.evaluation.shards import read_present, read_questions
-from hpt_core.plugins import near
 from hpt_core.verifiers.base import Outcome
-from tasks.evaluate import samples_key, verdicts_key
-from tasks.part import Mades
+from tasks import benchmark as benchmarks
+from tasks import evaluate
+from tasks.execution.artifact import Artifacts
+from tasks.execution.config import PipelineConfig
+from tasks.execution.keys import StageKey
 
 app = typer.Typer()
 CUT = {"length": ", cut at the token limit", "repetition": ", ended because it repeated itself"}
@@ -97,20 +97,15 @@ def stored(config: PipelineConfig, model: str | None, benchmark: str | None) -> 
     `model` and `benchmark` name one each, None all. Raises ConfigError where the config does not have them, StoreError
     where there is no sample.
     """
-    if config.evaluate is None:
-        raise ConfigError("the config evaluates nothing", "give it a table [evaluate]")
-    suites = config.evaluate.suites
+    models = common.evaluated(config, None if model is None else [model])
+    suites = tuple(suite.name for suite in evaluate.KIND.of(config).suites)
     if benchmark is not None and benchmark not in suites:
         raise ConfigError(f"the config has no benchmark {benchmark!r}", near(benchmark, suites))
-    plan = graphs.plan(graphs.select(config, ["evaluate"]), context_of(config))
-    references = {reference.split(".", 1)[1]: reference for reference in config.evaluate.models}
-    name = None if model is None else model.split(".", 1)[-1]
-    if name is not None and name not in references:
-        raise ConfigError(f"the config evaluates no model {model!r}", near(name, tuple(references)))
+    artifacts = plan_run(config, RunOptions(goals=(evaluate.KIND.name,))).plan.artifacts
     empty = True
-    for reference in references.values() if name is None else (references[name],):
+    for key in models:
         for suite in suites if benchmark is None else (benchmark,):
-            if (unit := _unit(plan.made, reference, suite)) is not None:
+            if (unit := _unit(artifacts, key, suite)) is not None:
                 empty = False
                 yield unit
     if empty:
@@ -119,14 +114,16 @@ def stored(config: PipelineConfig, model: str | None, benchmark: str | None) -> 
         )
 
 
-def _unit(made: Mades, model: str, benchmark: str) -> Stored | None:
-    drawn, graded = made.get(samples_key(model, benchmark)), made.get(verdicts_key(model, benchmark))
+def _unit(artifacts: Artifacts, model: StageKey, suite: str) -> Stored | None:
+    stage = evaluate.KIND.stage_of(model)
+    drawn = artifacts.of(evaluate.samples_key(stage, suite))
+    graded = artifacts.of(evaluate.verdicts_key(stage, suite))
     if drawn is None or not (table := read_present(drawn.output, drawn.work)).num_rows:
         return None
-    questions = read_questions(made[f"benchmark.{benchmark}"].output / "asked.parquet")
+    questions = read_questions(artifacts[benchmarks.KIND.key(suite)].path(benchmarks.ASKED))
     done = graded is not None and not graded.provisional
-    verdicts = pq.read_table(graded.output / "verdicts.parquet") if graded is not None and done else None
-    return Stored(model, benchmark, questions, table, verdicts)
+    verdicts = pq.read_table(graded.path(evaluate.VERDICTS)) if graded is not None and done else None
+    return Stored(str(model), suite, questions, table, verdicts)
 
 
 def _shown(unit: Stored) -> Iterator[Shown]:

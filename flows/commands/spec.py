@@ -5,18 +5,15 @@ from typing import Annotated
 
 import typer
 
-from flows import graph as graphs
 from flows.commands import common
 from flows.commands.common import ConfigFile, DataDir, Json, Set, StoreOption
 from flows.commands.run import make
-from flows.config import PipelineConfig
-from flows.context import context_of
-from hpt_core.errors import ConfigError, StoreError
+from flows.run import RunOptions, context_of, plan_run
+from hpt_core.errors import ConfigError, StoreError, near
 from hpt_core.files import write_text
-from hpt_core.plugins import near
 from hpt_core.trackers import check_all
-from tasks.part import Stage
-from tasks.train import MODULE, TrainPart
+from tasks import train
+from tasks.execution.config import PipelineConfig
 
 app = typer.Typer()
 
@@ -38,12 +35,13 @@ def spec(
     `hpt run` with the same config then takes up what the training wrote.
     """
     resolved = common.read_config(config, overrides, store, data_dir)
+    common.resumes_with("spec", config, [stage], overrides, store, data_dir)
     file = write_spec(resolved, stage, out)
     if as_json:
-        common.print_json({"stage": stage, "spec": str(file), "module": MODULE})
+        common.print_json({"stage": stage, "spec": str(file), "module": train.MODULE})
         return
     common.OUT.print(str(file), markup=False)
-    common.ERR.print(f"[dim]torchrun --nproc-per-node N -m {MODULE} {file}; then hpt run takes it up[/]")
+    common.ERR.print(f"[dim]torchrun --nproc-per-node N -m {train.MODULE} {file}; then hpt run takes it up[/]")
 
 
 def write_spec(config: PipelineConfig, key: str, out: Path | None) -> Path:
@@ -52,12 +50,19 @@ def write_spec(config: PipelineConfig, key: str, out: Path | None) -> Path:
     Raises ConfigError where there is no such training stage, and StoreError where it is made already or being made:
     another program in its folder would spoil it.
     """
-    stage, part = _training_stage(config, key)
+    known = tuple(map(str, plan_run(config).graph))
+    if key not in known or not key.startswith(f"{train.KIND.name}."):
+        stages = tuple(name for name in known if name.startswith(f"{train.KIND.name}."))
+        raise ConfigError(f"there is no training stage {key!r}", near(key, stages) if stages else "the config has none")
     check_all(config.trackers)
-    made = make(config, "train", stage.after)
+    run = plan_run(config, RunOptions(goals=(key,)))
+    stage = next(stage for name, stage in run.graph.items() if str(name) == key)
+    artifacts = make(config, RunOptions(goals=tuple(map(str, stage.after))))
+    (step,) = stage.steps
+    assert isinstance(step, train.TrainStep)
     context = context_of(config)
-    (unit,) = part.units(made, context)
-    slot = context.store.slot(unit.kind, unit.fingerprint)
+    (target,) = step.targets(artifacts, context)
+    slot = context.store.slot(target.kind, target.fingerprint)
     if slot.manifest() is not None:
         raise StoreError(
             f"{key} is made already: {slot.folder}", f"`hpt rerun CONFIG --from {key}` makes it again, without a spec"
@@ -67,15 +72,5 @@ def write_spec(config: PipelineConfig, key: str, out: Path | None) -> Path:
             f"{key} is being made by process {holder['pid']} on {holder['host']}", "wait for it, or end it first"
         )
     file = (out or slot.folder / "spec.json").resolve()
-    write_text(file, part.spec(slot, made, context).model_dump_json(indent=2, by_alias=True) + "\n")
+    write_text(file, step.spec(slot, artifacts, context).model_dump_json(indent=2, by_alias=True) + "\n")
     return file
-
-
-def _training_stage(config: PipelineConfig, key: str) -> tuple[Stage, TrainPart]:
-    stages = graphs.build(config)
-    known = tuple(name for name in stages if name.startswith("train."))
-    if key not in known:
-        raise ConfigError(f"there is no training stage {key!r}", near(key, known) if known else "the config has none")
-    (part,) = stages[key].parts
-    assert isinstance(part, TrainPart)
-    return stages[key], part

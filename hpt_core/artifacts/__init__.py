@@ -6,19 +6,16 @@ STORE/KIND/FINGERPRINT/manifest.json   written last; makes the output exist
                        log.txt         the stage's log, appended to by every attempt
 """
 
-from hpt_core.artifacts.fingerprint import KINDS, VERSIONS, Kind, fingerprint
+from hpt_core.artifacts.fingerprint import fingerprint
 from hpt_core.artifacts.known import KnownFiles
 from hpt_core.artifacts.lease import Lease
 from hpt_core.artifacts.manifest import Cost, FileEntry, Manifest, describe_files, outputs_hash
 from hpt_core.artifacts.store import Damage, Slot, Store
 
 __all__ = [
-    "KINDS",
-    "VERSIONS",
     "Cost",
     "Damage",
     "FileEntry",
-    "Kind",
     "KnownFiles",
     "Lease",
     "Manifest",

@@ -5,7 +5,6 @@ from typing import Any
 
 from pydantic import AwareDatetime, Field
 
-from hpt_core.artifacts.fingerprint import Kind
 from hpt_core.artifacts.known import KnownFiles
 from hpt_core.base import Frozen
 from hpt_core.files import sha256_json
@@ -39,7 +38,7 @@ class Manifest(Frozen):
 
     stage: str
     """Key of the stage that made it: "train.hpt". Two configs may share an output under different keys."""
-    kind: Kind
+    kind: str
     fingerprint: str
     inputs: dict[str, str]
     """Role -> output hash of the input."""

@@ -11,7 +11,6 @@ import fsspec
 from fsspec.core import split_protocol
 from pydantic import ValidationError
 
-from hpt_core.artifacts.fingerprint import Kind
 from hpt_core.artifacts.known import KnownFiles
 from hpt_core.artifacts.lease import Lease
 from hpt_core.artifacts.manifest import Manifest
@@ -19,6 +18,9 @@ from hpt_core.errors import ConfigError, StoreError
 from hpt_core.files import write_text
 
 LOG = logging.getLogger("hpt.store")
+
+BY_PIPELINE = "by-pipeline"
+"""Folder of the store with links to each pipeline's artifacts by name."""
 
 
 class Damage(NamedTuple):
@@ -34,7 +36,7 @@ class Damage(NamedTuple):
 class Slot:
     """The place of one output: STORE/KIND/FINGERPRINT/."""
 
-    def __init__(self, folder: Path, kind: Kind, fingerprint: str) -> None:
+    def __init__(self, folder: Path, kind: str, fingerprint: str) -> None:
         self.folder = folder
         self.kind = kind
         self.fingerprint = fingerprint
@@ -112,7 +114,7 @@ class Store:
         self.root = Path(path).expanduser().resolve()
         self.files = fsspec.filesystem("file")
 
-    def slot(self, kind: Kind, fingerprint: str) -> Slot:
+    def slot(self, kind: str, fingerprint: str) -> Slot:
         """The place of an output, whether it exists or not."""
         return Slot(self.root / kind / fingerprint, kind, fingerprint)
 
@@ -120,11 +122,40 @@ class Store:
         """The lease of an output."""
         return Lease(self.root / ".leases" / f"{slot.kind}-{slot.fingerprint}.json")
 
-    def outputs(self, kind: Kind) -> list[Manifest]:
+    def outputs(self, kind: str) -> list[Manifest]:
         """Manifests of every output of a kind, oldest first."""
         files = self.files.glob(f"{self.root}/{kind}/*/manifest.json")
         found = [self.slot(kind, Path(file).parent.name).manifest() for file in files]
         return sorted((m for m in found if m), key=lambda m: m.end)
+
+    def link(self, pipeline: str, key: str, folder: Path) -> None:
+        """Let an artifact be found as by-name/KEY, by-pipeline/PIPELINE/KEY and by-date/DAY/PIPELINE/KEY.
+
+        KEY is a stage's ("train.hpt") or an artifact's ("evaluate.hpt/samples/aime24"), DAY the one it was made on. A
+        name leads to what was used last. Links are for people: where they cannot be made, a warning says so.
+        """
+        manifest = self.slot(folder.parent.name, folder.name).manifest()
+        day = "" if manifest is None else f"{manifest.end.astimezone():%Y-%m-%d}"
+        for place in ("by-name", f"{BY_PIPELINE}/{pipeline}", f"by-date/{day}/{pipeline}"):
+            link = self.root / place / key
+            target = os.path.relpath(folder, link.parent)
+            try:
+                if link.is_symlink() and str(link.readlink()) == target:
+                    continue
+                link.parent.mkdir(parents=True, exist_ok=True)
+                beside = link.with_name(f".{link.name}.{uuid.uuid4().hex[:8]}.tmp")
+                beside.symlink_to(target)
+                beside.replace(link)
+            except OSError as error:
+                LOG.warning("%s cannot be linked: %s", link, error.strerror or error)
+
+    def named(self, pipeline: str, key: str) -> Manifest | None:
+        """Manifest of the last artifact of a pipeline's with this name; None where there is none."""
+        link = self.root / BY_PIPELINE / pipeline / key
+        if not link.is_symlink():
+            return None
+        folder = link.resolve()
+        return self.slot(folder.parent.name, folder.name).manifest()
 
     def check_writable(self) -> None:
         """Raise StoreError where nothing can be written to the store."""

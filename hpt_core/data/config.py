@@ -13,8 +13,6 @@ class DataConfig(Frozen):
 
     source: SourceConfig
     """Where the questions come from: openr1, gsm8k, jsonl or procedural."""
-    model: str
-    """`model.NAME`: whose tokenizer and chat template count the tokens."""
     max_prompt_tokens: int = Field(1024, ge=1)
     """Questions with a longer prompt are dropped (training scripts: 1024)."""
     max_demonstration_tokens: int = Field(8192, ge=1)
@@ -24,8 +22,6 @@ class DataConfig(Frozen):
     unverified: Literal["keep", "drop", "flag"] = "drop"
     """What happens to a question whose demonstration does not verify against its gold answer: "keep" does not even
     check, "flag" keeps the row and its verdict."""
-    decontaminate: tuple[str, ...] = ()
-    """Benchmarks (names of benchmarks/suites) whose questions must not appear in the data."""
     ngram: int = Field(13, ge=1)
     """Length, in words, of the shared n-gram that counts as overlap."""
     limit: int | None = Field(None, ge=1)

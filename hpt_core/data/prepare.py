@@ -1,7 +1,7 @@
 """`python -m hpt_core.data.prepare SPEC.json`: training questions, cleaned, measured, verified and decontaminated."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ def run(spec: PrepareSpec) -> None:
     """Write output/prepared.parquet and then output/report.json, each whole or not at all. Raises DataError."""
     from hpt_core.model_folder import load_tokenizer
 
-    overlaps = read_benchmarks(spec.benchmarks, spec.config)
+    overlaps = read_benchmarks(spec.benchmarks, spec.config.ngram)
     prompt = spec.prompt.bind(load_tokenizer(spec.model))
     pool = None if spec.config.unverified == "keep" else VerifierPool(spec.workers)
     try:
@@ -60,17 +60,15 @@ def run(spec: PrepareSpec) -> None:
     logger.info("kept %d of %d questions", report["rows_kept"], report["rows_read"])
 
 
-def read_benchmarks(benchmarks: dict[str, Path], config: DataConfig) -> OverlapIndex:
-    """The index of all benchmark questions. Raises DataError where one that the config names is not there."""
-    index = OverlapIndex(config.ngram)
-    for name in config.decontaminate:
-        if name not in benchmarks:
-            raise DataError(f"the questions of {name} are not given", "give the path of its questions.parquet")
+def read_benchmarks(benchmarks: Mapping[str, Path], ngram: int) -> OverlapIndex:
+    """The index of all benchmark questions. Raises DataError where a file cannot be read."""
+    index = OverlapIndex(ngram)
+    for name, path in benchmarks.items():
         try:
-            table = pq.read_table(benchmarks[name], columns=["question_id", "question"])
+            table = pq.read_table(path, columns=["question_id", "question"])
         except (OSError, pa.ArrowException) as error:
             raise DataError(
-                f"the questions of {name} cannot be read from {benchmarks[name]}", "make that stage again"
+                f"the questions of {name} cannot be read from {path}", "make that stage again"
             ) from error
         for row in table.to_pylist():
             index.add(name, row["question_id"], row["question"])

@@ -151,6 +151,10 @@ class EngineConfig(PluginConfig, kind="engines", package="hpt_core.rollout"):
         the version is known only once a server answers."""
         return self.name, f"{self.name}-cpu"
 
+    def cache_gib(self, on_gpu: bool) -> float:
+        """GiB of its key-value cache beside a trainer, as far as they are fixed; 0 where it takes what is left."""
+        return 0.0
+
     def check(self) -> None:
         """Raise PreflightError where the engine's packages, or what they need of the system, are missing. Cheap."""
 

@@ -52,6 +52,10 @@ class VLLM(EngineConfig):
     """vLLM's batch-invariant kernels, so that the shape of the batch moves no bf16 result on GPUs; slower. It holds for
     the whole process, so every engine of a process must agree on it."""
 
+    def cache_gib(self, on_gpu: bool) -> float:
+        """See EngineConfig.cache_gib."""
+        return self.kv_cache_gib or (0.0 if on_gpu else CPU_KV_CACHE_GIB)
+
     def check(self) -> None:
         """See EngineConfig.check."""
         check_installed()

@@ -1,6 +1,6 @@
 """The config of a training stage, and the spec of its worker, `python -m hpt_core.train`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -73,11 +73,6 @@ class ValidationConfig(Frozen):
 class TrainConfig(Frozen):
     """A training stage: `[train.NAME]`."""
 
-    from_: Annotated[str, NOT_IDENTITY] = Field(alias="from")
-    """`model.NAME` or `train.NAME`: the model to start from."""
-    data: Annotated[str, NOT_IDENTITY]
-    """`data.NAME`: the prepared questions. Where the algorithm may train on demonstrations, those without one are left
-    out, and counted in the stage's log."""
     algorithm: Algorithm
     """What is optimized: a gate and its signals."""
     steps: int = Field(ge=1)
@@ -118,8 +113,6 @@ class TrainConfig(Frozen):
     checkpoint_async: Annotated[bool | None, NOT_IDENTITY] = None
     """Write checkpoints while training goes on, from a copy in the machine's memory; None does so where a GPU holds the
     weights."""
-    seed: Annotated[int | None, NOT_IDENTITY] = None
-    """Overrides the pipeline's seed for this stage."""
 
     @model_validator(mode="after")
     def _rollouts_can_be_trained_on(self) -> "TrainConfig":
@@ -190,3 +183,8 @@ class TrainSpec(Frozen):
         """See trackers.open_all."""
         config = self.config.model_dump(mode="json", by_alias=True) | {"seed": self.seed}
         return open_all(self.trackers, self.tracking or self.work / "tracking", self.run_name, config, steps_done)
+
+    def after_step(self, row: Mapping[str, Any]) -> None:
+        """Called on the first rank when a step's row (schemas.TRAIN_LOG) is in the log and its checkpoint is not yet
+        written. The run waits for it, and what it raises ends the run. It does nothing here: who drives a run step by
+        step overrides it in a subclass."""

@@ -90,6 +90,7 @@ class Trainer:
                 if self.world.first:
                     self.log.append(row)
                     trackers.log(row)
+                    self.spec.after_step(row)
                 self.done = step
                 self.checkpointer.poll()
                 if step % self.config.checkpoint_every == 0 or step == steps:

@@ -5,26 +5,14 @@ from collections.abc import Sequence
 from hpt_core.errors import PreflightError
 from hpt_core.model_folder import context_length, read_config, size
 from hpt_core.trackers import check_all
-from hpt_core.training.config import TrainConfig, TrainSpec
+from hpt_core.training.config import TrainSpec
 from hpt_core.training.distributed import World
 from hpt_core.training.draw import cursor
 from hpt_core.training.lora import require_peft
+from hpt_core.training.memory import GIB, WEIGHT, memory_of_rank
 from hpt_core.training.optimizer import require_eight_bit
 from hpt_core.training.questions import Question
 from hpt_core.upge.estimator import Estimator
-
-GIB = 2**30
-BYTES_PER_WEIGHT = 16
-"""Float32 master weight, gradient and two moments."""
-
-
-def bytes_per_weight(config: TrainConfig) -> int:
-    """What the trainer holds for each of the model's weights, over all ranks."""
-    if config.lora is not None:
-        # The weights alone: adapters are small beside them.
-        return 4
-    # Two moments of four bytes become two of one.
-    return BYTES_PER_WEIGHT - (6 if config.optimizer.eight_bit else 0)
 
 
 def check_spec(spec: TrainSpec) -> None:
@@ -74,15 +62,13 @@ def _check_memory(spec: TrainSpec, world: World) -> None:
     import torch
 
     weights = size(spec.model).parameters
-    need = weights * bytes_per_weight(spec.config) / world.size
-    if spec.config.uses_engine:
-        need += weights * (4 if spec.config.dtype == "float32" else 2)
-        need += GIB * (getattr(spec.config.engine, "kv_cache_gib", None) or 0)
+    on_gpu = torch.cuda.is_available()
+    need = memory_of_rank(spec.config, weights, world.size, on_gpu)
     host = psutil.virtual_memory().available / world.local_size
     # Several ranks each load the whole model into the machine's memory and keep their shards of it.
-    _require(weights * 4 if world.size > 1 else 0, host, "each rank's copy of the weights takes", "of memory")
+    _require(weights * WEIGHT if world.size > 1 else 0, host, "each rank's copy of the weights takes", "of memory")
     what = "weights, gradients, moments and engine take"
-    if torch.cuda.is_available():
+    if on_gpu:
         _require(need, torch.cuda.mem_get_info()[0], what, "of the GPU's memory")
     else:
         _require(need, host, what, "of memory")

@@ -97,5 +97,5 @@ def _kind(row: dict[str, Any]) -> str:
     try:
         verifiers.get(kind)
     except ConfigError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(f"kind: {error.cause}; {error.remedy}") from error
     return kind

@@ -28,7 +28,7 @@ from hpt_core import errors, worker
 from hpt_core.artifacts import Cost
 from hpt_core.errors import ConfigError, HPTError, WorkerError, WorkerStopped, WorkerTimeout
 from hpt_core.files import write_text
-from tasks import supervisor
+from tasks.execution import supervisor
 
 LOG = logging.getLogger("hpt.worker")
 

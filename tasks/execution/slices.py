@@ -1,4 +1,4 @@
-"""Draws a model's samples: in one process, in slices on this machine's GPUs, or in slices on a Ray cluster.
+"""Samples of a model: in one process, in slices on this machine's GPUs, or in slices on a Ray cluster.
 
 prefect-ray, or Ray inside of the stage's worker? As a task runner it would run every stage through `.submit()`, whose
 cancellation is late and whose time limits do not fire, and Prefect's cache of results would decide beside our manifest
@@ -17,14 +17,15 @@ from hpt_core.evaluation.budget import Spent
 from hpt_core.evaluation.cluster import ClusterSpec
 from hpt_core.evaluation.spec import SampleSpec, Slice
 from hpt_core.evaluation.spending import spent_on
-from tasks import environment, process
-from tasks.context import Context, Notice, as_notice
+from tasks.execution import environment, process
+from tasks.execution.context import Context, Notice, as_notice
+from tasks.execution.keys import StageKey
 
 SAMPLE = "hpt_core.evaluation.sample"
 CLUSTER = "hpt_core.evaluation.cluster"
 
 
-def draw(stage: str, spec: SampleSpec, slots: Sequence[Slot], context: Context) -> Cost:
+def sample(stage: StageKey, spec: SampleSpec, slots: Sequence[Slot], context: Context) -> Cost:
     """Draw all that is missing and write the shards. Raises HPTError; what was drawn is kept."""
     if not spec.engine.LOCAL:
         return context.worker(stage, SAMPLE, spec, slots)
@@ -52,13 +53,19 @@ class _Slices:
     """Worker processes side by side, each with a device of its own; more slices than devices wait for one."""
 
     def __init__(
-        self, stage: str, spec: SampleSpec, slots: Sequence[Slot], context: Context, count: int, devices: Sequence[str]
+        self,
+        stage: StageKey,
+        spec: SampleSpec,
+        slots: Sequence[Slot],
+        context: Context,
+        count: int,
+        devices: Sequence[str],
     ) -> None:
         self._stage, self._spec, self._slots, self._context = stage, spec, slots, context
         self._count, self._at_once = count, min(count, len(devices) or count)
         self._has_devices = bool(devices)
         self._devices: Queue[str | None] = Queue()
-        for device in devices or [None] * count:
+        for device in devices or [None] * count:  # type: ignore[list-item]
             self._devices.put(device)
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -98,7 +105,7 @@ class _Slices:
         return max(1, len(os.sched_getaffinity(0)) // self._count)
 
     def _show(self, index: int, event: process.Event) -> None:
-        notice = as_notice(self._stage, event)
+        notice = as_notice(str(self._stage), event)
         if notice is None:
             return
         with self._lock:
@@ -110,7 +117,7 @@ class _Slices:
             done, total = sum(n.done for n in every), sum(n.total for n in every)
             text = f"slice {index}: {notice.text}" if notice.text else ""
             last = max(left) if left else None
-            self._context.notify(Notice(self._stage, "progress", text, done, total, notice.unit, last))
+            self._context.notify(Notice(str(self._stage), "progress", text, done, total, notice.unit, last))
 
     @staticmethod
     def _cost(futures: "Sequence[Future[Cost]]") -> Cost:

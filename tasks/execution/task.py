@@ -1,8 +1,8 @@
-"""A stage as a Prefect task. Prefect shows and supervises; what runs is decided in tasks/stage.py alone."""
+"""A stage as a Prefect task. Prefect shows and supervises; what runs is decided in tasks/execution/stage.py alone."""
 
 import contextlib
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -11,9 +11,10 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
-from tasks.context import Context, Notice, Throttle, subscribe
-from tasks.part import Made, Stage
-from tasks.stage import run_stage
+from tasks.execution.artifact import Artifacts, Stage
+from tasks.execution.context import Context, Notice, Throttle, subscribe
+from tasks.execution.keys import StageKey
+from tasks.execution.stage import run_stage
 
 PROGRESS_EVERY_S = 5.0
 """Seconds between updates of a progress artifact at least."""
@@ -22,27 +23,27 @@ PROGRESS_EVERY_S = 5.0
 class Walk:
     """A run through the graph. Plain on purpose: Prefect looks for futures inside dataclasses and models."""
 
-    def __init__(self, stages: dict[str, Stage], context: Context) -> None:
-        self.stages = stages
+    def __init__(self, stages: Mapping[StageKey, Stage], context: Context) -> None:
+        self.stages = {str(key): stage for key, stage in stages.items()}
         self.context = context
-        self.made: dict[str, Made] = {}
-        """Outputs of the stages that are through, by the output's key."""
+        self.artifacts = Artifacts()
+        """Of the stages that are through."""
 
 
 @task(name="stage", task_run_name="{key}", cache_policy=NO_CACHE, persist_result=False)
 def stage_task(key: str, walk: Walk) -> Any:
-    """Run one stage and note its outputs in the walk.
+    """Run one stage and note its artifacts in the walk.
 
     The result is small JSON: paths and hashes. Ends as Completed(name="Reused") where nothing was to be done.
     """
     logger = get_run_logger()
     with _progress(key, logger):
-        found = run_stage(walk.stages[key], dict(walk.made), walk.context)
-    walk.made.update(found)
-    data = [made.as_json() for made in found.values()]
-    for made in found.values():
-        logger.info("%s %s: %s", "reused" if made.reused else "made", made.key, made.folder)
-    if all(made.reused for made in found.values()):
+        found = run_stage(walk.stages[key], Artifacts(walk.artifacts), walk.context)
+    walk.artifacts.update(found)
+    data = [artifact.as_json() for artifact in found.values()]
+    for artifact in found.values():
+        logger.info("%s %s: %s", "reused" if artifact.reused else "made", artifact.key, artifact.folder)
+    if all(artifact.reused for artifact in found.values()):
         return Completed(name="Reused", message=f"{key}: the store holds it", data=data)
     return data
 

@@ -14,7 +14,8 @@ from pydantic import BaseModel
 
 from hpt_core.artifacts import Cost, KnownFiles, Slot, Store
 from hpt_core.trackers.base import TrackerConfig
-from tasks import process
+from tasks.execution import process
+from tasks.execution.keys import ArtifactKey, StageKey
 
 LOG = logging.getLogger("hpt.run")
 
@@ -72,10 +73,14 @@ class Context:
     verify: bool = False
     """Hash every file again before an output counts as whole."""
     redo: frozenset[str] = frozenset()
-    """Stages that are made again although their output holds..."""
+    """Stages, and kinds of artifacts of stages ("evaluate.hpt/verdicts"), that are made again although they hold..."""
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
     """...unless it was begun after this moment: a retry does not redo what the run had finished."""
     cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def redoes(self, key: ArtifactKey) -> bool:
+        """Whether an artifact is to be made again."""
+        return not self.redo.isdisjoint((str(key.stage), str(key._replace(part=""))))
 
     def notify(self, notice: Notice) -> None:
         """Tell every observer."""
@@ -84,7 +89,7 @@ class Context:
 
     def worker(
         self,
-        stage: str,
+        stage: StageKey,
         module: str,
         spec: BaseModel,
         slots: Sequence[Slot],
@@ -97,14 +102,14 @@ class Context:
         """
 
         def show(event: process.Event) -> None:
-            if notice := as_notice(stage, event):
+            if notice := as_notice(str(stage), event):
                 self.notify(notice)
 
         return process.run(self.job(stage, module, spec, slots, threads, launcher), show, self.cancelled)
 
     def job(
         self,
-        stage: str,
+        stage: StageKey,
         module: str,
         spec: BaseModel,
         slots: Sequence[Slot],
@@ -115,7 +120,7 @@ class Context:
         """A worker program's job; `name` is that of its spec file, which tells several of a stage apart."""
         threads = self.threads if threads is None else threads
         return process.Job(
-            stage=stage,
+            stage=str(stage),
             module=module,
             spec=spec,
             spec_file=slots[0].folder / f"{name}.json",

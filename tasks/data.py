@@ -1,0 +1,117 @@
+"""Training questions: `python -m hpt_core.data.prepare`."""
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from benchmarks.suite import Suite
+from hpt_core import prompts, verifiers
+from hpt_core.artifacts import Cost, FileEntry
+from hpt_core.base import NOT_IDENTITY
+from hpt_core.code import code_of
+from hpt_core.data import decontaminate
+from hpt_core.data.config import DataConfig
+from hpt_core.data.prepare import PrepareSpec
+from hpt_core.prompts.base import PromptConfig
+from tasks import benchmark, model
+from tasks.execution.artifact import Artifacts, Job, Stage, Step, Target
+from tasks.execution.config import PipelineConfig
+from tasks.execution.context import Context
+from tasks.execution.keys import MODEL, PREPARED, Output, Reference, StageKey
+from tasks.execution.kind import NamedStages, StageConfig
+
+KINDS = Output("kinds", "")
+"""Names of the verifiers that the rows take, separated by commas."""
+
+
+class Config(DataConfig, StageConfig):
+    """Training questions to prepare: `[data.NAME]`."""
+
+    model: Annotated[StageKey, Reference(MODEL)]
+    """`model.NAME`: whose tokenizer and chat template count the tokens."""
+    decontaminate: Annotated[tuple[Suite, ...], NOT_IDENTITY] = ()
+    """Benchmarks whose questions must not appear in the data."""
+
+
+class PrepareStep(Step):
+    """prepared.parquet and the report that counts what was dropped."""
+
+    kind = "data"
+    produces = (PREPARED,)
+
+    def __init__(self, stage: StageKey, config: Config, prompt: PromptConfig) -> None:
+        super().__init__(stage)
+        self.config = config
+        self.prompt = prompt
+
+    def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
+        """Depends on the tokenizer, not on the weights, and on every question that must not appear."""
+        source = self.config.source
+        config = {**self.config.identity(), "prompt": self.prompt.identity()}
+        config["source"] = source.content(context.data_dir)
+        if context.strict:
+            # An output that was made with malformed rows left out is no answer to --strict; the same rows come out.
+            config["strict"] = True
+        inputs = {"tokenizer": (artifacts[self.config.model], model.TOKENIZER)}
+        inputs |= {str(key): (artifacts[key], benchmark.QUESTIONS) for key in self.benchmarks}
+        versions = {"prompts": str(prompts.VERSION), "decontaminate": str(decontaminate.VERSION)}
+        graders = []
+        if self.config.unverified != "keep":
+            graders = [verifiers.get(kind) for kind in source.kinds(context.data_dir)]
+            versions |= {grader.name: grader.version for grader in graders}
+        return [self.target(config, inputs, versions | code_of(self.config, self.prompt, graders))]
+
+    @property
+    def benchmarks(self) -> list[StageKey]:
+        """Stages of the benchmarks that must not appear."""
+        return [benchmark.KIND.key(suite.name) for suite in self.config.decontaminate]
+
+    def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
+        """Run the worker."""
+        (job,) = jobs
+        spec = PrepareSpec(
+            config=self.config,
+            prompt=self.prompt,
+            model=artifacts[self.config.model].path(MODEL),
+            benchmarks={key.name: artifacts[key].path(benchmark.QUESTIONS) for key in self.benchmarks},
+            data_dir=context.data_dir,
+            strict=context.strict,
+            workers=context.workers,
+            output=job.slot.output,
+        )
+        return context.worker(self.stage, "hpt_core.data.prepare", spec, [job.slot])
+
+    def outputs(self, job: Job, files: tuple[FileEntry, ...]) -> dict[str, str]:
+        """`prepared`: the rows; `kinds`: the verifiers that they take."""
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+
+        kinds = pq.read_table(job.slot.output / PREPARED.path, columns=["kind"]).column("kind")
+        return {**super().outputs(job, files), KINDS.name: ",".join(sorted(pc.unique(kinds).to_pylist()))}
+
+    def facts(self, job: Job) -> dict[str, Any]:
+        """The report."""
+        found: dict[str, Any] = json.loads((job.slot.output / "report.json").read_text(encoding="utf-8"))
+        return found
+
+    def needs(self, context: Context) -> str:
+        """A download, or nothing."""
+        return self.config.source.needs(context.data_dir)
+
+
+class Data(NamedStages):
+    """Training questions."""
+
+    config = Config
+    order = 30
+    is_goal = False
+    produces = (PREPARED,)
+    command = ("prepare", "Prepare training questions")
+
+    def stage(self, key: StageKey, config: Config, pipeline: PipelineConfig) -> Stage:
+        """`data.NAME`."""
+        step = PrepareStep(key, config, pipeline.prompt)
+        return Stage(key, (config.model, *step.benchmarks), (step,))
+
+
+KIND = Data()

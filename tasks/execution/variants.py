@@ -1,0 +1,130 @@
+"""Sweeps: `[[train.NAME.variants]]` makes further stages of one stage; lists of models take globs ("train.hpt*").
+
+Both are resolved in the raw table, before a pipeline's config is validated: what is validated, planned and run has
+plain stages only. Variant `gamma_1_8` of `[train.hpt]` is the stage `train.hpt_gamma_1_8`, as if it were written out.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from hpt_core.base import Table, merge, named_fields
+from hpt_core.errors import near
+from tasks.execution.keys import MODEL, Reference, item_marks
+from tasks.execution.kind import NamedStages, StageKind
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+"""What a variant may be called: it becomes part of a stage's key."""
+WILD = re.compile(r"[*?\[]")
+OF_SWEEPS = frozenset({"variants", "variants_only"})
+"""Fields of a stage's table that describe a sweep and not the stage itself."""
+
+
+def expand(table: Table, kinds: Iterable[StageKind]) -> dict[str, Any]:
+    """The pipeline's table with every variant as a stage and every glob as the models it matches.
+
+    Raises ValueError: "FIELD: CAUSE; REMEDY". What is no table is left for the validation to name.
+    """
+    expanded, kinds = dict(table), list(kinds)
+    for kind in kinds:
+        if isinstance(kind, NamedStages) and isinstance(stages := table.get(kind.name), dict):
+            expanded[kind.name] = _stages(kind.name, stages)
+    models = [kind.name for kind in kinds if MODEL in kind.produces]
+    known = tuple(
+        f"{kind}.{name}" for kind in models if isinstance(expanded.get(kind), dict) for name in expanded[kind]
+    )
+    for kind in kinds:
+        stages = expanded.get(kind.name)
+        if isinstance(kind, NamedStages) and isinstance(stages, dict):
+            expanded[kind.name] = {name: _matched(kind, name, own, known) for name, own in stages.items()}
+        elif isinstance(stages, dict):
+            expanded[kind.name] = _matched(kind, "", stages, known)
+    return expanded
+
+
+def variant_keys(kind: str, stages: Table) -> dict[str, tuple[str, int]]:
+    """Name of each variant's stage -> the stage it varies, and its place in the list; of a table that may be wrong."""
+    found: dict[str, tuple[str, int]] = {}
+    for name, stage in stages.items():
+        variants = stage.get("variants") if isinstance(stage, dict) else None
+        for i, variant in enumerate(variants if isinstance(variants, list | tuple) else ()):
+            if isinstance(variant, dict):
+                found[f"{name}_{variant.get('name')}"] = (name, i)
+    return found
+
+
+def _stages(kind: str, table: Table) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, stage in table.items():
+        where = f"{kind}.{name}"
+        variants = stage.get("variants", ()) if isinstance(stage, dict) else ()
+        only = stage.get("variants_only", False) if isinstance(stage, dict) else False
+        if not isinstance(only, bool):
+            raise ValueError(f"{where}.variants_only = {only!r} is neither true nor false; write one of the two")
+        if only and not variants:
+            raise ValueError(f"{where}.variants_only leaves no stage; add [[{where}.variants]]")
+        if not variants and not (isinstance(stage, dict) and OF_SWEEPS & set(stage)):
+            found[name] = stage
+            continue
+        base = {key: value for key, value in stage.items() if key not in OF_SWEEPS}
+        if not only:
+            _add(found, kind, name, base, f"{where}: ")
+        for own in _checked(f"{where}.variants", variants):
+            fields = {key: value for key, value in own.items() if key != "name"}
+            key = f"{name}_{own['name']}"
+            if key in table:
+                raise _twice(kind, key, f"{where}.variants: ")
+            _add(found, kind, key, merge(base, fields), f"{where}.variants: ")
+    return found
+
+
+def _add(found: dict[str, Any], kind: str, key: str, stage: dict[str, Any], where: str) -> None:
+    if key in found:
+        raise _twice(kind, key, where)
+    found[key] = stage
+
+
+def _twice(kind: str, key: str, where: str) -> ValueError:
+    return ValueError(f"{where}there is another stage {kind}.{key}; rename the variant or that stage")
+
+
+def _checked(where: str, variants: Any) -> list[dict[str, Any]]:
+    if not isinstance(variants, list | tuple) or not all(isinstance(own, dict) for own in variants):
+        raise ValueError(f"{where} is a list of tables; begin each with [[{where}]]")
+    for i, own in enumerate(variants):
+        if "name" not in own:
+            raise ValueError(f'{where}.{i}: the name is missing; add name = "..."')
+        if not isinstance(own["name"], str) or not NAME.fullmatch(own["name"]):
+            raise ValueError(f"{where}.{i}.name = {own['name']!r}: it names a stage; use letters, digits, _ and -")
+        if own["name"] in [earlier.get("name") for earlier in variants[:i]]:
+            raise ValueError(f"{where}: {own['name']!r} is given twice; rename one")
+        if inside := OF_SWEEPS & set(own):
+            raise ValueError(f"{where}.{i}: a variant has no {min(inside)} of its own; list it beside the others")
+    return list(variants)
+
+
+def _matched(kind: StageKind, name: str, table: Any, known: tuple[str, ...]) -> Any:
+    """A stage's table with the globs of its lists of models resolved."""
+    if not isinstance(table, dict) or kind.config is None:
+        return table
+    found = dict(table)
+    for field, info in named_fields(kind.config).items():
+        values = table.get(field)
+        if isinstance(values, list | tuple) and any(isinstance(m, Reference) for m in item_marks(info.annotation)):
+            found[field] = _models(".".join(filter(None, [kind.name, name, field])), values, known)
+    return found
+
+
+def _models(where: str, models: Sequence[Any], known: tuple[str, ...]) -> list[Any]:
+    """Globs give what they match, in the config's order, without what is named beside them or came before."""
+    found: list[Any] = []
+    for entry in models:
+        if not isinstance(entry, str) or not WILD.search(entry):
+            found.append(entry)
+            continue
+        matched = [name for name in known if fnmatchcase(name, entry)]
+        if not matched:
+            raise ValueError(f"{where}: {entry!r} matches nothing; {near(entry, known)}")
+        found += [name for name in matched if name not in models and name not in found]
+    return found
