@@ -27,7 +27,7 @@ KINDS = Output("kinds", "")
 class Config(DataConfig, StageConfig):
     """Training questions to prepare: `[data.NAME]`."""
 
-    model: Annotated[StageKey, Reference(MODEL)]
+    model: Annotated[StageKey, Reference(model.TOKENIZER)]
     """`model.NAME`: whose tokenizer and chat template count the tokens."""
     decontaminate: Annotated[tuple[Suite, ...], NOT_IDENTITY] = ()
     """Benchmarks whose questions must not appear in the data."""

@@ -69,7 +69,7 @@ class Models(NamedStages):
     table = (dict[str, Config], Field(min_length=1))
     order = 10
     is_goal = False
-    produces = (MODEL,)
+    produces = (MODEL, TOKENIZER)
 
     def stage(self, key: StageKey, config: Config, pipeline: PipelineConfig) -> Stage:
         """`model.NAME`."""

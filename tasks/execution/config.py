@@ -183,4 +183,5 @@ def _assemble(paths: tuple[str, ...]) -> type[PipelineConfig]:
 def _require(field: str, key: StageKey, output: Output, known: Mapping[StageKey, StageKind]) -> None:
     fitting = tuple(str(k) for k, kind in known.items() if output in kind.produces)
     if str(key) not in fitting:
-        raise ValueError(f"{field}: {str(key)!r} does not exist; {near(str(key), fitting)}")
+        problem = f"makes no {output.name}" if key in known else "does not exist"
+        raise ValueError(f"{field}: {str(key)!r} {problem}; {near(str(key), fitting)}")
