@@ -8,9 +8,10 @@ comments and docstrings.
 import ast
 import hashlib
 import importlib.util
+import pkgutil
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from functools import lru_cache
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ from hpt_core.plugins import KINDS, Plugin, modules
 
 OURS = ("hpt_core", "benchmarks", "tasks", "flows")
 """Packages with versions of their own: of these only plug-ins are hashed."""
+INSTALLED = ("site-packages", "dist-packages")
+"""Folders where modules lie beside each other that have nothing to do with each other."""
 
 
 def code_of(*values: Any) -> dict[str, str]:
@@ -33,13 +36,31 @@ def code_of(*values: Any) -> dict[str, str]:
 
 
 def source_file(module: str) -> Path | None:
-    """The file of a module; None where it has none."""
-    # ImportError where a parent is no package: the last name is then something that a module holds.
-    with suppress(ImportError, ValueError):
-        spec = importlib.util.find_spec(module)
-        if spec is not None and spec.has_location and spec.origin:
-            return Path(spec.origin)
-    return None
+    """The file of a module, found without importing anything; None where it has none."""
+    spec = _find(module)
+    return Path(spec.origin) if spec is not None and spec.has_location and spec.origin else None
+
+
+def _find(module: str) -> ModuleSpec | None:
+    """How a module would be imported; None where there is none. `importlib.util.find_spec` would import its parents."""
+    name, *below = module.split(".")
+    try:
+        spec = importlib.util.find_spec(name)
+    except ValueError:  # an empty name, or `__main__`
+        return None
+    for part in below:
+        name = f"{name}.{part}"
+        folders = (spec.submodule_search_locations if spec is not None else None) or ()
+        finders = filter(None, map(pkgutil.get_importer, folders))
+        spec = next((found for finder in finders if (found := finder.find_spec(name))), None)
+    return spec
+
+
+def _home(module: str) -> Path | None:
+    """The folder that holds a module, or the outermost package that it lies in."""
+    spec = _find(module.partition(".")[0])
+    place = next(iter(spec.submodule_search_locations or ()), spec.origin) if spec is not None else None
+    return Path(place).parent if place else None
 
 
 class _Code(NamedTuple):
@@ -53,7 +74,7 @@ class _Code(NamedTuple):
 def _hashes(module: str) -> dict[str, str]:
     """Of a module, and of those that it imports from its own package, the ones these import among them."""
     found: dict[str, str] = {}
-    top, waiting = source_file(module), [module]
+    beside, waiting = _beside(module), [module]
     while waiting:
         name = waiting.pop()
         path = source_file(name)
@@ -62,20 +83,25 @@ def _hashes(module: str) -> dict[str, str]:
         status = path.stat()
         code = _code(name, path, status.st_mtime_ns, status.st_size)
         found[name] = code.sha256
-        waiting += [other for other in code.imports if _belongs(other, module, top)]
+        waiting += [other for other in code.imports if _belongs(other, module, beside)]
     return found
 
 
-def _belongs(other: str, module: str, path: Path | None) -> bool:
+def _beside(module: str) -> Path | None:
+    """The folder of a module that lies in no package: what lies beside it is the plug-in's own."""
+    path = source_file(module)
+    if path is None or "." in module or path.name == "__init__.py" or path.parent.name in INSTALLED:
+        return None
+    return path.parent
+
+
+def _belongs(other: str, module: str, beside: Path | None) -> bool:
     """Whether a module that a plug-in imports is the plug-in's own."""
-    package, _, name = other.rpartition(".")
-    if module.partition(".")[0] in OURS:
+    top, mine = other.partition(".")[0], module.partition(".")[0]
+    if mine in OURS:
+        package, _, name = other.rpartition(".")
         return package == module.rpartition(".")[0] and name != "base"
-    if "." in module:
-        return other.partition(".")[0] == module.partition(".")[0]
-    # A module that lies in no package: what lies beside it.
-    beside = source_file(other)
-    return beside is not None and path is not None and beside.parent == path.parent
+    return top == mine or (beside is not None and top not in OURS and _home(top) == beside)
 
 
 @lru_cache(maxsize=1024)
@@ -118,11 +144,10 @@ def _plugin_modules(value: Any) -> Iterator[str]:
     """Modules of the plug-ins in `value`, and of the plug-ins that these derive from."""
     if isinstance(value, Plugin):
         yield value.module
-    if isinstance(value, BaseModel):
-        classes = (
-            cls for cls in type(value).__mro__ if issubclass(cls, Frozen) and cls.__module__ != Frozen.__module__
-        )
+    if isinstance(value, Plugin | BaseModel):
+        classes = (cls for cls in type(value).__mro__ if issubclass(cls, Plugin | Frozen))
         yield from (cls.__module__ for cls in classes if _is_plugins(cls.__module__))
+    if isinstance(value, BaseModel):
         value = [field for _, field in (value.deciding() if isinstance(value, Frozen) else value)]
     if isinstance(value, Mapping):
         value = list(value.values())

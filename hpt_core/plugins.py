@@ -57,12 +57,13 @@ class Kind(NamedTuple):
     def load(self, reference: str) -> Any:
         """The plug-in that `reference` names: a subclass of the base, or an instance. Raises ConfigError."""
         found = _load(self, reference)
-        if not (inspect.isclass(found) and issubclass(found, self.base)) and not isinstance(found, self.base):
-            raise ConfigError(
-                f"{reference!r} is not one of {self.name}", f"derive it from {_path(self.base)}, or name another"
-            )
-        if not inspect.isclass(found):
-            _REFERENCES[id(found)] = (reference, found)
+        configs = issubclass(self.base, PluginConfig)
+        is_class = configs and inspect.isclass(found) and issubclass(found, self.base) and found is not self.base
+        if not is_class and not isinstance(found, self.base):
+            what = "a subclass" if configs else "an instance"
+            raise ConfigError(f"{reference!r} is not one of {self.name}", f"name {what} of {_path(self.base)}")
+        if not is_class:
+            _REFERENCES.setdefault(id(found), (_shortest(self, reference), found))
         elif reference in _entry_points(self.name):
             _ENTRIES[found] = reference
         return found
@@ -136,7 +137,7 @@ class Plugin:
         try:
             found = kind.load(reference)
         except ConfigError as error:
-            raise PydanticCustomError("plugin", "{message}", {"message": f"{error.cause}; {error.remedy}"}) from error
+            raise _invalid(error) from error
         if inspect.isclass(found):
             return found.model_validate(fields)  # type: ignore[attr-defined, no-any-return]
         if fields:
@@ -183,7 +184,11 @@ class PluginConfig(Plugin, Frozen):
         """Take a table as it was written, with the name of this plug-in; another one's is an error."""
         if not isinstance(data, dict) or "name" not in data:
             return data
-        if cls.plugin_kind.load(str(data["name"])) is not cls:
+        try:
+            found = cls.plugin_kind.load(str(data["name"]))
+        except ConfigError as error:
+            raise _invalid(error) from error
+        if found is not cls:
             raise ValueError(f"the name of {_path(cls)} is {reference_of(cls)!r}, not {data['name']!r}")
         return {key: value for key, value in data.items() if key != "name"}
 
@@ -200,25 +205,20 @@ def reference_of(cls: type) -> str:
     """The shortest reference of a plug-in's class. Raises ConfigError where other processes could not import it."""
     if cls in _ENTRIES:
         return _ENTRIES[cls]
-    kind: Kind = cls.plugin_kind  # type: ignore[attr-defined]
-    package, _, module = cls.__module__.rpartition(".")
     path = _path(cls)
-    if package == kind.package and module in modules(kind.package) and kind.load(module) is cls:
-        return module
-    entry = next((e.name for e in _entry_points(kind.name).values() if e.value == path), None)
-    if entry is None and ("<locals>" in path or cls.__module__ == "__main__"):
+    if "<locals>" in path or cls.__module__ == "__main__":
         raise ConfigError(
             f"{path} cannot be imported by the processes that work with it",
             "move the class to the top level of a module of its own",
         )
-    return entry or path
+    return _shortest(cls.plugin_kind, path)  # type: ignore[attr-defined]
 
 
 def add_folder(folder: Path) -> None:
     """Let the modules in `folder` be named by import path, here and in the processes that are started from now on."""
     known = os.environ.get(FOLDERS, "").split(os.pathsep)
-    if str(folder) not in known:
-        os.environ[FOLDERS] = os.pathsep.join(filter(None, [*known, str(folder)]))
+    if str(folder.absolute()) not in known:
+        os.environ[FOLDERS] = os.pathsep.join(filter(None, [*known, str(folder.absolute())]))
     use_folders()
 
 
@@ -245,7 +245,7 @@ def _load(kind: Kind, reference: str) -> Any:
         if entry is not None:
             raise ConfigError(
                 f"{reference!r} is ambiguous in {kind.name}: {entry.value} has the name of one of ours",
-                f"name it by its import path, {entry.value!r}",
+                f"name either by its import path, such as {entry.value!r}",
             )
         return _only_plugin(importlib.import_module(f"{kind.package}.{reference}"), kind.base)
     if entry is not None:
@@ -288,20 +288,33 @@ def _attribute(value: Any, path: str) -> Any:
 
 
 def _find_reference(plugin: Plugin) -> str:
-    """The import path of an instance that some module holds."""
-    for name, module in list(sys.modules.items()):
-        for attribute, value in list(getattr(module, "__dict__", {}).items()):
+    """What a config calls an instance that some module holds."""
+    kind = plugin.plugin_kind
+    # Ours first: other modules may have it from there.
+    for name in [*(f"{kind.package}.{module}" for module in modules(kind.package)), *sys.modules]:
+        for attribute, value in list(getattr(sys.modules.get(name), "__dict__", {}).items()):
             if value is plugin and name != "__main__":
-                package, _, last = name.rpartition(".")
-                ours = package == plugin.plugin_kind.package and last in modules(package)
-                return last if ours else f"{name}:{attribute}"
+                return _shortest(kind, f"{name}:{attribute}")
     raise ConfigError(
         f"{plugin!r:.100} cannot be imported by other processes", "assign it to a name at the top level of a module"
     )
 
 
+def _shortest(kind: Kind, reference: str) -> str:
+    """The name that the plug-in at an import path has, as one of ours or as an entry point; else `reference` itself."""
+    package, _, name = reference.partition(":")[0].rpartition(".")
+    if package == kind.package and name in modules(package) and name not in _entry_points(kind.name):
+        return name
+    return next((e.name for e in _entry_points(kind.name).values() if e.value == reference), reference)
+
+
 def _path(cls: type) -> str:
     return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def _invalid(error: ConfigError) -> PydanticCustomError:
+    """The same error as pydantic's, which says where it is."""
+    return PydanticCustomError("plugin", "{message}", {"message": f"{error.cause}; {error.remedy}"})
 
 
 @cache

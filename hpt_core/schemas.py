@@ -90,17 +90,20 @@ VERDICTS = pa.schema(
 TRAIN_LOG = pa.schema(
     _required(
         ("step", _I32),
-        ("reward", _F64),  # mean over the step's rollouts; NaN where an algorithm draws none
+        ("reward", _F64),  # mean over the step's rollouts; NaN where an algorithm has none
+        ("success_rate", _F64),  # share of the step's rollouts that are correct; NaN where there are none
         ("demonstration_share", _F64),  # share of questions gated to their demonstration
         ("entropy", _F64),  # mean over trained tokens, nats
         ("response_tokens", _F64),  # mean over the step's rollouts
         ("truncated_share", _F64),
-        ("loss", _F64),  # the surrogate's value, mean over the step's updates; its gradient matters, not its value
-        ("loss_rl", _F64),  # the surrogate's part from the signals on rollouts; NaN where an algorithm has none
-        ("loss_sft", _F64),  # mean of -log pi over the step's demonstration tokens, nats; NaN where there were none
         (
-            "signals",  # each signal of the algorithm: its part of the loss, its tokens, and those whose mask is not 1
-            pa.list_(pa.struct([("signal", _TEXT), ("loss", _F64), ("tokens", _I64), ("clipped", _I64)])),
+            "surrogate",
+            _F64,
+        ),  # the surrogate loss, mean over updates: its gradient is meaningful, not its value
+        ("demonstration_nll", _F64),  # mean of -log pi over the step's demonstration tokens, nats; NaN without any
+        (
+            "signals",  # each signal: its part of the surrogate, its tokens, and those whose mask is not 1
+            pa.list_(pa.struct([("signal", _TEXT), ("surrogate", _F64), ("tokens", _I64), ("clipped", _I64)])),
         ),
         ("gradient_norm", _F64),  # before clipping, mean over the step's updates
         ("clipped_share", _F64),  # tokens that the stabilization mask stops
@@ -109,8 +112,8 @@ TRAIN_LOG = pa.schema(
         ("learning_rate", _F64),
         ("updates", _I32),
         ("skipped_updates", _I32),  # over the spike limit
-        ("rows_rl", _I32),
-        ("rows_sft", _I32),
+        ("rollout_rows", _I32),  # rollouts trained on
+        ("demonstration_rows", _I32),  # demonstrations trained on
         ("seconds_rollout", _F64),
         ("seconds_verify", _F64),
         ("seconds_update", _F64),

@@ -86,7 +86,8 @@ def read_spec(spec_type: type[Spec], path: Path) -> Spec:
         raise ConfigError(f"cannot read {path}: {error.strerror}", "give the path of a spec file") from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(p) for p in first["loc"])
+        fields = (*first["loc"], first["ctx"]["field"]) if first["type"] == "unknown_field" else first["loc"]
+        where = ".".join(map(str, fields))
         raise ConfigError(f"{path}: {where}: {first['msg']}", "correct the field") from error
 
 

@@ -20,16 +20,16 @@ from hpt_core.files import write_text
 
 CURVES = {
     "reward": "Reward, mean over rollouts",
+    "success_rate": "Success rate of rollouts",
     "validation_reward": "Reward on held-out questions",
     "demonstration_share": "Questions gated to their demonstration",
     "entropy": "Policy entropy, nats",
     "response_tokens": "Response length, tokens",
-    "loss_rl": "Loss on rollouts",
-    "loss_sft": "Loss on demonstrations",
+    "demonstration_nll": "Negative log-likelihood of demonstrations, nats a token",
     "gradient_norm": "Gradient norm before clipping",
 }
 """Columns of the training log that are drawn, and their titles."""
-SHARES = ("reward", "validation_reward", "demonstration_share")
+SHARES = ("success_rate", "validation_reward", "demonstration_share")
 SPARSE = ("validation_reward",)
 """Metrics of some steps alone, whose points are joined."""
 SIGNIFICANT = 0.05

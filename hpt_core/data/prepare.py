@@ -67,9 +67,7 @@ def read_benchmarks(benchmarks: Mapping[str, Path], ngram: int) -> OverlapIndex:
         try:
             table = pq.read_table(path, columns=["question_id", "question"])
         except (OSError, pa.ArrowException) as error:
-            raise DataError(
-                f"the questions of {name} cannot be read from {path}", "make that stage again"
-            ) from error
+            raise DataError(f"the questions of {name} cannot be read from {path}", "make that stage again") from error
         for row in table.to_pylist():
             index.add(name, row["question_id"], row["question"])
     return index

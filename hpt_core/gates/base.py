@@ -37,7 +37,7 @@ class Gate(PluginConfig, kind="gates", package="hpt_core.gates"):
     def coefficients(self, success_rate: float | None, has_demonstration: bool) -> dict[str, float]:
         """Coefficient of each chosen signal; a signal that is left out or 0 gives no rows.
 
-        `success_rate` is P, the mean reward of the question's rollouts, None where none were drawn (never so if
-        `needs_success_rate`).
+        `success_rate` is P, the share of the question's rollouts that are correct; None where there are none (never so
+        if `needs_success_rate`).
         """
         raise NotImplementedError

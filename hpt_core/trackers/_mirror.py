@@ -82,7 +82,7 @@ def numbers(row: Mapping[str, Any]) -> dict[str, float]:
         if name != "step" and isinstance(value, int | float) and math.isfinite(value):
             found[name] = float(value)
     for signal in row.get("signals", ()):
-        found[f"loss_{signal['signal']}_signal"] = float(signal["loss"])
+        found[f"surrogate_{signal['signal']}"] = float(signal["surrogate"])
     return found
 
 

@@ -41,7 +41,7 @@ class EventFiles:
         self._writer = writer
 
     def log(self, step: int, row: dict[str, float]) -> None:
-        """One scalar a column; columns of one family (seconds_, loss_) are shown together."""
+        """One scalar a column; columns of one family (seconds_, surrogate_) are shown together."""
         for column, value in row.items():
             self._writer.add_scalar(tag(column), value, step)
 
@@ -53,4 +53,4 @@ class EventFiles:
 def tag(column: str) -> str:
     """Where TensorBoard shows a column: "seconds_rollout" at seconds/rollout, others under train/."""
     family, underscore, rest = column.partition("_")
-    return f"{family}/{rest}" if underscore and family in ("seconds", "loss", "rows") else f"train/{column}"
+    return f"{family}/{rest}" if underscore and family in ("seconds", "surrogate") else f"train/{column}"

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -13,13 +14,23 @@ from hpt_core.prompts.base import Prompt
 from hpt_core.rollout.base import Request, Rollout, RolloutEngine
 from hpt_core.seeds import derive
 from hpt_core.training.batch import Tokens
-from hpt_core.training.config import TrainConfig
+from hpt_core.training.config import Reward, TrainConfig
 from hpt_core.training.distributed import World
 from hpt_core.training.questions import Question
 from hpt_core.upge.base import DEMONSTRATION, Group, Row
 from hpt_core.upge.estimator import Estimator
-from hpt_core.verifiers.base import Verdict
+from hpt_core.verifiers import get
+from hpt_core.verifiers.base import Outcome, Verdict, Verifier
 from hpt_core.verifiers.pool import CHUNK, Item, Pending, VerifierPool
+
+
+class Judged(NamedTuple):
+    """A response as its verifiers see it."""
+
+    verdict: Verdict
+    """By the question's own verifier."""
+    reward: float
+    """All parts added up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +41,9 @@ class Drawn:
     prompt_ids: tuple[int, ...]
     rollouts: tuple[Rollout, ...]
     verdicts: tuple[Verdict, ...]
+    """By the question's own verifier."""
+    rewards: tuple[float, ...]
+    """Of each rollout, all parts added up."""
     demonstration_ids: tuple[int, ...] | None
     rows: tuple[Row, ...]
     """What the estimator makes of the group."""
@@ -86,7 +100,7 @@ class Collector:
         n = self.config.rollouts_per_question if self.estimator.uses_rollouts else 0
         start = time.perf_counter()
         rollouts: list[Rollout] = []
-        verifying = Verifying(self.pool, [q for q in questions for _ in range(n)])
+        verifying = Verifying(self.pool, [q for q in questions for _ in range(n)], self.config.rewards)
         if n and self.engine is not None:
             requests = [
                 Request(ids, derive(self.seed, "rollout", step, q.question_id, i))
@@ -95,10 +109,17 @@ class Collector:
             ]
             rollouts = self.engine.generate(requests, self.config.sampling, progress, verifying.add)
         drawn_at = time.perf_counter()
-        verdicts = verifying.result()
+        judged = verifying.result()
+        shown = self._demonstration_rewards(questions) if n else {}
         verified_at = time.perf_counter()
         groups = [
-            self._group(question, ids, tuple(rollouts[i * n : (i + 1) * n]), tuple(verdicts[i * n : (i + 1) * n]))
+            self._group(
+                question,
+                ids,
+                tuple(rollouts[i * n : (i + 1) * n]),
+                judged[i * n : (i + 1) * n],
+                shown.get(question.question_id, 1.0),
+            )
             for i, (question, ids) in enumerate(zip(questions, prompts, strict=True))
         ]
         return Collected(tuple(groups), drawn_at - start, verified_at - drawn_at)
@@ -108,46 +129,87 @@ class Collector:
         question: Question,
         prompt_ids: tuple[int, ...],
         rollouts: tuple[Rollout, ...],
-        verdicts: tuple[Verdict, ...],
+        judged: Sequence[Judged],
+        demonstration_reward: float,
     ) -> Drawn:
         demonstration = None
         if question.demonstration is not None and self.estimator.uses_demonstrations:
             demonstration = tuple(self.prompt.encode_demonstration(question.question, question.demonstration))
         group = Group(
             question.question_id,
-            tuple(v.reward for v in verdicts),
+            tuple(j.reward for j in judged),
             tuple(len(r.token_ids) for r in rollouts),
             None if demonstration is None else len(demonstration),
+            tuple(j.verdict.correct for j in judged),
+            demonstration_reward,
         )
-        return Drawn(question, prompt_ids, rollouts, verdicts, demonstration, tuple(self.estimator.rows(group)))
+        verdicts, rewards = tuple(j.verdict for j in judged), group.rewards
+        rows = tuple(self.estimator.rows(group))
+        return Drawn(question, prompt_ids, rollouts, verdicts, rewards, demonstration, rows)
+
+    def _demonstration_rewards(self, questions: Sequence[Question]) -> dict[str, float]:
+        """R of each question's demonstration: correct by definition, whatever else it is rewarded for being judged as
+        a rollout's is. Empty where there is nothing but the question's own verdict."""
+        if self.pool is None or not self.estimator.uses_demonstrations or self.config.rewards == (Reward(),):
+            return {}
+        shown = [(q, q.demonstration) for q in questions if q.demonstration is not None]
+        verifying = Verifying(self.pool, [q for q, _ in shown], self.config.rewards, by_definition=True)
+        for index, (_, text) in enumerate(shown):
+            verifying.add_text(index, text)
+        return {q.question_id: judged.reward for (q, _), judged in zip(shown, verifying.result(), strict=True)}
 
 
 class Verifying:
-    """Verdicts on rollouts as they finish, made in other processes while the engine goes on."""
+    """Verdicts and rewards of rollouts as they finish, graded in other processes while sampling continues."""
 
-    def __init__(self, pool: VerifierPool | None, asked: Sequence[Question]) -> None:
-        """`asked`: the question of each rollout to come."""
+    def __init__(
+        self,
+        pool: VerifierPool | None,
+        asked: Sequence[Question],
+        rewards: Sequence[Reward] = (Reward(),),
+        by_definition: bool = False,
+    ) -> None:
+        """`asked`: the question of each rollout to come; `by_definition`: all of them count as correct."""
         self._pool = pool
         self._asked = asked
+        self._rewards = rewards
+        self._by_definition = by_definition
+        # The question's own verdict is always asked for: gates decide by it.
+        self._verifiers = list(dict.fromkeys([None, *(reward.verifier for reward in rewards)]))
         self._waiting: list[tuple[int, str]] = []
         self._pending: list[tuple[list[int], Pending]] = []
 
     def add(self, index: int, rollout: Rollout) -> None:
         """Take up a rollout that has finished."""
-        self._waiting.append((index, rollout.text))
+        self.add_text(index, rollout.text)
+
+    def add_text(self, index: int, text: str) -> None:
+        """Take up a response."""
+        self._waiting.append((index, text))
         if len(self._waiting) >= CHUNK:
             self._submit()
 
-    def result(self) -> list[Verdict]:
-        """Every verdict, in the rollouts' order."""
+    def result(self) -> list[Judged]:
+        """One a response, in the questions' order."""
         self._submit()
-        found = {i: v for indices, pending in self._pending for i, v in zip(indices, pending.result(), strict=True)}
+        found: dict[int, Judged] = {}
+        for indices, pending in self._pending:
+            verdicts = iter(pending.result())
+            for index in indices:
+                found[index] = self._judged(index, {verifier: next(verdicts) for verifier in self._verifiers})
         return [found[i] for i in range(len(found))]
+
+    def _judged(self, index: int, verdicts: dict[Verifier | None, Verdict]) -> Judged:
+        own = verdicts[None]
+        if self._by_definition:
+            own = own._replace(outcome=Outcome.CORRECT, reward=get(self._asked[index].kind).reward_range[1])
+            verdicts = verdicts | {None: own}
+        return Judged(own, sum(reward.weight * verdicts[reward.verifier].reward for reward in self._rewards))
 
     def _submit(self) -> None:
         if self._waiting and self._pool is not None:
-            asked = ((self._asked[i], text) for i, text in self._waiting)
-            items = [Item(q.kind, q.gold, text, q.question) for q, text in asked]
+            asked = [(self._asked[i], text) for i, text in self._waiting]
+            items = [Item(v or q.kind, q.gold, text, q.question) for q, text in asked for v in self._verifiers]
             self._pending.append(([i for i, _ in self._waiting], self._pool.submit(items)))
             self._waiting = []
 
@@ -161,7 +223,7 @@ def write_rollouts(path: Path, step: int, drawn: Sequence[Drawn]) -> None:
     """Keep a step's rollouts with their verdicts (schemas.ROLLOUTS)."""
     rows = []
     for group in drawn:
-        rewards = [v.reward for v in group.verdicts]
+        correct = [verdict.correct for verdict in group.verdicts]
         for i, (rollout, verdict) in enumerate(zip(group.rollouts, group.verdicts, strict=True)):
             rows.append(
                 {
@@ -173,8 +235,8 @@ def write_rollouts(path: Path, step: int, drawn: Sequence[Drawn]) -> None:
                     "rollout_logprobs": rollout.logprobs,
                     "finish_reason": rollout.finish_reason,
                     "outcome": verdict.outcome.value,
-                    "reward": verdict.reward,
-                    "success_rate": sum(rewards) / len(rewards),
+                    "reward": group.rewards[i],
+                    "success_rate": sum(correct) / len(correct),
                     "signals": signals(group),
                     "extracted": verdict.extracted,
                 }

@@ -13,6 +13,7 @@ from hpt_core.trackers import Mirror, open_all
 from hpt_core.trackers.base import TrackerConfig
 from hpt_core.upge.algorithm import Algorithm
 from hpt_core.upge.estimator import Estimator
+from hpt_core.verifiers.base import Verifier
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
@@ -70,6 +71,15 @@ class ValidationConfig(Frozen):
     of equals)."""
 
 
+class Reward(Frozen):
+    """One part of a rollout's reward."""
+
+    verifier: Verifier | None = None
+    """The verifier that gives it; None is the question's own, which also says what is correct."""
+    weight: float = Field(1.0, allow_inf_nan=False)
+    """Factor of the verifier's reward."""
+
+
 class TrainConfig(Frozen):
     """A training stage: `[train.NAME]`."""
 
@@ -83,8 +93,11 @@ class TrainConfig(Frozen):
     """Rollouts of each question, n (scripts: 8). Algorithms that use no rollouts draw none."""
     sampling: Sampling = Sampling()
     """How rollouts are drawn; max_tokens is also the constant length M of "fixed_length"."""
+    rewards: tuple[Reward, ...] = Field(default=(Reward(),), min_length=1)
+    """Parts of a rollout's reward, which are added up: by default the question's own verdict, 1 for a correct response.
+    Gates decide by the share of correct rollouts, whatever the rewards."""
     engine: EngineConfig = Field(default="vllm", validate_default=True)
-    """Who draws the rollouts."""
+    """What samples the rollouts."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """AdamW and its guards."""
     minibatch_rows: int | None = Field(None, ge=1)
@@ -142,7 +155,7 @@ class TrainConfig(Frozen):
 
     def deciding(self) -> Iterator[tuple[str, Any]]:
         """See Frozen.deciding: without rollouts it does not matter how they would be sampled, nor by which engine."""
-        unused = set() if self.uses_rollouts else {"rollouts_per_question"}
+        unused = set() if self.uses_rollouts else {"rollouts_per_question", "rewards"}
         unused |= set() if self.uses_engine else {"engine"}
         yield from ((name, value) for name, value in super().deciding() if name not in unused)
 

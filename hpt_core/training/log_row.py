@@ -15,9 +15,9 @@ def describe(row: dict[str, Any]) -> str:
     """A log row in a few words."""
     words = []
     if not math.isnan(row["reward"]):
-        words += [f"reward {row['reward']:.3f}", f"gated {row['demonstration_share']:.2f}", f"loss {row['loss']:.4f}"]
-    if not math.isnan(row["loss_sft"]):
-        words.append(f"demonstrations {row['loss_sft']:.4f} nats")
+        words += [f"reward {row['reward']:.3f}", f"gated {row['demonstration_share']:.2f}"]
+    if not math.isnan(row["demonstration_nll"]):
+        words.append(f"demonstration NLL {row['demonstration_nll']:.4f}")
     if not math.isnan(row["validation_reward"]):
         words.append(f"validation {row['validation_reward']:.3f}")
     return ", ".join(words)
@@ -44,24 +44,24 @@ def log_row(
     trained = sum(update.tokens for update in updates)
     generated = sum(len(rollout.token_ids) for rollout in rollouts)
     demonstrations = sum(update.demonstration_tokens for update in updates)
-    on_rollouts = [name for name, signal in signals.items() if signal.on == "rollouts"]
+    nats = sum(update.demonstration_nats for update in updates)
     count = max(1, len(updates))
     return {
         "step": step,
-        "reward": _mean([v.reward for group in collected.drawn for v in group.verdicts]),
+        "reward": _mean([reward for group in collected.drawn for reward in group.rewards]),
+        "success_rate": _mean([float(v.correct) for group in collected.drawn for v in group.verdicts]),
         "demonstration_share": _mean(
             [float(any(r.index == DEMONSTRATION for r in group.rows)) for group in collected.drawn]
         ),
         "entropy": sums.get("entropy_sum", 0.0) / sums["tokens"] if sums.get("tokens") else math.nan,
         "response_tokens": _mean([float(len(rollout.token_ids)) for rollout in rollouts]),
         "truncated_share": _mean([float(rollout.finish_reason == "length") for rollout in rollouts]),
-        "loss": sum(update.loss for update in updates) / count,
-        "loss_rl": sum(sums.get(f"loss_{name}", 0.0) for name in on_rollouts) / count if on_rollouts else math.nan,
-        "loss_sft": sum(u.demonstration_nats for u in updates) / demonstrations if demonstrations else math.nan,
+        "surrogate": sum(update.loss for update in updates) / count,
+        "demonstration_nll": nats / demonstrations if demonstrations else math.nan,
         "signals": [
             {
                 "signal": name,
-                "loss": sums.get(f"loss_{name}", 0.0) / count,
+                "surrogate": sums.get(f"loss_{name}", 0.0) / count,
                 "tokens": int(sums.get(f"tokens_{name}", 0)),
                 "clipped": int(sums.get(f"clipped_{name}", 0)),
             }
@@ -72,8 +72,8 @@ def log_row(
         "learning_rate": rate,
         "updates": len(updates),
         "skipped_updates": sum(update.skipped for update in updates),
-        "rows_rl": sum(row.index != DEMONSTRATION for row in rows),
-        "rows_sft": sum(row.index == DEMONSTRATION for row in rows),
+        "rollout_rows": sum(row.index != DEMONSTRATION for row in rows),
+        "demonstration_rows": sum(row.index == DEMONSTRATION for row in rows),
         **{f"seconds_{phase}": value for phase, value in seconds.items()},
         "tokens_per_second": (generated + trained) / total,
         "peak_memory_gib": peak_memory_gib(),

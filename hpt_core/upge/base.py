@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from hpt_core.errors import DataError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -16,11 +18,32 @@ class Group:
 
     question_id: str
     rewards: tuple[float, ...]
-    """Reward of each rollout, in sample order; empty where none was drawn."""
+    """Reward of each rollout, in sample order; empty where there is none."""
     lengths: tuple[int, ...]
     """Response tokens of each rollout."""
     demonstration_length: int | None
     """Response tokens of the demonstration with its EOS; None where the question has none."""
+    correct: tuple[bool, ...] | None = None
+    """Whether each rollout is correct. None where the rewards say it: 1 for a correct one, 0 for any other."""
+    demonstration_reward: float = 1.0
+    """R of the demonstration; 1 is that of a correct response without further rewards."""
+
+    @property
+    def successes(self) -> tuple[bool, ...]:
+        """Whether each rollout is correct. Raises DataError where that cannot be told."""
+        if self.correct is not None:
+            return self.correct
+        if any(reward not in (0.0, 1.0) for reward in self.rewards):
+            raise DataError(
+                f"question {self.question_id}: rewards other than 0 and 1 do not say which rollouts are correct",
+                "give Group.correct",
+            )
+        return tuple(reward == 1.0 for reward in self.rewards)
+
+    @property
+    def success_rate(self) -> float | None:
+        """P: share of the rollouts that are correct; None where there is none."""
+        return sum(self.successes) / len(self.successes) if self.rewards else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +68,7 @@ class Row:
     """Response tokens."""
     signals: tuple[RowSignal, ...]
     reward: float
-    """R of the response; 1 for the demonstration."""
+    """R of the response."""
 
 
 class TokenBatch(NamedTuple):

@@ -7,13 +7,12 @@ Its gradient is the paper's unified policy gradient (section 3); f(pi_theta) / p
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from hpt_core.errors import DataError, TrainingError
 from hpt_core.upge.algorithm import Algorithm
 from hpt_core.upge.base import DEMONSTRATION, Group, LossOutput, Row, RowSignal, TokenBatch
-from hpt_core.upge.parts import DEMONSTRATION_REWARD, BatchRows, SignalRows, SignalTokens
+from hpt_core.upge.parts import BatchRows, SignalRows, SignalTokens
 from hpt_core.upge.signal import Signal
 
 if TYPE_CHECKING:
@@ -62,8 +61,7 @@ class Estimator:
         Raises DataError where the gate chooses a signal that the group has no response for.
         """
         self._check(group)
-        success_rate = fmean(group.rewards) if group.rewards else None
-        chosen = self.config.gate.coefficients(success_rate, group.demonstration_length is not None)
+        chosen = self.config.gate.coefficients(group.success_rate, group.demonstration_length is not None)
         carried: dict[int, list[RowSignal]] = {}
         for name, coefficient in chosen.items():
             if coefficient == 0:
@@ -87,7 +85,9 @@ class Estimator:
     def _check(self, group: Group) -> None:
         if len(group.rewards) != len(group.lengths):
             raise DataError(f"question {group.question_id}: {len(group.rewards)} rewards, {len(group.lengths)} lengths")
-        if not all(math.isfinite(reward) for reward in group.rewards):
+        if group.correct is not None and len(group.correct) != len(group.rewards):
+            raise DataError(f"question {group.question_id}: {len(group.rewards)} rewards, {len(group.correct)} correct")
+        if not all(math.isfinite(reward) for reward in (*group.rewards, group.demonstration_reward)):
             raise DataError(f"question {group.question_id}: a reward is not finite")
         if self.config.gate.needs_success_rate and not group.rewards:
             raise DataError(
@@ -219,7 +219,7 @@ def _length(group: Group, index: int) -> int:
 
 
 def _reward(group: Group, index: int) -> float:
-    return DEMONSTRATION_REWARD if index == DEMONSTRATION else group.rewards[index]
+    return group.demonstration_reward if index == DEMONSTRATION else group.rewards[index]
 
 
 class _Share(NamedTuple):

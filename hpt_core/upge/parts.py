@@ -12,9 +12,6 @@ from hpt_core.upge.base import Group, TokenBatch
 if TYPE_CHECKING:
     from torch import Tensor
 
-DEMONSTRATION_REWARD = 1.0
-"""R of a demonstration: it is right by definition."""
-
 
 class SignalTokens(NamedTuple):
     """The tokens of a micro-batch that carry one signal, rows laid end to end; T tokens of R whole rows."""
@@ -103,7 +100,7 @@ class Advantage(PluginConfig, kind="advantages", package="hpt_core.upge.advantag
     """Whether it reads `old_values`."""
 
     def estimate(self, group: Group) -> Advantages:
-        """A of each rollout and of the demonstration (R = 1)."""
+        """A of each rollout and of the demonstration."""
         raise NotImplementedError
 
     def per_token(self, tokens: SignalTokens) -> "Tensor":
@@ -115,7 +112,7 @@ class GroupAdvantage(Advantage):
     """An advantage that compares the members of a group."""
 
     with_demonstration: bool = False
-    """The demonstration is one more member of the group, with R = 1 (LUFFY, SRFT). Otherwise it stands alone, with
+    """The demonstration is one more member of the group (LUFFY, SRFT). Otherwise it stands alone, with
     nothing to be compared with, and its A is R."""
 
     def compare(self, rewards: tuple[float, ...]) -> tuple[float, ...]:
@@ -123,11 +120,11 @@ class GroupAdvantage(Advantage):
         raise NotImplementedError
 
     def estimate(self, group: Group) -> Advantages:
-        """A of each rollout and of the demonstration (R = 1)."""
+        """A of each rollout and of the demonstration."""
         if self.with_demonstration and group.demonstration_length is not None:
-            *rollouts, demonstration = self.compare((*group.rewards, DEMONSTRATION_REWARD))
+            *rollouts, demonstration = self.compare((*group.rewards, group.demonstration_reward))
             return Advantages(tuple(rollouts), demonstration)
-        return Advantages(self.compare(group.rewards) if group.rewards else (), DEMONSTRATION_REWARD)
+        return Advantages(self.compare(group.rewards) if group.rewards else (), group.demonstration_reward)
 
 
 class LikelihoodGradient(PluginConfig, kind="likelihood_gradients", package="hpt_core.upge.likelihood_gradient"):

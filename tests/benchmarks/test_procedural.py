@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.procedural import SAMPLING, ProceduralQuestions
 from benchmarks.suite import get_suite, suite_names
-from hpt_core.data.procedural import _draw
+from hpt_core.data.procedural import _problems
 from hpt_core.data.sources.procedural import ProceduralProblems as Source
 
 SUITES = tuple(name for name in suite_names() if name.startswith("procedural_"))
@@ -33,7 +33,7 @@ def test_suite_holds_its_rows_the_same_ones_always(name: str) -> None:
 def test_no_training_split_holds_a_question(name: str) -> None:
     source = get_suite(name).source
     assert isinstance(source, ProceduralQuestions)
-    problems = _draw.draw(source.families, source.difficulties, source.rows, source.seed, "test")
+    problems = _problems.sample(source.families, source.difficulties, source.rows, source.seed, "test")
     assert {problem.split for problem in problems} == {"test"}
     trained = {
         row.question
@@ -47,7 +47,7 @@ def test_no_training_split_holds_a_question(name: str) -> None:
 def test_a_worked_solution_fits_the_limit_of_tokens(name: str) -> None:
     source = get_suite(name).source
     assert isinstance(source, ProceduralQuestions)
-    problems = _draw.draw(source.families, source.difficulties, source.rows, source.seed, "test")
+    problems = _problems.sample(source.families, source.difficulties, source.rows, source.seed, "test")
     assert max(len(problem.solution) for problem in problems) + 1 <= SAMPLING.max_tokens
 
 

@@ -8,7 +8,7 @@ from hpt_core.training.config import TrainConfig
 
 
 def identity(algorithm: str = "hpt", **changes: Any) -> dict[str, Any]:
-    fields = {"from": "model.a", "data": "data.a", "algorithm": algorithm, "steps": 3}
+    fields = {"algorithm": algorithm, "steps": 3}
     return TrainConfig.model_validate(fields | changes).identity()
 
 
@@ -18,7 +18,6 @@ def identity(algorithm: str = "hpt", **changes: Any) -> dict[str, Any]:
         {"engine": {"name": "vllm", "kv_cache_gib": 0.5, "max_num_seqs": 3, "gpu_memory_utilization": 0.2}},
         {"gradient_checkpointing": True},
         {"checkpoint_every": 1, "keep_checkpoints": 4},
-        {"from": "model.b", "data": "data.b"},
     ],
 )
 def test_memory_and_names_decide_nothing(change: dict[str, Any]) -> None:

@@ -144,8 +144,8 @@ def test_what_the_hub_cannot_give_is_one_clear_line(hub: Hub, tiny_model: Path, 
 
 _READ = """
 import json, sys
-from hpt_core.data.sources import gsm8k, openr1
-config = {"gsm8k": gsm8k, "openr1": openr1}[sys.argv[1]].Config()
+from hpt_core.data.sources.base import SourceConfig
+config = SourceConfig.from_value(sys.argv[1])
 rows = list(config.read(None))
 print(json.dumps({"rows": rows, "count": config.count(None), "needs": config.needs(None)}))
 """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from hpt_core.upge.base import Group
-from hpt_core.upge.parts import DEMONSTRATION_REWARD, Advantage, Advantages, SignalTokens
+from hpt_core.upge.parts import Advantage, Advantages, SignalTokens
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +28,7 @@ class GAE(Advantage):
 
     def estimate(self, group: Group) -> Advantages:
         """R of each member, for `per_token` to make advantages of."""
-        return Advantages(group.rewards, DEMONSTRATION_REWARD)
+        return Advantages(group.rewards, group.demonstration_reward)
 
     def per_token(self, tokens: SignalTokens) -> "Tensor":
         """[T] float; A of each token."""

@@ -1,7 +1,7 @@
 """A = 2R - 1: plus one for a right response, minus one for a wrong one (REINFORCE in the paper's table 1)."""
 
 from hpt_core.upge.base import Group
-from hpt_core.upge.parts import DEMONSTRATION_REWARD, Advantage, Advantages
+from hpt_core.upge.parts import Advantage, Advantages
 
 
 class SignedReward(Advantage):
@@ -9,4 +9,4 @@ class SignedReward(Advantage):
 
     def estimate(self, group: Group) -> Advantages:
         """2R - 1 of each member."""
-        return Advantages(tuple(2 * reward - 1 for reward in group.rewards), 2 * DEMONSTRATION_REWARD - 1)
+        return Advantages(tuple(2 * reward - 1 for reward in group.rewards), 2 * group.demonstration_reward - 1)

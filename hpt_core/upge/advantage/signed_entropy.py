@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from hpt_core.upge.base import Group
-from hpt_core.upge.parts import DEMONSTRATION_REWARD, Advantage, Advantages, SignalTokens
+from hpt_core.upge.parts import Advantage, Advantages, SignalTokens
 from hpt_core.upge.sequences import sequence_means
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ class SignedEntropy(Advantage):
     """Weight of a right response without entropy (SRFT: 0.1)."""
 
     def estimate(self, group: Group) -> Advantages:
-        """R of each member, for `per_token` to tell right from wrong."""
-        return Advantages(group.rewards, DEMONSTRATION_REWARD)
+        """1 for a correct member and 0 for any other, for `per_token` to tell them apart."""
+        return Advantages(tuple(map(float, group.successes)), 1.0)
 
     def per_token(self, tokens: SignalTokens) -> "Tensor":
-        """[T] float; scale * e^h where R = 1, else -1."""
+        """[T] float; scale * e^h where the response is correct, else -1."""
         weights = self.scale * sequence_means(tokens.entropies.detach(), tokens.row_ids, tokens.lengths).exp()
         return weights.where(tokens.advantages == 1, -1.0)

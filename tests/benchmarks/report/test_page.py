@@ -134,7 +134,7 @@ def test_a_metric_without_values_has_no_figure(full_inputs: ReportInputs) -> Non
     assert found
     curves = {c["metric"]: [line["label"] for line in c["lines"]] for c in json.loads(found[1])["curves"]}
     assert curves["reward"] == ["GRPO", "HPT"]
-    assert curves["loss_sft"] == ["SFT", "GRPO", "HPT"]
+    assert curves["demonstration_nll"] == ["SFT", "GRPO", "HPT"]
     assert "NaN" not in found[1]
 
 

@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from hpt_core.algorithms import describe, equation
 from hpt_core.errors import ConfigError
-from hpt_core.plugins import names
+from hpt_core.plugins import summary
 from hpt_core.upge.algorithm import Algorithm
 
 ADAPTER: TypeAdapter[Any] = TypeAdapter(Algorithm)
-NAMES = names("hpt_core.algorithms")
+NAMES = Algorithm.plugin_kind.names
 
 
 def parse(toml: str) -> Any:
@@ -39,10 +38,11 @@ def test_every_algorithm_round_trips_and_can_be_described(name: str) -> None:
     assert algorithm.name == name
     assert ADAPTER.validate_json(ADAPTER.dump_json(algorithm)) == algorithm
     assert set(algorithm.gate.signal_names) <= set(algorithm.signals)
-    assert describe(name).endswith(".")
-    assert "\n" not in describe(name)
-    assert "L = " in equation(name)
-    assert not equation(name).startswith(" ")
+    assert summary(algorithm) == summary(type(algorithm)) != ""
+    assert "\n" not in summary(algorithm)
+    assert not summary(algorithm).endswith(".")
+    assert "L = " in algorithm.equation
+    assert not algorithm.equation.startswith(" ")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -51,9 +51,9 @@ def test_no_field_of_an_algorithm_is_required_by_its_json_schema(name: str) -> N
     assert set(schema.get("required", [])) <= {"name"}
 
 
-def test_description_of_an_unknown_algorithm_names_near_matches() -> None:
+def test_an_unknown_algorithm_has_near_matches() -> None:
     with pytest.raises(ConfigError, match="did you mean 'dr_grpo'"):
-        describe("dr-grpo")
+        Algorithm.plugin_kind.load("dr-grpo")
 
 
 def test_defaults_are_the_compositions_of_the_paper() -> None:
@@ -198,11 +198,11 @@ def test_wrong_configs_fail_and_name_the_remedy(toml: str, message: str) -> None
 
 def test_configs_load_without_torch() -> None:
     code = (
-        "import sys, importlib\n"
-        "from hpt_core.plugins import names, load\n"
+        "import sys\n"
+        "from hpt_core.upge.algorithm import Algorithm\n"
         "import hpt_core.upge.estimator\n"
-        "for name in names('hpt_core.algorithms'):\n"
-        "    load('hpt_core.algorithms', name).Config()\n"
+        "for name in Algorithm.plugin_kind.names:\n"
+        "    Algorithm.from_value(name)\n"
         "assert not {'torch', 'vllm', 'transformers', 'numpy'} & set(sys.modules), 'heavy import'\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from hpt_core.plugins import load, names
+from hpt_core.gates.base import Gate
+from hpt_core.upge import parts
 from hpt_core.upge.algorithm import Algorithm
 from hpt_core.upge.base import DEMONSTRATION, Group, TokenBatch
 from hpt_core.upge.estimator import Estimator
@@ -26,8 +27,15 @@ _spec = importlib.util.spec_from_file_location("textbook", _path)
 textbook = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(textbook)
 
-ALGORITHMS = names("hpt_core.algorithms")
-PARTS = ("stabilization_mask", "reference_policy", "advantage", "likelihood_gradient", "aggregation", "regularizers")
+ALGORITHMS = Algorithm.plugin_kind.names
+PARTS = {
+    "stabilization_mask": parts.StabilizationMask,
+    "reference_policy": parts.ReferencePolicy,
+    "advantage": parts.Advantage,
+    "likelihood_gradient": parts.LikelihoodGradient,
+    "aggregation": parts.Aggregation,
+    "regularizers": parts.Regularizer,
+}
 VOCABULARY = 5
 MAX_LENGTH = 7
 FAR = (0.05, 0.5, 0.79, 0.81, 1.0, 1.19, 1.21, 1.27, 1.29, 2.0, 9.0)
@@ -305,7 +313,7 @@ def test_textbook_shares_nothing_with_the_product() -> None:
 def test_every_algorithm_and_each_of_its_forms_has_a_case(name: str) -> None:
     mine = [parse(case.algorithm) for case in CASES.values() if case.algorithm["name"] == name]
     assert mine
-    for field, info in load("hpt_core.algorithms", name).Config.model_fields.items():
+    for field, info in Algorithm.plugin_kind.load(name).model_fields.items():
         if typing.get_origin(info.annotation) is typing.Literal:
             assert {getattr(config, field) for config in mine} == set(typing.get_args(info.annotation))
 
@@ -318,7 +326,7 @@ def test_every_part_is_in_a_case(folder: str) -> None:
         found |= {config.gate.name} if folder == "gates" else set()
         found |= {r.name for r in config.regularizers} if folder == "regularizers" else set()
         found |= {getattr(signal, folder).name for signal in signals if hasattr(signal, folder)}
-    assert found == set(names("hpt_core.gates" if folder == "gates" else f"hpt_core.upge.{folder}"))
+    assert found == set((Gate if folder == "gates" else PARTS[folder]).plugin_kind.names)
 
 
 def _sides(problem: Problem, of: Callable, advantages: Callable, low: float, high: float) -> set[tuple[str, int]]:

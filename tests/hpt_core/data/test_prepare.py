@@ -44,7 +44,7 @@ def pool() -> Iterator[VerifierPool]:
 
 
 def config(**changes: Any) -> DataConfig:
-    return DataConfig(source=jsonl.JSONLines(file=Path("rows.jsonl")), model="model.m", **changes)
+    return DataConfig(source=jsonl.JSONLines(file=Path("rows.jsonl")), **changes)
 
 
 def row(
@@ -69,7 +69,7 @@ def spec(folder: Path, model: Path, rows: list[Any], **changes: Any) -> PrepareS
     path.write_text("".join(f"{r if isinstance(r, str) else json.dumps(r)}\n" for r in rows))
     fields: dict[str, Any] = {"unverified": "keep", **changes.pop("config", {})}
     return PrepareSpec(
-        config=DataConfig(source=jsonl.JSONLines(file=path), model="model.m", **fields),
+        config=DataConfig(source=jsonl.JSONLines(file=path), **fields),
         prompt=changes.pop("prompt", plain.PlainText()),
         model=model,
         output=folder / "out",
@@ -277,11 +277,7 @@ def test_no_rows_left_names_the_reason_and_leaves_no_file(tiny_model: Path, tmp_
 
 def test_wrong_inputs_are_refused(tiny_model: Path, tmp_path: Path) -> None:
     rows = [{"question": "a", "answer": 1, "demonstration": "x"}]
-    with pytest.raises(DataError, match="the questions of aime24 are not given"):
-        prepare.run(spec(tmp_path, tiny_model, rows, config={"decontaminate": ["aime24"]}))
-    wrong = spec(
-        tmp_path, tiny_model, rows, config={"decontaminate": ["aime24"]}, benchmarks={"aime24": tmp_path / "rows.jsonl"}
-    )
+    wrong = spec(tmp_path, tiny_model, rows, benchmarks={"aime24": tmp_path / "rows.jsonl"})
     with pytest.raises(DataError, match="the questions of aime24 cannot be read"):
         prepare.run(wrong)
     with pytest.raises(ModelError):
@@ -323,7 +319,7 @@ def test_gsm8k_against_the_eight_benchmarks(shared_data: Path, tiny_model: Path,
     pq.write_table(pa.Table.from_pylist(rows, table.schema), data / "gsm8k_demos.parquet")
     folder = Path(__file__).resolve().parents[3] / "models" / "smollm2-135m"
     written = {
-        "config": {"source": "gsm8k", "model": "model.m", "decontaminate": sorted(benchmarks)},
+        "config": {"source": "gsm8k"},
         "prompt": "chat",
         "model": str(folder if folder.is_dir() else tiny_model),
         "benchmarks": {name: str(path) for name, path in paths.items()},

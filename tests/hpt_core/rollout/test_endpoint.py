@@ -130,7 +130,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def endpoint(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEndpoint]:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    server = Endpoint(load_tokenizer(tiny_model))
+    server = FakeEndpoint(load_tokenizer(tiny_model))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     yield server

@@ -17,7 +17,7 @@ def spec_of(tmp_path: Path) -> SpecOf:
 
     def make(*trackers: Any, **changes: Any) -> TrainSpec:
         fields = {
-            "config": {"from": "model.a", "data": "data.a", "algorithm": "sft", "steps": 3},
+            "config": {"algorithm": "sft", "steps": 3},
             "prompt": "plain",
             "model": tmp_path / "model",
             "data": tmp_path / "prepared.parquet",

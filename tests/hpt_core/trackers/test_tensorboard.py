@@ -61,8 +61,8 @@ def test_the_config_is_shown_with_the_run(spec_of: SpecOf, tmp_path: Path) -> No
     ("column", "shown"),
     [
         ("seconds_rollout", "seconds/rollout"),
-        ("loss_rl", "loss/rl"),
-        ("loss", "train/loss"),
+        ("surrogate_rl", "surrogate/rl"),
+        ("surrogate", "train/surrogate"),
         ("reward", "train/reward"),
         ("gradient_norm", "train/gradient_norm"),
     ],

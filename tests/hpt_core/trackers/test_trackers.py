@@ -11,9 +11,9 @@ import pytest
 from pydantic import ValidationError
 
 from hpt_core.errors import ConfigError
-from hpt_core.plugins import load, names
 from hpt_core.trackers import Mirror, check_all
 from hpt_core.trackers._mirror import numbers
+from hpt_core.trackers.base import TrackerConfig
 from hpt_core.training.config import TrainSpec
 
 SpecOf = Callable[..., TrainSpec]
@@ -80,9 +80,9 @@ def test_a_missing_package_is_an_error_before_training_that_names_the_command(sp
 
 @pytest.mark.parametrize("name", PACKAGES)
 def test_every_service_is_one_file_and_a_bare_name_means_its_defaults(spec_of: SpecOf, name: str) -> None:
-    assert names("hpt_core.trackers") == tuple(sorted(PACKAGES))
+    assert TrackerConfig.plugin_kind.names == tuple(sorted(PACKAGES))
     (tracker,) = spec_of(name).trackers
-    assert tracker == load("hpt_core.trackers", name).Config()
+    assert tracker == TrackerConfig.plugin_kind.load(name)()
     assert not {"token", "key", "api_key", "password"} & set(type(tracker).model_fields)
 
 

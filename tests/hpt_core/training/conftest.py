@@ -49,8 +49,6 @@ def make_spec(tiny_model: Path, digits_data: Path) -> MakeSpec:
 
     def make(folder: Path, model: Path = tiny_model, data: Path = digits_data, **changes: Any) -> Path:
         config = {
-            "from": "model.base",
-            "data": "data.digits",
             "algorithm": "hpt",
             "steps": 8,
             "questions_per_step": 8,

@@ -108,7 +108,7 @@ def test_two_ranks_train_as_one_process_does(
     for ours, theirs in zip(two, one, strict=True):
         for column in (
             "reward",
-            "loss",
+            "surrogate",
             "gradient_norm",
             "demonstration_share",
             "response_tokens",

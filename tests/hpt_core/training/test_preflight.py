@@ -93,7 +93,7 @@ def test_questions_without_a_demonstration_are_left_out_and_counted(
     mixed = [row | without if i % 4 == 0 else row for i, row in enumerate(rows)]
     write_parquet(tmp_path / "mixed.parquet", pa.Table.from_pylist(mixed, schema=schemas.PREPARED))
     for algorithm, kept in [("hpt", 30), ("sft", 30), ("grpo", 40)]:
-        fields = {"from": "model.a", "data": "data.a", "algorithm": algorithm, "steps": 1}
+        fields = {"algorithm": algorithm, "steps": 1}
         estimator = Estimator(TrainConfig.model_validate(fields).algorithm, max_length=8)
         caplog.clear()
         found = read_questions(tmp_path / "mixed.parquet", need_demonstration=estimator.uses_demonstrations)

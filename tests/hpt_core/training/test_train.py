@@ -58,8 +58,8 @@ def assert_same_run(output: Path, expected: Path) -> None:
 def test_sft_lowers_the_loss_and_needs_no_engine(skilled_model: Path) -> None:
     log = pq.read_table(skilled_model / "log.parquet").to_pylist()
     assert [row["step"] for row in log] == list(range(1, 21))
-    assert log[0]["loss_sft"] > 3
-    assert log[-1]["loss_sft"] < 1
+    assert log[0]["demonstration_nll"] > 3
+    assert log[-1]["demonstration_nll"] < 1
     summary = summary_of(skilled_model)
     assert summary["engine"] is None
     assert summary["gate"] == {"sft": 20 * 20}

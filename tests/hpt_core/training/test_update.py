@@ -22,7 +22,7 @@ from hpt_core.upge.estimator import Estimator
 
 
 def config(**changes: object) -> TrainConfig:
-    fields = {"from": "model.base", "data": "data.d", "algorithm": "hpt", "steps": 1, "sampling": {"max_tokens": 16}}
+    fields = {"algorithm": "hpt", "steps": 1, "sampling": {"max_tokens": 16}}
     return TrainConfig.model_validate(fields | changes)
 
 

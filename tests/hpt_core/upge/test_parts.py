@@ -9,26 +9,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from hpt_core.plugins import config_union, names
+from hpt_core.plugins import PluginConfig
 from hpt_core.upge.advantage import gae, group_mean, group_zscore, inverse_entropy, one, signed, signed_entropy
-from hpt_core.upge.aggregation import (
-    constant_length,
-    demonstration_mean,
-    fixed_length,
-    question_mean,
-    sequence_mean,
-    token_mean,
-)
 from hpt_core.upge.base import Group, TokenBatch
 from hpt_core.upge.likelihood_gradient import plain, shaped
-from hpt_core.upge.parts import BatchRows, SignalRows, SignalTokens
+from hpt_core.upge.parts import (
+    Advantage,
+    Aggregation,
+    BatchRows,
+    LikelihoodGradient,
+    ReferencePolicy,
+    Regularizer,
+    SignalRows,
+    SignalTokens,
+    StabilizationMask,
+)
 from hpt_core.upge.reference_policy import current, old, sequence
 from hpt_core.upge.reference_policy import one as constant_one
 from hpt_core.upge.regularizers import entropy, value_loss
 from hpt_core.upge.stabilization_mask import clip, clipped_ratio, none, sequence_clip
 
-FOLDERS = ("stabilization_mask", "reference_policy", "advantage", "likelihood_gradient", "aggregation", "regularizers")
-VARIANTS = [(folder, name) for folder in FOLDERS for name in names(f"hpt_core.upge.{folder}")]
+PARTS = (StabilizationMask, ReferencePolicy, Advantage, LikelihoodGradient, Aggregation, Regularizer)
+VARIANTS = [(part, name) for part in PARTS for name in part.plugin_kind.names]
 
 
 def signal_tokens(
@@ -47,9 +49,9 @@ def signal_tokens(
     )
 
 
-@pytest.mark.parametrize(("folder", "name"), VARIANTS)
-def test_every_variant_round_trips(folder: str, name: str) -> None:
-    adapter = TypeAdapter(config_union(f"hpt_core.upge.{folder}"))
+@pytest.mark.parametrize(("base", "name"), VARIANTS)
+def test_every_variant_round_trips(base: type[PluginConfig], name: str) -> None:
+    adapter = TypeAdapter(base)
     part = adapter.validate_python(name)
     assert part.name == name
     assert adapter.validate_python({"name": name}) == part
@@ -258,22 +260,21 @@ ROWS = SignalRows(question_ids=("a", "a", "b"), lengths=(2, 4, 10), questions=5,
 @pytest.mark.parametrize(
     ("part", "expected"),
     [
-        (fixed_length, [1 / 500] * 3),
-        (constant_length, [1 / 100] * 3),
-        (token_mean, [1 / 16] * 3),
-        (sequence_mean, [1 / 6, 1 / 12, 1 / 30]),
-        (question_mean, [1 / 10, 1 / 10, 1 / 5]),
-        (demonstration_mean, [1 / 10, 1 / 20, 1 / 50]),
+        ("fixed_length", [1 / 500] * 3),
+        ("constant_length", [1 / 100] * 3),
+        ("token_mean", [1 / 16] * 3),
+        ("sequence_mean", [1 / 6, 1 / 12, 1 / 30]),
+        ("question_mean", [1 / 10, 1 / 10, 1 / 5]),
+        ("demonstration_mean", [1 / 10, 1 / 20, 1 / 50]),
     ],
 )
-def test_aggregation_weights(part: object, expected: list[float]) -> None:
-    assert part.Config().weights(ROWS) == pytest.approx(expected)
+def test_aggregation_weights(part: str, expected: list[float]) -> None:
+    assert Aggregation.from_value(part).weights(ROWS) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("name", names("hpt_core.upge.aggregation"))
+@pytest.mark.parametrize("name", Aggregation.plugin_kind.names)
 def test_every_aggregation_takes_an_update_without_rows_of_its_signal(name: str) -> None:
-    part = TypeAdapter(config_union("hpt_core.upge.aggregation")).validate_python(name)
-    assert part.weights(SignalRows((), (), 0, 8)) == ()
+    assert Aggregation.from_value(name).weights(SignalRows((), (), 0, 8)) == ()
 
 
 def batch_rows(lengths: list[int], update_tokens: int, rewards: list[float] | None = None) -> BatchRows:

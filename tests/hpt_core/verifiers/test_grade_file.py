@@ -50,7 +50,7 @@ def test_a_choice_takes_its_options_from_the_question(tmp_path):
         ('{"id": "x", "gold": true, "response": "", "kind": "math"}', "line 2: 'gold' is bool"),
         (
             '{"id": "x", "gold": "5", "response": "", "kind": "maths"}',
-            "line 2: unknown kind 'maths'.*did you mean 'math'",
+            "line 2: unknown name 'maths' in verifiers.*did you mean 'math'",
         ),
         ('{"id": "a", "gold": "7", "response": "", "kind": "math"}', "line 2: the id 'a' is that of line 1"),
     ],

@@ -8,6 +8,7 @@ import pytest
 from hpt_core.verifiers import Outcome, Verdict
 from hpt_core.verifiers._worker import LONGEST_SHOWN
 from hpt_core.verifiers.pool import Item, VerifierPool
+from hpt_core.verifiers.references import REFERENCES
 
 HOSTILE = {
     "power tower": "9^{9^{9^9}}",
@@ -118,7 +119,7 @@ def test_hostile_answers_get_a_verdict(pool, name):
     assert {v.outcome for v in verdicts} <= {Outcome.INCORRECT, Outcome.TIMEOUT, Outcome.CRASH}
     assert all(v.extracted is not None and len(v.extracted) <= LONGEST_SHOWN + 1 for v in verdicts)
     assert time.monotonic() - started < len(verdicts) * SECONDS
-    assert pool.verify([Item("math", "5", "\\boxed{5}")]) == [Verdict(Outcome.CORRECT, "5")]
+    assert pool.verify([Item("math", "5", "\\boxed{5}")]) == [Verdict(Outcome.CORRECT, "5", 1.0)]
     assert not os.path.lexists("hpt_pwned")
 
 
@@ -134,14 +135,14 @@ def test_hostile_gold_answers_get_a_verdict(pool, name):
 @pytest.mark.parametrize("name", RESPONSES)
 def test_hostile_responses_hold_no_answer(pool, name):
     asked = [Item("math", "5", RESPONSES[name]), Item("choice", "A", RESPONSES[name], QUESTION)]
-    assert pool.verify(asked) == [Verdict(Outcome.NO_ANSWER, None)] * 2
+    assert pool.verify(asked) == [Verdict(Outcome.NO_ANSWER, None, 0.0)] * 2
 
 
 @pytest.mark.slow
 def test_graders_that_hang_are_killed_too(pool):
     """Math-Verify's defaults on the same answers: it has no limit of its own inside one long call."""
     names = ("power tower", "large sum", "nested factorials", "deep groups", "megabyte of terms", "null byte", "code")
-    asked = [Item("references.math_verify", "5", f"\\boxed{{{HOSTILE[name]}}}") for name in names]
+    asked = [Item(REFERENCES["math_verify"], "5", f"\\boxed{{{HOSTILE[name]}}}") for name in names]
     assert len(pool.verify(asked)) == len(asked)
-    assert pool.verify([Item("math", "5", "\\boxed{5}")]) == [Verdict(Outcome.CORRECT, "5")]
+    assert pool.verify([Item("math", "5", "\\boxed{5}")]) == [Verdict(Outcome.CORRECT, "5", 1.0)]
     assert not os.path.lexists("hpt_pwned")

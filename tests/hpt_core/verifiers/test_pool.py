@@ -24,11 +24,11 @@ def math(gold: str, answer: str) -> Item:
 def test_verdicts_keep_the_order_of_the_items(pool):
     items = [math("5", "5"), ("choice", "B", "\\boxed{A}"), ("math", "5", "five"), math("", "5"), math("5", "5.0")]
     assert pool.verify(items) == [
-        Verdict(Outcome.CORRECT, "5"),
-        Verdict(Outcome.INCORRECT, "A"),
-        Verdict(Outcome.NO_ANSWER, None),
-        Verdict(Outcome.GOLD_ERROR, "5"),
-        Verdict(Outcome.CORRECT, "5.0"),
+        Verdict(Outcome.CORRECT, "5", 1.0),
+        Verdict(Outcome.INCORRECT, "A", 0.0),
+        Verdict(Outcome.NO_ANSWER, None, 0.0),
+        Verdict(Outcome.GOLD_ERROR, "5", 0.0),
+        Verdict(Outcome.CORRECT, "5.0", 1.0),
     ]
     assert pool.verify([]) == []
 

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpt_core.verifiers import Outcome, get
+from hpt_core.verifiers import Outcome, get, kinds
 from hpt_core.verifiers.options import options
 from hpt_core.verifiers.pool import Item, VerifierPool
+from hpt_core.verifiers.references import REFERENCES
 
-KINDS = ("math", "choice", "references.string", "references.math_verify")
+VERIFIERS = {**{kind: get(kind) for kind in kinds()}, **REFERENCES}
 SPELLED = (
     r"\boxed{ { } \{ \} ( ) [ ] \left( \right] \frac \sqrt \text{ \begin{pmatrix} \end{pmatrix} & \\ ^ _ + - * / = < "
     r"\le \in , ; . 1 23 4.5 1e9 \infty \cup \pm x e i \pi % \$ $ ^\circ cm and </think> answer is A B) 3 ** 'a' é ∞ 五"
@@ -32,11 +33,11 @@ def pool():
 
 
 @given(TEXTS, TEXTS)
-@pytest.mark.parametrize("kind", KINDS)
-def test_no_text_breaks_the_extraction(kind, response, question):
-    answer = get(kind).extract(response, question)
+@pytest.mark.parametrize("name", VERIFIERS)
+def test_no_text_breaks_the_extraction(name, response, question):
+    answer = VERIFIERS[name].extract(response, question)
     assert answer is None or isinstance(answer, str)
-    answer = get(kind).extract(f"Hence \\boxed{{{response}}}", question)
+    answer = VERIFIERS[name].extract(f"Hence \\boxed{{{response}}}", question)
     assert answer is None or answer
 
 

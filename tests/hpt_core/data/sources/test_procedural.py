@@ -3,7 +3,9 @@
 import pytest
 from pydantic import ValidationError
 
-from hpt_core.data.procedural import _draw
+from hpt_core.code import code_of
+from hpt_core.data import procedural
+from hpt_core.data.procedural import _problems
 from hpt_core.data.sources.base import SourceRow
 from hpt_core.data.sources.procedural import ProceduralProblems
 
@@ -15,9 +17,8 @@ def rows(config: ProceduralProblems) -> list[SourceRow]:
 def test_rows_hold_question_answer_and_worked_solution() -> None:
     found = rows(ProceduralProblems(rows=60, seed=1))
     assert len(found) == 60
-    for row, problem in zip(
-        found, _draw.draw(ProceduralProblems(rows=60, seed=1).families, (2, 3, 4), 60, 1, "train"), strict=True
-    ):
+    problems = _problems.sample(ProceduralProblems(rows=60, seed=1).families, (2, 3, 4), 60, 1, "train")
+    for row, problem in zip(found, problems, strict=True):
         assert (row.question, row.gold, row.demonstration) == (problem.question, problem.answer, problem.solution)
         assert (row.kind, row.family) == ("math", problem.family)
     assert len({row.question_id for row in found}) == 60
@@ -39,7 +40,7 @@ def test_test_split_cannot_be_trained_on() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("families", ("miror",), "unknown family 'miror'; did you mean 'mirror'"),
+        ("families", ("miror",), "unknown name 'miror' in families; did you mean 'mirror'"),
         ("difficulties", (0, 1), "difficulties count from 1, not 0"),
         ("rows", 0, "greater than or equal to 1"),
     ],
@@ -49,7 +50,11 @@ def test_wrong_fields_fail_at_load(field: str, value: object, message: str) -> N
         ProceduralProblems.model_validate({"rows": 10, "seed": 1, field: value})
 
 
-def test_identity_holds_parameters_and_generator_versions() -> None:
-    identity = ProceduralProblems(rows=10, seed=1, families=("double", "mirror")).content(None)
-    assert identity["versions"] == {"double": 1, "mirror": 1}
-    assert identity["rows"] == 10 and identity["seed"] == 1 and identity["split"] == "train"
+def test_content_holds_parameters_and_generator_version_and_the_families_count_by_their_code() -> None:
+    source = ProceduralProblems(rows=10, seed=1, families=("double", "mirror"))
+    content = source.content(None)
+    assert content["version"] == procedural.VERSION
+    assert content["families"] == ["double", "mirror"]
+    assert content["rows"] == 10 and content["seed"] == 1 and content["split"] == "train"
+    families = {f"hpt_core.data.procedural.{name}" for name in ("double", "mirror")}
+    assert {module for module in code_of(source) if module.startswith("hpt_core.data.procedural.")} == families

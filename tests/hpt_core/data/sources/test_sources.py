@@ -182,7 +182,10 @@ def test_jsonl_takes_what_is_there(tmp_path: Path) -> None:
         (b'{"question": "a", "answer": " "}', "answer is missing or empty"),
         (b'{"question": ["a"], "answer": "1"}', "question is no text"),
         (b'{"question": "a", "answer": true}', "answer is no text"),
-        (b'{"question": "a", "answer": "1", "kind": "code"}', "unknown kind 'code'; known: choice, math"),
+        (
+            b'{"question": "a", "answer": "1", "kind": "code"}',
+            "kind: unknown name 'code' in verifiers; did you mean 'choice'? known: choice, math",
+        ),
     ],
 )
 def test_jsonl_malformed_lines_are_named(tmp_path: Path, line: bytes, reason: str) -> None:
