@@ -9,11 +9,11 @@ import typer
 from pydantic import ValidationError
 from rich.markup import escape
 
-from flows.commands import common
+from flows.server import quiet_environment
 
-common.quiet_environment()
+quiet_environment()
 
-from flows.commands import algorithms, audit, config, estimate, look, run, samples, spec, tools  # noqa: E402  (the environment comes first)
+from flows.commands import algorithms, audit, common, config, estimate, look, run, samples, spec, tools  # noqa: E402  (the environment comes first)
 from hpt_core.errors import HPTError  # noqa: E402
 
 USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")

@@ -302,10 +302,11 @@ def _find_reference(plugin: Plugin) -> str:
 
 def _shortest(kind: Kind, reference: str) -> str:
     """The name that the plug-in at an import path has, as one of ours or as an entry point; else `reference` itself."""
+    ours, entries = modules(kind.package), _entry_points(kind.name)
     package, _, name = reference.partition(":")[0].rpartition(".")
-    if package == kind.package and name in modules(package) and name not in _entry_points(kind.name):
+    if package == kind.package and name in ours and name not in entries:
         return name
-    return next((e.name for e in _entry_points(kind.name).values() if e.value == reference), reference)
+    return next((e.name for e in entries.values() if e.value == reference and e.name not in ours), reference)
 
 
 def _path(cls: type) -> str:

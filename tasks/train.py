@@ -74,6 +74,7 @@ class TrainStep(Step):
             # Not known before the data are there, when the fingerprint is provisional in any case.
             kinds = () if prepared.provisional else prepared.outputs[data.KINDS.name].split(",")
             graders = [verifiers.get(kind) for kind in kinds]
+            graders += [reward.verifier for reward in self.config.rewards if reward.verifier is not None]
             versions |= {grader.name: grader.version for grader in graders}
         inputs = {"model": (artifacts[self.config.from_], MODEL), "prepared": (prepared, PREPARED)}
         config = {**self.config.identity(), "seed": self.seed, "prompt": self.prompt.identity()}

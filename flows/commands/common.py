@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import shlex
 import sys
 from collections.abc import Iterable
@@ -105,19 +104,6 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
-def quiet_environment() -> None:
-    """What Prefect and the libraries read from the environment, before they are imported."""
-    for name, value in {
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
-        "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
-        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-    }.items():
-        os.environ.setdefault(name, value)
-
-
 class ConsoleHandler(logging.Handler):
     """Warnings of the product on standard error, one line each, in step with the progress display."""
 
@@ -131,12 +117,3 @@ def log_to_console() -> None:
     logger.addHandler(ConsoleHandler(logging.DEBUG if STATE.debug else logging.WARNING))
     logger.setLevel(logging.DEBUG if STATE.debug else logging.INFO)
     logger.propagate = False
-
-
-def log_to_file(file: Path) -> None:
-    """Keep what the product and Prefect log, tracebacks among it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(file, encoding="utf-8", delay=True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    for name in ("hpt", "prefect"):
-        logging.getLogger(name).addHandler(handler)

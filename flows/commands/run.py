@@ -1,7 +1,5 @@
 """`hpt run`, `hpt rerun` and each stage alone: the commands that make something."""
 
-import contextlib
-from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -10,7 +8,8 @@ from flows.commands import common
 from flows.commands.common import ConfigFile, DataDir, Force, Json, Set, StoreOption, Strict, Verify
 from flows.commands.result import print_result
 from flows.display import Display
-from flows.run import Run, RunOptions, plan_run, preflight
+from flows.run import RunOptions, plan_run, preflight
+from flows.server import run_flow
 from tasks.execution.artifact import Artifacts
 from tasks.execution.config import PipelineConfig, pipeline_type
 
@@ -112,42 +111,6 @@ def make(config: PipelineConfig, options: RunOptions, quiet: bool = False) -> Ar
         for key in () if quiet else planned.graph:
             common.ERR.print(f"{key}: reused")
         return planned.plan.artifacts
-    with Display(planned.graph, common.ERR):
-        return _run_flow(planned)
-
-
-def _run_flow(planned: Run) -> Artifacts:
-    """Run the flow in this process, on the server of PREFECT_API_URL or on one of its own that ends with it."""
     common.ERR.print("[dim]starting Prefect[/]")
-    with prefect_settings():
-        from flows.pipeline import run_prepared
-
-        if not common.STATE.debug:
-            _silence_console()
-        # Only now: importing Prefect sets its loggers up anew.
-        common.log_to_file(planned.context.store.root / "logs" / f"{planned.config.name}.log")
-        return run_prepared(planned)
-
-
-@contextlib.contextmanager
-def prefect_settings() -> Iterator[None]:
-    """Without a server that lasts, a heartbeat tells nobody anything and costs a second at the end of each flow."""
-    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    if PREFECT_API_URL.value():
-        yield
-        return
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        yield
-
-
-def _silence_console() -> None:
-    """Take Prefect's lines and tracebacks off the terminal; they go to the log file and to its server."""
-    import logging
-
-    from prefect.logging.handlers import PrefectConsoleHandler
-
-    for name in ("", "prefect", "prefect.flow_runs", "prefect.task_runs", "prefect.server"):
-        for handler in logging.getLogger(name).handlers:
-            if isinstance(handler, PrefectConsoleHandler):
-                handler.setLevel(logging.CRITICAL + 1)
+    with Display(planned.graph, common.ERR):
+        return run_flow(planned, verbose=common.STATE.debug)

@@ -141,7 +141,7 @@ class Updater:
                 ]
             )
         return TokenBatch(
-            found.logprobs, found.entropies, old_logprobs, batch.row_ids, found.values, old_values, rollout_logprobs
+            found.logprobs, batch.row_ids, old_logprobs, found.entropies, found.values, old_values, rollout_logprobs
         )
 
     def _note(

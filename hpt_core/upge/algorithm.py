@@ -3,6 +3,8 @@
 import inspect
 import sys
 import textwrap
+from collections.abc import Iterator
+from typing import Any
 
 from pydantic import model_validator
 
@@ -32,6 +34,11 @@ class Algorithm(PluginConfig, kind="algorithms", package="hpt_core.algorithms"):
     def signals(self) -> dict[str, Signal]:
         """Signals by name, in the order of the fields."""
         return {name: value for name, value in self if isinstance(value, Signal)}
+
+    def deciding(self) -> Iterator[tuple[str, Any]]:
+        """See Frozen.deciding: a signal that the gate never chooses decides nothing."""
+        chosen = self.gate.signal_names
+        yield from ((n, value) for n, value in super().deciding() if not isinstance(value, Signal) or n in chosen)
 
     @model_validator(mode="after")
     def _gate_knows_signals(self) -> "Algorithm":

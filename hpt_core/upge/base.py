@@ -72,23 +72,33 @@ class Row:
 
 
 class TokenBatch(NamedTuple):
-    """Response tokens of a micro-batch, rows laid end to end; T tokens of R rows."""
+    """Response tokens of a micro-batch, rows laid end to end; T tokens of R rows.
+
+    Only `logprobs` and `row_ids` are always read; the estimator's `uses_...` say which of the others.
+    """
 
     logprobs: "Tensor"
     """[T] float; log pi_theta of each token, with gradient."""
-    entropies: "Tensor"
-    """[T] float; entropy of the distribution each token was drawn from, in nats, with gradient."""
-    old_logprobs: "Tensor"
-    """[T] float; the policy at rollout time, from the trainer's own forward; no gradient."""
     row_ids: "Tensor"
     """[T] int64, ascending; which row of the micro-batch (0..R-1) a token belongs to. A row is whole or absent."""
+    old_logprobs: "Tensor | None" = None
+    """[T] float; the policy at rollout time, from the trainer's own forward pass; no gradient."""
+    entropies: "Tensor | None" = None
+    """[T] float; entropy of the distribution each token was sampled from, in nats, with gradient."""
     values: "Tensor | None" = None
-    """[T] float; the value head's output before each token, with gradient. None unless `Estimator.uses_values`."""
+    """[T] float; the value head's output before each token, with gradient."""
     old_values: "Tensor | None" = None
-    """[T] float; the same at rollout time; no gradient. None unless `Estimator.uses_values`."""
+    """[T] float; the same at rollout time; no gradient."""
     rollout_logprobs: "Tensor | None" = None
-    """[T] float; the engine's log-probabilities, for demonstrations equal to `old_logprobs`; no gradient. None unless
+    """[T] float; the engine's log-probabilities, for demonstrations equal to `old_logprobs`; no gradient. Read where
     the estimator has an `importance_cap`."""
+
+    @classmethod
+    def from_padded(cls, mask: "Tensor", logprobs: "Tensor", **others: "Tensor") -> "TokenBatch":
+        """The tokens of a padded batch. `mask` [R, T] bool is True for response tokens, one row of it for each row of
+        the micro-batch; `logprobs` and `others`, by their names here, are [R, T] float."""
+        row_ids = mask.nonzero()[:, 0]
+        return cls(logprobs[mask], row_ids, **{name: tensor[mask] for name, tensor in others.items()})
 
 
 class LossOutput(NamedTuple):

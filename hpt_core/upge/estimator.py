@@ -22,16 +22,17 @@ if TYPE_CHECKING:
 class Estimator:
     """What a trainer that knows no algorithm needs of one."""
 
-    def __init__(self, config: Algorithm, max_length: int, importance_cap: float | None = None) -> None:
-        """`max_length` is M, the constant length of "fixed_length": response tokens at most.
+    def __init__(self, config: Algorithm | str, max_length: int, importance_cap: float | None = None) -> None:
+        """`config` is an algorithm, or the name of one with its defaults; `max_length` is M, the constant length of
+        "fixed_length": response tokens at most.
 
         With `importance_cap`, every token of a signal on rollouts is weighted by min(pi_old / pi_rollout, cap), without
         gradient: the truncated importance correction of an engine that does not sample from quite the trainer's policy.
         """
-        self.config = config
+        self.config = Algorithm.from_value(config)
         self.max_length = max_length
         self.importance_cap = importance_cap
-        self.signals: Mapping[str, Signal] = {name: config.signals[name] for name in config.gate.signal_names}
+        self.signals: Mapping[str, Signal] = {n: self.config.signals[n] for n in self.config.gate.signal_names}
 
     @property
     def uses_rollouts(self) -> bool:
@@ -55,13 +56,35 @@ class Estimator:
         by_signals = any(s.advantage.needs_values for s in self.signals.values())
         return by_signals or any(r.needs_values for r in self.config.regularizers)
 
+    @property
+    def uses_entropies(self) -> bool:
+        """Whether `entropies` is read."""
+        by_signals = any(s.advantage.needs_entropies for s in self.signals.values())
+        return by_signals or any(r.needs_entropies for r in self.config.regularizers)
+
+    @property
+    def reads(self) -> dict[str, str]:
+        """Fields of TokenBatch that are read beside `logprobs` and `row_ids`, and where each comes from."""
+        found = {}
+        if self.uses_old_logprobs:
+            found["old_logprobs"] = "give the log-probabilities of the policy at rollout time"
+        if self.uses_entropies:
+            found["entropies"] = "give the entropy of each token's distribution"
+        if self.uses_values:
+            found |= dict.fromkeys(("values", "old_values"), "train a model with a value head")
+        if self.importance_cap is not None:
+            found["rollout_logprobs"] = "give the engine's log-probabilities, or leave importance_cap out"
+        return found
+
     def rows(self, group: Group) -> list[Row]:
         """The rows a question gives, those that carry a signal: rollouts in sample order, then the demonstration.
 
         Raises DataError where the gate chooses a signal that the group has no response for.
         """
         self._check(group)
-        chosen = self.config.gate.coefficients(group.success_rate, group.demonstration_length is not None)
+        gate = self.config.gate
+        success_rate = group.success_rate if gate.needs_success_rate else None
+        chosen = gate.coefficients(success_rate, group.demonstration_length is not None)
         carried: dict[int, list[RowSignal]] = {}
         for name, coefficient in chosen.items():
             if coefficient == 0:
@@ -117,8 +140,8 @@ class Update:
             if row.length < 1:
                 raise DataError(f"question {row.question_id}: response {row.index} has no token", "drop the question")
         self.config = estimator.config
-        self.uses_values = estimator.uses_values
         self.importance_cap = estimator.importance_cap
+        self.reads = estimator.reads
         self.signals = estimator.signals
         self.max_length = estimator.max_length
         self.rows = tuple(rows)
@@ -151,9 +174,10 @@ class Update:
         self._check(tokens, sum(lengths))
         loss = tokens.logprobs[:0].sum()
         found = {
-            "entropy_sum": tokens.entropies.detach().sum(),
             "tokens": loss.new_tensor(sum(lengths), dtype=torch.float64),
         }
+        if tokens.entropies is not None:
+            found["entropy_sum"] = tokens.entropies.detach().sum()
         for name, signal in self.signals.items():
             terms = self._terms[name]
             share = _signal_share(signal, tokens, lengths, [terms.get(i) for i in rows], self.importance_cap)
@@ -190,12 +214,9 @@ class Update:
     def _check(self, tokens: TokenBatch, expected: int) -> None:
         if tokens.logprobs.shape[0] != expected:
             raise TrainingError(f"{tokens.logprobs.shape[0]} tokens were given for rows of {expected}")
-        if self.uses_values and (tokens.values is None or tokens.old_values is None):
-            raise TrainingError(
-                f"algorithm {self.config.name!r} reads values and none were given", "train a model with a value head"
-            )
-        if self.importance_cap is not None and tokens.rollout_logprobs is None:
-            raise TrainingError("the importance correction reads rollout_logprobs and none were given")
+        for name, remedy in self.reads.items():
+            if getattr(tokens, name) is None:
+                raise TrainingError(f"algorithm {self.config.name!r} reads {name} and none were given", remedy)
 
     def _batch_rows(self, tokens: TokenBatch, rows: Sequence[int]) -> BatchRows:
         import torch
@@ -240,6 +261,8 @@ def _signal_share(
     import torch
 
     device = tokens.row_ids.device
+    # Without them no part reads them, and the policy is its own at rollout time.
+    old_logprobs = tokens.logprobs if tokens.old_logprobs is None else tokens.old_logprobs
     carried = [r for r, term in enumerate(terms) if term is not None]
     present = [term for term in terms if term is not None]
     counts = torch.tensor([lengths[r] for r in carried], dtype=torch.int64, device=device)
@@ -248,11 +271,11 @@ def _signal_share(
     weights, advantages = tokens.logprobs.new_tensor(present).reshape(len(present), 2)[row_ids].unbind(1)
     selected = SignalTokens(
         logprobs=tokens.logprobs[carries],
-        old_logprobs=tokens.old_logprobs[carries].detach(),
-        entropies=tokens.entropies[carries],
+        old_logprobs=old_logprobs[carries].detach(),
         row_ids=row_ids,
         lengths=counts,
         advantages=advantages,
+        entropies=None if tokens.entropies is None else tokens.entropies[carries],
         old_values=None if tokens.old_values is None else tokens.old_values[carries].detach(),
     )
     selected = selected._replace(advantages=signal.advantage.per_token(selected).detach())

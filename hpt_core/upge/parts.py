@@ -20,8 +20,6 @@ class SignalTokens(NamedTuple):
     """[T] float; log pi_theta of each token, with gradient."""
     old_logprobs: "Tensor"
     """[T] float; the policy at rollout time; no gradient."""
-    entropies: "Tensor"
-    """[T] float, nats, with gradient; detach it where it serves as a weight."""
     row_ids: "Tensor"
     """[T] int64, ascending; which of the R rows a token belongs to."""
     lengths: "Tensor"
@@ -29,6 +27,9 @@ class SignalTokens(NamedTuple):
     advantages: "Tensor"
     """[T] float; the advantage of the token's row as `Advantage.estimate` gives it; for the stabilization mask, of the
     token itself, as `Advantage.per_token` refines it."""
+    entropies: "Tensor | None" = None
+    """[T] float, nats, with gradient; detach it where it serves as a weight. Given where a part has
+    `needs_entropies`."""
     old_values: "Tensor | None" = None
     """[T] float; the value head at rollout time, no gradient; given where a part has `needs_values`."""
 
@@ -98,6 +99,8 @@ class Advantage(PluginConfig, kind="advantages", package="hpt_core.upge.advantag
     """Whether `per_token` leaves the group's estimate as it is, so that an estimate of 0 spares the forward pass."""
     needs_values: ClassVar[bool] = False
     """Whether it reads `old_values`."""
+    needs_entropies: ClassVar[bool] = False
+    """Whether it reads `entropies`."""
 
     def estimate(self, group: Group) -> Advantages:
         """A of each rollout and of the demonstration."""
@@ -148,6 +151,8 @@ class Regularizer(PluginConfig, kind="regularizers", package="hpt_core.upge.regu
 
     needs_values: ClassVar[bool] = False
     """Whether it reads `values`."""
+    needs_entropies: ClassVar[bool] = False
+    """Whether it reads `entropies`."""
     rollouts_only: ClassVar[bool] = False
     """Whether demonstrations add nothing to it, so that it spares them the forward pass."""
 

@@ -9,7 +9,7 @@ from hpt_core.verifiers.base import Outcome, Verdict, Verifier
 
 __all__ = ["Outcome", "Verdict", "Verifier", "get", "kinds", "version"]
 
-NOT_PLUGINS = frozenset({"pool", "grade_file", "options"})
+NOT_PLUGINS = frozenset({"pool", "grade_file", "grading", "options"})
 """Modules here that are no verifiers."""
 
 

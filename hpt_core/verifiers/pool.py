@@ -1,15 +1,17 @@
 """A pool of killable processes that verify answers, shared by training, data preparation and evaluation."""
 
 import logging
-import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures.process import BrokenProcessPool
-from types import TracebackType
-from typing import NamedTuple, Self
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.process import BaseProcess
+from types import ModuleType, TracebackType
+from typing import Any, NamedTuple, Self
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -158,7 +160,7 @@ class VerifierPool:
 
     def _start(self) -> ProcessPool:
         _open_standard_streams()
-        context = multiprocessing.get_context("forkserver")
+        context = _Context()
         # The server that workers are forked from imports and warms the graders once: a killed worker costs no import.
         context.set_forkserver_preload(["hpt_core.verifiers._warm"])
         pool = ProcessPool(
@@ -202,6 +204,30 @@ class VerifierPool:
                 broken += 1
                 if broken >= POOL_FAILURES:
                     raise VerifierError(f"the verifier processes keep ending: {error!r}", "run `hpt doctor`") from error
+
+
+_MAIN_LOCK = threading.Lock()
+
+
+class _Process(ForkServerProcess):
+    """A process that does not import the script that started it: grading needs nothing of it, and a script or notebook
+    without an `if __name__ == "__main__":` would start pools without end."""
+
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> Any:
+        from multiprocessing.popen_forkserver import Popen
+
+        with _MAIN_LOCK:
+            main = sys.modules["__main__"]
+            sys.modules["__main__"] = ModuleType("__main__")
+            try:
+                return Popen(process_obj)
+            finally:
+                sys.modules["__main__"] = main
+
+
+class _Context(ForkServerContext):
+    Process = _Process
 
 
 def _open_standard_streams() -> None:

@@ -19,6 +19,7 @@ class InverseEntropy(Advantage):
     """Falls with entropy."""
 
     from_rewards_alone: ClassVar[bool] = False
+    needs_entropies: ClassVar[bool] = True
 
     scale: float = Field(default=0.5, ge=0, allow_inf_nan=False)
     """Weight of a sequence without entropy (SRFT: 0.5)."""
@@ -29,4 +30,5 @@ class InverseEntropy(Advantage):
 
     def per_token(self, tokens: SignalTokens) -> "Tensor":
         """[T] float; scale * e^(-h)."""
+        assert tokens.entropies is not None
         return self.scale * (-sequence_means(tokens.entropies.detach(), tokens.row_ids, tokens.lengths)).exp()

@@ -20,6 +20,7 @@ class SignedEntropy(Advantage):
     """The sign of the verdict, right responses weighed by entropy."""
 
     from_rewards_alone: ClassVar[bool] = False
+    needs_entropies: ClassVar[bool] = True
 
     scale: float = Field(default=0.1, ge=0, allow_inf_nan=False)
     """Weight of a right response without entropy (SRFT: 0.1)."""
@@ -30,5 +31,6 @@ class SignedEntropy(Advantage):
 
     def per_token(self, tokens: SignalTokens) -> "Tensor":
         """[T] float; scale * e^h where the response is correct, else -1."""
+        assert tokens.entropies is not None
         weights = self.scale * sequence_means(tokens.entropies.detach(), tokens.row_ids, tokens.lengths).exp()
         return weights.where(tokens.advantages == 1, -1.0)

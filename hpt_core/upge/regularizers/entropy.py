@@ -1,6 +1,6 @@
 """Entropy bonus: minus the mean entropy over all tokens of the update, demonstrations included (training scripts)."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 class EntropyBonus(Regularizer):
     """Entropy bonus."""
 
+    needs_entropies: ClassVar[bool] = True
+
     coefficient: float = Field(default=0.001, allow_inf_nan=False)
     """Factor of the mean entropy in nats (training scripts: 0.001)."""
 
     def share(self, tokens: TokenBatch, rows: BatchRows) -> "Tensor":
         """Scalar; minus the entropy of these tokens over the number of the update's tokens."""
+        assert tokens.entropies is not None
         return -tokens.entropies.sum() / rows.update_tokens
