@@ -23,6 +23,8 @@ from hpt_core.plugins import KINDS, Plugin, modules
 
 OURS = ("hpt_core", "benchmarks", "tasks", "flows")
 """Packages with versions of their own: of these only plug-ins are hashed."""
+FOUNDATIONS = ("builtins", "abc", "typing", "pydantic")
+"""Modules that classes of anybody derive from."""
 INSTALLED = ("site-packages", "dist-packages")
 """Folders where modules lie beside each other that have nothing to do with each other."""
 
@@ -33,6 +35,15 @@ def code_of(*values: Any) -> dict[str, str]:
     for module in dict.fromkeys(_plugin_modules(values)):
         found |= _hashes(module)
     return dict(sorted(found.items()))
+
+
+def code_of_class(cls: type) -> dict[str, str]:
+    """Module -> SHA-256 of its code, for a class of somebody else's and those that it derives from; empty for ours."""
+    found: dict[str, str] = {}
+    for base in cls.__mro__:
+        if base.__module__.partition(".")[0] not in (*OURS, *FOUNDATIONS):
+            found |= _hashes(base.__module__)
+    return found
 
 
 def source_file(module: str) -> Path | None:

@@ -12,6 +12,7 @@ from hpt_core.code import code_of
 from hpt_core.data import decontaminate
 from hpt_core.data.config import DataConfig
 from hpt_core.data.prepare import PrepareSpec
+from hpt_core.data.procedural import base as _families  # noqa: F401  (declares its kind of plug-in)
 from hpt_core.prompts.base import PromptConfig
 from tasks import benchmark, model
 from tasks.execution.artifact import Artifacts, Job, Stage, Step, Target

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpt_core.artifacts import Cost, FileEntry, Slot, fingerprint, outputs_hash
+from hpt_core.code import code_of_class
 from tasks.execution.keys import ArtifactKey, Output, StageKey
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class Step(ABC):
             key=key or ArtifactKey(self.stage),
             kind=self.kind,
             config=config,
-            versions=versions or {},
+            versions={**(versions or {}), **code_of_class(type(self))},
             inputs={role: artifact.hash(output) for role, (artifact, output) in inputs.items()},
             provisional=any(artifact.provisional for artifact, _ in inputs.values()),
             version=self.version,

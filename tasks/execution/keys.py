@@ -1,5 +1,6 @@
 """Names of stages, of what they make, and of what a config refers to."""
 
+from types import NoneType
 from typing import Any, NamedTuple, Self, get_args
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -64,14 +65,16 @@ class Reference(NotIdentity):
         """What the stage must make."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_plain_validator_function(
+        reference = core_schema.no_info_plain_validator_function(
             _read, serialization=core_schema.plain_serializer_function_ser_schema(str)
         )
+        return core_schema.nullable_schema(reference) if NoneType in get_args(source) else reference
 
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {"type": "string", "examples": ["train.hpt"]}
+        reference = {"type": "string", "examples": ["train.hpt"]}
+        return {"anyOf": [reference, {"type": "null"}]} if schema["type"] == "nullable" else reference
 
 
 def _read(value: Any) -> StageKey:
