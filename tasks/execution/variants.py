@@ -1,6 +1,7 @@
-"""Sweeps: `[[train.NAME.variants]]` makes further stages of one stage; lists of models take globs ("train.hpt*").
+"""Sweeps: `[[train.NAME.variants]]` makes further stages of one stage; `[train."*"]` holds what all stages of a kind
+have in common; lists of models take globs ("train.hpt*").
 
-Both are resolved in the raw table, before a pipeline's config is validated: what is validated, planned and run has
+All are resolved in the raw table, before a pipeline's config is validated: what is validated, planned and run has
 plain stages only. Variant `gamma_1_8` of `[train.hpt]` is the stage `train.hpt_gamma_1_8`, as if it were written out.
 """
 
@@ -17,6 +18,8 @@ from tasks.execution.kind import NamedStages, StageKind
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 """What a variant may be called: it becomes part of a stage's key."""
 WILD = re.compile(r"[*?\[]")
+COMMON = "*"
+"""Name of the table that every stage of a kind is put over."""
 OF_SWEEPS = frozenset({"variants", "variants_only"})
 """Fields of a stage's table that describe a sweep and not the stage itself."""
 
@@ -56,7 +59,14 @@ def variant_keys(kind: str, stages: Table) -> dict[str, tuple[str, int]]:
 
 def _stages(kind: str, table: Table) -> dict[str, Any]:
     found: dict[str, Any] = {}
+    common = table.get(COMMON, {})
+    if not isinstance(common, dict):
+        raise ValueError(f'{kind}."{COMMON}" = {common!r} is no table; begin it with [{kind}."{COMMON}"]')
     for name, stage in table.items():
+        if name == COMMON:
+            continue
+        if isinstance(stage, dict):
+            stage = merge(common, stage)
         where = f"{kind}.{name}"
         variants = stage.get("variants", ()) if isinstance(stage, dict) else ()
         only = stage.get("variants_only", False) if isinstance(stage, dict) else False
