@@ -154,7 +154,7 @@ class Display:
 
     def __rich__(self) -> Table:
         table = Table.grid(padding=(0, 2))
-        # Stages that were not named beforehand may come up while this is drawn.
+        # Stages that were not named beforehand may come up while this is rendered.
         for key, line in list(self._lines.items()):
             what = line.notice.what if line.notice else None
             style = STYLES.get(what or "", "dim")

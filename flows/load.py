@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from hpt_core.base import merge, named_fields
 from hpt_core.errors import ConfigError, near
@@ -123,8 +124,9 @@ def explain(
     model: type[BaseModel] | None = None,
 ) -> ConfigError:
     """One line for the first fault: file, field, value, and what to do. `model` is the pipeline's type if not given."""
-    first = next((e for e in error.errors() if e["type"] == "unknown_field"), error.errors()[0])
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    faults = _faults(error)
+    first = next((fault for fault in faults if fault["type"] == "unknown_field"), faults[0])
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     loc = [str(part) for part in first["loc"] if not str(part).startswith("function-")]
     if first["type"] == "unknown_field":
         loc.append(first["ctx"]["field"])
@@ -140,6 +142,13 @@ def explain(
     shown = "" if isinstance(value, dict | list) else f" = {value!r}"
     at = f"{name}{shown}: " if name else ""
     return ConfigError(f"{where}: {at}{cause[:1].lower() + cause[1:]}{more}", remedy or f"correct it{doc}")
+
+
+def _faults(error: ValidationError) -> list[ErrorDetails]:
+    """Errors, without those of lists that are too short only because their items are wrong."""
+    every = error.errors()
+    holding = {fault["loc"][:-1] for fault in every}
+    return [fault for fault in every if fault["type"] != "too_short" or fault["loc"] not in holding]
 
 
 def _in_variant(table: Mapping[str, Any], keys: list[str]) -> list[str]:

@@ -23,6 +23,8 @@ from hpt_core.plugins import KINDS, Plugin, modules
 
 OURS = ("hpt_core", "benchmarks", "tasks", "flows")
 """Packages with versions of their own: of these only plug-ins are hashed."""
+VERSIONED = ("tasks", "flows")
+"""Those of them whose plug-ins have versions too: an edit of one kind of stage makes no other's outputs again."""
 FOUNDATIONS = ("builtins", "abc", "typing", "pydantic")
 """Modules that classes of anybody derive from."""
 INSTALLED = ("site-packages", "dist-packages")
@@ -170,6 +172,8 @@ def _plugin_modules(value: Any) -> Iterator[str]:
 def _is_plugins(module: str) -> bool:
     """Whether a module is a plug-in's: one of ours, or anything that is somebody else's."""
     package, _, name = module.rpartition(".")
-    if module.partition(".")[0] not in OURS:
+    top = module.partition(".")[0]
+    if top not in OURS:
         return True
-    return any(package == kind.package and name in modules(kind.package) for kind in KINDS.values())
+    ours = any(package == kind.package and name in modules(kind.package) for kind in KINDS.values())
+    return ours and top not in VERSIONED

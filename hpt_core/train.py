@@ -53,7 +53,7 @@ def run(spec: TrainSpec) -> None:
 
 
 def _open_engine(spec: TrainSpec, longest: int, world: "World") -> "RolloutEngine | None":
-    """The engine, which seeds the global generators itself; None where nothing is drawn."""
+    """The engine, which seeds the global generators itself; None where nothing is sampled."""
     import torch
 
     torch.set_num_threads(spec.threads or max(1, len(os.sched_getaffinity(0)) // world.local_size))
@@ -98,7 +98,7 @@ def _open(
     prompt = spec.prompt.bind(load_tokenizer(spec.model))
     collector = Collector(config, spec.seed, prompt, estimator, engine, pool, world)
     # Hashed once: every rank reads the same files.
-    (identity,) = world.share([_identity(spec) if world.first else ""])[0]
+    (identity,) = world.all_gather([_identity(spec) if world.is_main else ""])[0]
     return Trainer(spec, identity, questions, held_out, policy, collector, engine, progress("steps"))
 
 
@@ -125,7 +125,7 @@ def _write_output(spec: TrainSpec, trainer: "Trainer", seconds: float) -> None:
     """Model, log and rollouts first; summary.json last."""
     from hpt_core.training.model import export_model
 
-    first = trainer.world.first
+    first = trainer.world.is_main
     if first:
         spec.output.mkdir(parents=True, exist_ok=True)
         remove_leftovers(spec.output)

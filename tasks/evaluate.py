@@ -1,4 +1,4 @@
-"""Evaluation of one model: `python -m hpt_core.evaluation.sample` draws what is missing, then `.grade` verifies.
+"""Evaluation of one model: `python -m hpt_core.evaluation.sample` generates what is missing, then `.grade` verifies.
 
 Samples and verdicts are artifacts of their own, one a benchmark: a new grader reads the samples that are there.
 """
@@ -139,7 +139,7 @@ class _MeasuringStep(Step):
 
 
 class SampleStep(_MeasuringStep):
-    """Samples of one model on every benchmark; one engine process draws those that are missing."""
+    """Samples of one model on every benchmark; one engine process generates those that are missing."""
 
     kind = "samples"
     produces = (SAMPLES,)
@@ -172,7 +172,7 @@ class SampleStep(_MeasuringStep):
         return self.target(config, inputs, versions | code_of(p.prompt, p.config.engine), key)
 
     def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
-        """Draw all that is missing: in one process, or in slices, on this machine or on a cluster."""
+        """Generate all that is missing: in one process, or in slices, on this machine or on a cluster."""
         return slices.sample(self.stage, self.spec(jobs, artifacts), [job.slot for job in jobs], context)
 
     def spec(self, jobs: Sequence[Job], artifacts: Artifacts) -> SampleSpec:
@@ -289,7 +289,7 @@ def verdicts_key(stage: StageKey, suite: str) -> ArtifactKey:
 
 
 def pilot(step: SampleStep, artifacts: Artifacts, context: Context, questions: int) -> dict[str, UnitEstimate]:
-    """Draw `questions` questions of each benchmark that is not finished; the evaluation keeps the samples.
+    """Sample `questions` questions of each benchmark that is not finished; the evaluation keeps the samples.
 
     Returns the estimates by benchmark; empty where all are finished. Raises HPTError.
     """

@@ -66,21 +66,14 @@ def read_config(path: Path, overrides: list[str] | None, store: str | None, data
     )
 
 
-def resumes_with(
-    command: str,
-    path: Path,
-    names: list[str] | None,
-    overrides: list[str] | None,
-    store: str | None,
-    data_dir: Path | None,
-) -> None:
+def resumes_with(command: str, path: Path, names: list[str] | None = None, **options: Any) -> None:
     """Note the command that goes on where a run is cut short: without --force and --from, which would make again what
-    the run has made anew already."""
+    the run has made anew already. An option that was not given is None, or False for a flag."""
     words = ["hpt", command, str(path), *(names or ())]
-    for override in overrides or ():
-        words += ["--set", override]
-    words += ["--store", store] if store is not None else []
-    words += ["--data-dir", str(data_dir)] if data_dir is not None else []
+    for name, value in options.items():
+        for item in value if isinstance(value, list) else [value]:
+            if item is not None and item is not False:
+                words += [f"--{name.replace('_', '-')}", *([] if item is True else [str(item)])]
     STATE.resume = shlex.join(words)
 
 

@@ -26,7 +26,7 @@ Found = dict[StageKey, dict[str, UnitEstimate]]
 def estimate(
     config: ConfigFile,
     models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="NAME of evaluated models.")] = None,
-    questions: Annotated[int, typer.Option("--questions", min=1, help="Questions of each benchmark to draw.")] = 4,
+    questions: Annotated[int, typer.Option("--questions", min=1, help="Questions of each benchmark in the pilot.")] = 4,
     overrides: Set = None,
     store: StoreOption = None,
     data_dir: DataDir = None,
@@ -74,7 +74,7 @@ def _pilot(config: PipelineConfig, model: StageKey, questions: int) -> dict[str,
 
 def _print(model: str, units: dict[str, UnitEstimate], total: Estimate, priced: bool) -> None:
     if not units:
-        common.OUT.print(f"[bold]{model}[/]: every sample is drawn already")
+        common.OUT.print(f"[bold]{model}[/]: every sample is there already")
         return
     columns = ("benchmark", "samples left", "tokens each", "tokens")
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
@@ -90,6 +90,6 @@ def _print(model: str, units: dict[str, UnitEstimate], total: Estimate, priced: 
         interval = f"95 % interval {total.tokens_low:,} to {total.tokens_high:,}"
     cost = f", cost {total.cost:,.2f}" if priced else ""
     common.OUT.print(
-        f"{total.tokens:,} tokens to draw ({interval}), {total.prompt_tokens:,} of prompts; "
+        f"{total.tokens:,} tokens to generate ({interval}), {total.prompt_tokens:,} of prompts; "
         f"at most about {clock(total.seconds)} at the pilot's speed{cost}\n"
     )

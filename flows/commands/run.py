@@ -31,7 +31,7 @@ def run(
 ) -> None:
     """Run a pipeline: what the store holds is skipped, what was cut short goes on."""
     resolved = common.read_config(config, overrides, store, data_dir)
-    common.resumes_with("run", config, None, overrides, store, data_dir)
+    common.resumes_with("run", config, set=overrides, store=store, data_dir=data_dir, strict=strict)
     execute(resolved, RunOptions(force=force, verify=verify, strict=strict), as_json)
 
 
@@ -48,7 +48,7 @@ def rerun(
 ) -> None:
     """Make one stage again, with all that follows from it; what comes before is reused."""
     resolved = common.read_config(config, overrides, store, data_dir)
-    common.resumes_with("run", config, None, overrides, store, data_dir)
+    common.resumes_with("run", config, set=overrides, store=store, data_dir=data_dir, strict=strict)
     execute(resolved, RunOptions(from_stage=from_stage, verify=verify, strict=strict), as_json)
 
 
@@ -61,9 +61,9 @@ def regrade(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Grade the stored samples of models again, and draw none; `hpt report` then shows the new scores."""
+    """Grade the stored samples of models again, and generate none; `hpt report` then shows the new scores."""
     resolved = common.read_config(config, overrides, store, data_dir)
-    common.resumes_with("regrade", config, names, overrides, store, data_dir)
+    common.resumes_with("regrade", config, names, set=overrides, store=store, data_dir=data_dir)
     execute(resolved, RunOptions(goals=_goals("evaluate", names), remake="verdicts"), as_json)
 
 
@@ -84,7 +84,7 @@ def _stage_command(kind: str, name: str, what: str) -> None:
         as_json: Json = False,
     ) -> None:
         resolved = common.read_config(config, overrides, store, data_dir)
-        common.resumes_with(name, config, names, overrides, store, data_dir)
+        common.resumes_with(name, config, names, set=overrides, store=store, data_dir=data_dir, strict=strict)
         options = RunOptions(goals=_goals(kind, names), force=force, verify=verify, strict=strict)
         execute(resolved, options, as_json)
 

@@ -116,9 +116,9 @@ def stored(config: PipelineConfig, model: str | None, benchmark: str | None) -> 
 
 def _unit(artifacts: Artifacts, model: StageKey, suite: str) -> Stored | None:
     stage = evaluate.KIND.stage_of(model)
-    drawn = artifacts.of(evaluate.samples_key(stage, suite))
+    sampled = artifacts.of(evaluate.samples_key(stage, suite))
     graded = artifacts.of(evaluate.verdicts_key(stage, suite))
-    if drawn is None or not (table := read_present(drawn.output, drawn.work)).num_rows:
+    if sampled is None or not (table := read_present(sampled.output, sampled.work)).num_rows:
         return None
     questions = read_questions(artifacts[benchmarks.KIND.key(suite)].path(benchmarks.ASKED))
     done = graded is not None and not graded.provisional

@@ -35,7 +35,7 @@ def spec(
     `hpt run` with the same config then takes up what the training wrote.
     """
     resolved = common.read_config(config, overrides, store, data_dir)
-    common.resumes_with("spec", config, [stage], overrides, store, data_dir)
+    common.resumes_with("spec", config, [stage], out=out, set=overrides, store=store, data_dir=data_dir)
     file = write_spec(resolved, stage, out)
     if as_json:
         common.print_json({"stage": stage, "spec": str(file), "module": train.MODULE})

@@ -6,7 +6,7 @@ constant length; the group is the rollouts and the demonstration, whose R is 1. 
     paper    L = [ sum_on sum_t l_it  +  sum_off sum_t - A p_t / (p_t + 0.1) ] / (Q * M),  A = (R - mean) / (std + 1e-6)
     script   L = (1/M) [ sum_on sum_t - A_i r_it  +  sum_off sum_t - A p_t / (p_t + 0.1) ],  A = R - mean
 
-Yan 2025; paper, table 1. The scripts draw 7 rollouts a question, so that the demonstration is the eighth of its group,
+Yan 2025; paper, table 1. The scripts have 7 rollouts a question, so that the demonstration is the eighth of its group,
 and add an entropy bonus: `regularizers = ["entropy"]`.
 """
 

@@ -9,7 +9,7 @@ Q for the update's questions and M for the constant length; the group is the rol
     script   L = mean over the update's demonstration tokens of - 0.5 e^(-h_i) log p_t
                  + (1/M) [ sum_off sum_t - A p_t / (p_t + 0.1)  +  sum_on sum_t - w_i log p_t ],  A = R - mean
 
-Fu 2025; paper, table 1. The scripts draw 7 rollouts a question, so that the demonstration is the eighth of its group,
+Fu 2025; paper, table 1. The scripts have 7 rollouts a question, so that the demonstration is the eighth of its group,
 and add an entropy bonus: `regularizers = ["entropy"]`.
 """
 

@@ -22,27 +22,26 @@ def assemble(spec: SampleSpec, plan: UnitPlan) -> None:
         return
     # Responses stay on disk until their shard is written: those of a whole benchmark may be gigabytes.
     places: dict[Key, Place] = {}
-    drawn: dict[str, Session] = {}
+    new: dict[str, Session] = {}
     for entry in read(plan.journal):
         key = Key(*(entry.row[name] for name in Key._fields))
         if places.setdefault(key, entry.place) is entry.place and entry.engine:
-            drawn.setdefault(entry.session, Session(entry.engine, plan.greedy)).add(entry)
+            new.setdefault(entry.session, Session(entry.engine, plan.greedy)).add(entry)
     for shard in missing:
         keys = plan.keys(shard)
         if lacking := [key for key in keys if key not in places]:
             raise DataError(
-                f"benchmark {plan.unit.benchmark}: {len(lacking)} samples were not drawn, such as sample "
+                f"benchmark {plan.unit.benchmark}: {len(lacking)} samples are missing, such as sample "
                 f"{lacking[0].sample_index} of question {lacking[0].question_id}",
                 "evaluate the benchmark again",
             )
         rows = [load(places[key]) for key in keys]
         write_parquet(plan.path(shard), pa.Table.from_pylist(rows, schema=SAMPLES))
-    _record(spec, plan, {name: session.as_json() for name, session in drawn.items()})
+    _record(spec, plan, {name: session.as_json() for name, session in new.items()})
 
 
 class Session:
-    """What one process drew of a benchmark. It draws several at once: of its time each has the part that it has of its
-    tokens."""
+    """What one process sampled of a benchmark: several samples at once, which share its time by their tokens."""
 
     def __init__(self, engine: str, greedy: bool) -> None:
         self.engine = engine
@@ -59,12 +58,12 @@ class Session:
             self.tokens += entry.row["tokens"]
         if self._greedy:
             self._questions.add(entry.row["question_id"])
-        self.last = max(self.last, (entry.at, entry.drawn))
+        self.last = max(self.last, (entry.at, entry.generated))
 
     def as_json(self) -> dict[str, Any]:
         """For sampling.json."""
-        seconds, drawn = self.last
-        share = self.tokens / drawn if drawn else 1.0
+        seconds, generated = self.last
+        share = self.tokens / generated if generated else 1.0
         return {
             "engine": self.engine,
             "samples": self.samples,
@@ -73,10 +72,10 @@ class Session:
         }
 
 
-def _record(spec: SampleSpec, plan: UnitPlan, drawn: dict[str, dict[str, Any]]) -> None:
-    """What was drawn by which engine, how fast; what an earlier sampling.json says of other processes stays."""
+def _record(spec: SampleSpec, plan: UnitPlan, new: dict[str, dict[str, Any]]) -> None:
+    """What was sampled by which engine, how fast; what an earlier sampling.json says of other processes stays."""
     path = plan.unit.output / "sampling.json"
-    sessions = _recorded(path) | drawn
+    sessions = _recorded(path) | new
     tokens = sum(s["tokens"] for s in sessions.values())
     seconds = sum(s["seconds"] for s in sessions.values())
     write_json(

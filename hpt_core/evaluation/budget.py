@@ -13,7 +13,7 @@ class Prices(Frozen):
     """What a model's samples cost, in any currency."""
 
     hour: float = Field(0.0, ge=0)
-    """An hour of drawing on one slice: a GPU, or the machine."""
+    """An hour of sampling on one slice: a GPU, or the machine."""
     million_tokens: float = Field(0.0, ge=0)
     """A million generated tokens, at an endpoint that bills them."""
     million_prompt_tokens: float = Field(0.0, ge=0)
@@ -31,7 +31,7 @@ class Spent:
     """Generated."""
     prompt_tokens: int = 0
     seconds: float = 0.0
-    """Of drawing, added up over slices; the start of engines is not in it."""
+    """Of sampling, added up over slices; the start of engines is not in it."""
 
     def __add__(self, other: "Spent") -> "Spent":
         return Spent(self.tokens + other.tokens, self.prompt_tokens + other.prompt_tokens, self.seconds + other.seconds)
@@ -46,12 +46,12 @@ class Spent:
 
 
 class Budget(Frozen):
-    """Limits of one model's samples over all attempts. What is drawn by then is kept, and a larger budget goes on."""
+    """Limits of one model's samples over all attempts. What is sampled by then is kept, and a larger budget goes on."""
 
     tokens: float | None = Field(None, gt=0)
     """Generated tokens at most."""
     hours: float | None = Field(None, gt=0)
-    """Hours of drawing at most, added up over slices."""
+    """Hours of sampling at most, added up over slices."""
     cost: float | None = Field(None, gt=0)
     """Cost at most, by `prices`."""
     prices: Prices = Prices()
@@ -89,5 +89,5 @@ def used_up(name: str) -> BudgetError:
     """The error of a limit that is reached."""
     return BudgetError(
         f"the budget's {name} are used up" if name != "cost" else "the budget's cost is used up",
-        f"raise evaluate.budget.{name} and run again to go on; what was drawn is kept",
+        f"raise evaluate.budget.{name} and run again to go on; what was sampled is kept",
     )

@@ -1,8 +1,8 @@
-"""`python -m hpt_core.evaluation.cluster SPEC.json`: draws a model's samples on a Ray cluster, in slices.
+"""`python -m hpt_core.evaluation.cluster SPEC.json`: a model's samples on a Ray cluster, in slices.
 
-A slice is a Ray task that does what `hpt_core.evaluation.sample` does on one machine: it writes what it draws into the
+A slice is a Ray task that does what `hpt_core.evaluation.sample` does on one machine: it writes its samples to the
 journals, which lie in the store and so must be seen by every node at the same path. A slice whose node dies begins
-again on another one and draws only what is not in the journals. Ray itself retries nothing: it would count a slice's
+again on another one and generates only what the journals lack. Ray itself retries nothing: it would count a slice's
 own errors and a lost node alike. When this process ends, Ray ends its tasks.
 """
 
@@ -43,7 +43,7 @@ class ClusterSpec(Frozen):
     """Spec of `python -m hpt_core.evaluation.cluster`: the slices of a SampleSpec, on a Ray cluster."""
 
     sample: SampleSpec
-    """What is drawn; its folders lie where every node sees them."""
+    """What is sampled; its folders lie where every node sees them."""
     address: str
     """Address of the cluster, as ray.init takes it."""
     slices: int | None = Field(None, ge=1)
@@ -51,7 +51,7 @@ class ClusterSpec(Frozen):
 
 
 def run(spec: ClusterSpec) -> None:
-    """Draw every slice, then write the shards. Raises ConfigError, PreflightError, WorkerError and a slice's own."""
+    """Generate every slice, then write the shards. Raises ConfigError, PreflightError, WorkerError and a slice's own."""
     try:
         ray: Any = importlib.import_module("ray")
     except ImportError as error:
@@ -138,7 +138,7 @@ def _draw(ray: Any, spec: ClusterSpec) -> None:
 
 
 def _slice(text: str) -> Failure | None:
-    """A Ray task: draw one slice. What went wrong goes back as plain text, since a class may not survive the way."""
+    """A Ray task: sample one slice. What went wrong goes back as plain text, since a class may not survive the way."""
     logging.basicConfig(level=logging.INFO)
     try:
         sample.run(SampleSpec.model_validate_json(text), lambda *_, **__: None)
@@ -189,7 +189,7 @@ class _Watch:
     def _count(self) -> int:
         for path in [path for folder in self._folders for path in folder.glob("*.jsonl")]:
             with path.open("rb") as file:
-                # The first line says what draws, and is no sample.
+                # The first line names the engine, and is no sample.
                 self._done -= path not in self._read
                 file.seek(self._read.get(path, 0))
                 for line in file:

@@ -20,11 +20,11 @@ class Variance(NamedTuple):
     questions: float
     """From which questions were asked: it shrinks with more of them. NaN where there is one question or one sample."""
     samples: float
-    """From which samples were drawn: it shrinks with more of either. NaN where a question has one sample."""
+    """From which samples were sampled: it shrinks with more of either. NaN where a question has one sample."""
 
 
 def g_pass_at_k(n: int, c: int, k: int, share: float) -> float:
-    """The chance that at least ceil(share k) of k samples are correct, drawn from n of which c are; at least one is.
+    """The chance that at least ceil(share k) of k samples are correct, sampled from n of which c are; at least one is.
 
     Whole-number arithmetic up to one division, so it is exact for any n; with a share near 0 it is pass@k. Raises
     ValueError unless 0 <= c <= n, 1 <= k <= n and 0 <= share <= 1. Source: Liu et al. 2024, "Are Your LLMs Capable of

@@ -23,8 +23,8 @@ class UnitEstimate(Frozen):
     """Of the whole benchmark."""
     missing: int
     """Of those, the ones that are not there yet."""
-    draws: int
-    """Responses to be drawn for them: at temperature 0 one a question."""
+    responses: int
+    """Responses to be sampled for them: at temperature 0 one a question."""
     questions: int
     """Questions of the pilot."""
     mean_tokens: float
@@ -32,14 +32,14 @@ class UnitEstimate(Frozen):
     margin_tokens: float | None
     """Half of that mean's 95 % interval, over questions; None where there is one question."""
     prompt_tokens: int
-    """Of the responses to be drawn, each one's prompt counted."""
+    """Of the responses to be sampled, each one's prompt counted."""
     tokens_per_second: float
     """Of the processes that drew, all benchmarks together."""
 
     @property
     def tokens(self) -> float:
         """Tokens to be generated."""
-        return self.draws * self.mean_tokens
+        return self.responses * self.mean_tokens
 
 
 class Estimate(Frozen):
@@ -52,7 +52,7 @@ class Estimate(Frozen):
     tokens_high: int | None
     prompt_tokens: int
     seconds: float
-    """Of drawing, added up over slices."""
+    """Of sampling, added up over slices."""
     cost: float
     """By the budget's prices; 0 where there are none."""
 
@@ -66,16 +66,16 @@ def write(plan: UnitPlan, questions: Sequence[int], spent: Spent) -> None:
     # Questions that another run has finished are left out: the first to finish are the short ones.
     mean, margin = mean_of([fmean(lengths[plan.question_ids[number]]) for number in questions])
     left = [plan.unit.k - len(lengths.get(question_id, ())) for question_id in plan.question_ids]
-    draws = [min(count, 1) if plan.greedy else count for count in left]
+    responses = [min(count, 1) if plan.greedy else count for count in left]
     estimate = UnitEstimate(
         benchmark=plan.unit.benchmark,
         samples=plan.samples,
         missing=sum(left),
-        draws=sum(draws),
+        responses=sum(responses),
         questions=len(questions),
         mean_tokens=mean,
         margin_tokens=margin,
-        prompt_tokens=sum(count * len(ids) for count, ids in zip(draws, plan.prompts, strict=True)),
+        prompt_tokens=sum(count * len(ids) for count, ids in zip(responses, plan.prompts, strict=True)),
         tokens_per_second=spent.tokens / spent.seconds if spent.seconds else 0.0,
     )
     write_text(file_of(plan.unit.work), estimate.model_dump_json() + "\n")
@@ -109,7 +109,7 @@ def whole(units: Iterable[UnitEstimate], budget: Budget) -> Estimate:
     """What is left of all of a model's benchmarks, at the prices of its budget."""
     found = [unit for unit in units if unit.missing]
     tokens = math.fsum(unit.tokens for unit in found)
-    margins = [unit.draws * unit.margin_tokens for unit in found if unit.margin_tokens is not None]
+    margins = [unit.responses * unit.margin_tokens for unit in found if unit.margin_tokens is not None]
     known = len(margins) == len(found)
     spread = math.hypot(*margins) if margins else 0.0
     prompt_tokens = sum(unit.prompt_tokens for unit in found)

@@ -1,7 +1,7 @@
-"""In which order samples are drawn: one queue over all benchmarks, the longest expected first.
+"""In which order samples are generated: one queue over all benchmarks, the longest expected first.
 
 What is begun last should be short, or the engine ends with a few long responses and the rest of its slots empty. How
-long a benchmark's responses are shows only as they finish, so one question of each is drawn first; from then on the
+long a benchmark's responses are shows only as they finish, so one question of each is sampled first; from then on the
 next question comes from the benchmark whose responses are expected to be longest. The samples of a question stay
 together: its prompt is then read once for all of them.
 """
@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 Missing = tuple[int, tuple[int, ...]]
-"""(number of a question, the sample indices to draw)."""
+"""(number of a question, the sample indices to sample)."""
 
 
 class Ask(NamedTuple):
-    """A sample to draw."""
+    """A sample to generate."""
 
     unit: int
     question: int
@@ -48,9 +48,9 @@ class Lengths:
 
 
 class Queue:
-    """What is left to draw, an iterator: each next sample is chosen when it is asked for.
+    """What is left to generate, an iterator: each next sample is chosen when it is asked for.
 
-    Which sample is drawn when changes none of them: a sample's seed depends on its question and index alone.
+    The order changes no sample: a sample's seed depends on its question and index alone.
     """
 
     def __init__(self, missing: Sequence[Iterable[Missing]], lengths: Sequence[Lengths]) -> None:

@@ -1,4 +1,4 @@
-"""`python -m hpt_core.evaluation.sample SPEC.json`: one engine draws every missing sample of every benchmark.
+"""`python -m hpt_core.evaluation.sample SPEC.json`: one engine generates every missing sample of every benchmark.
 
 All benchmarks share one queue (order.py), so that the engine's batch is full until the last of them. A sample stands in
 its benchmark's journal as soon as it has finished, and a crash loses those in flight alone; once all of them are there
@@ -26,7 +26,7 @@ from hpt_core.evaluation.order import Ask, Lengths, Missing, Queue
 from hpt_core.evaluation.spec import SampleSpec
 from hpt_core.evaluation.spending import spent_on
 from hpt_core.evaluation.units import UnitPlan, check_context, make_plan
-from hpt_core.rollout.base import Draw, Rollout, RolloutEngine
+from hpt_core.rollout.base import Generation, Rollout, RolloutEngine
 from hpt_core.worker import emit, main
 
 logger = logging.getLogger("hpt.evaluation.sample")
@@ -43,7 +43,7 @@ JOIN_WAIT_S = 60.0
 
 @dataclass
 class Found:
-    """What is there of a unit, and what this process is to draw of it."""
+    """What is there of a unit, and what this process is to sample of it."""
 
     plan: UnitPlan
     missing: list[Missing] = field(default_factory=list)
@@ -69,8 +69,8 @@ def report_event(done: int, total: int, text: str = "", left: float | None = Non
 
 
 def run(spec: SampleSpec, report: Report = report_event) -> None:
-    """Draw what is missing. Raises DataError, ModelError, PreflightError (nothing is drawn yet), BudgetError and
-    EngineError (what was drawn is kept)."""
+    """Generate what is missing. Raises DataError, ModelError and PreflightError before anything is generated,
+    BudgetError and EngineError after: what was generated is kept."""
     from hpt_core.model_folder import context_length, load_tokenizer, read_config
 
     context = context_length(read_config(spec.model))
@@ -88,7 +88,7 @@ def run(spec: SampleSpec, report: Report = report_event) -> None:
         length = max(plan.longest + plan.unit.sampling.max_tokens for plan in plans)
         engine = spec.engine.open(spec.model, length, spec.dtype, spec.seed, logprobs=False)
         try:
-            _Drawing(budget, units, engine, report).run(present, total)
+            _Sampler(budget, units, engine, report).run(present, total)
         finally:
             engine.close()
     if spec.slice is not None:
@@ -101,7 +101,7 @@ def run(spec: SampleSpec, report: Report = report_event) -> None:
 
 
 def _joined(spec: SampleSpec, plans: list[UnitPlan]) -> list[Found]:
-    """What slices have drawn; raises DataError where a sample is missing. What another machine wrote last may be seen
+    """What slices have sampled; raises DataError where a sample is missing. What another machine wrote last may be seen
     late on a shared file system."""
     waited = 0.0
     while True:
@@ -110,7 +110,7 @@ def _joined(spec: SampleSpec, plans: list[UnitPlan]) -> list[Found]:
         if not missing:
             return units
         if waited >= JOIN_WAIT_S:
-            raise DataError(f"the slices are through and {missing} samples are missing", "run it again to draw them")
+            raise DataError(f"the slices are through and {missing} samples are missing", "run it again")
         time.sleep(5.0)
         waited += 5.0
 
@@ -144,8 +144,8 @@ def _questions(spec: SampleSpec, plan: UnitPlan) -> Iterator[int]:
     return iter(every if spec.slice is None else every[spec.slice.index :: spec.slice.count])
 
 
-class _Drawing:
-    """Draws what is missing and writes it down."""
+class _Sampler:
+    """Generates what is missing and writes it down."""
 
     def __init__(self, budget: Budget, units: list[Found], engine: RolloutEngine, report: Report) -> None:
         self._budget, self._units, self._engine, self._show = budget, units, engine, report
@@ -153,19 +153,19 @@ class _Drawing:
         self._missing = [dict(u.missing) for u in units]
         self._queue = Queue(asked, [u.lengths for u in units])
         self._asks: dict[int, Ask] = {}
-        """What is under way, by its place among the draws."""
+        """What is under way, by its place among the samples."""
         self._reached: str | None = None
-        """The budget's limit that stopped the drawing."""
+        """The budget's limit that stopped the sampling."""
         self._tokens = self._prompt_tokens = 0
         self._started = self._reported = time.monotonic()
         self._window = deque([(self._started, 0)])
 
     def run(self, present: int, total: int) -> None:
-        """Draw until nothing is missing. Raises BudgetError once the budget is used up."""
+        """Generation until nothing is missing. Raises BudgetError once the budget is used up."""
         session = new_session()
         done = present
         with contextlib.ExitStack() as stack:
-            stream = stack.enter_context(contextlib.closing(self._engine.stream(self._draws())))
+            stream = stack.enter_context(contextlib.closing(self._engine.stream(self._requests())))
             journals: dict[int, Journal] = {}
             for place, rollout in stream:
                 ask = self._asks.pop(place)
@@ -182,7 +182,7 @@ class _Drawing:
         if self._reached is not None:
             raise used_up(self._reached)
 
-    def _draws(self) -> Iterator[Draw]:
+    def _requests(self) -> Iterator[Generation]:
         """Ends where what is under way is expected to use up the budget; it is then waited for, and kept."""
         for place, ask in enumerate(self._queue):
             if self._budget.limited and (name := self._budget.reached(self._expected())):

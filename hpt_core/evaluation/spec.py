@@ -44,7 +44,7 @@ class Slice(Frozen):
 
 
 class SampleSpec(Frozen):
-    """Spec of `python -m hpt_core.evaluation.sample`: one engine draws every missing sample of every unit."""
+    """Spec of `python -m hpt_core.evaluation.sample`: one engine generates every missing sample of every unit."""
 
     model: Path
     prompt: PromptConfig
@@ -55,11 +55,11 @@ class SampleSpec(Frozen):
     """Samples of one Parquet shard, rounded up to whole questions."""
     units: tuple[SampleUnit, ...]
     slice: Slice | None = None
-    """Draw a part of the questions into `work`, and leave it to a run that joins the slices to write the shards."""
+    """Generate a part of the questions' samples in `work`, and leave it to a run that joins the slices to write the shards."""
     joins: bool = False
-    """Write the shards of what slices have drawn, and draw nothing: a sample that is missing is an error."""
+    """Write the shards of what slices have generated, and generate nothing: a missing sample is an error."""
     pilot: int | None = Field(None, ge=1)
-    """Draw every sample of so many questions of each unit into `work`, spread over the unit, and write no shard but an
+    """Generate every sample of so many questions of each unit into `work`, spread over the unit, and write no shard but an
     estimate of the rest."""
     budget: Budget = Budget()
-    """What the samples may cost, over all attempts; a slice's is for what it is about to draw."""
+    """What the samples may cost, over all attempts; a slice's is for what it is about to generate."""

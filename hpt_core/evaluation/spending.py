@@ -11,14 +11,14 @@ class Sessions:
     """Adds up processes whose samples stand in several journals, each figure of a process once."""
 
     def __init__(self) -> None:
-        self._drawn: dict[str, tuple[int, float]] = {}
+        self._generated: dict[str, tuple[int, float]] = {}
         self._prompt_tokens = 0
         self._greedy: set[tuple[str, str]] = set()
 
     def add(self, unit: SampleUnit, entry: journal.Entry) -> None:
         """Take an entry of the unit's journals."""
-        drawn, at = self._drawn.get(entry.session, (0, 0.0))
-        self._drawn[entry.session] = max(drawn, entry.drawn), max(at, entry.at)
+        generated, at = self._generated.get(entry.session, (0, 0.0))
+        self._generated[entry.session] = max(generated, entry.generated), max(at, entry.at)
         if unit.sampling.temperature == 0:
             # One response stands for all samples of the question.
             question = unit.benchmark, entry.row["question_id"]
@@ -30,8 +30,8 @@ class Sessions:
     @property
     def spent(self) -> Spent:
         """In all."""
-        tokens = sum(drawn for drawn, _ in self._drawn.values())
-        return Spent(tokens, self._prompt_tokens, sum(at for _, at in self._drawn.values()))
+        tokens = sum(generated for generated, _ in self._generated.values())
+        return Spent(tokens, self._prompt_tokens, sum(at for _, at in self._generated.values()))
 
 
 def spent_on(units: Iterable[SampleUnit]) -> Spent:

@@ -55,7 +55,7 @@ class UnitPlan:
 
     @property
     def greedy(self) -> bool:
-        """Whether all samples of a question are the same, so that one is drawn and stands for every index."""
+        """Whether all samples of a question are the same, so that one is sampled and stands for every index."""
         return self.unit.sampling.temperature == 0
 
     def path(self, shard: Shard) -> Path:

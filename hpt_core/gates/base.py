@@ -27,7 +27,7 @@ class Gate(PluginConfig, kind="gates", package="hpt_core.gates"):
     """Chooses the signals of a question from its success rate (alpha = f(P), beta = g(P) in the paper)."""
 
     needs_success_rate: ClassVar[bool] = False
-    """Whether it must know P, so that rollouts are drawn even where no signal trains on them."""
+    """Whether it must know P, so that rollouts are sampled even where no signal trains on them."""
 
     @property
     def signal_names(self) -> tuple[str, ...]:

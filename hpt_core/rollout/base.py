@@ -28,7 +28,7 @@ class StopRepetition(Frozen):
     shortest: int = Field(8, ge=1)
     """Tokens of the shortest stretch; a shorter one counts as one of its multiples."""
     longest: int = Field(64, ge=1)
-    """Tokens of the longest stretch that is looked for; every token that is drawn is checked against all of them."""
+    """Tokens of the longest stretch that is looked for; every token that is sampled is checked against all of them."""
 
     @model_validator(mode="after")
     def _in_order(self) -> "StopRepetition":
@@ -46,7 +46,7 @@ class StopRepetition(Frozen):
 
 
 class Sampling(Frozen):
-    """How tokens are drawn."""
+    """How tokens are sampled."""
 
     temperature: float = Field(1.0, ge=0)
     """Softmax temperature; 1.0 for training rollouts, 0.6 for evaluation (paper, section 4.1)."""
@@ -60,7 +60,7 @@ class Sampling(Frozen):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One response to draw."""
+    """One response to sample."""
 
     prompt_ids: tuple[int, ...]
     seed: int
@@ -68,7 +68,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """One drawn response.
+    """One response.
 
     `token_ids` ends with the EOS token when `finish_reason` is "stop". `logprobs` (nats, one per token) are those of
     the distribution that was sampled from, after temperature and top_p; empty where the engine was opened without them.
@@ -81,10 +81,10 @@ class Rollout:
     finish_reason: FinishReason
 
 
-Draw = tuple[Request, Sampling]
-"""A response to draw, and how."""
+Generation = tuple[Request, Sampling]
+"""A response to sample, and how."""
 Stream = Generator[tuple[int, Rollout], None, None]
-"""(Place among the draws, the response), as responses finish."""
+"""(Place among the samples, the response), as responses finish."""
 Finished = Callable[[int, Rollout], None]
 """Called with a request's index and its response, in the order in which they finish."""
 
@@ -96,10 +96,10 @@ class RolloutEngine(ABC):
     """Name and version, such as "vllm 0.32.0"."""
 
     @abstractmethod
-    def stream(self, draws: Iterable[Draw]) -> Stream:
-        """Draw a response for each of `draws` and yield (its place among them, the response) as they finish.
+    def stream(self, requests: Iterable[Generation]) -> Stream:
+        """Generation a response for each of `requests` and yield (its place among them, the response) as they finish.
 
-        No more is taken from `draws` than keeps the engine busy, so that what comes next may depend on what has
+        No more is taken from `requests` than keeps the engine busy, so that what comes next may depend on what has
         finished. Closing the stream gives up what is under way. Raises EngineError.
         """
 
@@ -110,7 +110,7 @@ class RolloutEngine(ABC):
         progress: Callable[[int, int], None] | None = None,
         finished: Finished | None = None,
     ) -> list[Rollout]:
-        """Draw one response for each request, in the requests' order. As they finish, `finished(index, rollout)` and
+        """One response for each request, in the requests' order. As they finish, `finished(index, rollout)` and
         `progress(done, total)` are called. Raises EngineError."""
         rollouts: dict[int, Rollout] = {}
         with contextlib.closing(self.stream((request, sampling) for request in requests)) as stream:
@@ -142,7 +142,7 @@ class EngineConfig(PluginConfig, kind="engines", package="hpt_core.rollout"):
     """Base of the engines' configs; each adds its own fields and opens the engine."""
 
     LOCAL: ClassVar[bool] = True
-    """Whether it computes where it is opened, so that more devices draw more: not so where it only asks a server."""
+    """Whether it computes where it is opened, so that more devices sample more: not so where it only asks a server."""
     TRAINS: ClassVar[bool] = True
     """Whether it takes over a trainer's weights."""
 

@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 
 from hpt_core.base import NOT_IDENTITY
 from hpt_core.errors import EngineError
-from hpt_core.rollout.base import Draw, EngineConfig, RolloutEngine, Stream
+from hpt_core.rollout.base import EngineConfig, Generation, RolloutEngine, Stream
 from hpt_core.rollout.vllm import VLLM as Serve
 
 if TYPE_CHECKING:
@@ -177,25 +177,25 @@ class EndpointEngine(RolloutEngine):
                 "evaluate the model that is served there",
             )
 
-    def stream(self, draws: Iterable[Draw]) -> Stream:
-        """Draw responses and yield them as they finish; see RolloutEngine."""
+    def stream(self, requests: Iterable[Generation]) -> Stream:
+        """Generation responses and yield them as they finish; see RolloutEngine."""
         client = self._client
         if client is None:
             raise EngineError("the engine is closed", "open it again")
-        waiting = enumerate(draws)
-        under_way: dict[int, tuple[Draw, Future[object]]] = {}
+        waiting = enumerate(requests)
+        under_way: dict[int, tuple[Generation, Future[object]]] = {}
         finished: SimpleQueue[int] = SimpleQueue()
         try:
             while True:
-                for index, draw in islice(waiting, self._concurrency - len(under_way)):
-                    future = client.complete(self._wire.body(*draw))
-                    under_way[index] = draw, future
+                for index, request in islice(waiting, self._concurrency - len(under_way)):
+                    future = client.complete(self._wire.body(*request))
+                    under_way[index] = request, future
                     future.add_done_callback(partial(_put, finished, index))
                 if not under_way:
                     return
                 index = self._next(finished)
-                draw, future = under_way.pop(index)
-                yield index, self._wire.rollout(*draw, self._answer(future))
+                request, future = under_way.pop(index)
+                yield index, self._wire.rollout(*request, self._answer(future))
         finally:
             for _, future in under_way.values():
                 future.cancel()

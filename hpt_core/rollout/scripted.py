@@ -1,4 +1,4 @@
-"""Given responses in place of drawn ones, for tests; their log-probabilities are the model's own."""
+"""Given responses in place of sampled ones, for tests; their log-probabilities are the model's own."""
 
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ class ScriptedEngine(TransformersEngine):
         self.version = f"scripted ({self.version})"
         self._config = config
 
-    def _draw(self, request: Request, sampling: Sampling) -> Rollout:
+    def _respond(self, request: Request, sampling: Sampling) -> Rollout:
         """The script's response, cut at `max_tokens`, with the log-probabilities the model gives it."""
         import torch
 

@@ -5,7 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpt_core.errors import EngineError
-from hpt_core.rollout.base import Draw, EngineConfig, FinishReason, Request, Rollout, RolloutEngine, Sampling, Stream
+from hpt_core.rollout.base import (
+    EngineConfig,
+    FinishReason,
+    Generation,
+    Request,
+    Rollout,
+    RolloutEngine,
+    Sampling,
+    Stream,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,10 +48,10 @@ class TransformersEngine(RolloutEngine):
         self._model: Any = loaded.to(self._device).eval()
         self._stops = self._stop_tokens()
 
-    def stream(self, draws: Iterable[Draw]) -> Stream:
-        """Draw responses one after the other; see RolloutEngine."""
-        for index, (request, sampling) in enumerate(draws):
-            yield index, self._draw(request, sampling)
+    def stream(self, requests: Iterable[Generation]) -> Stream:
+        """Generation responses one after the other; see RolloutEngine."""
+        for index, (request, sampling) in enumerate(requests):
+            yield index, self._respond(request, sampling)
 
     def sync_weights(self, weights: Iterable[tuple[str, "Tensor"]]) -> None:
         """Take over the trainer's weights; see RolloutEngine."""
@@ -58,7 +67,7 @@ class TransformersEngine(RolloutEngine):
         """Free the model."""
         self._model = None
 
-    def _draw(self, request: Request, sampling: Sampling) -> Rollout:
+    def _respond(self, request: Request, sampling: Sampling) -> Rollout:
         import torch
 
         generator = torch.Generator(self._device).manual_seed(request.seed)

@@ -15,7 +15,16 @@ from pydantic import Field
 from hpt_core.base import NOT_IDENTITY
 from hpt_core.errors import EngineError
 from hpt_core.rollout._kernels import check_installed, check_kernels
-from hpt_core.rollout.base import Draw, EngineConfig, FinishReason, Request, Rollout, RolloutEngine, Sampling, Stream
+from hpt_core.rollout.base import (
+    EngineConfig,
+    FinishReason,
+    Generation,
+    Request,
+    Rollout,
+    RolloutEngine,
+    Sampling,
+    Stream,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +56,7 @@ class VLLM(EngineConfig):
     enforce_eager: bool | None = None
     """Run without compiled graphs; None is true on CPUs, where compiling costs more than it gives, false on GPUs."""
     prefix_caching: bool = True
-    """Read a prompt once for all its responses. In float32 on CPUs it moves no token that is drawn."""
+    """Read a prompt once for all its responses. In float32 on CPUs it moves no token that is sampled."""
     batch_invariant: bool = False
     """vLLM's batch-invariant kernels, so that the shape of the batch moves no bf16 result on GPUs; slower. It holds for
     the whole process, so every engine of a process must agree on it."""
@@ -100,7 +109,7 @@ class VLLMEngine(RolloutEngine):
         _prepare_environment(config.batch_invariant)
         self._asleep = False
         self._next_id = 0
-        # 0: those of the token that is drawn and of no other. Without any, vLLM spares a pass over the vocabulary.
+        # 0: those of the token that is sampled and of no other. Without any, vLLM spares a pass over the vocabulary.
         self._logprobs = 0 if logprobs else None
         # As many again as are decoded together wait, so that a slot that falls free is filled at once.
         self._in_flight = 2 * config.max_num_seqs
@@ -164,12 +173,12 @@ class VLLMEngine(RolloutEngine):
             **optional,
         )
 
-    def stream(self, draws: Iterable[Draw]) -> Stream:
-        """Draw responses and yield them as they finish; see RolloutEngine."""
+    def stream(self, requests: Iterable[Generation]) -> Stream:
+        """Generation responses and yield them as they finish; see RolloutEngine."""
         if self._asleep:
             raise EngineError("the engine's memory was released", "sync the weights before the next rollouts")
         self._llm.reset_prefix_cache()
-        waiting = enumerate(draws)
+        waiting = enumerate(requests)
         under_way: dict[str, int] = {}
         try:
             while True:
@@ -245,8 +254,8 @@ class VLLMEngine(RolloutEngine):
         tokens = tuple(output.token_ids)
         if output.finish_reason not in get_args(FinishReason):
             raise EngineError(f"vLLM ended a request with {output.finish_reason!r}", "see the stage's log")
-        drawn = zip(tokens, output.logprobs, strict=True) if output.logprobs else ()
-        logprobs = tuple(step[token].logprob for token, step in drawn)
+        steps = zip(tokens, output.logprobs, strict=True) if output.logprobs else ()
+        logprobs = tuple(step[token].logprob for token, step in steps)
         text = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return Rollout(tokens, logprobs, text, output.finish_reason)
 

@@ -50,7 +50,7 @@ class Checkpointer:
         if self._group is None:
             # For good, since an asynchronous save warns from its own thread.
             warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-        if self.world.first:
+        if self.world.is_main:
             folder.mkdir(parents=True, exist_ok=True)
             remove_leftovers(folder)
         self.world.barrier()
@@ -62,9 +62,9 @@ class Checkpointer:
         self.finish()
         path = self.folder / f"step-{step:05d}"
         beside = self.folder / f".{path.name}.tmp"
-        generators = [g for (g,) in self.world.share([_generators()])]
+        generators = [g for (g,) in self.world.all_gather([_generators()])]
         facts = json.dumps({"step": step, "state": state, "generators": generators})
-        if self.world.first:
+        if self.world.is_main:
             shutil.rmtree(beside, ignore_errors=True)
             beside.mkdir()
             (beside / STATE).write_text(facts, encoding="utf-8")
@@ -84,7 +84,7 @@ class Checkpointer:
 
     def poll(self) -> None:
         """Let a checkpoint appear that has been written meanwhile."""
-        if self._writing is not None and all(done for (done,) in self.world.share([self._writing[0].done()])):
+        if self._writing is not None and all(done for (done,) in self.world.all_gather([self._writing[0].done()])):
             self.finish()
 
     def finish(self) -> None:
@@ -119,7 +119,7 @@ class Checkpointer:
 
     def _appear(self, beside: Path, path: Path) -> None:
         self.world.barrier()
-        if self.world.first:
+        if self.world.is_main:
             sync_tree(beside)
             shutil.rmtree(path, ignore_errors=True)
             beside.rename(path)

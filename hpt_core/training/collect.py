@@ -1,4 +1,4 @@
-"""A step's groups: rollouts drawn, verified and gated."""
+"""A step's groups: rollouts sampled, verified and gated."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ class Judged(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class QuestionGroup:
     """One question with everything a step knows of it."""
 
     question: Question
@@ -65,15 +65,15 @@ class Drawn:
 class Collected:
     """A step's groups in canonical order, and what they cost."""
 
-    drawn: tuple[Drawn, ...]
+    groups: tuple[QuestionGroup, ...]
     seconds_rollout: float
     seconds_verify: float
-    """That generation did not hide: verdicts are made while the engine draws."""
+    """That generation did not hide: verdicts are made while the engine samples."""
 
 
 @dataclass(frozen=True)
 class Collector:
-    """Draws, verifies and gates the groups of a training run."""
+    """Samples, verifies and gates the groups of a training run."""
 
     config: TrainConfig
     seed: int
@@ -87,15 +87,17 @@ class Collector:
     def collect(
         self, questions: Sequence[Question], step: int, progress: Callable[[int, int], None] | None = None
     ) -> Collected:
-        """All groups of a step, on every rank; each rank draws those of its own questions."""
-        mine = self._draw(questions[self.world.rank :: self.world.size], step, progress)
-        shares = self.world.share([mine])
+        """All groups of a step, on every rank; each rank samples those of its own questions."""
+        mine = self._sample(questions[self.world.rank :: self.world.size], step, progress)
+        shares = self.world.all_gather([mine])
         # Dealt out in turn above, so taken up in turn.
-        found = [shares[i % len(shares)][0].drawn[i // len(shares)] for i in range(len(questions))]
+        found = [shares[i % len(shares)][0].groups[i // len(shares)] for i in range(len(questions))]
         slowest = max((share for (share,) in shares), key=lambda s: s.seconds_rollout + s.seconds_verify)
         return Collected(tuple(found), slowest.seconds_rollout, slowest.seconds_verify)
 
-    def _draw(self, questions: Sequence[Question], step: int, progress: Callable[[int, int], None] | None) -> Collected:
+    def _sample(
+        self, questions: Sequence[Question], step: int, progress: Callable[[int, int], None] | None
+    ) -> Collected:
         prompts = [tuple(self.prompt.encode(q.question)) for q in questions]
         n = self.config.rollouts_per_question if self.estimator.uses_rollouts else 0
         start = time.perf_counter()
@@ -108,7 +110,7 @@ class Collector:
                 for i in range(n)
             ]
             rollouts = self.engine.generate(requests, self.config.sampling, progress, verifying.add)
-        drawn_at = time.perf_counter()
+        sampled_at = time.perf_counter()
         judged = verifying.result()
         shown = self._demonstration_rewards(questions) if n else {}
         verified_at = time.perf_counter()
@@ -122,7 +124,7 @@ class Collector:
             )
             for i, (question, ids) in enumerate(zip(questions, prompts, strict=True))
         ]
-        return Collected(tuple(groups), drawn_at - start, verified_at - drawn_at)
+        return Collected(tuple(groups), sampled_at - start, verified_at - sampled_at)
 
     def _group(
         self,
@@ -131,7 +133,7 @@ class Collector:
         rollouts: tuple[Rollout, ...],
         judged: Sequence[Judged],
         demonstration_reward: float,
-    ) -> Drawn:
+    ) -> QuestionGroup:
         demonstration = None
         if question.demonstration is not None and self.estimator.uses_demonstrations:
             demonstration = tuple(self.prompt.encode_demonstration(question.question, question.demonstration))
@@ -145,7 +147,7 @@ class Collector:
         )
         verdicts, rewards = tuple(j.verdict for j in judged), group.rewards
         rows = tuple(self.estimator.rows(group))
-        return Drawn(question, prompt_ids, rollouts, verdicts, rewards, demonstration, rows)
+        return QuestionGroup(question, prompt_ids, rollouts, verdicts, rewards, demonstration, rows)
 
     def _demonstration_rewards(self, questions: Sequence[Question]) -> dict[str, float]:
         """R of each question's demonstration: correct by definition, whatever else it is rewarded for being judged as
@@ -214,15 +216,15 @@ class Verifying:
             self._waiting = []
 
 
-def signals(drawn: Drawn) -> list[str]:
+def signals(group: QuestionGroup) -> list[str]:
     """Names of the signals that the gate chose for a question, sorted."""
-    return sorted({signal.name for row in drawn.rows for signal in row.signals})
+    return sorted({signal.name for row in group.rows for signal in row.signals})
 
 
-def write_rollouts(path: Path, step: int, drawn: Sequence[Drawn]) -> None:
+def write_rollouts(path: Path, step: int, groups: Sequence[QuestionGroup]) -> None:
     """Keep a step's rollouts with their verdicts (schemas.ROLLOUTS)."""
     rows = []
-    for group in drawn:
+    for group in groups:
         correct = [verdict.correct for verdict in group.verdicts]
         for i, (rollout, verdict) in enumerate(zip(group.rollouts, group.verdicts, strict=True)):
             rows.append(

@@ -61,7 +61,7 @@ class ValidationConfig(Frozen):
     questions: int = Field(64, ge=1)
     """Questions held out of the prepared data: the first ones in a fixed order by hash, whatever the seed."""
     samples: int = Field(1, ge=1)
-    """Responses a question, drawn with the same seeds at every validation."""
+    """Responses a question, sampled with the same seeds at every validation."""
     temperature: float = Field(0.6, ge=0)
     """Softmax temperature (0.6, as in the paper's evaluation)."""
     top_p: float = Field(0.95, gt=0, le=1)
@@ -86,13 +86,13 @@ class TrainConfig(Frozen):
     algorithm: Algorithm
     """What is optimized: a gate and its signals."""
     steps: int = Field(ge=1)
-    """Rollout steps; each draws `questions_per_step` questions."""
+    """Rollout steps; each takes `questions_per_step` questions."""
     questions_per_step: int = Field(128, ge=1)
     """Questions a step (scripts: 128)."""
     rollouts_per_question: int = Field(8, ge=1)
-    """Rollouts of each question, n (scripts: 8). Algorithms that use no rollouts draw none."""
+    """Rollouts of each question, n (scripts: 8). Algorithms that use no rollouts have none."""
     sampling: Sampling = Sampling()
-    """How rollouts are drawn; max_tokens is also the constant length M of "fixed_length"."""
+    """How rollouts are sampled; max_tokens is also the constant length M of "fixed_length"."""
     rewards: tuple[Reward, ...] = Field(default=(Reward(),), min_length=1)
     """Parts of a rollout's reward, which are added up: by default the question's own verdict, 1 for a correct response.
     Gates decide by the share of correct rollouts, whatever the rewards."""
@@ -145,7 +145,7 @@ class TrainConfig(Frozen):
 
     @property
     def uses_rollouts(self) -> bool:
-        """Whether the algorithm draws rollouts."""
+        """Whether the algorithm samples rollouts."""
         return Estimator(self.algorithm, max_length=self.sampling.max_tokens).uses_rollouts
 
     @property

@@ -1,6 +1,6 @@
 """Several ranks of one training run: started by torchrun, sharded by FSDP2, in one program with the single process.
 
-Ranks draw the rollouts of their own questions, then share them, so that each knows the whole step; micro-batches are
+Ranks sample the rollouts of their own questions, then share them, so that each knows the whole step; micro-batches are
 dealt out among the ranks. Every collective is reached by all ranks the same number of times.
 """
 
@@ -36,11 +36,11 @@ class World:
     """Ranks on this machine."""
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this rank writes what is written once."""
         return self.rank == 0
 
-    def share(self, mine: Sequence[Item]) -> list[Sequence[Item]]:
+    def all_gather(self, mine: Sequence[Item]) -> list[Sequence[Item]]:
         """What every rank holds, by rank."""
         if self.size == 1:
             return [mine]

@@ -36,8 +36,8 @@ def log_row(
 
     `signals` are the estimator's; `seconds` go by phase, and `total` is the whole step's.
     """
-    rollouts = [rollout for group in collected.drawn for rollout in group.rollouts]
-    rows = [row for group in collected.drawn for row in group.rows]
+    rollouts = [rollout for group in collected.groups for rollout in group.rollouts]
+    rows = [row for group in collected.groups for row in group.rows]
     sums = {name: sum(u.metrics[name] for u in updates) for name in {n for u in updates for n in u.metrics}}
     carried = sum(value for name, value in sums.items() if name.startswith("tokens_"))
     clipped = sum(value for name, value in sums.items() if name.startswith("clipped_"))
@@ -48,10 +48,10 @@ def log_row(
     count = max(1, len(updates))
     return {
         "step": step,
-        "reward": _mean([reward for group in collected.drawn for reward in group.rewards]),
-        "success_rate": _mean([float(v.correct) for group in collected.drawn for v in group.verdicts]),
+        "reward": _mean([reward for group in collected.groups for reward in group.rewards]),
+        "success_rate": _mean([float(v.correct) for group in collected.groups for v in group.verdicts]),
         "demonstration_share": _mean(
-            [float(any(r.index == DEMONSTRATION for r in group.rows)) for group in collected.drawn]
+            [float(any(r.index == DEMONSTRATION for r in group.rows)) for group in collected.groups]
         ),
         "entropy": sums.get("entropy_sum", 0.0) / sums["tokens"] if sums.get("tokens") else math.nan,
         "response_tokens": _mean([float(len(rollout.token_ids)) for rollout in rollouts]),

@@ -25,7 +25,7 @@ class TokenStatistics(NamedTuple):
     logprobs: "Tensor"
     """[N] float32, nats."""
     entropies: "Tensor"
-    """[N] float32, nats; of the distribution that each token was drawn from."""
+    """[N] float32, nats; of the distribution that each token was sampled from."""
     values: "Tensor | None" = None
     """[N] float32; the value head's estimate before each token, where there is such a head."""
 

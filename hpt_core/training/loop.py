@@ -1,4 +1,4 @@
-"""The training loop: draw, sample, verify, gate, update, validate, log, checkpoint."""
+"""The training loop: choose questions, sample, verify, gate, update, validate, log, checkpoint."""
 
 import contextlib
 import logging
@@ -13,14 +13,14 @@ from hpt_core.rollout.base import RolloutEngine
 from hpt_core.training import sync
 from hpt_core.training.batch import Tokens
 from hpt_core.training.checkpoint import Checkpointer
-from hpt_core.training.collect import Collected, Collector, Drawn, signals, write_rollouts
+from hpt_core.training.collect import Collected, Collector, QuestionGroup, signals, write_rollouts
 from hpt_core.training.config import TrainSpec
-from hpt_core.training.draw import cursor, draw
 from hpt_core.training.log import TrainingLog
 from hpt_core.training.log_row import describe, log_row
 from hpt_core.training.optimizer import learning_rate, make_optimizer
 from hpt_core.training.policy import named_weights
 from hpt_core.training.questions import Question
+from hpt_core.training.schedule import cursor, questions_of_step
 from hpt_core.training.update import Updater
 from hpt_core.training.updated import Updated
 from hpt_core.training.validation import BestModel, mean_reward
@@ -87,7 +87,7 @@ class Trainer:
             while self.done < steps:
                 step = self.done + 1
                 row = self._step(step)
-                if self.world.first:
+                if self.world.is_main:
                     self.log.append(row)
                     trackers.log(row)
                     self.spec.after_step(row)
@@ -100,19 +100,19 @@ class Trainer:
 
     def _step(self, step: int) -> dict[str, Any]:
         start = time.perf_counter()
-        indices = draw(step - 1, len(self.questions), self.config.questions_per_step, self.seed)
+        indices = questions_of_step(step - 1, len(self.questions), self.config.questions_per_step, self.seed)
         synced = self._sync() if self.estimator.uses_rollouts else 0.0
         collected = self.collector.collect([self.questions[i] for i in indices], step, self._within(step))
         self._release()
-        if self.estimator.uses_rollouts and self.world.first:
-            write_rollouts(self.spec.work / "rollouts" / f"step-{step:05d}.parquet", step, collected.drawn)
+        if self.estimator.uses_rollouts and self.world.is_main:
+            write_rollouts(self.spec.work / "rollouts" / f"step-{step:05d}.parquet", step, collected.groups)
         updating = time.perf_counter()
-        pairs = [(row, group) for group in collected.drawn for row in group.rows]
+        pairs = [(row, group) for group in collected.groups for row in group.rows]
         rows = [row for row, _ in pairs]
         tokens = [group.tokens(row, self.config.sampling.temperature) for row, group in pairs]
         rate = learning_rate(self.config.optimizer, step - 1, self.config.steps)
         with deterministic():
-            updates = self.updater.run(rows, tokens, rate, step, self._probes(collected.drawn))
+            updates = self.updater.run(rows, tokens, rate, step, self._probes(collected.groups))
         agreement = self.updater.agreement
         self.disagreement = max(self.disagreement, agreement.largest if agreement else 0.0)
         end = time.perf_counter()
@@ -139,9 +139,9 @@ class Trainer:
         if self.engine is not None:
             self.engine.release()
 
-    def _probes(self, drawn: tuple[Drawn, ...]) -> list[Tokens]:
+    def _probes(self, groups: tuple[QuestionGroup, ...]) -> list[Tokens]:
         """Rollouts by which the engine is compared with the trainer where none is trained on."""
-        rollouts = [(group, i) for group in drawn for i in range(len(group.rollouts))]
+        rollouts = [(group, i) for group in groups for i in range(len(group.rollouts))]
         chosen = [rollouts[i] for i in sync.probes(len(rollouts))] if rollouts else []
         return [group.rollout_tokens(i, self.config.sampling.temperature) for group, i in chosen]
 
@@ -177,7 +177,7 @@ class Trainer:
         return report
 
     def _count(self, collected: Collected, updates: list[Updated], seconds: dict[str, float]) -> None:
-        for group in collected.drawn:
+        for group in collected.groups:
             self.counts.update(f"verdicts/{verdict.outcome.value}" for verdict in group.verdicts)
             self.counts.update([f"gate/{'+'.join(signals(group)) or 'none'}"])
             self.counts["tokens/generated"] += sum(len(rollout.token_ids) for rollout in group.rollouts)

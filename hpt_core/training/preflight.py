@@ -7,11 +7,11 @@ from hpt_core.model_folder import context_length, read_config, size
 from hpt_core.trackers import check_all
 from hpt_core.training.config import TrainSpec
 from hpt_core.training.distributed import World
-from hpt_core.training.draw import cursor
 from hpt_core.training.lora import require_peft
 from hpt_core.training.memory import GIB, WEIGHT, memory_of_rank
 from hpt_core.training.optimizer import require_eight_bit
 from hpt_core.training.questions import Question
+from hpt_core.training.schedule import cursor
 from hpt_core.upge.estimator import Estimator
 
 

@@ -1,4 +1,4 @@
-"""Prepared questions as the trainer draws them."""
+"""Prepared questions as the trainer takes them."""
 
 import hashlib
 import logging

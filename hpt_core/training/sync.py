@@ -57,11 +57,11 @@ class Differences:
         """Take in the log-probabilities [response tokens] of each row; demonstrations have none of the engine's."""
         import torch
 
-        drawn = [(own, row.rollout_logprobs) for own, row in zip(trainer, rows, strict=True) if row.rollout_logprobs]
-        if not drawn:
+        sampled = [(own, row.rollout_logprobs) for own, row in zip(trainer, rows, strict=True) if row.rollout_logprobs]
+        if not sampled:
             return
-        engine = torch.tensor([p for _, logprobs in drawn for p in logprobs], dtype=torch.float64)
-        d = torch.cat([own.detach() for own, _ in drawn]).double().cpu() - engine
+        engine = torch.tensor([p for _, logprobs in sampled for p in logprobs], dtype=torch.float64)
+        d = torch.cat([own.detach() for own, _ in sampled]).double().cpu() - engine
         found = (d.abs().sum().item(), d.abs().max().item(), (d.exp() - 1 - d).sum().item())
         self.add(Differences(len(d), *found))
 

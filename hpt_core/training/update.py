@@ -95,7 +95,7 @@ class Updater:
         done = Updated()
         for members in self._micro_batches(update, tokens):
             if members is None:
-                self._in_name_only(tokens)
+                self._dummy_pass(tokens)
                 continue
             batch = self._collate([tokens[i] for i in members])
             found = forward(self.policy, batch)
@@ -111,7 +111,7 @@ class Updater:
                 self._compare(done.differences, found, [tokens[i] for i in members])
         if self.world.size > 1:
             mine, done = done, Updated()
-            for (theirs,) in self.world.share([mine]):
+            for (theirs,) in self.world.all_gather([mine]):
                 done.add(theirs)
         return done
 
@@ -166,7 +166,7 @@ class Updater:
     def _collate(self, rows: list[Tokens]) -> MicroBatch:
         return collate(rows, self.device, self.packed)
 
-    def _in_name_only(self, tokens: Sequence[Tokens]) -> None:
+    def _dummy_pass(self, tokens: Sequence[Tokens]) -> None:
         """Pass the shortest row through the policy with no gradient: the other ranks wait for this one's part."""
         import torch
 
@@ -182,7 +182,7 @@ class Updater:
 
     def _over_ranks(self, mine: Differences) -> Differences:
         found = Differences()
-        for (theirs,) in self.world.share([mine]):
+        for (theirs,) in self.world.all_gather([mine]):
             found.add(theirs)
         return found
 
@@ -217,7 +217,7 @@ class Updater:
         if math.isfinite(value):
             return
         path = self.dumps / f"step-{step:05d}.parquet"
-        if self.world.first:
+        if self.world.is_main:
             dump(path, update, tokens)
         self.world.barrier()
         raise NonFiniteError(
@@ -236,7 +236,7 @@ class Updater:
         with torch.no_grad():
             for members in self._micro_batches(update, tokens):
                 if members is None:
-                    self._in_name_only(tokens)
+                    self._dummy_pass(tokens)
                     continue
                 now = forward(self.policy, self._collate([tokens[i] for i in members]))
                 self._compare(differences, now, [tokens[i] for i in members])

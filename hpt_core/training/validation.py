@@ -32,7 +32,7 @@ def mean_reward(
     pool: VerifierPool,
     world: World,
 ) -> float:
-    """Mean over all `questions` and samples of the reward; each rank draws its own part of them.
+    """Mean over all `questions` and samples of the reward; each rank samples its own part of them.
 
     Seeds depend on question and sample alone, so that two validations differ by the model and nothing else.
     """
@@ -45,7 +45,7 @@ def mean_reward(
     rollouts = engine.generate(requests, sampling)
     items = [Item(q.kind, q.gold, r.text, q.question) for (q, _), r in zip(asked, rollouts, strict=True)]
     verdicts = pool.verify(items)
-    return fmean(reward for rewards in world.share([v.reward for v in verdicts]) for reward in rewards)
+    return fmean(reward for rewards in world.all_gather([v.reward for v in verdicts]) for reward in rewards)
 
 
 class BestModel:
@@ -66,7 +66,7 @@ class BestModel:
         if score <= self.score:
             return
         self.step, self.score = step, score
-        export_model(policy, source, self._path(step), dtype, writes=self.world.first)
+        export_model(policy, source, self._path(step), dtype, writes=self.world.is_main)
         logger.info("best so far: step %d with a reward of %.4f", step, score)
 
     @property
@@ -85,7 +85,7 @@ class BestModel:
 
     def prune(self, also: int | None = None) -> None:
         """Remove all but the best and that of step `also`, of which the newest whole checkpoint speaks."""
-        if not self.world.first or not self.folder.is_dir():
+        if not self.world.is_main or not self.folder.is_dir():
             return
         kept = {self._path(step) for step in (self.step, also) if step is not None}
         for path in self.folder.iterdir():

@@ -36,7 +36,7 @@ class Estimator:
 
     @property
     def uses_rollouts(self) -> bool:
-        """Whether rollouts must be drawn."""
+        """Whether rollouts must be sampled."""
         return self.config.gate.needs_success_rate or any(s.on == "rollouts" for s in self.signals.values())
 
     @property

@@ -62,9 +62,9 @@ class Context:
     launcher: str | None = None
     """Command that starts them in place of torchrun."""
     slices: int | None = None
-    """Parts that a model's questions are drawn in; None is one for each GPU, or one."""
+    """Parts that a model's questions are sampled in; None is one for each GPU, or one."""
     ray: str | None = None
-    """Address of the Ray cluster that draws them, in place of this machine."""
+    """Address of the Ray cluster that samples them, in place of this machine."""
     trackers: tuple[TrackerConfig, ...] = ()
     """Where training logs are mirrored to."""
     timeout_s: float | None = None

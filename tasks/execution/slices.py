@@ -26,12 +26,12 @@ CLUSTER = "hpt_core.evaluation.cluster"
 
 
 def sample(stage: StageKey, spec: SampleSpec, slots: Sequence[Slot], context: Context) -> Cost:
-    """Draw all that is missing and write the shards. Raises HPTError; what was drawn is kept."""
+    """Generate all that is missing and write the shards. Raises HPTError; what was sampled is kept."""
     if not spec.engine.LOCAL:
         return context.worker(stage, SAMPLE, spec, slots)
     spent = spent_on(spec.units) if spec.budget.limited else Spent()
     if spec.budget.reached(spent):
-        # It has nothing to draw with, but everything may be there.
+        # It has nothing to sample with, but everything may be there.
         return context.worker(stage, SAMPLE, spec, slots)
     if context.ray is not None:
         cluster = ClusterSpec(sample=spec, address=context.ray, slices=context.slices)
@@ -41,11 +41,11 @@ def sample(stage: StageKey, spec: SampleSpec, slots: Sequence[Slot], context: Co
     if count == 1:
         return context.worker(stage, SAMPLE, spec, slots)
     part = spec.model_copy(update={"budget": spec.budget.left(spent, count)})
-    drawn = _Slices(stage, part, slots, context, count, devices).run()
+    sampled = _Slices(stage, part, slots, context, count, devices).run()
     joined = context.worker(stage, SAMPLE, spec.model_copy(update={"joins": True}), slots)
     return Cost(
-        cpu_seconds=round(drawn.cpu_seconds + joined.cpu_seconds, 3),
-        peak_memory_bytes=max(drawn.peak_memory_bytes, joined.peak_memory_bytes),
+        cpu_seconds=round(sampled.cpu_seconds + joined.cpu_seconds, 3),
+        peak_memory_bytes=max(sampled.peak_memory_bytes, joined.peak_memory_bytes),
     )
 
 

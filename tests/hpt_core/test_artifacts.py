@@ -139,10 +139,12 @@ def test_outputs_hash_of_nothing_is_an_error(tmp_path: Path) -> None:
 @given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=5))
 def test_fingerprint_depends_on_values_and_not_on_order(config: dict[str, int | str]) -> None:
     backwards = dict(reversed(config.items()))
-    assert fingerprint("train", config, {}, {}) == fingerprint("train", backwards, {}, {})
-    assert fingerprint("train", config, {}, {}) != fingerprint("data", config, {}, {})
-    assert fingerprint("train", config, {}, {"model": "a"}) != fingerprint("train", config, {}, {"model": "b"})
-    assert fingerprint("train", config, {"grader": "1"}, {}) != fingerprint("train", config, {"grader": "2"}, {})
+    assert fingerprint("train", "1", config, {}, {}) == fingerprint("train", "1", backwards, {}, {})
+    assert fingerprint("train", "1", config, {}, {}) != fingerprint("data", "1", config, {}, {})
+    assert fingerprint("train", "1", config, {}, {}) != fingerprint("train", "2", config, {}, {})
+    models, graders = ({"model": "a"}, {"model": "b"}), ({"grader": "1"}, {"grader": "2"})
+    assert fingerprint("train", "1", config, {}, models[0]) != fingerprint("train", "1", config, {}, models[1])
+    assert fingerprint("train", "1", config, graders[0], {}) != fingerprint("train", "1", config, graders[1], {})
 
 
 def test_store_on_an_object_store_is_refused() -> None:

@@ -15,7 +15,7 @@ def unit(**changed):
         "benchmark": "b",
         "samples": 100,
         "missing": 80,
-        "draws": 80,
+        "responses": 80,
         "questions": 4,
         "mean_tokens": 50.0,
         "margin_tokens": 5.0,
@@ -26,7 +26,7 @@ def unit(**changed):
 
 
 def test_benchmarks_add_up_and_their_errors_in_quadrature():
-    other = unit(missing=60, draws=60, mean_tokens=10.0, margin_tokens=20 / 3)
+    other = unit(missing=60, responses=60, mean_tokens=10.0, margin_tokens=20 / 3)
     found = whole([unit(), other], Budget(prices=Prices(hour=3600.0, million_tokens=1e6)))
     assert found.tokens == 80 * 50 + 60 * 10
     assert found.tokens_high - found.tokens == round((400**2 + 400**2) ** 0.5)
@@ -37,7 +37,7 @@ def test_benchmarks_add_up_and_their_errors_in_quadrature():
 
 
 def test_what_is_finished_costs_nothing():
-    found = whole([unit(missing=0, draws=0)], Budget())
+    found = whole([unit(missing=0, responses=0)], Budget())
     assert (found.tokens, found.tokens_high, found.prompt_tokens, found.seconds, found.cost) == (0, 0, 0, 0.0, 0.0)
     assert whole([], Budget()).tokens == 0
 
@@ -69,17 +69,17 @@ def test_a_pilot_is_written_as_it_was_drawn(tiny_model, tmp_path, capsys):
     _, found, rows = written(tmp_path, tiny_model, capsys)
     for name, unit in found.items():
         missing = K[name] * (QUESTIONS_OF[name] - 2)
-        assert (unit.samples, unit.missing, unit.draws) == (K[name] * QUESTIONS_OF[name], missing, missing)
+        assert (unit.samples, unit.missing, unit.responses) == (K[name] * QUESTIONS_OF[name], missing, missing)
         assert unit.mean_tokens == pytest.approx(sum(row["tokens"] for row in rows[name]) / len(rows[name]))
         prompt = {row["question_id"]: row["prompt_tokens"] for row in rows[name]}
-        assert unit.prompt_tokens == pytest.approx(unit.draws * sum(prompt.values()) / 2, rel=0.1)
+        assert unit.prompt_tokens == pytest.approx(unit.responses * sum(prompt.values()) / 2, rel=0.1)
     assert len({unit.tokens_per_second for unit in found.values()}) == 1
 
 
 def test_at_temperature_0_one_response_is_drawn_a_question(tiny_model, tmp_path, capsys):
     _, found, rows = written(tmp_path, tiny_model, capsys, sampling={"temperature": 0, "max_tokens": 8})
     unit = found["many"]
-    assert (unit.missing, unit.draws) == (40, 10)
+    assert (unit.missing, unit.responses) == (40, 10)
     assert unit.tokens == 10 * unit.mean_tokens
     assert len(rows["many"]) == 8
 
@@ -92,4 +92,4 @@ def test_what_another_run_has_finished_is_left_out_of_the_mean(tiny_model, tmp_p
     here(spec, capsys)
     again = read_all({unit.benchmark: unit.work for unit in spec.units})
     assert again["many"].mean_tokens == found["many"].mean_tokens
-    assert (again["many"].missing, again["many"].draws) == (0, 0)
+    assert (again["many"].missing, again["many"].responses) == (0, 0)

@@ -29,7 +29,7 @@ def test_what_was_appended_is_read_back(tmp_path):
     found = list(read(tmp_path / "journal"))
     assert [(e.session, e.engine) for e in found] == [(s, f"engine {n}") for n, s in enumerate(sessions) for _ in "abc"]
     assert [e.row for e in found[:3]] == [{**ROW, "sample_index": index} for index in range(3)]
-    assert [(e.at, e.drawn) for e in found[3:]] == [(0.0, 3), (1.5, 6), (3.0, 9)]
+    assert [(e.at, e.generated) for e in found[3:]] == [(0.0, 3), (1.5, 6), (3.0, 9)]
 
 
 def test_no_journal_is_no_entry(tmp_path):
@@ -51,6 +51,6 @@ def test_cut_anywhere_every_whole_line_counts(tmp_path_factory, cut):
 
 
 def test_what_is_no_sample_is_left_out(tmp_path):
-    lines = [{"engine": "e"}, {"at": 1.0}, [1], {**ROW, "at": 1.0, "drawn": 3}]
+    lines = [{"engine": "e"}, {"at": 1.0}, [1], {**ROW, "at": 1.0, "generated": 3}]
     (tmp_path / "s.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + "not JSON\n")
     assert [(e.engine, e.row) for e in read(tmp_path)] == [("e", ROW)]

@@ -21,7 +21,9 @@ def test_verdicts_keep_the_rollouts_order_whatever_finishes_first() -> None:
         for i in order:
             answer = i if i % 3 else i + 1
             verifying.add(i, Rollout((), (), f"so \\boxed{{{answer}}}", "stop"))
-        verdicts = verifying.result()
+        judged = verifying.result()
+    verdicts = [j.verdict for j in judged]
+    assert [j.reward for j in judged] == [float(v.correct) for v in verdicts]
     assert [v.outcome for v in verdicts] == [Outcome.CORRECT if i % 3 else Outcome.INCORRECT for i in range(count)]
     assert [v.extracted for v in verdicts] == [str(i if i % 3 else i + 1) for i in range(count)]
 
@@ -31,7 +33,7 @@ def test_a_choice_is_verified_with_its_question() -> None:
         verifying = Verifying(pool, [question("B", "choice", "Which?\n\nA) iron\nB) gold")] * 2)
         verifying.add(1, Rollout((), (), "so \\boxed{Gold}", "stop"))
         verifying.add(0, Rollout((), (), "so \\boxed{iron}", "stop"))
-        assert [v.extracted for v in verifying.result()] == ["A", "B"]
+        assert [judged.verdict.extracted for judged in verifying.result()] == ["A", "B"]
 
 
 def test_without_rollouts_there_is_nothing_to_wait_for() -> None:

@@ -37,7 +37,7 @@ def refused(spec: Path, kind: type[HPTError], match: str) -> None:
         ({"sampling": {"temperature": 0}}, ConfigError, "temperature is 0"),
         ({"sampling": {"top_p": 0.9}}, ConfigError, "top_p is 0.9"),
         ({"sampling": {"max_tokens": 300}}, PreflightError, r"take up to \d+ tokens, the model's context is 256"),
-        ({"questions_per_step": 41}, PreflightError, "draws 41 questions and the data hold 40"),
+        ({"questions_per_step": 41}, PreflightError, "uses 41 questions and the data hold 40"),
         ({"engine": {"name": "vllm", "kv_cache_gib": 9e6}}, PreflightError, "GiB of memory"),
     ],
 )
@@ -64,7 +64,7 @@ def test_more_held_out_than_there_are(make_spec: Any, tmp_path: Path) -> None:
 
 def test_held_out_questions_do_not_fill_a_step(make_spec: Any, tmp_path: Path) -> None:
     spec = make_spec(tmp_path, validation={"questions": 30}, questions_per_step=11)
-    refused(spec, PreflightError, "draws 11 questions and the data hold 10")
+    refused(spec, PreflightError, "uses 11 questions and the data hold 10")
 
 
 def test_missing_data(make_spec: Any, tmp_path: Path) -> None:

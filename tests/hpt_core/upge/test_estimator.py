@@ -33,7 +33,7 @@ def batch(update: Update, rows: list[int], seed: int = 0) -> TokenBatch:
     logprobs, entropies, old, values, old_values, rollout_logprobs = (torch.cat(c) for c in columns)
     ids = torch.cat([torch.full((update.rows[i].length,), r) for r, i in enumerate(rows)])
     mine = (values.requires_grad_(), old_values, rollout_logprobs)
-    return TokenBatch(logprobs.requires_grad_(), (-entropies).requires_grad_(), old, ids, *mine)
+    return TokenBatch(logprobs.requires_grad_(), ids, old, (-entropies).requires_grad_(), *mine)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_empty_update_and_empty_micro_batch() -> None:
     assert (update.questions, update.tokens, update.active) == (0, 0, ())
     update = estimator.update(estimator.rows(SOLVED))
     nothing = torch.zeros(0, dtype=torch.float64, requires_grad=True)
-    out = update.loss(TokenBatch(nothing, nothing, nothing, torch.zeros(0, dtype=torch.int64)), [])
+    out = update.loss(TokenBatch(nothing, torch.zeros(0, dtype=torch.int64), nothing, nothing), [])
     out.loss.backward()
     assert out.loss.item() == 0
 

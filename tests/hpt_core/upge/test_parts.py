@@ -215,7 +215,7 @@ def test_value_loss_is_half_the_mean_squared_error_of_the_returns() -> None:
     zeros = torch.zeros(3, dtype=torch.float64)
     values = torch.tensor([0.5, 0.0, 1.0], dtype=torch.float64, requires_grad=True)
     old_values = torch.tensor([0.1, 0.2, 0.9], dtype=torch.float64)
-    tokens = TokenBatch(zeros, zeros, zeros, torch.tensor([0, 0, 1]), values, old_values)
+    tokens = TokenBatch(zeros, torch.tensor([0, 0, 1]), zeros, zeros, values, old_values)
     # lambda = 1 makes every return the row's reward.
     rows = batch_rows([2, 1], 10, rewards=[1.0, 0.0])
     share = value_loss.ValueLoss(lam=1.0).share(tokens, rows)
@@ -291,7 +291,7 @@ def batch_rows(lengths: list[int], update_tokens: int, rewards: list[float] | No
 def test_entropy_term_is_a_mean_over_the_whole_update() -> None:
     entropies = torch.tensor([0.5, 1.5], requires_grad=True)
     zeros = torch.zeros(2)
-    share = entropy.EntropyBonus().share(TokenBatch(zeros, entropies, zeros, torch.tensor([0, 0])), batch_rows([2], 8))
+    share = entropy.EntropyBonus().share(TokenBatch(zeros, torch.tensor([0, 0]), zeros, entropies), batch_rows([2], 8))
     share.backward()
     assert share.item() == -0.25
     assert entropies.grad is not None

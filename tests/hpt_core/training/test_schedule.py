@@ -5,25 +5,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpt_core.errors import PreflightError
-from hpt_core.training.draw import cursor, draw
+from hpt_core.training.schedule import cursor, questions_of_step
 
 
 @given(questions=st.integers(1, 60), per_step=st.integers(1, 20), seed=st.integers(0, 5))
 def test_no_question_twice_in_an_epoch(questions: int, per_step: int, seed: int) -> None:
     if questions < per_step:
-        with pytest.raises(PreflightError, match=f"draws {per_step} questions and the data hold {questions}"):
-            draw(0, questions, per_step, seed)
+        with pytest.raises(PreflightError, match=f"uses {per_step} questions and the data hold {questions}"):
+            questions_of_step(0, questions, per_step, seed)
         return
     steps = questions // per_step
-    epoch = [i for step in range(steps) for i in draw(step, questions, per_step, seed)]
+    epoch = [i for step in range(steps) for i in questions_of_step(step, questions, per_step, seed)]
     assert len(set(epoch)) == len(epoch) == steps * per_step
     assert set(epoch) <= set(range(questions))
 
 
 def test_epochs_differ_and_seeds_differ() -> None:
-    assert draw(0, 40, 10, seed=1) != draw(4, 40, 10, seed=1)
-    assert draw(0, 40, 10, seed=1) != draw(0, 40, 10, seed=2)
-    assert draw(7, 40, 10, seed=1) == draw(7, 40, 10, seed=1)
+    assert questions_of_step(0, 40, 10, seed=1) != questions_of_step(4, 40, 10, seed=1)
+    assert questions_of_step(0, 40, 10, seed=1) != questions_of_step(0, 40, 10, seed=2)
+    assert questions_of_step(7, 40, 10, seed=1) == questions_of_step(7, 40, 10, seed=1)
 
 
 def test_cursor_counts_epochs_and_positions() -> None:

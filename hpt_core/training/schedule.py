@@ -1,4 +1,4 @@
-"""Which questions a step draws: a permutation per epoch, computed from seed and step alone, so nothing can be lost."""
+"""Which questions a step uses: a permutation per epoch, computed from seed and step alone, so nothing can be lost."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,12 +22,12 @@ def cursor(step: int, questions: int, per_step: int) -> Cursor:
     steps_per_epoch = questions // per_step
     if steps_per_epoch == 0:
         raise PreflightError(
-            f"a step draws {per_step} questions and the data hold {questions}", "lower questions_per_step or add data"
+            f"a step uses {per_step} questions and the data hold {questions}", "lower questions_per_step or add data"
         )
     return Cursor(step // steps_per_epoch, step % steps_per_epoch * per_step)
 
 
-def draw(step: int, questions: int, per_step: int, seed: int) -> Sequence[int]:
+def questions_of_step(step: int, questions: int, per_step: int, seed: int) -> Sequence[int]:
     """Indices of the questions of step `step` (from 0), in canonical order. Raises PreflightError as `cursor` does."""
     import numpy as np
 

@@ -1,0 +1,517 @@
+"""Plug-ins: every way to name one, what is said where there is none, and that a name means the same everywhere."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from benchmarks.publishers.base import PublisherConfig
+from benchmarks.suite import Suite
+from hpt_core import plugins
+from hpt_core.base import Frozen
+from hpt_core.data.procedural.base import Family
+from hpt_core.data.sources.base import SourceConfig
+from hpt_core.errors import ConfigError
+from hpt_core.gates.base import Gate
+from hpt_core.gates.soft import Soft
+from hpt_core.gates.switch import Switch
+from hpt_core.models.base import ModelSourceConfig
+from hpt_core.plugins import KINDS, Plugin, PluginConfig, add_folder, summary
+from hpt_core.prompts.base import PromptConfig
+from hpt_core.rollout.base import EngineConfig
+from hpt_core.trackers.base import TrackerConfig
+from hpt_core.training.config import TrainConfig
+from hpt_core.upge import parts
+from hpt_core.upge.algorithm import Algorithm
+from hpt_core.verifiers.base import Verifier
+from hpt_core.worker import read_spec
+
+BASES: dict[str, type[Plugin]] = {
+    "advantages": parts.Advantage,
+    "aggregations": parts.Aggregation,
+    "algorithms": Algorithm,
+    "benchmarks": Suite,
+    "engines": EngineConfig,
+    "families": Family,
+    "gates": Gate,
+    "likelihood_gradients": parts.LikelihoodGradient,
+    "models": ModelSourceConfig,
+    "prompts": PromptConfig,
+    "publishers": PublisherConfig,
+    "reference_policies": parts.ReferencePolicy,
+    "regularizers": parts.Regularizer,
+    "sources": SourceConfig,
+    "stabilization_masks": parts.StabilizationMask,
+    "trackers": TrackerConfig,
+    "verifiers": Verifier,
+}
+ALL = [(kind, name) for kind, base in BASES.items() for name in base.plugin_kind.names]
+
+GATES = '''"""Gates of somebody else's. There is more than one."""
+
+from hpt_core.gates.base import Gate
+from hpt_core.gates.switch import Switch
+
+
+class Steep(Switch):
+    """A switch with one more field."""
+
+    slope: float = 2.0
+
+
+class Other:
+    """No gate."""
+
+
+class Shelf:
+    """Holds a gate."""
+
+    class Inner(Switch):
+        """A gate within a class."""
+
+
+QUARTER = Switch(gamma=0.25)
+'''
+FAMILIES = '''"""A problem family of somebody else's."""
+
+from hpt_core.data.procedural.base import Family
+from hpt_core.data.procedural.mirror import FAMILY as SHARED
+from hpt_core.data.procedural.whole import Whole
+
+
+class Mine(Whole):
+    """The same under another name."""
+
+
+MINE = Mine()
+'''
+
+WriteModule = Callable[[str, str], Path]
+
+
+class Holder(Frozen):
+    """A config with plug-ins."""
+
+    gate: Gate = Field(default="soft", validate_default=True)
+    others: tuple[Gate, ...] = ()
+    engine: EngineConfig | None = None
+    family: Family = Field(default="mirror", validate_default=True)
+
+
+@pytest.fixture(autouse=True)
+def as_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Modules, folders and caches are as before after each test."""
+    caches = (plugins.modules, plugins._entry_points)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("HPT_PLUGINS", "")
+    for registry in ("_ENTRIES", "_REFERENCES"):
+        monkeypatch.setattr(plugins, registry, dict(getattr(plugins, registry)))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+    for cache in caches:
+        cache.cache_clear()
+
+
+@pytest.fixture
+def write_module(tmp_path: Path) -> WriteModule:
+    """Writes a module into a folder of plug-ins."""
+    add_folder(tmp_path / "plugins")
+
+    def write(name: str, text: str) -> Path:
+        path = tmp_path / "plugins" / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        importlib.invalidate_caches()
+        return path
+
+    return write
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Installs a distribution that holds GATES as `fake_gates`, FAMILIES as `fake_families`, and the entry points."""
+
+    def install(entry_points: str) -> None:
+        site = tmp_path / "site"
+        (site / "fake-1.0.dist-info").mkdir(parents=True)
+        (site / "fake-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: fake\nVersion: 1.0\n")
+        (site / "fake-1.0.dist-info" / "entry_points.txt").write_text(entry_points)
+        (site / "fake_gates.py").write_text(GATES)
+        (site / "fake_families.py").write_text(FAMILIES)
+        monkeypatch.syspath_prepend(site)
+        plugins.modules.cache_clear()
+        plugins._entry_points.cache_clear()
+
+    return install
+
+
+def run_python(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs `code` in a process of its own, elsewhere."""
+    root = Path(__file__).resolve().parents[2]
+    paths = os.pathsep.join([str(root), *environment.pop("path", "").split(os.pathsep)])
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, "PYTHONPATH": paths, **environment},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_every_kind_is_known() -> None:
+    assert {name: kind.base for name, kind in KINDS.items() if name in BASES} == BASES
+    ours = {name for name, kind in KINDS.items() if kind.package.startswith(("hpt_core", "benchmarks"))}
+    assert ours == set(BASES)
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_every_name_loads_and_what_it_names_is_called_so(kind: str, name: str) -> None:
+    base = BASES[kind]
+    found = base.plugin_kind.load(name)
+    if issubclass(base, PluginConfig):
+        assert issubclass(found, base)
+        assert plugins.reference_of(found) == name
+        assert found.__module__ == f"{base.plugin_kind.package}.{name}"
+    else:
+        assert isinstance(found, base)
+        assert found.reference == name
+        assert base.from_value(name) is found
+        assert found.module == f"{base.plugin_kind.package}.{name}"
+    assert summary(found)
+    assert "\n" not in summary(found)
+
+
+def test_no_file_that_holds_no_plugin_is_a_name() -> None:
+    assert Gate.plugin_kind.names == ("always", "gate_off", "soft", "switch")
+    assert not {"base", "pool", "options", "references", "_worker"} & set(Verifier.plugin_kind.names)
+
+
+def test_a_plugin_is_named_by_its_file() -> None:
+    assert Holder.model_validate({"gate": "switch"}).gate == Switch()
+    assert Gate.from_value("switch") == TypeAdapter(Gate).validate_python("switch") == Switch()
+    assert Gate.plugin_kind.load("switch") is Switch
+    assert (Switch().name, Switch().reference, Switch().module) == ("switch", "switch", "hpt_core.gates.switch")
+
+
+def test_a_table_sets_fields_beside_the_name() -> None:
+    holder = Holder.model_validate({"gate": {"name": "switch", "gamma": 0.5}, "others": ["soft", {"name": "always"}]})
+    assert holder.gate == Switch(gamma=0.5)
+    assert [gate.name for gate in holder.others] == ["soft", "always"]
+
+
+def test_an_instance_is_taken_as_it_is() -> None:
+    gate = Switch(gamma=0.5)
+    assert Holder(gate=gate).gate is gate
+    assert Gate.from_value(gate) is gate
+    assert Holder(gate="switch") == Holder(gate=Switch()) == Holder(gate={"name": "switch"})
+
+
+def test_a_table_without_a_name_has_that_of_the_default() -> None:
+    holder = Holder.model_validate({"gate": {"gamma_low": 0.5}})
+    assert holder.gate == Soft(gamma_low=0.5)
+    train = TrainConfig.model_validate({"steps": 1, "algorithm": {"name": "hpt", "gate": {"gamma": 0.5}}})
+    assert train.algorithm.gate == Switch(gamma=0.5)
+    vllm = TrainConfig.model_validate({"steps": 1, "algorithm": "hpt", "engine": {"kv_cache_gib": 0.5}}).engine
+    assert (vllm.name, vllm.model_dump()["kv_cache_gib"]) == ("vllm", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("swich", "unknown name 'swich' in gates; did you mean 'switch'? known: always, gate_off, soft, switch"),
+        ({"name": "gateoff"}, "unknown name 'gateoff' in gates; did you mean 'gate_off'?"),
+        ({"gamma": 1}, "a name is missing; known: always, gate_off, soft, switch"),
+        ({}, "a name is missing; known: always"),
+        ("", "'' is no name; known: always"),
+        (3, "3 is no name; known: always"),
+        (["switch"], "['switch'] is no name; did you mean 'switch'?"),
+        ({"name": "switch", "gama": 1}, "unknown field; did you mean 'gamma'? known: gamma, above, otherwise"),
+        ("mine:Other", "'mine:Other' is not one of gates; name a subclass of hpt_core.gates.base:Gate"),
+        ("json:dumps", "'json:dumps' is not one of gates"),
+        ("hpt_core.gates.base:Gate", "'hpt_core.gates.base:Gate' is not one of gates"),
+        ("hpt_core.prompts.plain:PlainText", "'hpt_core.prompts.plain:PlainText' is not one of gates"),
+        ("mine:Steap", "'mine:Steap': mine has no 'Steap'; did you mean 'Steep'?"),
+        ("mine:Shelf.Outer", "'mine:Shelf.Outer': mine has no 'Shelf.Outer'"),
+        ("mine:", "'mine:': mine has no ''"),
+        ("mine.gates:Steep", "'mine.gates:Steep' cannot be imported: ModuleNotFoundError"),
+        (":Steep", "':Steep' cannot be imported: ValueError"),
+        (
+            "nowhere:Gate",
+            "'nowhere:Gate' cannot be imported: ModuleNotFoundError: No module named 'nowhere'; check the",
+        ),
+        ("broken:Gate", "'broken:Gate' cannot be imported: ZeroDivisionError: division by zero; check the path"),
+        ("wrong:Gate", "'wrong:Gate' cannot be imported: SyntaxError"),
+        ({"name": "mine:QUARTER", "gamma": 1}, "'mine:QUARTER' takes no field 'gamma'; give its name alone"),
+    ],
+)
+def test_what_names_no_plugin_is_an_error_with_a_remedy(write_module: WriteModule, value: object, message: str) -> None:
+    write_module("mine", GATES)
+    write_module("broken", "1 / 0\n")
+    write_module("wrong", "class Gate(:\n")
+    with pytest.raises(ValidationError) as caught:
+        Holder.model_validate({"others": ["switch", value]})
+    (error,) = caught.value.errors()
+    assert error["loc"] == ("others", 1)
+    assert message in error["msg"]
+
+
+def test_loading_says_the_same_as_an_error_of_ours(write_module: WriteModule) -> None:
+    write_module("mine", GATES)
+    with pytest.raises(ConfigError, match=r"unknown name 'swich' in gates\. Remedy: did you mean 'switch'"):
+        Gate.plugin_kind.load("swich")
+    with pytest.raises(ConfigError, match=r"'mine:Other' is not one of gates\. Remedy: name a subclass of"):
+        Gate.plugin_kind.load("mine:Other")
+    with pytest.raises(ConfigError, match="HPT_PLUGINS or beside the config"):
+        Gate.plugin_kind.load("nowhere:Gate")
+
+
+def test_a_plugin_is_named_by_its_import_path(write_module: WriteModule) -> None:
+    write_module("mine", GATES)
+    holder = Holder.model_validate({"gate": {"name": "mine:Steep", "gamma": 0.5, "slope": 3}})
+    assert (holder.gate.name, holder.gate.module) == ("mine:Steep", "mine")
+    assert holder.gate.model_dump() == {"name": "mine:Steep", "gamma": 0.5, "above": ("rl",), "otherwise": ("sft",)} | {
+        "slope": 3.0
+    }
+    assert "mine:Steep" not in Gate.plugin_kind.names
+    assert Gate.from_value("mine:Shelf.Inner").name == "mine:Shelf.Inner"
+    # An instance that a module holds is a name for its fields.
+    assert Holder(gate="mine:QUARTER").gate.model_dump()["gamma"] == 0.25
+    assert Holder(gate="mine:QUARTER").gate.name == "switch"
+
+
+def test_the_import_path_of_one_of_ours_is_its_name() -> None:
+    assert Gate.from_value("hpt_core.gates.switch:Switch").name == "switch"
+    assert Family.from_value("hpt_core.data.procedural.double:FAMILY").name == "double"
+    assert Family.from_value("double").name == "double"
+
+
+def test_an_instance_is_called_what_it_is_ours_as_whoever_holds_it(write_module: WriteModule) -> None:
+    write_module("families", FAMILIES)
+    code = (
+        "import families\n"
+        "from hpt_core.data.procedural.base import Family\n"
+        "print(families.SHARED.name, families.MINE.name, families.MINE.module)\n"
+        "print(Family.from_value('families:MINE') is families.MINE)\n"
+        "print(Family.from_value('families:SHARED').name)\n"
+    )
+    done = run_python(code, path=os.environ["HPT_PLUGINS"])
+    assert done.stdout.split() == ["mirror", "families:MINE", "families", "True", "mirror"], done.stderr
+
+
+def test_a_class_is_no_plugin_of_a_kind_whose_plugins_are_instances(write_module: WriteModule) -> None:
+    write_module("families", FAMILIES)
+    assert Holder(family="families:MINE").family.name == "families:MINE"
+    with pytest.raises(ValidationError, match="'families:Mine' is not one of families; name an instance of hpt_core"):
+        Holder(family="families:Mine")
+    with pytest.raises(ConfigError, match=r"not one of benchmarks.*an instance of benchmarks\.suite:Suite"):
+        Suite.plugin_kind.load("benchmarks.suite:Suite")
+
+
+def test_an_instance_that_no_module_holds_cannot_be_named(write_module: WriteModule) -> None:
+    write_module("families", FAMILIES)
+    module = importlib.import_module("families")
+    with pytest.raises(ConfigError, match=r"cannot be imported by other processes\. Remedy: assign it to a name"):
+        _ = module.Mine().name
+
+
+def test_a_plugin_is_named_by_its_entry_point(install: Callable[[str], None]) -> None:
+    install("[hpt_pipelines.gates]\nsteep = fake_gates:Steep\n\n[hpt_pipelines.families]\nmine = fake_families:MINE\n")
+    assert Gate.plugin_kind.names == ("always", "gate_off", "soft", "steep", "switch")
+    assert "fake_gates" not in sys.modules
+    holder = Holder.model_validate({"gate": {"name": "steep", "slope": 3}, "family": "mine"})
+    assert holder.gate.model_dump()["slope"] == 3
+    assert (holder.gate.name, holder.gate.module) == ("steep", "fake_gates")
+    assert (holder.family.name, holder.family.module) == ("mine", "fake_families")
+    with pytest.raises(ConfigError, match="did you mean 'steep'"):
+        Gate.plugin_kind.load("step")
+    assert "steep" not in PromptConfig.plugin_kind.names
+
+
+def test_what_an_entry_point_names_is_called_so_by_whatever_way_it_came(install: Callable[[str], None]) -> None:
+    install("[hpt_pipelines.gates]\nsteep = fake_gates:Steep\n\n[hpt_pipelines.families]\nmine = fake_families:MINE\n")
+    module = importlib.import_module("fake_gates")
+    assert module.Steep().name == "steep"
+    assert Gate.from_value("fake_gates:Steep").name == "steep"
+    assert importlib.import_module("fake_families").MINE.name == "mine"
+    assert Family.from_value("fake_families:MINE").name == "mine"
+
+
+def test_an_entry_point_may_lead_to_where_a_class_is_not_defined(install: Callable[[str], None]) -> None:
+    install("[hpt_pipelines.gates]\nsteep = fake_gates_too:Steep\n")
+    Path(sys.path[0], "fake_gates_too.py").write_text("from fake_gates import Steep\n")
+    gate = Gate.from_value("steep")
+    assert gate.name == "steep"
+    assert Holder.model_validate_json(Holder(gate=gate).model_dump_json()).gate == gate
+
+
+def test_an_entry_point_that_leads_nowhere_is_an_error(install: Callable[[str], None]) -> None:
+    install("[hpt_pipelines.gates]\na = fake_gates:Nothing\nb = nowhere:Gate\nc = fake_gates:Other\n")
+    expected = {"a": "fake_gates has no 'Nothing'", "b": "'nowhere:Gate' cannot be imported", "c": "'c' is not one of"}
+    for name, message in expected.items():
+        with pytest.raises(ConfigError, match=message):
+            Gate.plugin_kind.load(name)
+
+
+def test_an_entry_point_with_one_of_our_names_is_ambiguous(install: Callable[[str], None]) -> None:
+    install("[hpt_pipelines.gates]\nswitch = fake_gates:Steep\n")
+    message = "'switch' is ambiguous in gates: fake_gates:Steep has the name of one of ours; name either by its import"
+    with pytest.raises(ValidationError, match=message):
+        Holder(gate="switch")
+    theirs = Holder.model_validate({"gate": {"name": "fake_gates:Steep", "slope": 3}})
+    ours = Holder.model_validate({"gate": {"name": "hpt_core.gates.switch:Switch", "gamma": 0.5}})
+    assert type(ours.gate) is Switch
+    for holder in (theirs, ours):
+        with pytest.raises(ConfigError, match="ambiguous"):
+            Gate.plugin_kind.load("switch")
+        assert ":" in holder.gate.name
+        assert Holder.model_validate_json(holder.model_dump_json()) == holder
+
+
+def test_a_config_round_trips_through_json(write_module: WriteModule, install: Callable[[str], None]) -> None:
+    write_module("mine", GATES)
+    write_module("families", FAMILIES)
+    install("[hpt_pipelines.gates]\nsteep = fake_gates:Steep\n")
+    holder = Holder.model_validate(
+        {
+            "gate": {"name": "mine:Steep", "slope": 3},
+            "others": ["switch", {"name": "steep", "slope": 4}, Soft(gamma_low=0.5), "mine:Shelf.Inner"],
+            "engine": {"name": "scripted"},
+            "family": "families:MINE",
+        }
+    )
+    written = holder.model_dump_json()
+    assert Holder.model_validate_json(written) == holder
+    assert Holder.model_validate(holder.model_dump()) == holder
+    table = json.loads(written)
+    assert list(table["gate"]) == ["name", "gamma", "above", "otherwise", "slope"]
+    assert [gate["name"] for gate in table["others"]] == ["switch", "steep", "soft", "mine:Shelf.Inner"]
+    assert table["family"] == "families:MINE"
+    assert holder.identity() == table
+
+
+def test_a_concrete_class_takes_a_table_with_its_own_name_alone() -> None:
+    assert Switch.model_validate({"name": "switch", "gamma": 0.5}) == Switch(gamma=0.5)
+    assert Switch.model_validate({"name": "hpt_core.gates.switch:Switch"}) == Switch()
+    assert Switch.model_validate_json(Switch().model_dump_json()) == Switch()
+    with pytest.raises(ValidationError, match=r"the name of hpt_core\.gates\.switch:Switch is 'switch', not 'soft'"):
+        Switch.model_validate({"name": "soft"})
+    with pytest.raises(ValidationError, match="unknown name 'swich' in gates; did you mean 'switch'"):
+        Switch.model_validate({"name": "swich"})
+
+
+def test_the_name_is_no_field() -> None:
+    for kind, base in BASES.items():
+        if issubclass(base, PluginConfig):
+            for name in base.plugin_kind.names:
+                assert "name" not in base.plugin_kind.load(name).model_fields, (kind, name)
+    with pytest.raises((ValidationError, AttributeError)):
+        Switch().name = "soft"  # type: ignore[misc]
+
+
+def test_a_class_that_no_other_process_can_import_has_no_name() -> None:
+    class Local(Switch):
+        """A gate of this function's."""
+
+    message = r"Local cannot be imported by the processes that work with it. Remedy: move the class to the top level"
+    assert Holder(gate=Local(gamma=0.5)).gate.coefficients(1.0, True) == {"rl": 1.0}
+    with pytest.raises(ConfigError, match=message):
+        _ = Local().name
+    with pytest.raises(Exception, match="cannot be imported by the processes that work with it"):
+        Holder(gate=Local()).model_dump_json()
+    code = (
+        "from hpt_core.errors import ConfigError\n"
+        "from hpt_core.gates.switch import Switch\n"
+        "class Local(Switch): pass\n"
+        "try:\n"
+        "    Local().name\n"
+        "except ConfigError as error:\n"
+        "    print(error)\n"
+    )
+    done = run_python(code)
+    assert done.stdout.startswith("__main__:Local cannot be imported by the processes"), done.stderr
+
+
+def test_the_json_schema_offers_a_bare_name_and_a_table() -> None:
+    schema = Holder.model_json_schema()
+    bare, table = schema["properties"]["gate"]["anyOf"]
+    assert bare == {"type": "string", "examples": ["always", "gate_off", "soft", "switch"]}
+    assert table["type"] == "object"
+    assert schema["properties"]["gate"]["default"] == "soft"
+    assert schema["properties"]["others"]["items"]["anyOf"][0]["type"] == "string"
+    for base in BASES.values():
+        assert TypeAdapter(base).json_schema()["anyOf"][0]["examples"] == list(base.plugin_kind.names)
+    assert Holder.model_json_schema(mode="serialization")
+
+
+@pytest.mark.parametrize(
+    ("model", "table", "loc", "new"),
+    [
+        (TrainConfig, {"steps": 1, "algorithm": "hpt", "optimiser": {}}, (), "optimizer"),
+        (TrainConfig, {"steps": 1, "algorithm": {"name": "hpt", "regularisers": []}}, ("algorithm",), "regularizers"),
+        (TrainConfig, {"steps": 1, "algorithm": {"name": "hpt", "normalisation": 1}}, ("algorithm",), "normalization"),
+    ],
+)
+def test_an_earlier_name_of_a_field_gives_the_new_one(
+    model: type[BaseModel], table: dict[str, Any], loc: tuple[str, ...], new: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        model.model_validate(table)
+    (error,) = caught.value.errors()
+    assert (error["type"], error["loc"]) == ("unknown_field", loc)
+    assert error["msg"] == f"unknown field; it is called {new!r} now"
+
+
+def test_an_earlier_name_that_has_no_successor_here_is_any_unknown_field() -> None:
+    with pytest.raises(ValidationError, match=r"unknown field; .*known: gate, others, engine, family"):
+        Holder.model_validate({"optimiser": 1})
+
+
+def test_a_spec_with_an_unknown_field_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "spec.json").write_text('{"gate": {"name": "switch", "gama": 1}}')
+    with pytest.raises(ConfigError, match=r"spec\.json: gate\.gama: unknown field; did you mean 'gamma'"):
+        read_spec(Holder, tmp_path / "spec.json")
+    (tmp_path / "spec.json").write_text('{"gate": "swich"}')
+    with pytest.raises(ConfigError, match=r"spec\.json: gate: unknown name 'swich' in gates; did you mean 'switch'"):
+        read_spec(Holder, tmp_path / "spec.json")
+
+
+def test_folders_of_plugins_reach_the_processes_that_are_started(
+    write_module: WriteModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_module("mine", GATES)
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "others.py").write_text(GATES)
+    monkeypatch.chdir(tmp_path)
+    add_folder(Path("more"))
+    add_folder(Path("more"))
+    folders = [str(tmp_path / "plugins"), str(tmp_path / "more")]
+    assert os.environ["HPT_PLUGINS"].split(os.pathsep) == folders
+    assert sys.path[-2:] == folders
+    holder = Holder.model_validate({"gate": {"name": "mine:Steep", "slope": 3}, "others": ["others:Steep"]})
+    code = (
+        "import sys\n"
+        "from hpt_core.gates.base import Gate\n"
+        "from pydantic import TypeAdapter\n"
+        "gates = TypeAdapter(tuple[Gate, ...]).validate_json(sys.argv[1])\n"
+        "print(*(f'{gate.name} {gate.slope}' for gate in gates))\n"
+    )
+    written = f"[{holder.gate.model_dump_json()}, {holder.others[0].model_dump_json()}]"
+    done = run_python(code, written)
+    assert done.stdout.split() == ["mine:Steep", "3.0", "others:Steep", "2.0"], done.stderr
+
+
+def test_a_folder_of_plugins_hides_no_module(write_module: WriteModule) -> None:
+    write_module("colorsys", "class Gate: pass\n")
+    assert not str(importlib.import_module("colorsys").__file__).startswith(os.environ["HPT_PLUGINS"])
