@@ -5,6 +5,8 @@ PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11;
 	$$p -c '$(FITS)' 2>/dev/null && echo $$p; done) python3)
 EXTRAS ?=
 BIN := .venv/bin
+# As many processes as there are cores, up to four: tests that share a server or an engine stay in one.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(shell n=$$(nproc); echo $$((n > 4 ? 4 : n))) --dist loadgroup
 export PYTHONDONTWRITEBYTECODE ?= 1
 
 .PHONY: help setup setup-dev demo test test-fast lint constraints clean
@@ -32,10 +34,10 @@ lint: setup-dev
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 # The newest versions that all extras, builds of torch and supported Pythons allow; keeps what is pinned where it can.
 # `make constraints UPGRADE=--upgrade` takes the newest of everything.

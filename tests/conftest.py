@@ -19,6 +19,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
+SHARED = {"prefect_environment": "server", "shared_engine": "engine", "skilled_model": "trained"}
+"""Fixtures of a session that take seconds to make -> the group of the tests that use them, which one process runs."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests with one server, engine or trained model together where several processes run the suite."""
+    for item in items:
+        for fixture, group in SHARED.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(group))
 
 
 def shared_data_folder() -> Path | None:

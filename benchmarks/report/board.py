@@ -47,8 +47,8 @@ class Cell:
     value: float
     """Percent."""
     text: str
-    interval: str
-    """ "50.1–55.3", the 95 % interval in percent; "" where it is not known."""
+    bounds: tuple[float, float] | None
+    """The 95 % interval, as fractions of 1; None where it is not known."""
     best: bool
     """Highest of the measured ones of the column, where all of these followed one protocol and no question of it
     overlaps training data."""
@@ -62,6 +62,11 @@ class Cell:
     """The marks that stand at it, in the order of this module; "" where none does."""
     details: tuple[tuple[str, str], ...]
     """Terms and their values: interval, counts, shares, protocol."""
+
+    @property
+    def interval(self) -> str:
+        """ "50.1–55.3", the bounds in percent; "" where they are not known."""
+        return "–".join(percent(bound) for bound in self.bounds or ())
 
 
 @dataclass(frozen=True)
@@ -152,11 +157,10 @@ def _column(rows: list[Row]) -> Column:
 
 
 def _cell(row: Row, best: float | None) -> Cell:
-    known = row["interval_low"] is not None
     return Cell(
         value=100 * row["avg_at_k"],
         text=percent(row["avg_at_k"]),
-        interval=f"{percent(row['interval_low'])}–{percent(row['interval_high'])}" if known else "",
+        bounds=None if row["interval_low"] is None else (row["interval_low"], row["interval_high"]),
         best=row["source"] == "measured" and row["avg_at_k"] == best and not row["overlapping_questions"],
         deviations=tuple(row["deviations"]),
         differences=tuple(row["differences"]),

@@ -173,7 +173,7 @@ def _averages(board: Board, colors: Mapping[str, int]) -> list[dict[str, Any]]:
         points = []
         for line in board.lines:
             if cell := line.cells[index]:
-                low, high = (float(end) for end in cell.interval.split("–")) if cell.interval else (None, None)
+                low, high = (round(100 * bound, 4) for bound in cell.bounds) if cell.bounds else (None, None)
                 points.append(
                     {
                         "label": line.label if line.source == "measured" else f"{line.label}, published",
