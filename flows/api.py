@@ -8,7 +8,7 @@ from typing import Any
 from flows.display import Display
 from flows.load import load_config
 from flows.results import Results
-from flows.run import Run, RunOptions, plan_run, preflight
+from flows.run import Run, RunOptions, plan_run, preflight, reuse
 from flows.server import run_flow
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Notice, subscribe
@@ -29,7 +29,7 @@ def run(
     planned = plan_run(PipelineConfig.model_validate(config), options or RunOptions())
     preflight(planned)
     if planned.plan.finished:
-        return Results(planned.plan.artifacts)
+        return Results(reuse(planned))
     with _events(planned, on_event):
         return Results(run_flow(planned))
 

@@ -59,7 +59,7 @@ class Pace:
         return max(0.0, each * (self._total - done) - (now - last))
 
 
-class Line:
+class StageLine:
     """What is known of one stage."""
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class Display:
     """Shows the notices of a run; a context manager."""
 
     def __init__(self, stages: Iterable[object], console: Console) -> None:
-        self._lines = {str(key): Line() for key in stages}
+        self._lines = {str(key): StageLine() for key in stages}
         self._console = console
         self._live = Live(self, console=console, refresh_per_second=4) if console.is_terminal else None
 
@@ -125,7 +125,7 @@ class Display:
             self._live.stop()
 
     def _take(self, notice: Notice) -> None:
-        line = self._lines.setdefault(notice.stage, Line())
+        line = self._lines.setdefault(notice.stage, StageLine())
         first = line.notice is None or line.notice.what != notice.what
         line.take(notice, time.monotonic())
         # A stage that is reused a moment after it started is one line, not two.
@@ -136,7 +136,7 @@ class Display:
         ):
             self._console.print(f"{time.strftime('%H:%M:%S')} {notice.stage}: {escape(self._text(line))}")
 
-    def _text(self, line: Line) -> str:
+    def _text(self, line: StageLine) -> str:
         notice = line.notice
         if notice is None:
             return "waits"
@@ -163,7 +163,7 @@ class Display:
         return table
 
     @staticmethod
-    def _bar(line: Line, width: int = 20) -> str:
+    def _bar(line: StageLine, width: int = 20) -> str:
         if not line.notice or line.notice.what != "progress" or not line.notice.total:
             return ""
         full = round(width * min(1.0, line.notice.done / line.notice.total))

@@ -74,7 +74,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not valid TOML: {error}", "correct the line") from error
 
 
-def apply(table: dict[str, Any], override: str) -> None:
+def apply(table: dict[str, Any], override: str, example: str = "train.hpt.steps=10") -> None:
     """Set one field: `a.b=c`, the value in TOML's notation, a word without quotes being a string and none being None.
 
     A field of a plug-in that is named by a string, or that the config leaves to its default, keeps the plug-in; a
@@ -84,7 +84,7 @@ def apply(table: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     keys = [key.strip() for key in path.split(".")]
     if not equals or not all(keys):
-        raise ConfigError(f"--set {override!r} is not of the form a.b=c", "for example --set train.hpt.steps=10")
+        raise ConfigError(f"--set {override!r} is not of the form a.b=c", f"for example --set {example}")
     target: Any = table
     for i, key in enumerate(keys := _in_variant(table, keys)):
         where = ".".join(keys[:i])

@@ -10,6 +10,7 @@ from flows import graph as graphs
 from hpt_core.artifacts import KnownFiles, Store
 from hpt_core.base import Frozen
 from hpt_core.errors import PreflightError, StoreError
+from tasks.execution.artifact import Artifacts
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Context, data_folder
 from tasks.execution.keys import StageKey
@@ -111,6 +112,13 @@ def preflight(run: Run) -> None:
             f"the stages need about {disk / GIB:.1f} GiB of disk and {context.store.root} has {free / GIB:.1f} free",
             "free some, or give another store with --store",
         )
+
+
+def reuse(run: Run) -> Artifacts:
+    """The artifacts of a run that has nothing to do. Names lead to them from now on, as after any other run."""
+    for artifact in run.plan.artifacts.values():
+        run.context.store.link(run.context.pipeline, str(artifact.key), artifact.folder)
+    return run.plan.artifacts
 
 
 def _require_ready(run: Run) -> None:

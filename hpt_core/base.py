@@ -13,7 +13,7 @@ Table = Mapping[str, Any]
 
 
 class NotIdentity:
-    """Marks a field that does not decide what an output is: `workers: Annotated[int, NOT_IDENTITY] = 2`."""
+    """Marks a field, or the items of one, that does not decide what an output is: `workers: Annotated[int, NOT_IDENTITY] = 2`."""
 
 
 NOT_IDENTITY: Final = NotIdentity()
@@ -54,13 +54,19 @@ class Frozen(BaseModel):
     def deciding(self) -> Iterator[tuple[str, Any]]:
         """Names and values of the fields that are part of the identity."""
         for key, field in type(self).model_fields.items():
-            if not any(isinstance(mark, NotIdentity) for mark in field.metadata):
+            marks = (*field.metadata, *item_marks(field.annotation))
+            if not any(isinstance(mark, NotIdentity) for mark in marks):
                 yield key, getattr(self, key)
 
 
 def named_fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
     """Fields by the names that a config uses."""
     return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def item_marks(annotation: Any) -> tuple[Any, ...]:
+    """Metadata of the items of a tuple's type."""
+    return tuple(mark for item in get_args(annotation) for mark in getattr(item, "__metadata__", ()))
 
 
 def unknown_field(name: str, known: tuple[str, ...]) -> PydanticCustomError:

@@ -15,7 +15,7 @@ from hpt_core.seeds import derive
 from hpt_core.training.config import TrainSpec
 from hpt_core.training.distributed import joined
 from hpt_core.training.preflight import check_questions, check_spec
-from hpt_core.training.questions import Question, hold_out, read_questions
+from hpt_core.training.questions import TrainingQuestion, hold_out, read_questions
 from hpt_core.upge.estimator import Estimator
 from hpt_core.verifiers.pool import VerifierPool
 from hpt_core.worker import main, progress
@@ -37,7 +37,7 @@ def run(spec: TrainSpec) -> None:
     estimator = Estimator(config.algorithm, config.sampling.max_tokens, config.importance_cap)
     check_spec(spec)
     questions = read_questions(spec.data, need_demonstration=estimator.uses_demonstrations)
-    held_out: list[Question] = []
+    held_out: list[TrainingQuestion] = []
     if config.validation is not None:
         questions, held_out = hold_out(questions, config.validation.questions)
     start = time.time()
@@ -70,8 +70,8 @@ def _open_engine(spec: TrainSpec, longest: int, world: "World") -> "RolloutEngin
 def _open(
     spec: TrainSpec,
     estimator: Estimator,
-    questions: list[Question],
-    held_out: list[Question],
+    questions: list[TrainingQuestion],
+    held_out: list[TrainingQuestion],
     pool: VerifierPool | None,
     engine: "RolloutEngine | None",
     world: "World",

@@ -93,7 +93,7 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class Protocol:
+class EvaluationPlan:
     """How models are measured: resolved, so that it is all that a fingerprint takes."""
 
     config: Config
@@ -102,7 +102,7 @@ class Protocol:
     measurements: tuple[Measurement, ...]
 
     @classmethod
-    def of(cls, pipeline: PipelineConfig, config: Config) -> "Protocol":
+    def of(cls, pipeline: PipelineConfig, config: Config) -> "EvaluationPlan":
         """The pipeline's protocol."""
         names = ("max_tokens", "temperature", "stop_repetition")
         overrides = {name: value for name in names if (value := getattr(config, name)) is not None}
@@ -121,7 +121,7 @@ class Protocol:
 class _MeasuringStep(Step):
     """Base of the two steps: one artifact a benchmark."""
 
-    def __init__(self, stage: StageKey, model: StageKey, protocol: Protocol) -> None:
+    def __init__(self, stage: StageKey, model: StageKey, protocol: EvaluationPlan) -> None:
         super().__init__(stage)
         self.model = model
         self.protocol = protocol
@@ -147,7 +147,7 @@ class SampleStep(_MeasuringStep):
     mends = True
 
     def __init__(
-        self, stage: StageKey, model: StageKey, protocol: Protocol, root: tuple[StageKey, ModelConfig]
+        self, stage: StageKey, model: StageKey, protocol: EvaluationPlan, root: tuple[StageKey, ModelConfig]
     ) -> None:
         """`root`: the model, before any training."""
         super().__init__(stage, model, protocol)
@@ -268,7 +268,7 @@ class Evaluation(StageKind):
         config = self.of(pipeline)
         if config is None:
             return
-        protocol = Protocol.of(pipeline, config)
+        protocol = EvaluationPlan.of(pipeline, config)
         for model in config.models:
             key, root = self.stage_of(model), pipeline.root(model)
             steps = (

@@ -76,7 +76,7 @@ class Models(NamedStages):
         return Stage(key, (), (ModelStep(key, config),))
 
 
-class Size(NamedTuple):
+class ModelFacts(NamedTuple):
     """What is known of a model before it is there."""
 
     model: StageKey
@@ -95,8 +95,8 @@ class Size(NamedTuple):
             )
 
 
-def model_size(key: StageKey, config: ModelConfig, artifacts: Artifacts) -> Size:
-    """Size of the model `model.NAME`, as far as it is known by now."""
+def model_size(key: StageKey, config: ModelConfig, artifacts: Artifacts) -> ModelFacts:
+    """What is known of the model `model.NAME`, before or after it is made."""
     made = artifacts.of(key)
     folder = made.path(MODEL) if made and not made.provisional else getattr(config.source, "path", None)
     found: dict[str, Any] = {}
@@ -105,7 +105,7 @@ def model_size(key: StageKey, config: ModelConfig, artifacts: Artifacts) -> Size
         found = read_object(Path(folder) / "config.json")
         parameters = size(Path(folder)).parameters
     context = config.max_position_embeddings or found.get("max_position_embeddings")
-    return Size(key, context or getattr(config.source, "max_positions", None), parameters, found)
+    return ModelFacts(key, context or getattr(config.source, "max_positions", None), parameters, found)
 
 
 KIND = Models()

@@ -17,7 +17,7 @@ from tasks.execution.artifact import Artifact, Artifacts, Job, Stage, Step, Targ
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Context, Notice
 from tasks.execution.keys import PREPARED, Output, StageKey
-from tasks.execution.kind import Shown, StageKind
+from tasks.execution.kind import StageKind, Summary
 
 LOG = logging.getLogger("hpt.publish")
 
@@ -132,10 +132,10 @@ class Publication(StageKind):
             step = PublishStep(key, config, trained, report.KIND.of(pipeline).max_overlap)
             yield Stage(key, (report.KIND.key(),), (step,))
 
-    def show(self, artifact: Artifact) -> Shown:
+    def show(self, artifact: Artifact) -> Summary:
         """Where it was published."""
         receipt = json.loads(artifact.path(RECEIPT).read_text(encoding="utf-8"))
-        return Shown(f"published: {receipt['target']}", {"published": [receipt]})
+        return Summary(f"published: {receipt['target']}", {"published": [receipt]})
 
 
 KIND = Publication()

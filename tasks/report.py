@@ -22,7 +22,7 @@ from tasks.execution.artifact import Artifact, Artifacts, Job, Stage, Step, Targ
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Context
 from tasks.execution.keys import MODEL, PREPARED, ArtifactKey, Output, Reference, StageKey
-from tasks.execution.kind import Shown, StageKind
+from tasks.execution.kind import StageKind, Summary
 
 REPORT = Output("report", "")
 """Everything: tables/, site/ and leaderboard.md."""
@@ -56,12 +56,12 @@ class Config(Frozen):
 
 
 @dataclass(frozen=True)
-class Plan:
+class Contents:
     """What the page shows."""
 
     pipeline: str
     config: Config
-    protocol: evaluate.Protocol
+    protocol: evaluate.EvaluationPlan
     methods: dict[StageKey, str | None]
     """Models in the order of the rows, and what made each of them: an algorithm; None for one to start from."""
     trained_on: dict[StageKey, tuple[StageKey, ...]]
@@ -119,7 +119,7 @@ class ReportStep(Step):
     kind = "report"
     produces = (REPORT,)
 
-    def __init__(self, stage: StageKey, plan: Plan) -> None:
+    def __init__(self, stage: StageKey, plan: Contents) -> None:
         super().__init__(stage)
         self.plan = plan
 
@@ -272,10 +272,10 @@ class Report(StageKind):
             return
         models = evaluation.models
         lineage = {model: pipeline.lineage(model, PREPARED) for model in models}
-        plan = Plan(
+        plan = Contents(
             pipeline=pipeline.name,
             config=self.of(pipeline),
-            protocol=evaluate.Protocol.of(pipeline, evaluation),
+            protocol=evaluate.EvaluationPlan.of(pipeline, evaluation),
             methods={model: _method(pipeline, model) for model in models},
             trained_on={model: data for model, data in lineage.items() if data},
             logs=tuple(model for model in models if train.LOG in pipeline.kind_of(model).produces),
@@ -286,10 +286,10 @@ class Report(StageKind):
         asked = [m.questions for m in plan.protocol.measurements]
         yield Stage(self.key(), (*checked, *evaluated, *models, *asked), (ReportStep(self.key(), plan),))
 
-    def show(self, artifact: Artifact) -> Shown:
+    def show(self, artifact: Artifact) -> Summary:
         """The leaderboard, and where the page lies."""
         page, tables = artifact.output / "site" / "index.html", artifact.output / "tables"
-        return Shown(f"page: {page}", {"page": str(page), "tables": str(tables)}, artifact.output)
+        return Summary(f"page: {page}", {"page": str(page), "tables": str(tables)}, artifact.output)
 
 
 def _method(pipeline: PipelineConfig, model: StageKey) -> str | None:

@@ -40,7 +40,7 @@ class Square:
 
 
 @dataclass(frozen=True)
-class Matrix:
+class ExclusiveMatrix:
     """All ordered pairs on one benchmark."""
 
     place: int
@@ -52,7 +52,7 @@ class Matrix:
     """(label, one square a column), None on the diagonal and where two share no question."""
 
 
-def matrices(exclusive: pa.Table) -> list[Matrix]:
+def matrices(exclusive: pa.Table) -> list[ExclusiveMatrix]:
     """One matrix a benchmark, in the leaderboard's order."""
     return [_matrix(list(rows)) for _, rows in groupby(_sorted(exclusive), lambda row: row["column"])]
 
@@ -83,7 +83,7 @@ def _sorted(exclusive: pa.Table) -> list[Row]:
     return sorted(rows, key=lambda row: (row["column"], row["row"], row["other_row"], row["place"]))
 
 
-def _matrix(rows: list[Row]) -> Matrix:
+def _matrix(rows: list[Row]) -> ExclusiveMatrix:
     labels = dict(sorted({row["row"]: row["label"] for row in rows}.items()))
     pairs = {key: list(found) for key, found in groupby(rows, lambda row: (row["row"], row["other_row"]))}
     first = rows[0]
@@ -92,7 +92,7 @@ def _matrix(rows: list[Row]) -> Matrix:
     for row, label in labels.items():
         squares = [_square(pairs[row, other], highest) if (row, other) in pairs else None for other in labels]
         lines.append((label, tuple(squares)))
-    return Matrix(first["column"], first["title"], _caption(rows), tuple(labels.values()), tuple(lines))
+    return ExclusiveMatrix(first["column"], first["title"], _caption(rows), tuple(labels.values()), tuple(lines))
 
 
 def _caption(rows: list[Row]) -> str:

@@ -10,7 +10,7 @@ from benchmarks.report.inputs import ModelResult, ReportInputs
 from benchmarks.report.measured import Measured, read_table
 from benchmarks.report.schemas import CONTAMINATION, Row
 from hpt_core import schemas
-from hpt_core.evaluation.metrics import Estimate, combined, estimate
+from hpt_core.evaluation.metrics import ScoreInterval, combined, estimate
 from hpt_core.files import write_parquet
 
 
@@ -65,7 +65,7 @@ class Cleaned:
     questions: int
     """That overlap training questions or demonstrations."""
     in_demonstrations: int
-    score: Estimate | None
+    score: ScoreInterval | None
     """Without the overlapping questions; None where no others are left."""
 
 

@@ -65,7 +65,7 @@ def of_name(name: str, overrides: list[str]) -> Algorithm:
     kind = Algorithm.plugin_kind.load(name)
     table: dict[str, Any] = {}
     for override in overrides:
-        apply(table, override)
+        apply(table, override, example="gate.gamma=0.25")
     try:
         algorithm: Algorithm = kind.model_validate(table)
     except ValidationError as error:

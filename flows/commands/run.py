@@ -8,7 +8,7 @@ from flows.commands import common
 from flows.commands.common import ConfigFile, DataDir, Force, Json, Set, StoreOption, Strict, Verify
 from flows.commands.result import print_result
 from flows.display import Display
-from flows.run import RunOptions, plan_run, preflight
+from flows.run import RunOptions, plan_run, preflight, reuse
 from flows.server import run_flow
 from tasks.execution.artifact import Artifacts
 from tasks.execution.config import PipelineConfig, pipeline_type
@@ -68,7 +68,8 @@ def regrade(
 
 
 def _goals(kind: str, names: list[str] | None) -> tuple[str, ...]:
-    return tuple(name if name.startswith(kind) else f"{kind}.{name}" for name in names or (kind,))
+    """The kind's stages with these names ("hpt", "train.hpt"); all of the kind without names."""
+    return tuple(name if name.startswith(f"{kind}.") else f"{kind}.{name}" for name in names or ()) or (kind,)
 
 
 def _stage_command(kind: str, name: str, what: str) -> None:
@@ -110,7 +111,7 @@ def make(config: PipelineConfig, options: RunOptions, quiet: bool = False) -> Ar
         # Nothing to run: starting Prefect for it would cost more than everything else.
         for key in () if quiet else planned.graph:
             common.ERR.print(f"{key}: reused")
-        return planned.plan.artifacts
+        return reuse(planned)
     common.ERR.print("[dim]starting Prefect[/]")
     with Display(planned.graph, common.ERR):
         return run_flow(planned, verbose=common.STATE.debug)

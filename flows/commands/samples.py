@@ -27,7 +27,7 @@ STYLES = {Outcome.CORRECT: "green", Outcome.INCORRECT: "red"}
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class SampleView:
     """One sample with its question and its verdict."""
 
     model: str
@@ -126,7 +126,7 @@ def _unit(artifacts: Artifacts, model: StageKey, suite: str) -> Stored | None:
     return Stored(str(model), suite, questions, table, verdicts)
 
 
-def _shown(unit: Stored) -> Iterator[Shown]:
+def _shown(unit: Stored) -> Iterator[SampleView]:
     asked = {row["question_id"]: row for row in unit.questions.to_pylist()}
     verdicts: dict[tuple[str, int], tuple[str, str | None]] = {}
     for row in [] if unit.verdicts is None else unit.verdicts.to_pylist():
@@ -134,7 +134,7 @@ def _shown(unit: Stored) -> Iterator[Shown]:
     for row in unit.samples.to_pylist():
         question = asked[row["question_id"]]
         outcome, extracted = verdicts.get((row["question_id"], row["sample_index"]), (None, None))
-        yield Shown(
+        yield SampleView(
             model=unit.model,
             benchmark=unit.benchmark,
             question_id=row["question_id"],
@@ -149,7 +149,7 @@ def _shown(unit: Stored) -> Iterator[Shown]:
         )
 
 
-def _print(sample: Shown) -> None:
+def _print(sample: SampleView) -> None:
     verdict = sample.outcome or "not graded"
     style = STYLES.get(Outcome(sample.outcome), "yellow") if sample.outcome else "dim"
     answer = "no answer" if sample.extracted is None else f"answer {escape(sample.extracted)}"

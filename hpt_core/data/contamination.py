@@ -150,7 +150,7 @@ class Shared:
         self.most = 0
 
 
-class Tally:
+class OverlapTally:
     """What the questions share with texts of one kind: with training questions, or with demonstrations."""
 
     def __init__(self, matcher: Matcher) -> None:
@@ -183,7 +183,7 @@ def run(spec: ContaminationSpec) -> None:
     numbers = [
         [(q, matcher.add(text)) for q, text in _questions(unit.benchmark, unit.questions)] for unit in spec.units
     ]
-    questions, demonstrations = Tally(matcher), Tally(matcher)
+    questions, demonstrations = OverlapTally(matcher), OverlapTally(matcher)
     _stream(spec, questions, demonstrations)
     for unit, asked in zip(spec.units, numbers, strict=True):
         rows = [_row(q, matcher.ngrams(n), questions.shared[n], demonstrations.shared[n]) for q, n in asked]
@@ -200,7 +200,7 @@ def _questions(benchmark: str, path: Path) -> list[tuple[str, str]]:
     return [(row["question_id"], row["question"]) for row in table.to_pylist()]
 
 
-def _stream(spec: ContaminationSpec, questions: Tally, demonstrations: Tally) -> None:
+def _stream(spec: ContaminationSpec, questions: OverlapTally, demonstrations: OverlapTally) -> None:
     report = worker.progress("rows")
     columns = ["question_id", "question", "demonstration"]
     try:

@@ -13,7 +13,7 @@ from hpt_core import schemas, worker
 from hpt_core.base import Frozen
 from hpt_core.data.config import DataConfig
 from hpt_core.data.decontaminate import OverlapIndex
-from hpt_core.data.steps import Preparation, Question
+from hpt_core.data.steps import Candidate, Preparation
 from hpt_core.errors import DataError
 from hpt_core.files import replacing, write_json
 from hpt_core.prompts.base import PromptConfig
@@ -92,7 +92,7 @@ def _write(spec: PrepareSpec, preparation: Preparation, progress: Progress) -> s
     return example
 
 
-def _records(questions: Iterable[Question]) -> Iterator[dict[str, Any]]:
+def _records(questions: Iterable[Candidate]) -> Iterator[dict[str, Any]]:
     for q in questions:
         yield {
             "question_id": q.row.question_id,

@@ -24,7 +24,7 @@ PLACES = 1000
 """Rows of each reason that the report names; it counts all."""
 
 
-class Tally:
+class RowCounts:
     """Counts of rows, by what became of them."""
 
     def __init__(self) -> None:

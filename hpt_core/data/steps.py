@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from hpt_core.data.config import DataConfig
 from hpt_core.data.decontaminate import OverlapIndex
-from hpt_core.data.report import Tally
+from hpt_core.data.report import RowCounts
 from hpt_core.data.sources.base import MalformedRow, SourceRow
 from hpt_core.errors import DataError
 from hpt_core.prompts.base import Prompt
@@ -15,8 +15,8 @@ from hpt_core.verifiers.base import Outcome, Verdict
 from hpt_core.verifiers.pool import Item, VerifierPool
 
 
-class Question(NamedTuple):
-    """A row on its way."""
+class Candidate(NamedTuple):
+    """A source row that has passed every step so far."""
 
     row: SourceRow
     prompt_tokens: int
@@ -57,19 +57,19 @@ class Preparation:
         self._strict = strict
         self._keys: dict[str, str] = {}
         self._ids: dict[str, str] = {}
-        self.tally = Tally()
+        self.tally = RowCounts()
 
     @property
     def full(self) -> bool:
         """Whether the limit is reached."""
         return self._config.limit is not None and self.tally.kept >= self._config.limit
 
-    def keep(self, rows: Sequence[SourceRow | MalformedRow]) -> list[Question]:
+    def keep(self, rows: Sequence[SourceRow | MalformedRow]) -> list[Candidate]:
         """The rows that stay, in their order. Raises DataError at a malformed one where strict."""
         self.tally.read += len(rows)
         kept = []
         for result in self._verify([self._measure(self._clean(row)) for row in rows]):
-            if isinstance(result, Question) and self.full:
+            if isinstance(result, Candidate) and self.full:
                 result = Drop("over_limit", result.row.where)
             if isinstance(result, Drop):
                 self._drop(result)
@@ -109,28 +109,28 @@ class Preparation:
             return Drop("contaminated", row.where, f"{overlap.benchmark} {overlap.question_id}")
         return clean._replace(question_id=question_id)
 
-    def _measure(self, row: SourceRow | Drop) -> Question | Drop:
+    def _measure(self, row: SourceRow | Drop) -> Candidate | Drop:
         if isinstance(row, Drop):
             return row
         prompt = len(self._prompt.encode(row.question))
         if prompt > self._config.max_prompt_tokens:
             return Drop("prompt_too_long", row.where, f"{prompt} tokens")
         if row.demonstration is None:
-            return Question(row, prompt)
+            return Candidate(row, prompt)
         demonstration = len(self._prompt.encode_demonstration(row.question, row.demonstration))
         if demonstration > self._config.max_demonstration_tokens:
             return Drop("demonstration_too_long", row.where, f"{demonstration} tokens")
-        return Question(row, prompt, demonstration)
+        return Candidate(row, prompt, demonstration)
 
-    def _verify(self, results: list[Question | Drop]) -> Iterator[Question | Drop]:
+    def _verify(self, results: list[Candidate | Drop]) -> Iterator[Candidate | Drop]:
         if self._pool is None:
             yield from results
             return
-        verdicts = iter(self._pool.verify([_checked(r.row) for r in results if isinstance(r, Question)]))
+        verdicts = iter(self._pool.verify([_checked(r.row) for r in results if isinstance(r, Candidate)]))
         for result in results:
             yield result if isinstance(result, Drop) else self._judged(result, next(verdicts))
 
-    def _judged(self, question: Question, verdict: Verdict) -> Question | Drop:
+    def _judged(self, question: Candidate, verdict: Verdict) -> Candidate | Drop:
         row = question.row
         if verdict.outcome is Outcome.GOLD_ERROR:
             return Drop("gold_error", row.where, _shown(row.gold))

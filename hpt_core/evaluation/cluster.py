@@ -51,7 +51,7 @@ class ClusterSpec(Frozen):
 
 
 def run(spec: ClusterSpec) -> None:
-    """Generate every slice, then write the shards. Raises ConfigError, PreflightError, WorkerError and a slice's own."""
+    """Generate every slice, then write the shards. Raises ConfigError, PreflightError, WorkerError and a slice's."""
     try:
         ray: Any = importlib.import_module("ray")
     except ImportError as error:

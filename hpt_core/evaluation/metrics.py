@@ -28,7 +28,7 @@ class Interval(NamedTuple):
     high: float
 
 
-class Estimate(NamedTuple):
+class ScoreInterval(NamedTuple):
     """A score and the ends of its 95 % interval, as fractions of 1."""
 
     mean: float
@@ -250,7 +250,7 @@ def group_average(scores: Sequence[Score]) -> Average:
 
     Raises ValueError where there is no score.
     """
-    found = combined([Estimate(s.mean, s.low, s.high) for s in scores])
+    found = combined([ScoreInterval(s.mean, s.low, s.high) for s in scores])
     return Average(
         benchmarks=tuple(s.benchmark for s in scores),
         mean=found.mean,
@@ -260,7 +260,7 @@ def group_average(scores: Sequence[Score]) -> Average:
     )
 
 
-def combined(estimates: Sequence[Estimate]) -> Estimate:
+def combined(estimates: Sequence[ScoreInterval]) -> ScoreInterval:
     """The unweighted mean of independent estimates.
 
     The interval combines their own (their distances to the mean add in quadrature on each side: Zou and Donner 2008),
@@ -270,16 +270,16 @@ def combined(estimates: Sequence[Estimate]) -> Estimate:
         raise ValueError("an average needs at least one score")
     count = len(estimates)
     mean = math.fsum(e.mean for e in estimates) / count
-    return Estimate(
+    return ScoreInterval(
         mean,
         low=max(0.0, mean - math.hypot(*(e.mean - e.low for e in estimates)) / count),
         high=min(1.0, mean + math.hypot(*(e.high - e.mean for e in estimates)) / count),
     )
 
 
-def estimate(values: Sequence[float]) -> Estimate:
+def estimate(values: Sequence[float]) -> ScoreInterval:
     """The mean of per-question values in [0, 1] and its 95 % interval."""
-    return Estimate(math.fsum(values) / len(values), *interval(values))
+    return ScoreInterval(math.fsum(values) / len(values), *interval(values))
 
 
 def _majority(verdicts: pa.Table) -> float:

@@ -57,7 +57,7 @@ class Found:
         self.lengths = Lengths(self.plan.unit.sampling.max_tokens)
 
 
-class Report(Protocol):
+class ProgressCallback(Protocol):
     """Told of progress; `left`: seconds that the rest will take, None where that is not known."""
 
     def __call__(self, done: int, total: int, text: str = "", left: float | None = None) -> None: ...
@@ -68,7 +68,7 @@ def report_event(done: int, total: int, text: str = "", left: float | None = Non
     emit("progress", done=done, total=total, unit="samples", text=text, **({} if left is None else {"left": left}))
 
 
-def run(spec: SampleSpec, report: Report = report_event) -> None:
+def run(spec: SampleSpec, report: ProgressCallback = report_event) -> None:
     """Generate what is missing. Raises DataError, ModelError and PreflightError before anything is generated,
     BudgetError and EngineError after: what was generated is kept."""
     from hpt_core.model_folder import context_length, load_tokenizer, read_config
@@ -147,7 +147,7 @@ def _questions(spec: SampleSpec, plan: UnitPlan) -> Iterator[int]:
 class _Sampler:
     """Generates what is missing and writes it down."""
 
-    def __init__(self, budget: Budget, units: list[Found], engine: RolloutEngine, report: Report) -> None:
+    def __init__(self, budget: Budget, units: list[Found], engine: RolloutEngine, report: ProgressCallback) -> None:
         self._budget, self._units, self._engine, self._show = budget, units, engine, report
         asked = [[(q, i[:1] if u.plan.greedy else i) for q, i in u.missing] for u in units]
         self._missing = [dict(u.missing) for u in units]

@@ -55,11 +55,11 @@ class SampleSpec(Frozen):
     """Samples of one Parquet shard, rounded up to whole questions."""
     units: tuple[SampleUnit, ...]
     slice: Slice | None = None
-    """Generate a part of the questions' samples in `work`, and leave it to a run that joins the slices to write the shards."""
+    """Generate part of the samples in `work`; a run that joins the slices writes the shards."""
     joins: bool = False
     """Write the shards of what slices have generated, and generate nothing: a missing sample is an error."""
     pilot: int | None = Field(None, ge=1)
-    """Generate every sample of so many questions of each unit into `work`, spread over the unit, and write no shard but an
-    estimate of the rest."""
+    """Generate every sample of this many questions of each unit into `work`, spread over the unit, and write an estimate
+    of the rest instead of shards."""
     budget: Budget = Budget()
     """What the samples may cost, over all attempts; a slice's is for what it is about to generate."""

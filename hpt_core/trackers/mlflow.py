@@ -48,16 +48,16 @@ class MLflow(TrackerConfig):
         file = folder / "mlflow-run.json"
         begun = json.loads(file.read_text(encoding="utf-8")) if steps_done and file.exists() else None
         if begun:
-            return Run(client, begun["run_id"], file, begun["last_step"])
+            return MlflowRun(client, begun["run_id"], file, begun["last_step"])
         found = client.get_experiment_by_name(self.experiment)
         experiment = found.experiment_id if found else client.create_experiment(self.experiment)
         run_id = client.create_run(experiment, run_name=run_name or None).info.run_id
         for key, value in flat(config).items():
             client.log_param(run_id, key, str(value)[:LONGEST])
-        return Run(client, run_id, file, 0)
+        return MlflowRun(client, run_id, file, 0)
 
 
-class Run:
+class MlflowRun:
     """A run that has begun. A metric cannot be taken back, so steps that are done again are not sent again."""
 
     def __init__(self, client: Any, run_id: str, file: Path, last_step: int) -> None:

@@ -54,10 +54,10 @@ class WeightsAndBiases(TrackerConfig):
             dir=str(folder),
             settings=wandb.Settings(console="off", silent=True),
         )
-        return Run(run)
+        return WandbRun(run)
 
 
-class Run:
+class WandbRun:
     """A run that has begun."""
 
     def __init__(self, run: Any) -> None:

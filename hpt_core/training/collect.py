@@ -16,7 +16,7 @@ from hpt_core.seeds import derive
 from hpt_core.training.batch import Tokens
 from hpt_core.training.config import Reward, TrainConfig
 from hpt_core.training.distributed import World
-from hpt_core.training.questions import Question
+from hpt_core.training.questions import TrainingQuestion
 from hpt_core.upge.base import DEMONSTRATION, Group, Row
 from hpt_core.upge.estimator import Estimator
 from hpt_core.verifiers import get
@@ -37,7 +37,7 @@ class Judged(NamedTuple):
 class QuestionGroup:
     """One question with everything a step knows of it."""
 
-    question: Question
+    question: TrainingQuestion
     prompt_ids: tuple[int, ...]
     rollouts: tuple[Rollout, ...]
     verdicts: tuple[Verdict, ...]
@@ -85,7 +85,7 @@ class Collector:
     world: World
 
     def collect(
-        self, questions: Sequence[Question], step: int, progress: Callable[[int, int], None] | None = None
+        self, questions: Sequence[TrainingQuestion], step: int, progress: Callable[[int, int], None] | None = None
     ) -> Collected:
         """All groups of a step, on every rank; each rank samples those of its own questions."""
         mine = self._sample(questions[self.world.rank :: self.world.size], step, progress)
@@ -96,7 +96,7 @@ class Collector:
         return Collected(tuple(found), slowest.seconds_rollout, slowest.seconds_verify)
 
     def _sample(
-        self, questions: Sequence[Question], step: int, progress: Callable[[int, int], None] | None
+        self, questions: Sequence[TrainingQuestion], step: int, progress: Callable[[int, int], None] | None
     ) -> Collected:
         prompts = [tuple(self.prompt.encode(q.question)) for q in questions]
         n = self.config.rollouts_per_question if self.estimator.uses_rollouts else 0
@@ -128,7 +128,7 @@ class Collector:
 
     def _group(
         self,
-        question: Question,
+        question: TrainingQuestion,
         prompt_ids: tuple[int, ...],
         rollouts: tuple[Rollout, ...],
         judged: Sequence[Judged],
@@ -149,7 +149,7 @@ class Collector:
         rows = tuple(self.estimator.rows(group))
         return QuestionGroup(question, prompt_ids, rollouts, verdicts, rewards, demonstration, rows)
 
-    def _demonstration_rewards(self, questions: Sequence[Question]) -> dict[str, float]:
+    def _demonstration_rewards(self, questions: Sequence[TrainingQuestion]) -> dict[str, float]:
         """R of each question's demonstration: correct by definition, whatever else it is rewarded for being judged as
         a rollout's is. Empty where there is nothing but the question's own verdict."""
         if self.pool is None or not self.estimator.uses_demonstrations or self.config.rewards == (Reward(),):
@@ -167,7 +167,7 @@ class Verifying:
     def __init__(
         self,
         pool: VerifierPool | None,
-        asked: Sequence[Question],
+        asked: Sequence[TrainingQuestion],
         rewards: Sequence[Reward] = (Reward(),),
         by_definition: bool = False,
     ) -> None:

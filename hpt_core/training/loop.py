@@ -19,7 +19,7 @@ from hpt_core.training.log import TrainingLog
 from hpt_core.training.log_row import describe, log_row
 from hpt_core.training.optimizer import learning_rate, make_optimizer
 from hpt_core.training.policy import named_weights
-from hpt_core.training.questions import Question
+from hpt_core.training.questions import TrainingQuestion
 from hpt_core.training.schedule import cursor, questions_of_step
 from hpt_core.training.update import Updater
 from hpt_core.training.updated import Updated
@@ -43,8 +43,8 @@ class Trainer:
         self,
         spec: TrainSpec,
         identity: str,
-        questions: list[Question],
-        held_out: list[Question],
+        questions: list[TrainingQuestion],
+        held_out: list[TrainingQuestion],
         policy: "nn.Module",
         collector: Collector,
         engine: RolloutEngine | None,

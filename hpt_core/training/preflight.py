@@ -10,7 +10,7 @@ from hpt_core.training.distributed import World
 from hpt_core.training.lora import require_peft
 from hpt_core.training.memory import GIB, WEIGHT, memory_of_rank
 from hpt_core.training.optimizer import require_eight_bit
-from hpt_core.training.questions import Question
+from hpt_core.training.questions import TrainingQuestion
 from hpt_core.training.schedule import cursor
 from hpt_core.upge.estimator import Estimator
 
@@ -28,7 +28,11 @@ def check_spec(spec: TrainSpec) -> None:
 
 
 def check_questions(
-    spec: TrainSpec, estimator: Estimator, training: Sequence[Question], held_out: Sequence[Question], world: World
+    spec: TrainSpec,
+    estimator: Estimator,
+    training: Sequence[TrainingQuestion],
+    held_out: Sequence[TrainingQuestion],
+    world: World,
 ) -> int:
     """Tokens of the longest sequence that can occur. Raises PreflightError where the model's context or the machine's
     memory does not suffice, or the data do not fill a step."""

@@ -20,7 +20,7 @@ COLUMNS = [
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class TrainingQuestion:
     """One row of prepared.parquet."""
 
     question_id: str
@@ -32,14 +32,14 @@ class Question:
     demonstration_tokens: int | None
 
 
-def read_questions(path: Path, need_demonstration: bool) -> list[Question]:
+def read_questions(path: Path, need_demonstration: bool) -> list[TrainingQuestion]:
     """The questions of prepared.parquet, in its order.
 
     `need_demonstration` leaves out those without a demonstration: a gate decides on a question's only once its rollouts
     are there. Raises DataError where the file is missing or of another schema, PreflightError where no question is left
     or one comes twice.
     """
-    rows = [Question(**row) for row in _table(path).to_pylist()]
+    rows = [TrainingQuestion(**row) for row in _table(path).to_pylist()]
     kept = [q for q in rows if q.demonstration is not None or not need_demonstration]
     if not kept:
         what = "no question with a demonstration" if rows else "no question"
@@ -51,7 +51,7 @@ def read_questions(path: Path, need_demonstration: bool) -> list[Question]:
     return kept
 
 
-def hold_out(questions: list[Question], count: int) -> tuple[list[Question], list[Question]]:
+def hold_out(questions: list[TrainingQuestion], count: int) -> tuple[list[TrainingQuestion], list[TrainingQuestion]]:
     """(questions to train on, `count` held-out ones): the first in an order by hash that depends on nothing else.
 
     Raises PreflightError where nothing would be left to train on.

@@ -13,7 +13,7 @@ from hpt_core.seeds import derive
 from hpt_core.training.config import ValidationConfig
 from hpt_core.training.distributed import World
 from hpt_core.training.model import export_model
-from hpt_core.training.questions import Question
+from hpt_core.training.questions import TrainingQuestion
 from hpt_core.verifiers.pool import Item, VerifierPool
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ logger = logging.getLogger("hpt.training.validation")
 
 
 def mean_reward(
-    questions: Sequence[Question],
+    questions: Sequence[TrainingQuestion],
     config: ValidationConfig,
     max_tokens: int,
     seed: int,

@@ -116,10 +116,10 @@ class Context:
         threads: int | None = None,
         launcher: tuple[str, ...] = (),
         name: str = "spec",
-    ) -> process.Job:
+    ) -> process.WorkerRun:
         """A worker program's job; `name` is that of its spec file, which tells several of a stage apart."""
         threads = self.threads if threads is None else threads
-        return process.Job(
+        return process.WorkerRun(
             stage=str(stage),
             module=module,
             spec=spec,

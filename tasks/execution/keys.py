@@ -83,8 +83,3 @@ def _read(value: Any) -> StageKey:
     if not isinstance(value, str) or not value:
         raise ValueError(f"{value!r} refers to no stage; write its kind and name, such as model.base")
     return StageKey.parse(value)
-
-
-def item_marks(annotation: Any) -> tuple[Any, ...]:
-    """Metadata of the items of a tuple's type."""
-    return tuple(mark for item in get_args(annotation) for mark in getattr(item, "__metadata__", ()))

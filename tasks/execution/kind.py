@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tasks.execution.config import PipelineConfig
 
 
-class Shown(NamedTuple):
+class Summary(NamedTuple):
     """What a finished stage has to show."""
 
     line: str
@@ -77,7 +77,7 @@ class StageKind(Plugin, ABC, kind="stages", package="tasks"):
     def check(self, pipeline: "PipelineConfig") -> None:
         """Raise ValueError ("FIELD: CAUSE; REMEDY") where the tables do not fit each other."""
 
-    def show(self, artifact: Artifact) -> Shown | None:
+    def show(self, artifact: Artifact) -> Summary | None:
         """What an artifact of one of its stages has to show once a run is over."""
         return None
 

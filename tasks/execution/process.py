@@ -49,7 +49,7 @@ VARIABLE = re.compile(r"\$(\w+|\{[^}]*\})")
 
 
 @dataclass
-class Job:
+class WorkerRun:
     """One run of a worker program."""
 
     stage: str
@@ -95,7 +95,7 @@ def launcher(processes: int, command: str | None = None) -> tuple[str, ...]:
     return words
 
 
-def run(job: Job, on_event: Callable[[Event], None], cancelled: threading.Event | None = None) -> Cost:
+def run(job: WorkerRun, on_event: Callable[[Event], None], cancelled: threading.Event | None = None) -> Cost:
     """Run the worker to its end and return its cost (without the wall clock).
 
     Raises the worker's own HPTError where it ended with one, WorkerTimeout past the limit, WorkerError otherwise. On
@@ -136,7 +136,7 @@ def run(job: Job, on_event: Callable[[Event], None], cancelled: threading.Event 
     return reader.cost
 
 
-def _program(job: Job) -> list[str]:
+def _program(job: WorkerRun) -> list[str]:
     return [*(job.launcher or (sys.executable,)), "-m", job.module, str(job.spec_file)]
 
 
@@ -145,7 +145,7 @@ def _append(path: Path) -> IO[str]:
     return path.open("a", encoding="utf-8", buffering=1)
 
 
-def _header(logs: Sequence[IO[str]], job: Job) -> None:
+def _header(logs: Sequence[IO[str]], job: WorkerRun) -> None:
     for log in logs:
         command = f"{shlex.join(job.launcher) if job.launcher else 'python'} -m {job.module} {job.spec_file}"
         log.write(f"--- {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC {job.stage}: {command}\n")
@@ -223,7 +223,7 @@ def _end(process: "subprocess.Popen[str]") -> None:
             process.kill()
 
 
-def _error(job: Job, code: int, reader: _Reader) -> HPTError:
+def _error(job: WorkerRun, code: int, reader: _Reader) -> HPTError:
     log = job.logs[0] if job.logs else None
     see = f"see {log}" if log else ""
     if code == supervisor.TIMED_OUT:
@@ -246,7 +246,7 @@ def _error(job: Job, code: int, reader: _Reader) -> HPTError:
     return WorkerError(f"{job.stage}: {job.module} ended with code {code}: {last.strip()[:300]}", see)
 
 
-def _killed_by(job: Job, code: int, reader: _Reader) -> str:
+def _killed_by(job: WorkerRun, code: int, reader: _Reader) -> str:
     """Name of the signal that ended the program, or a process that a launcher started for it; empty where none did."""
     if code > 128:
         return signal.Signals(code - 128).name if code - 128 in set(signal.Signals) else str(code - 128)
