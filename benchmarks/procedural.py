@@ -1,4 +1,4 @@
-"""Benchmarks made by programs: held-out instances of the procedural problem families."""
+"""Generated benchmarks: held-out instances of the procedural problem families."""
 
 from pathlib import Path
 from typing import Any
@@ -11,27 +11,27 @@ from hpt_core.data.procedural.base import Family
 from hpt_core.rollout.base import Sampling
 
 SAMPLING = Sampling(temperature=0.6, top_p=0.95, max_tokens=64)
-"""Temperature and top_p of the paper (section 4.1); a worked solution of four operations has 53 characters."""
+"""Temperature and top_p of the paper (section 4.1). A worked solution of four operations has 53 characters."""
 
 
 class ProceduralQuestions(QuestionSource):
-    """Problems of the test split, the same ones always."""
+    """Problems of the test split. They are always the same."""
 
     families: tuple[Family, ...] = Field(min_length=1)
-    """Problem families, which take turns."""
+    """Problem families. Questions alternate between them."""
     difficulties: tuple[int, ...] = Field(min_length=1)
-    """Difficulties, which take turns within a family."""
+    """Difficulties. Within a family, questions alternate between them."""
     rows: int = Field(ge=1)
-    """Questions to make."""
+    """Number of questions."""
     seed: int = 20_250_904
-    """Seed of the problems; a suite's questions never change."""
+    """Seed of the problems. A suite's questions never change."""
 
     def content(self, data_dir: Path | None) -> dict[str, Any]:
         """The parameters and the generator's version."""
         return {**self.identity(), "version": VERSION}
 
     def read(self, data_dir: Path | None) -> list[Question]:
-        """The questions; no training data holds any of them."""
+        """The questions. No training data contains any of them."""
         problems = _problems.sample(self.families, self.difficulties, self.rows, self.seed, "test")
         return [
             Question(

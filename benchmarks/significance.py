@@ -1,8 +1,8 @@
 """Paired tests between two models on the same questions.
 
-Both models answered the same questions, so what counts is the difference on each question, which takes the questions'
-own difficulty out of the comparison. Under the null hypothesis that the models are exchangeable, the sign of each
-question's difference is a coin toss. With one sample a question the test below is McNemar's exact test.
+The tests use the difference on each question, which removes the questions' own difficulty from the comparison. Under
+the null hypothesis that the models are exchangeable, the sign of each difference is a fair coin toss. With one sample
+per question, the sign-flip test below is McNemar's exact test.
 """
 
 import math
@@ -18,8 +18,8 @@ from hpt_core.seeds import derive
 Counts = Mapping[str, tuple[int, int]]
 """Question id -> (correct samples, samples)."""
 RESAMPLES = 10_000
-"""Bootstrap resamples and, for averages, random sign flips."""
-_CELLS = 2_000_000  # of one block of random numbers: bounds memory at about 16 MB
+"""Number of bootstrap resamples and, for averages, of random sign flips."""
+_CELLS = 2_000_000  # size of one block of random numbers; bounds memory to about 16 MB
 
 
 class Difference(NamedTuple):
@@ -43,7 +43,7 @@ class Difference(NamedTuple):
 def compare(model: Counts, baseline: Counts, seed: int = 0) -> Difference:
     """Difference of two models on one benchmark, over the questions that both answered.
 
-    The p-value is that of the exact sign-flip test on per-question means; the interval is the percentile bootstrap
+    The p-value comes from the exact sign-flip test on per-question means, the interval from the percentile bootstrap
     over questions. Raises ValueError where no question is shared.
     """
     scaled, scale = _differences(model, baseline)
@@ -54,10 +54,11 @@ def compare(model: Counts, baseline: Counts, seed: int = 0) -> Difference:
 
 
 def compare_average(pairs: Sequence[tuple[Counts, Counts]], seed: int = 0) -> Difference:
-    """Difference of two models in the unweighted mean over benchmarks; `pairs` holds (model, baseline) of each.
+    """Difference of two models in the unweighted mean over benchmarks. `pairs` holds (model, baseline) of each
+    benchmark.
 
-    Questions are resampled, and signs flipped, within their benchmark. The p-value comes from RESAMPLES random flips
-    (an exact one is out of reach with unequal weights), so it is never under 1 / (RESAMPLES + 1).
+    Questions are resampled, and signs flipped, within their benchmark. The p-value comes from RESAMPLES random flips,
+    because an exact one is infeasible with unequal weights. So it is never below 1 / (RESAMPLES + 1).
     """
     found = [_differences(model, baseline) for model, baseline in pairs]
     means = np.zeros(RESAMPLES)
@@ -84,7 +85,7 @@ def bootstrap_interval(values: Sequence[float], seed: int = 0) -> Interval:
 def sign_flip_exact(differences: npt.NDArray[np.int64]) -> float:
     """Two-sided p-value of the sum of integer `differences` ([N]) when each sign is a fair coin toss.
 
-    The distribution of the sum is built one question at a time, so the value is exact, not sampled.
+    The distribution of the sum is built one question at a time, so the value is exact.
     """
     sizes = np.abs(differences[differences != 0])
     if sizes.size == 0:
@@ -104,7 +105,7 @@ def sign_flip_exact(differences: npt.NDArray[np.int64]) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjusted p-values, in the order given; they bound the chance of any false claim in a family."""
+    """Holm's step-down adjusted p-values, in the given order. They bound the probability of any false claim."""
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     adjusted = [0.0] * len(p_values)
     running = 0.0
@@ -134,7 +135,7 @@ def _interval(means: npt.NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _bootstrap_means(values: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
-    """[RESAMPLES] means of questions drawn with replacement."""
+    """[RESAMPLES] means of questions resampled with replacement."""
     generator = np.random.default_rng(seed)
     block = max(1, _CELLS // len(values))
     parts = [

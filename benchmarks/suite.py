@@ -1,4 +1,4 @@
-"""What a benchmark is: where its questions come from, how it is asked, verified, sampled and reported."""
+"""The definition of a benchmark: its questions, prompt instruction, verifier, sampling and group."""
 
 import hashlib
 from collections.abc import Iterable
@@ -22,16 +22,16 @@ class Question(Frozen):
     question: str
     gold: str
     kind: str
-    """Which verifier, by name."""
+    """Name of the verifier."""
     family: str = ""
     """Subject, level or problem family; "" where unknown."""
 
 
 class QuestionSource(Frozen):
-    """Where a benchmark's questions come from (a Hub dataset with a local file, or a generator)."""
+    """Source of a benchmark's questions (a Hub dataset with a local file, or a generator)."""
 
     def needs(self, data_dir: Path | None) -> str:
-        """What is needed, for `hpt plan`; "" where everything is at hand."""
+        """What the source needs, for `hpt plan`; "" where nothing is missing."""
         return ""
 
     def content(self, data_dir: Path | None) -> dict[str, Any]:
@@ -44,43 +44,38 @@ class QuestionSource(Frozen):
 
 
 class Suite(Plugin, Frozen, kind="benchmarks", package="benchmarks.suites"):
-    """One benchmark; a module of benchmarks/suites holds one, and so may a module of anybody's."""
+    """One benchmark. Each module of benchmarks/suites defines one; so may a user's module."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
-    """What tables and outputs call it; for ours the module's name."""
+    """Name in tables and outputs. For our suites, the module's name."""
     title: str
-    """What tables show: "AIME 2024"."""
+    """Title in tables: "AIME 2024"."""
     group: Literal["in", "out"]
-    """In or out of the training data's distribution; averages are taken within a group."""
+    """In or out of the training data's distribution. Averages are taken within a group."""
     rows: int = Field(ge=1)
-    """Questions it must have; any other number is an error."""
+    """Required number of questions. Any other number is an error."""
     kind: str
-    """Which verifier, by name."""
+    """Name of the verifier."""
     source: QuestionSource
     """Where the questions come from."""
     instruction: str | None = None
-    """Replaces the prompt's instruction where the benchmark needs its own (multiple choice)."""
+    """Replaces the prompt's instruction if the benchmark needs its own (multiple choice)."""
     k: int = Field(ge=1)
-    """Samples a question: 32 for the small benchmarks, 1 for the others (paper, section 4.1)."""
+    """Samples per question: 32 for the small benchmarks, 1 for the others (paper, section 4.1)."""
     sampling: Sampling = Sampling(temperature=0.6, top_p=0.95, max_tokens=8192)
-    """How answers are drawn (paper, section 4.1)."""
-
-    @property
-    def reported_as(self) -> str:
-        """ "avg@32", or "pass@1" where one sample is drawn."""
-        return f"avg@{self.k}" if self.k > 1 else "pass@1"
+    """Sampling settings (paper, section 4.1)."""
 
     def load(self, data_dir: Path | None, limit: int | None = None) -> list[Question]:
         """The questions, in the benchmark's order; with a limit, the first `limit` by hash of their id.
 
-        The limited set depends on the questions alone, and a smaller limit takes a subset of a larger one's.
-        Raises DataError where the source cannot be read, has another number of rows or an id twice.
+        The limited set depends only on the questions, and a smaller limit selects a subset of a larger one's. Raises
+        DataError where the source cannot be read, has another number of rows or repeats an id.
         """
         questions = self.source.read(data_dir)
         if len(questions) != self.rows:
             raise DataError(
                 f"benchmark {self.name} has {len(questions)} rows where {self.rows} are expected",
-                "replace the data by the version that the suite names: scores on another one are not comparable",
+                "replace the data with the version that the suite names; scores on another are not comparable",
             )
         ids = {question.question_id for question in questions}
         if len(ids) != len(questions):
@@ -101,11 +96,11 @@ def questions_table(questions: Iterable[Question]) -> pa.Table:
 
 
 def suite_names() -> tuple[str, ...]:
-    """Names of every benchmark."""
+    """Names of all benchmarks."""
     return Suite.plugin_kind.names
 
 
 def get_suite(name: str) -> Suite:
-    """The benchmark called `name`; an unknown name raises ConfigError with near matches."""
+    """The benchmark called `name`. An unknown name raises ConfigError with near matches."""
     suite: Suite = Suite.plugin_kind.load(name)
     return suite

@@ -1,4 +1,4 @@
-"""Published results, one TOML file a base model: numbers that others measured, kept apart from ours."""
+"""Published results, measured by others: one TOML file per base model."""
 
 import tomllib
 from functools import cache
@@ -22,7 +22,7 @@ class PublishedRow(Frozen):
     scores: tuple[float, ...]
     """In the order of the table's `benchmarks`."""
     averages: dict[Group, float]
-    """As printed in the source, from unrounded scores."""
+    """As printed in the source, which averages unrounded scores."""
 
 
 class PublishedTable(Frozen):
@@ -35,7 +35,7 @@ class PublishedTable(Frozen):
     benchmarks: tuple[str, ...]
     """Names in benchmarks/suites."""
     groups: dict[Group, tuple[str, ...]]
-    """Benchmarks that an average is taken over."""
+    """Benchmarks of each average."""
     rows: tuple[PublishedRow, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -50,14 +50,14 @@ class PublishedTable(Frozen):
 
 @cache
 def published_names() -> tuple[str, ...]:
-    """Names of the tables: "qwen2.5-math-7b" and the like."""
+    """Names of the tables, such as "qwen2.5-math-7b"."""
     files = (entry.name for entry in resources.files(__name__).iterdir())
     return tuple(sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml")))
 
 
 @cache
 def get_published(name: str) -> PublishedTable:
-    """The table called `name`; an unknown name raises ConfigError with near matches."""
+    """The table called `name`. An unknown name raises ConfigError with near matches."""
     if name not in published_names():
         raise ConfigError(f"unknown published results {name!r}", near(name, published_names()))
     text = resources.files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8")

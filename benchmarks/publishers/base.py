@@ -1,4 +1,4 @@
-"""The contract of a publisher: it takes a finished report to where its readers are, and never touches the report."""
+"""The contract of a publisher, which copies a finished report to where readers find it and never changes the report."""
 
 import hashlib
 from datetime import UTC, datetime
@@ -19,43 +19,43 @@ REDIRECT = """<!doctype html>
 <p><a href="site/index.html">Leaderboard</a></p>
 </html>
 """
-"""index.html at the root of a publication: the page itself is site/index.html, beside tables/ and leaderboard.md."""
+"""index.html at the root of a publication. It redirects to site/index.html, beside tables/ and leaderboard.md."""
 LAST = ("site/index.html", "index.html")
-"""Files that readers start from: written after all others, so that they never point to what is not there yet."""
+"""Readers' entry pages. They are written last, so they never link to a missing file."""
 
 
 class Receipt(Frozen):
-    """What was published where."""
+    """Record of a publication."""
 
     target: str
     """Folder, URL or repository, without credentials."""
     files: tuple[str, ...]
     """Paths within the target, sorted."""
     sha256: str
-    """Over the paths and contents of the files: equal where the same was published."""
+    """Hash of the files' paths and contents. Equal publications have equal hashes."""
     when: AwareDatetime
     changed: bool
-    """False where the target already held exactly this."""
+    """False where the target already held exactly these files."""
 
 
 class PublisherConfig(PluginConfig, kind="publishers", package="benchmarks.publishers"):
-    """Base of the publishers' configs; each adds its own fields and publishes."""
+    """Base of the publishers' configs."""
 
     samples: bool = False
     """Publish tables/samples.parquet too. Off by default: responses can quote the questions, and the authors of some
-    benchmarks (GPQA) ask that these never appear in public text."""
+    benchmarks (GPQA) ask that their questions never appear in public text."""
 
     def needs(self) -> str:
-        """What publishing needs, for `hpt plan`; "" where everything is at hand."""
+        """What publishing needs, for `hpt plan`; "" where nothing is missing."""
         return ""
 
     def publish(self, report: Path) -> Receipt:
-        """Publish the report folder `report` (leaderboard.md, site/, tables/). Publishing the same again changes
-        nothing. Raises PublishError; the report itself is only read."""
+        """Publish the report folder `report` (leaderboard.md, site/, tables/), which is only read. Publishing it again
+        changes nothing. Raises PublishError."""
         raise NotImplementedError
 
     def holds(self, receipt: Path) -> bool:
-        """Whether what the receipt file says was published is still there, as far as this can be told at no cost."""
+        """Whether the publication in the receipt file still exists, as far as a cheap check can tell."""
         return True
 
 
@@ -77,7 +77,7 @@ class Content:
 
     @property
     def names(self) -> list[str]:
-        """Paths within the publication, in the order of writing: LAST at the end."""
+        """Paths within the publication, in writing order, with LAST at the end."""
         return [*sorted(set(self.hashes) - set(LAST)), *LAST]
 
     def read(self, name: str) -> bytes:
@@ -92,7 +92,7 @@ class Content:
             path.write_bytes(self.read(name))
 
     def receipt(self, target: str, changed: bool) -> Receipt:
-        """The receipt of a publication made now."""
+        """The receipt for publishing now."""
         return Receipt(
             target=target, files=tuple(sorted(self.hashes)), sha256=self.sha256, when=datetime.now(UTC), changed=changed
         )

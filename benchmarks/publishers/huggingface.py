@@ -1,4 +1,4 @@
-"""Publish to a repository of the Hugging Face Hub: a dataset, or a static Space that shows the page."""
+"""Publish to a Hugging Face Hub repository: a dataset, or a static Space that shows the page."""
 
 import os
 import tempfile
@@ -35,29 +35,29 @@ app_file: site/index.html
 
 """,
 }
-"""Front matter of README.md, which the Hub requires; leaderboard.md follows it."""
+"""Front matter of README.md, required by the Hub. leaderboard.md follows it."""
 
 
 class HuggingFace(PublisherConfig):
     """`[[publish]] name = "huggingface"`."""
 
     repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
-    """Repository, "owner/name"; made where it does not exist."""
+    """Repository, "owner/name". It is created if it does not exist."""
     kind: Literal["dataset", "space"] = "space"
-    """Repository type; a Space shows the page, a dataset its tables."""
+    """Repository type. A Space shows the page, a dataset shows its tables."""
     private: bool = True
-    """Whether a repository that is made is private."""
+    """Whether a newly created repository is private."""
     token_env: str = "HF_TOKEN"
-    """Environment variable that holds a token with write access. The token itself is in no config and no log."""
+    """Environment variable that holds a token with write access. The token itself appears in no config or log."""
     endpoint: str | None = None
-    """Address of the Hub; None for the public one (or HF_ENDPOINT)."""
+    """Address of the Hub. None uses HF_ENDPOINT or the public Hub."""
 
     def needs(self) -> str:
         """The Hub and a token."""
         return f"network: the Hub; a token with write access in {self.token_env}"
 
     def publish(self, report: Path) -> Receipt:
-        """Upload everything in one commit, which the Hub shows whole. Raises PublishError."""
+        """Upload everything in one commit. Raises PublishError."""
         content = Content(report, self.samples)
         token = os.environ.get(self.token_env)
         if not token:
@@ -66,7 +66,7 @@ class HuggingFace(PublisherConfig):
             )
         try:
             changed = self._upload(content, report, token)
-        except Exception as error:  # httpx's and the Hub client's own classes; all mean the same here
+        except Exception as error:  # httpx and the Hub client raise many classes; all are handled alike
             first = (str(error) or type(error).__name__).splitlines()[0].replace(token, "***")
             remedy = "check the repository's name, the token's rights and the network, then publish again"
             # The original error can hold the request with its headers, so it is not chained.

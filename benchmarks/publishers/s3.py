@@ -1,7 +1,7 @@
-"""Publish to an object store through fsspec: S3 and whatever speaks its protocol, or any other fsspec URL.
+"""Publish to S3, a compatible object store, or any other fsspec URL.
 
-The pages that readers start from are uploaded after everything they need. publication.json says what is there: what is
-about to change is marked in it first, and it is whole again last of all.
+Readers' entry pages are uploaded after everything they link to. publication.json records the hashes of the published
+files. Files about to change are first marked in it without a hash; the complete record is written at the end.
 """
 
 import json
@@ -30,16 +30,16 @@ class S3(PublisherConfig):
     """`[[publish]] name = "s3"`. Credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_PROFILE ...)."""
 
     url: str = Field(pattern=r"^[a-z0-9]+://[^@]+$")
-    """Folder to fill, without credentials: "s3://bucket/leaderboard"."""
+    """Target folder, without credentials: "s3://bucket/leaderboard"."""
     endpoint_url: str | None = None
-    """Address of a store that speaks S3's protocol; None for Amazon's own."""
+    """Address of an S3-compatible store. None uses Amazon S3."""
 
     def needs(self) -> str:
-        """The store and, for s3, its client."""
+        """Write access to the target."""
         return f"write access to {self.url}"
 
     def publish(self, report: "Path") -> Receipt:
-        """Upload what changed. Raises PublishError; publishing again then finishes or undoes what was begun."""
+        """Upload changed files. Raises PublishError; publishing again then completes or reverts the upload."""
         content = Content(report, self.samples)
         system, root = self._open()
         try:
@@ -54,7 +54,7 @@ class S3(PublisherConfig):
                 if system.exists(f"{root}/{name}"):
                     system.rm(f"{root}/{name}")
             _record(system, f"{root}/{RECORD}", content.hashes)
-        except Exception as error:  # each store raises its own classes; all mean the same here
+        except Exception as error:  # each store raises its own classes; all are handled alike
             first = (str(error) or type(error).__name__).splitlines()[0]
             raise PublishError(
                 f"cannot publish to {self.url}: {first}", "check the URL and the credentials, then publish again"
@@ -64,7 +64,7 @@ class S3(PublisherConfig):
     def _open(self) -> tuple[Any, str]:
         import fsspec
 
-        # Listings that fsspec keeps in memory would hide what another machine published.
+        # Cached listings would hide files that another machine published.
         options: dict[str, Any] = {"use_listings_cache": False}
         if self.endpoint_url is not None:
             options["client_kwargs"] = {"endpoint_url": self.endpoint_url}
@@ -80,7 +80,7 @@ class S3(PublisherConfig):
 
 
 def _recorded(system: Any, path: str) -> dict[str, str]:
-    """Hashes of the files of the last publication; empty where there is none or its record cannot be read."""
+    """Hashes of the last publication's files; empty where there is none or its record cannot be read."""
     if not system.exists(path):
         return {}
     try:
@@ -91,7 +91,7 @@ def _recorded(system: Any, path: str) -> dict[str, str]:
 
 
 def _in_doubt(recorded: Mapping[str, str], coming: Mapping[str, str]) -> dict[str, str]:
-    """Files that are about to change, without a hash: should the upload stop, none of them counts as published."""
+    """Files about to change, without a hash, so that none counts as published if the upload stops."""
     return {name: "" for name, digest in coming.items() if recorded.get(name) != digest}
 
 

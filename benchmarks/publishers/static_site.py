@@ -1,7 +1,7 @@
-"""Publish into a folder that a web server or a file share shows.
+"""Publish into a folder that a web server or a file share serves.
 
-The folder is a symbolic link to a version beside it: a new version is written whole, then the link is switched in one
-step. Readers see the old leaderboard or the new one, never a mixture, whenever the publication is cut short.
+The folder is a symbolic link to a version beside it. A new version is written completely, then the link is switched in
+one step. So readers see either the old leaderboard or the new one, even if publishing is interrupted.
 """
 
 import os
@@ -20,10 +20,10 @@ class StaticSite(PublisherConfig):
     """`[[publish]] name = "static_site"`."""
 
     path: Path
-    """Folder to fill. It becomes a link to .NAME-VERSION beside it; the version before is kept for readers."""
+    """Target folder. It becomes a link to .NAME-VERSION beside it. The previous version is kept for current readers."""
 
     def publish(self, report: Path) -> Receipt:
-        """Publish into `path`. Raises PublishError where something else is there or it cannot be written."""
+        """Publish into `path`. Raises PublishError where `path` holds something else or cannot be written."""
         content = Content(report, self.samples)
         target = self.path.absolute()
         version = target.with_name(f".{target.name}-{content.sha256[:16]}")
@@ -42,7 +42,7 @@ class StaticSite(PublisherConfig):
         return content.receipt(str(target), changed=True)
 
     def holds(self, receipt: Path) -> bool:
-        """Whether `path` still shows the version that the receipt speaks of."""
+        """Whether `path` still shows the receipt's version."""
         try:
             published = Receipt.model_validate_json(receipt.read_bytes())
         except (OSError, ValidationError):
@@ -53,7 +53,7 @@ class StaticSite(PublisherConfig):
 
     @staticmethod
     def _previous(target: Path) -> Path | None:
-        """The version that is shown now; raises PublishError where `target` is not a publication."""
+        """The version shown now, or None. Raises PublishError where `target` is not a publication."""
         if target.is_symlink():
             shown = target.parent / target.readlink()
             if shown.name.startswith(f".{target.name}-"):
@@ -71,7 +71,7 @@ class StaticSite(PublisherConfig):
 
 
 def _holds(folder: Path, content: Content) -> bool:
-    """Whether `folder` holds exactly the publication."""
+    """Whether `folder` contains exactly the publication's files."""
     present = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     return set(present) == set(content.hashes) and all(
         sha256_file(path) == content.hashes[name] for name, path in present.items()
@@ -79,9 +79,9 @@ def _holds(folder: Path, content: Content) -> bool:
 
 
 def _switch(target: Path, version: Path) -> None:
-    """Let `target` point to `version`, in one step."""
+    """Point `target` to `version` in one step."""
     if target.is_dir() and not target.is_symlink():
-        target.rmdir()  # an empty folder that someone made in advance
+        target.rmdir()  # an empty folder created in advance
     link = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     link.symlink_to(version.name)
-    os.replace(link, target)  # noqa: PTH105  (Path.replace would do the same; the target is a link, not what it points to)
+    os.replace(link, target)  # noqa: PTH105

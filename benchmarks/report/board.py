@@ -1,4 +1,4 @@
-"""The leaderboard as rows and columns, from the scores table alone: page, Markdown and terminal share it."""
+"""The leaderboard as rows and columns, built from the scores table. The page, Markdown and the terminal share it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,72 +6,73 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from benchmarks.published import Group
 from benchmarks.report.schemas import Row
 
 MARK = "†"
-"""Stands at measured numbers under another protocol than their benchmark's own."""
+"""Marks measured numbers whose protocol is not the benchmark's own."""
 PUBLISHED_MARK = "‡"
-"""Stands at published averages that are taken anew over the benchmarks shown."""
+"""Marks published averages that are recomputed over the benchmarks shown."""
 DIFFERENT_MARK = "¶"
-"""Stands at measured numbers under another protocol than the baseline's in the same column."""
+"""Marks measured numbers whose protocol is not that of the baseline in the same column."""
 OVERLAP_MARK = "§"
-"""Stands at numbers some of whose questions overlap the model's training data; of two models, either's."""
+"""Marks numbers with questions that overlap the model's training data; in comparisons, either model's."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A benchmark, or a group's average."""
+    """A benchmark or a group's average."""
 
     place: int
     """`column` of its rows in the scores table."""
     title: str
-    group: str
+    group: Group
     average: bool
     measure: str
     """ "avg@32", "pass@1", "mean"."""
 
 
 class Overlapping(NamedTuple):
-    """Questions of a number that overlap the model's training data, in words."""
+    """The questions of a number that overlap the model's training data, in words."""
 
     questions: str
     """"3 of 30 questions"."""
     clean: str
-    """The number without them, in percent; "none left" where that is not one."""
+    """The score without them, in percent, or "none left"."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One number and what lies behind it."""
+    """One number and its details."""
 
     value: float
     """Percent."""
     text: str
     bounds: tuple[float, float] | None
-    """The 95 % interval, as fractions of 1; None where it is not known."""
+    """The 95 % interval, as fractions of 1; None where unknown."""
     best: bool
-    """Highest of the measured ones of the column, where all of these followed one protocol and no question of it
-    overlaps training data."""
+    """Whether it is the column's highest measured number, all of the column's measured numbers share one protocol, and
+    no question of this number overlaps training data."""
     deviations: tuple[str, ...]
-    """How its protocol differs from the benchmark's own."""
+    """Differences of its protocol from the benchmark's own."""
     differences: tuple[str, ...]
-    """How its protocol differs from that of the baseline, in the same column."""
+    """Differences of its protocol from the baseline's in the same column."""
     overlap: Overlapping | None
     """None where no question is known to overlap training data."""
     mark: str
-    """The marks that stand at it, in the order of this module; "" where none does."""
+    """Its marks, in the order of this module; "" where there are none."""
     details: tuple[tuple[str, str], ...]
-    """Terms and their values: interval, counts, shares, protocol."""
+    """Terms and values: interval, counts, shares, protocol."""
 
     @property
     def interval(self) -> str:
-        """ "50.1–55.3", the bounds in percent; "" where they are not known."""
+        """ "50.1–55.3", the bounds in percent; "" where unknown."""
         return "–".join(percent(bound) for bound in self.bounds or ())
 
 
 @dataclass(frozen=True)
 class Line:
-    """A model."""
+    """The row of one model."""
 
     model: str
     label: str
@@ -80,7 +81,7 @@ class Line:
     """ "measured" or "published"."""
     note: str
     cells: tuple[Cell | None, ...]
-    """One a column; None where there is no number."""
+    """One per column; None where there is no number."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Board:
     lines: tuple[Line, ...]
 
     def phrases(self, of: Callable[["Cell"], tuple[str, ...]]) -> list[tuple[str, str, str]]:
-        """(label, column, phrase) of every benchmark's number, for what `of` tells of it."""
+        """(label, column, phrase) for every phrase that `of` returns for a benchmark's cell."""
         return [
             (line.label, column.title, phrase)
             for line in self.lines
@@ -102,7 +103,7 @@ class Board:
 
     @property
     def sources(self) -> list[str]:
-        """Where the published lines are printed."""
+        """Sources of the published lines."""
         return sorted({line.note for line in self.lines if line.source == "published"})
 
 
@@ -136,12 +137,12 @@ def percent(value: float, digits: int = 1) -> str:
 
 
 def measure(k: int | None) -> str:
-    """ "pass@1" for one sample a question, else "avg@k"."""
+    """ "pass@1" for one sample per question, else "avg@k"."""
     return "pass@1" if k == 1 else f"avg@{k}"
 
 
 def _best(rows: list[Row]) -> float | None:
-    """The highest of the measured numbers of a column; None where there is one, or where protocols differ."""
+    """The highest measured number of a column; None where fewer than two are measured or protocols differ."""
     measured = [r for r in rows if r["source"] == "measured"]
     if len(measured) < 2 or any(r["differences"] for r in measured):
         return None
@@ -200,14 +201,14 @@ def _details(row: Row) -> list[tuple[str, str]]:
 
 
 def overlap_details(checked: bool, questions: int) -> tuple[tuple[str, str], ...]:
-    """What is told of questions that overlap the training data of one of two models; nothing where none was checked."""
+    """Details on compared questions that overlap the training data of either model; empty where neither was checked."""
     if not checked:
         return ()
-    return (("In training data", f"{questions:,} of the questions, of one of the two" if questions else "none"),)
+    return (("In training data", f"{questions:,} of the questions, for either model" if questions else "none"),)
 
 
 def _overlap_details(row: Row) -> list[tuple[str, str]]:
-    """What of the benchmark stands in the model's training data."""
+    """Details on the benchmark's questions that appear in the model's training data."""
     text = f"none of {row['questions']:,} questions"
     if overlap := _overlap(row):
         ends = "" if row["clean_low"] is None else f" ({percent(row['clean_low'])} – {percent(row['clean_high'])})"
@@ -245,7 +246,7 @@ def _benchmark_details(row: Row) -> list[tuple[str, str]]:
 
 
 def _protocol_details(row: Row) -> list[tuple[str, str]]:
-    """How the number was made; of an average, that in which its benchmarks agree."""
+    """The protocol of a number; for an average, the settings that its benchmarks share."""
     sampler = {
         "k": "k = {:,}",
         "temperature": "temperature {:g}",

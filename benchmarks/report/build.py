@@ -1,17 +1,10 @@
-"""Build a report: Parquet tables, leaderboard.md and the static page. `python -m benchmarks.report.build SPEC.json`."""
+"""`python -m benchmarks.report.build SPEC.json`: build the report's Parquet tables, leaderboard.md and static page."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.report.board import make_board
-from benchmarks.report.inputs import (
-    BenchmarkResult,
-    ContaminationResult,
-    ModelResult,
-    Protocol,
-    ReportInputs,
-    SuiteInfo,
-)
+from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.markdown import leaderboard
 from benchmarks.report.page import Tables, write_site
 from benchmarks.report.published_rows import published_rows
@@ -20,21 +13,11 @@ from benchmarks.report.tables import build_tables
 from hpt_core.files import write_parquet, write_text
 from hpt_core.worker import main, progress
 
-__all__ = [
-    "BenchmarkResult",
-    "ContaminationResult",
-    "ModelResult",
-    "Protocol",
-    "ReportInputs",
-    "SuiteInfo",
-    "build",
-]
-
 
 def build(inputs: ReportInputs) -> None:
-    """Write tables/, leaderboard.md and site/ into `inputs.output`; the same inputs give the same bytes.
+    """Write tables/, leaderboard.md and site/ into `inputs.output`. Equal inputs give equal bytes.
 
-    Raises DataError where samples or verdicts are damaged, ConfigError where the published results are unknown.
+    Raises DataError where samples or verdicts are damaged, and ConfigError where the published results are unknown.
     """
     published = pa.Table.from_pylist(published_rows(inputs), SCORES)
     tables = inputs.output / "tables"

@@ -1,9 +1,9 @@
 """Questions that one model solves and another does not, by difficulty (paper, table 4).
 
-A model solves a question where more than half of its samples are correct: with one sample, where that one is. The
-difficulty is the benchmark's own level where every family ends in one ("algebra-5"). Elsewhere the models that are not
-compared say it, by their mean share of correct samples: the two themselves would put all that they disagree on into
-the middle. Where there are no others, all questions are one class.
+A model solves a question if more than half of its samples are correct. The difficulty is the benchmark's own level if
+every family ends in one ("algebra-5"). Otherwise it is the mean share of correct samples of the models that are not
+compared. The two compared models are excluded, because questions on which they disagree would all fall in the middle.
+Without other models, all questions form one class.
 """
 
 import math
@@ -21,18 +21,18 @@ from benchmarks.report.schemas import Row
 from hpt_core import schemas
 
 LEVEL = re.compile(r"(?:^|[-_ ])(\d{1,2})$")
-"""The level at the end of a family."""
+"""The level at the end of a family name."""
 BANDS = ("easy", "medium", "hard")
-"""Classes by the other models' mean share of correct samples: over 2/3, from 1/3 to 2/3, under 1/3."""
+"""Classes by the other models' mean share of correct samples: over 2/3, 1/3 to 2/3, under 1/3."""
 ALL = "all"
-"""The one class where nothing tells the difficulty."""
+"""The only class where the difficulty is unknown."""
 
 
 class Classes(NamedTuple):
     """Difficulties of a benchmark's questions."""
 
     by: str
-    """"level", "other models" or "none"."""
+    """ "level", "other models" or "none"."""
     names: tuple[str, ...]
     """From easy to hard."""
     of: Callable[[str], str]
@@ -45,7 +45,7 @@ def solves(correct: int, samples: int) -> bool:
 
 
 def exclusive_rows(inputs: ReportInputs, measured: Sequence[Measured], checked: Checked) -> list[Row]:
-    """Rows of EXCLUSIVE: each ordered pair of models on each benchmark, one row a difficulty. Raises DataError."""
+    """Rows of EXCLUSIVE: one per benchmark, ordered pair of models and difficulty. Raises DataError."""
     places = {model.name: place for place, model in enumerate(inputs.measured)}
     rows = []
     for column, (_, suite) in enumerate(columns(inputs)):
@@ -80,7 +80,7 @@ def exclusive_rows(inputs: ReportInputs, measured: Sequence[Measured], checked: 
 def _counted(
     model: Measured, other: Measured, shared: Sequence[str], classes: Classes, overlapping: frozenset[str] | None
 ) -> Iterator[Row]:
-    """Questions of each class: how many there are, how many the model solves, how many it alone does."""
+    """For each class: number of questions, number that the model solves, number that only the model solves."""
     questions, solved, alone = Counter[str](), Counter[str](), Counter[str]()
     for question_id in shared:
         name = classes.of(question_id)
@@ -101,7 +101,7 @@ def _counted(
 
 
 def read_levels(suite: SuiteInfo) -> dict[str, int]:
-    """Question id -> level; empty where not every question's family ends in one. Raises DataError."""
+    """Question id -> level; empty unless every question's family ends in one. Raises DataError."""
     if suite.questions is None:
         return {}
     table = read_table(suite.questions, schemas.QUESTIONS)
@@ -129,7 +129,7 @@ def _by_others(found: Sequence[Measured], first: Measured, second: Measured, sha
     full = scale * len(others)
 
     def band(question_id: str) -> str:
-        # Whole numbers, so that a third is a third.
+        # Integers, so that the comparison with 1/3 and 2/3 is exact.
         reached = sum(m.counts[question_id][0] * (scale // m.score.k) for m in others)
         return BANDS[0] if 3 * reached > 2 * full else BANDS[1] if 3 * reached >= full else BANDS[2]
 

@@ -1,4 +1,4 @@
-"""What the page and leaderboard.md show of the table EXCLUSIVE."""
+"""Views of the table EXCLUSIVE for the page and leaderboard.md."""
 
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,15 +11,15 @@ from benchmarks.report.schemas import Row
 
 
 class Pair(NamedTuple):
-    """A model against another on one benchmark."""
+    """A model compared with another on one benchmark."""
 
     gained: int
-    """Questions that the model alone solves."""
+    """Questions that only the model solves."""
     lost: int
-    """Questions that the other alone solves."""
+    """Questions that only the other model solves."""
     comparable: bool
     overlaps: bool
-    """Whether some of the questions overlap the training data of one of the two."""
+    """Whether some questions overlap the training data of either model."""
 
 
 @dataclass(frozen=True)
@@ -27,38 +27,38 @@ class Square:
     """One ordered pair in a matrix."""
 
     text: str
-    """Questions that the row's model solves and the column's does not."""
+    """Number of questions that the row's model solves and the column's model does not."""
     classes: str
-    """The same by difficulty, from easy to hard: "3 · 1 · 0"; "" where there is one class."""
+    """The number by difficulty, from easy to hard: "3 · 1 · 0"; "" with one class."""
     shade: int
-    """How it compares with the matrix's highest number, percent."""
+    """Percent of the matrix's highest number."""
     comparable: bool
     mark: str
-    """What stands at the number: that the two cannot be compared, that questions overlap training data."""
+    """Marks beside the number: not comparable, or questions that overlap training data."""
     heading: str
     details: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class ExclusiveMatrix:
-    """All ordered pairs on one benchmark."""
+    """All ordered pairs of models on one benchmark."""
 
     place: int
     title: str
     caption: str
-    """How the difficulty was found, and its classes."""
+    """How difficulty is defined, and its classes."""
     labels: tuple[str, ...]
     lines: tuple[tuple[str, tuple[Square | None, ...]], ...]
-    """(label, one square a column), None on the diagonal and where two share no question."""
+    """(label, one square per column). None on the diagonal and where two models share no question."""
 
 
 def matrices(exclusive: pa.Table) -> list[ExclusiveMatrix]:
-    """One matrix a benchmark, in the leaderboard's order."""
+    """One matrix per benchmark, in the leaderboard's order."""
     return [_matrix(list(rows)) for _, rows in groupby(_sorted(exclusive), lambda row: row["column"])]
 
 
 def against(exclusive: pa.Table, baseline: str) -> dict[str, dict[int, Pair]]:
-    """Model -> column -> the model against the baseline."""
+    """Model -> column -> the model compared with the baseline."""
     totals: dict[tuple[str, str, int], int] = {}
     overlapping: set[tuple[str, str, int]] = set()
     found: dict[str, dict[int, Pair]] = {}
@@ -118,9 +118,9 @@ def _square(rows: list[Row], highest: int) -> Square:
         mark=("*" if differing else "") + (OVERLAP_MARK if overlapping else ""),
         heading=f"{first['label']}, not {first['other_label']} · {first['title']}",
         details=(
-            ("Solved by it alone", f"{alone:,} of {questions:,} questions"),
+            ("Solved only by it", f"{alone:,} of {questions:,} questions"),
             ("Solved by it", f"{solved:,}"),
-            ("By both", f"{solved - alone:,}"),
+            ("Solved by both", f"{solved - alone:,}"),
             *((r["difficulty"].capitalize(), f"{r['exclusive']:,} of {r['questions']:,} questions") for r in classes),
             *overlap_details(first["overlapping_questions"] is not None, overlapping),
             *((("Not comparable", f"protocols differ in {', '.join(differing)}"),) if differing else ()),

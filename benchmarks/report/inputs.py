@@ -1,4 +1,4 @@
-"""What a report is built from: the spec of `python -m benchmarks.report.build`."""
+"""The inputs of a report: the spec of `python -m benchmarks.report.build`."""
 
 from datetime import datetime
 from pathlib import Path
@@ -12,37 +12,37 @@ from hpt_core.rollout.base import Sampling
 
 
 class SuiteInfo(Frozen):
-    """A benchmark as the report shows it; the order of the suites is the order of the columns."""
+    """A benchmark in the report. The order of the suites is the order of the columns."""
 
     name: str
     """Name in benchmarks/suites."""
     title: str
-    """What tables show: "AIME 2024"."""
+    """Title in tables: "AIME 2024"."""
     group: Literal["in", "out"]
-    """In or out of the training data's distribution; averages are taken within a group."""
+    """In or out of the training data's distribution. Averages are taken within a group."""
     rows: int = Field(ge=1)
-    """Questions of the whole benchmark: fewer in a result mark it as limited."""
+    """Questions of the whole benchmark. A result with fewer is marked as limited."""
     k: int = Field(ge=1)
-    """Samples a question by the benchmark's own protocol: another k in a result is marked."""
+    """Samples per question in the benchmark's own protocol. A result with another k is marked."""
     sampling: Sampling
-    """The benchmark's own sampler: another one in a result is marked."""
+    """Sampler of the benchmark's own protocol. A result with another sampler is marked."""
     questions: Path | None = None
-    """The questions that were asked (hpt_core.schemas.QUESTIONS): their families can tell a level of difficulty."""
+    """The questions that were asked (hpt_core.schemas.QUESTIONS). Their families may contain a level of difficulty."""
 
 
 class Protocol(Frozen):
-    """How a number was made. Two numbers are comparable where everything but `model_hash` is equal."""
+    """How a number was measured. Two numbers are comparable if all fields except `model_hash` are equal."""
 
     prompt: str
-    """The prompt component in words or JSON (kind, system message, instruction)."""
+    """The prompt component, in words or JSON (kind, system message, instruction)."""
     sampling: Sampling
-    """Temperature, top_p, new tokens at most, and what ends a sample before."""
+    """Temperature, top_p, maximum new tokens, and the rule for stopping repetition."""
     k: int = Field(ge=1)
-    """Samples a question."""
+    """Samples per question."""
     engine_version: str
-    """Name and version of the engine that drew the samples."""
+    """Name and version of the engine that generated the samples."""
     engine: str
-    """The engine's config as JSON, without what cannot change a sample."""
+    """The engine's config as JSON, without settings that cannot change a sample."""
     dtype: str
     """Compute precision of the engine."""
     model_hash: str
@@ -52,13 +52,13 @@ class Protocol(Frozen):
     grader_version: str
     """Name and version of the verifier."""
     grade_timeout_s: float
-    """Seconds that one comparison may take."""
+    """Time limit of one comparison, in seconds."""
     seed: int
-    """Seed that the sampling seeds derive from."""
+    """Seed from which the sampling seeds are derived."""
     limit: int | None = None
-    """Questions at most; None where the whole benchmark was asked."""
+    """Maximum number of questions; None where the whole benchmark was asked."""
     prompt_hash: str | None = None
-    """Hash of the first question's final text, chat template included; None where it was not recorded."""
+    """Hash of the first question's rendered prompt, chat template included; None where it was not recorded."""
 
 
 class BenchmarkResult(Frozen):
@@ -72,25 +72,24 @@ class BenchmarkResult(Frozen):
 
 
 class ModelResult(Frozen):
-    """One row of the leaderboard; the order of the models is the order of the rows."""
+    """One row of the leaderboard. The order of the models is the order of the rows."""
 
     name: str
     """`model.NAME` or `train.NAME`."""
     label: str
-    """What tables show."""
+    """Name in tables."""
     algorithm: str | None = None
-    """Name of the algorithm that trained it; None for a model that the pipeline started from."""
+    """Name of the algorithm that trained it; None for a starting model of the pipeline."""
     results: dict[str, BenchmarkResult] = Field(default_factory=dict)
-    """Benchmark name -> result. Without any, the model shows in the training curves alone."""
+    """Benchmark name -> result. A model without results appears only in the training curves."""
     train_log: Path | None = None
     """log.parquet of its training stage (hpt_core.schemas.TRAIN_LOG)."""
     trained_on: tuple[str, ...] = ()
-    """`data.NAME` of its training stage and of those that made the model it started from; none where nothing is known
-    of what it was trained on."""
+    """`data.NAME` of its training stage and of those that made its starting model; empty where unknown."""
 
 
 class ContaminationResult(Frozen):
-    """Training data against one benchmark."""
+    """Overlap of one training data set with one benchmark."""
 
     data: str
     """`data.NAME`."""
@@ -107,23 +106,23 @@ class ReportInputs(Frozen):
     pipeline: str
     """Name of the pipeline."""
     published: str | None = None
-    """Published results to show beside the measured ones (benchmarks/published.py)."""
+    """Published results to show beside the measured ones (benchmarks/published)."""
     baseline: str | None = None
-    """Name of the model that the others are compared with; the first one with results where None."""
+    """Name of the model with which the others are compared; None means the first one with results."""
     models: tuple[ModelResult, ...] = Field(min_length=1)
     suites: tuple[SuiteInfo, ...] = Field(min_length=1)
     contamination: tuple[ContaminationResult, ...] = ()
-    """What of the benchmarks stands in the training data."""
+    """Overlap of the benchmarks with the training data."""
     overlap_share: float = Field(0.2, gt=0, le=1)
-    """Share of a question's n-grams that must stand in training data for it to count as overlapping."""
+    """Minimum share of a question's n-grams in training data for the question to count as overlapping."""
     overlap_ngram: int = Field(13, ge=1)
     """Words of an n-gram."""
     created: AwareDatetime
-    """When the run that is reported took place, passed in so that the same inputs give the same bytes."""
+    """Time of the reported run. It is an input, so that equal inputs give equal bytes."""
     notes: tuple[str, ...] = ()
-    """Sentences to show under the title: what the run was, what it is not."""
+    """Sentences to show under the title, such as the purpose and limits of the run."""
     output: Path
-    """Folder to fill."""
+    """Output folder."""
 
     @model_validator(mode="after")
     def _names_hold(self) -> "ReportInputs":
@@ -151,12 +150,12 @@ class ReportInputs(Frozen):
 
     @property
     def baseline_name(self) -> str:
-        """Name of the model that the others are compared with."""
+        """Name of the model with which the others are compared."""
         return self.baseline or self.measured[0].name
 
     @property
     def created_text(self) -> str:
-        """Date and time for readers: "2026-01-31 06:00 UTC" (the offset where it is not UTC)."""
+        """Date and time for readers: "2026-01-31 06:00 UTC", with the offset where it is not UTC."""
         return _stamp(self.created)
 
 

@@ -11,16 +11,16 @@ from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.measured import GROUPS
 
 BEST = (
-    "the highest measured number of a column, where its models followed one protocol and no question of that "
-    "number overlaps training data"
+    "the highest measured number of a column, if all its models share one protocol and no question of that number "
+    "overlaps training data"
 )
-"""Which numbers stand out."""
-PAIR_OVERLAPS = "Some of the questions overlap the training data of one of the two."
-"""What a mark at a comparison of two models means."""
+"""Which numbers are highlighted."""
+PAIR_OVERLAPS = "Some of the questions overlap the training data of either model."
+"""Meaning of the overlap mark in a comparison of two models."""
 
 
 def escape(text: str) -> str:
-    """Text that Markdown (and the HTML in it) shows as it is, on one line."""
+    """Text on one line, escaped so that Markdown and its HTML show it literally."""
     return re.sub(r"([\\`*_\[\]<>|~&$#])", r"\\\1", " ".join(text.split()))
 
 
@@ -31,7 +31,7 @@ def leaderboard(inputs: ReportInputs, board: Board, exclusive: pa.Table) -> str:
         f"# {escape(inputs.title)}",
         "",
         f"Pipeline {escape(inputs.pipeline)}, {escape(inputs.created_text)}.",
-        "Scores in percent, in brackets their 95 % intervals.",
+        "Scores are in percent, with 95 % intervals in parentheses.",
         *(part for note in inputs.notes for part in ("", escape(note))),
         "",
         f"| {' | '.join(headers)} |",
@@ -45,7 +45,7 @@ def leaderboard(inputs: ReportInputs, board: Board, exclusive: pa.Table) -> str:
 
 
 def summarized(board: Board, of: Callable[[Cell], tuple[str, ...]]) -> list[str]:
-    """What `of` tells of the numbers, one sentence each phrase: "AIME 2024: 12 of 30 questions (base, HPT)"."""
+    """One phrase per fact that `of` returns for the cells: "AIME 2024: 12 of 30 questions (base, HPT)"."""
     grouped: dict[tuple[str, str], list[str]] = {}
     for label, column, phrase in board.phrases(of):
         grouped.setdefault((column, phrase), []).append(label)
@@ -68,7 +68,7 @@ def _overlaps(board: Board) -> list[str]:
 
 
 def _header(column: Column) -> str:
-    group = f" ({GROUPS['in' if column.group == 'in' else 'out'].lower()})" if column.average else ""
+    group = f" ({GROUPS[column.group].lower()})" if column.average else ""
     return f"{escape(column.title)}{group} {column.measure}"
 
 
@@ -81,11 +81,14 @@ def _cell(cell: Cell | None) -> str:
 
 
 def footnotes(board: Board) -> list[str]:
-    """What the marks mean, one plain sentence each."""
+    """The meaning of each mark in use, one sentence per mark."""
     cells = [cell for line in board.lines for cell in line.cells if cell]
     found = []
     if marked := summarized(board, lambda cell: cell.deviations if MARK in cell.mark else ()):
-        found.append(f"{MARK} Not the benchmark's own protocol, so not comparable with others: {'; '.join(marked)}.")
+        found.append(
+            f"{MARK} Not measured under the benchmark's own protocol, so not comparable with other results: "
+            f"{'; '.join(marked)}."
+        )
     if marked := summarized(board, lambda cell: cell.differences):
         found.append(f"{DIFFERENT_MARK} Not comparable within its column: {'; '.join(marked)}.")
     if marked := _overlaps(board):
@@ -93,7 +96,7 @@ def footnotes(board: Board) -> list[str]:
             f"{OVERLAP_MARK} Some of the benchmark's questions overlap the model's training data: {'; '.join(marked)}."
         )
     if any(PUBLISHED_MARK in cell.mark for cell in cells):
-        found.append(f"{PUBLISHED_MARK} Taken anew from the printed scores, over the benchmarks shown.")
+        found.append(f"{PUBLISHED_MARK} Recomputed from the printed scores, over the benchmarks shown.")
     return found + [f"Published rows were measured by others: {source}." for source in board.sources]
 
 
@@ -105,7 +108,7 @@ def _footnotes(board: Board) -> list[str]:
 
 
 def _exclusive(inputs: ReportInputs, board: Board, exclusive: pa.Table) -> list[str]:
-    """Each model against the baseline: questions that it alone solves, and that the baseline alone does."""
+    """For each model and the baseline: the number of questions that only one of them solves."""
     pairs = against(exclusive, inputs.baseline_name)
     if not pairs:
         return []
@@ -117,21 +120,21 @@ def _exclusive(inputs: ReportInputs, board: Board, exclusive: pa.Table) -> list[
         for model, found in pairs.items()
     ]
     text = (
-        f"+X / −Y: questions that the model solves and {baseline} does not, and the reverse. A question is solved "
-        "where more than half of its samples are correct."
+        f"+X / −Y: the model solves X questions that {baseline} does not, and {baseline} solves Y that the model does "
+        "not. A question is solved if more than half of its samples are correct."
     )
     every = [pair for found in pairs.values() for pair in found.values()]
     mixed, overlap = any(not pair.comparable for pair in every), any(pair.overlaps for pair in every)
     return [
         "",
-        f"## Solved by one and not by {escape(baseline)}",
+        f"## Questions solved by a model or by {escape(baseline)}, not by both",
         "",
         escape(text),
         "",
         f"| {' | '.join(['Model', *(escape(c.title) for c in titles)])} |",
         f"|{'|'.join(['---', *('---:' for _ in titles)])}|",
         *(f"| {' | '.join(row)} |" for row in rows),
-        *(["", escape("* The two were not measured under the same protocol.")] if mixed else []),
+        *(["", escape("* The two models were not measured under the same protocol.")] if mixed else []),
         *(["", escape(f"{OVERLAP_MARK} {PAIR_OVERLAPS}")] if overlap else []),
     ]
 

@@ -1,4 +1,4 @@
-"""What a report measures: each model on each benchmark, scored, and the columns that show it."""
+"""The report's measurements: each model scored on each benchmark, and the columns that show the scores."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ def columns(inputs: ReportInputs) -> list[tuple[Group, SuiteInfo | None]]:
 
 
 def measure(inputs: ReportInputs, path: Path, progress: Callable[[int, int, str], None]) -> list[Measured]:
-    """Score every result, and write all samples with their verdicts to `path`. Raises DataError."""
+    """Score every result and write all samples with their verdicts to `path`. Raises DataError."""
     units = list(_units(inputs))
     measured = []
     with replacing(path) as beside, pq.ParquetWriter(beside, SAMPLES, compression="zstd") as writer:
@@ -76,9 +76,7 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
     try:
         table: pa.Table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        raise DataError(
-            f"cannot read {path}: {str(error).splitlines()[0]}", "run the stage that makes it again"
-        ) from error
+        raise DataError(f"cannot read {path}: {str(error).splitlines()[0]}", "rerun the stage that makes it") from error
     if table.schema.names != schema.names or table.schema.types != schema.types:
-        raise DataError(f"{path} has other columns than {', '.join(schema.names)}", "run the stage that makes it again")
+        raise DataError(f"{path} has other columns than {', '.join(schema.names)}", "rerun the stage that makes it")
     return table.cast(schema)

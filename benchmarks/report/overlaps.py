@@ -1,4 +1,4 @@
-"""Which questions of a benchmark overlap the training data of a model, and the score without them."""
+"""Finds benchmark questions that overlap a model's training data, and computes scores without them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,32 +16,32 @@ from hpt_core.files import write_parquet
 
 @dataclass(frozen=True)
 class Overlaps:
-    """Questions of one benchmark that overlap one set of training data, or all that a model was trained on."""
+    """Questions of one benchmark that overlap one training data set, or all training data of a model."""
 
     in_questions: frozenset[str]
-    """Ids of those that overlap training questions."""
+    """Ids of questions that overlap training questions."""
     in_demonstrations: frozenset[str]
-    """Ids of those that overlap demonstrations."""
+    """Ids of questions that overlap demonstrations."""
 
     @property
     def either(self) -> frozenset[str]:
-        """Ids of all: a model may have been trained on both."""
+        """Ids of questions that overlap either, since a model may have been trained on both."""
         return self.in_questions | self.in_demonstrations
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What the check of all training data found, and what it counted as an overlap."""
+    """The overlaps with all training data, and the thresholds that define an overlap."""
 
     by_data: Mapping[tuple[str, str], Overlaps]
-    """(data, benchmark) -> what overlaps."""
+    """(data, benchmark) -> overlaps."""
     share: float
-    """Share of a question's n-grams that must stand in training questions, or in demonstrations."""
+    """Minimum share of a question's n-grams that must appear in training questions, or in demonstrations."""
     ngram: int
     """Words of an n-gram."""
 
     def of(self, model: ModelResult, benchmark: str) -> Overlaps | None:
-        """The overlaps with all training data of a model; None where there are none or one was not checked."""
+        """The overlaps with all training data of a model; None where its data are unknown or not all were checked."""
         parts = [self.by_data.get((data, benchmark)) for data in model.trained_on]
         known = [part for part in parts if part is not None]
         if not parts or len(known) < len(parts):
@@ -52,7 +52,7 @@ class Checked:
         )
 
     def of_pair(self, first: Measured, second: Measured) -> frozenset[str] | None:
-        """Ids of the questions that overlap the training data of one of two models; None where neither was checked."""
+        """Ids of questions that overlap the training data of either model; None where neither model was checked."""
         found = [self.of(m.model, m.suite.name) for m in (first, second)]
         known = [overlaps.either for overlaps in found if overlaps is not None]
         return frozenset().union(*known) if known else None
@@ -60,13 +60,13 @@ class Checked:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """One result with and without what overlaps."""
+    """The overlap counts of one result, and its score without the overlapping questions."""
 
     questions: int
-    """That overlap training questions or demonstrations."""
+    """Questions that overlap training questions or demonstrations."""
     in_demonstrations: int
     score: ScoreInterval | None
-    """Without the overlapping questions; None where no others are left."""
+    """Score without the overlapping questions; None where no others remain."""
 
 
 def write_overlaps(inputs: ReportInputs, path: Path) -> Checked:
@@ -90,9 +90,10 @@ def _overlapping(table: pa.Table, column: str, least: float) -> frozenset[str]:
 
 
 def clean(m: Measured, checked: Checked) -> Cleaned | None:
-    """A benchmark's score without the questions that overlap what the model, or one it was made of, was trained on.
+    """A benchmark's score without the questions that overlap the model's training data, including that of its starting
+    model.
 
-    None where that was not checked, or is nothing.
+    None where the training data are unknown or not all were checked.
     """
     overlaps = checked.of(m.model, m.suite.name)
     if overlaps is None:
@@ -104,7 +105,7 @@ def clean(m: Measured, checked: Checked) -> Cleaned | None:
 
 
 def clean_average(members: Sequence[Cleaned | None]) -> Cleaned | None:
-    """The average of a group; None where a benchmark was not checked. Its score is None where one has none left."""
+    """The average of a group; None where a benchmark was not checked. Its score is None if any member has no score."""
     known = [c for c in members if c is not None]
     if len(known) < len(members):
         return None
@@ -117,7 +118,7 @@ def clean_average(members: Sequence[Cleaned | None]) -> Cleaned | None:
 
 
 def clean_columns(cleaned: Cleaned | None, checked: Checked) -> Row:
-    """Columns of SCORES; none where nothing was checked."""
+    """The overlap columns of SCORES; empty where nothing was checked."""
     if cleaned is None:
         return {}
     s = cleaned.score

@@ -1,4 +1,4 @@
-"""The static page: one folder that opens from disk and from any web server, and asks nothing of the network."""
+"""The static page: one folder that works from disk and from any web server, and makes no network requests."""
 
 import base64
 import hashlib
@@ -28,31 +28,31 @@ CURVES = {
     "demonstration_nll": "Negative log-likelihood of demonstrations, nats a token",
     "gradient_norm": "Gradient norm before clipping",
 }
-"""Columns of the training log that are drawn, and their titles."""
+"""Columns of the training log to plot, and their titles."""
 SHARES = ("success_rate", "validation_reward", "demonstration_share")
 SPARSE = ("validation_reward",)
-"""Metrics of some steps alone, whose points are joined."""
+"""Metrics that only some steps have. Their points are connected."""
 SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
 class Delta:
-    """One difference to the baseline, as the page shows it."""
+    """One difference to the baseline on the page."""
 
     value: float
     text: str
     interval: str
     verdict: str
-    """ "better" or "worse" where the corrected p-value is under SIGNIFICANT, else "even"."""
+    """ "better" or "worse" where the corrected p-value is under SIGNIFICANT and the protocols agree, else "even"."""
     comparable: bool
     mark: str
-    """What stands at it: that the two cannot be compared, that questions overlap training data."""
+    """Marks beside the number: not comparable, or questions that overlap training data."""
     details: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The report's tables that the page shows beside the leaderboard, with the schemas of their names."""
+    """Tables for the page besides the scores. Each has the schema of its name."""
 
     comparisons: pa.Table
     exclusive: pa.Table
@@ -66,7 +66,7 @@ def write_site(inputs: ReportInputs, board: Board, tables: Tables, folder: Path)
 
 
 def render(inputs: ReportInputs, board: Board, tables: Tables) -> str:
-    """The page's HTML. Every text of a config is escaped, and a content security policy admits no other script."""
+    """The page's HTML. All texts from configs are escaped, and a content security policy blocks all other scripts."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -124,7 +124,7 @@ def _facts(inputs: ReportInputs, board: Board) -> list[tuple[str, str]]:
 
 
 def _deltas(board: Board, comparisons: pa.Table) -> list[tuple[str, list[Delta | None]]]:
-    """(label, one delta a column) of every model that is compared."""
+    """(label, one delta per column) of every compared model."""
     columns = {column.place: index for index, column in enumerate(board.columns)}
     found: dict[str, tuple[str, list[Delta | None]]] = {}
     for row in comparisons.to_pylist():
@@ -165,7 +165,7 @@ def _p(value: float) -> str:
 
 
 def _averages(board: Board, colors: Mapping[str, int]) -> list[dict[str, Any]]:
-    """What the averages' figure draws: one panel a group."""
+    """Data of the averages figure: one panel per group."""
     panels = []
     for index, column in enumerate(board.columns):
         if not column.average:
@@ -184,12 +184,12 @@ def _averages(board: Board, colors: Mapping[str, int]) -> list[dict[str, Any]]:
                         "color": colors.get(line.model),
                     }
                 )
-        panels.append({"title": f"{GROUPS['in' if column.group == 'in' else 'out']} average", "points": points})
+        panels.append({"title": f"{GROUPS[column.group]} average", "points": points})
     return panels
 
 
 def _curves(training_log: pa.Table, colors: Mapping[str, int]) -> list[dict[str, Any]]:
-    """What the training figures draw: one figure a metric, one line a stage; metrics that no stage has are left out."""
+    """Data of the training figures: one figure per metric, one line per stage. Metrics without values are left out."""
     stages = list(dict.fromkeys(training_log.column("stage").to_pylist()))
     found = []
     for metric, title in CURVES.items():

@@ -1,4 +1,4 @@
-"""How results differ in their protocol: from the benchmark's own, and from others in the same column."""
+"""Differences in the protocol of results: from the benchmark's own, and from other results in the same column."""
 
 from benchmarks.report.inputs import Protocol, SuiteInfo
 from hpt_core.rollout.base import Sampling
@@ -11,13 +11,13 @@ _WORDS = {
     "grader_version": "grader",
     "grade_timeout_s": "grading limit",
 }
-"""Fields of Protocol that are told by another word than their name."""
+"""Display names of the fields of Protocol, where they differ from the field's name."""
 _LONG = {"prompt": "another prompt", "engine": "another engine config"}
-"""Fields whose values are too long to be told; the number's details have them."""
+"""Fields whose values are too long to show. The number's details show them."""
 
 
 def deviations(suite: SuiteInfo, protocol: Protocol, questions: int) -> list[str]:
-    """How a result differs from the benchmark's own protocol, one phrase each."""
+    """Differences between a result's protocol and the benchmark's own, one phrase each."""
     found = []
     if questions != suite.rows:
         found.append(f"{questions} of {suite.rows} questions")
@@ -27,7 +27,7 @@ def deviations(suite: SuiteInfo, protocol: Protocol, questions: int) -> list[str
 
 
 def protocol_differences(model: Protocol, baseline: Protocol) -> list[str]:
-    """Names of the fields that keep two results from being compared; the models differ by intent."""
+    """Names of the fields that make two results incomparable. Different models are expected."""
     return [
         field
         for field in Protocol.model_fields
@@ -36,7 +36,7 @@ def protocol_differences(model: Protocol, baseline: Protocol) -> list[str]:
 
 
 def differences(protocol: Protocol, reference: Protocol) -> list[str]:
-    """How a result differs from another one of its column, one phrase each field."""
+    """Differences between a result's protocol and that of another in its column, one phrase per field."""
     found = []
     for field in protocol_differences(protocol, reference):
         if field == "sampling":
@@ -50,7 +50,7 @@ def differences(protocol: Protocol, reference: Protocol) -> list[str]:
 
 
 def _sampling_differences(sampling: Sampling, reference: Sampling) -> list[str]:
-    """One phrase for each field of Sampling in which the two differ."""
+    """One phrase for each field of Sampling that differs."""
     found = []
     for field in Sampling.model_fields:
         used, other = getattr(sampling, field), getattr(reference, field)
@@ -65,14 +65,14 @@ def _sampling_differences(sampling: Sampling, reference: Sampling) -> list[str]:
     return found
 
 
-def _repetition(runs: bool, other_runs: bool) -> str:
-    if runs:
-        return "lets runaway repetition go on"
-    return "stops runaway repetition" if other_runs else "stops runaway repetition otherwise"
+def _repetition(unlimited: bool, other_unlimited: bool) -> str:
+    if unlimited:
+        return "does not stop repetition"
+    return "stops repetition" if other_unlimited else "stops repetition by another rule"
 
 
 def _short(value: object) -> str:
-    """A value for readers: hashes by their first digits."""
+    """A value for readers. Hashes are shortened."""
     if value is None:
         return "none"
     text = str(value).removeprefix("sha256:")

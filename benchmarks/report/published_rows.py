@@ -7,10 +7,10 @@ from benchmarks.report.schemas import Row
 
 
 def published_rows(inputs: ReportInputs) -> list[Row]:
-    """Rows of SCORES for the published results that fall into the report's columns. Raises ConfigError.
+    """Rows of SCORES for the published results in the report's columns. Raises ConfigError.
 
-    A published average stands as printed where the report's group holds the same benchmarks. Over fewer benchmarks it
-    is taken anew and says so; over others there is none.
+    A published average is shown as printed if the report's group has the same benchmarks. If the report shows only some
+    of them, the average is recomputed and marked. If it shows others, there is no average.
     """
     if inputs.published is None:
         return []
@@ -35,8 +35,8 @@ def published_rows(inputs: ReportInputs) -> list[Row]:
                 found = {"kind": "average", "benchmark": group, "title": title, "deviations": [note] if note else []}
             else:
                 continue
-            place_of: Row = {"column": column, "group": group, "differences": []}
-            rows.append({**shared, **found, **place_of, "avg_at_k": round(value / 100, 6)})
+            front: Row = {"column": column, "group": group, "differences": []}
+            rows.append({**shared, **found, **front, "avg_at_k": round(value / 100, 6)})
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Schemas of the report's tables, one a constant. docs/schemas.md explains them.
+"""Schemas of the report's tables, one constant each. docs/reference/schemas.md explains them.
 
 Shares, scores and intervals are fractions of 1; the leaderboard shows percent.
 """
@@ -39,61 +39,61 @@ SCORES = pa.schema(
             ("benchmark", _TEXT),  # name of the benchmark, or the group of an average
             ("title", _TEXT),  # what tables show
             ("group", _TEXT),  # "in" or "out" of the training data's distribution
-            ("deviations", pa.list_(_TEXT)),  # of the protocol from the benchmark's own; empty where it is that
-            ("differences", pa.list_(_TEXT)),  # of it from the baseline's in this column; empty where alike
+            ("deviations", pa.list_(_TEXT)),  # of the protocol from the benchmark's own; empty if there are none
+            ("differences", pa.list_(_TEXT)),  # of the protocol from the baseline's in this column; empty if none
         ),
         *_optional(
-            ("algorithm", _TEXT),  # what trained the model; null where nothing did
-            ("questions", _I32),  # answered; of an average: of all its benchmarks
+            ("algorithm", _TEXT),  # that trained the model; null for a starting model
+            ("questions", _I32),  # answered; for an average, in all its benchmarks
             ("samples", _I64),
-            ("k", _I32),  # samples a question; null in averages
+            ("k", _I32),  # samples per question; null in averages unless all members agree
             ("avg_at_k", _F64),  # mean over questions of the share of correct samples; what the leaderboard shows
-            ("pass_at_1", _F64),  # unbiased; equals avg_at_k, since every question has exactly k samples
+            ("pass_at_1", _F64),  # unbiased; equals avg_at_k, because every question has exactly k samples
             ("pass_at_k", _F64),  # unbiased estimate
             ("pass_curve", pa.list_(pa.struct([("k", _I32), ("value", _F64)]))),  # unbiased pass@j, j = 1 to k
             ("maj_at_k", _F64),  # share of questions whose most frequent answer is correct
             ("g_pass_curve", pa.list_(pa.struct([("share", _F64), ("value", _F64)]))),  # G-pass@k by share of correct
             ("mg_pass_at_k", _F64),  # twice the integral of G-pass@k over shares from 1/2 to 1
-            ("standard_error", _F64),  # of avg_at_k, clustered by question; null where it cannot be told
-            ("standard_error_questions", _F64),  # its part from which questions were asked; null where k is 1
-            ("standard_error_samples", _F64),  # its part from which samples were drawn; estimated apart
+            ("standard_error", _F64),  # of avg_at_k, clustered by question; null with one question
+            ("standard_error_questions", _F64),  # its part from the choice of questions; null where k is 1
+            ("standard_error_samples", _F64),  # its part from the randomness of sampling; estimated separately
             ("interval_low", _F64),  # 95 % interval of avg_at_k
             ("interval_high", _F64),
-            ("bootstrap_low", _F64),  # the same by a percentile bootstrap over questions, as a check
+            ("bootstrap_low", _F64),  # the same interval by a percentile bootstrap over questions, as a check
             ("bootstrap_high", _F64),
             ("overlapping_questions", _I32),  # with training questions or demonstrations; null where unchecked
             ("overlapping_in_demonstrations", _I32),  # of them, those with demonstrations
-            ("overlap_share", _F64),  # of a question's n-grams that must stand there for it to overlap
+            ("overlap_share", _F64),  # minimum share of a question's n-grams in the data for it to overlap
             ("overlap_ngram", _I32),  # words of an n-gram
-            ("avg_at_k_clean", _F64),  # avg_at_k without overlapping_questions; null where that is not known
+            ("avg_at_k_clean", _F64),  # avg_at_k without overlapping_questions; null where unknown
             ("clean_low", _F64),  # 95 % interval of avg_at_k_clean
             ("clean_high", _F64),
             ("truncated_share", _F64),  # samples cut at max_tokens
-            ("repetition_share", _F64),  # samples ended because they repeated themselves
-            ("no_answer_share", _F64),  # samples without anything that could be an answer
-            ("timeout_share", _F64),  # samples whose comparison ran past its limit
-            ("crash_share", _F64),  # samples whose comparison took its process down or ran out of memory
-            ("gold_error_share", _F64),  # samples whose gold answer cannot be read: a fault of the data
-            ("mean_tokens", _F64),  # generated tokens a sample
-            ("prompt", _TEXT),  # the prompt component; this and what follows is null in averages where members differ
-            ("prompt_hash", _TEXT),  # of the first question's final text; null where it was not recorded
+            ("repetition_share", _F64),  # samples stopped for repetition
+            ("no_answer_share", _F64),  # samples without an answer
+            ("timeout_share", _F64),  # samples whose comparison exceeded its time limit
+            ("crash_share", _F64),  # samples whose comparison ended its process or ran out of memory
+            ("gold_error_share", _F64),  # samples whose gold answer cannot be read, a data error
+            ("mean_tokens", _F64),  # generated tokens per sample
+            ("prompt", _TEXT),  # the prompt component; from here on, null in averages whose members differ
+            ("prompt_hash", _TEXT),  # of the first question's rendered prompt; null where not recorded
             ("temperature", _F64),
             ("top_p", _F64),
-            ("max_tokens", _I32),  # new tokens at most
-            ("stop_repetition", _TEXT),  # when repetition ends a sample, as JSON; null where it does not
+            ("max_tokens", _I32),  # maximum new tokens
+            ("stop_repetition", _TEXT),  # the rule for stopping repetition, as JSON; null without one
             ("engine_version", _TEXT),
-            ("engine", _TEXT),  # the engine's config, as JSON, without what cannot change a sample
+            ("engine", _TEXT),  # the engine's config as JSON, without settings that cannot change a sample
             ("dtype", _TEXT),  # the engine's compute precision
             ("model_hash", _TEXT),
             ("benchmark_hash", _TEXT),
             ("grader_version", _TEXT),
-            ("grade_timeout_s", _F64),  # seconds that one comparison may take
+            ("grade_timeout_s", _F64),  # time limit of one comparison, in seconds
             ("seed", _I64),
-            ("limit", _I32),  # questions at most; null where the whole benchmark was asked
+            ("limit", _I32),  # maximum questions; null where the whole benchmark was asked
         ),
     ]
 )
-"""Scores: one row a model and benchmark, and one a model and group average."""
+"""Scores: one row per model and benchmark, and one per model and group average."""
 
 COMPARISONS = pa.schema(
     [
@@ -114,13 +114,13 @@ COMPARISONS = pa.schema(
             ("interval_low", _F64),  # 95 % interval of the difference, bootstrap over questions
             ("interval_high", _F64),
             ("p_value", _F64),  # two-sided sign-flip test on per-question means
-            ("p_holm", _F64),  # corrected by Holm within the rows of the same kind
+            ("p_holm", _F64),  # Holm-corrected within the rows of the same kind
             ("protocol_differences", pa.list_(_TEXT)),  # protocol fields that differ; empty where comparable
         ),
         *_optional(("overlapping_questions", _I32)),  # with either's training data; null where neither was checked
     ]
 )
-"""Paired comparisons with the baseline: one row a model and benchmark or group average."""
+"""Paired comparisons with the baseline: one row per model and benchmark, and one per model and group average."""
 
 EXCLUSIVE = pa.schema(
     [
@@ -145,7 +145,7 @@ EXCLUSIVE = pa.schema(
         *_optional(("overlapping_questions", _I32)),  # with either's training data; null where neither was checked
     ]
 )
-"""Questions that one model solves and another does not: one row a benchmark, ordered pair of models and difficulty."""
+"""Questions that one model solves and another does not: one row per benchmark, ordered model pair and difficulty."""
 
 CONTAMINATION = pa.schema(
     [
@@ -153,7 +153,7 @@ CONTAMINATION = pa.schema(
         *schemas.CONTAMINATION,
     ]
 )
-"""Overlap of training data with benchmarks: one row a data set and benchmark question."""
+"""Overlap of training data with benchmarks: one row per data set and benchmark question."""
 
 SAMPLES = pa.schema(
     [
@@ -163,7 +163,7 @@ SAMPLES = pa.schema(
         pa.field("extracted", _TEXT),
     ]
 )
-"""Samples with their verdicts: one row a sample, by model, benchmark, question and sample index."""
+"""Samples with their verdicts: one row per sample, by model, benchmark, question and sample index."""
 
 TRAINING_LOG = pa.schema([*_required(("stage", _TEXT), ("label", _TEXT), ("algorithm", _TEXT)), *schemas.TRAIN_LOG])
-"""Training logs of every stage: one row a stage and step."""
+"""Training logs of all stages: one row per stage and step."""

@@ -1,4 +1,4 @@
-"""Rows of the scores table that were measured here."""
+"""The measured rows of the scores table."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from hpt_core.evaluation.metrics import group_average
 
 
 def score_rows(inputs: ReportInputs, measured: list[Measured], checked: Checked) -> list[Row]:
-    """Rows of SCORES: every benchmark of every model, and the averages of groups that a model was asked in full."""
+    """Rows of SCORES: every benchmark of every model, and averages of groups in which the model has all benchmarks."""
     references = _references(inputs, measured)
     rows = []
     for place, model in enumerate(inputs.measured):
@@ -43,7 +43,7 @@ def score_rows(inputs: ReportInputs, measured: list[Measured], checked: Checked)
 
 
 def _references(inputs: ReportInputs, measured: list[Measured]) -> dict[str, Measured]:
-    """Benchmark -> the result that its column is held against: the baseline's, or the first where it has none."""
+    """Benchmark -> the result with which its column is compared: the baseline's, or else the first."""
     found: dict[str, Measured] = {}
     for m in measured:
         if m.suite.name not in found or m.model.name == inputs.baseline_name:
@@ -123,8 +123,8 @@ def _average_row(group: Group, members: list[Measured], references: dict[str, Me
         "benchmark": group,
         "title": f"{GROUPS[group]} average",
         "group": group,
-        "deviations": [f"another protocol than the benchmark's own on {', '.join(deviating)}"] if deviating else [],
-        "differences": [f"measured otherwise than others on {', '.join(differing)}"] if differing else [],
+        "deviations": [f"not the benchmark's own protocol on {', '.join(deviating)}"] if deviating else [],
+        "differences": [f"protocol differs from the others on {', '.join(differing)}"] if differing else [],
         "questions": sum(m.score.questions for m in members),
         "samples": sum(m.samples for m in members),
         "avg_at_k": average.mean,
@@ -136,7 +136,7 @@ def _average_row(group: Group, members: list[Measured], references: dict[str, Me
 
 
 def _shared_columns(protocols: list[Row]) -> Row:
-    """The columns in which all of these agree."""
+    """The columns that are equal in all rows."""
     first = protocols[0]
     return {name: value for name, value in first.items() if all(p[name] == value for p in protocols)}
 

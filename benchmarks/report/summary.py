@@ -1,4 +1,4 @@
-"""The leaderboard for a terminal: plain text, no markup."""
+"""The leaderboard as plain text for a terminal."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from hpt_core.errors import DataError
 
 
 class TerminalTable(NamedTuple):
-    """What the command line prints; the text is not escaped for any markup."""
+    """What the command line prints. The text is not escaped for any markup."""
 
     headers: list[str]
     rows: list[list[str]]

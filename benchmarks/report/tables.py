@@ -1,4 +1,4 @@
-"""The report's tables, from samples, verdicts, training logs and what the contamination check found."""
+"""Builds the report's tables from samples, verdicts, training logs and contamination results."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +18,9 @@ from hpt_core.files import write_parquet
 
 
 def build_tables(inputs: ReportInputs, folder: Path, progress: Callable[[int, int, str], None]) -> pa.Table:
-    """Write every table but the scores into `folder`; returns the scores measured here.
+    """Write all tables except the scores into `folder`. Returns the measured scores.
 
-    Raises DataError where samples and verdicts do not belong together or a file cannot be read.
+    Raises DataError where samples and verdicts do not match or a file cannot be read.
     """
     measured = measure(inputs, folder / "samples.parquet", progress)
     checked = write_overlaps(inputs, folder / "contamination.parquet")
@@ -89,14 +89,15 @@ def _difference_row(pairs: list[tuple[Measured, Measured]], average: bool) -> Ro
 
 
 def _overlapping(pairs: list[tuple[Measured, Measured]], checked: Checked) -> int | None:
-    """Compared questions that overlap the training data of one of the two; None where a benchmark was not checked."""
+    """Number of compared questions that overlap either model's training data; None where a benchmark was not
+    checked."""
     found = [(checked.of_pair(*pair), pair) for pair in pairs]
     counts = [len(ids & set(a.counts) & set(b.counts)) for ids, (a, b) in found if ids is not None]
     return sum(counts) if len(counts) == len(pairs) else None
 
 
 def training_log(inputs: ReportInputs) -> pa.Table:
-    """The training logs of every stage, end to end, with the stage's name in front."""
+    """The training logs of all stages in sequence, with the stage's name in front."""
     parts = [TRAINING_LOG.empty_table()]
     for model in inputs.models:
         if model.train_log is None:

@@ -1,1 +1,1 @@
-"""Where the questions of the real benchmarks come from: a file in a folder, or a file of a Hub dataset."""
+"""Sources of the real benchmarks' questions: a file in a local folder, or a file of a Hub dataset."""

@@ -1,4 +1,4 @@
-"""Multiple choice as text: the options under the question, each with its label."""
+"""Multiple choice as text: the options follow the question, each with its label."""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from hpt_core.verifiers.options import options as options_of
 
 LETTERS = "ABCDEFGHIJ"
 INSTRUCTION = "Please reason step by step, and put only the label of the correct option within \\boxed{}."
-"""Asks for the option's label (a letter; a digit in the rows of ARC that have digits) where maths asks for a value."""
+"""Asks for the option's label (a letter, or a digit in the ARC rows that use digits) instead of a value."""
 
 
 def with_options(question: str, labels: Sequence[str], options: Sequence[str], mark: str = ")") -> str:
@@ -17,7 +17,7 @@ def with_options(question: str, labels: Sequence[str], options: Sequence[str], m
 
 
 def offered(question: str) -> list[str]:
-    """Labels of the options that stand at the end of `question`, as the verifier reads them; [] where there is none."""
+    """Labels of the options at the end of `question`, as the verifier reads them; [] where there are none."""
     return list(options_of(question))
 
 
@@ -28,10 +28,10 @@ def require_offered(gold: str, labels: Sequence[str]) -> None:
 
 
 def shuffled(question: str, correct: str, wrong: Sequence[str]) -> tuple[list[str], str]:
-    """The options in an order fixed once by a stable hash, and the letter of the correct one.
+    """The options in an order fixed by a stable hash, and the letter of the correct one.
 
-    Each option is placed by SHA-256 of the question and the option, so the order depends on no generator, no other
-    row and no order of the columns. Raises ValueError where two options are the same text.
+    Options are sorted by SHA-256 of the question and the option, so the order does not depend on a random generator,
+    other rows or the order of the columns. Raises ValueError where two options are equal.
     """
     options = [correct, *wrong]
     if len(set(options)) < len(options):

@@ -1,4 +1,4 @@
-"""Questions of a public dataset: from a local file where a data folder is given, else from the Hub."""
+"""Questions of a public dataset: from a local file if a data folder is set, else from the Hub."""
 
 import hashlib
 from collections import Counter
@@ -16,7 +16,7 @@ from hpt_core.files import sha256_file
 
 
 class Asked(NamedTuple):
-    """A row as the benchmark asks it."""
+    """A row's question as the benchmark asks it."""
 
     question: str
     gold: str
@@ -24,24 +24,24 @@ class Asked(NamedTuple):
 
 
 Mapping = Callable[[Row], Asked]
-"""Turns a row into what is asked; raises ValueError that says what is wrong with the row."""
+"""Converts a row to Asked. Raises ValueError with the problem of a malformed row."""
 
 
 def columns(question: str, answer: str) -> Mapping:
-    """The mapping of a dataset that holds question and answer in one column each."""
+    """A mapping for datasets with one column for questions and one for answers."""
     return lambda row: Asked(text(row, question), text(row, answer))
 
 
 class Dataset(QuestionSource):
-    """One file of a Hub dataset and its local counterpart, data_dir/benchmarks/NAME.json.
+    """One file of a Hub dataset, and its local counterpart data_dir/benchmarks/NAME.json.
 
-    The local file is a list of {prompt, answer[, source, id]}; options of multiple choice stand in the prompt.
+    The local file is a list of {prompt, answer[, source, id]}. In multiple choice, the prompt contains the options.
     """
 
     name: str
-    """The benchmark's name and the local file's."""
+    """Name of the benchmark and of the local file."""
     kind: str = "math"
-    """Which verifier its questions take, by name; the gold answer of a choice must be one of the options."""
+    """Name of the verifier. In multiple choice, the gold answer must be one of the options."""
     hub: str
     """Dataset repository on the Hub."""
     revision: str
@@ -49,14 +49,14 @@ class Dataset(QuestionSource):
     file: str
     """The file in the repository."""
     gated: bool = False
-    """Whether the repository asks for its terms to be accepted."""
+    """Whether the repository requires accepting its terms."""
     from_hub: Mapping = Field(exclude=True)
     """Mapping of the Hub file's rows."""
     from_local: Mapping = Field(default=columns("prompt", "answer"), exclude=True)
     """Mapping of the local file's rows."""
 
     def local_file(self, data_dir: Path) -> Path:
-        """Where the local file must be. Raises DataError where it is missing."""
+        """Path of the local file. Raises DataError where it is missing."""
         path = data_dir / "benchmarks" / f"{self.name}.json"
         if not path.is_file():
             raise DataError(
@@ -67,7 +67,7 @@ class Dataset(QuestionSource):
         return path
 
     def needs(self, data_dir: Path | None) -> str:
-        """The missing local file, or the Hub dataset; "" where everything is at hand."""
+        """The missing local file, or the Hub dataset; "" where nothing is missing."""
         if data_dir is None:
             terms = ", with its terms accepted and HF_TOKEN set" if self.gated else ""
             return f"network: {self.hub} from the Hub{terms}"
@@ -87,7 +87,7 @@ class Dataset(QuestionSource):
         return self.questions(self.download(), self.from_hub)
 
     def download(self) -> Path:
-        """The Hub file's path in the local Hub cache. Raises DataError where it cannot be had."""
+        """Path of the Hub file in the local Hub cache. Raises DataError where it is not available."""
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
 
@@ -107,8 +107,8 @@ class Dataset(QuestionSource):
     def questions(self, path: Path, mapping: Mapping) -> list[Question]:
         """The questions of `path`.
 
-        Ids are hashes of what is asked, so they survive another order of the rows; a question that stands in the
-        dataset more than once counts as often, as "ID-2" and so on.
+        Ids are hashes of the question, so they do not depend on the order of the rows. A question that occurs several
+        times in the dataset counts as often; its copies are named "ID-2" and so on.
         """
         times: Counter[str] = Counter()
         questions = []

@@ -1,4 +1,4 @@
-"""Rows of a data file, each with the place it stands in."""
+"""Reads rows of a data file, each with its file and row number."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ Row = dict[str, Any]
 def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
     """Every row of a JSON list, JSON lines, CSV or Parquet file as ("FILE row N", row), N counted from 1.
 
-    Raises DataError where the file cannot be read, is not of its format, or a row is not an object.
+    Raises DataError where the file cannot be read, has the wrong format, or a row is not an object.
     """
     readers = {".json": _json, ".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
     if path.suffix not in readers:
@@ -34,7 +34,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
 
 
 def text(row: Row, column: str) -> str:
-    """The column's value as text, without white space around it (27.0 gives "27").
+    """The column's value as text, without surrounding white space (27.0 gives "27").
 
     Raises ValueError where it is missing, empty or neither text nor a number.
     """

@@ -1,4 +1,4 @@
-"""The American Invitational Mathematics Examination of 2024, both papers. Answers are integers from 0 to 999."""
+"""The American Invitational Mathematics Examination 2024, both papers. Answers are integers from 0 to 999."""
 
 from benchmarks.sources.dataset import Dataset, columns
 from benchmarks.suite import Suite

@@ -1,4 +1,4 @@
-"""The 40 questions of the American Mathematics Competitions of 2023 (12A and 12B) whose answer is a number."""
+"""The 40 questions of the American Mathematics Competitions 2023 (12A and 12B) whose answer is a number."""
 
 from benchmarks.sources.dataset import Dataset, columns
 from benchmarks.suite import Suite

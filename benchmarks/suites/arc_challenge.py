@@ -1,6 +1,7 @@
-"""ARC-Challenge: school science with three to five options. 22 rows label them 1 to 4, and
-keep those labels: the answer is one of them. The order is the dataset's, since it comes with labels of its own, which
-other options and published scores refer to.
+"""ARC-Challenge: school science questions with three to five options.
+
+In 22 rows the options are labeled 1 to 4, and the answer is one of these labels. Options keep the dataset's order and
+labels, because other options and published scores refer to them.
 """
 
 from benchmarks.sources.choices import INSTRUCTION, with_options
@@ -10,7 +11,7 @@ from benchmarks.suite import Suite
 
 
 def from_hub(row: Row) -> Asked:
-    """Columns question, choices {text, label} and answerKey; the same text as the local file's prompts."""
+    """Columns question, choices {text, label} and answerKey. Gives the same text as the local file's prompts."""
     choices = row.get("choices")
     if not isinstance(choices, dict):
         raise ValueError("has no object in field 'choices'")

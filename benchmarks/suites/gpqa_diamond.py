@@ -1,6 +1,5 @@
-"""GPQA-Diamond: graduate questions of biology, physics and chemistry with four options. Its authors ask that no
-question appear in public text.
-"""
+"""GPQA-Diamond: graduate-level questions in biology, physics and chemistry with four options. Its authors ask that no
+question appear in public text."""
 
 from benchmarks.sources.choices import INSTRUCTION, LETTERS, shuffled, with_options
 from benchmarks.sources.dataset import Asked, Dataset
@@ -9,8 +8,8 @@ from benchmarks.suite import Suite
 
 
 def from_hub(row: Row) -> Asked:
-    """Columns Question, Correct Answer, Incorrect Answer 1 to 3 and High-level domain; the options' order is fixed once
-    by a stable hash. The local file comes with an order of its own."""
+    """Columns Question, Correct Answer, Incorrect Answer 1 to 3 and High-level domain. A stable hash fixes the order of
+    the options. The local file has its own order."""
     question = text(row, "Question")
     wrong = [text(row, f"Incorrect Answer {i}") for i in (1, 2, 3)]
     options, gold = shuffled(question, text(row, "Correct Answer"), wrong)

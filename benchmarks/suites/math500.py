@@ -1,5 +1,5 @@
-"""MATH-500: 500 questions of the MATH test set. The family is the subject, in the spelling of the MATH folders, and on
-the Hub, where it is given, the level: "algebra-3"."""
+"""MATH-500: 500 questions of the MATH test set. The family is the subject, spelled as in the MATH folders; on the Hub
+the level follows: "algebra-3"."""
 
 from benchmarks.sources.dataset import Asked, Dataset
 from benchmarks.sources.rows import Row, text
@@ -13,7 +13,7 @@ def from_hub(row: Row) -> Asked:
 
 
 def from_local(row: Row) -> Asked:
-    """The id holds the subject: "test/counting_and_probability/119.json"."""
+    """The id contains the subject: "test/counting_and_probability/119.json"."""
     parts = str(row.get("id", "")).split("/")
     return Asked(text(row, "prompt"), text(row, "answer"), parts[1] if len(parts) == 3 else "")
 

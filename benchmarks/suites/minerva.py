@@ -1,4 +1,4 @@
-"""Minerva Math: university questions of mathematics, physics, chemistry and astronomy, as the Hub repackages them."""
+"""Minerva Math: university questions in mathematics, physics, chemistry and astronomy, as repackaged on the Hub."""
 
 from benchmarks.sources.dataset import Dataset, columns
 from benchmarks.suite import Suite

@@ -1,6 +1,5 @@
-"""MMLU-Pro: questions of fourteen subjects with up to ten options. The order is the dataset's, since the answer
-is published as a letter in it and options name each other by their letters.
-"""
+"""MMLU-Pro: questions in fourteen subjects with up to ten options. Options keep the dataset's order, because the
+published answer is a letter and options refer to each other by letter."""
 
 from benchmarks.sources.choices import INSTRUCTION, LETTERS, with_options
 from benchmarks.sources.dataset import Asked, Dataset

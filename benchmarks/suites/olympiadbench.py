@@ -1,4 +1,4 @@
-"""OlympiadBench: open-ended competition questions of mathematics, in English, without images."""
+"""OlympiadBench: open-ended competition questions in mathematics, in English, without images."""
 
 from benchmarks.sources.dataset import Asked, Dataset
 from benchmarks.sources.rows import Row, text, texts
@@ -6,10 +6,10 @@ from benchmarks.suite import Suite
 
 
 def from_hub(row: Row) -> Asked:
-    """Columns question, final_answer (a list that in nearly all rows has one entry, itself possibly several values),
-    context (text that the question builds on, mostly null) and subfield.
+    """Columns question, final_answer (a list, usually with one entry, which may hold several values), context (text
+    that the question builds on, usually null) and subfield.
 
-    Which rows have more than one entry or a context could not be checked against the dataset itself.
+    Not checked against the dataset itself: which rows have more than one entry or a context.
     """
     question = text(row, "question")
     if row.get("context"):

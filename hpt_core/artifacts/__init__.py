@@ -1,7 +1,7 @@
-"""The store: every stage's output under STORE/KIND/FINGERPRINT/, made real by its manifest.
+"""The store. Each stage's output lives under STORE/KIND/FINGERPRINT/ and exists once its manifest is written.
 
 STORE/KIND/FINGERPRINT/manifest.json   written last; makes the output exist
-                       output/         what the stage made
+                       output/         the files that the stage made
                        work/           work in progress, removed when the manifest is written
                        log.txt         the stage's log, appended to by every attempt
 """

@@ -1,4 +1,4 @@
-"""Hashes of files that were hashed before, recognized by path, size and modification time."""
+"""A cache of file hashes, keyed by path, size and modification time."""
 
 import json
 import os
@@ -17,14 +17,14 @@ def cache_folder() -> Path:
 
 
 class KnownFiles:
-    """SHA-256 by path, remembered between runs in one JSON file.
+    """SHA-256 of files, remembered between runs in one JSON file.
 
-    A file whose size and modification time did not change keeps its hash; `fresh` hashes it again. Losing the
-    cache, or an entry of it to another process that writes at the same time, costs time and nothing else.
+    A file keeps its hash while its size and modification time stay the same; `fresh` hashes it again. The cache may
+    lose entries, for example when two processes write it at once; they are then hashed again.
     """
 
     _checked: ClassVar[set[tuple[str, int, int]]] = set()
-    """Files that this process has hashed itself, with size and modification time: once is enough."""
+    """(Path, size, modification time) of files that this process hashed itself. `fresh` does not hash them twice."""
 
     def __init__(self, file: Path | None = None) -> None:
         self._file = file or cache_folder() / "known-files.json"
@@ -55,11 +55,11 @@ class KnownFiles:
         return found
 
     def save(self) -> None:
-        """Write what was learnt, leaving out files that are gone. A cache that cannot be written is no error."""
+        """Write the new hashes and leave out files that no longer exist. Ignores a cache that cannot be written."""
         with self._lock:
             if not self._learnt:
                 return
-            # Others may have written since this one read: what they learnt is kept.
+            # Keep what other processes have written since this one loaded the file.
             self._entries = self._load() | self._learnt
             kept = {path: entry for path, entry in self._entries.items() if Path(path).exists()}
             self._learnt = {}

@@ -1,4 +1,4 @@
-"""One lease per fingerprint, so that two runs do not do the same work."""
+"""Leases. One run at a time works on a fingerprint."""
 
 import contextlib
 import fcntl
@@ -20,15 +20,15 @@ from hpt_core.files import write_json
 LOG = logging.getLogger("hpt.lease")
 
 LENGTH_S = 60.0
-"""Seconds that a lease holds without being renewed."""
+"""Seconds until a lease expires if it is not renewed."""
 
 
 class Lease:
-    """A lease file that says who works on an output, and until when.
+    """A lease file that says which process works on an output, and until when.
 
-    It is free when it is missing, past its expiry, or held by a process of this host that is gone: kill -9 frees it at
-    once on the same machine, and after LENGTH_S elsewhere. A thread renews it while it is held. Every
-    change of the file happens under a lock on a file beside it, which the kernel lets go when its holder dies.
+    The lease is free when the file is missing, expired, or held by a process of this host that no longer runs. So kill
+    -9 frees it at once on the same machine, and after LENGTH_S elsewhere. A thread renews it while it is held. Every
+    change of the file happens under a lock on a second file, which the kernel releases when the lock's holder dies.
     """
 
     def __init__(self, file: Path, length_s: float = LENGTH_S) -> None:
@@ -41,7 +41,8 @@ class Lease:
 
     @contextlib.contextmanager
     def held(self, waiting: Callable[[str], None] | None = None, poll_s: float = 0.5) -> Iterator["Lease"]:
-        """Take the lease, waiting for whoever holds it; `waiting(text)` is called at each look and may raise."""
+        """Take the lease, waiting while another process holds it. `waiting(text)` is called at each poll; it may
+        raise."""
         while not self.try_take():
             if waiting:
                 waiting(f"waiting for {self.holder_text()}")
@@ -67,14 +68,14 @@ class Lease:
         return True
 
     def confirm(self) -> None:
-        """Raise LockedError where another run has taken the lease over (this process slept past its expiry)."""
+        """Raise LockedError if another run has taken over the lease, as after this process slept past its expiry."""
         with self._guard():
             mine = (self._read() or {}).get("token") == self._token
         if self._lost or not mine:
             raise LockedError(f"another run took over {self.file.stem}", "run the pipeline again")
 
     def release(self) -> None:
-        """Give the lease back; harmless where it is not held."""
+        """Release the lease. Does nothing where it is not held."""
         self._stop.set()
         if self._thread:
             self._thread.join()
@@ -83,12 +84,12 @@ class Lease:
                 self.file.unlink(missing_ok=True)
 
     def holder(self) -> dict[str, Any] | None:
-        """Who holds the lease now; None where it is free."""
+        """The current holder's record, or None where the lease is free."""
         holder = self._read()
         return holder if holder and not self._stale(holder) else None
 
     def holder_text(self) -> str:
-        """The holder in words."""
+        """The holder, for messages."""
         holder = self._read() or {}
         return f"process {holder.get('pid', '?')} on {holder.get('host', '?')}, which is making the same output"
 
@@ -127,7 +128,7 @@ class Lease:
             return False
         try:
             process = psutil.Process(int(holder["pid"]))
-            # A start time that differs means that the number was given to another process since.
+            # A different start time means that the process id was reused.
             gone = process.status() == psutil.STATUS_ZOMBIE
             return bool(gone or abs(process.create_time() - float(holder["started"])) > 1)
         except (psutil.NoSuchProcess, KeyError, ValueError):

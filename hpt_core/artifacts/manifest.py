@@ -1,4 +1,4 @@
-"""The manifest of an output: what made it, of what, and which files it consists of."""
+"""The manifest of an output: what made it, from which inputs, and its files."""
 
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,22 +19,22 @@ class FileEntry(Frozen):
     """Bytes."""
     sha256: str
     rows: int | None = None
-    """Rows, for Parquet."""
+    """Row count of a Parquet file."""
 
 
 class Cost(Frozen):
-    """What making an output took, over every attempt that the manifest knows of (the last one)."""
+    """Resources used by the last attempt at an output."""
 
     seconds: float = 0.0
-    """Wall clock."""
+    """Wall-clock time."""
     cpu_seconds: float = 0.0
-    """Of the worker and all its descendants."""
+    """CPU time of the worker and all its descendants."""
     peak_memory_bytes: int = 0
-    """Largest resident size of any one process of the worker."""
+    """Largest resident size of any single worker process."""
 
 
 class Manifest(Frozen):
-    """manifest.json: written last, it makes the output exist."""
+    """manifest.json. It is written last and makes the output exist."""
 
     stage: str
     """Key of the stage that made it: "train.hpt". Two configs may share an output under different keys."""
@@ -43,12 +43,12 @@ class Manifest(Frozen):
     inputs: dict[str, str]
     """Role -> output hash of the input."""
     config: Any
-    """The stage's own resolved config, as it went into the fingerprint."""
+    """The stage's own resolved config, as fingerprinted."""
     versions: dict[str, str]
-    """Component -> version, as they went into the fingerprint."""
+    """Component -> version, as fingerprinted."""
     files: tuple[FileEntry, ...]
     outputs: dict[str, str]
-    """Name -> hash of what later stages take as their input."""
+    """Name -> hash that later stages use as an input."""
     facts: dict[str, Any] = Field(default_factory=dict)
     """Small results to show: row counts, scores."""
     packages: dict[str, str] = Field(default_factory=dict)
@@ -60,17 +60,17 @@ class Manifest(Frozen):
 
     @property
     def rows(self) -> int:
-        """Rows of all Parquet files together."""
+        """Total rows of all Parquet files."""
         return sum(entry.rows or 0 for entry in self.files)
 
     @property
     def size(self) -> int:
-        """Bytes of all files together."""
+        """Total bytes of all files."""
         return sum(entry.size for entry in self.files)
 
 
 def describe_files(folder: Path, known: KnownFiles) -> tuple[FileEntry, ...]:
-    """Entries of every file under folder/output, sorted by path; what is hidden, or in a hidden folder, is left out."""
+    """Entries of every file under folder/output, sorted by path, without hidden files and folders."""
     found = []
     for path in sorted((folder / "output").rglob("*")):
         relative = path.relative_to(folder)
@@ -88,7 +88,10 @@ def describe_files(folder: Path, known: KnownFiles) -> tuple[FileEntry, ...]:
 
 
 def outputs_hash(files: tuple[FileEntry, ...], under: str) -> str:
-    """Hash of the files at or under output/`under`: their paths below it and their contents, not where they lie."""
+    """Hash of the files at or under output/`under`: of their contents and their paths below it, not of its location.
+
+    Raises ValueError where there is no such file.
+    """
     top = PurePosixPath("output") / under
     paths = [(PurePosixPath(f.path), f.sha256) for f in files]
     parts = {str(path.relative_to(top)): sha for path, sha in paths if path.is_relative_to(top)}

@@ -1,4 +1,4 @@
-"""Where outputs live, and whether they still hold."""
+"""The store's folders, and checks that outputs are still intact."""
 
 import logging
 import os
@@ -7,7 +7,6 @@ import uuid
 from pathlib import Path
 from typing import NamedTuple
 
-import fsspec
 from fsspec.core import split_protocol
 from pydantic import ValidationError
 
@@ -24,7 +23,7 @@ BY_PIPELINE = "by-pipeline"
 
 
 class Damage(NamedTuple):
-    """A file that is not as its manifest says."""
+    """A file that does not match its manifest."""
 
     path: Path
     what: str
@@ -34,7 +33,7 @@ class Damage(NamedTuple):
 
 
 class Slot:
-    """The place of one output: STORE/KIND/FINGERPRINT/."""
+    """The folder of one output: STORE/KIND/FINGERPRINT/."""
 
     def __init__(self, folder: Path, kind: str, fingerprint: str) -> None:
         self.folder = folder
@@ -46,7 +45,7 @@ class Slot:
         self.manifest_file = folder / "manifest.json"
 
     def manifest(self) -> Manifest | None:
-        """The manifest, or None where there is none that can be read; a broken one is reported in the log."""
+        """The manifest, or None where it is missing or unreadable. An unreadable one is logged."""
         try:
             return Manifest.model_validate_json(self.manifest_file.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
@@ -56,10 +55,10 @@ class Slot:
             return None
 
     def damage(self, known: KnownFiles, verify: bool = False) -> list[Damage]:
-        """What is wrong with the output's files; empty where every file is as the manifest says.
+        """Differences between the output's files and its manifest; empty where all files match.
 
-        A file counts as whole by its size and, unless its modification time is known, its SHA-256; `verify` hashes
-        every file again. Only to be called where there is a manifest.
+        A file is intact if its size and SHA-256 match. The hash is taken from `known` where the modification time did
+        not change; `verify` hashes every file again. Call it only where there is a manifest.
         """
         manifest = self.manifest()
         if manifest is None:
@@ -71,30 +70,30 @@ class Slot:
             path = self.folder / entry.path
             try:
                 if path.stat().st_size != entry.size:
-                    wrong.append(Damage(path, f"has {path.stat().st_size} bytes in place of {entry.size}"))
+                    wrong.append(Damage(path, f"has {path.stat().st_size} bytes instead of {entry.size}"))
                 elif known.sha256(path, fresh=verify) != entry.sha256:
-                    wrong.append(Damage(path, "has another content than it was written with"))
+                    wrong.append(Damage(path, "has changed since it was written"))
             except OSError as error:
                 gone = isinstance(error, FileNotFoundError)
                 wrong.append(Damage(path, "is missing" if gone else f"cannot be read: {error.strerror}"))
         return wrong
 
     def set_aside(self) -> None:
-        """Unmake the output: the manifest goes first, so that a crash leaves no manifest without its files."""
+        """Invalidate the output. The manifest is renamed first, so a crash leaves no manifest without its files."""
         if self.manifest_file.exists():
             self.manifest_file.replace(self.folder / "manifest.replaced.json")
 
     def discard(self) -> None:
-        """Remove output/ and work/; only to be called where there is no manifest."""
+        """Remove output/ and work/. Call it only where there is no manifest."""
         shutil.rmtree(self.work, ignore_errors=True)
         self.discard_output()
 
     def discard_output(self) -> None:
-        """Remove output/ and keep work/; only to be called where there is no manifest."""
+        """Remove output/ and keep work/. Call it only where there is no manifest."""
         shutil.rmtree(self.output, ignore_errors=True)
 
     def commit(self, manifest: Manifest) -> None:
-        """Write the manifest, which makes the output exist, and remove the work in progress."""
+        """Write the manifest, which makes the output exist, and remove work/."""
         for path in [*self.output.rglob("*"), self.output]:
             _flush(path)
         write_text(self.manifest_file, manifest.model_dump_json(indent=2) + "\n")
@@ -112,10 +111,9 @@ class Store:
                 f"store {str(url)!r}: stores on {protocol!r} are not supported", "give a local or mounted folder"
             )
         self.root = Path(path).expanduser().resolve()
-        self.files = fsspec.filesystem("file")
 
     def slot(self, kind: str, fingerprint: str) -> Slot:
-        """The place of an output, whether it exists or not."""
+        """The folder of an output, whether or not the output exists."""
         return Slot(self.root / kind / fingerprint, kind, fingerprint)
 
     def lease(self, slot: Slot) -> Lease:
@@ -124,15 +122,14 @@ class Store:
 
     def outputs(self, kind: str) -> list[Manifest]:
         """Manifests of every output of a kind, oldest first."""
-        files = self.files.glob(f"{self.root}/{kind}/*/manifest.json")
-        found = [self.slot(kind, Path(file).parent.name).manifest() for file in files]
+        found = [self.slot(kind, file.parent.name).manifest() for file in self.root.glob(f"{kind}/*/manifest.json")]
         return sorted((m for m in found if m), key=lambda m: m.end)
 
     def link(self, pipeline: str, key: str, folder: Path) -> None:
-        """Let an artifact be found as by-name/KEY, by-pipeline/PIPELINE/KEY and by-date/DAY/PIPELINE/KEY.
+        """Link an artifact as by-name/KEY, by-pipeline/PIPELINE/KEY and by-date/DAY/PIPELINE/KEY.
 
-        KEY is a stage's ("train.hpt") or an artifact's ("evaluate.hpt/samples/aime24"), DAY the one it was made on. A
-        name leads to what was used last. Links are for people: where they cannot be made, a warning says so.
+        KEY is a stage's ("train.hpt") or an artifact's ("evaluate.hpt/samples/aime24"); DAY is the day it was made. A
+        name points to the artifact used last. The links are for people only, so a failure to create one is a warning.
         """
         manifest = self.slot(folder.parent.name, folder.name).manifest()
         day = "" if manifest is None else f"{manifest.end.astimezone():%Y-%m-%d}"
@@ -150,7 +147,7 @@ class Store:
                 LOG.warning("%s cannot be linked: %s", link, error.strerror or error)
 
     def named(self, pipeline: str, key: str) -> Manifest | None:
-        """Manifest of the last artifact of a pipeline's with this name; None where there is none."""
+        """Manifest of a pipeline's latest artifact with this name; None where there is none."""
         link = self.root / BY_PIPELINE / pipeline / key
         if not link.is_symlink():
             return None
@@ -158,7 +155,7 @@ class Store:
         return self.slot(folder.parent.name, folder.name).manifest()
 
     def check_writable(self) -> None:
-        """Raise StoreError where nothing can be written to the store."""
+        """Raise StoreError where the store is not writable."""
         probe = self.root / f".probe-{uuid.uuid4().hex[:8]}"
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -167,7 +164,7 @@ class Store:
         except OSError as error:
             raise StoreError(
                 f"cannot write to the store {self.root}: {error.strerror or error}",
-                "give a folder that can be written, in the config (store) or with --store",
+                "set a writable folder in the config (store) or with --store",
             ) from error
 
     def free_bytes(self) -> int:

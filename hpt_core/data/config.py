@@ -16,13 +16,13 @@ class DataConfig(Frozen):
     max_prompt_tokens: int = Field(1024, ge=1)
     """Questions with a longer prompt are dropped (training scripts: 1024)."""
     max_demonstration_tokens: int = Field(8192, ge=1)
-    """Questions with a longer demonstration are dropped, since cutting it would lose its end (scripts: 8192)."""
+    """Questions with a longer demonstration are dropped, because cutting it would lose its end (scripts: 8192)."""
     demonstrations: Literal["required", "optional"] = "required"
-    """Whether a question without a demonstration is dropped."""
+    """Whether each question must have a demonstration. With "required", a question without one is dropped."""
     unverified: Literal["keep", "drop", "flag"] = "drop"
-    """What happens to a question whose demonstration does not verify against its gold answer: "keep" does not even
-    check, "flag" keeps the row and its verdict."""
+    """What to do with a question whose demonstration does not verify against its gold answer. "drop" drops it, "flag"
+    keeps it with its verdict, "keep" does not verify demonstrations at all."""
     ngram: int = Field(13, ge=1)
-    """Length, in words, of the shared n-gram that counts as overlap."""
+    """Words of an n-gram; a training question overlaps a benchmark question if they share one."""
     limit: int | None = Field(None, ge=1)
-    """Questions to keep at most, the first ones in the source's order."""
+    """Maximum number of questions to keep, in the source's order."""

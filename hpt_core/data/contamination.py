@@ -1,8 +1,9 @@
-"""`python -m hpt_core.data.contamination SPEC.json`: how much of each benchmark question stands in training data.
+"""`python -m hpt_core.data.contamination SPEC.json`: how much of each benchmark question appears in training data.
 
-The benchmarks' runs of words are held, the data stream past them: memory hardly grows with the data. Words are those
-of decontamination (hpt_core/data/decontaminate.py). A question of fewer words than an n-gram is looked for as a run of
-its own length; only one of very few words is compared as a whole, since any text may hold these.
+The benchmarks' n-grams are held in memory and the training data are streamed, so memory hardly grows with the data.
+Words are split as in decontamination (hpt_core/data/decontaminate.py). A question with fewer words than an n-gram is
+searched for as one run of its own length. A question with fewer than SHORTEST words must equal the whole text, because
+any text may contain so few words.
 """
 
 import logging
@@ -18,23 +19,23 @@ from pydantic import Field
 
 from hpt_core import schemas, worker
 from hpt_core.base import Frozen
-from hpt_core.data.decontaminate import split_ngrams, whole, words
+from hpt_core.data.decontaminate import read_questions, split_ngrams, whole, words
 from hpt_core.errors import DataError
 from hpt_core.files import write_parquet
 
 logger = logging.getLogger("hpt.data")
 
 VERSION = 3
-"""Raised when the same texts would give another overlap."""
+"""Raise it when the same texts would give another overlap."""
 SHORTEST = 6
-"""Words of the shortest question that is looked for inside of texts; with fewer it must be the same as a whole."""
+"""Minimum words of a question that is searched for inside texts. A shorter one must equal the whole text."""
 ROWS = 256
-"""Rows that are read together."""
+"""Rows per read."""
 _COMMON = 8
-"""Questions that hold a gram from which on it is a common one."""
+"""A gram is common if at least this many questions contain it."""
 _SIEVE_BITS = 24
-"""16 MiB. 12,032 questions of 60 to 300 words (MMLU-Pro has as many) set 11 % of it, and as many runs of words are
-looked up for nothing; of 4 MiB they set 38 %, and a text takes twice as long."""
+"""The sieve takes 16 MiB. 12,032 questions of 60 to 300 words (as many as in MMLU-Pro) set 11 % of it, so 11 % of all
+runs of words are looked up in vain. With 4 MiB they set 38 %, and a text takes twice as long."""
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -49,7 +50,7 @@ class ContaminationUnit(Frozen):
 
 
 class ContaminationSpec(Frozen):
-    """Spec of `python -m hpt_core.data.contamination`: one pass over the data for every benchmark that is missing."""
+    """Spec of `python -m hpt_core.data.contamination`: one pass over the data for every missing benchmark."""
 
     data: Path
     """prepared.parquet."""
@@ -59,10 +60,10 @@ class ContaminationSpec(Frozen):
 
 
 class Matcher:
-    """Benchmark questions by their grams, to hold texts against.
+    """An index of benchmark questions by their grams, to search texts for them.
 
-    A gram is a run of words: of `n`, or of a shorter question's length. That of a question of fewer than SHORTEST words
-    stands for the question as a whole, with its operators, and no run of words is equal to it.
+    A gram is a run of `n` words, or of all the words of a shorter question. A question of fewer than SHORTEST words has
+    one gram that stands for the whole question, operators included; no run of words equals it.
     """
 
     def __init__(self, n: int) -> None:
@@ -75,7 +76,7 @@ class Matcher:
         self._sieve = np.zeros(1 << _SIEVE_BITS, dtype=bool)
 
     def add(self, question: str) -> int:
-        """Take in a benchmark question; returns its number."""
+        """Add a benchmark question; returns its number."""
         number = len(self._grams)
         found = words(question)
         length = min(self._n, len(found)) if len(found) >= min(self._n, SHORTEST) else 0
@@ -93,11 +94,11 @@ class Matcher:
         return number
 
     def __len__(self) -> int:
-        """Questions."""
+        """Number of questions."""
         return len(self._grams)
 
     def ngrams(self, number: int) -> int:
-        """Different runs of words of a question; 0 where it is compared as a whole."""
+        """Distinct runs of words of a question; 0 where it is compared as a whole."""
         return self._ngrams[number]
 
     def grams(self, number: int) -> frozenset[str]:
@@ -105,26 +106,27 @@ class Matcher:
         return self._grams[number]
 
     def holders(self, gram: str) -> list[int]:
-        """Numbers of the questions that hold a gram."""
+        """Numbers of the questions that contain a gram."""
         return self._holders[gram]
 
     def find(self, text: str) -> frozenset[str]:
-        """The grams of the questions that `text` holds."""
+        """The grams of all questions that appear in `text`."""
         found = words(text)
         known = self._word_ids
         runs: set[str] = set(_as_whole(text))
         for length, places in self._places([known.get(word, 0) for word in found]):
-            # Where a gram may begin: all places where one does, and by chance a few others.
+            # Every position where a gram begins, and by chance a few others.
             starts = np.flatnonzero(self._sieve[places]).tolist()
             runs.update(" ".join(found[start : start + length]) for start in starts)
         return frozenset(runs & self._holders.keys())
 
     def _places(self, ids: list[int]) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
-        """(length, [len(ids) - length + 1] places in the sieve of every run of so many word ids), for each length."""
+        """(length, [len(ids) - length + 1] sieve positions) for each length in use; one position per run of word
+        ids."""
         values = np.array(ids, dtype=np.uint64) * _BASE
         total = np.zeros(len(ids), dtype=np.uint64)
         for length in range(1, min(self._n, len(ids)) + 1):
-            # What the shorter runs came to, and the word behind each of them.
+            # Extend the hash of each shorter run by the word after it.
             total = (total[: len(ids) - length + 1] ^ values[length - 1 :]) * _BASE
             total ^= total >> np.uint64(29)
             if length in self._lengths:
@@ -132,26 +134,26 @@ class Matcher:
 
 
 def _as_whole(text: str) -> tuple[str, ...]:
-    """A text as a gram that no run of words is equal to; none where it has no words."""
+    """A whole text as a gram that no run of words equals; none where it has no words."""
     found = whole(text)
     return (f"= {found}",) if found else ()
 
 
 class Shared:
-    """What one benchmark question shares with texts of one kind."""
+    """Overlap of one benchmark question with one kind of text."""
 
     __slots__ = ("grams", "match", "most")
 
     def __init__(self) -> None:
         self.grams: set[str] = set()
-        """Grams of the question that stand in some text."""
+        """Grams of the question that appear in some text."""
         self.match: str | None = None
-        """The text that holds most of them, the first of equals."""
+        """The text that contains most of them; the first one in a tie."""
         self.most = 0
 
 
 class OverlapTally:
-    """What the questions share with texts of one kind: with training questions, or with demonstrations."""
+    """Overlap of all questions with one kind of text: training questions or demonstrations."""
 
     def __init__(self, matcher: Matcher) -> None:
         self._matcher = matcher
@@ -159,14 +161,15 @@ class OverlapTally:
         self._seen: set[frozenset[str]] = set()
 
     def take(self, text: str, text_id: str) -> None:
-        """Note what one text shares with the questions."""
+        """Record the overlap of one text with the questions."""
         grams = self._matcher.find(text)
         if not grams:
             return
         holders = self._matcher.holders
         common = frozenset(gram for gram in grams if len(holders(gram)) >= _COMMON)
         questions = {number for gram in grams - common for number in holders(gram)}
-        # Of a preamble that many questions hold, a second text that shares nothing else with them changes nothing.
+        # Many questions may share a preamble. Once a text with exactly these common grams was counted, another one adds
+        # nothing.
         if common and common not in self._seen:
             self._seen.add(common)
             questions.update(number for gram in common for number in holders(gram))
@@ -181,7 +184,7 @@ def run(spec: ContaminationSpec) -> None:
     """Write each unit's contamination.parquet, whole or not at all. Raises DataError."""
     matcher = Matcher(spec.ngram)
     numbers = [
-        [(q, matcher.add(text)) for q, text in _questions(unit.benchmark, unit.questions)] for unit in spec.units
+        [(q, matcher.add(text)) for q, text in read_questions(unit.benchmark, unit.questions)] for unit in spec.units
     ]
     questions, demonstrations = OverlapTally(matcher), OverlapTally(matcher)
     _stream(spec, questions, demonstrations)
@@ -190,14 +193,6 @@ def run(spec: ContaminationSpec) -> None:
         write_parquet(unit.output, pa.Table.from_pylist(rows, schemas.CONTAMINATION))
         touched = sum(row["question_overlap"] > 0 or row["demonstration_overlap"] > 0 for row in rows)
         logger.info("%s: %d of %d questions share at least one run of words", unit.benchmark, touched, len(rows))
-
-
-def _questions(benchmark: str, path: Path) -> list[tuple[str, str]]:
-    try:
-        table = pq.read_table(path, columns=["question_id", "question"])
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"the questions of {benchmark} cannot be read from {path}", "make that stage again") from error
-    return [(row["question_id"], row["question"]) for row in table.to_pylist()]
 
 
 def _stream(spec: ContaminationSpec, questions: OverlapTally, demonstrations: OverlapTally) -> None:
@@ -213,7 +208,7 @@ def _stream(spec: ContaminationSpec, questions: OverlapTally, demonstrations: Ov
                 done += batch.num_rows
                 report(done, total, "")
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{spec.data} cannot be read", "make that stage again") from error
+        raise DataError(f"{spec.data} cannot be read", "run that stage again") from error
 
 
 def _row(question_id: str, ngrams: int, questions: Shared, demonstrations: Shared) -> dict[str, Any]:

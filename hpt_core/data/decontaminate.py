@@ -1,23 +1,29 @@
-"""Which training questions overlap a benchmark's: shared word n-grams, and short questions as wholes."""
+"""Finds training questions that overlap benchmark questions: shared word n-grams, or equal short questions."""
 
 import re
 import unicodedata
+from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hpt_core.errors import DataError
+
 VERSION = 2
-"""Raised when the same texts would overlap otherwise."""
+"""Raise it when the same texts would give another overlap."""
 _WORD = re.compile(r"[^\W_]+")
 _TOKEN = re.compile(r"[^\W_]+|[+*/^=<>×÷−]|(?<![^\W\d_])-|-(?![^\W\d_])")
-"""A word or an operator; the hyphen between two letters is none."""
+"""A word or an operator. A hyphen between two letters is not an operator."""
 
 
 def words(text: str) -> list[str]:
-    """The words and numbers of a text, whatever its case, punctuation, white space and Unicode form."""
+    """The words and numbers of a text, independent of case, punctuation, white space and Unicode form."""
     return _WORD.findall(_plain(text))
 
 
 def whole(text: str) -> str:
-    """A text as a whole: its words and, since short questions often differ in nothing else, its operators."""
+    """A text's words and operators. Short questions often differ only in their operators."""
     return " ".join(_TOKEN.findall(_plain(text)))
 
 
@@ -27,9 +33,9 @@ def split_ngrams(found: list[str], n: int) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    # Soft hyphens and zero-width characters (category Cf) stand inside of words and are not seen.
+    # Soft hyphens and zero-width characters (category Cf) are invisible inside words.
     text = "".join(c for c in text if c.isascii() or unicodedata.category(c) != "Cf")
-    # Case folding can leave the composed form, so the form is settled afterwards.
+    # Case folding can undo the composed form, so normalize again afterwards.
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
@@ -40,8 +46,17 @@ class BenchmarkQuestion(NamedTuple):
     question_id: str
 
 
+def read_questions(benchmark: str, path: Path) -> list[tuple[str, str]]:
+    """(id, text) of each benchmark question in questions.parquet. Raises DataError where it cannot be read."""
+    try:
+        table = pq.read_table(path, columns=["question_id", "question"])
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"the questions of {benchmark} cannot be read from {path}", "run that stage again") from error
+    return [(row["question_id"], row["question"]) for row in table.to_pylist()]
+
+
 class OverlapIndex:
-    """Benchmark questions by their n-grams of `n` words; those with fewer words only match a text that is the same."""
+    """Benchmark questions by their n-grams of `n` words. A question with fewer words matches only an equal text."""
 
     def __init__(self, n: int) -> None:
         self._n = n
@@ -49,7 +64,7 @@ class OverlapIndex:
         self._wholes: dict[str, BenchmarkQuestion] = {}
 
     def add(self, benchmark: str, question_id: str, question: str) -> None:
-        """Take in one benchmark question; where several share an n-gram the first is reported."""
+        """Add one benchmark question. Where several share an n-gram, the first is reported."""
         overlap = BenchmarkQuestion(benchmark, question_id)
         if text := whole(question):
             self._wholes.setdefault(text, overlap)

@@ -1,4 +1,4 @@
-"""`python -m hpt_core.data.prepare SPEC.json`: training questions, cleaned, measured, verified and decontaminated."""
+"""`python -m hpt_core.data.prepare SPEC.json`: clean, measure, verify and decontaminate training questions."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,9 +12,8 @@ import pyarrow.parquet as pq
 from hpt_core import schemas, worker
 from hpt_core.base import Frozen
 from hpt_core.data.config import DataConfig
-from hpt_core.data.decontaminate import OverlapIndex
+from hpt_core.data.decontaminate import OverlapIndex, read_questions
 from hpt_core.data.steps import Candidate, Preparation
-from hpt_core.errors import DataError
 from hpt_core.files import replacing, write_json
 from hpt_core.prompts.base import PromptConfig
 from hpt_core.verifiers.pool import VerifierPool
@@ -23,7 +22,7 @@ from hpt_core.worker import Progress
 logger = logging.getLogger("hpt.data")
 
 CHUNK_ROWS = 256
-"""Rows that are read, verified and written together: what memory holds of a source of any size."""
+"""Rows that are read, verified and written together. Bounds memory for a source of any size."""
 
 
 class PrepareSpec(Frozen):
@@ -32,7 +31,7 @@ class PrepareSpec(Frozen):
     config: DataConfig
     prompt: PromptConfig
     model: Path
-    """Model folder whose tokenizer counts."""
+    """Model folder whose tokenizer counts the tokens."""
     benchmarks: dict[str, Path] = {}
     """Benchmark name -> its questions.parquet, for decontamination."""
     data_dir: Path | None = None
@@ -64,17 +63,13 @@ def read_benchmarks(benchmarks: Mapping[str, Path], ngram: int) -> OverlapIndex:
     """The index of all benchmark questions. Raises DataError where a file cannot be read."""
     index = OverlapIndex(ngram)
     for name, path in benchmarks.items():
-        try:
-            table = pq.read_table(path, columns=["question_id", "question"])
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"the questions of {name} cannot be read from {path}", "make that stage again") from error
-        for row in table.to_pylist():
-            index.add(name, row["question_id"], row["question"])
+        for question_id, question in read_questions(name, path):
+            index.add(name, question_id, question)
     return index
 
 
 def _write(spec: PrepareSpec, preparation: Preparation, progress: Progress) -> str:
-    """Prepare chunk by chunk until the source or the limit ends; returns the first question that was kept."""
+    """Prepare chunk by chunk until the source or the limit ends. Returns the first question that was kept."""
     total = spec.config.source.count(spec.data_dir) or 0
     rows = iter(spec.config.source.read(spec.data_dir))
     tally = preparation.tally

@@ -1,4 +1,4 @@
-"""What data preparation did: every row that was read is kept or counted under one reason."""
+"""The report of data preparation. Every row read is either kept or counted under one reason."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ REASONS: dict[str, str] = {
     "unverified_timeout": 'set unverified = "flag" to keep them',
     "over_limit": "raise limit",
 }
-"""Why a row is dropped, and what to do where that leaves none."""
+"""Reason for dropping a row -> remedy when no row remains."""
 PLACES = 1000
-"""Rows of each reason that the report names; it counts all."""
+"""Maximum number of rows that the report lists per reason. All rows are counted."""
 
 
 class RowCounts:
-    """Counts of rows, by what became of them."""
+    """Counts of kept and dropped rows."""
 
     def __init__(self) -> None:
         self.read = 0
@@ -38,7 +38,7 @@ class RowCounts:
         self._demonstration_tokens: list[int] = []
 
     def drop(self, reason: str, where: str, detail: str = "") -> None:
-        """Count a row under one of REASONS; `detail` says more about this row."""
+        """Count a row as dropped for one of REASONS; `detail` is specific to this row."""
         if reason not in REASONS:
             raise KeyError(reason)
         self._dropped[reason] += 1
@@ -46,25 +46,25 @@ class RowCounts:
             self._places[reason].append({"where": where, "detail": detail} if detail else {"where": where})
 
     def keep(self, prompt_tokens: int, demonstration_tokens: int | None) -> None:
-        """Count a row that is kept."""
+        """Count a row as kept."""
         self.kept += 1
         self._prompt_tokens.append(prompt_tokens)
         if demonstration_tokens is not None:
             self._demonstration_tokens.append(demonstration_tokens)
 
     def nothing_left(self) -> DataError:
-        """The error for data of which no row was kept: it names the reason that dropped most."""
+        """The error when no row was kept. It names the reason that dropped most rows."""
         if not self._dropped:
             return DataError("the source has no rows", "check the file or the source's parameters")
         reason, count = self._dropped.most_common(1)[0]
         first = self._places[reason][0]
         told = f"{first['where']}: {first['detail']}" if "detail" in first else first["where"]
         return DataError(
-            f"no question is left of {self.read}: {count} were dropped as {reason} (first: {told})", REASONS[reason]
+            f"no question is left: {count} of {self.read} were dropped as {reason} (first: {told})", REASONS[reason]
         )
 
     def report(self) -> dict[str, Any]:
-        """The JSON report. rows_read = rows_kept + the sum of dropped."""
+        """The JSON report: rows_read = rows_kept + the sum of dropped."""
         if self.read != self.kept + self._dropped.total():
             raise RuntimeError(f"{self.read} rows read, {self.kept} kept, {self._dropped.total()} dropped")
         return {
@@ -80,7 +80,7 @@ class RowCounts:
 
 
 def spread(values: Sequence[int]) -> dict[str, float] | None:
-    """Count, total, smallest, mean, median, 95th percentile and largest; None of nothing."""
+    """Count, total, minimum, mean, median, 95th percentile and maximum; None where there are no values."""
     if not values:
         return None
     ordered = sorted(values)

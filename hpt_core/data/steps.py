@@ -1,4 +1,4 @@
-"""What happens to a row on its way into the training data: cleaned, compared, measured, verified."""
+"""The steps of data preparation for each row: clean, deduplicate, decontaminate, measure, verify."""
 
 import hashlib
 import unicodedata
@@ -25,7 +25,7 @@ class Candidate(NamedTuple):
 
 
 class Drop(NamedTuple):
-    """A row that goes no further, by one of report.REASONS."""
+    """A dropped row, with one of report.REASONS."""
 
     reason: str
     where: str
@@ -33,23 +33,23 @@ class Drop(NamedTuple):
 
 
 def normalize(text: str) -> str:
-    """Composed Unicode (NFC), line feeds alone, no white space at line ends nor around the whole."""
+    """Text in composed Unicode (NFC), with line feeds only and no white space at line ends or around the whole."""
     lines = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return "\n".join(line.rstrip() for line in lines).strip()
 
 
 def question_key(question: str) -> str:
-    """What two questions share when they are the same but for white space."""
+    """A hash that two questions share if they differ only in white space."""
     return hashlib.sha256(" ".join(normalize(question).split()).encode()).hexdigest()
 
 
 class Preparation:
-    """The steps for one data set. Its tally counts every row under the first step that drops it."""
+    """The preparation of one data set. `tally` counts every row under the first step that drops it."""
 
     def __init__(
         self, config: DataConfig, prompt: Prompt, overlaps: OverlapIndex, pool: VerifierPool | None, strict: bool
     ) -> None:
-        """pool: who verifies; None where nothing is to be verified. strict: stop at the first malformed row."""
+        """`pool` verifies demonstrations; None skips verification. `strict` stops at the first malformed row."""
         self._config = config
         self._prompt = prompt
         self._overlaps = overlaps
@@ -65,7 +65,7 @@ class Preparation:
         return self._config.limit is not None and self.tally.kept >= self._config.limit
 
     def keep(self, rows: Sequence[SourceRow | MalformedRow]) -> list[Candidate]:
-        """The rows that stay, in their order. Raises DataError at a malformed one where strict."""
+        """The rows to keep, in order. Raises DataError at a malformed row if `strict` is set."""
         self.tally.read += len(rows)
         kept = []
         for result in self._verify([self._measure(self._clean(row)) for row in rows]):
@@ -91,7 +91,7 @@ class Preparation:
         try:
             clean = _normalized(row)
         except UnicodeEncodeError:
-            return Drop("malformed", row.where, "it holds half of a surrogate pair")
+            return Drop("malformed", row.where, "it contains an unpaired surrogate")
         if not clean.question or not clean.gold:
             return Drop("malformed", row.where, f"the {'gold answer' if clean.question else 'question'} is empty")
         key = question_key(clean.question)
@@ -99,7 +99,7 @@ class Preparation:
             return Drop("duplicate", row.where, f"of {self._keys[key]}")
         question_id = clean.question_id or key[:16]
         if question_id in self._ids:
-            return Drop("malformed", row.where, f"its id {question_id!r} is that of {self._ids[question_id]}")
+            return Drop("malformed", row.where, f"its id {question_id!r} is also the id of {self._ids[question_id]}")
         self._keys[key] = self._ids[question_id] = row.where
         if clean.demonstration is None and self._config.demonstrations == "required":
             return Drop("no_demonstration", row.where)
@@ -145,7 +145,7 @@ class Preparation:
 
 
 def _normalized(row: SourceRow) -> SourceRow:
-    """The row with every text normalized. Raises UnicodeEncodeError where one cannot be written as UTF-8."""
+    """The row with normalized texts. Raises UnicodeEncodeError where a text cannot be encoded as UTF-8."""
     clean = row._replace(
         question_id=row.question_id.strip(),
         question=normalize(row.question),
@@ -157,7 +157,7 @@ def _normalized(row: SourceRow) -> SourceRow:
 
 
 def _checked(row: SourceRow) -> Item:
-    """What is verified: the demonstration, or the gold answer itself where there is none, to find a broken one."""
+    """What to verify: the demonstration, or the gold answer itself where there is none, to detect a malformed one."""
     shown = f"\\boxed{{{row.gold}}}" if row.demonstration is None else row.demonstration
     return Item(row.kind, row.gold, shown, row.question)
 

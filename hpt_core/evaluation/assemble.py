@@ -1,4 +1,4 @@
-"""From journals to shards, once every sample of a benchmark is there."""
+"""Assembles journal entries into shards once all samples of a benchmark exist."""
 
 import json
 from pathlib import Path
@@ -15,12 +15,12 @@ from hpt_core.schemas import SAMPLES
 
 
 def assemble(spec: SampleSpec, plan: UnitPlan) -> None:
-    """Write the shards that are missing, and sampling.json. Raises DataError where a sample is missing."""
+    """Write the missing shards and sampling.json. Raises DataError where a sample is missing."""
     whole = set(plan.whole_shards())
     missing = [shard for shard in plan.shards if shard not in whole]
     if not missing and (plan.unit.output / "sampling.json").is_file():
         return
-    # Responses stay on disk until their shard is written: those of a whole benchmark may be gigabytes.
+    # Keep only positions in memory: the responses of a whole benchmark may take gigabytes.
     places: dict[Key, Place] = {}
     new: dict[str, Session] = {}
     for entry in read(plan.journal):
@@ -41,7 +41,7 @@ def assemble(spec: SampleSpec, plan: UnitPlan) -> None:
 
 
 class Session:
-    """What one process sampled of a benchmark: several samples at once, which share its time by their tokens."""
+    """One process's samples of a benchmark. Benchmarks sampled together share its time in proportion to tokens."""
 
     def __init__(self, engine: str, greedy: bool) -> None:
         self.engine = engine
@@ -52,7 +52,7 @@ class Session:
         """(Seconds, tokens of all benchmarks) when the last of these samples finished."""
 
     def add(self, entry: Entry) -> None:
-        """Take a sample; at temperature 0 one response is that of all samples of its question."""
+        """Add a sample. At temperature 0 all samples of a question share one response, whose tokens count once."""
         self.samples += 1
         if not self._greedy or entry.row["question_id"] not in self._questions:
             self.tokens += entry.row["tokens"]
@@ -61,7 +61,7 @@ class Session:
         self.last = max(self.last, (entry.at, entry.generated))
 
     def as_json(self) -> dict[str, Any]:
-        """For sampling.json."""
+        """The session's record in sampling.json."""
         seconds, generated = self.last
         share = self.tokens / generated if generated else 1.0
         return {
@@ -73,7 +73,7 @@ class Session:
 
 
 def _record(spec: SampleSpec, plan: UnitPlan, new: dict[str, dict[str, Any]]) -> None:
-    """What was sampled by which engine, how fast; what an earlier sampling.json says of other processes stays."""
+    """Write sampling.json: engines, settings and speed. Records of earlier processes are kept."""
     path = plan.unit.output / "sampling.json"
     sessions = _recorded(path) | new
     tokens = sum(s["tokens"] for s in sessions.values())

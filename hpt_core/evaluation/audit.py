@@ -1,4 +1,4 @@
-"""Where graders differ: ours, plain text comparison and Math-Verify as it comes, over the same samples."""
+"""Compares graders on the same samples: ours, plain text comparison, and Math-Verify with its defaults."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,27 +19,28 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """A sample and what each grader makes of it."""
+    """A sample and each grader's outcome."""
 
     question_id: str
     sample_index: int
     gold: str
     extracted: str | None
-    """The answer as ours reads it."""
+    """The answer as our grader extracts it."""
     ours: str
-    """Outcomes by name."""
+    """Outcome by name."""
     string: str | None
-    """None where a grader does not apply: Math-Verify reads no labels."""
+    """None where the grader does not apply: Math-Verify does not grade multiple choice."""
     math_verify: str | None
 
     @property
     def passed_by(self) -> tuple[str, ...]:
-        """The graders that take the answer for correct."""
+        """The graders that find the answer correct."""
         return tuple(name for name in GRADERS if getattr(self, name) == Outcome.CORRECT)
 
     @property
     def disputed(self) -> bool:
-        """Whether one grader takes it for correct and another does not. Why it is not correct is no dispute."""
+        """Whether one grader finds the answer correct and another does not. Different reasons for failure do not
+        count."""
         asked = sum(getattr(self, name) is not None for name in GRADERS)
         return 0 < len(self.passed_by) < asked
 
@@ -51,9 +52,10 @@ def audit(
     verdicts: pa.Table | None,
     progress: Progress | None = None,
 ) -> list[Audited]:
-    """Every sample with three outcomes, in order: QUESTIONS, SAMPLES and, where they are graded, VERDICTS.
+    """Every sample with the outcomes of the three graders, in order. Takes tables QUESTIONS, SAMPLES and, if graded,
+    VERDICTS.
 
-    Ours is the stored verdict; where there is none, the answer is graded now. `progress(done, total)` counts samples.
+    Our outcome is the stored verdict; a sample without one is graded now. `progress(done, total)` counts samples.
     Raises VerifierError.
     """
     asked = items(questions, samples)
@@ -74,8 +76,8 @@ def audit(
 
 
 def counts(audited: Sequence[Audited]) -> dict[str, int]:
-    """How many samples the graders agree on, and how many each set of graders alone takes for correct ("ours",
-    "ours+math_verify"...): every possible set is named."""
+    """Number of samples on which the graders agree, and number that each proper subset of graders finds correct
+    ("ours", "ours+math_verify"...). Every subset is listed, also with count 0."""
     found = Counter("+".join(a.passed_by) if a.disputed else AGREE for a in audited)
     sets = (tuple(name for at, name in enumerate(GRADERS) if number >> at & 1) for number in range(1, 7))
     return {name: found[name] for name in (AGREE, *sorted(map("+".join, sets), key=lambda n: (n.count("+"), n)))}

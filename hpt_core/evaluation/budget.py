@@ -1,4 +1,4 @@
-"""How much an evaluation may cost, and what it has cost."""
+"""Budgets of an evaluation, and what it has spent."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from hpt_core.errors import BudgetError
 
 
 class Prices(Frozen):
-    """What a model's samples cost, in any currency."""
+    """Prices of a model's samples, in any currency."""
 
     hour: float = Field(0.0, ge=0)
-    """An hour of sampling on one slice: a GPU, or the machine."""
+    """Price of an hour of sampling on one slice: a GPU, or the machine."""
     million_tokens: float = Field(0.0, ge=0)
-    """A million generated tokens, at an endpoint that bills them."""
+    """Price of a million generated tokens, at an endpoint that bills them."""
     million_prompt_tokens: float = Field(0.0, ge=0)
-    """A million prompt tokens, each response's counted."""
+    """Price of a million prompt tokens. The prompt counts once per response."""
 
     def __bool__(self) -> bool:
         return bool(self.hour or self.million_tokens or self.million_prompt_tokens)
@@ -25,19 +25,19 @@ class Prices(Frozen):
 
 @dataclass(frozen=True)
 class Spent:
-    """What samples have cost."""
+    """Resources spent on samples."""
 
     tokens: int = 0
-    """Generated."""
+    """Generated tokens."""
     prompt_tokens: int = 0
     seconds: float = 0.0
-    """Of sampling, added up over slices; the start of engines is not in it."""
+    """Sampling time, summed over slices, without engine startup."""
 
     def __add__(self, other: "Spent") -> "Spent":
         return Spent(self.tokens + other.tokens, self.prompt_tokens + other.prompt_tokens, self.seconds + other.seconds)
 
     def cost(self, prices: Prices) -> float:
-        """In the prices' currency."""
+        """Cost in the prices' currency."""
         return (
             self.seconds / 3600 * prices.hour
             + self.tokens / 1e6 * prices.million_tokens
@@ -46,16 +46,16 @@ class Spent:
 
 
 class Budget(Frozen):
-    """Limits of one model's samples over all attempts. What is sampled by then is kept, and a larger budget goes on."""
+    """Limits for one model's samples over all attempts. At a limit, samples are kept; a larger budget continues."""
 
     tokens: float | None = Field(None, gt=0)
-    """Generated tokens at most."""
+    """Maximum generated tokens."""
     hours: float | None = Field(None, gt=0)
-    """Hours of sampling at most, added up over slices."""
+    """Maximum hours of sampling, summed over slices."""
     cost: float | None = Field(None, gt=0)
-    """Cost at most, by `prices`."""
+    """Maximum cost, computed from `prices`."""
     prices: Prices = Prices()
-    """What `cost` is reckoned by."""
+    """Prices from which `cost` is computed."""
 
     @model_validator(mode="after")
     def _cost_has_prices(self) -> "Budget":
@@ -65,15 +65,15 @@ class Budget(Frozen):
 
     @property
     def limited(self) -> bool:
-        """Whether there is any limit."""
+        """Whether any limit is set."""
         return any(limit is not None for limit in (self.tokens, self.hours, self.cost))
 
     def reached(self, spent: Spent) -> str | None:
-        """Name of the first limit that is reached, or None."""
+        """Name of the first reached limit, or None."""
         return next((name for name, limit, used in self._uses(spent) if limit is not None and used >= limit), None)
 
     def left(self, spent: Spent, parts: int = 1) -> "Budget":
-        """What each of `parts` may spend after `spent`. Raises BudgetError where nothing is left."""
+        """The budget that remains for each of `parts` after `spent`. Raises BudgetError where nothing remains."""
         if name := self.reached(spent):
             raise used_up(name)
         rest = {name: (limit - used) / parts for name, limit, used in self._uses(spent) if limit is not None}
@@ -86,8 +86,8 @@ class Budget(Frozen):
 
 
 def used_up(name: str) -> BudgetError:
-    """The error of a limit that is reached."""
+    """The error for a reached limit."""
     return BudgetError(
         f"the budget's {name} are used up" if name != "cost" else "the budget's cost is used up",
-        f"raise evaluate.budget.{name} and run again to go on; what was sampled is kept",
+        f"raise evaluate.budget.{name} and run again to continue; all samples are kept",
     )

@@ -1,9 +1,9 @@
-"""`python -m hpt_core.evaluation.cluster SPEC.json`: a model's samples on a Ray cluster, in slices.
+"""`python -m hpt_core.evaluation.cluster SPEC.json`: sample a model on a Ray cluster, in slices.
 
-A slice is a Ray task that does what `hpt_core.evaluation.sample` does on one machine: it writes its samples to the
-journals, which lie in the store and so must be seen by every node at the same path. A slice whose node dies begins
-again on another one and generates only what the journals lack. Ray itself retries nothing: it would count a slice's
-own errors and a lost node alike. When this process ends, Ray ends its tasks.
+A slice is a Ray task that runs `hpt_core.evaluation.sample` on one node. It writes its samples to the journals in the
+store, so every node must see the store at the same path. If a node dies, its slice restarts on another node and
+generates only the samples missing from the journals. Ray's own retries are off, because Ray does not distinguish a
+slice's own error from a lost node. When this process ends, Ray ends its tasks.
 """
 
 import importlib
@@ -28,30 +28,31 @@ from hpt_core.worker import ENVIRONMENT, leave_standard_output, main
 logger = logging.getLogger("hpt.evaluation.cluster")
 
 ATTEMPTS = 3
-"""Times that a slice is begun whose node or process dies."""
+"""Maximum attempts at a slice whose node or process dies."""
 EVERY_S = 1.0
-"""Seconds between two looks at the slices."""
+"""Seconds between two checks of the slices."""
 CONNECT_S = 10.0
-"""Seconds that a cluster has to answer a connection."""
+"""Seconds to wait for a connection to the cluster."""
 STILL_S = 300.0
-"""Seconds without a sample after which the log says so."""
+"""Seconds without a new sample until a warning is logged."""
 Failure = tuple[str, str, str]
-"""(class, cause, remedy) of the HPTError that a slice ended with."""
+"""(class, cause, remedy) of the HPTError that ended a slice."""
 
 
 class ClusterSpec(Frozen):
     """Spec of `python -m hpt_core.evaluation.cluster`: the slices of a SampleSpec, on a Ray cluster."""
 
     sample: SampleSpec
-    """What is sampled; its folders lie where every node sees them."""
+    """What to sample. Every node must see its folders."""
     address: str
-    """Address of the cluster, as ray.init takes it."""
+    """Address of the cluster, as for ray.init."""
     slices: int | None = Field(None, ge=1)
-    """Parts of the questions; None is one for each GPU of the cluster, or for each node where it has none."""
+    """Number of slices. None means one per GPU of the cluster, or one per node where there are no GPUs."""
 
 
 def run(spec: ClusterSpec) -> None:
-    """Generate every slice, then write the shards. Raises ConfigError, PreflightError, WorkerError and a slice's."""
+    """Generate every slice, then write the shards. Raises ConfigError, PreflightError, WorkerError and a slice's
+    errors."""
     try:
         ray: Any = importlib.import_module("ray")
     except ImportError as error:
@@ -65,18 +66,18 @@ def run(spec: ClusterSpec) -> None:
         ray.init(address=spec.address, log_to_driver=False, logging_level=logging.WARNING)
     except Exception as error:  # ray raises ConnectionError, ValueError, RuntimeError and its own alike
         raise ConfigError(
-            f"there is no Ray cluster to be had at {spec.address!r}: {str(error).strip().splitlines()[0]}",
-            "check resources.ray, and that RAY_AUTH_MODE and the token are those of the cluster",
+            f"cannot connect to a Ray cluster at {spec.address!r}: {str(error).strip().splitlines()[0]}",
+            "check resources.ray, and that RAY_AUTH_MODE and the token match the cluster's",
         ) from error
     try:
-        _draw(ray, spec)
+        _generate(ray, spec)
     finally:
         ray.shutdown()
     sample.run(spec.sample.model_copy(update={"joins": True}))
 
 
 def _require_listening(address: str) -> None:
-    """Raise ConfigError where nothing listens at HOST:PORT: Ray itself would try for many minutes."""
+    """Raise ConfigError where nothing listens at HOST:PORT. Ray itself would keep trying for many minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
         return
@@ -84,17 +85,17 @@ def _require_listening(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
     except (OSError, OverflowError) as error:
         raise ConfigError(
-            f"there is no Ray cluster to be had at {address!r}: {error}", "check resources.ray and the network"
+            f"cannot connect to a Ray cluster at {address!r}: {error}", "check resources.ray and the network"
         ) from error
 
 
-def _draw(ray: Any, spec: ClusterSpec) -> None:
+def _generate(ray: Any, spec: ClusterSpec) -> None:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     gpus = int(sum(node.get("GPU", 0) for node in nodes))
     if not nodes:
         raise PreflightError(f"the Ray cluster at {spec.address} has no node with a CPU", "add a node to it")
     count = spec.slices or gpus or len(nodes)
-    # Without GPUs a slice takes the cores that slices leave each other on the smallest node.
+    # Without GPUs, the slices of a node share its cores; the smallest node decides.
     cpus = 1 if gpus else max(1, int(min(n["CPU"] for n in nodes)) // math.ceil(count / len(nodes)))
     logger.info("%d slices on %d nodes with %d GPUs; each takes %d cores", count, len(nodes), gpus, cpus)
     task = ray.remote(_slice).options(
@@ -110,35 +111,36 @@ def _draw(ray: Any, spec: ClusterSpec) -> None:
         for i in range(count)
     ]
     attempts = [1] * count
-    under_way = {task.remote(text): index for index, text in enumerate(specs)}
+    running = {task.remote(text): index for index, text in enumerate(specs)}
     used_up: BudgetError | None = None
     watch = _Watch(spec.sample)
-    while under_way:
-        ended, _ = ray.wait(list(under_way), num_returns=1, timeout=EVERY_S)
+    while running:
+        ended, _ = ray.wait(list(running), num_returns=1, timeout=EVERY_S)
         for reference in ended:
-            index = under_way.pop(reference)
+            index = running.pop(reference)
             try:
                 lost = _outcome(ray, reference)
             except BudgetError as error:
-                # The others may go on with theirs.
+                # Other slices may still have budget.
                 used_up = used_up or error
                 continue
             if lost:
                 if attempts[index] == ATTEMPTS:
                     raise WorkerError(
                         f"slice {index} was lost {ATTEMPTS} times: {lost}",
-                        "see the cluster's logs; run it again to go on",
+                        "see the cluster's logs, then run again to continue",
                     )
-                logger.warning("slice %d was lost and begins again: %s", index, lost)
+                logger.warning("slice %d was lost and restarts: %s", index, lost)
                 attempts[index] += 1
-                under_way[task.remote(specs[index])] = index
-        watch.report(f"{len(under_way)} of {count} slices")
+                running[task.remote(specs[index])] = index
+        watch.report(f"{len(running)} of {count} slices")
     if used_up is not None:
         raise used_up
 
 
 def _slice(text: str) -> Failure | None:
-    """A Ray task: sample one slice. What went wrong goes back as plain text, since a class may not survive the way."""
+    """A Ray task: sample one slice. Returns an error as plain text, because Ray may not be able to transfer its
+    class."""
     logging.basicConfig(level=logging.INFO)
     try:
         sample.run(SampleSpec.model_validate_json(text), lambda *_, **__: None)
@@ -148,7 +150,7 @@ def _slice(text: str) -> Failure | None:
 
 
 def _outcome(ray: Any, reference: Any) -> str:
-    """Why a slice was lost, "" where it was not. Raises the HPTError that it ended with."""
+    """Why a slice was lost; "" where it finished. Raises the HPTError that ended it."""
     try:
         failure = ray.get(reference)
     except ray.exceptions.RayTaskError as error:
@@ -162,7 +164,7 @@ def _outcome(ray: Any, reference: Any) -> str:
 
 
 class _Watch:
-    """Counts what stands in shards and journals, reading of these only what is new."""
+    """Counts the samples in shards and journals. Reads only the new part of each journal."""
 
     def __init__(self, spec: SampleSpec) -> None:
         self._folders = [unit.work / "journal" for unit in spec.units]
@@ -175,12 +177,12 @@ class _Watch:
         self._begun = self._last = time.monotonic(), self._count()
 
     def report(self, text: str) -> None:
-        """Report the samples that are there, and how long the rest will take at the rate so far."""
+        """Report progress, with an estimate of the remaining time from the average rate so far."""
         done, now = self._count(), time.monotonic()
         if done > self._last[1]:
             self._last = now, done
         elif now - self._last[0] > STILL_S:
-            logger.warning("no sample for %.0f s; the cluster may lack the GPUs or cores that slices wait for", STILL_S)
+            logger.warning("no new sample for %.0f s; slices may be waiting for GPUs or cores", STILL_S)
             self._last = now, done
         start, before = self._begun
         left = (now - start) * (self._total - done) / (done - before) if before < done < self._total else None
@@ -189,7 +191,7 @@ class _Watch:
     def _count(self) -> int:
         for path in [path for folder in self._folders for path in folder.glob("*.jsonl")]:
             with path.open("rb") as file:
-                # The first line names the engine, and is no sample.
+                # The first line names the engine and is not a sample.
                 self._done -= path not in self._read
                 file.seek(self._read.get(path, 0))
                 for line in file:

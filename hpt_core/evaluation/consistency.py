@@ -1,4 +1,4 @@
-"""How steady a model is over a question's samples: maj@k, G-pass@k, and the two sources of a score's variance."""
+"""Consistency of a model over the samples of a question: maj@k, G-pass@k, and the two sources of a score's variance."""
 
 import math
 import re
@@ -8,25 +8,26 @@ from fractions import Fraction
 from typing import NamedTuple
 
 _BLANK = re.compile(r"\s|\$|\\(?:left|right)(?![a-zA-Z])")
-"""What a wrong answer's text may hold without being another answer."""
+"""Text that is ignored when two wrong answers are compared."""
 
 
 class Variance(NamedTuple):
     """Variance of a benchmark's mean, by source.
 
-    The two add up to the square of its clustered standard error, unless `questions` is estimated below 0: it is 0 then.
+    The sum is the square of the clustered standard error, unless `questions` is estimated below 0; it is then set to 0.
     """
 
     questions: float
-    """From which questions were asked: it shrinks with more of them. NaN where there is one question or one sample."""
+    """From the choice of questions; shrinks with more questions. NaN with one question or one sample per question."""
     samples: float
-    """From which samples were sampled: it shrinks with more of either. NaN where a question has one sample."""
+    """From the randomness of sampling; shrinks with more questions or samples. NaN with one sample per question."""
 
 
 def g_pass_at_k(n: int, c: int, k: int, share: float) -> float:
-    """The chance that at least ceil(share k) of k samples are correct, sampled from n of which c are; at least one is.
+    """Probability that at least max(1, ceil(share k)) of k samples are correct. The k are a random part of n samples,
+    of which c are correct.
 
-    Whole-number arithmetic up to one division, so it is exact for any n; with a share near 0 it is pass@k. Raises
+    Integer arithmetic up to one division, so it is exact for any n. With a share near 0 it equals pass@k. Raises
     ValueError unless 0 <= c <= n, 1 <= k <= n and 0 <= share <= 1. Source: Liu et al. 2024, "Are Your LLMs Capable of
     Stable Reasoning?".
     """
@@ -38,30 +39,31 @@ def g_pass_at_k(n: int, c: int, k: int, share: float) -> float:
 def mean_g_pass_at_k(n: int, c: int, k: int) -> float:
     """mG-pass@k: twice the integral of G-pass@k over shares from 1/2 to 1.
 
-    It is constant between multiples of 1/k, so the integral is a sum; for even k it is the source's own formula.
+    G-pass@k is constant between multiples of 1/k, so the integral is a sum. For even k it equals the source's formula.
     """
     first = k // 2 + 1
-    # Of an odd k only half of the first step lies above 1/2.
+    # For odd k, only half of the first step lies above 1/2.
     steps = (_at_least(n, c, k, i) * (0.5 if i == first and k % 2 else 1.0) for i in range(first, k + 1))
     return 2 / k * math.fsum(steps)
 
 
 def _at_least(n: int, c: int, k: int, least: int) -> float:
-    """The chance that k of n samples hold at least `least` of the c correct ones."""
-    # Among k samples at least k - (n - c) are correct: with k = n one term is left.
+    """Probability that k of n samples contain at least `least` of the c correct ones."""
+    # At least k - (n - c) of k samples are correct, so with k = n only one term remains.
     held = range(max(least, k - (n - c)), min(c, k) + 1)
     found = sum(math.comb(c, j) * math.comb(n - c, k - j) for j in held)
     return found / math.comb(n, k)
 
 
 def majority(answers: Sequence[str | None], correct: Sequence[bool]) -> float:
-    """1 where the most frequent answer of a question's samples is correct, else 0; a tie counts with the correct share.
+    """1 where the most frequent answer of a question's samples is correct, else 0. In a tie, the share of tied answers
+    that are correct.
 
-    Samples without an answer do not vote. All correct samples are one answer, however they write it. Wrong answers are
-    one where their texts are the same but for case, white space, dollar signs, `\\left` and `\\right`, `\\dfrac` for
-    `\\frac` and a final stop: comparing them by value would cost a comparison for each pair. So a wrong answer that is
-    written in other ways, such as 0.5 and 1/2, divides its votes where a correct one does not, and the measure is
-    biased upward.
+    Samples without an answer do not vote. All correct samples count as one answer, however they write it. Wrong answers
+    count as one answer if their texts are equal, ignoring case, white space, dollar signs, `\\left` and `\\right`,
+    `\\dfrac` for `\\frac` and a final period; comparing them by value would need a comparison for each pair. So a wrong
+    answer with two spellings, such as 0.5 and 1/2, splits its votes while a correct answer does not, which biases the
+    measure upward.
     """
     votes: Counter[str | None] = Counter()
     for answer, right in zip(answers, correct, strict=True):
@@ -81,10 +83,11 @@ def _plain(answer: str) -> str:
 
 
 def variance(correct: Sequence[int], k: int) -> Variance:
-    """Sources of the variance of the mean over N questions, `correct[i]` of whose k samples are correct.
+    """Sources of the variance of the mean over N questions, where `correct[i]` of the k samples of question i are
+    correct.
 
-    A question's own variance is estimated from its samples without bias; what the spread of the questions' means has
-    beyond it is theirs, 0 where the estimate falls below.
+    The variance from sampling is estimated without bias from each question's samples. The variance from questions is
+    the rest of the variance of the mean, at least 0.
     """
     n = len(correct)
     if k < 2:

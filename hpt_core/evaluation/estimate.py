@@ -1,4 +1,4 @@
-"""What an evaluation will take, from a pilot: every sample of a few questions of each benchmark."""
+"""Estimates the cost of an evaluation from a pilot: every sample of a few questions of each benchmark."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,54 +16,54 @@ T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 
 class UnitEstimate(Frozen):
-    """One model on one benchmark."""
+    """The estimate for one model on one benchmark."""
 
     benchmark: str
     samples: int
-    """Of the whole benchmark."""
+    """Samples of the whole benchmark."""
     missing: int
-    """Of those, the ones that are not there yet."""
+    """Samples that do not exist yet."""
     responses: int
-    """Responses to be sampled for them: at temperature 0 one a question."""
+    """Responses to generate for them; at temperature 0 one per question."""
     questions: int
-    """Questions of the pilot."""
+    """Questions in the pilot."""
     mean_tokens: float
-    """Of a response."""
+    """Mean tokens of a response."""
     margin_tokens: float | None
-    """Half of that mean's 95 % interval, over questions; None where there is one question."""
+    """Half of the 95 % interval of `mean_tokens`, over questions; None with one question."""
     prompt_tokens: int
-    """Of the responses to be sampled, each one's prompt counted."""
+    """Prompt tokens of the responses to generate, counted once per response."""
     tokens_per_second: float
-    """Of the processes that drew, all benchmarks together."""
+    """Throughput of the sampling processes, over all benchmarks."""
 
     @property
     def tokens(self) -> float:
-        """Tokens to be generated."""
+        """Tokens to generate."""
         return self.responses * self.mean_tokens
 
 
 class Estimate(Frozen):
-    """What is left of a model's evaluation. It goes by the pilot's speed; a fuller batch is faster."""
+    """The remaining cost of a model's evaluation at the pilot's speed. A fuller batch is faster."""
 
     tokens: int
-    """Tokens to be generated."""
+    """Tokens to generate."""
     tokens_low: int | None
     """95 % interval; None where a benchmark's pilot had one question."""
     tokens_high: int | None
     prompt_tokens: int
     seconds: float
-    """Of sampling, added up over slices."""
+    """Sampling time, summed over slices."""
     cost: float
-    """By the budget's prices; 0 where there are none."""
+    """Cost at the budget's prices; 0 where there are none."""
 
 
 def write(plan: UnitPlan, questions: Sequence[int], spent: Spent) -> None:
-    """Write a unit's estimate, from the samples of the pilot's `questions`; `spent`: on all units so far."""
+    """Write a unit's estimate from the samples of the pilot's `questions`. `spent` covers all units so far."""
     table = read_present(plan.unit.output, plan.unit.work)
     lengths: dict[str, list[int]] = {}
     for question_id, tokens in zip(table["question_id"].to_pylist(), table["tokens"].to_pylist(), strict=True):
         lengths.setdefault(question_id, []).append(tokens)
-    # Questions that another run has finished are left out: the first to finish are the short ones.
+    # Ignore questions that another run has finished: the first to finish are short, which would bias the mean.
     mean, margin = mean_of([fmean(lengths[plan.question_ids[number]]) for number in questions])
     left = [plan.unit.k - len(lengths.get(question_id, ())) for question_id in plan.question_ids]
     responses = [min(count, 1) if plan.greedy else count for count in left]
@@ -82,31 +82,31 @@ def write(plan: UnitPlan, questions: Sequence[int], spent: Spent) -> None:
 
 
 def file_of(work: Path) -> Path:
-    """Where a pilot leaves a unit's estimate."""
+    """Path of a unit's estimate."""
     return work / "estimate.json"
 
 
 def read_all(works: Mapping[str, Path]) -> dict[str, UnitEstimate]:
-    """The estimates that a pilot left in the units' work folders, by key."""
+    """The estimates in the units' work folders, by key."""
     return {key: UnitEstimate.model_validate_json(file_of(work).read_bytes()) for key, work in works.items()}
 
 
 def mean_of(means: Sequence[float]) -> tuple[float, float | None]:
-    """Mean over questions, and half of its 95 % interval; None where there is one question."""
+    """Mean over questions, and half of its 95 % interval; None with one question."""
     if len(means) == 1:
         return means[0], None
     return fmean(means), t_95(len(means) - 1) * math.sqrt(variance(means) / len(means))
 
 
 def t_95(freedom: int) -> float:
-    """Two-sided 95 % quantile of Student's t; beyond the table by its expansion, right to 0.2 %."""
+    """Two-sided 95 % quantile of Student's t. Beyond the table an expansion is used, with an error below 0.2 %."""
     if freedom <= len(T_95):
         return T_95[freedom - 1]
     return 1.96 + 2.372 / freedom + 2.823 / freedom**2
 
 
 def whole(units: Iterable[UnitEstimate], budget: Budget) -> Estimate:
-    """What is left of all of a model's benchmarks, at the prices of its budget."""
+    """The remaining cost of all of a model's benchmarks, at the budget's prices."""
     found = [unit for unit in units if unit.missing]
     tokens = math.fsum(unit.tokens for unit in found)
     margins = [unit.responses * unit.margin_tokens for unit in found if unit.margin_tokens is not None]

@@ -1,7 +1,7 @@
-"""`python -m hpt_core.evaluation.grade SPEC.json`: verdicts on the samples of every unit.
+"""`python -m hpt_core.evaluation.grade SPEC.json`: grade the samples of every unit.
 
-Samples are kept apart from their verdicts, so that another grader redoes only this. Verdicts of a unit appear as one
-Parquet file, whole or not at all.
+Verdicts are stored apart from samples, so a new grader version repeats only this stage. A unit's verdicts are one
+Parquet file, written whole or not at all.
 """
 
 import logging
@@ -24,9 +24,9 @@ from hpt_core.worker import main, progress
 logger = logging.getLogger("hpt.evaluation.grade")
 
 BATCH = 2048
-"""Samples handed to the pool at once: bounds memory and paces the progress."""
+"""Samples passed to the pool at once: bounds memory and sets the interval of progress reports."""
 NAMED = 20
-"""Questions that a log line names at most."""
+"""Maximum number of questions named in a log line."""
 
 
 class GradeUnit(Frozen):
@@ -47,12 +47,12 @@ class GradeSpec(Frozen):
 
     workers: int = 2
     timeout_s: float = 5.0
-    """Seconds that one comparison may take before its process is killed."""
+    """Time limit of one comparison; its process is killed after it."""
     units: tuple[GradeUnit, ...]
 
 
 def run(spec: GradeSpec) -> None:
-    """Write verdicts.parquet of every unit. Raises DataError before anything is graded, and VerifierError."""
+    """Write verdicts.parquet of every unit. Raises DataError before grading starts, and VerifierError."""
     units = [(unit, *_read(unit)) for unit in spec.units]
     total = sum(samples.num_rows for _, _, samples in units)
     report = progress("samples")
@@ -71,7 +71,7 @@ def run(spec: GradeSpec) -> None:
 
 
 def _read(unit: GradeUnit) -> tuple[pa.Table, pa.Table]:
-    """Questions and samples of a unit. Raises DataError unless each question, and no other, has exactly k samples."""
+    """Questions and samples of a unit. Raises DataError unless exactly its questions have exactly k samples each."""
     questions, samples = read_questions(unit.questions), read_samples(unit.samples)
     ids = samples.column("question_id").to_pylist()
     indices = samples.column("sample_index").to_pylist()
@@ -91,12 +91,14 @@ def _read(unit: GradeUnit) -> tuple[pa.Table, pa.Table]:
         )
     require_k(grouped, unit.k)
     if len(ids) != unit.k * questions.num_rows:
-        raise DataError(f"benchmark {unit.benchmark}: samples of a question stand apart", "sample the benchmark again")
+        raise DataError(
+            f"benchmark {unit.benchmark}: samples of a question are not consecutive", "sample the benchmark again"
+        )
     return questions, samples
 
 
 def items(questions: pa.Table, samples: pa.Table) -> list[Item]:
-    """What is verified of every sample, in order."""
+    """The pool's items for every sample, in order."""
     asked = {row["question_id"]: row for row in questions.to_pylist()}
     pairs = zip(samples.column("question_id").to_pylist(), samples.column("response").to_pylist(), strict=True)
     return [Item(q["kind"], q["gold"], response, q["question"]) for q, response in ((asked[i], r) for i, r in pairs)]
@@ -116,7 +118,7 @@ def _table(samples: pa.Table, verdicts: list[Verdict]) -> pa.Table:
 
 
 def _log(benchmark: str, samples: pa.Table, verdicts: list[Verdict]) -> None:
-    """Count the outcomes, and name the questions whose gold answer cannot be read."""
+    """Log the counts of outcomes and the questions whose gold answer cannot be read."""
     counts = {outcome: sum(v.outcome is outcome for v in verdicts) for outcome in Outcome}
     logger.info("%s: %s", benchmark, ", ".join(f"{n} {outcome}" for outcome, n in counts.items()))
     pairs = zip(samples.column("question_id").to_pylist(), verdicts, strict=True)

@@ -1,8 +1,7 @@
 """Scores from verdicts: avg@k, pass@k, clustered errors, intervals, shares, group averages. Pure functions.
 
-Questions are the unit of chance throughout: a benchmark's k samples of one question are correlated, so errors and
-intervals are computed over per-question means. A sample whose gold answer cannot be read counts as not correct and its
-share is reported beside the score.
+The k samples of a question are correlated, so errors and intervals are computed over per-question means. A sample whose
+gold answer cannot be read counts as not correct; the share of such samples is reported beside the score.
 """
 
 import math
@@ -37,7 +36,7 @@ class ScoreInterval(NamedTuple):
 
 
 G_PASS_SHARES = (0.25, 0.5, 0.75, 1.0)
-"""Shares of correct samples that G-pass@k is given for."""
+"""Shares of correct samples for which G-pass@k is reported."""
 
 
 class GPassAt(NamedTuple):
@@ -54,11 +53,11 @@ class Score:
     benchmark: str
     questions: int
     k: int
-    """Samples a question."""
+    """Samples per question."""
     mean: float
     """avg@k: mean over questions of the share of correct samples; pass@1 where k is 1."""
     stderr: float
-    """Standard error of `mean`, clustered by question; NaN where there is one question."""
+    """Standard error of `mean`, clustered by question; NaN with one question."""
     low: float
     high: float
     """95 % interval of `mean`."""
@@ -67,24 +66,24 @@ class Score:
     majority: float
     """maj@k: share of questions whose most frequent answer is correct."""
     g_pass_at: tuple[GPassAt, ...]
-    """G-pass@k of all k samples: share of questions of whose samples at least such a share is correct."""
+    """G-pass@k: share of questions with at least the given share of correct samples among the k."""
     mean_g_pass: float
     """mG-pass@k."""
     variance: Variance
-    """Of `mean`, by source."""
+    """Variance of `mean`, by source."""
     values: tuple[float, ...]
     """Share of correct samples of each question, in order."""
     truncated: float
-    """Share of samples that ran into the token limit."""
+    """Share of samples that reached the token limit."""
     repetition: float
-    """Share of samples that were ended because they repeated themselves."""
+    """Share of samples stopped for repetition."""
     no_answer: float
     timeout: float
     crash: float
     gold_error: float
     """Shares of samples with that outcome."""
     mean_tokens: float
-    """Generated tokens a sample."""
+    """Generated tokens per sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +99,10 @@ class Average:
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
-    """1 - C(n-c, k) / C(n, k): the chance that k of n samples, c of them correct, hold a correct one.
+    """1 - C(n-c, k) / C(n, k): the probability that k of n samples, c of them correct, contain a correct one.
 
-    Whole-number arithmetic up to one correctly rounded division, so it is exact for any n. Raises ValueError unless
-    0 <= c <= n and 1 <= k <= n. Source: Chen et al. 2021, "Evaluating Large Language Models Trained on Code".
+    Integer arithmetic up to one correctly rounded division, so it is exact for any n. Raises ValueError unless 0 <= c
+    <= n and 1 <= k <= n. Source: Chen et al. 2021, "Evaluating Large Language Models Trained on Code".
     """
     if not (0 <= c <= n and 1 <= k <= n):
         raise ValueError(f"pass@{k} needs 0 <= c <= n and 1 <= k <= n, not n = {n}, c = {c}")
@@ -111,16 +110,12 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     return (total - math.comb(n - c, k)) / total
 
 
-def mean_pass_at_k(correct: Sequence[int], n: int, k: int) -> float:
-    """pass@k of a benchmark: mean over questions, `correct[i]` of whose n samples are correct."""
-    values = {c: pass_at_k(n, c, k) for c in set(correct)}
-    return math.fsum(values[c] for c in correct) / len(correct)
-
-
 def pass_curve(correct: Sequence[int], n: int) -> tuple[float, ...]:
-    """`mean_pass_at_k` for k = 1 to n.
+    """pass@k of a benchmark for k = 1 to n: the mean over questions. `correct[i]` of the n samples of question i are
+    correct.
 
-    C(m, k + 1) comes from C(m, k) by one product and one division, so that n = 2048 takes milliseconds, exactly.
+    C(m, k + 1) is computed from C(m, k) by one product and one division, so n = 2048 takes milliseconds and stays
+    exact.
     """
     questions = Counter(correct)
     of_all = _binomials(n, n)
@@ -141,7 +136,7 @@ def _binomials(m: int, n: int) -> list[int]:
 
 
 def clustered_stderr(values: Sequence[float]) -> float:
-    """Standard error of the mean of per-question values; NaN where there is one question."""
+    """Standard error of the mean of per-question values; NaN with one question."""
     if len(values) < 2:
         return math.nan
     mean = math.fsum(values) / len(values)
@@ -149,13 +144,14 @@ def clustered_stderr(values: Sequence[float]) -> float:
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """95 % interval of the mean of per-question values in [0, 1]: Wilson's, over the effective number of questions.
+    """95 % interval of the mean of per-question values in [0, 1]: Wilson's, with an effective number of questions.
 
-    With one sample a question this is Wilson's interval over the N questions. Where a question's mean over several
-    samples says more than one coin toss, the effective number is N over the design effect, the ratio of the clustered
-    variance to that of a coin. Both variances are taken with z^2 / 2 questions all right and as many all wrong added
-    (Agresti and Coull's device): that keeps the ratio defined at 0 and 1 and continuous near them, where a clustered
-    normal or a bootstrap interval shrinks to nothing. The interval always holds the mean and never has zero width.
+    With one sample per question this is Wilson's interval over N questions. With several samples, a question's mean
+    carries more information than one coin toss, and the effective number is N divided by the design effect: the ratio
+    of the clustered variance to that of a coin. Both variances are computed with z^2 / 2 fully correct and z^2 / 2
+    fully wrong questions added (as in Agresti and Coull). This keeps the ratio defined at 0 and 1 and continuous near
+    them, where a clustered normal or a bootstrap interval has zero width. The interval always contains the mean and
+    never has zero width.
     """
     n = len(values)
     mean = math.fsum(values) / n
@@ -175,8 +171,8 @@ def _wilson(mean: float, n: float) -> Interval:
 def question_counts(verdicts: pa.Table, k: int) -> dict[str, tuple[int, int]]:
     """Question id -> (correct samples, k), in the table's order of questions.
 
-    verdicts: schema VERDICTS. Raises DataError unless every question has exactly the samples 0 to k - 1: a score over
-    another number is wrong without a sign of it.
+    verdicts: schema VERDICTS. Raises DataError unless every question has exactly the samples 0 to k - 1, because a
+    score over another number of samples would be wrong without notice.
     """
     correct: Counter[str] = Counter()
     seen: dict[str, set[int]] = {}
@@ -205,7 +201,7 @@ def score(benchmark: str, samples: pa.Table, verdicts: pa.Table, k: int) -> Scor
     """The score of one model on one benchmark.
 
     samples, verdicts: schemas SAMPLES and VERDICTS, in the same order. Raises DataError where there is no sample, the
-    two do not belong together, or a question has not exactly k samples.
+    tables do not match, or a question does not have exactly k samples.
     """
     if samples.num_rows == 0:
         raise DataError(f"benchmark {benchmark} has no samples", "sample it again")
@@ -246,7 +242,7 @@ def score(benchmark: str, samples: pa.Table, verdicts: pa.Table, k: int) -> Scor
 
 
 def group_average(scores: Sequence[Score]) -> Average:
-    """The unweighted mean over benchmarks, whose questions are independent of each other.
+    """The unweighted mean over benchmarks, whose scores are treated as independent.
 
     Raises ValueError where there is no score.
     """
@@ -263,8 +259,8 @@ def group_average(scores: Sequence[Score]) -> Average:
 def combined(estimates: Sequence[ScoreInterval]) -> ScoreInterval:
     """The unweighted mean of independent estimates.
 
-    The interval combines their own (their distances to the mean add in quadrature on each side: Zou and Donner 2008),
-    so it keeps their asymmetry and never has zero width. Raises ValueError where there is no estimate.
+    The interval combines theirs: on each side, the distances to the mean add in quadrature (Zou and Donner 2008). So it
+    keeps their asymmetry and never has zero width. Raises ValueError where there is no estimate.
     """
     if not estimates:
         raise ValueError("an average needs at least one score")
@@ -283,7 +279,7 @@ def estimate(values: Sequence[float]) -> ScoreInterval:
 
 
 def _majority(verdicts: pa.Table) -> float:
-    """maj@k, in whatever order the verdicts stand."""
+    """maj@k, independent of the order of the verdicts."""
     answers: dict[str, list[str | None]] = {}
     right: dict[str, list[bool]] = {}
     columns = (verdicts.column(name).to_pylist() for name in ("question_id", "extracted", "outcome"))

@@ -1,9 +1,9 @@
-"""In which order samples are generated: one queue over all benchmarks, the longest expected first.
+"""The order in which samples are generated: one queue over all benchmarks, longest expected responses first.
 
-What is begun last should be short, or the engine ends with a few long responses and the rest of its slots empty. How
-long a benchmark's responses are shows only as they finish, so one question of each is sampled first; from then on the
-next question comes from the benchmark whose responses are expected to be longest. The samples of a question stay
-together: its prompt is then read once for all of them.
+The last samples to start should be short; otherwise the engine ends with a few long responses and mostly empty slots. A
+benchmark's response length is known only once responses finish, so one question of each benchmark is sampled first.
+Then the next question comes from the benchmark with the longest expected responses. The samples of a question stay
+together, so its prompt is processed once for all of them.
 """
 
 from collections import deque
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 Missing = tuple[int, tuple[int, ...]]
-"""(number of a question, the sample indices to sample)."""
+"""(number of a question, the sample indices to generate)."""
 
 
 class Ask(NamedTuple):
@@ -23,7 +23,7 @@ class Ask(NamedTuple):
 
 
 class Lengths:
-    """How many tokens a benchmark's responses have, as far as they have finished."""
+    """Running mean of a benchmark's response lengths, in tokens."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -31,26 +31,26 @@ class Lengths:
         self._count = 0
 
     def add(self, tokens: int) -> None:
-        """A response of so many tokens has finished."""
+        """Add the length of a finished response."""
         self._total += tokens
         self._count += 1
 
     @property
     def expected(self) -> float:
-        """Tokens of the next response: the mean so far, with one response at the limit counted in. A benchmark of which
-        little is known is thus taken for a long one, and soon known."""
+        """Expected tokens of the next response: the mean so far, with one response at the limit added. So a benchmark
+        with few finished responses counts as long and is sampled early."""
         return (self._total + self._limit) / (self._count + 1)
 
     @property
     def mean(self) -> float:
-        """Tokens of the responses so far, in the mean; the limit where there is none."""
+        """Mean tokens of the finished responses; the limit where there are none."""
         return self._total / self._count if self._count else float(self._limit)
 
 
 class Queue:
-    """What is left to generate, an iterator: each next sample is chosen when it is asked for.
+    """An iterator over the samples still to generate. Each one is chosen when it is requested.
 
-    The order changes no sample: a sample's seed depends on its question and index alone.
+    The order changes no sample, because a sample's seed depends only on its question and index.
     """
 
     def __init__(self, missing: Sequence[Iterable[Missing]], lengths: Sequence[Lengths]) -> None:
@@ -66,13 +66,13 @@ class Queue:
                 yield Ask(unit, question, index)
 
     def finished(self, ask: Ask, tokens: int) -> None:
-        """A sample has finished with so many tokens."""
+        """Record that a sample has finished with `tokens` tokens."""
         self._lengths[ask.unit].add(tokens)
         self._left[ask.unit] -= 1
 
     @property
     def tokens_left(self) -> float:
-        """Tokens that are expected of all that has not finished."""
+        """Expected tokens of all unfinished samples."""
         return sum(count * lengths.mean for count, lengths in zip(self._left, self._lengths, strict=True))
 
     def _next_unit(self) -> int | None:

@@ -1,12 +1,12 @@
-"""`python -m hpt_core.evaluation.sample SPEC.json`: one engine generates every missing sample of every benchmark.
+"""`python -m hpt_core.evaluation.sample SPEC.json`: generate every missing sample of every benchmark with one engine.
 
-All benchmarks share one queue (order.py), so that the engine's batch is full until the last of them. A sample stands in
-its benchmark's journal as soon as it has finished, and a crash loses those in flight alone; once all of them are there
-they become shards, Parquet files that appear whole or not at all. The seed of a sample depends on the run's seed, the
-benchmark, the question and the sample index, and a shard's bounds on its unit: in float32 on a CPU a run that was cut
-off, or cut into slices, ends with the bytes of one that was not. On GPUs the shape of a batch moves bf16 results; the
-engine's `batch_invariant` is the way out. Engine version, speed and a prompt example go to sampling.json beside the
-samples' folder, never into the samples.
+All benchmarks share one queue (order.py), so the engine's batch stays full until the last one. A finished sample is
+appended to its benchmark's journal at once, so a crash loses only the samples in flight. When a benchmark is complete,
+its samples become shards: Parquet files, each written whole or not at all. A sample's seed depends on the run's seed,
+the benchmark, the question and the sample index; a shard's bounds depend on its unit. So in float32 on a CPU, an
+interrupted or sliced run ends with the same bytes as an uninterrupted one. On GPUs, batch composition changes bf16
+results unless the engine's `batch_invariant` is set. Engine version, speed and a prompt example are written to
+sampling.json beside the samples' folder, never into the samples.
 """
 
 import contextlib
@@ -32,45 +32,45 @@ from hpt_core.worker import emit, main
 logger = logging.getLogger("hpt.evaluation.sample")
 
 WINDOW_S = 60.0
-"""Seconds that the throughput is taken over."""
+"""Seconds over which throughput is averaged."""
 PROGRESS_EVERY_S = 0.1
-"""Seconds between two reports of progress at least."""
+"""Minimum seconds between two progress reports."""
 
 
 JOIN_WAIT_S = 60.0
-"""Seconds in which what slices wrote on other machines is seen here."""
+"""Seconds to wait until samples written on other machines become visible here."""
 
 
 @dataclass
 class Found:
-    """What is there of a unit, and what this process is to sample of it."""
+    """The samples of a unit that exist, and those that this process must generate."""
 
     plan: UnitPlan
     missing: list[Missing] = field(default_factory=list)
     lengths: Lengths = field(init=False)
     mine: int = 0
-    """Samples that this process has to see to."""
+    """Samples that this process is responsible for."""
     present: int = 0
-    """Those of them that are there."""
+    """How many of them exist."""
 
     def __post_init__(self) -> None:
         self.lengths = Lengths(self.plan.unit.sampling.max_tokens)
 
 
 class ProgressCallback(Protocol):
-    """Told of progress; `left`: seconds that the rest will take, None where that is not known."""
+    """Called with progress. `left` is the estimated remaining time in seconds, None where unknown."""
 
     def __call__(self, done: int, total: int, text: str = "", left: float | None = None) -> None: ...
 
 
 def report_event(done: int, total: int, text: str = "", left: float | None = None) -> None:
-    """Report progress as an event of this program."""
+    """Report progress as an event of this worker program."""
     emit("progress", done=done, total=total, unit="samples", text=text, **({} if left is None else {"left": left}))
 
 
 def run(spec: SampleSpec, report: ProgressCallback = report_event) -> None:
-    """Generate what is missing. Raises DataError, ModelError and PreflightError before anything is generated,
-    BudgetError and EngineError after: what was generated is kept."""
+    """Generate the missing samples. Raises DataError, ModelError and PreflightError before sampling starts, BudgetError
+    and EngineError during sampling; finished samples are kept."""
     from hpt_core.model_folder import context_length, load_tokenizer, read_config
 
     context = context_length(read_config(spec.model))
@@ -101,8 +101,8 @@ def run(spec: SampleSpec, report: ProgressCallback = report_event) -> None:
 
 
 def _joined(spec: SampleSpec, plans: list[UnitPlan]) -> list[Found]:
-    """What slices have sampled; raises DataError where a sample is missing. What another machine wrote last may be seen
-    late on a shared file system."""
+    """The samples of all slices. A shared file system may show other machines' last writes late, so this waits for
+    missing samples, then raises DataError."""
     waited = 0.0
     while True:
         units = [_look(spec, plan) for plan in plans]
@@ -110,13 +110,13 @@ def _joined(spec: SampleSpec, plans: list[UnitPlan]) -> list[Found]:
         if not missing:
             return units
         if waited >= JOIN_WAIT_S:
-            raise DataError(f"the slices are through and {missing} samples are missing", "run it again")
+            raise DataError(f"all slices have finished but {missing} samples are missing", "run again")
         time.sleep(5.0)
         waited += 5.0
 
 
 def _look(spec: SampleSpec, plan: UnitPlan) -> Found:
-    """What the shards and the journals hold of a unit."""
+    """The samples of a unit in shards and journals."""
     found = Found(plan)
     there = {(q, i) for s in plan.whole_shards() for q in range(s.start, s.stop) for i in range(plan.unit.k)}
     number = {question_id: n for n, question_id in enumerate(plan.question_ids)}
@@ -136,7 +136,7 @@ def _look(spec: SampleSpec, plan: UnitPlan) -> Found:
 
 
 def _questions(spec: SampleSpec, plan: UnitPlan) -> Iterator[int]:
-    """Numbers of the questions that this process sees to."""
+    """Numbers of the questions that this process is responsible for."""
     every: Sequence[int] = range(len(plan.question_ids))
     if spec.pilot is not None:
         taken = min(spec.pilot, len(every))
@@ -145,7 +145,7 @@ def _questions(spec: SampleSpec, plan: UnitPlan) -> Iterator[int]:
 
 
 class _Sampler:
-    """Generates what is missing and writes it down."""
+    """Generates the missing samples and writes them to journals."""
 
     def __init__(self, budget: Budget, units: list[Found], engine: RolloutEngine, report: ProgressCallback) -> None:
         self._budget, self._units, self._engine, self._show = budget, units, engine, report
@@ -153,15 +153,15 @@ class _Sampler:
         self._missing = [dict(u.missing) for u in units]
         self._queue = Queue(asked, [u.lengths for u in units])
         self._asks: dict[int, Ask] = {}
-        """What is under way, by its place among the samples."""
+        """Samples in flight, by their position in the stream of requests."""
         self._reached: str | None = None
-        """The budget's limit that stopped the sampling."""
+        """The budget limit that stopped sampling."""
         self._tokens = self._prompt_tokens = 0
         self._started = self._reported = time.monotonic()
         self._window = deque([(self._started, 0)])
 
     def run(self, present: int, total: int) -> None:
-        """Generation until nothing is missing. Raises BudgetError once the budget is used up."""
+        """Generate until nothing is missing. Raises BudgetError once the budget is used up."""
         session = new_session()
         done = present
         with contextlib.ExitStack() as stack:
@@ -183,7 +183,7 @@ class _Sampler:
             raise used_up(self._reached)
 
     def _requests(self) -> Iterator[Generation]:
-        """Ends where what is under way is expected to use up the budget; it is then waited for, and kept."""
+        """Requests for the missing samples. Stops when the samples in flight are expected to use up the budget."""
         for place, ask in enumerate(self._queue):
             if self._budget.limited and (name := self._budget.reached(self._expected())):
                 self._reached = name
@@ -198,7 +198,7 @@ class _Sampler:
         self._prompt_tokens += len(self._units[ask.unit].plan.prompts[ask.question])
 
     def _rows(self, ask: Ask, rollout: Rollout) -> list[Row]:
-        """At temperature 0 the one answer stands for every index that is missing."""
+        """The journal rows of a response. At temperature 0 it stands for every missing index of its question."""
         plan = self._units[ask.unit].plan
         indices = self._missing[ask.unit][ask.question] if plan.greedy else (ask.sample_index,)
         return [
@@ -214,7 +214,7 @@ class _Sampler:
         ]
 
     def _expected(self) -> Spent:
-        """What will have been spent once all that is under way has finished, as far as that can be told."""
+        """Expected spending once all samples in flight have finished."""
         asks = self._asks.values()
         tokens = sum(self._units[ask.unit].lengths.mean for ask in asks)
         prompts = sum(len(self._units[ask.unit].plan.prompts[ask.question]) for ask in asks)

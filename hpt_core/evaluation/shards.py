@@ -1,4 +1,4 @@
-"""Samples on disk: which shard holds which samples, and reading them back."""
+"""Sample shards on disk: their layout, and reading them."""
 
 import contextlib
 import math
@@ -15,11 +15,11 @@ from hpt_core.schemas import QUESTIONS, SAMPLES
 
 REMEDY = "sample the benchmark again"
 KEY = ("question_id", "sample_index", "seed")
-"""Columns that tell a unit's samples apart."""
+"""Columns that identify a sample within its unit."""
 
 
 class Shard(NamedTuple):
-    """Part `number` of a unit's samples: every sample of the questions `start` to `stop`, end left out."""
+    """Part `number` of a unit's samples: all samples of questions `start` to `stop` - 1."""
 
     number: int
     start: int
@@ -27,18 +27,18 @@ class Shard(NamedTuple):
 
     @property
     def file_name(self) -> str:
-        """Name of the shard's file; names sort in the questions' order."""
+        """Name of the shard's file. Names sort in the order of the questions."""
         return f"part-{self.number:05d}.parquet"
 
 
 def plan(questions: int, k: int, shard_samples: int) -> list[Shard]:
-    """Shards of a unit: whole questions, at least `shard_samples` samples each but the last."""
+    """Shards of a unit. Each holds whole questions and at least `shard_samples` samples, except the last."""
     size = math.ceil(shard_samples / k)
     return [Shard(i, start, min(start + size, questions)) for i, start in enumerate(range(0, questions, size))]
 
 
 def read_questions(path: Path) -> pa.Table:
-    """A benchmark's questions. Raises DataError where the file is missing, of another schema, or has an id twice."""
+    """A benchmark's questions. Raises DataError where the file is missing, has another schema, or repeats an id."""
     table = _read(path, QUESTIONS, "evaluate the benchmark again")
     ids = table.column("question_id").to_pylist()
     if len(set(ids)) != len(ids):
@@ -47,7 +47,7 @@ def read_questions(path: Path) -> pa.Table:
 
 
 def read_samples(folder: Path) -> pa.Table:
-    """All samples of a unit, in the questions' order. Raises DataError where a shard is missing or damaged."""
+    """All samples of a unit, in the order of the questions. Raises DataError where a shard is missing or damaged."""
     paths = sorted(folder.glob("part-*.parquet"))
     expected = [folder / Shard(i, 0, 0).file_name for i in range(len(paths))]
     if not paths or paths != expected:
@@ -57,12 +57,12 @@ def read_samples(folder: Path) -> pa.Table:
 
 
 def read_present(output: Path, work: Path) -> pa.Table:
-    """The samples of a unit that are there so far, finished or not: those in shards, then those in journals alone.
+    """All existing samples of a unit, also of an unfinished one: those in shards, then those only in journals.
 
     Raises DataError where a shard is damaged.
     """
     rows: dict[tuple[str, int], journal.Row] = {}
-    # Journals first: they go once the shards are there. Of two entries the first counts, as it does for shards.
+    # Read journals first: they are removed once the shards exist. The first of two entries counts, as in shards.
     for entry in journal.read(work / "journal"):
         rows.setdefault((entry.row["question_id"], entry.row["sample_index"]), entry.row)
     paths = sorted((output / "samples").glob("part-*.parquet"))
@@ -73,7 +73,7 @@ def read_present(output: Path, work: Path) -> pa.Table:
 
 
 def rows_in_shards(output: Path) -> int:
-    """Samples of a unit that stand in shards; a damaged one holds none."""
+    """Number of a unit's samples in shards; 0 for a damaged shard."""
     count = 0
     for path in (output / "samples").glob("part-*.parquet"):
         with contextlib.suppress(OSError, pa.ArrowException):
@@ -82,9 +82,9 @@ def rows_in_shards(output: Path) -> int:
 
 
 def is_whole(path: Path, keys: Sequence[tuple[str, int, int]]) -> bool:
-    """Whether the shard at `path` can be read and holds exactly `keys`: (question_id, sample_index, seed) in order.
+    """Whether the shard at `path` is readable and holds exactly `keys`: (question_id, sample_index, seed) in order.
 
-    Responses are not read; shards appear whole, and the manifest says whether they still are.
+    Responses are not read: shards are written whole, and the manifest's hashes detect later damage.
     """
     try:
         if pq.read_schema(path).names != SAMPLES.names:
@@ -98,7 +98,7 @@ def is_whole(path: Path, keys: Sequence[tuple[str, int, int]]) -> bool:
 def _read(path: Path, schema: pa.Schema, remedy: str) -> pa.Table:
     try:
         table: pa.Table = pq.read_table(path)
-    except OSError as error:  # pyarrow's own errors of damaged files are OSError or ArrowInvalid
+    except OSError as error:  # pyarrow raises OSError or ArrowInvalid for damaged files
         raise DataError(f"cannot read {path}: {str(error).splitlines()[0]}", remedy) from error
     except pa.ArrowException as error:
         raise DataError(f"{path} is damaged: {str(error).splitlines()[0]}", remedy) from error

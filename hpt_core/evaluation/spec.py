@@ -1,4 +1,4 @@
-"""What is sampled of a model: the spec of `python -m hpt_core.evaluation.sample`."""
+"""The spec of `python -m hpt_core.evaluation.sample`: what to sample."""
 
 from pathlib import Path
 from typing import Literal
@@ -18,23 +18,23 @@ class SampleUnit(Frozen):
     questions: Path
     """questions.parquet."""
     instruction: str | None = None
-    """Replaces the prompt's instruction where the benchmark has its own (Suite.instruction)."""
+    """Replaces the prompt's instruction if the benchmark has its own (Suite.instruction)."""
     sampling: Sampling
     k: int = Field(ge=1)
-    """Samples a question."""
+    """Samples per question."""
     output: Path
-    """Folder that receives samples/part-NNNNN.parquet."""
+    """Folder for samples/part-NNNNN.parquet."""
     work: Path
-    """Folder of the samples that have finished and stand in no shard yet."""
+    """Folder of finished samples that are not in a shard yet."""
 
 
 class Slice(Frozen):
     """A part of every unit's questions."""
 
     index: int = Field(ge=0)
-    """Counted from 0: the questions whose number leaves this remainder."""
+    """Number of the slice, from 0. It takes the questions whose number modulo `count` equals it."""
     count: int = Field(ge=1)
-    """Slices in all."""
+    """Number of slices."""
 
     @model_validator(mode="after")
     def _exists(self) -> "Slice":
@@ -55,11 +55,11 @@ class SampleSpec(Frozen):
     """Samples of one Parquet shard, rounded up to whole questions."""
     units: tuple[SampleUnit, ...]
     slice: Slice | None = None
-    """Generate part of the samples in `work`; a run that joins the slices writes the shards."""
+    """Generate only this slice of the samples, into `work`. A later run with `joins` writes the shards."""
     joins: bool = False
-    """Write the shards of what slices have generated, and generate nothing: a missing sample is an error."""
+    """Write the shards from the samples of all slices and generate nothing. A missing sample is an error."""
     pilot: int | None = Field(None, ge=1)
-    """Generate every sample of this many questions of each unit into `work`, spread over the unit, and write an estimate
-    of the rest instead of shards."""
+    """Generate every sample of this many questions of each unit, spread over the unit, into `work`. Then write an
+    estimate of the remaining cost instead of shards."""
     budget: Budget = Budget()
-    """What the samples may cost, over all attempts; a slice's is for what it is about to generate."""
+    """Limits over all attempts; for a slice, limits of what it is about to generate."""

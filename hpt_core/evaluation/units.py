@@ -1,4 +1,4 @@
-"""One model on one benchmark: its prompts, the samples that are to be there, and where they lie."""
+"""One model on one benchmark: prompts, required samples and their files."""
 
 import contextlib
 import logging
@@ -22,7 +22,7 @@ logger = logging.getLogger("hpt.evaluation.sample")
 
 
 class Key(NamedTuple):
-    """What tells a sample of a unit from the others."""
+    """Identifies a sample within a unit."""
 
     question_id: str
     sample_index: int
@@ -31,7 +31,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class UnitPlan:
-    """A unit with its prompts and its shards."""
+    """A unit with its prompts and shards."""
 
     unit: SampleUnit
     question_ids: tuple[str, ...]
@@ -50,21 +50,21 @@ class UnitPlan:
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest prompt."""
+        """Length of the longest prompt, in tokens."""
         return max(map(len, self.prompts))
 
     @property
     def greedy(self) -> bool:
-        """Whether all samples of a question are the same, so that one is sampled and stands for every index."""
+        """Whether temperature is 0. All samples of a question are then equal, so one is generated for all of them."""
         return self.unit.sampling.temperature == 0
 
     def path(self, shard: Shard) -> Path:
-        """Where the shard's file is."""
+        """Path of the shard's file."""
         return self.unit.output / "samples" / shard.file_name
 
     @property
     def journal(self) -> Path:
-        """Folder of the samples that are in no shard yet."""
+        """Folder of the samples that are not in a shard yet."""
         return self.unit.work / "journal"
 
     def key(self, question: int, sample_index: int) -> Key:
@@ -79,23 +79,23 @@ class UnitPlan:
         return [self.key(q, i) for q in range(shard.start, shard.stop) for i in range(self.unit.k)]
 
     def request(self, question: int, sample_index: int) -> Request:
-        """What the engine is asked for a sample."""
+        """The engine request for a sample."""
         return Request(self.prompts[question], self.key(question, sample_index).seed)
 
     def whole_shards(self) -> list[Shard]:
-        """Shards that are there. Files that are damaged, half-written or belong to another plan are removed."""
+        """Shards that exist. Removes files that are damaged, half-written or belong to another plan."""
         for path in (self.unit.output / "samples").glob(".*.tmp"):
             path.unlink(missing_ok=True)
         whole = {self.path(shard) for shard in self.shards if is_whole(self.path(shard), self.keys(shard))}
         for path in sorted((self.unit.output / "samples").glob("part-*.parquet")):
             if path not in whole:
-                logger.warning("%s is damaged or has other bounds: it is made again", path)
+                logger.warning("%s is damaged or has other bounds; it will be written again", path)
                 self._keep(path)
                 path.unlink(missing_ok=True)
         return [shard for shard in self.shards if self.path(shard) in whole]
 
     def _keep(self, path: Path) -> None:
-        """Put the samples of a file that can be read, and has other bounds than the plan, into a journal."""
+        """Move the usable samples of a readable shard with other bounds into a journal."""
         try:
             rows = pq.read_table(path, schema=SAMPLES).to_pylist()
         except (OSError, ValueError, pa.ArrowException):
@@ -109,13 +109,13 @@ class UnitPlan:
 
 
 def make_plan(spec: SampleSpec, unit: SampleUnit, prompt: Prompt) -> UnitPlan:
-    """Read the unit's questions and encode their prompts. Raises DataError, PreflightError where there are none."""
+    """Read the unit's questions and encode their prompts. Raises DataError, and PreflightError without questions."""
     table = read_questions(unit.questions)
     if table.num_rows == 0:
         raise PreflightError(f"benchmark {unit.benchmark} has no questions", f"check {unit.questions}")
     questions = table.column("question").to_pylist()
     if unit.sampling.temperature == 0 and unit.k > 1:
-        logger.warning("%s: at temperature 0 the %d samples of a question are the same", unit.benchmark, unit.k)
+        logger.warning("%s: at temperature 0 the %d samples of a question are equal", unit.benchmark, unit.k)
     return UnitPlan(
         unit=unit,
         question_ids=tuple(table.column("question_id").to_pylist()),
@@ -127,7 +127,7 @@ def make_plan(spec: SampleSpec, unit: SampleUnit, prompt: Prompt) -> UnitPlan:
 
 
 def check_context(context: int, plans: list[UnitPlan]) -> None:
-    """Raise PreflightError where a prompt and its answer do not fit into a context of `context` tokens."""
+    """Raise PreflightError where the longest prompt plus max_tokens exceeds a context of `context` tokens."""
     for p in plans:
         wanted = p.unit.sampling.max_tokens
         if p.longest + wanted > context:

@@ -1,4 +1,4 @@
-"""Model sources: one file a source (hub, folder, scratch), and the program that makes a model folder of one."""
+"""Model sources, one file each (hub, folder, scratch), and the program that makes a model folder from one."""
 
 NOT_PLUGINS = frozenset({"materialize", "fetch"})
-"""Modules here that are not sources."""
+"""Modules of this package that are not sources."""

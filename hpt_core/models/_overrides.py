@@ -1,4 +1,4 @@
-"""Overrides of a model's rotary base and context length, written into its config.json."""
+"""Overrides of a model's rotary base and context length in its config.json."""
 
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ SCALED_BY_LENGTH = ("llama3", "yarn", "longrope")
 
 
 def apply(folder: Path, rope_theta: float | None, max_position_embeddings: int | None) -> None:
-    """Change config.json in `folder` (a file of its own, no link) so that transformers and vLLM both follow it.
+    """Change config.json in `folder` (a file, not a link) so that both transformers and vLLM use the new values.
 
-    Recent configs hold the rotary base in `rope_parameters`, older ones at the top and scaling in `rope_scaling`; it is
-    written wherever one of them would be read. Raises ModelError where the model takes no heed of it.
+    Recent configs hold the rotary base in `rope_parameters`; older ones hold it at the top level and scaling in
+    `rope_scaling`. The base is written wherever either may be read. Raises ModelError where the model does not use an
+    override.
     """
     if rope_theta is None and max_position_embeddings is None:
         return
@@ -29,11 +30,11 @@ def apply(folder: Path, rope_theta: float | None, max_position_embeddings: int |
         for scaling in _rotary(config):
             scaling["rope_theta"] = rope_theta
     write_json(folder / "config.json", config)
-    _require_heeded(folder, rope_theta, max_position_embeddings)
+    _require_used(folder, rope_theta, max_position_embeddings)
 
 
 def _rotary(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """The dicts of rotary parameters that are there."""
+    """The dicts of rotary parameters in the config."""
     return [config[key] for key in ("rope_parameters", "rope_scaling") if isinstance(config.get(key), dict)]
 
 
@@ -45,14 +46,14 @@ def _keep_original_length(config: dict[str, Any]) -> None:
 
 
 def _lengthen_tokenizer(path: Path, length: int) -> None:
-    """Engines take the tokenizer's limit for the model's where it is the smaller one."""
+    """Raise the tokenizer's limit. Engines use it as the model's limit where it is smaller."""
     if path.is_file():
         config = read_object(path)
         if config.get("model_max_length", length) < length:
             write_json(path, {**config, "model_max_length": length})
 
 
-def _require_heeded(folder: Path, rope_theta: float | None, max_position_embeddings: int | None) -> None:
+def _require_used(folder: Path, rope_theta: float | None, max_position_embeddings: int | None) -> None:
     from transformers import AutoConfig
 
     try:

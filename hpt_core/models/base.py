@@ -8,24 +8,24 @@ from hpt_core.worker import Progress
 
 
 class Materialized(NamedTuple):
-    """What identifies a materialized model."""
+    """Identity of a materialized model."""
 
     weights_id: str
-    """SHA-256 over weights, config, tokenizer, template and generation config; for a Hub model over repository,
+    """SHA-256 over weights, config, tokenizer, template and generation config. For a Hub model: over repository,
     resolved commit and overrides."""
     tokenizer_id: str
-    """SHA-256 over tokenizer files and chat template alone: what data preparation depends on."""
+    """SHA-256 over only the tokenizer files and chat template, on which data preparation depends."""
 
 
 class ModelSourceConfig(PluginConfig, kind="models", package="hpt_core.models"):
     """Base of the model sources' configs."""
 
     def needs(self) -> str:
-        """What the source needs, for `hpt plan`: "network: 3 GB from the Hub", "a folder PATH", ""."""
+        """What the source needs, for `hpt plan`: "network: 3 GB from the Hub", "a folder PATH", or ""."""
         return ""
 
     def identity(self) -> dict[str, Any]:
-        """What decides the model: for files the content's hash, for the Hub repository and revision. Raises ModelError
+        """What decides the model: the content hash of files, or the Hub repository and revision. Raises ModelError
         where a local folder is missing or incomplete."""
         return super().identity()
 
@@ -34,6 +34,6 @@ class ModelSourceConfig(PluginConfig, kind="models", package="hpt_core.models"):
         raise NotImplementedError
 
     def origin(self) -> dict[str, str]:
-        """Where a materialized model came from exactly (Hub repository and resolved commit); empty where its
-        content alone identifies it. Asked after `materialize`."""
+        """The exact origin of a materialized model (Hub repository and resolved commit); empty where its content alone
+        identifies it. Call it after `materialize`."""
         return {}

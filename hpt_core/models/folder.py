@@ -1,4 +1,4 @@
-"""A model folder that is there already."""
+"""An existing local model folder."""
 
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,14 @@ class FolderModel(ModelSourceConfig):
     """A Hugging Face model folder: config.json, safetensors weights, tokenizer."""
 
     path: Path
-    """The folder; it is only read."""
+    """The folder. It is only read."""
 
     def needs(self) -> str:
-        """The folder, where it is not there."""
+        """The folder, if it is missing."""
         return "" if self.path.is_dir() else f"a folder {self.path}"
 
     def identity(self) -> dict[str, Any]:
-        """The content's hash; the path does not matter. Raises ModelError where a file is missing."""
+        """The content hash, independent of the path. Raises ModelError where a file is missing."""
         return {"name": self.name, "content": model_folder.content_id(self.path)}
 
     def materialize(self, folder: Path, progress: Progress) -> None:

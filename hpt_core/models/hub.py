@@ -1,4 +1,4 @@
-"""A model of the Hub, or a local folder that stands in for it."""
+"""A model from the Hub, or a local folder that replaces it."""
 
 import os
 from pathlib import Path
@@ -22,27 +22,27 @@ class HubModel(ModelSourceConfig):
     repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
     """Repository: "Qwen/Qwen2.5-Math-1.5B"."""
     revision: str = "main"
-    """Branch, tag or commit. The commit that it resolved to is recorded; name a commit where a moved branch must count
-    as another model."""
+    """Branch, tag or commit. The resolved commit is recorded. A moved branch does not count as another model, another
+    commit does."""
     local: str | None = Field(None, pattern=r"^[\w.-]+$")
-    """Name of a folder in HPT_MODELS (./models where that is unset) that is taken instead where it is there
-    (`hpt models fetch` makes one)."""
+    """Name of a folder in HPT_MODELS (default ./models) to use instead of the Hub if it exists (`hpt models fetch`
+    makes one)."""
 
     def needs(self) -> str:
-        """A download, unless the local folder or the Hub cache has the model."""
+        """A download, unless the local folder exists."""
         if self._local() is not None:
             return ""
         return f"network: {self.repo} from the Hub"
 
     def identity(self) -> dict[str, Any]:
-        """Repository and revision, or the local folder's content hash. Raises ModelError where that is incomplete."""
+        """Repository and revision, or the local folder's content hash. Raises ModelError for an incomplete folder."""
         local = self._local()
         if local is not None:
             return {"name": "folder", "content": model_folder.content_id(local)}
         return {"name": self.name, "repo": self.repo, "revision": self.revision}
 
     def materialize(self, folder: Path, progress: Progress) -> None:
-        """Link or copy the model into `folder`, downloading what the Hub cache lacks. Raises ModelError."""
+        """Link or copy the model into `folder`, downloading files that are not in the Hub cache. Raises ModelError."""
         source = self._local()
         if source is None:
             source = self._fetch(SAFETENSORS, progress).folder
@@ -53,7 +53,7 @@ class HubModel(ModelSourceConfig):
         model_folder.place(files, folder)
 
     def origin(self) -> dict[str, str]:
-        """Repository and resolved commit; empty where a local folder stands in."""
+        """Repository and resolved commit; empty where a local folder is used."""
         if self._local() is not None:
             return {}
         return {"repo": self.repo, "commit": self._fetch((), None, offline=True).commit}

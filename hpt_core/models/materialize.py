@@ -1,4 +1,4 @@
-"""`python -m hpt_core.models.materialize SPEC.json`: makes the model folder that a pipeline starts from."""
+"""`python -m hpt_core.models.materialize SPEC.json`: make the model folder from which a pipeline starts."""
 
 import logging
 from pathlib import Path
@@ -16,10 +16,10 @@ logger = logging.getLogger("hpt.models")
 
 
 class ModelConfig(Frozen):
-    """A model to start from: `[model.NAME]`."""
+    """A starting model: `[model.NAME]`."""
 
     source: ModelSourceConfig
-    """Where it comes from: hub, folder or scratch."""
+    """Where the model comes from: hub, folder or scratch."""
     rope_theta: float | None = Field(None, gt=0)
     """Overrides the model's rotary base; 40000 for Qwen2.5-Math (training scripts)."""
     max_position_embeddings: int | None = Field(None, ge=1)
@@ -34,7 +34,7 @@ class ModelSpec(Frozen):
 
 
 def materialize(config: ModelConfig, folder: Path, progress: Progress) -> Materialized:
-    """Make `folder`, whole or not at all: the source's files with the config's overrides. Raises ModelError."""
+    """Make `folder`, whole or not at all, from the source's files and the config's overrides. Raises ModelError."""
     with replacing_folder(folder) as beside:
         config.source.materialize(beside, progress)
         _overrides.apply(beside, config.rope_theta, config.max_position_embeddings)
@@ -43,7 +43,7 @@ def materialize(config: ModelConfig, folder: Path, progress: Progress) -> Materi
 
 
 def identify(config: ModelConfig, folder: Path) -> Materialized:
-    """What identifies the materialized `folder`: repository and commit of a Hub model, else the content."""
+    """Identity of the materialized `folder`: repository and commit of a Hub model, else the content hash."""
     origin = config.source.origin()
     if origin:
         overrides = config.model_dump(mode="json", exclude={"source"}, exclude_none=True)

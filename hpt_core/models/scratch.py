@@ -1,4 +1,4 @@
-"""A model made here: a small Qwen2 with random weights whose tokens are bytes, for runs without any download."""
+"""A small Qwen2 model with random weights and a byte tokenizer, for runs without any download."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ CHAT_TEMPLATE = (
 
 
 class ScratchModel(ModelSourceConfig):
-    """Random weights of the Qwen2 architecture; every byte is a token, so that a character of ASCII is one."""
+    """Random weights of the Qwen2 architecture. Every byte is a token, so an ASCII character is one token."""
 
     layers: int = Field(3, ge=1)
     """Transformer blocks."""
@@ -27,11 +27,11 @@ class ScratchModel(ModelSourceConfig):
     intermediate_size: int = Field(384, ge=8)
     """Width of the feed-forward layers."""
     heads: int = Field(4, ge=1)
-    """Attention heads; hidden_size is a multiple of it, and vLLM wants at least 32 channels a head."""
+    """Attention heads. hidden_size must be an even multiple of it, and vLLM needs at least 32 channels per head."""
     tie_embeddings: bool = True
-    """Whether the output layer is the embedding."""
+    """Whether the output layer shares the embedding's weights."""
     max_positions: int = Field(256, ge=16)
-    """Context length in tokens, that is, in bytes."""
+    """Context length in tokens (bytes)."""
     rope_theta: float = Field(10_000.0, gt=0)
     """Base of the rotary embedding."""
     initializer_range: float = Field(0.02, gt=0)
@@ -83,9 +83,9 @@ class ScratchModel(ModelSourceConfig):
 
 
 def byte_tokenizer(max_length: int) -> Any:
-    """A transformers tokenizer with a token for each of the 256 bytes; it puts <bos> first.
+    """A transformers tokenizer with one token for each of the 256 bytes. It puts <bos> first.
 
-    It is of the class that Qwen2 models have, with no merges: AutoTokenizer rebuilds any other class as that one.
+    It uses the class of Qwen2's tokenizer, without merges, because AutoTokenizer converts any other class to that one.
     """
     from tokenizers import pre_tokenizers, processors
     from transformers import Qwen2Tokenizer

@@ -1,5 +1,4 @@
-"""Prompts: one file a prompt, the same for data preparation, rollouts and evaluation."""
+"""Prompts, one file each. The same prompt serves data preparation, rollouts and evaluation."""
 
 VERSION = 1
-"""Part of the fingerprints of data, training and samples: raised where the same config would give another text or other
-tokens."""
+"""Part of the fingerprints of data, training and samples. Raise it when a config would give other text or tokens."""

@@ -1,4 +1,4 @@
-"""What every prompt shares once it is bound to a tokenizer: text to token ids, one BOS, one EOS."""
+"""The common part of all prompts once they are bound to a tokenizer: text to token ids, one BOS, one EOS."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -8,7 +8,7 @@ from hpt_core.prompts.base import THINK
 
 
 def with_instruction(question: str, own: str | None, replacement: str | None) -> str:
-    """The question, and on a line of its own the instruction: the benchmark's where it has one, else the prompt's."""
+    """The question, followed by the instruction on its own line. `replacement` replaces `own` unless it is None."""
     instruction = own if replacement is None else replacement
     return f"{question}\n{instruction}" if instruction else question
 
@@ -17,7 +17,7 @@ class BoundPrompt(ABC):
     """A prompt bound to one tokenizer (transformers.PreTrainedTokenizerBase)."""
 
     def __init__(self, tokenizer: Any) -> None:
-        """Raises ModelError where the tokenizer has no EOS token, since no demonstration could end."""
+        """Raises ModelError where the tokenizer has no EOS token, which must end each demonstration."""
         if tokenizer.eos_token_id is None:
             raise ModelError(
                 f"the tokenizer of {tokenizer.name_or_path or 'the model'} has no EOS token",
@@ -30,13 +30,13 @@ class BoundPrompt(ABC):
 
     @abstractmethod
     def render(self, question: str, instruction: str | None = None) -> str:
-        """The final text of the prompt."""
+        """The prompt's final text."""
 
     def encode(self, question: str, instruction: str | None = None) -> list[int]:
-        """The token ids of the prompt.
+        """The prompt's token ids.
 
-        They begin with one BOS where the template writes one or where the tokenizer puts one before every text, and
-        with none for tokenizers that have a BOS token but use it nowhere.
+        They begin with exactly one BOS if the template writes one or the tokenizer adds one to every text. They have
+        none if the tokenizer has a BOS token but does not use it.
         """
         ids = self._ids(self.render(question, instruction))
         start = 0
@@ -47,9 +47,9 @@ class BoundPrompt(ABC):
         return ids
 
     def encode_demonstration(self, question: str, demonstration: str) -> list[int]:
-        """The token ids of the demonstration with one EOS at its end.
+        """The demonstration's token ids, ending with one EOS.
 
-        They are to be put behind `encode(question)`: the two are tokenized apart, as a rollout's are. A leading
+        They follow `encode(question)`: prompt and demonstration are tokenized separately, as for a rollout. A leading
         "<think>\\n" is dropped where the rendered prompt already ends with it.
         """
         if demonstration.startswith(THINK) and self.render(question).endswith(THINK):

@@ -1,4 +1,4 @@
-"""Questions as the user's turn of the tokenizer's own chat template (Qwen models; paper, section 4.1)."""
+"""The question as the user's message in the tokenizer's chat template (Qwen models; paper, section 4.1)."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ class ChatTemplate(PromptConfig):
     """The tokenizer's chat template, with its generation prompt."""
 
     system: str | None = None
-    """System message. None sends none, so that a template with a default of its own uses that (Qwen2.5-Math's asks for
-    \\boxed{}); "" sends an empty one."""
+    """System message. None sends none; a template may then use a default of its own (Qwen2.5-Math's asks for
+    \\boxed{}). "" sends an empty one."""
     instruction: str | None = BOXED_INSTRUCTION
-    """Follows the question on a line of its own. "" leaves it out, and so does None."""
+    """Instruction on its own line after the question. "" or None omits it."""
 
     def bind(self, tokenizer: Any) -> "ChatPrompt":
         """Raises ModelError where the tokenizer has no chat template or the template refuses the messages."""
@@ -35,7 +35,7 @@ class ChatPrompt(BoundPrompt):
         self.render("1 + 1 = ?")
 
     def render(self, question: str, instruction: str | None = None) -> str:
-        """The chat up to where the assistant's answer begins."""
+        """The chat up to the start of the assistant's answer."""
         import jinja2
 
         content = with_instruction(question, self._config.instruction, instruction)

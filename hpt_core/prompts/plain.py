@@ -1,4 +1,4 @@
-"""Questions in a plain text, for base models without a chat template (LLaMA scripts of the paper's repository)."""
+"""Plain-text prompts, for base models without a chat template (LLaMA scripts of the paper's repository)."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ _PLACE = "{question}"
 
 
 class PlainText(PromptConfig):
-    """A text with a place for the question."""
+    """A text with a placeholder for the question."""
 
     template: str = f"Question:\n{_PLACE}\nAnswer:\nLet's think step by step."
-    """The prompt's text; `{question}` stands once for the question and its instruction."""
+    """The prompt's text. `{question}` must occur exactly once; the question and its instruction replace it."""
     instruction: str | None = BOXED_INSTRUCTION
-    """Follows the question on a line of its own. "" leaves it out, and so does None."""
+    """Instruction on its own line after the question. "" or None omits it."""
 
     @field_validator("template")
     @classmethod
@@ -38,6 +38,6 @@ class PlainPrompt(BoundPrompt):
         self._config = config
 
     def render(self, question: str, instruction: str | None = None) -> str:
-        """The template with the question in its place; a BOS is added at encoding."""
+        """The template with the question inserted. `encode` adds a BOS."""
         before, _, after = self._config.template.partition(_PLACE)
         return before + with_instruction(question, self._config.instruction, instruction) + after

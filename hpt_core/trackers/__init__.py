@@ -1,4 +1,4 @@
-"""Trackers: where the training log is mirrored to while a run goes on. One service a file."""
+"""Trackers: services to which the training log is mirrored during a run. One file per service."""
 
 from hpt_core.trackers._mirror import Mirror, check_all, open_all
 

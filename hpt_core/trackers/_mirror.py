@@ -1,4 +1,4 @@
-"""The trackers of one run together: what fails before training is an error, what fails during it a warning."""
+"""All trackers of one run. A failure before training is an error; a failure during training is a warning."""
 
 import logging
 import math
@@ -14,7 +14,7 @@ logger = logging.getLogger("hpt.trackers")
 
 
 class Mirror:
-    """Sends every row to each tracker. A tracker that fails loses rows, and the run goes on."""
+    """Sends every row to each tracker. A tracker that fails loses rows, but the run continues."""
 
     def __init__(self, trackers: Mapping[str, Tracker]) -> None:
         self._trackers = dict(trackers)
@@ -27,7 +27,7 @@ class Mirror:
             self._attempt(name, lambda t=tracker: t.log(int(row["step"]), dict(values)))  # type: ignore[misc]
 
     def close(self) -> None:
-        """Close every tracker; may be called again."""
+        """Close every tracker. May be called again."""
         for name, tracker in self._trackers.items():
             self._attempt(name, tracker.close)
         self._trackers = {}
@@ -36,16 +36,16 @@ class Mirror:
         try:
             act()
         except Exception as error:
-            # One line for each time that it stops working, not one for each step.
+            # Log once per outage, not once per step.
             if name not in self._failing:
-                logger.warning("tracker %s failed, training goes on without it: %s", name, _one_line(error))
+                logger.warning("tracker %s failed, training continues without it: %s", name, _one_line(error))
             self._failing.add(name)
         else:
             self._failing.discard(name)
 
 
 def check_all(trackers: Iterable[TrackerConfig]) -> None:
-    """Raise ConfigError where a tracker cannot work on this machine."""
+    """Raise ConfigError where a tracker cannot run on this machine."""
     for tracker in trackers:
         tracker.check()
 
@@ -53,11 +53,10 @@ def check_all(trackers: Iterable[TrackerConfig]) -> None:
 def open_all(
     trackers: Sequence[TrackerConfig], folder: Path, run_name: str, config: Mapping[str, Any], steps_done: int
 ) -> Mirror:
-    """Open the trackers of a run that goes on after `steps_done` steps; none on ranks other than 0.
+    """Open the trackers of a run that continues after `steps_done` steps; none on ranks other than 0.
 
-    `folder` is the run's own, and `config` is shown with it.
-
-    Raises ConfigError where one cannot work here. Any other failure, such as a server that is away, is a warning.
+    `folder` is the run's own. `config` is shown with the run. Raises ConfigError where a tracker cannot run here. Any
+    other failure, such as an unreachable server, is a warning.
     """
     if rank() != 0 or not trackers:
         return Mirror({})
@@ -71,12 +70,12 @@ def open_all(
         except ConfigError:
             raise
         except Exception as error:
-            logger.warning("tracker %s could not be opened, training goes on without it: %s", name, _one_line(error))
+            logger.warning("tracker %s could not be opened, training continues without it: %s", name, _one_line(error))
     return Mirror(opened)
 
 
 def numbers(row: Mapping[str, Any]) -> dict[str, float]:
-    """The row's finite numbers but for the step, as floats."""
+    """The row's finite numbers except the step, as floats."""
     found = {}
     for name, value in row.items():
         if name != "step" and isinstance(value, int | float) and math.isfinite(value):

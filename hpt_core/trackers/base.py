@@ -1,4 +1,4 @@
-"""The contract of a tracker: rows of the training log go in as they are written."""
+"""The contract of a tracker, which receives the rows of the training log as they are written."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -10,39 +10,40 @@ from hpt_core.plugins import PluginConfig
 
 
 class Tracker(Protocol):
-    """A run that rows are sent to."""
+    """An open run that accepts rows."""
 
     def log(self, step: int, row: dict[str, float]) -> None:
-        """Take over one step's numbers, by the column's name; none of them is NaN or infinite."""
+        """Send one step's numbers, keyed by column. All are finite."""
         ...
 
     def close(self) -> None:
-        """Write out what is still held back."""
+        """Flush all pending rows and close."""
         ...
 
 
 class TrackerConfig(PluginConfig, kind="trackers", package="hpt_core.trackers"):
-    """Base of the trackers' configs; each adds its fields and opens the tracker.
+    """Base of the trackers' configs.
 
-    A service's token is never a field: configs are shown, stored and logged. It comes from the environment.
+    A service's token is never a field, because configs are shown, stored and logged. It comes from the environment.
     """
 
     def check(self) -> None:
-        """Raise ConfigError where the tracker cannot work here: a package or a token is missing. Opens nothing."""
+        """Raise ConfigError where a package or a token that the tracker needs is missing. Opens nothing."""
         raise NotImplementedError
 
     def open(self, folder: Path, run_name: str, config: Mapping[str, Any], steps_done: int) -> Tracker:
-        """Begin to track, or go on after `steps_done` steps: what was sent of later steps must not appear twice.
+        """Start tracking, or continue after `steps_done` steps. Rows of later steps that were already sent must not
+        appear twice.
 
-        `folder` is this run's own, for files and for what a resumed run has to know; `config` is shown with the run.
+        `folder` is the run's own, for files and for what a resumed run must know. `config` is shown with the run.
         """
         raise NotImplementedError
 
 
 def require(tracker: str, module: str, package: str) -> None:
-    """Raise ConfigError, with the command that helps, where `module` is not installed."""
+    """Raise ConfigError with the install command where `module` is not installed."""
     if importlib.util.find_spec(module) is None:
         raise ConfigError(
             f"trackers: {tracker} needs the package {package}, which is not installed",
-            f"`pip install {package}`, or take {tracker!r} out of trackers",
+            f"`pip install {package}`, or remove {tracker!r} from trackers",
         )

@@ -1,4 +1,4 @@
-"""MLflow: a run of an experiment, on a tracking server or in a database file of the run's folder."""
+"""MLflow: a run of an experiment, on a tracking server or in a database file in the run's folder."""
 
 import importlib
 import json
@@ -15,17 +15,17 @@ from hpt_core.files import write_text
 from hpt_core.trackers.base import Tracker, TrackerConfig, require
 
 LONGEST = 500
-"""Characters of a parameter's value that every MLflow server takes."""
+"""Maximum characters of a parameter's value that every MLflow server accepts."""
 
 
 class MLflow(TrackerConfig):
-    """A run on MLflow. Credentials are MLFLOW_TRACKING_USERNAME and _PASSWORD, or _TOKEN, of the environment."""
+    """A run on MLflow. Credentials come from the environment: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or
+    MLFLOW_TRACKING_TOKEN."""
 
     experiment: str = "hpt-pipelines"
-    """Experiment that the run belongs to."""
+    """Experiment of the run."""
     uri: str | None = None
-    """Address of the tracking server; MLFLOW_TRACKING_URI where None, and a SQLite file in the run's folder where that
-    is not set either."""
+    """Address of the tracking server. Default: MLFLOW_TRACKING_URI, else a SQLite file in the run's folder."""
 
     @field_validator("uri")
     @classmethod
@@ -38,11 +38,11 @@ class MLflow(TrackerConfig):
         return value
 
     def check(self) -> None:
-        """The package (mlflow-skinny will do for a server)."""
+        """Require the package mlflow. mlflow-skinny is enough for a server."""
         require("mlflow", "mlflow", "mlflow")
 
     def open(self, folder: Path, run_name: str, config: Mapping[str, Any], steps_done: int) -> Tracker:
-        """The run that this folder began, or a new one."""
+        """The run recorded in this folder, or a new one."""
         uri = self.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(folder / 'mlflow.db').resolve()}"
         client = importlib.import_module("mlflow").MlflowClient(tracking_uri=uri)
         file = folder / "mlflow-run.json"
@@ -58,7 +58,7 @@ class MLflow(TrackerConfig):
 
 
 class MlflowRun:
-    """A run that has begun. A metric cannot be taken back, so steps that are done again are not sent again."""
+    """An open run. Metrics cannot be removed, so repeated steps are not sent again."""
 
     def __init__(self, client: Any, run_id: str, file: Path, last_step: int) -> None:
         self._client = client
@@ -68,7 +68,7 @@ class MlflowRun:
         self._note()
 
     def log(self, step: int, row: dict[str, float]) -> None:
-        """One row, in one request."""
+        """Send one row in one request."""
         if step <= self._last_step:
             return
         metric: Any = importlib.import_module("mlflow.entities").Metric
@@ -78,7 +78,7 @@ class MlflowRun:
         self._note()
 
     def close(self) -> None:
-        """Mark the run as over; one that was cut short and goes on later is marked again."""
+        """Mark the run as finished. A run that is resumed later is marked again."""
         self._client.set_terminated(self._run_id)
 
     def _note(self) -> None:
@@ -86,7 +86,7 @@ class MlflowRun:
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as one, with dotted names."""
+    """Nested tables as one table with dotted names."""
     found: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""TensorBoard: event files in the run's folder; `tensorboard --logdir FOLDER` shows them."""
+"""TensorBoard: event files in the run's folder. Show them with `tensorboard --logdir FOLDER`."""
 
 import json
 from collections.abc import Mapping
@@ -17,19 +17,19 @@ class TensorBoard(TrackerConfig):
     """Event files for TensorBoard."""
 
     flush_seconds: int = Field(30, ge=1)
-    """Seconds after which a row is on disk at the latest."""
+    """Maximum seconds until a row is on disk."""
 
     def check(self) -> None:
-        """The package that writes event files."""
+        """Require the package tensorboard."""
         require("tensorboard", "tensorboard", "tensorboard")
 
     def open(self, folder: Path, run_name: str, config: Mapping[str, Any], steps_done: int) -> Tracker:
-        """One event file for each process that trained; readers drop the steps that a later one does again."""
+        """One event file per training process. Readers drop the steps that a later process repeats."""
         from torch.utils.tensorboard import SummaryWriter
 
         writer = SummaryWriter(str(folder / "tensorboard"), purge_step=steps_done + 1, flush_secs=self.flush_seconds)
         text = json.dumps({"run": run_name, **config}, indent=4, ensure_ascii=False)
-        # TensorBoard shows Markdown, in which four blanks begin a line of code.
+        # TensorBoard renders Markdown, where four leading spaces mark code.
         writer.add_text("config", "    " + text.replace("\n", "\n    "), steps_done)
         return EventFiles(writer)
 
@@ -41,7 +41,7 @@ class EventFiles:
         self._writer = writer
 
     def log(self, step: int, row: dict[str, float]) -> None:
-        """One scalar a column; columns of one family (seconds_, surrogate_) are shown together."""
+        """Write one scalar per column. Columns of one family (seconds_, surrogate_) are grouped."""
         for column, value in row.items():
             self._writer.add_scalar(tag(column), value, step)
 
@@ -51,6 +51,6 @@ class EventFiles:
 
 
 def tag(column: str) -> str:
-    """Where TensorBoard shows a column: "seconds_rollout" at seconds/rollout, others under train/."""
+    """TensorBoard's name of a column: seconds/rollout for "seconds_rollout", train/NAME for one without a family."""
     family, underscore, rest = column.partition("_")
     return f"{family}/{rest}" if underscore and family in ("seconds", "surrogate") else f"train/{column}"

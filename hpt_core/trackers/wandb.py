@@ -13,19 +13,19 @@ from hpt_core.trackers.base import Tracker, TrackerConfig, require
 
 
 class WeightsAndBiases(TrackerConfig):
-    """A run on Weights & Biases. The token is WANDB_API_KEY of the environment, or what `wandb login` has stored."""
+    """A run on Weights & Biases. The token comes from WANDB_API_KEY or from `wandb login`."""
 
     project: str = "hpt-pipelines"
-    """Project that the run belongs to."""
+    """Project of the run."""
     entity: str | None = None
-    """User or team; the account's own where None."""
+    """User or team. None uses the account's default."""
     tags: tuple[str, ...] = ()
     """Labels of the run."""
     mode: Literal["online", "offline"] = "online"
-    """ "offline" writes into the run's folder alone."""
+    """ "offline" writes only to the run's folder."""
 
     def check(self) -> None:
-        """The package and, online, a token."""
+        """Require the package wandb and, for online mode, a token."""
         require("wandb", "wandb", "wandb")
         if self.mode == "online" and not (os.environ.get("WANDB_API_KEY") or _logged_in()):
             raise ConfigError(
@@ -34,7 +34,7 @@ class WeightsAndBiases(TrackerConfig):
             )
 
     def open(self, folder: Path, run_name: str, config: Mapping[str, Any], steps_done: int) -> Tracker:
-        """The run that this folder began, or a new one; its server ignores the steps that it has already."""
+        """The run recorded in this folder, or a new one. The server ignores steps that it already has."""
         wandb: Any = importlib.import_module("wandb")
         begun = folder / "wandb-run.txt"
         if steps_done and begun.exists():
@@ -58,17 +58,17 @@ class WeightsAndBiases(TrackerConfig):
 
 
 class WandbRun:
-    """A run that has begun."""
+    """An open run."""
 
     def __init__(self, run: Any) -> None:
         self._run = run
 
     def log(self, step: int, row: dict[str, float]) -> None:
-        """One row."""
+        """Send one row."""
         self._run.log(row, step=step)
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send all pending rows and finish the run."""
         self._run.finish()
 
 

@@ -1,6 +1,6 @@
-"""Verifiers: one grader for training rewards and evaluation scores. One file a verifier: math, choice.
+"""Verifiers, one file each: math, choice. The same grader gives training rewards and evaluation scores.
 
-Importing one loads no sympy: only comparing answers does.
+Importing a verifier does not load sympy; comparing answers does.
 """
 
 from functools import cache
@@ -10,21 +10,21 @@ from hpt_core.verifiers.base import Outcome, Verdict, Verifier
 __all__ = ["Outcome", "Verdict", "Verifier", "get", "kinds", "version"]
 
 NOT_PLUGINS = frozenset({"pool", "grade_file", "grading", "options"})
-"""Modules here that are no verifiers."""
+"""Modules of this package that are not verifiers."""
 
 
 def kinds() -> tuple[str, ...]:
-    """Names of every verifier."""
+    """Names of all verifiers."""
     return Verifier.plugin_kind.names
 
 
 @cache
 def get(kind: str) -> Verifier:
-    """The verifier called `kind`, with its defaults; an unknown name raises ConfigError with near matches."""
+    """The verifier called `kind`, with its defaults. An unknown name raises ConfigError with near matches."""
     verifier: Verifier = Verifier.plugin_kind.load(kind)()
     return verifier
 
 
 def version(kind: str) -> str:
-    """What tables show of the verifier: "math-5+math-verify-0.9.0+..."; loads no sympy."""
+    """The verifier's version as tables show it: "math-5+math-verify-0.9.0+...". Does not load sympy."""
     return get(kind).version

@@ -1,4 +1,4 @@
-"""Whether two readings say the same: structure by structure, down to numbers, texts and expressions."""
+"""Decides whether two parsed answers are equal: first their structure, then numbers, texts and expressions."""
 
 import re
 from fractions import Fraction
@@ -9,18 +9,17 @@ from hpt_core.verifiers._numbers import Value, number
 from hpt_core.verifiers._reading import Leaf, Many, Matrix, Node, Ordered, Relation, Unreadable
 
 SAME = Fraction(1, 10**9)
-"""Relative difference of two decimals that are the same number, apart from a machine's rounding: where the absolute one
-is under ROUNDED too..."""
+"""Maximum relative difference of two equal decimals, if the absolute difference is at most ROUNDED."""
 MACHINE = Fraction(1, 10**12)
-"""...and the relative one where it is not: 999999999.0 is not 1000000000.0."""
+"""Maximum relative difference if the absolute one exceeds ROUNDED: 999999999.0 is not 1000000000.0."""
 ROUNDED = Fraction(1, 10**6)
-"""Absolute difference of a decimal from an exact value that it may stand for (0.333333 for 1/3)..."""
+"""Maximum absolute difference between a decimal and the exact value that it rounds (0.333333 for 1/3)."""
 ROUNDED_RELATIVE = Fraction(1, 10**4)
-"""...and the relative one, without which every tiny number would equal every other."""
+"""Maximum relative difference in the same case. Without it, every tiny number would equal every other."""
 
 
 def same(gold: Node, answer: Node) -> bool:
-    """Whether `answer` says what `gold` says."""
+    """Whether `answer` equals `gold`."""
     if isinstance(gold, Many) or isinstance(answer, Many):
         return _same_many(gold, answer)
     if isinstance(gold, Relation) or isinstance(answer, Relation):
@@ -30,7 +29,7 @@ def same(gold: Node, answer: Node) -> bool:
         return brackets and _same_in_order(gold.items, answer.items)
     if isinstance(gold, Matrix) and isinstance(answer, Matrix):
         return len(gold.rows) == len(answer.rows) and all(map(_same_in_order, gold.rows, answer.rows))
-    if isinstance(gold, Matrix) and isinstance(answer, Ordered):  # a column vector written as a tuple
+    if isinstance(gold, Matrix) and isinstance(answer, Ordered):  # a tuple for a column vector
         return answer.opening + answer.closing == "()" and _same_in_order(_column(gold), answer.items)
     if isinstance(gold, Ordered) and isinstance(answer, Matrix):
         return gold.opening + gold.closing == "()" and _same_in_order(gold.items, _column(answer))
@@ -46,7 +45,7 @@ def _same_in_order(gold: tuple[Node, ...], answer: tuple[Node, ...]) -> bool:
 
 
 def _same_many(gold: Node, answer: Node) -> bool:
-    """Any order, every answer once; a tuple's parts in its own order where the other side has no brackets."""
+    """Several answers match in any order, each once. Unbracketed answers match a tuple in the tuple's order."""
     for one, other in ((gold, answer), (answer, gold)):
         if isinstance(one, Many) and isinstance(other, Ordered):
             round_brackets = other.opening + other.closing == "()" and one.kind == "answers"
@@ -72,7 +71,7 @@ def _same_many(gold: Node, answer: Node) -> bool:
 _NAME = re.compile(
     r"(?:\\?[A-Za-z]+|\\text\{[^{}]*\})'*(?:_(?:\w|\{[^{}]*\}))?(?:\^(?:\\prime|\{\\prime\}))?(?:\s*\([\w\s,]*\))?"
 )
-"""What may stand before "=" without being part of the answer: x, M, f(x), m_{\\max}."""
+"""Left side of an equation that only names the answer: x, M, f(x), m_{\\max}."""
 
 
 def _same_relation(gold: Node, answer: Node) -> bool:
@@ -92,9 +91,10 @@ def _same_relation(gold: Node, answer: Node) -> bool:
 
 
 def _states(answer: Relation) -> bool:
-    """Whether an equation says what its right side is: "x = 5", "m + n = 5", "2 + 3 = 5"; not "2x = 5" or "-x = 5".
+    """Whether an equation states its right side's value, as "x = 5", "m + n = 5" and "2 + 3 = 5" do, but "2x = 5" does
+    not.
 
-    A left side without a numeral and without a sign in front is taken for the quantity that was asked for.
+    A left side without a digit and without a leading sign is taken as the quantity asked for.
     """
     if answer.operator != "=":
         return False
@@ -117,7 +117,7 @@ def _spelled(text: str) -> str:
 
 
 def _same_equation(gold: Relation, answer: Relation) -> bool:
-    """Equations whose sides differ by a constant factor; "x = 1" and "y = 1" do not."""
+    """Whether two equations differ by a constant factor. "x = 1" and "y = 1" do not."""
     sides = [gold.left, gold.right, answer.left, answer.right]
     texts = [side.text if isinstance(side, Leaf) else side for side in sides]
     if gold.operator != "=" or not all(isinstance(text, str) for text in texts):
@@ -146,7 +146,7 @@ _BARE_UNIT = re.compile(r"(.*[\d})])\s*([A-Za-z][A-Za-z ./]*)", re.DOTALL)
 
 
 def _with_bare_unit(answer: Leaf, unit: str | None) -> Leaf:
-    """`answer` with the gold answer's unit split off where it stands there in bare letters: "5 m", "7 people"."""
+    """`answer` with the gold answer's unit split off, if the answer ends with it in bare letters: "5 m", "7 people"."""
     match = _BARE_UNIT.fullmatch(answer.text) if unit is not None and answer.unit is None else None
     return answer if match is None or unit_name(match.group(2)) != unit else Leaf(match.group(1), unit)
 
@@ -155,13 +155,13 @@ _NO_UNIT = frozenset(
     {"and", "or", "not", "no", "is", "are", "than", "least", "most", "more", "less", "fewer", "over", "under", "about"}
     | {"squared", "cubed", "times", "half", "twice"}
 )
-"""Words behind a number that change what it says."""
+"""Words after a number that change its meaning."""
 
 
 def _same_unit(gold: Leaf, answer: Leaf) -> bool:
-    """A unit may be left out or added, since the question names it; two different ones differ.
+    """Whether the units agree. One may be missing, because the question names it; two different units do not agree.
 
-    What is added must be no more than a unit: "5 or more" is not 5, and 0.45 % is not 0.45.
+    An added unit must be only a unit: "5 or more" is not 5, and 0.45 % is not 0.45.
     """
     if gold.unit is not None or answer.unit is None:
         return answer.unit is None or gold.unit == answer.unit
@@ -182,14 +182,14 @@ def _same_quantity(gold: str, answer: str) -> bool:
 
 
 def _value(text: str) -> Value | None:
-    """A numeral's value, also of "(NUMERAL)/100"."""
+    """A numeral's value. Also reads "(NUMERAL)/100"."""
     if text.startswith("(") and text.endswith(")/100") and (inner := number(text[1:-5])) is not None:
         return Value(inner.exact / 100, inner.decimal)
     return number(text)
 
 
 def same_value(gold: Value, answer: Value) -> bool:
-    """Exact where both are exact, nearly exact between decimals, rounded between a decimal and an exact value."""
+    """Exact values must be equal, two decimals nearly equal, a decimal and an exact value equal after rounding."""
     difference = abs(gold.exact - answer.exact)
     scale = max(abs(gold.exact), abs(answer.exact))
     if not gold.decimal and not answer.decimal:
@@ -200,7 +200,7 @@ def same_value(gold: Value, answer: Value) -> bool:
 
 
 def check(node: Node) -> None:
-    """Raise Unreadable where a gold answer holds an expression that Math-Verify's parser does not read."""
+    """Raise Unreadable where a gold answer contains an expression that Math-Verify's parser cannot read."""
     match node:
         case Leaf(text):
             if plain_text(text) is None and number(text) is None and parse(text) is None:

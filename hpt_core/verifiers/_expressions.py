@@ -1,4 +1,4 @@
-"""Expressions: read by Math-Verify's parser, compared by their values, and where they have none by Math-Verify."""
+"""Expressions: parsed by Math-Verify's parser and compared by value, or by Math-Verify where they have no value."""
 
 import hashlib
 import logging
@@ -7,25 +7,25 @@ from functools import lru_cache
 from typing import Any
 
 LONGEST = 2000
-"""Characters of an expression that is parsed."""
+"""Maximum characters of an expression to parse."""
 _DIGITS = 40
 """Significant digits of an evaluation."""
 _TIGHT = 1e-18
-"""Difference of two equal values: relative, and absolute as well where they are over 1."""
+"""Maximum difference of two equal values: relative, and also absolute where they exceed 1."""
 _CONSTANT = 1e-30
-"""Relative difference of two quotients that are the same constant: those of x = N and x = N + 1 differ by 1/N^2."""
+"""Maximum relative difference of two equal constant quotients. The quotients of x = N and x = N + 1 differ by 1/N^2."""
 _ROUNDED = 1e-6
-"""Difference of a value with decimals from an exact one: absolute, and 1e-4 relative as well."""
+"""Maximum absolute difference between a value with decimals and an exact one. The relative maximum is 1e-4."""
 _POINTS = 4
-"""Places at which expressions with variables are compared."""
+"""Number of points at which expressions with variables are compared."""
 _REAL = frozenset("xyztr")
-"""Variables that are taken for real numbers inside of floors."""
+"""Variables that are taken as real numbers inside floors."""
 _LARGEST_DIGITS = 20_000
-"""Decimal digits of the largest number that is evaluated."""
+"""Maximum decimal digits of a number to evaluate."""
 
 
 class Expression:
-    """A parsed expression. Functions without a definition and derivatives count as variables of their own."""
+    """A parsed expression. Undefined functions and derivatives count as separate variables."""
 
     def __init__(self, tree: Any) -> None:
         self.tree = tree
@@ -36,7 +36,7 @@ class Expression:
         return Expression(sympy.Add(self.tree, sympy.Mul(-1, other.tree, evaluate=False), evaluate=False))
 
     def equals(self, other: "Expression") -> bool:
-        """Equal as mathematics."""
+        """Whether the two are mathematically equal."""
         if self.tree == other.tree:
             return True
         if _too_large(self.tree) or _too_large(other.tree):
@@ -58,11 +58,11 @@ class Expression:
     def _equals_by_math_verify(self, other: "Expression") -> bool:
         from math_verify import verify
 
-        logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its own timeout is off, as it must be
+        logging.getLogger("math_verify").setLevel(logging.ERROR)  # hides its warning that its own timeout is off
         return bool(verify(_exact(self.tree), _exact(other.tree), timeout_seconds=None))
 
     def proportional(self, other: "Expression") -> bool:
-        """Equal up to a constant factor that is not zero."""
+        """Whether the two are equal up to a nonzero constant factor."""
         import mpmath
 
         if _too_large(self.tree) or _too_large(other.tree):
@@ -81,7 +81,7 @@ class Expression:
 
 @lru_cache(maxsize=512)
 def parse(text: str) -> Expression | None:
-    """The expression, unevaluated, or None where Math-Verify's parser does not read all of it."""
+    """The unevaluated expression, or None where Math-Verify's parser cannot read all of it."""
     if len(text) > LONGEST:
         return None
     from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
@@ -98,25 +98,25 @@ def parse(text: str) -> Expression | None:
             normalization_config=None,
             conversion_config=ConversionConfig(lowercase_symbols=False),
         )
-    except (MemoryError, SystemError):  # CPython out of memory raises either
+    except (MemoryError, SystemError):  # CPython raises either when out of memory
         raise
-    except Exception:  # the parser raises bare Exceptions, and anything at all on strange input
+    except Exception:  # the parser raises bare Exceptions, and others on unusual input
         return None
     return None if _lost(text, tree) else Expression(tree)
 
 
 _DEGREES = re.compile(r"(\d+(?:\.\d+)?)\s*\^\s*\{?\s*\\circ(?![a-zA-Z])\s*\}?")
 _NOT_CONSTANTS = re.compile(r"(?<![a-zA-Z\\])(?<!\\text\{)([eEIi](?=\s*_)|I(?![a-zA-Z]|\s*\())")
-"""E_0, I_0 and a capital I are variables, which the parser takes for constants or refuses."""
+"""E_0, I_0 and a capital I are variables. The parser would take them as constants or reject them."""
 _NOT_EULER = re.compile(r"\\(gamma(?![a-zA-Z])|Gamma(?![a-zA-Z]|\s*\())")
-"""So are \\gamma, which it takes for the Euler-Mascheroni constant, and \\Gamma without an argument."""
+"""Variables too: \\gamma, which the parser takes as the Euler-Mascheroni constant, and \\Gamma without an argument."""
 _FRACTION_FACTOR = re.compile(r"(?<![\d.}/^])(\d+)/(\d+)(?=\s+[A-Za-z\\(]|\\(?:pi|sqrt)(?![a-zA-Z]))")
-"""In "2/7 \\sqrt{53}" the fraction is a factor; the parser would divide by the root. "1/2x" is left to the parser."""
+"""In "2/7 \\sqrt{53}" the fraction is a factor, but the parser would divide by the root. "1/2x" is left as it is."""
 _SUBSCRIPTED_NUMBER = re.compile(r"\d\s*_")
 
 
 def _lost(text: str, tree: Any) -> bool:
-    """Whether the tree does not hold what the text says: the parser ignores a numeral's subscript, divides by zero."""
+    """Whether the tree lost part of the text. The parser ignores a numeral's subscript and divides by zero."""
     import sympy
 
     if _SUBSCRIPTED_NUMBER.search(text) is not None or not hasattr(tree, "free_symbols"):
@@ -125,7 +125,7 @@ def _lost(text: str, tree: Any) -> bool:
 
 
 def _standing_in(tree: Any) -> Any:
-    """The tree with a symbol for each undefined function and derivative, imaginary i and Euler's e in their place."""
+    """The tree with a symbol for each undefined function and derivative, and with i and e as constants."""
     import sympy
     from sympy.core.function import AppliedUndef
 
@@ -137,7 +137,7 @@ def _standing_in(tree: Any) -> Any:
 
 
 def _exact(tree: Any) -> Any:
-    """The tree with the decimals as the fractions that they say."""
+    """The tree with its decimals as exact fractions."""
     import sympy
 
     return tree.xreplace({number: sympy.Rational(str(number)) for number in tree.atoms(sympy.Float)})
@@ -150,7 +150,7 @@ def _inexact(tree: Any) -> bool:
 
 
 class _Point:
-    """Values of the variables; at a decisive one, equal expressions have equal values."""
+    """Values of the variables. At a decisive point, equal expressions must have equal values."""
 
     def __init__(self, places: dict[Any, Any], decisive: bool) -> None:
         self.places = places
@@ -158,7 +158,7 @@ class _Point:
 
 
 def _points(*trees: Any) -> list[_Point]:
-    """Where to compare: fixed by the variables' names alone, so that every run decides alike."""
+    """Comparison points. They depend only on the variables' names, so every run gives the same verdict."""
     import sympy
 
     symbols = sorted(set().union(*(tree.free_symbols for tree in trees)), key=lambda symbol: str(symbol.name))
@@ -178,8 +178,8 @@ def _points(*trees: Any) -> list[_Point]:
 
 
 def _place(name: str, seed: int, index: int, steps: bool) -> Any:
-    """A value for a variable of whole numbers. Where only floors ask for them, large ones too, so that those of n/100
-    show their steps, and fractions for the letters that commonly stand for real numbers."""
+    """A value for an integer variable. Where only floors require integers, large values are included too, so that n/100
+    takes several integer parts; letters that usually denote real numbers get fractions."""
     import sympy
 
     if not steps:
@@ -190,7 +190,7 @@ def _place(name: str, seed: int, index: int, steps: bool) -> Any:
 
 
 def _value(tree: Any, places: dict[Any, Any], digits: int = _DIGITS) -> Any:
-    """A number with `real` and `imag` (mpmath), or None where the tree has no value there."""
+    """A number with `real` and `imag` (mpmath), or None where the tree has no value at that point."""
     import mpmath
     import sympy
 
@@ -203,7 +203,7 @@ def _value(tree: Any, places: dict[Any, Any], digits: int = _DIGITS) -> Any:
             return mpmath.mpc(mpmath.mpf(str(real)), mpmath.mpf(str(imaginary)))
     except (MemoryError, SystemError, RecursionError):
         raise
-    except Exception:  # sympy raises many kinds on expressions without a value
+    except Exception:  # sympy raises many exception types for expressions without a value
         return None
 
 
@@ -227,7 +227,7 @@ def _close(one: Any, other: Any, rounded: bool, tight: float = _TIGHT) -> bool:
 
 
 def _close_to_the_unit(pair: tuple[Any, Any], values: list[Any], places: dict[Any, Any], rounded: bool) -> bool:
-    """Whether close values are close as absolute numbers too: 2^{1009} + 1 is relatively very close to 2^{1009}."""
+    """Whether close values are also close in absolute terms. 2^{1009} + 1 is relatively very close to 2^{1009}."""
     import mpmath
 
     scale = max(abs(values[0]), abs(values[1]))
@@ -240,7 +240,7 @@ def _close_to_the_unit(pair: tuple[Any, Any], values: list[Any], places: dict[An
 
 
 def _too_large(tree: Any) -> bool:
-    """Whether evaluation would meet a number of more digits than are worth computing (9^{9^9}, (10^9)!)."""
+    """Whether evaluation would need a number with too many digits (9^{9^9}, (10^9)!)."""
     import sympy
 
     for part in sympy.preorder_traversal(tree):
@@ -254,7 +254,7 @@ def _too_large(tree: Any) -> bool:
 
 
 def _log10(tree: Any) -> float:
-    """An upper estimate of |log10 |tree|| for numbers; 0 for what has variables."""
+    """An upper estimate of |log10 |tree|| for numbers; 0 for expressions with variables."""
     import math
 
     import sympy

@@ -1,21 +1,21 @@
-"""Where an answer stands in a response: after the thinking, in the last complete \\boxed{}."""
+"""Extracts an answer from a response: the last complete \\boxed{} after the thinking."""
 
 import re
 
 THINK_END = "</think>"
 _TOKEN = re.compile(r"\\boxed\s*\{|\\[{}]|\\\\(?!boxed)|[{}]")
-"""What matters to the nesting of groups: an opening box, escaped braces and line breaks (no groups), braces."""
+"""Braces and opening boxes. Escaped braces and line breaks are matched too, so that they do not count as braces."""
 
 
 def after_thinking(response: str) -> str:
-    """The part after the last </think>, or all of it where there is none."""
+    """The part after the last </think>, or the whole response where there is none."""
     return response.rpartition(THINK_END)[2]
 
 
 def last_boxed(text: str) -> str | None:
-    """Content of the \\boxed{} that opens last among those whose braces are balanced, or None.
+    """Content of the last-opening \\boxed{} with balanced braces, or None.
 
-    One pass: a stray or missing brace elsewhere costs only the boxes it makes incomplete.
+    One pass. A stray or missing brace elsewhere affects only the boxes that it makes incomplete.
     """
     opened: list[tuple[int, bool]] = []
     best: tuple[int, int] | None = None

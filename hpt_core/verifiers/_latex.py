@@ -1,4 +1,4 @@
-"""LaTeX of answers brought to one spelling, and what is told by spelling alone: units and text."""
+"""Normalizes the LaTeX of answers, and recognizes units and text by their spelling."""
 
 import re
 
@@ -47,7 +47,7 @@ _REWRITES = [
             r"\\text\{\s*(arc(?:sin|cos|tan)|sin|cos|tan|cot|sec|csc|ln|log|exp|gcd|min|max)\s*\}(?=\s*[\\({\dA-Za-z])",
             r"\\\1 ",
         ),
-        # Letters that no unit has: imaginary i, Euler's e, variables.
+        # Letters that are not units: imaginary i, Euler's e, variables.
         (r"(?<=[\w}) ])\s*\\text\{\s*([eivxyz])\s*\}", r" \1"),
         (rf"(?<=[\d}}])\s*\\text\{{\s*({'|'.join(_SCALES)})\s*\}}", lambda m: _SCALES[m.group(1)]),
         (rf"(?<=[\d}}])\s*\\text\{{\s*({'|'.join(_SCALES)})\s+(?=\w)", lambda m: _SCALES[m.group(1)] + r"\text{"),
@@ -65,11 +65,11 @@ _REWRITES = [
 ]
 _FENCES = re.compile(r"(?<!\\)(?:\\[()\[\]]|\$)")
 _ROW_SPACE = re.compile(r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm|in)\s*\]")
-"""The height of a line break in a matrix."""
+"""The optional height after a line break in a matrix."""
 
 
 def clean(text: str) -> str:
-    """One spelling of `text`: without \\boxed{}, dollar signs, spacing commands, sizes of brackets, a final stop."""
+    """A normal form of `text`, without \\boxed{}, dollar signs, spacing commands, bracket sizes and a final period."""
     text = text.translate(_UNICODE).strip()
     if text.startswith("\\boxed{") and text.endswith("}"):
         text = text[len("\\boxed{") : -1]
@@ -80,7 +80,7 @@ def clean(text: str) -> str:
 
 
 def strip_outer_braces(text: str) -> str:
-    """`text` without braces that group the whole of it."""
+    """`text` without braces that enclose all of it."""
     while text.startswith("{") and text.endswith("}"):
         depth = 0
         for position, letter in enumerate(text):
@@ -97,9 +97,9 @@ _CLOCK = re.compile(r"(\d{1,2}):(\d\d)([AaPp])\.?[Mm]\.?")
 
 
 def plain_text(text: str) -> str | None:
-    """The words of a textual answer ("\\text{June 20}", "yes", "(C)", "3:30 PM") folded; None for mathematics.
+    """The case-folded words of a textual answer ("\\text{June 20}", "yes", "(C)", "3:30 PM"); None for mathematics.
 
-    Bare letters count as words from three letters on, or where they make several words: "pq" is a product, "no" is not.
+    Bare letters count as words if there are at least three in a row or several words: "pq" is a product, "no" is not.
     """
     if time := _CLOCK.fullmatch(re.sub(r"\\text|[{}\s]", "", text)):
         return f"{time.group(1)}:{time.group(2)} {time.group(3)}m".casefold()
@@ -117,7 +117,7 @@ def plain_text(text: str) -> str | None:
 
 
 def _folded(word: str) -> str:
-    """Without case, where it is a word; "mgh" and "aBc" are products, whose letters have theirs."""
+    """A word in lower case; other letters unchanged. "mgh" and "aBc" are products, in which case matters."""
     is_word = re.search("[aeiouy]", word, re.IGNORECASE) and (word.islower() or word.isupper() or word.istitle())
     return word.casefold() if is_word or not word.isalpha() or len(word) < 3 else word
 
@@ -155,23 +155,23 @@ _UNIT_NAMES = {
 }
 _UNITS = {name: unit for unit, names in _UNIT_NAMES.items() for name in names.split()}
 _PRODUCTS = frozenset({"mg", "ml"})
-"""Names of units that are products where they stand bare: mass times gravity."""
+"""Unit names that are products when written without \\text{}: mass times gravity."""
 _SQUARED = {"square": "^2", "sq": "^2", "squared": "^2", "cubic": "^3", "cubed": "^3", "cu": "^3"}
 _BASE = re.compile(r"([0-9A-Z]+)_\{?(\d+)\}?|([0-9A-Z]+)_\{?\\text\{(\w+)\}\}?")
 _NUMBER_WORDS = "two three four five six seven eight nine ten"
 _BASES = {name: str(base) for base, name in enumerate(_NUMBER_WORDS.split(), 2)}
 _DEGREES = re.compile(r"(.*?)\^\\circ(?:\s*(?:C|F|\\text\{\s*[CF]\s*\}))?", re.DOTALL)
 _ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-zA-Z])")
-"""Whose argument the degrees are, and no unit of the answer."""
+"""Functions of an angle. Their degrees belong to the argument and are not the answer's unit."""
 _TEXT_UNIT = re.compile(r"(.*?[^\s_^])\s*((?:\\text\{[^{}]*\}(?:\s*\^\s*\{?-?\d\}?)?[\s/]*)+)", re.DOTALL)
 _BARE_UNIT = re.compile(r"(.*[\d}%)])\s*([a-z]{2,}(?: [a-z]{2,})*)\s*(?:\^\s*\{?(\d)\}?)?")
 
 
 def split_unit(text: str) -> tuple[str, str | None]:
-    """A leaf's body and its unit in one spelling, or None where no unit is written.
+    """A leaf's body and its unit in normal form; the unit is None where none is written.
 
-    In \\text{} any word is a unit; bare letters are one only where they are a known name of two letters or more after
-    a number, so that "2n" and "\\frac{37}{4} m" stay products.
+    Inside \\text{}, any word is a unit. Bare letters are a unit only if they follow a number and are known names of at
+    least two letters, so "2n" and "\\frac{37}{4} m" stay products.
     """
     text = text.strip()
     if text.startswith("\\$"):
@@ -200,7 +200,7 @@ def split_unit(text: str) -> tuple[str, str | None]:
 
 
 def unit_name(text: str) -> str | None:
-    """The unit in one spelling: "\\text{ square inches}" and "\\text{in}^2" are "in^2", "cups" is "cup"."""
+    """A unit's normal form: "\\text{ square inches}" and "\\text{in}^2" give "in^2", "cups" gives "cup"."""
     flat = re.sub(r"\\text\{([^{}]*)\}", r" \1", text)
     flat = re.sub(r"\s*\^\s*\{?(-?\d)\}?", r"^\1", flat)
     words, power = [], ""

@@ -1,4 +1,4 @@
-"""Numerals as exact fractions, without sympy."""
+"""Reads numerals as exact fractions, without sympy."""
 
 import re
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _LONGEST_NUMBER = 400
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A number as written: exact as a fraction; `decimal` where a point or an exponent may mean rounding."""
+    """A numeral's exact value. `decimal` is True where a decimal point or exponent may imply rounding."""
 
     exact: Fraction
     decimal: bool

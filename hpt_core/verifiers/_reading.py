@@ -1,6 +1,6 @@
-"""From an answer's LaTeX to what it says: a list of answers, a tuple, a set, an interval, a matrix, text, a number.
+"""Parses the structure of an answer's LaTeX: a list of answers, a tuple, a set, an interval, a matrix, text, a number.
 
-Only the outer structure is read here, without sympy; the expressions inside are left to Math-Verify's parser.
+Only the outer structure is parsed here, without sympy. Math-Verify's parser reads the expressions inside.
 """
 
 import re
@@ -10,16 +10,16 @@ from hpt_core.verifiers._latex import clean, plain_text, split_unit, strip_outer
 from hpt_core.verifiers._numbers import number
 
 DEEPEST = 20
-"""Nested brackets that are read; deeper ones make an expression that no benchmark has."""
+"""Maximum nesting of brackets. No benchmark's answers are nested deeper."""
 
 
 class Unreadable(Exception):
-    """The text is no answer: empty, or with brackets that do not match."""
+    """The text is not an answer: it is empty or its brackets do not match."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A number, an expression or a text, with its unit where one is written ("deg", "%", "cm^2", "base 8")."""
+    """A number, expression or text, with its unit if one is written ("deg", "%", "cm^2", "base 8")."""
 
     text: str
     unit: str | None = None
@@ -27,7 +27,7 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Many:
-    """Several answers in any order: "1, -2", a set in braces, a union's parts ("kind" tells a union from the rest)."""
+    """Several answers in any order: "1, -2", a set in braces, or the parts of a union (`kind` tells them apart)."""
 
     items: tuple["Node", ...]
     kind: str = "answers"
@@ -35,7 +35,7 @@ class Many:
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """A tuple or an interval: the brackets count, and the order."""
+    """A tuple or an interval. Brackets and order matter."""
 
     opening: str
     items: tuple["Node", ...]
@@ -76,7 +76,7 @@ _OPENING = {"(": ")", "[": "]", "\\{": "\\}"}
 
 
 def read(text: str, listed: bool = False) -> Node:
-    """What `text` says. Raises Unreadable. `listed` reads "108,135" as two answers instead of a thousands separator."""
+    """Parse `text`. Raises Unreadable. `listed` reads "108,135" as two answers, not as a thousands separator."""
     cleaned = clean(text)
     if not cleaned:
         raise Unreadable("empty")
@@ -100,7 +100,7 @@ def _read(text: str, listed: bool, depth: int) -> Node:
     parts = split(text, (",", ";"))
     if len(parts) > 1:
         return _many([_read(part, listed, depth + 1) for part in parts if part.strip()])
-    # Inside of a set each of its elements has signs of its own.
+    # In a set, each element has its own signs.
     if _PLUS_MINUS.search(text) and not (text.startswith("\\{") and text.endswith("\\}")):
         signs = [_signed(text, sign) for sign in "+-"]
         return _many([_read(signed, listed, depth + 1) for signed in signs])
@@ -113,7 +113,7 @@ def _read(text: str, listed: bool, depth: int) -> Node:
 
 
 def _with_thousands(text: str) -> Node | None:
-    """A number with its separators ("2,000 \\text{ m}", "N = 2,000"), whose commas separate no answers."""
+    """A number with thousands separators ("2,000 \\text{ m}", "N = 2,000"), whose commas do not separate answers."""
     *left, right = split_relations(text)
     body, _ = split_unit(right)
     if "," not in body or number(body) is None:
@@ -124,7 +124,7 @@ def _with_thousands(text: str) -> Node | None:
 
 
 def _many(nodes: list[Node]) -> Node:
-    """Several answers, those that are themselves several (1 \\pm 2) laid flat."""
+    """Several answers. Elements that are themselves several (1 \\pm 2) are flattened."""
     flat: list[Node] = []
     for node in nodes:
         flat.extend(node.items if isinstance(node, Many) and node.kind == "answers" else [node])
@@ -143,7 +143,7 @@ def _matrix(body: str, depth: int) -> Matrix:
 
 
 def _bracketed(text: str, depth: int) -> Node | None:
-    """A tuple, an interval or a set, where one pair of brackets encloses the whole text."""
+    """A tuple, interval or set, if one pair of brackets encloses the whole text."""
     opening = "\\{" if text.startswith("\\{") else text[0]
     if opening not in _OPENING:
         return None
@@ -166,7 +166,7 @@ def _bracketed(text: str, depth: int) -> Node | None:
 
 
 def _relation(text: str, depth: int) -> Node | None:
-    """An equation or an inequality; an interval where the inequalities bound one variable."""
+    """An equation or inequality; an interval where inequalities bound one variable."""
     pieces = split_relations(text)
     if len(pieces) < 3:
         return None
@@ -184,7 +184,7 @@ def _relation(text: str, depth: int) -> Node | None:
 
 
 def _interval(sides: list[str], operators: list[str], depth: int) -> Node | None:
-    """x > 2, 2 < x, 1 <= x < 2 as the intervals they are; None for other relations."""
+    """x > 2, 2 < x and 1 <= x < 2 as intervals; None for other relations."""
     variable = re.compile(r"[A-Za-z]|\\[a-z]+(?<!\\pi)(?<!\\infty)")
     if "\\ne" in operators or "=" in operators or "\\approx" in operators:
         return None
@@ -214,7 +214,7 @@ def _leaf(text: str) -> Leaf:
 
 
 def _measures(text: str) -> Node | None:
-    """Quantities with units side by side ("2 ft 3 in"): each is a part of the whole, none a factor of it."""
+    """Quantities with units side by side ("2 ft 3 in"). They are parts of a sum, not factors."""
     parts = _MEASURE.findall(text)
     if len(parts) < 2 or _MEASURE.sub("", text).strip(" ,"):
         return None
@@ -225,7 +225,7 @@ _BRACKET = re.compile(r"\\[{}]|\\(?:begin|end)\{[a-zA-Z]+\*?\}|\\\\|\\[a-zA-Z]+|
 
 
 def _levels(text: str) -> list[tuple[str, int, int]]:
-    """Tokens of `text` as (token, start, depth outside of it); depth goes negative where brackets do not match."""
+    """Tokens of `text` as (token, start, depth outside the token). Depth is negative where brackets do not match."""
     depth, found = 0, []
     for match in _BRACKET.finditer(text):
         token = match.group()
@@ -238,7 +238,7 @@ def _levels(text: str) -> list[tuple[str, int, int]]:
 
 
 def balanced(text: str) -> bool:
-    """Whether every bracket has its partner; "(" may end with "]", as in intervals, but braces are strict."""
+    """Whether every bracket is matched. "(" may end with "]", as in intervals; braces are strict."""
     stack: list[str] = []
     for token, _, _ in _levels(text):
         if token in ("(", "["):
@@ -259,7 +259,7 @@ def balanced(text: str) -> bool:
 
 
 def split(text: str, separators: tuple[str, ...]) -> list[str]:
-    """Parts of `text` between separators outside of every bracket."""
+    """Parts of `text` between separators that are outside all brackets."""
     parts, last = [], 0
     for token, start, depth in _levels(text):
         if depth == 0 and token in separators:
@@ -269,7 +269,7 @@ def split(text: str, separators: tuple[str, ...]) -> list[str]:
 
 
 def split_relations(text: str) -> list[str]:
-    """Sides and operators in turn: ["1", "<", "x", "\\le", "2"]; operators inside brackets do not count."""
+    """Sides and operators in turn: ["1", "<", "x", "\\le", "2"]. Operators inside brackets do not count."""
     pieces, last = [], 0
     for token, start, depth in _levels(text):
         if depth == 0 and _RELATION.fullmatch(token):

@@ -1,4 +1,4 @@
-"""Importing this module loads every grader and uses it once: done in the server that workers are forked from."""
+"""Importing this module loads every grader and uses it once. The server that forks the workers imports it."""
 
 from hpt_core.verifiers import get
 

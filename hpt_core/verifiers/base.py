@@ -1,4 +1,4 @@
-"""Verdicts, and the contract of a verifier. Training rewards and evaluation scores come from the same ones."""
+"""Verdicts, and the contract of a verifier. Training rewards and evaluation scores use the same verifiers."""
 
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
@@ -7,22 +7,22 @@ from hpt_core.plugins import PluginConfig
 
 
 class Outcome(StrEnum):
-    """What a verifier found."""
+    """The result of a verification."""
 
     CORRECT = "correct"
     INCORRECT = "incorrect"
     NO_ANSWER = "no_answer"
-    """The response holds nothing that could be taken for an answer."""
+    """The response contains no answer."""
     TIMEOUT = "timeout"
-    """The comparison ran past its limit and was killed."""
+    """The comparison exceeded its time limit and was killed."""
     CRASH = "crash"
-    """The comparison took its process down, or more memory or recursion than it may, twice."""
+    """The comparison ended its process, or exceeded the memory or recursion limit, twice."""
     GOLD_ERROR = "gold_error"
-    """The gold answer itself cannot be read: a fault of the data, never a reward."""
+    """The gold answer itself cannot be read. This is a data error and never earns a reward."""
 
 
 class Judgment(NamedTuple):
-    """What a verifier says of an answer whose reward is not the outcome's alone: partial credit, a penalty."""
+    """An outcome with its own reward, for partial credit or a penalty."""
 
     outcome: Outcome
     reward: float
@@ -30,7 +30,7 @@ class Judgment(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The outcome, the answer as it was read out of the response (None where there is none), and its reward."""
+    """The outcome, the extracted answer (None where there is none), and the reward."""
 
     outcome: Outcome
     extracted: str | None
@@ -38,37 +38,36 @@ class Verdict(NamedTuple):
 
     @property
     def correct(self) -> bool:
-        """Whether the answer is correct: what success rates and scores count, whatever the reward."""
+        """Whether the answer is correct. Success rates and scores count this, whatever the reward."""
         return self.outcome is Outcome.CORRECT
 
 
 class Verifier(PluginConfig, kind="verifiers", package="hpt_core.verifiers"):
-    """A verifier in two steps, so that equal answers are compared once. Both are pure functions.
+    """A verifier in two steps, so that equal answers are compared only once. Both steps are pure functions.
 
-    `question` is the question's text, "" where it is not known.
+    `question` is the question's text, "" where it is unknown.
     """
 
     version: ClassVar[str] = "1"
-    """Name and version, as tables show them; with versions of packages that decide a verdict. The verifier's own code
-    counts by itself."""
+    """Name and version for tables, with the versions of packages that affect verdicts. Fingerprints include the code
+    itself."""
     reads_question: ClassVar[bool] = False
-    """Whether a verdict depends on the question (its options), and not on the gold answer and the response alone."""
+    """Whether a verdict depends on the question (its options) as well as on the gold answer and the response."""
     reward_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    """Least and largest reward. An outcome without a reward of its own earns the largest where it is correct, else the
-    least."""
+    """Minimum and maximum reward. An outcome without its own reward earns the maximum if correct, else the minimum."""
     references: ClassVar[tuple[str, ...]] = ()
-    """Graders of hpt_core/verifiers/references that `hpt audit` holds this one against."""
+    """Graders in hpt_core/verifiers/references with which `hpt audit` compares this one."""
 
     def extract(self, response: str, question: str = "") -> str | None:
-        """The answer as it stands in `response`, or None. Linear in the response's length and safe on any text.
+        """The answer in `response`, or None. Takes linear time and is safe on any text.
 
-        The whole response, for a verifier that judges more than the answer.
+        A verifier that judges more than the answer returns the whole response.
         """
         raise NotImplementedError
 
     def judge(self, gold: str, answer: str | None, question: str = "") -> Outcome | Judgment:
-        """Compare an extracted answer with `gold`. It may be slow or never return: it runs in a killable process
-        (pool.py). A gold answer that cannot be read is GOLD_ERROR whatever the answer."""
+        """Compare an extracted answer with `gold`. It runs in a killable process (pool.py), so it may be slow or never
+        return. Returns GOLD_ERROR for an unreadable gold answer, whatever the answer."""
         raise NotImplementedError
 
     def verify(self, gold: str, response: str, question: str = "") -> Verdict:
@@ -77,7 +76,7 @@ class Verifier(PluginConfig, kind="verifiers", package="hpt_core.verifiers"):
         return self.verdict(self.judge(gold, answer, question), answer)
 
     def verdict(self, found: Outcome | Judgment, answer: str | None) -> Verdict:
-        """The verdict on an answer. Raises ValueError where the reward is out of range: the verifier is broken."""
+        """The verdict on an answer. Raises ValueError where a broken verifier gives a reward out of range."""
         least, largest = self.reward_range
         if isinstance(found, Outcome):
             found = Judgment(found, largest if found is Outcome.CORRECT else least)

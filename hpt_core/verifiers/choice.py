@@ -1,4 +1,4 @@
-"""Multiple choice: the gold answer is a label, a letter A-J or a digit 1-10; the option's text may stand for it."""
+"""Multiple choice: the gold answer is a label, A-J or 1-10. A response may give the option's text instead."""
 
 import re
 from collections.abc import Mapping
@@ -14,25 +14,25 @@ _WRAPPING = re.compile(
     r"\\(?:text(?:bf|rm|it|sf|tt|normal)?|mbox|math(?:rm|bf|sf)|boldsymbol|rm|bf|left|right)(?![a-zA-Z])\s*|\\?\$|[{}]"
     r"|\\[()\[\]]|\*\*|(?<![\w*])\*(?=\S)|(?<=\S)\*(?![\w*])"
 )
-"""LaTeX and Markdown around words; the star of a product stays."""
+"""LaTeX and Markdown markup around words. The star of a product is kept."""
 _QUOTE = "[\"'“”‘’]?"
 _LABEL = re.compile(
     rf"(?:the )?(?:(?:correct |final )?(?:answer|option|choice)(?: is)?)? ?[:(\[]? ?{_QUOTE}({_ANY}){_QUOTE} ?"
     r"([)\].:](?!\d).*|[-–—]\s.*)?",
     re.IGNORECASE | re.DOTALL,
 )
-"""A whole text that is a label, and what follows it: C, (C), C., C) and its option, Option C."""
+"""A whole text that is a label, with the text after it: C, (C), C., C) and its option, Option C."""
 _ASIDE = re.compile(rf"({_ANY}) ?[(,] ?(?=[^\W\d]{{2}})", re.IGNORECASE)
-"""A box's label and its option in brackets or behind a comma; a sentence may begin so ("I, for one")."""
+"""A label followed by its option, in brackets or after a comma. A sentence may also begin so ("I, for one")."""
 _LISTED = re.compile(rf"\(?({_ANY})[)\].:][^\n]*\n[-*]? ?\(?({_ANY})[)\].:]", re.IGNORECASE)
-"""Two options on lines of their own, one behind the other."""
+"""Two options on consecutive lines."""
 _ALSO = re.compile(
     r"^[)\].:]? ?(?:,|;|/|&|,? ?\b(?:or|and)\b) ?(?:(?:option|choice) )?(?:\(([A-J]|10|[1-9])\)|([A-J])(?![\w'’-]))"
     r"(?= ?(?:[.,;:)\n&/]|$|or\b|and\b))"
 )
-"""Another label that is given beside the first, in what stands behind it: "A or B", "(A), (C)"."""
+"""Another label given together with the first, in the text after the first: "A or B", "(A), (C)"."""
 _AMONG = re.compile(r"(?:^|[\s,;/&])(?:\(([A-J])\)|([A-J])[):])(?!\w)")
-"""A label as options are headed by it, anywhere in what stands behind the first: "A: wrong, B: right"."""
+"""A label that heads an option, anywhere in the text after the first label: "A: wrong, B: right"."""
 _BECAUSE = "because|since|as|for|due"
 _STATED = re.compile(
     rf"\b(?i:answer)\s*(?:(?i:is|would\s+be|must\s+be)\b|[:=])[\s:]*(?i:option|choice)?\s*{_QUOTE}"
@@ -47,7 +47,7 @@ _STATED = re.compile(
     r"(?=\s*(?:[.,;:\n]|$))"
     r"|\b(?i:it\s+is|it['’]s|it\s+should\s+be)\s+(?:actually|really|rather)\s+\(?([A-J])\)?(?=\s*(?:[.,;:\n]|$))",
 )
-"""A sentence that names the label; the bare letters A and I, which are words too, only before a stop or a reason."""
+"""A sentence that names the label. Bare A and I are also words, so they count only before a stop or a reason."""
 _DENIED = re.compile(
     r"(?:(?:\b(?:not|never|cannot)|n['’]t)\s+(?:really\s+)?(?:think|believe|say|mean|agree|claim|know|sure|true|certain"
     r"|the\s+case)|\b(?:false|untrue|wrong|incorrect|unlikely|doubt)\s+that|\b(?:some|many|others)\s+(?:people\s+|would\s+"
@@ -55,24 +55,25 @@ _DENIED = re.compile(
     r"(?:that\s+)?(?:the\s+)?(?:correct\s+|final\s+)?$",
     re.IGNORECASE,
 )
-"""What stands before a sentence that names a label and takes it back: "I don't think the", "If the"."""
+"""Text that negates or questions the sentence after it: "I don't think the", "If the"."""
 _BEFORE = 120
-"""Characters before a sentence in which it may be taken back."""
+"""Characters before a sentence that are searched for a negation."""
 _OPENING = re.compile(r"\banswer\s*(?:(?:is|would\s+be|must\s+be)\b|[:=])[\s:]*[\"'“‘]?", re.IGNORECASE)
-"""What stands before an option's text in a sentence that gives it..."""
+"""Text that introduces an option's text in a sentence..."""
 _END = r"[\"'”’]?[ \t]*(?:[.!;]+(?:\s|$)|\n|$)"
-"""...and what must follow it."""
+"""...and the text that must follow it."""
 _TAIL = 4000
-"""Characters at the response's end in which a sentence may give the answer."""
+"""Only this many characters at the response's end are searched for a sentence that gives the answer."""
 
 
 class Choice(Verifier):
-    """The answer is what the last \\boxed{} after the thinking holds, else what the last sentence gives that names one.
+    """The answer is the content of the last \\boxed{} after the thinking, or else what the last sentence that names an
+    answer gives.
 
-    It is the option's label or, where the question is known, its text: the same but for case, white space, LaTeX's
-    wrapping and a final stop, and of one option alone. What is both a label and an option's text is the label, so
-    that options 1 to 4 make of "3" the third, and options A to D the one that says 3. A label that the question does
-    not offer is incorrect.
+    It is the option's label or, where the question is known, its text: equal except for case, white space, LaTeX markup
+    and a final period, and matching exactly one option. An answer that is both a label and an option's text counts as
+    the label. So "3" is the third of options 1 to 4, but with options A to D it is the option whose text is 3. A label
+    that the question does not offer is incorrect.
     """
 
     version: ClassVar[str] = "choice-3"
@@ -80,7 +81,7 @@ class Choice(Verifier):
     references: ClassVar[tuple[str, ...]] = ("string",)
 
     def extract(self, response: str, question: str = "") -> str | None:
-        """The label in capitals; a box without an option as it stands; None where there is neither."""
+        """The label in capitals. Without one, the box's content; None where there is no box either."""
         text, offered = after_thinking(response), options(question)
         boxed = last_boxed(text)
         if boxed is not None:
@@ -91,7 +92,7 @@ class Choice(Verifier):
         return stated or None
 
     def judge(self, gold: str, answer: str | None, question: str = "") -> Outcome:
-        """GOLD_ERROR where the gold answer is no label, or none that the question offers, whatever the answer."""
+        """GOLD_ERROR where the gold answer is not a label or is not offered by the question, whatever the answer."""
         match, offered = _GOLD.fullmatch(_WRAPPING.sub("", gold.removeprefix("\\boxed")).strip()), options(question)
         truth = match.group(1).upper() if match else None
         if truth is None or (offered and truth not in offered):
@@ -102,8 +103,7 @@ class Choice(Verifier):
 
 
 def _lists(text: str) -> bool:
-    """Whether `text` begins with a label and goes on, on its next line, with the one that follows it: it lists options
-    and chooses none."""
+    """Whether `text` begins with two consecutive labels on two lines. It then lists options and chooses none."""
     match = _LISTED.match(text)
     if match is None:
         return False
@@ -112,7 +112,7 @@ def _lists(text: str) -> bool:
 
 
 def _boxed(text: str, offered: Mapping[str, str]) -> str | None:
-    """The label that a box's `text` is or means; None where it gives several."""
+    """The label that a box's `text` gives or describes; None where it gives several."""
     chosen, bare = _chosen(text, offered), _bare(text)
     if chosen is None and (aside := _ASIDE.match(bare)):
         return _chosen(f"{aside.group(1)}. {bare[aside.end() :]}", offered)
@@ -120,10 +120,10 @@ def _boxed(text: str, offered: Mapping[str, str]) -> str | None:
 
 
 def _chosen(text: str, offered: Mapping[str, str]) -> str | None:
-    """The label that `text` is or means; None where it gives several.
+    """The label that `text` gives or describes; None where it gives several.
 
-    An offered label that stands alone comes first, then an option's text, then a label with more behind it: among
-    options A to E, "E. coli" is the option that says so, and the label E only where none does.
+    An offered label on its own comes first, then an option's text, then a label followed by more text. With options A
+    to E, "E. coli" is the option with that text; it is the label E only if no option has it.
     """
     bare = _bare(text)
     match = None if _lists(bare) else _LABEL.fullmatch(bare)
@@ -139,7 +139,7 @@ def _chosen(text: str, offered: Mapping[str, str]) -> str | None:
 
 
 def _several(label: str, behind: str) -> bool:
-    """Whether `behind`, which follows `label`, gives or heads another option."""
+    """Whether the text `behind` a label names or lists another option."""
     also = _ALSO.match(behind)
     others = [also.group(1) or also.group(2)] if also else []
     if label.isalpha():
@@ -148,14 +148,13 @@ def _several(label: str, behind: str) -> bool:
 
 
 def _bare(text: str) -> str:
-    """`text` without wrapping, its white space brought to single spaces and line ends: no pattern below is to meet runs
-    of it, which take time that grows with their square."""
+    """`text` without markup and runs of white space, on which the patterns below would take quadratic time."""
     unwrapped = re.sub(r"\\[,;:! ]|~", " ", _WRAPPING.sub("", text))
     return re.sub(r" ?\n[ \n]*", "\n", re.sub(r"[^\S\n]+", " ", unwrapped)).strip()
 
 
 def _meant(text: str, offered: Mapping[str, str]) -> str | None:
-    """The label of the one option that says `text`; where capitals alone tell options apart, they do."""
+    """The label of the only option whose text is `text`. Case is ignored unless it distinguishes options."""
     said = _plain(text)
     for fold in (str, str.casefold):
         found = [label for label, option in offered.items() if fold(_plain(option)) == fold(said)]
@@ -165,13 +164,13 @@ def _meant(text: str, offered: Mapping[str, str]) -> str | None:
 
 
 def _plain(text: str) -> str:
-    """`text` in one spelling: without wrapping, spacing commands and final stops."""
+    """`text` in normal form, without markup, spacing commands and final periods."""
     spaced = re.sub(r"\\[,;:! ]|~", " ", _WRAPPING.sub("", text)).replace("\\%", "%")
     return " ".join(spaced.split()).rstrip(". ")
 
 
 def _stated(text: str, offered: Mapping[str, str]) -> str | None:
-    """What the last sentence gives that names an answer: a label, or an option's text up to the sentence's end.
+    """What the last sentence that names an answer gives: a label, or an option's text up to the sentence's end.
 
     "" where it gives several labels, None where there is no such sentence.
     """
@@ -181,14 +180,14 @@ def _stated(text: str, offered: Mapping[str, str]) -> str | None:
         group = next(n for n in range(1, match.re.groups + 1) if match.group(n))
         label = match.group(group).upper()
         if not _denied(bare, match.start()) and not _lists(bare[match.start(group) :]):
-            # A sentence that gives several names none, and takes back what was named before.
+            # A sentence with several labels names none, and cancels labels named before.
             labels[match.start()] = "" if _ALSO.match(bare[match.end() : match.end() + _BEFORE]) else label
     openings = [m for m in _OPENING.finditer(bare) if not _denied(bare, m.start())] if offered else []
     patterns = {label: _sentence(option) for label, option in offered.items()} if openings else {}
     texts = {}
     for opening in openings:
         told = [label for label, pattern in patterns.items() if pattern and pattern.match(bare, opening.end())]
-        # An option's text may begin another's: "2" is not what "2. 5" says.
+        # One option's text may be a prefix of another's: "2. 5" does not mean "2".
         longest = max((len(_plain(offered[label])) for label in told), default=0)
         told = [label for label in told if len(_plain(offered[label])) == longest]
         if len(told) == 1:
@@ -207,6 +206,6 @@ def _denied(text: str, start: int) -> bool:
 
 
 def _sentence(option: str) -> re.Pattern[str] | None:
-    """Finds the option's text at a sentence's end."""
+    """A pattern that finds the option's text at the end of a sentence."""
     words = _plain(option).split()
     return re.compile(r"\s+".join(map(re.escape, words)) + _END, re.IGNORECASE) if words else None

@@ -1,4 +1,4 @@
-"""Grade a JSON-lines file of responses: the core of `hpt grade FILE.jsonl --out FILE.parquet`."""
+"""Grade a JSON-lines file of responses: the implementation of `hpt grade FILE.jsonl --out FILE.parquet`."""
 
 import json
 from collections.abc import Callable
@@ -13,12 +13,12 @@ from hpt_core.verifiers.base import Outcome
 from hpt_core.verifiers.pool import Item, VerifierPool
 
 FIELDS = ("id", "gold", "response", "kind")
-"""What every row has; `question`, in which a choice's options stand, may be left out."""
+"""Required fields of every row. `question`, which contains the options of a choice, is optional."""
 GRADED = pa.schema(
     [pa.field(name, pa.string(), nullable=False) for name in ("id", "kind", "outcome")]
     + [pa.field("extracted", pa.string()), pa.field("gold", pa.string(), nullable=False)]
 )
-"""One row a response, in the file's order; `extracted` is null where no answer was found."""
+"""One row per response, in the file's order. `extracted` is null where no answer was found."""
 BATCH = 4096
 """Responses verified at once."""
 
@@ -34,13 +34,13 @@ def grade_file(
 ) -> dict[str, int]:
     """Verify every row of `source` ({"id", "gold", "response", "kind"[, "question"]}) and write GRADED to `target`.
 
-    Returns the number of rows by outcome, every outcome named. Raises DataError that names file and line on a
-    malformed row, before anything is verified, ConfigError where `target` is `source` itself, and StoreError where
-    `target` cannot be written; it appears whole or not at all.
+    Returns the number of rows for every outcome. `target` is written whole or not at all. Before verification, raises
+    DataError with file and line of a malformed row, and ConfigError where `target` is `source` itself. Raises
+    StoreError where `target` cannot be written.
     """
     rows = read_rows(source)
     if target.exists() and target.samefile(source):
-        raise ConfigError(f"{target} is the file to be graded and would be overwritten", "give another path")
+        raise ConfigError(f"{target} is the input file and would be overwritten", "give another path")
     verdicts = []
     with VerifierPool(workers, timeout_s) as pool:
         for start in range(0, len(rows), BATCH):
@@ -55,13 +55,13 @@ def grade_file(
     try:
         write_parquet(target, pa.Table.from_pylist(graded, schema=GRADED))
     except OSError as error:
-        raise StoreError(f"cannot write {target}: {error.strerror}", "give a path that can be written") from error
+        raise StoreError(f"cannot write {target}: {error.strerror}", "give a writable path") from error
     return {outcome.value: sum(v.outcome is outcome for v in verdicts) for outcome in Outcome}
 
 
 def read_rows(source: Path) -> list[Row]:
-    """All rows of `source`; blank lines are skipped. Raises DataError that names file and line where a row is
-    malformed or repeats an id, or where there is no row, and ConfigError where the file cannot be read."""
+    """All rows of `source`; blank lines are skipped. Raises DataError with file and line where a row is malformed or
+    repeats an id, DataError where there is no row, and ConfigError where the file cannot be read."""
     rows: dict[str, tuple[int, Row]] = {}
     try:
         with source.open("rb") as lines:
@@ -72,7 +72,8 @@ def read_rows(source: Path) -> list[Row]:
                 first, _ = rows.setdefault(row["id"], (n, row))
                 if first != n:
                     raise DataError(
-                        f"{source}, line {n}: the id {row['id']!r} is that of line {first}", "give every row its own id"
+                        f"{source}, line {n}: the id {row['id']!r} is also the id of line {first}",
+                        "give every row its own id",
                     )
     except OSError as error:
         raise ConfigError(f"cannot read {source}: {error.strerror}", "give the path of a JSON-lines file") from error

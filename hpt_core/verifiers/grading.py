@@ -1,4 +1,4 @@
-"""One answer at a time, for scripts and notebooks: `hpt.grade(gold, response)`."""
+"""Grades single answers, for scripts and notebooks: `hpt.grade(gold, response)`."""
 
 import atexit
 import threading
@@ -13,10 +13,10 @@ _POOLS: list[VerifierPool] = []
 def grade(gold: str, response: str, kind: str | Verifier = "math", question: str = "") -> Verdict:
     """The verdict on a response: outcome, extracted answer, reward.
 
-    `kind` is a verifier's name, import path or instance; `question` is the question's text, in which the options of a
-    choice stand. The answer is compared in another process, which is killed where it takes longer than five CPU
-    seconds; the first call starts it, in about a second. For many answers use `hpt.VerifierPool`. Raises ConfigError
-    for an unknown verifier.
+    `kind` is a verifier's name, import path or instance. `question` is the question's text, which contains the options
+    of a choice. The answer is compared in another process, which is killed after five CPU seconds. The first call
+    starts that process, which takes about a second. For many answers use `hpt.VerifierPool`. Raises ConfigError for an
+    unknown verifier.
     """
     (verdict,) = _pool().verify([Item(kind, gold, response, question)])
     return verdict

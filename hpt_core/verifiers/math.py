@@ -1,4 +1,4 @@
-"""Maths answers: equal to the gold answer as mathematics, read by Math-Verify's parser and compared with its help."""
+"""Math answers: mathematically equal to the gold answer, with the help of Math-Verify's parser and comparison."""
 
 from importlib.metadata import version as package_version
 from typing import ClassVar
@@ -7,15 +7,15 @@ from hpt_core.verifiers._extract import after_thinking, last_boxed
 from hpt_core.verifiers.base import Outcome, Verifier
 
 LONGEST = 8000
-"""Characters of an answer that is read; a longer one is incorrect, and a longer gold answer a GOLD_ERROR."""
+"""Maximum characters of an answer. A longer answer is incorrect; a longer gold answer is a GOLD_ERROR."""
 
 
 class Math(Verifier):
     """The answer is the last \\boxed{} after the thinking.
 
-    A unit may be left out or added, since the question names it; a different unit is incorrect. Several answers and
-    sets compare in any order, tuples and intervals in theirs. A decimal may stand for an exact value that it rounds
-    at six places. Variables are case-sensitive, words are not.
+    A unit may be omitted or added, because the question names it; a different unit is incorrect. Several answers and
+    sets compare in any order, tuples and intervals in their own order. A decimal may stand for an exact value that it
+    rounds to six places. Variables are case-sensitive, words are not.
     """
 
     version: ClassVar[str] = "+".join(
@@ -29,7 +29,7 @@ class Math(Verifier):
         return last_boxed(after_thinking(response)) or None
 
     def judge(self, gold: str, answer: str | None, question: str = "") -> Outcome:
-        """GOLD_ERROR where the gold answer does not parse, whatever the answer; else how the answer compares."""
+        """GOLD_ERROR where the gold answer does not parse, whatever the answer; else the result of the comparison."""
         from hpt_core.verifiers._equality import check, same
         from hpt_core.verifiers._reading import Many, Ordered, Unreadable, read
 
@@ -47,7 +47,7 @@ class Math(Verifier):
         try:
             if same(truth, read(answer)):
                 return Outcome.CORRECT
-            # "108,135" is one number, except as an answer to what has several.
+            # "108,135" is one number, unless the gold answer has several parts.
             if isinstance(truth, Many | Ordered) and same(truth, read(answer, listed=True)):
                 return Outcome.CORRECT
         except Unreadable:

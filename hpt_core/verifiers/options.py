@@ -10,11 +10,11 @@ _LINE = re.compile(r"^(?:\(([A-J]|10|[1-9])\)|([A-J]|10|[1-9])[.)]) ", re.MULTIL
 
 @lru_cache(maxsize=4096)
 def options(question: str) -> dict[str, str]:
-    """By label, the options that stand at the end of `question`, "A) ...", "A. ..." or "(A) ..." a line; {} where
-    there are none. Not to be changed: it is kept for the next who asks.
+    """Label -> option, for the options at the end of `question`, one per line as "A) ...", "A. ..." or "(A) ..."; {}
+    where there are none. Do not modify the result, which is cached.
 
-    An option may go over several lines, numbered ones too, so letters come before digits and what counts is the run
-    from the last "A" (or "1") on. What follows the last option after an empty line is no part of it.
+    Options may span several lines, which may be numbered themselves. So letters are tried before digits, and the
+    options start at the last "A" (or "1"). Text after an empty line that follows the last option is not part of it.
     """
     lines = [(match.group(1) or match.group(2), match) for match in _LINE.finditer(question)]
     for alphabet in (LETTERS, DIGITS):

@@ -23,55 +23,55 @@ logger = logging.getLogger("hpt.verifiers")
 
 
 class Item(NamedTuple):
-    """What is verified."""
+    """A response to verify."""
 
     verifier: str | Verifier
-    """By name, or with fields of its own."""
+    """A verifier's name, or an instance with its own settings."""
     gold: str
     response: str
     question: str = ""
-    """The question's text: a choice's options stand in it. "" where it is not known."""
+    """The question's text, which contains the options of a choice. "" where it is unknown."""
 
     @property
     def resolved(self) -> Verifier:
-        """The verifier itself. Raises ConfigError where there is none of the name."""
+        """The verifier instance. Raises ConfigError for an unknown name."""
         return get(self.verifier) if isinstance(self.verifier, str) else self.verifier
 
 
 Bare = tuple[str, str, str]
-"""(verifier, gold, response) of an item whose question is not known."""
+"""(verifier, gold, response) of an item whose question is unknown."""
 
 CHUNK = 16
 """Comparisons sent to a worker at once."""
 CHUNK_CPU_S = 1.0
-"""CPU seconds that a comparison may take within a chunk; the chunk of a slower one is redone one by one."""
+"""CPU seconds per comparison within a chunk. If one takes longer, the chunk is repeated one by one."""
 WALL_FACTOR = 6.0
-"""Wall-clock limit of a task over its CPU limit: for what waits instead of computing, and for crowded machines."""
+"""Wall-clock limit of a task as a multiple of its CPU limit, for processes that wait and for busy machines."""
 CRASHES = 2
-"""Attempts at a comparison whose process crashes."""
+"""Maximum attempts at a comparison that crashes its process."""
 POOL_FAILURES = 3
-"""Attempts at a task that a broken pool interrupts."""
+"""Maximum attempts at a task that is interrupted by a broken pool."""
 
 
 class Comparison(NamedTuple):
-    """What distinguishes one verdict from another: responses that share it are compared once."""
+    """The inputs that decide a verdict. Responses with equal inputs are compared once."""
 
     verifier: Verifier
     gold: str
     answer: str | None
     question: str
-    """"" where the verifier does not read it."""
+    """ "" where the verifier does not read the question."""
 
     @classmethod
     def of(cls, item: Item) -> "Comparison":
-        """Raises ConfigError on an unknown verifier."""
+        """The comparison of an item. Raises ConfigError for an unknown verifier."""
         verifier = item.resolved
         question = item.question if verifier.reads_question else ""
         return cls(verifier, item.gold, verifier.extract(item.response, question), question)
 
 
 class Pending:
-    """Verdicts under way; they are computed while the caller does something else."""
+    """Verdicts that are computed while the caller continues."""
 
     def __init__(self, pool: "VerifierPool", order: list[Comparison]) -> None:
         self._pool = pool
@@ -81,25 +81,25 @@ class Pending:
         self._futures = [pool._schedule(chunk, CHUNK_CPU_S) for chunk in self._chunks]
 
     def done(self) -> bool:
-        """Whether the first pass is over; `result` may still redo slow answers one by one."""
+        """Whether the first pass is finished. `result` may still repeat slow answers one by one."""
         return all(future.done() for future in self._futures)
 
     def result(self, progress: Callable[[int, int], None] | None = None) -> list[Verdict]:
         """Wait for the verdicts, in the items' order; `progress(done, total)` counts distinct answers.
 
-        Raises VerifierError where the pool cannot work at all; what is wrong with one answer is its verdict.
+        Raises VerifierError where the pool cannot work at all. A failure on a single answer is that answer's verdict.
         """
         outcomes: dict[Comparison, Outcome | Judgment] = {}
         total = sum(len(chunk) for chunk in self._chunks)
         for chunk, future in zip(self._chunks, self._futures, strict=True):
             try:
                 found = zip(chunk, future.result(), strict=True)
-                # What failed here may have been what its neighbors had left behind.
+                # A crash may be caused by memory that earlier comparisons left behind, so repeat it alone.
                 outcomes.update({c: self._pool._alone(c) if o is Outcome.CRASH else o for c, o in found})
             except VerifierError:
                 raise
             except Exception as error:
-                logger.debug("a chunk of %d comparisons is redone one by one: %r", len(chunk), error)
+                logger.debug("repeating a chunk of %d comparisons one by one: %r", len(chunk), error)
                 outcomes.update({comparison: self._pool._alone(comparison) for comparison in chunk})
             if progress is not None:
                 progress(len(outcomes), total)
@@ -115,13 +115,13 @@ def _verdict(comparison: Comparison, found: Outcome | Judgment) -> Verdict:
 
 
 class VerifierPool:
-    """Verifies answers in `workers` processes that are killed when an answer takes too long.
+    """Verifies answers in `workers` processes, which are killed when an answer takes too long.
 
-    timeout_s: CPU seconds for one answer, enforced by the kernel, so that a crowded machine changes no outcome; six
-    times as long by the clock ends what waits instead. memory_mib: address space of one worker. An answer that passes
-    the time limit, the second time with all of it to itself, is a TIMEOUT; one that twice takes its process down, or
-    more memory than there is, is a CRASH. Neither is correct, and neither is the model's fault. The pool may be used
-    from any thread and by several at once; workers start with the pool and end with it, or with this process.
+    timeout_s: CPU seconds per answer, enforced by the kernel, so a busy machine changes no outcome. A wall-clock limit
+    of six times that ends processes that wait. memory_mib: address space of one worker. An answer that fails in its
+    chunk is repeated alone. It is a TIMEOUT if it then exceeds the time limit, and a CRASH if it twice ends its process
+    or runs out of memory. Neither counts as correct. The pool may be used from several threads at once. Workers start
+    with the pool and end with it or with this process.
     """
 
     def __init__(self, workers: int, timeout_s: float = 5.0, memory_mib: int = 2048) -> None:
@@ -133,16 +133,16 @@ class VerifierPool:
         self._pool = self._start()
 
     def verify(self, items: Iterable[Item | Bare], progress: Callable[[int, int], None] | None = None) -> list[Verdict]:
-        """Verdicts on (verifier, gold, response[, question]) in order. Raises ConfigError on an unknown verifier
-        and VerifierError."""
+        """Verdicts on (verifier, gold, response[, question]), in order. Raises ConfigError and VerifierError."""
         return self.submit(items).result(progress)
 
     def submit(self, items: Iterable[Item | Bare]) -> Pending:
-        """Start verifying (verifier, gold, response[, question]) and return at once; `result()` gives the verdicts."""
+        """Start verifying (verifier, gold, response[, question]) and return at once. `result()` waits for the
+        verdicts."""
         return Pending(self, [Comparison.of(Item(*item)) for item in items])
 
     def close(self) -> None:
-        """End the workers, whatever they are doing."""
+        """End the workers, even while they are busy."""
         with self._lock:
             if self._closed:
                 return
@@ -161,7 +161,7 @@ class VerifierPool:
     def _start(self) -> ProcessPool:
         _open_standard_streams()
         context = _Context()
-        # The server that workers are forked from imports and warms the graders once: a killed worker costs no import.
+        # The server that forks the workers imports and warms the graders once, so replacing a killed worker is cheap.
         context.set_forkserver_preload(["hpt_core.verifiers._warm"])
         pool = ProcessPool(
             max_workers=self.workers, initializer=_worker.initialize, initargs=(self.memory_mib,), context=context
@@ -181,12 +181,12 @@ class VerifierPool:
                     )
                     return future
                 except (RuntimeError, BrokenProcessPool) as error:
-                    logger.warning("the verifier pool broke and is started again: %r", error)
+                    logger.warning("the verifier pool broke and is restarted: %r", error)
                     self._pool = self._start()
         raise VerifierError("the verifier processes cannot be started", "run `hpt doctor`")
 
     def _alone(self, comparison: Comparison) -> Outcome | Judgment:
-        """One comparison in a process of its own, with the full limit."""
+        """Run one comparison in its own task, with the full limit."""
         crashes = broken = 0
         while True:
             try:
@@ -210,8 +210,8 @@ _MAIN_LOCK = threading.Lock()
 
 
 class _Process(ForkServerProcess):
-    """A process that does not import the script that started it: grading needs nothing of it, and a script or notebook
-    without an `if __name__ == "__main__":` would start pools without end."""
+    """A process that does not import the main script. Grading does not need it, and a script without `if __name__ ==
+    "__main__":` would start pools endlessly."""
 
     @staticmethod
     def _Popen(process_obj: BaseProcess) -> Any:
@@ -231,7 +231,7 @@ class _Context(ForkServerContext):
 
 
 def _open_standard_streams() -> None:
-    """Put /dev/null where standard input, output or error is closed: a worker would take a pipe for it and close it."""
+    """Open /dev/null for closed standard streams. Otherwise a worker would close a pipe that got their descriptor."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)

@@ -83,11 +83,6 @@ def test_limit_takes_the_same_questions_today_as_ever():
     assert [q.question_id for q in listed(*"abcdefghij").load(None, 3)] == ["a", "b", "e"]
 
 
-def test_reported_as():
-    assert listed("a").reported_as == "avg@4"
-    assert get_suite("math500").reported_as == "pass@1"
-
-
 def test_questions_table_has_the_schema_and_the_order():
     table = questions_table(listed("b", "a").load(None))
     assert table.schema == QUESTIONS

@@ -1,4 +1,4 @@
-"""Problems made by programs, with worked solutions: one family a file."""
+"""Generated problems with worked solutions: one family per file."""
 
 VERSION = 1
-"""Raised where the same families and seeds would give other problems; a family's own code counts by itself."""
+"""Raise it when the same families and seeds would give other problems. Fingerprints include each family's code."""

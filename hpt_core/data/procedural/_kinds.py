@@ -1,4 +1,4 @@
-"""The six kinds of operation, for the families that draw from all of them."""
+"""The six kinds of operation, for the families that combine them."""
 
 from hpt_core.data.procedural import decrease, double, halve, increase, mirror, partner
 

@@ -1,4 +1,4 @@
-"""Problem sets: distinct instances of chosen families, difficulties and split."""
+"""Problem sets: distinct instances of the chosen families, difficulties and split."""
 
 from collections.abc import Iterator, Sequence
 from itertools import cycle, islice, product
@@ -9,16 +9,16 @@ from hpt_core.errors import DataError
 from hpt_core.seeds import derive
 
 _ATTEMPTS = 10_000
-"""Draws in a row without a new instance after which a family counts as exhausted."""
+"""A family counts as exhausted after this many consecutive attempts without a new instance."""
 
 
 def sample(
     families: Sequence[Family], difficulties: Sequence[int], rows: int, seed: int, split: Split
 ) -> list[Problem]:
-    """`rows` different problems: families take turns, and within a family its difficulties do.
+    """`rows` distinct problems. Families alternate, and within a family its difficulties alternate.
 
-    A difficulty may be given more than once, to come up more often. Fewer rows with the same seed are the first ones of
-    more. Raises DataError where a family has too few instances.
+    Repeat a difficulty to get more of it. With the same seed, fewer rows are a prefix of more rows. Raises DataError
+    where a family has too few instances.
     """
     used: set[str] = set()
     streams = {
@@ -30,7 +30,7 @@ def sample(
 
 
 def stream(family: Family, difficulty: int, seed: int, split: Split, used: set[str]) -> Iterator[Problem]:
-    """New instances without end, their keys put into `used`; raises DataError where they run out."""
+    """An endless stream of new instances whose keys are added to `used`. Raises DataError where they run out."""
     rng = Random(derive(seed, "procedural", family.name, difficulty))
     while True:
         for _ in range(_ATTEMPTS):

@@ -1,15 +1,15 @@
-"""What a problem family is, and the type that most are made of: chains of operations on a short string of digits.
+"""The contract of a problem family, and the type that most families share: chains of operations on a string of digits.
 
 A chain problem reads `m13 m24 42718`: take 42718 and apply the operations in order. An operation is a letter or a sign
-and the two places, counted from 1, between which it works. The worked solution writes every operation with the string
-that it leaves, then the boxed answer:
+and the first and last position that it changes, counted from 1. The worked solution lists each operation with the
+string that results, then the boxed answer:
 
     m13 68318
     m24 62798
     \\boxed{62798}
 
-Digits run from 1 to 9 and count in a circle (after 9 comes 1). Without a zero, two different strings are never the same
-number, so a verifier that reads numbers tells every wrong string from the right one.
+Digits run from 1 to 9 in a circle (after 9 comes 1). Without zeros, two different strings are always different numbers,
+so a verifier that compares numbers rejects every wrong string.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 from hpt_core.plugins import Plugin
 
 Split = Literal["pretrain", "train", "test"]
-"""Disjoint parts of every family's instances: to make a base model from, to post-train on, and to measure with."""
+"""Disjoint parts of every family's instances: for pretraining a base model, for post-training and for testing."""
 
 DIGITS = "123456789"
 WIDTH = 5
@@ -40,12 +40,12 @@ class Problem(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Hexadecimal SHA-256 of the instance. It alone decides the split, so no instance is in two of them."""
+        """Hexadecimal SHA-256 of the instance. It alone decides the split, so no instance is in two splits."""
         return hashlib.sha256(self.question.encode()).hexdigest()
 
     @property
     def split(self) -> Split:
-        """Six tenths of all instances are for pretraining, two for training, two for tests."""
+        """Six tenths of all instances are for pretraining, two tenths for training, two tenths for tests."""
         bucket = int(self.key[:8], 16) % 10
         return "test" if bucket < 2 else "train" if bucket < 4 else "pretrain"
 
@@ -55,7 +55,7 @@ class Family(Plugin, kind="families", package="hpt_core.data.procedural"):
 
     @property
     def name(self) -> str:
-        """What configs and problems call it."""
+        """The family's name in configs and problems."""
         return self.reference
 
     def generate(self, rng: Random, difficulty: int) -> Problem:
@@ -65,24 +65,24 @@ class Family(Plugin, kind="families", package="hpt_core.data.procedural"):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What one kind of operation does."""
+    """One kind of operation."""
 
     symbol: str
-    """The character that it is written with."""
+    """The character that stands for it in a problem."""
     act: Callable[[list[int]], list[int]]
-    """The digits between its two places, both included, before -> after; as many as before, each 1 to 9."""
+    """Maps the digits between its two positions (both included) to as many new digits, each from 1 to 9."""
 
     def apply(self, first: int, last: int, digits: str) -> str:
-        """`digits` after the operation between the places `first` and `last`, counted from 1."""
+        """`digits` after the operation on the positions `first` to `last`, counted from 1."""
         inside = self.act([int(digit) for digit in digits[first - 1 : last]])
         return digits[: first - 1] + "".join(map(str, inside)) + digits[last:]
 
 
 @dataclass(frozen=True, eq=False)
 class Chain(Family):
-    """A family of chains of the given operations; `difficulty` is their number.
+    """A family of chains of the given operations; `difficulty` is the number of operations.
 
-    No operation works on the whole string: that is left to the family `whole`.
+    No operation covers the whole string: only the family `whole` has such operations.
     """
 
     operations: tuple[Operation, ...]
@@ -95,7 +95,7 @@ class Chain(Family):
 
 
 def draw_places(rng: Random) -> tuple[int, int]:
-    """Two places, the first before the last, that do not enclose the whole string."""
+    """Two random positions, the first before the last, that do not cover the whole string."""
     while True:
         first, last = sorted(rng.sample(range(1, WIDTH + 1), 2))
         if (first, last) != (1, WIDTH):
@@ -103,9 +103,9 @@ def draw_places(rng: Random) -> tuple[int, int]:
 
 
 def write_chain(family: str, rng: Random, draw: Callable[[], list[tuple[Operation, int, int]]]) -> Problem:
-    """A problem from a random string and drawn operations with their places.
+    """A problem from a random string and random operations with their positions.
 
-    One that ends where it starts is drawn again: its answer would stand in the question.
+    A chain that ends at its starting string is generated again, because its answer would appear in the question.
     """
     while True:
         start = state = "".join(rng.choice(DIGITS) for _ in range(WIDTH))

@@ -1,4 +1,4 @@
-"""Decrease: `-24` takes one from each of the digits from the second to the fourth, on the circle of 1 to 9."""
+"""Decrease: `-24` subtracts one from each of the digits 2 to 4, on the circle of 1 to 9."""
 
 from hpt_core.data.procedural.base import Chain, Operation, circle
 

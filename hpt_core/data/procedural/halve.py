@@ -1,4 +1,4 @@
-"""Halve: `h24` replaces each of the digits from the second to the fourth by what doubles to it on the circle."""
+"""Halve: `h24` replaces each of the digits 2 to 4 by the digit that doubles to it, on the circle of 1 to 9."""
 
 from hpt_core.data.procedural.base import Chain, Operation, circle
 

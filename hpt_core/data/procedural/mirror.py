@@ -1,4 +1,4 @@
-"""Mirror: `m24` replaces each of the digits from the second to the fourth by what it lacks to ten."""
+"""Mirror: `m24` replaces each of the digits 2 to 4 by ten minus the digit."""
 
 from hpt_core.data.procedural.base import Chain, Operation
 

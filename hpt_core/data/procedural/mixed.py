@@ -1,4 +1,4 @@
-"""Mixed: chains whose operations are drawn from all six kinds; the families of one kind never show two in a chain."""
+"""Mixed: chains that combine all six kinds of operation. The single-kind families never combine two kinds."""
 
 from hpt_core.data.procedural._kinds import OPERATIONS
 from hpt_core.data.procedural.base import Chain

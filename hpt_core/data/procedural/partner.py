@@ -1,4 +1,4 @@
-"""Partner: `p24` exchanges 1 with 2, 3 with 4, 5 with 6 and 7 with 8 from the second to the fourth digit; 9 stays."""
+"""Partner: `p24` swaps 1 with 2, 3 with 4, 5 with 6 and 7 with 8 in the digits 2 to 4; 9 stays."""
 
 from hpt_core.data.procedural.base import Chain, Operation
 

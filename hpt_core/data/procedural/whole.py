@@ -1,4 +1,4 @@
-"""Whole: one operation of a chain, such as `m15`, works on the whole string, which it does in no other family."""
+"""Whole: one operation of the chain covers the whole string (`m15`), which happens in no other family."""
 
 from random import Random
 

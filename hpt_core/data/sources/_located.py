@@ -1,4 +1,4 @@
-"""Where a source's file is: on this machine, else on the Hub."""
+"""Sources whose files are local or on the Hub."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ from hpt_core.worker import progress
 
 
 def find(file: Path, data_dir: Path | None) -> Path:
-    """`file` in data_dir/train, else as it stands. Raises DataError where it is in neither place."""
+    """`file` in data_dir/train, else `file` itself. Raises DataError where neither exists."""
     places = [file] if file.is_absolute() or data_dir is None else [data_dir / "train" / file, file]
     for path in places:
         if path.is_file():
@@ -26,7 +26,7 @@ def find(file: Path, data_dir: Path | None) -> Path:
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 of a local file; one that did not change since it was hashed is not read again."""
+    """SHA-256 of a local file, cached while the file does not change."""
     known = KnownFiles()
     found = known.sha256(path)
     known.save()
@@ -34,25 +34,25 @@ def content_hash(path: Path) -> str:
 
 
 class LocatedConfig(SourceConfig):
-    """Base of the sources whose rows are Parquet files of a Hub dataset, with a local file that may stand in."""
+    """Base of sources that read Parquet files of a Hub dataset, or a local file instead."""
 
     repo: Annotated[str, NOT_IDENTITY] = Field(pattern=r"^[\w.-]+/[\w.-]+$")
     """Dataset repository on the Hub."""
     revision: Annotated[str, NOT_IDENTITY] = "main"
     """Branch, tag or commit."""
     file: Annotated[Path | None, NOT_IDENTITY] = None
-    """Local Parquet file to take instead of the Hub's: as it stands, or in data_dir/train."""
+    """Local Parquet file to read instead of the Hub's: looked up in data_dir/train, then as given."""
 
     def stand_in(self) -> str:
-        """Name of the file in data_dir/train that is taken where it is there and `file` is unset."""
+        """Name of the file in data_dir/train that replaces the Hub's files if it exists and `file` is not set."""
         raise NotImplementedError
 
     def patterns(self) -> tuple[str, ...]:
-        """Which of the repository's files hold the rows."""
+        """Glob patterns of the repository's files that hold the rows."""
         return ("*.parquet",)
 
     def local(self, data_dir: Path | None) -> Path | None:
-        """The local file, or None where the Hub's are taken. Raises DataError where `file` is not there."""
+        """The local file, or None where the Hub is used. Raises DataError where `file` does not exist."""
         if self.file is not None:
             return find(self.file, data_dir)
         path = data_dir / "train" / self.stand_in() if data_dir else None
@@ -66,7 +66,7 @@ class LocatedConfig(SourceConfig):
             return f"a file {self.file}"
 
     def content(self, data_dir: Path | None) -> dict[str, object]:
-        """The local file's content hash, or the Hub's repository and revision, beside what changes the rows."""
+        """The local file's content hash, or the Hub repository and revision, with the settings that change the rows."""
         how = self.identity()
         path = self.local(data_dir)
         if path is not None:
@@ -74,11 +74,11 @@ class LocatedConfig(SourceConfig):
         return {**how, "repo": self.repo, "revision": self.revision, "files": list(self.patterns())}
 
     def count(self, data_dir: Path | None) -> int | None:
-        """Rows of the files, by their footers."""
+        """Total rows, from the files' footers."""
         return count_rows(self.paths(data_dir))
 
     def paths(self, data_dir: Path | None) -> list[Path]:
-        """The Parquet files, downloaded where they are not here yet. Raises DataError."""
+        """The Parquet files, downloaded if necessary. Raises DataError."""
         path = self.local(data_dir)
         if path is not None:
             return [path]

@@ -1,4 +1,4 @@
-"""Rows of Parquet files, whatever their size, each with the place it stands in."""
+"""Reads rows of Parquet files of any size, each with its file and row number."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,12 +11,12 @@ from hpt_core.errors import DataError
 
 Row = dict[str, Any]
 Columns = Mapping[str, Callable[[pa.DataType], bool]]
-"""Columns that a file must have, each with a test of its type (pyarrow.types.is_string and the like)."""
+"""Required columns, each with a test of its type (pyarrow.types.is_string and the like)."""
 BATCH_ROWS = 256
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether a column holds text, in either width."""
+    """Whether a column holds strings, regular or large."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
@@ -28,7 +28,7 @@ def is_messages(kind: pa.DataType) -> bool:
 
 
 def open_file(path: Path, columns: Columns) -> pq.ParquetFile:
-    """The file at `path`. Raises DataError where it is missing, no Parquet, or lacks a column of `columns`."""
+    """Open the file at `path`. Raises DataError where it is missing, not Parquet, or lacks a column of `columns`."""
     try:
         file = pq.ParquetFile(path)
     except FileNotFoundError as error:
@@ -50,8 +50,7 @@ def open_file(path: Path, columns: Columns) -> pq.ParquetFile:
 
 
 def read_rows(paths: Sequence[Path], columns: Columns) -> Iterator[tuple[str, Row]]:
-    """Every row as ("FILE row N", row), N counted from 1 within each file. Raises DataError, before the first row
-    where it can."""
+    """Every row as ("FILE row N", row), N from 1 in each file. Raises DataError, if possible before the first row."""
     files = [open_file(path, columns) for path in paths]
     for path, file in zip(paths, files, strict=True):
         number = 0
@@ -67,7 +66,7 @@ def read_rows(paths: Sequence[Path], columns: Columns) -> Iterator[tuple[str, Ro
 
 
 def count_rows(paths: Sequence[Path]) -> int:
-    """Rows of all files, by their footers. Raises DataError."""
+    """Total rows, from the files' footers. Raises DataError."""
     return sum(open_file(path, {}).metadata.num_rows for path in paths)
 
 

@@ -1,4 +1,4 @@
-"""The schema of Elliott/Openr1-Math-46k-8192, row by row."""
+"""Reads rows in the schema of Elliott/Openr1-Math-46k-8192."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ COLUMNS: Columns = {"prompt": is_messages, "target": is_messages, "reward_model"
 
 
 def openr1_row(where: str, row: Row, drop_think: bool = False) -> SourceRow | MalformedRow:
-    """The question of the user's message, whatever system message goes before it; the assistant's as demonstration."""
+    """The user's message as question and the assistant's as demonstration. A system message is ignored."""
     try:
         return SourceRow(
             where=where,
@@ -42,7 +42,7 @@ def _demonstration(messages: Any, drop_think: bool) -> str | None:
 
 
 def _only(messages: Any, column: str, role: str) -> str:
-    """The content of the only message that is not the system's."""
+    """The content of the only non-system message."""
     found = [m for m in messages or [] if m and m["role"] != "system"]
     if len(found) != 1 or found[0]["role"] != role:
         roles = ", ".join(str(m["role"]) for m in found) or "none"

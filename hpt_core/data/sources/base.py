@@ -8,16 +8,16 @@ from hpt_core.plugins import PluginConfig
 
 
 class SourceRow(NamedTuple):
-    """One question as a source gives it."""
+    """One question of a source."""
 
     where: str
     """File and row number ("train.parquet row 17", counted from 1), for error messages."""
     question_id: str
-    """The source's own id; "" to have one derived from the question."""
+    """The source's own id; "" derives one from the question."""
     question: str
     gold: str
     kind: str
-    """Which verifier, by name."""
+    """Name of the verifier."""
     demonstration: str | None
     family: str
 
@@ -33,22 +33,22 @@ class SourceConfig(PluginConfig, kind="sources", package="hpt_core.data.sources"
     """Base of the sources' configs."""
 
     def needs(self, data_dir: Path | None) -> str:
-        """What the source needs, for `hpt plan`; "" where everything is at hand."""
+        """What the source needs, for `hpt plan`; "" where nothing is missing."""
         return ""
 
     def content(self, data_dir: Path | None) -> dict[str, object]:
-        """What decides the rows, for fingerprints: local files by content hash, Hub data by repository
-        and revision, generated data by its parameters and generator version. Raises DataError for a missing file."""
+        """What decides the rows, for fingerprints: content hashes of local files, repository and revision of Hub data,
+        parameters and generator version of generated data. Raises DataError for a missing file."""
         return self.identity()
 
     def kinds(self, data_dir: Path | None) -> tuple[str, ...]:
-        """Which verifiers the rows may name; their code is part of what identifies verified data."""
+        """Verifiers that the rows may name. Their code is part of the fingerprint of verified data."""
         return ("math",)
 
     def count(self, data_dir: Path | None) -> int | None:
-        """How many rows there are, for progress; None where only reading them tells."""
+        """Number of rows, for progress; None where it is unknown until all are read."""
         return None
 
     def read(self, data_dir: Path | None) -> Iterator[SourceRow | MalformedRow]:
-        """Every row, in the source's order. Raises DataError where a file is missing or is not of its format."""
+        """Every row, in the source's order. Raises DataError where a file is missing or has the wrong format."""
         raise NotImplementedError

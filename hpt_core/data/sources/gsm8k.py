@@ -19,24 +19,24 @@ _FINAL = re.compile(r"\s*####\s*([^\n]+?)\s*$")
 
 
 class GSM8K(LocatedConfig):
-    """One split of the Hub dataset, or train/gsm8k_demos.parquet of data_dir, or `file`; local files may also be in
-    the schema of OpenR1."""
+    """One split of the Hub dataset, or train/gsm8k_demos.parquet of data_dir, or `file`. Local files may use OpenR1's
+    schema."""
 
     repo: Annotated[str, NOT_IDENTITY] = Field("openai/gsm8k", pattern=r"^[\w.-]+/[\w.-]+$")
     """Dataset repository on the Hub."""
     split: Literal["train", "test"] = "train"
-    """Split of the Hub dataset; a local file is taken as it is."""
+    """Split of the Hub dataset. Does not apply to a local file."""
 
     def stand_in(self) -> str:
         """gsm8k_demos.parquet."""
         return "gsm8k_demos.parquet"
 
     def patterns(self) -> tuple[str, ...]:
-        """The split's files of the configuration "main"."""
+        """The split's files in the configuration "main"."""
         return (f"main/{self.split}-*.parquet",)
 
     def read(self, data_dir: Path | None) -> Iterator[SourceRow | MalformedRow]:
-        """Every row. Raises DataError where a file is missing or of another schema."""
+        """Every row. Raises DataError where a file is missing or has another schema."""
         paths = self.paths(data_dir)
         if "prompt" in open_file(paths[0], {}).schema_arrow.names:
             for where, row in read_rows(paths, COLUMNS):

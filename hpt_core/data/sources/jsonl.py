@@ -1,4 +1,5 @@
-"""Questions in a JSON-lines file: {question, answer, demonstration?, id?, kind?, family?} a line; more is ignored."""
+"""Questions in JSON lines: {question, answer, demonstration?, id?, kind?, family?} per line; other fields are
+ignored."""
 
 import json
 from collections.abc import Iterator
@@ -13,13 +14,13 @@ from hpt_core.errors import ConfigError, DataError
 
 
 class JSONLines(SourceConfig):
-    """A local file; its lines are objects with "question" and "answer"."""
+    """A local file whose lines are objects with "question" and "answer"."""
 
     file: Path
-    """The file: as it stands, or in data_dir/train."""
+    """The file: looked up in data_dir/train, then as given."""
 
     def needs(self, data_dir: Path | None) -> str:
-        """The file, where it is not there."""
+        """The file, if it is missing."""
         try:
             find(self.file, data_dir)
         except DataError:
@@ -31,12 +32,12 @@ class JSONLines(SourceConfig):
         return {"name": self.name, "sha256": content_hash(find(self.file, data_dir))}
 
     def kinds(self, data_dir: Path | None) -> tuple[str, ...]:
-        """Those that the rows name. Raises DataError where the file is missing."""
+        """The verifiers that the rows name. Raises DataError where the file is missing."""
         path = find(self.file, data_dir)
         return _kinds(self, data_dir, path, path.stat().st_mtime_ns)
 
     def read(self, data_dir: Path | None) -> Iterator[SourceRow | MalformedRow]:
-        """Every line that is not empty. Raises DataError where the file is missing or cannot be read."""
+        """Every non-empty line. Raises DataError where the file is missing or cannot be read."""
         path = find(self.file, data_dir)
         try:
             with path.open("rb") as lines:
@@ -76,7 +77,7 @@ def _row(where: str, line: bytes) -> SourceRow | MalformedRow:
 
 
 def _text(row: dict[str, Any], name: str) -> str:
-    """The field as text, numbers as they are written; "" where it is missing or null."""
+    """The field as text; numbers are converted with str(). "" where it is missing or null."""
     value = row.get(name)
     if value is None:
         return ""

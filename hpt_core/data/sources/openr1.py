@@ -1,4 +1,4 @@
-"""OpenR1-Math-46k: competition questions with demonstrations of DeepSeek-R1 (training data of the paper)."""
+"""OpenR1-Math-46k: competition questions with demonstrations by DeepSeek-R1 (the paper's training data)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,19 +14,19 @@ from hpt_core.data.sources.base import MalformedRow, SourceRow
 
 
 class OpenR1(LocatedConfig):
-    """Rows in the schema of Elliott/Openr1-Math-46k-8192, from the Hub, from train/openr1.parquet of data_dir, or from
-    `file`. The system message is dropped (training scripts)."""
+    """Rows in the schema of Elliott/Openr1-Math-46k-8192, from the Hub, train/openr1.parquet of data_dir, or `file`.
+    The system message is dropped (training scripts)."""
 
     repo: Annotated[str, NOT_IDENTITY] = Field("Elliott/Openr1-Math-46k-8192", pattern=r"^[\w.-]+/[\w.-]+$")
     """Dataset repository on the Hub."""
     drop_think: bool = False
-    """Drop the "<think>" line that begins a demonstration (the SFT baseline's data, training scripts)."""
+    """Drop the "<think>" line at the start of a demonstration (the SFT baseline's data, training scripts)."""
 
     def stand_in(self) -> str:
-        """openr1.parquet, as the paper's repository calls it."""
+        """openr1.parquet, the name in the paper's repository."""
         return "openr1.parquet"
 
     def read(self, data_dir: Path | None) -> Iterator[SourceRow | MalformedRow]:
-        """Every row. Raises DataError where a file is missing or of another schema."""
+        """Every row. Raises DataError where a file is missing or has another schema."""
         for where, row in read_rows(self.paths(data_dir), COLUMNS):
             yield openr1_row(where, row, self.drop_think)

@@ -1,4 +1,4 @@
-"""Training questions made by programs, with worked solutions (hpt_core.data.procedural)."""
+"""Generated training questions with worked solutions (hpt_core.data.procedural)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,20 +13,20 @@ from hpt_core.data.sources.base import MalformedRow, SourceConfig, SourceRow
 
 
 class ProceduralProblems(SourceConfig):
-    """Distinct problems of chosen families; no instance is in two splits, whatever the seeds."""
+    """Distinct problems of the chosen families. No instance is in two splits, whatever the seeds."""
 
     families: tuple[Family, ...] = Field(
         default=("decrease", "double", "halve", "increase", "mirror", "partner"), validate_default=True, min_length=1
     )
-    """Problem families, by name; they take turns."""
+    """Names of the problem families. Problems alternate between them."""
     difficulties: tuple[int, ...] = Field((2, 3, 4), min_length=1)
-    """Difficulties, from 1 (for chains: the number of operations); one that is named twice comes twice as often."""
+    """Difficulties, from 1 (for chains: the number of operations). Repeat one to get more of it."""
     rows: int = Field(ge=1)
-    """Problems to make."""
+    """Number of problems."""
     seed: int
     """Seed of the problems."""
     split: Literal["pretrain", "train"] = "train"
-    """Which part of the instances to draw from. Benchmarks draw from a third one."""
+    """Part of the instances to use. Benchmarks use a third part, "test"."""
 
     @field_validator("difficulties")
     @classmethod

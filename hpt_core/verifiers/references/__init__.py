@@ -1,4 +1,4 @@
-"""Other graders, to hold ours against (hpt_core/evaluation/audit.py). Nothing is rewarded or scored by them."""
+"""Reference graders, to compare with ours (hpt_core/evaluation/audit.py). They give no rewards or scores."""
 
 from hpt_core.verifiers.base import Verifier
 from hpt_core.verifiers.references.math_verify import MathVerify

@@ -1,4 +1,4 @@
-"""Math-Verify as it comes: its own extraction from the whole response, its own comparison, its defaults for both."""
+"""Math-Verify with its defaults: its own extraction from the whole response and its own comparison."""
 
 import logging
 from importlib.metadata import version as package_version
@@ -8,17 +8,17 @@ from hpt_core.verifiers.base import Outcome, Verifier
 
 
 class MathVerify(Verifier):
-    """`verify(parse(gold), parse(response))`. The gold answer is put into a box, where Math-Verify finds LaTeX."""
+    """`verify(parse(gold), parse(response))`, with the gold answer in \\boxed{}, where Math-Verify finds LaTeX."""
 
     version: ClassVar[str] = f"math-verify-{package_version('math-verify')}"
 
     def extract(self, response: str, question: str = "") -> str | None:
-        """The response itself: Math-Verify looks for the answer where `judge` runs, which can be killed."""
+        """The whole response. Math-Verify extracts the answer in `judge`, which runs in a killable process."""
         return response
 
     def judge(self, gold: str, answer: str | None, question: str = "") -> Outcome:
-        """NO_ANSWER and GOLD_ERROR where Math-Verify parses nothing, as also where it takes more than its five seconds;
-        a comparison that takes more is INCORRECT to it."""
+        """NO_ANSWER or GOLD_ERROR where Math-Verify parses nothing or takes more than its five seconds to parse. A
+        comparison that takes longer is INCORRECT."""
         from math_verify import parse, verify
         from math_verify.errors import TimeoutException
 
@@ -31,5 +31,5 @@ class MathVerify(Verifier):
             if not found:
                 return Outcome.NO_ANSWER
             return Outcome.CORRECT if verify(truth, found) else Outcome.INCORRECT
-        except TimeoutException:  # no Exception; it may strike outside of where Math-Verify catches it
+        except TimeoutException:  # not a subclass of Exception; may be raised where Math-Verify does not catch it
             return Outcome.TIMEOUT

@@ -1,4 +1,4 @@
-"""The plainest grader: the last box holds the gold answer, character by character but for white space and dollars."""
+"""The simplest grader: the last box equals the gold answer, ignoring white space and dollar signs."""
 
 import re
 from typing import ClassVar
@@ -10,7 +10,7 @@ _IGNORED = re.compile(r"[\s$]+")
 
 
 class String(Verifier):
-    """Compares texts."""
+    """Compares texts character by character."""
 
     version: ClassVar[str] = "string-1"
 

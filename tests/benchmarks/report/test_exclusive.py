@@ -120,7 +120,9 @@ def test_pairs_under_different_protocols_are_named(four: Make) -> None:
     (matrix,) = matrices(table)
     assert [square and square.comparable for square in matrix.lines[1][1]] == [False, None, True, True]
     assert "+1 / −0 \\*" in (inputs.output / "leaderboard.md").read_text()
-    assert "* The two were not measured under the same protocol" in (inputs.output / "site/index.html").read_text()
+    assert (
+        "* The two models were not measured under the same protocol" in (inputs.output / "site/index.html").read_text()
+    )
 
 
 def test_the_matrix_of_the_page(four: Make) -> None:
@@ -136,11 +138,11 @@ def test_the_matrix_of_the_page(four: Make) -> None:
         ("2", "0 · 2 · 0"),
     ]
     details = dict(squares[0].details if squares[0] else ())
-    assert details["Solved by it alone"] == "1 of 4 questions"
-    assert (details["Solved by it"], details["By both"], details["Medium"]) == ("3", "2", "1 of 1 questions")
+    assert details["Solved only by it"] == "1 of 4 questions"
+    assert (details["Solved by it"], details["Solved by both"], details["Medium"]) == ("3", "2", "1 of 1 questions")
     html = (inputs.output / "site/index.html").read_text()
     assert html.count('class="matrix"') == 1
-    assert "Solved by one and not by another" in html
+    assert "Questions solved by one model and not by another" in html
 
 
 def test_leaderboard_md_holds_each_model_against_the_baseline(four: Make) -> None:
@@ -152,5 +154,5 @@ def test_leaderboard_md_holds_each_model_against_the_baseline(four: Make) -> Non
         "model.d": (0, 1),
     }
     text = (inputs.output / "leaderboard.md").read_text()
-    assert "## Solved by one and not by c" in text
+    assert "## Questions solved by a model or by c, not by both" in text
     assert "| a | +1 / −1 |" in text

@@ -37,7 +37,7 @@ def test_markdown_shows_every_number_with_its_interval(hand_inputs: Make) -> Non
     assert base[:2] == ["base", "measured"]
     assert base[2].startswith("25.0 (")
     assert hpt[2].startswith("**75.0** (")
-    assert "† Not the benchmark's own protocol" in text
+    assert "† Not measured under the benchmark's own protocol" in text
     assert "GPQA-Diamond: 2 of 198 questions." in text
 
 
@@ -71,7 +71,7 @@ def test_published_numbers_are_never_best_and_carry_no_interval(hand_inputs: Mak
     text = (inputs.output / "leaderboard.md").read_text()
     rows = {(r[0], r[1]): r for r in table(text)}
     assert rows["HPT", "published"] == ["HPT", "published", "33.0", "89.2", "61.1 ‡", "42.9", "42.9 ‡"]
-    assert "‡ Taken anew from the printed scores" in text
+    assert "‡ Recomputed from the printed scores" in text
     assert "Qwen2.5-Math-7B in Towards a Unified View" in text
 
 

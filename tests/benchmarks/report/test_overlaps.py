@@ -149,9 +149,9 @@ def test_comparisons_count_what_overlaps_the_data_of_either(trained: Make) -> No
     }
     text, html = (inputs.output / "leaderboard.md").read_text(), (inputs.output / "site/index.html").read_text()
     assert "| sft | +0 / −0 § |" in text
-    sentence = "§ Some of the questions overlap the training data of one of the two."
+    sentence = "§ Some of the questions overlap the training data of either model."
     assert sentence in text and html.count(f'<p class="notes">{sentence}</p>') == 2
-    assert "<dt>In training data</dt><dd>3 of the questions, of one of the two</dd>" in html
+    assert "<dt>In training data</dt><dd>3 of the questions, for either model</dd>" in html
     # Two averages and two numbers of the board, their two differences each, all six squares.
     assert html.count('<span class="mark">§</span>') == 4 + 4 + 6
 

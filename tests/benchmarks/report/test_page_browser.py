@@ -159,7 +159,7 @@ def test_what_one_model_solves_and_another_does_not(page: Page) -> None:
     page.wait_for_timeout(200)  # what the focus scrolled would close it again
     page.keyboard.press("Enter")
     text = details.inner_text()
-    for expected in ("HPT, not Base · MATH-500", "of 120 questions", "By both", "Hard"):
+    for expected in ("HPT, not Base · MATH-500", "of 120 questions", "Solved by both", "Hard"):
         assert expected in text
 
 

@@ -1,4 +1,4 @@
-"""docs/schemas.md describes the schemas in the code, column by column."""
+"""docs/reference/schemas.md describes the schemas in the code, column by column."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from benchmarks.report import schemas as report_schemas
 from hpt_core import schemas as core_schemas
 
-DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "schemas.md"
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "reference" / "schemas.md"
 MODULES = {"hpt_core/schemas.py": core_schemas, "benchmarks/report/schemas.py": report_schemas}
 Columns = list[tuple[str, str, str]]
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpt_core.data import contamination
-from hpt_core.data.contamination import SHORTEST, ContaminationSpec, ContaminationUnit, Matcher, Tally, run
+from hpt_core.data.contamination import SHORTEST, ContaminationSpec, ContaminationUnit, Matcher, OverlapTally, run
 from hpt_core.data.decontaminate import OverlapIndex, split_ngrams, whole, words
 from hpt_core.errors import DataError
 from hpt_core.schemas import CONTAMINATION, PREPARED, QUESTIONS
@@ -42,7 +42,7 @@ def test_it_finds_what_a_plain_search_finds(questions: list[str], texts: list[st
         for number, question in enumerate(questions):
             assert matcher.add(question) == number
             index.add("bench", str(number), question)
-        tally = Tally(matcher)
+        tally = OverlapTally(matcher)
         for place, text in enumerate(texts):
             tally.take(text, f"t{place}")
     for number, question in enumerate(questions):
@@ -65,7 +65,7 @@ def test_a_preamble_of_many_questions_is_credited_once(monkeypatch: pytest.Monke
     matcher = Matcher(4)
     for i in range(50):
         matcher.add(f"{preamble} own{i} words{i} of{i} it{i}")
-    tally, credited = Tally(matcher), []
+    tally, credited = OverlapTally(matcher), []
     plain = Matcher.grams
     monkeypatch.setattr(Matcher, "grams", lambda self, number: credited.append(number) or plain(self, number))
     for i in range(100):

@@ -20,7 +20,7 @@ from hpt_core.data import prepare, steps
 from hpt_core.data.config import DataConfig
 from hpt_core.data.decontaminate import OverlapIndex
 from hpt_core.data.prepare import PrepareSpec
-from hpt_core.data.report import REASONS, Tally, spread
+from hpt_core.data.report import REASONS, RowCounts, spread
 from hpt_core.data.sources import jsonl
 from hpt_core.data.sources.base import MalformedRow, SourceRow
 from hpt_core.errors import DataError, ModelError
@@ -59,7 +59,7 @@ def preparation(
     return steps.Preparation(settings, PROMPT, overlaps or OverlapIndex(settings.ngram), pool, strict)
 
 
-def dropped(tally: Tally) -> dict[str, int]:
+def dropped(tally: RowCounts) -> dict[str, int]:
     return {reason: count for reason, count in tally.report()["dropped"].items() if count}
 
 
@@ -173,8 +173,8 @@ def test_ids_are_stable_and_clashing_ones_are_named() -> None:
     assert first.row.question_id == "a"
     assert second.row.question_id == steps.question_key("Three?")[:16]
     assert [place["detail"] for place in made.tally.report()["places"]["malformed"]] == [
-        "its id 'a' is that of row 1",
-        "it holds half of a surrogate pair",
+        "its id 'a' is also the id of row 1",
+        "it contains an unpaired surrogate",
     ]
 
 
@@ -268,7 +268,7 @@ def test_no_rows_left_names_the_reason_and_leaves_no_file(tiny_model: Path, tmp_
     rows.append({"question": "g h i j k", "answer": 1, "demonstration": "x"})
     with pytest.raises(DataError) as caught:
         prepare.run(spec(tmp_path, tiny_model, rows, config={"max_prompt_tokens": 3}))
-    assert "no question is left of 4: 2 were dropped as prompt_too_long (first: " in str(caught.value)
+    assert "no question is left: 2 of 4 were dropped as prompt_too_long (first: " in str(caught.value)
     assert "raise max_prompt_tokens" in str(caught.value)
     assert list((tmp_path / "out").iterdir()) == []
     with pytest.raises(DataError, match="the source has no rows"):
@@ -300,8 +300,8 @@ def questions_parquet(path: Path, rows: list[dict[str, Any]]) -> Path:
 @pytest.mark.slow
 def test_gsm8k_against_the_eight_benchmarks(shared_data: Path, tiny_model: Path, tmp_path: Path) -> None:
     """Real questions with every fault planted among them; the counts are exactly those of what was planted."""
-    benchmarks = {path.stem: json.loads(path.read_text()) for path in (shared_data / "benchmarks").glob("*.json")}
-    assert len(benchmarks) == 8
+    names = ("aime24", "aime25", "amc23", "arc_challenge", "gpqa_diamond", "math500", "minerva", "olympiadbench")
+    benchmarks = {name: json.loads((shared_data / "benchmarks" / f"{name}.json").read_text()) for name in names}
     paths = {name: questions_parquet(tmp_path / f"{name}.parquet", rows) for name, rows in benchmarks.items()}
     table = pq.read_table(shared_data / "train" / "gsm8k_demos.parquet")
     rows = table.slice(0, 300).to_pylist()

@@ -110,7 +110,7 @@ def test_gold_errors_are_counted_and_named_in_the_log(tmp_path, caplog):
             {"sampled": [*ASKED, ("other", "math", "1", ["a", "b"])]},
             r"1 sampled questions are not in .*, such as other",
         ),
-        ({"sampled": [*ASKED, ASKED[0]]}, r"samples of a question stand apart"),
+        ({"sampled": [*ASKED, ASKED[0]]}, r"samples of a question are not consecutive"),
     ],
 )
 def test_anything_but_k_samples_of_each_question_is_an_error(tmp_path, changed, message):

@@ -293,7 +293,7 @@ def test_temperature_zero_repeats_the_one_greedy_answer(tiny_model, tmp_path):
     assert table.column("sample_index").to_pylist() == [0, 1, 2, 3] * 3
     responses = table.column("response").to_pylist()
     assert all(len(set(responses[i : i + 4])) == 1 for i in (0, 4, 8))
-    assert "the 4 samples of a question are the same" in (tmp_path / "log.txt").read_text()
+    assert "the 4 samples of a question are equal" in (tmp_path / "log.txt").read_text()
 
 
 def test_too_long_for_the_context_names_the_question_and_the_room(tiny_model, tmp_path):

@@ -54,7 +54,7 @@ def test_a_tracker_that_fails_is_one_warning_and_others_go_on(caplog: pytest.Log
     assert [step for step, _ in good.rows] == [1, 2, 3, 4, 5]
     assert [step for step, _ in bad.rows] == [1, 4]
     messages = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
-    assert messages == ["tracker bad failed, training goes on without it: ConnectionError: the server is away"] * 2
+    assert messages == ["tracker bad failed, training continues without it: ConnectionError: the server is away"] * 2
     mirror.close()
     assert (good.closed, bad.closed) == (1, 1)
 
@@ -104,7 +104,7 @@ def test_a_folder_that_cannot_be_written_is_a_warning(
     (tmp_path / "tracking").write_text("in the way")
     mirror = spec_of("tensorboard").open_trackers(0)
     mirror.log(ROW)
-    assert "could not be opened, training goes on without it" in caplog.text
+    assert "could not be opened, training continues without it" in caplog.text
 
 
 def test_ranks_other_than_0_track_nothing(spec_of: SpecOf, tmp_path: Path) -> None:

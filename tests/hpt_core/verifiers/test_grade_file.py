@@ -52,7 +52,7 @@ def test_a_choice_takes_its_options_from_the_question(tmp_path):
             '{"id": "x", "gold": "5", "response": "", "kind": "maths"}',
             "line 2: unknown name 'maths' in verifiers.*did you mean 'math'",
         ),
-        ('{"id": "a", "gold": "7", "response": "", "kind": "math"}', "line 2: the id 'a' is that of line 1"),
+        ('{"id": "a", "gold": "7", "response": "", "kind": "math"}', "line 2: the id 'a' is also the id of line 1"),
     ],
 )
 def test_a_malformed_row_is_named_and_nothing_is_written(tmp_path, bad, message):
