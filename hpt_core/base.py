@@ -1,4 +1,4 @@
-"""The base of every config, and how tables of a config are put over one another."""
+"""The base class of every config, and how config tables are merged."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, get_args
@@ -13,7 +13,10 @@ Table = Mapping[str, Any]
 
 
 class NotIdentity:
-    """Marks a field, or the items of one, that does not decide what an output is: `workers: Annotated[int, NOT_IDENTITY] = 2`."""
+    """Marks a field that is not part of an output's identity: `workers: Annotated[int, NOT_IDENTITY] = 2`.
+
+    On the items of a tuple it marks the whole field.
+    """
 
 
 NOT_IDENTITY: Final = NotIdentity()
@@ -23,18 +26,18 @@ RENAMED = {
     "regularisers": "regularizers",
     "normalisation": "normalization",
 }
-"""Earlier name of a field -> its name."""
+"""Former name of a field -> current name."""
 
 
 class Frozen(BaseModel):
-    """An immutable model that refuses unknown fields; a docstring under a field becomes its description."""
+    """An immutable model that refuses unknown fields. The docstring under a field becomes its description."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, populate_by_name=True)
 
     @model_validator(mode="before")
     @classmethod
     def _read_table(cls, data: Any) -> Any:
-        """Refuse unknown fields with near matches, and give a plug-in's table without a name its default's."""
+        """Refuse unknown fields, and add the default plug-in's name to a plug-in's table without a name."""
         if not isinstance(data, dict):
             return data
         fields = named_fields(cls)
@@ -47,7 +50,7 @@ class Frozen(BaseModel):
         return data | {key: {"name": name, **unnamed[key]} for key, name in defaults.items() if name}
 
     def identity(self) -> dict[str, Any]:
-        """What decides an output as far as this config does, as JSON: every field that is not marked NOT_IDENTITY."""
+        """This config's part of an output's identity, as JSON: all fields that are not marked NOT_IDENTITY."""
         dumped = self.model_dump(mode="json")
         return {key: _identity(value, dumped[key]) for key, value in self.deciding() if key in dumped}
 
@@ -60,27 +63,27 @@ class Frozen(BaseModel):
 
 
 def named_fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
-    """Fields by the names that a config uses."""
+    """Fields by their names in a config."""
     return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def item_marks(annotation: Any) -> tuple[Any, ...]:
-    """Metadata of the items of a tuple's type."""
+    """Annotated metadata of the item type of a tuple."""
     return tuple(mark for item in get_args(annotation) for mark in getattr(item, "__metadata__", ()))
 
 
 def unknown_field(name: str, known: tuple[str, ...]) -> PydanticCustomError:
-    """The error for a field that is not known, with its new name or near matches."""
+    """The error for an unknown field, with its current name or near matches."""
     remedy = f"it is called {RENAMED[name]!r} now" if RENAMED.get(name) in known else near(name, known)
-    # Braces would be taken for places to fill in.
+    # Passed as a field, because braces in the message itself would be formatted.
     return PydanticCustomError("unknown_field", "unknown field; {remedy}", {"field": name, "remedy": remedy})
 
 
 def merge(below: Table, above: Table) -> dict[str, Any]:
-    """`above` over `below`: tables field by field, anything else replaced.
+    """Merge `above` into `below`: tables are merged field by field, other values are replaced.
 
-    A plug-in's name below a table is short for a table with that name; a table that names another plug-in replaces the
-    one below it.
+    If `below` has a string where `above` has a table, the string counts as a table with that name. A table in `above`
+    that names a different plug-in replaces the one in `below`.
     """
     found = dict(below)
     for key, value in above.items():
@@ -97,7 +100,7 @@ def merge(below: Table, above: Table) -> dict[str, Any]:
 
 
 def _default_name(field: FieldInfo) -> str | None:
-    """Name of the plug-in that a field has by default; None where it takes no plug-in or has no default."""
+    """Name of a field's default plug-in; None if the field is not a plug-in or has no default."""
     if not any(hasattr(kind, "plugin_kind") for kind in (field.annotation, *get_args(field.annotation))):
         return None
     default = field.default

@@ -1,8 +1,8 @@
-"""The code of plug-ins as part of what identifies an output: edit a plug-in, and what was made with it is made again.
+"""Hashes of plug-in code for fingerprints: after an edit of a plug-in, outputs made with it are recomputed.
 
-Our own core has versions, which we raise; a plug-in's author has none to remember. So a fingerprint holds a hash of
-each module that defines a plug-in, and of the modules that it imports from its own package: of what they say, without
-comments and docstrings.
+Our own core has versions, which we raise. Authors of plug-ins have no version to maintain. Instead, a fingerprint
+contains a hash of each module that defines a plug-in, and of the modules it imports from its own package. Comments and
+docstrings do not count.
 """
 
 import ast
@@ -22,17 +22,18 @@ from hpt_core.files import sha256_file
 from hpt_core.plugins import KINDS, Plugin, modules
 
 OURS = ("hpt_core", "benchmarks", "tasks", "flows")
-"""Packages with versions of their own: of these only plug-ins are hashed."""
+"""Packages with their own versions. Only their plug-ins are hashed."""
 VERSIONED = ("tasks", "flows")
-"""Those of them whose plug-ins have versions too: an edit of one kind of stage makes no other's outputs again."""
+"""Packages in OURS whose plug-ins also have versions. They are not hashed, because an edit of one kind of stage would
+recompute the outputs of the others."""
 FOUNDATIONS = ("builtins", "abc", "typing", "pydantic")
-"""Modules that classes of anybody derive from."""
+"""Modules with general base classes, which are not hashed."""
 INSTALLED = ("site-packages", "dist-packages")
-"""Folders where modules lie beside each other that have nothing to do with each other."""
+"""Folders that contain unrelated modules next to each other."""
 
 
 def code_of(*values: Any) -> dict[str, str]:
-    """Module -> SHA-256 of its code, for every plug-in in `values` (configs, plug-ins, and what holds such)."""
+    """Module -> SHA-256 of its code, for every plug-in in `values` (configs, plug-ins, and containers of them)."""
     found: dict[str, str] = {}
     for module in dict.fromkeys(_plugin_modules(values)):
         found |= _hashes(module)
@@ -40,7 +41,7 @@ def code_of(*values: Any) -> dict[str, str]:
 
 
 def code_of_class(cls: type) -> dict[str, str]:
-    """Module -> SHA-256 of its code, for a class of somebody else's and those that it derives from; empty for ours."""
+    """Module -> SHA-256 of its code, for a class and its bases that are not ours; empty if all are ours."""
     found: dict[str, str] = {}
     for base in cls.__mro__:
         if base.__module__.partition(".")[0] not in (*OURS, *FOUNDATIONS):
@@ -49,13 +50,13 @@ def code_of_class(cls: type) -> dict[str, str]:
 
 
 def source_file(module: str) -> Path | None:
-    """The file of a module, found without importing anything; None where it has none."""
+    """The file of a module, found without importing anything; None if it has no file."""
     spec = _find(module)
     return Path(spec.origin) if spec is not None and spec.has_location and spec.origin else None
 
 
 def _find(module: str) -> ModuleSpec | None:
-    """How a module would be imported; None where there is none. `importlib.util.find_spec` would import its parents."""
+    """The module's spec, or None. Unlike `importlib.util.find_spec`, this does not import the parent packages."""
     name, *below = module.split(".")
     try:
         spec = importlib.util.find_spec(name)
@@ -70,22 +71,22 @@ def _find(module: str) -> ModuleSpec | None:
 
 
 def _home(module: str) -> Path | None:
-    """The folder that holds a module, or the outermost package that it lies in."""
+    """The folder that contains a module, or the module's top-level package."""
     spec = _find(module.partition(".")[0])
     place = next(iter(spec.submodule_search_locations or ()), spec.origin) if spec is not None else None
     return Path(place).parent if place else None
 
 
 class _Code(NamedTuple):
-    """What is known of a module's file."""
+    """Hash and imports of a module's file."""
 
     sha256: str
     imports: tuple[str, ...]
-    """What it may import, as absolute names: modules, and what only looks like one."""
+    """Absolute names of possible imports; some are attributes, not modules."""
 
 
 def _hashes(module: str) -> dict[str, str]:
-    """Of a module, and of those that it imports from its own package, the ones these import among them."""
+    """Module -> SHA-256, for a module and everything it imports from its own package, directly or indirectly."""
     found: dict[str, str] = {}
     beside, waiting = _beside(module), [module]
     while waiting:
@@ -101,7 +102,7 @@ def _hashes(module: str) -> dict[str, str]:
 
 
 def _beside(module: str) -> Path | None:
-    """The folder of a module that lies in no package: what lies beside it is the plug-in's own."""
+    """The folder of a plug-in module outside any package: its neighbors belong to the plug-in. Otherwise None."""
     path = source_file(module)
     if path is None or "." in module or path.name == "__init__.py" or path.parent.name in INSTALLED:
         return None
@@ -109,7 +110,7 @@ def _beside(module: str) -> Path | None:
 
 
 def _belongs(other: str, module: str, beside: Path | None) -> bool:
-    """Whether a module that a plug-in imports is the plug-in's own."""
+    """Whether a module that a plug-in imports belongs to the plug-in."""
     top, mine = other.partition(".")[0], module.partition(".")[0]
     if mine in OURS:
         package, _, name = other.rpartition(".")
@@ -140,7 +141,7 @@ def _imports(tree: ast.AST, package: str) -> Iterator[str]:
 
 
 class _Bare(ast.NodeTransformer):
-    """Takes out strings that stand alone: docstrings, those of fields too."""
+    """Removes string expressions: docstrings, including those of fields."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         lone = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
@@ -154,7 +155,7 @@ class _Bare(ast.NodeTransformer):
 
 
 def _plugin_modules(value: Any) -> Iterator[str]:
-    """Modules of the plug-ins in `value`, and of the plug-ins that these derive from."""
+    """Modules of the plug-ins in `value` and of their plug-in base classes."""
     if isinstance(value, Plugin):
         yield value.module
     if isinstance(value, Plugin | BaseModel):
@@ -170,7 +171,7 @@ def _plugin_modules(value: Any) -> Iterator[str]:
 
 
 def _is_plugins(module: str) -> bool:
-    """Whether a module is a plug-in's: one of ours, or anything that is somebody else's."""
+    """Whether a module counts as plug-in code: our plug-ins without versions, and all modules that are not ours."""
     package, _, name = module.rpartition(".")
     top = module.partition(".")[0]
     if top not in OURS:

@@ -1,21 +1,21 @@
-"""Every exception the product raises on purpose.
+"""Every exception that this product raises on purpose.
 
 HPTError
 ├── ConfigError        a config, a command line or a plug-in name is wrong
-├── DataError          a row, a file or a benchmark is not what it should be
-├── ModelError         a model folder is missing, incomplete or does not fit
+├── DataError          a row, a file or a benchmark is invalid
+├── ModelError         a model folder is missing, incomplete or unsuitable
 ├── StoreError         the store cannot be read or written, or an output is damaged
 │   └── LockedError    another run holds the lease of the same output
 ├── EngineError        a rollout engine failed
 │   └── WeightSyncError    the engine's log-probabilities disagree with the trainer's
-├── TrainingError      training cannot go on
+├── TrainingError      training cannot continue
 │   └── NonFiniteError     a loss or a gradient is NaN or infinite
-├── VerifierError      the verifier itself is broken (not an answer: those are verdicts)
-├── WorkerError        a worker process ended badly
-│   ├── WorkerTimeout      a worker process ran past its limit
+├── VerifierError      the verifier itself failed (a wrong answer is a verdict, not an error)
+├── WorkerError        a worker process failed
+│   ├── WorkerTimeout      a worker process exceeded its time limit
 │   └── WorkerStopped      a worker process was ended with the run
 ├── PreflightError     disk, memory or context length do not suffice
-├── BudgetError        an evaluation has used up what it may cost
+├── BudgetError        an evaluation has reached its budget
 └── PublishError       a publisher failed
 """
 
@@ -23,20 +23,20 @@ import difflib
 
 
 def near(name: str, known: tuple[str, ...]) -> str:
-    """A remedy for an unknown name: the near matches first, then all that is known."""
+    """A remedy for an unknown name: near matches, then all known names."""
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
     return f"{hint}known: {', '.join(known)}"
 
 
 class HPTError(Exception):
-    """Root of the tree: a cause and, where one is known, the remedy.
+    """Root of the tree: a cause and, if known, a remedy.
 
-    `str(error)` is one line: "CAUSE. Remedy: REMEDY". The command line prints that line and no traceback.
+    `str(error)` is one line: "CAUSE. Remedy: REMEDY." The command line prints that line without a traceback.
     """
 
     exit_code = 1
-    """What the command line returns: 2 for wrong input, 1 for a failure."""
+    """Exit code of the command line: 2 for wrong input, 1 for a failure."""
 
     def __init__(self, cause: str, remedy: str = "") -> None:
         self.cause = cause.rstrip(".")
@@ -51,13 +51,13 @@ class ConfigError(HPTError):
 
 
 class DataError(HPTError):
-    """A row, a file or a benchmark is not what it should be."""
+    """A row, a file or a benchmark is invalid."""
 
     exit_code = 2
 
 
 class ModelError(HPTError):
-    """A model folder is missing, incomplete or does not fit."""
+    """A model folder is missing, incomplete or unsuitable."""
 
     exit_code = 2
 
@@ -79,7 +79,7 @@ class WeightSyncError(EngineError):
 
 
 class TrainingError(HPTError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 class NonFiniteError(TrainingError):
@@ -87,15 +87,15 @@ class NonFiniteError(TrainingError):
 
 
 class VerifierError(HPTError):
-    """The verifier itself is broken. A wrong or unparsable answer is a verdict, not an error."""
+    """The verifier itself failed. A wrong or unparsable answer is a verdict, not an error."""
 
 
 class WorkerError(HPTError):
-    """A worker process ended badly; the message holds the last lines of its log."""
+    """A worker process failed. The message contains the last lines of its log."""
 
 
 class WorkerTimeout(WorkerError):
-    """A worker process ran past its limit and was ended with all its descendants."""
+    """A worker process exceeded its time limit and was ended with all its descendants."""
 
 
 class WorkerStopped(WorkerError):
@@ -109,8 +109,8 @@ class PreflightError(HPTError):
 
 
 class BudgetError(HPTError):
-    """An evaluation has used up what it may cost; what it drew is kept."""
+    """An evaluation has reached its budget. Its samples are kept."""
 
 
 class PublishError(HPTError):
-    """A publisher failed; the report it was to publish is whole in the store."""
+    """A publisher failed. The report is complete in the store."""

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside, flushed to disk, renamed."""
+"""Atomic file writes: write to a temporary path in the same folder, flush to disk, rename."""
 
 import contextlib
 import hashlib
@@ -23,7 +23,7 @@ def _flush(path: Path) -> None:
 
 
 def sync_tree(folder: Path, deep: bool = True) -> None:
-    """Flush a folder to disk, and with `deep` the files and folders in it first."""
+    """Flush a folder to disk. With `deep`, first flush everything in it."""
     for path in folder.rglob("*") if deep else ():
         _flush(path)
     _flush(folder)
@@ -31,7 +31,7 @@ def sync_tree(folder: Path, deep: bool = True) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write; on success it is flushed and renamed over `path`, else removed."""
+    """Yield a temporary path to write. On success it is flushed and renamed to `path`, else removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
@@ -46,9 +46,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path`; on success its files are flushed and it becomes `path`, else it is removed.
+    """Yield an empty temporary folder. On success its files are flushed and it is renamed to `path`, else removed.
 
-    A folder already at `path` is replaced. A crash between the two renames leaves no `path`, never half of one.
+    An existing folder at `path` is replaced. A crash during the replacement may leave no `path`, but never a partial
+    one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
@@ -69,7 +70,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a process that was killed while it replaced something in `folder` left there."""
+    """Remove temporary files and folders that a killed process left in `folder`."""
     for path in [*folder.glob(".*.tmp"), *folder.glob(".*.old")]:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -78,18 +79,18 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all."""
+    """Write `text` to `path` atomically."""
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON with sorted keys, whole or not at all."""
+    """Write `value` atomically as indented JSON with sorted keys."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:
-    """Write `table` with zstd compression, whole or not at all; the same table gives the same bytes."""
+    """Write `table` atomically with zstd compression. The same table gives the same bytes."""
     with replacing(path) as beside:
         pq.write_table(table, beside, compression="zstd")
 

@@ -1,4 +1,4 @@
-"""Files of Hub repositories, in the local Hub cache. What is in the cache at a commit needs no network."""
+"""Download files of Hub repositories to the local Hub cache. Files cached at a commit need no network."""
 
 import io
 import time
@@ -13,12 +13,12 @@ REPORT_EVERY_S = 1.0
 
 
 class Snapshot(NamedTuple):
-    """A repository's files as they are at one commit."""
+    """A repository's files at one commit."""
 
     folder: Path
-    """Read-only: it belongs to the Hub cache."""
+    """Part of the Hub cache; do not change it."""
     commit: str
-    """Forty hexadecimal digits, whatever the revision was called."""
+    """The commit of the requested revision, forty hexadecimal digits."""
 
 
 def fetch(
@@ -33,8 +33,8 @@ def fetch(
 ) -> Snapshot:
     """Download the files of `repo` that match `patterns` and are not in the cache yet.
 
-    Raises `error` (ModelError, DataError) with the cause in one line; `instead` is what a user without access can do.
-    `progress` is called with the downloaded and the total MB; `offline` takes what the cache has and asks nobody.
+    Raises `error` (ModelError or DataError); `instead` is the alternative that its remedy offers to a user without
+    access. `progress` is called with the downloaded and the total MB. `offline` uses only the cache.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
@@ -56,15 +56,15 @@ def fetch(
             f"access to {repo} is gated", f"accept its terms at {page} and set HF_TOKEN, or {instead}"
         ) from problem
     except RevisionNotFoundError as problem:
-        raise error(f"{repo} has no revision {revision!r}", f"take a branch, tag or commit of {page}") from problem
+        raise error(f"{repo} has no revision {revision!r}", f"use a branch, tag or commit of {page}") from problem
     except RepositoryNotFoundError as problem:
         raise error(
-            f"the Hub knows no {kind} {repo}", f"correct the name, set HF_TOKEN where it is private, or {instead}"
+            f"the Hub has no {kind} {repo}", f"correct the name, set HF_TOKEN if it is private, or {instead}"
         ) from problem
     except Exception as problem:
-        # The client passes on errors of its transport, of the disk and of its own tree, without a common root.
+        # The client raises network, disk and its own errors, which have no common base class.
         raise error(
-            f"{repo} at {revision} cannot be downloaded ({_first_line(problem)})", f"check the network, or {instead}"
+            f"cannot download {repo} at {revision} ({_first_line(problem)})", f"check the network, or {instead}"
         ) from problem
     return Snapshot(folder, folder.name)
 
@@ -75,7 +75,7 @@ def _first_line(problem: Exception) -> str:
 
 
 def _reporting_bar(progress: Progress | None, what: str) -> type[Any]:
-    """A tqdm class that draws nothing and calls `progress`, at most once a second."""
+    """A tqdm class that prints nothing and calls `progress` at most once a second."""
     from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
     shown = {"done": 0.0, "at": 0.0}
@@ -87,13 +87,13 @@ def _reporting_bar(progress: Progress | None, what: str) -> type[Any]:
             super().__init__(*args, **kwargs)
 
         def update(self, n: float | None = 1) -> bool | None:
-            drawn: bool | None = super().update(n)
+            updated: bool | None = super().update(n)
             now = time.monotonic()
             if progress and self.unit == "B" and self.total and self.n > shown["done"]:
                 if now - shown["at"] >= REPORT_EVERY_S or self.n >= self.total:
                     shown["at"] = now
                     progress(int(self.n / 1e6), max(1, int(self.total / 1e6)), f"MB of {what}")
                 shown["done"] = self.n
-            return drawn
+            return updated
 
     return Bar

@@ -1,4 +1,4 @@
-"""What a Hugging Face model folder consists of: completeness, identity, links, size."""
+"""Hugging Face model folders: completeness, hashes, links, size, tokenizer."""
 
 import json
 import os
@@ -24,18 +24,18 @@ TOKENIZER_FILES = (
     "chat_template.jinja",
     "chat_template.json",
 )
-"""Everything that decides how text becomes tokens."""
+"""Files that define the tokenizer and the chat template."""
 VOCABULARIES = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
-"""A tokenizer has at least one of these."""
+"""A tokenizer has at least one of these sets of files."""
 CONFIG_FILES = ("config.json", "generation_config.json")
 LINK_BYTES = 16_000_000
-"""Files from this size on are linked, not copied."""
+"""Files of at least this size are linked, not copied."""
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The weights: safetensors where there are any, else PyTorch's, with the index of a sharded model first.
+    """The weight files: safetensors if there are any, else PyTorch files. A sharded model's index comes first.
 
-    Raises ModelError that names the first file that is missing or cut short.
+    Raises ModelError with the first file that is missing or truncated.
     """
     for single in ("model.safetensors", "pytorch_model.bin"):
         index = folder / f"{single}.index.json"
@@ -54,11 +54,11 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def require_complete(folder: Path) -> list[Path]:
-    """The files of the model in `folder`, sorted by name. Raises ModelError that names the first that is missing."""
+    """The files of the model in `folder`, sorted by name. Raises ModelError with the first missing file."""
     if not folder.is_dir():
         raise ModelError(f"there is no model folder {folder}", "correct the path, or fetch the model into it")
     if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder} is no model folder: config.json is missing", "fetch the model again")
+        raise ModelError(f"{folder} is not a model folder: config.json is missing", "fetch the model again")
     read_object(folder / "config.json")
     weights = weight_files(folder)
     if not any(all((folder / name).is_file() for name in names) for names in VOCABULARIES):
@@ -71,7 +71,7 @@ def require_complete(folder: Path) -> list[Path]:
 
 
 def content_hashes(files: list[Path]) -> dict[str, str]:
-    """SHA-256 of each file by its name; files that did not change since they were hashed are not read again."""
+    """SHA-256 of each file by name. Files that have not changed since they were last hashed are not read again."""
     known = KnownFiles()
     hashes = {path.name: known.sha256(path) for path in files}
     known.save()
@@ -89,7 +89,7 @@ def tokenizer_id(folder: Path) -> str:
 
 
 def place(files: list[Path], folder: Path) -> None:
-    """Put `files` into `folder`: small ones copied, large ones as hard links, or symbolic ones across file systems."""
+    """Copy small `files` to `folder`. Large ones become hard links, or symbolic links across file systems."""
     for path in files:
         source = path.resolve()
         if source.stat().st_size < LINK_BYTES:
@@ -102,18 +102,18 @@ def place(files: list[Path], folder: Path) -> None:
 
 
 class Size(NamedTuple):
-    """How large a model is."""
+    """The size of a model."""
 
     parameters: int
-    """Numbers in the weight files; tied weights count once."""
+    """Number of parameters in the weight files; tied weights count once."""
     dtype: str
-    """The type of most of them: "bfloat16", "float32"."""
+    """Type of most parameters, such as "bfloat16" or "float32"."""
     bytes: int
-    """Of all weight files."""
+    """Total size of the weight files."""
 
 
 def size(folder: Path) -> Size:
-    """Read from the weight files' headers. Raises ModelError where one cannot be read."""
+    """The size of a model, read from the weight files' headers. Raises ModelError if a header cannot be read."""
     counts: Counter[str] = Counter()
     total = 0
     for path in weight_files(folder):
@@ -145,18 +145,18 @@ def _torch_counts(path: Path) -> Counter[str]:
     try:
         tensors = torch.load(path, map_location="meta", weights_only=True, mmap=True)
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        raise ModelError(f"{path} is not a whole file of PyTorch weights", "fetch the model again") from error
+        raise ModelError(f"{path} is not a complete PyTorch weight file", "fetch the model again") from error
     for tensor in tensors.values():
         counts[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
     return counts
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:
-    """A safetensors file's header and the bytes that the whole file must have."""
+    """The header of a safetensors file, and the file size in bytes that it implies."""
     with path.open("rb") as handle:
         length = int.from_bytes(handle.read(8), "little")
         if not 0 < length <= path.stat().st_size - 8:
-            raise ModelError(f"{path} is not a whole safetensors file", "fetch the model again")
+            raise ModelError(f"{path} is not a complete safetensors file", "fetch the model again")
         try:
             header: dict[str, Any] = json.loads(handle.read(length))
             end = max((t["data_offsets"][1] for name, t in header.items() if name != "__metadata__"), default=0)
@@ -170,7 +170,7 @@ def _require_whole(weights: list[Path]) -> None:
         if path.suffix == ".safetensors":
             expected, found = _header(path)[1], path.stat().st_size
             if found != expected:
-                raise ModelError(f"{path} has {found} bytes where {expected} belong", "fetch the model again")
+                raise ModelError(f"{path} has {found} bytes instead of {expected}", "fetch the model again")
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -180,26 +180,26 @@ def read_object(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be read as JSON", "fetch the model again") from error
     if not isinstance(found, dict):
-        raise ModelError(f"{path} holds no JSON object", "fetch the model again")
+        raise ModelError(f"{path} does not contain a JSON object", "fetch the model again")
     return found
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """config.json of a model folder. Raises ModelError where the folder is incomplete."""
+    """config.json of a model folder. Raises ModelError if the folder is incomplete."""
     require_complete(folder)
     return read_object(folder / "config.json")
 
 
 def context_length(config: dict[str, Any]) -> int:
-    """Positions that a model's config.json allows."""
+    """Maximum sequence length according to the model's config.json."""
     return int(config.get("max_position_embeddings") or config.get("n_positions") or 2**31)
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The folder's tokenizer (transformers.PreTrainedTokenizerBase). Raises ModelError."""
+    """Load the folder's tokenizer (transformers.PreTrainedTokenizerBase). Raises ModelError."""
     from transformers import AutoTokenizer
 
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"the tokenizer in {folder} cannot be loaded: {error}", "fetch the model again") from error
+        raise ModelError(f"cannot load the tokenizer in {folder}: {error}", "fetch the model again") from error

@@ -1,15 +1,15 @@
-"""Plug-ins: everything a config can name. A kind of plug-in is a base class that declares itself as one:
+"""Plug-ins: everything a config can name. Each kind of plug-in has a base class:
 
     class Gate(PluginConfig, kind="gates", package="hpt_core.gates"): ...
 
-A config names a plug-in in one of three ways, the same everywhere:
+A config names a plug-in in one of three ways:
 
-    "switch"                  a file in the kind's folder, which holds one plug-in
+    "switch"                  a file in the kind's folder, which defines one plug-in
     "curriculum"              an entry point of an installed package, in the group "hpt_pipelines.gates"
-    "my_gates:Curriculum"     the import path of a subclass, in a module that can be imported
+    "my_gates:Curriculum"     the import path of a subclass
 
-A table with the fields beside `name` does too, and in Python an instance. Where a base class stands as the type of a
-field, pydantic takes any of these.
+A table with `name` and the plug-in's fields is also accepted, and in Python an instance. A field whose type is a base
+class accepts all of these.
 """
 
 import importlib
@@ -34,24 +34,24 @@ from hpt_core.errors import ConfigError, near
 __all__ = ["KINDS", "Kind", "Plugin", "PluginConfig", "add_folder", "modules", "near", "summary"]
 
 GROUP = "hpt_pipelines"
-"""Entry points of a kind are in the group GROUP.KIND."""
+"""The entry points of a kind are in the group GROUP.KIND."""
 FOLDERS = "HPT_PLUGINS"
-"""Environment variable with folders, separated as in PATH, whose modules can be named by import path."""
+"""Environment variable with folders, separated as in PATH, from which plug-in modules can be imported."""
 
 
 class Kind(NamedTuple):
     """A kind of plug-in."""
 
     name: str
-    """In the plural: what `hpt list` calls it."""
+    """Plural name, as in `hpt list`."""
     package: str
-    """Package whose modules each hold one plug-in: a subclass of the base, or an instance of it. Modules that begin
-    with an underscore, `base` and packages are none, nor are those that the package lists in `NOT_PLUGINS`."""
+    """Package whose modules each define one plug-in: a subclass of the base, or an instance of it. Packages, `base`,
+    modules that begin with an underscore and modules listed in the package's `NOT_PLUGINS` are ignored."""
     base: type["Plugin"]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every known name, sorted, without importing any plug-in."""
+        """All known names, sorted. Does not import any plug-in."""
         return tuple(sorted({*modules(self.package), *_entry_points(self.name)}))
 
     def load(self, reference: str) -> Any:
@@ -70,21 +70,21 @@ class Kind(NamedTuple):
 
 
 KINDS: dict[str, Kind] = {}
-"""Kinds by name: those whose base class has been imported."""
+"""Kinds by name. A kind is registered when its base class is imported."""
 _REFERENCES: dict[int, tuple[str, Any]] = {}
-"""By identity, what a plug-in that is no class was called, and the plug-in."""
+"""id() of a plug-in instance -> (its reference, the instance)."""
 _ENTRIES: dict[type, str] = {}
-"""Classes that were loaded by the name of their entry point."""
+"""Class that was loaded through an entry point -> the entry point's name."""
 
 
 def is_kind(cls: type) -> bool:
-    """Whether a class stands for a kind of plug-in, and not for one plug-in."""
+    """Whether `cls` is the base class of a kind, not a plug-in."""
     kind = getattr(cls, "plugin_kind", None)
     return kind is not None and kind.base is cls
 
 
 class Plugin:
-    """Base of the base classes of all kinds."""
+    """Base of all kinds' base classes."""
 
     plugin_kind: ClassVar[Kind]
 
@@ -101,7 +101,7 @@ class Plugin:
             _serialize, info_arg=True, return_schema=core_schema.any_schema()
         )
         if hasattr(cls, "model_validate") and not issubclass(cls, PluginConfig):
-            # Plug-ins of this kind are instances of the base itself, which must be possible to make.
+            # Plug-ins of this kind are instances of the base itself, so validation must be able to create one.
             return core_schema.no_info_wrap_validator_function(
                 lambda value, make: cls.from_value(value) if isinstance(value, str) else make(value),
                 handler(source),
@@ -121,18 +121,18 @@ class Plugin:
 
     @classmethod
     def from_value(cls, value: Any) -> Self:
-        """The plug-in that a config's value stands for: a reference, a table with a name, or an instance.
+        """The plug-in for a config value: a reference, a table with a name, or an instance.
 
-        Raises ValueError, pydantic's ValidationError among them.
+        Raises ValueError, including pydantic's ValidationError.
         """
         kind = cls.plugin_kind
         if isinstance(value, cls):
             return value
         fields = dict(value) if isinstance(value, Mapping) else {"name": value}
-        # TOML has no null, and `--set x=none` is one: here it can only mean the plug-in of that name.
+        # `--set x=none` is parsed as null. If the kind has a plug-in named "none", that one is meant.
         reference = fields.pop("name", "") or ("none" if "none" in kind.names else "")
         if not isinstance(reference, str) or not reference:
-            problem = "a name is missing" if isinstance(value, Mapping) else f"{value!r} is no name"
+            problem = "a name is missing" if isinstance(value, Mapping) else f"{value!r} is not a name"
             raise ValueError(f"{problem}; {near(str(reference), kind.names)}")
         try:
             found = kind.load(reference)
@@ -141,12 +141,12 @@ class Plugin:
         if inspect.isclass(found):
             return found.model_validate(fields)  # type: ignore[attr-defined, no-any-return]
         if fields:
-            raise ValueError(f"{reference!r} takes no field {next(iter(fields))!r}; give its name alone")
+            raise ValueError(f"{reference!r} has no field {next(iter(fields))!r}; give only its name")
         return found  # type: ignore[no-any-return]
 
     @property
     def reference(self) -> str:
-        """What a config calls the plug-in. Raises ConfigError where no other process could import it."""
+        """The plug-in's name in a config. Raises ConfigError if other processes cannot import it."""
         if id(self) not in _REFERENCES:
             _REFERENCES[id(self)] = (_find_reference(self), self)
         return _REFERENCES[id(self)][0]
@@ -161,16 +161,16 @@ class Plugin:
 
 
 class PluginConfig(Plugin, Frozen):
-    """A plug-in with fields. Its name is no field: it is what the registry calls it."""
+    """A plug-in with fields. Its name is not a field; the registry provides it."""
 
     @property
     def reference(self) -> str:
-        """What a config calls the plug-in. Raises ConfigError for a class that no other process could import."""
+        """The plug-in's name in a config. Raises ConfigError if other processes cannot import the class."""
         return reference_of(type(self))
 
     @property
     def name(self) -> str:
-        """The reference: a file's name, an entry point's, or an import path."""
+        """The reference: the name of a file or an entry point, or an import path."""
         return self.reference
 
     @property
@@ -181,7 +181,7 @@ class PluginConfig(Plugin, Frozen):
     @model_validator(mode="before")
     @classmethod
     def _without_name(cls, data: Any) -> Any:
-        """Take a table as it was written, with the name of this plug-in; another one's is an error."""
+        """Accept a table with this plug-in's name. The name of another plug-in is an error."""
         if not isinstance(data, dict) or "name" not in data:
             return data
         try:
@@ -202,20 +202,20 @@ class PluginConfig(Plugin, Frozen):
 
 
 def reference_of(cls: type) -> str:
-    """The shortest reference of a plug-in's class. Raises ConfigError where other processes could not import it."""
+    """The shortest reference of a plug-in's class. Raises ConfigError if other processes cannot import it."""
     if cls in _ENTRIES:
         return _ENTRIES[cls]
     path = _path(cls)
     if "<locals>" in path or cls.__module__ == "__main__":
         raise ConfigError(
-            f"{path} cannot be imported by the processes that work with it",
-            "move the class to the top level of a module of its own",
+            f"{path} cannot be imported by worker processes",
+            "move the class to the top level of its own module",
         )
     return _shortest(cls.plugin_kind, path)  # type: ignore[attr-defined]
 
 
 def add_folder(folder: Path) -> None:
-    """Let the modules in `folder` be named by import path, here and in the processes that are started from now on."""
+    """Make the modules in `folder` available by import path, in this process and in processes started later."""
     known = os.environ.get(FOLDERS, "").split(os.pathsep)
     if str(folder.absolute()) not in known:
         os.environ[FOLDERS] = os.pathsep.join(filter(None, [*known, str(folder.absolute())]))
@@ -223,17 +223,17 @@ def add_folder(folder: Path) -> None:
 
 
 def use_folders() -> None:
-    """Take the folders that HPT_PLUGINS names into the module search path, behind all others."""
+    """Append the folders in HPT_PLUGINS to the module search path."""
     for folder in filter(None, os.environ.get(FOLDERS, "").split(os.pathsep)):
         if folder not in sys.path:
             sys.path.append(folder)
 
 
 def summary(plugin: Any) -> str:
-    """The first sentence of the documentation of a plug-in's module."""
+    """The first sentence of the docstring of a plug-in's module."""
     module = plugin.__module__ if inspect.isclass(plugin) else plugin.module
     text = inspect.getdoc(sys.modules[module]) or ""
-    # A full stop ends a sentence only after a word: not in "Dr. GRPO".
+    # A period ends a sentence only after a word, so not in "Dr. GRPO".
     return re.split(r"(?<=[a-z0-9)]{3}\.) ", text.split("\n\n")[0].replace("\n", " "))[0].removesuffix(".")
 
 
@@ -244,8 +244,8 @@ def _load(kind: Kind, reference: str) -> Any:
     if reference in modules(kind.package):
         if entry is not None:
             raise ConfigError(
-                f"{reference!r} is ambiguous in {kind.name}: {entry.value} has the name of one of ours",
-                f"name either by its import path, such as {entry.value!r}",
+                f"{reference!r} is ambiguous in {kind.name}: {entry.value} has the name of a built-in plug-in",
+                f"use an import path, such as {entry.value!r}",
             )
         return _only_plugin(importlib.import_module(f"{kind.package}.{reference}"), kind.base)
     if entry is not None:
@@ -254,13 +254,13 @@ def _load(kind: Kind, reference: str) -> Any:
 
 
 def _only_plugin(module: ModuleType, base: type) -> Any:
-    """The plug-in that a module of ours holds: an instance of the base, else the class that it defines."""
+    """The plug-in in one of our modules: an instance of the base, or the subclass that the module defines."""
     values = list(vars(module).values())
     instances = [value for value in values if isinstance(value, base)]
     classes = [v for v in values if inspect.isclass(v) and issubclass(v, base) and v.__module__ == module.__name__]
     found = instances or classes
     if len(found) != 1:
-        raise TypeError(f"{module.__name__} holds {len(found)} plug-ins in place of one {base.__name__}")
+        raise TypeError(f"{module.__name__} has {len(found)} plug-ins instead of one {base.__name__}")
     return found[0]
 
 
@@ -269,10 +269,10 @@ def _from_path(path: str) -> Any:
     use_folders()
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # whatever a module of somebody else's does as it is imported
+    except Exception as error:  # importing another author's module may raise anything
         raise ConfigError(
             f"{path!r} cannot be imported: {type(error).__name__}: {error}",
-            f"check the path, and that the module's folder is in {FOLDERS} or beside the config",
+            f"check the path, and that the module is in the config's folder or in a folder listed in {FOLDERS}",
         ) from error
     try:
         return _attribute(module, attribute)
@@ -288,9 +288,9 @@ def _attribute(value: Any, path: str) -> Any:
 
 
 def _find_reference(plugin: Plugin) -> str:
-    """What a config calls an instance that some module holds."""
+    """The name in a config of an instance that is an attribute of some module."""
     kind = plugin.plugin_kind
-    # Ours first: other modules may have it from there.
+    # Our modules first, because others may have imported the instance from there.
     for name in [*(f"{kind.package}.{module}" for module in modules(kind.package)), *sys.modules]:
         for attribute, value in list(getattr(sys.modules.get(name), "__dict__", {}).items()):
             if value is plugin and name != "__main__":
@@ -301,7 +301,7 @@ def _find_reference(plugin: Plugin) -> str:
 
 
 def _shortest(kind: Kind, reference: str) -> str:
-    """The name that the plug-in at an import path has, as one of ours or as an entry point; else `reference` itself."""
+    """Shorten an import path to the name of our module or of an entry point, if there is one."""
     ours, entries = modules(kind.package), _entry_points(kind.name)
     package, _, name = reference.partition(":")[0].rpartition(".")
     if package == kind.package and name in ours and name not in entries:
@@ -314,7 +314,7 @@ def _path(cls: type) -> str:
 
 
 def _invalid(error: ConfigError) -> PydanticCustomError:
-    """The same error as pydantic's, which says where it is."""
+    """Convert to a pydantic error, which also reports the location."""
     return PydanticCustomError("plugin", "{message}", {"message": f"{error.cause}; {error.remedy}"})
 
 

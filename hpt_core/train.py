@@ -29,9 +29,9 @@ logger = logging.getLogger("hpt.training")
 
 
 def run(spec: TrainSpec) -> None:
-    """Train as `spec` says and fill `spec.output`; an interrupted run goes on from its newest checkpoint.
+    """Train according to `spec` and write `spec.output`. An interrupted run resumes from its newest checkpoint.
 
-    Under torchrun every rank runs this; the first one writes.
+    Under torchrun every rank runs this, and the first rank writes.
     """
     config = spec.config
     estimator = Estimator(config.algorithm, config.sampling.max_tokens, config.importance_cap)
@@ -53,7 +53,7 @@ def run(spec: TrainSpec) -> None:
 
 
 def _open_engine(spec: TrainSpec, longest: int, world: "World") -> "RolloutEngine | None":
-    """The engine, which seeds the global generators itself; None where nothing is sampled."""
+    """Open the engine; None if nothing is sampled. The engine seeds the global random generators."""
     import torch
 
     torch.set_num_threads(spec.threads or max(1, len(os.sched_getaffinity(0)) // world.local_size))
@@ -62,7 +62,7 @@ def _open_engine(spec: TrainSpec, longest: int, world: "World") -> "RolloutEngin
         return None
     seed = derive(spec.seed, "engine")
     engine = spec.config.engine.open(spec.model, longest, spec.config.dtype, seed, colocated=True)
-    # The trainer loads now; the first sync wakes the engine.
+    # Make room for the trainer, which loads next. The first weight sync wakes the engine.
     engine.release()
     return engine
 
@@ -89,7 +89,7 @@ def _open(
     config = spec.config
     _seed_everything(derive(spec.seed, "global"))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    # Where ranks share out the weights, none of them has room for all on its GPU: FSDP2 carries over its shards.
+    # With several ranks the whole model may not fit one GPU, so each loads it on the CPU and moves only its shards.
     model = load_model(spec.model, device if world.size == 1 else "cpu", config.gradient_checkpointing)
     if config.lora is not None:
         model = add_adapters(model, config.lora)
@@ -97,15 +97,15 @@ def _open(
     policy = shard(policy, world, config.dtype).to(device)
     prompt = spec.prompt.bind(load_tokenizer(spec.model))
     collector = Collector(config, spec.seed, prompt, estimator, engine, pool, world)
-    # Hashed once: every rank reads the same files.
+    # Only the first rank hashes the files, because all ranks read the same ones.
     (identity,) = world.all_gather([_identity(spec) if world.is_main else ""])[0]
     return Trainer(spec, identity, questions, held_out, policy, collector, engine, progress("steps"))
 
 
 def _identity(spec: TrainSpec) -> str:
-    """SHA-256 of what a run computes: a checkpoint is taken up only by a run of the same identity.
+    """SHA-256 of what the run computes. A run resumes only from a checkpoint with the same identity.
 
-    How much memory the run may use is no part of it, so that a run that was short of it can go on with less.
+    Memory settings are left out, so that a run that ran out of memory can resume with other settings.
     """
     facts = spec.model_dump(mode="json", include={"prompt", "seed"})
     model = {f.name: sha256_file(f) for f in sorted(spec.model.iterdir()) if f.is_file()}
@@ -122,7 +122,7 @@ def _seed_everything(seed: int) -> None:
 
 
 def _write_output(spec: TrainSpec, trainer: "Trainer", seconds: float) -> None:
-    """Model, log and rollouts first; summary.json last."""
+    """Write the model, log and rollouts, and summary.json last."""
     from hpt_core.training.model import export_model
 
     first = trainer.world.is_main
@@ -149,7 +149,7 @@ def _write_output(spec: TrainSpec, trainer: "Trainer", seconds: float) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """A hard link where the file system has them, else a copy."""
+    """Create a hard link, or a copy if the file system does not support links."""
     target.unlink(missing_ok=True)
     try:
         os.link(source, target)

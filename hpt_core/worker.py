@@ -1,11 +1,11 @@
-"""What the worker programs share: reading their spec, logging, progress lines, errors that a parent can read.
+"""Shared code of the worker programs: reading the spec, logging, progress events and error events.
 
-A worker is `python -m MODULE SPEC.json`. It logs to standard error. On standard output it writes events, one
-JSON object a line: {"event": "progress", "done": 3, "total": 10, "unit": "steps", "text": "reward 0.31"} and, before
-it ends with an HPTError, {"event": "error", "type": ..., "cause": ..., "remedy": ...}.
+A worker is `python -m MODULE SPEC.json`. It logs to standard error. On standard output it writes events, one JSON
+object per line: {"event": "progress", "done": 3, "total": 10, "unit": "steps", "text": "reward 0.31"} and, before it
+ends with an HPTError, {"event": "error", "type": ..., "cause": ..., "remedy": ...}.
 
-Under a launcher such as torchrun the processes of all ranks share one standard output. It belongs to rank 0: what the
-others print goes to their log, and of their events only errors are written.
+Under a launcher such as torchrun, all ranks share one standard output. Rank 0 uses it. Other ranks write only error
+events to it; everything else they print goes to standard error.
 """
 
 import errno
@@ -25,7 +25,7 @@ Spec = TypeVar("Spec", bound=BaseModel)
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, text)."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""What the system says where a disk or a quota is full."""
+"""Error numbers for a full disk or an exceeded quota."""
 ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
     "GOMP_SPINCOUNT": "10000",
@@ -34,23 +34,23 @@ ENVIRONMENT = {
         for name in ("hugetlb=1", f"mmap_threshold={2**30}", f"trim_threshold={2**31}", f"top_pad={2**26}")
     ),
 }
-"""What a worker is started with, where its caller's environment does not say otherwise.
+"""Environment of a worker. Values in the caller's environment take precedence.
 
-Threads that spin for long while they wait cost a worker on a crowded machine nine tenths of its speed, and threads that
-sleep at once a tenth on an idle one: these spin for some microseconds. The allocator keeps freed memory and asks for
-huge pages: a training step on CPUs otherwise spends a tenth of its time in page faults."""
+GOMP_SPINCOUNT makes waiting threads spin for some microseconds. Long spinning costs a worker 90 % of its speed on a
+busy machine, and no spinning costs 10 % on an idle one. The allocator keeps freed memory and requests huge pages;
+without this, page faults take 10 % of a training step on CPUs."""
 
 _RANK = int(os.environ.get("RANK") or 0)
-"""Read once: an engine may change its own environment."""
+"""Read once, because an engine may change the environment."""
 
 
 def rank() -> int:
-    """This process's place among those that a launcher started; 0 where none did."""
+    """This process's rank under a launcher; 0 without one."""
     return _RANK
 
 
 def emit(event: str, **fields: object) -> None:
-    """Write one event line to standard output, at once; on ranks other than 0 nothing but errors."""
+    """Write one event line to standard output and flush it. Ranks other than 0 write only errors."""
     if rank() and event != "error":
         return
     stream = _events or sys.stdout
@@ -59,18 +59,18 @@ def emit(event: str, **fields: object) -> None:
 
 
 _events: TextIO | None = None
-"""Where events go; standard output where None."""
+"""Stream for events; None means standard output."""
 
 
 def leave_standard_output() -> None:
-    """Have everything but events go to standard error, also what is printed below Python."""
+    """Redirect standard output to standard error, including the output of native code. Events are not redirected."""
     global _events
     _events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
 
 def progress(unit: str) -> Progress:
-    """A progress callback for a loop that counts `unit`s."""
+    """A progress callback for a loop over `unit`s."""
 
     def report(done: int, total: int, text: str = "") -> None:
         emit("progress", done=done, total=total, unit=unit, text=text)
@@ -79,7 +79,7 @@ def progress(unit: str) -> Progress:
 
 
 def read_spec(spec_type: type[Spec], path: Path) -> Spec:
-    """Parse a spec file; raises ConfigError that names the file and the first wrong field."""
+    """Parse a spec file. Raises ConfigError with the file and the first wrong field."""
     try:
         return spec_type.model_validate_json(path.read_bytes())
     except OSError as error:
@@ -92,8 +92,8 @@ def read_spec(spec_type: type[Spec], path: Path) -> Spec:
 
 
 def main(spec_type: type[Spec], run: Callable[[Spec], None]) -> None:
-    """Entry point of a worker program: exit code 0, or that of the HPTError it ended with."""
-    # For a worker that somebody starts by hand; what concerns threads is read when torch is loaded, which is later.
+    """Entry point of a worker program. The exit code is 0, or that of the HPTError that ended it."""
+    # For workers started by hand. Torch reads the thread settings when it is imported, which is later.
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     where = "%(asctime)s %(levelname)s %(name)s"
@@ -104,15 +104,15 @@ def main(spec_type: type[Spec], run: Callable[[Spec], None]) -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=f"{where}: %(message)s")
     try:
         if len(sys.argv) != 2:
-            raise ConfigError("one argument is expected: the spec file", f"python -m {spec_type.__module__} SPEC.json")
+            raise ConfigError("expected one argument: the spec file", f"python -m {spec_type.__module__} SPEC.json")
         run(read_spec(spec_type, Path(sys.argv[1])))
     except HPTError as error:
         _end(error)
     except OSError as error:
         if error.errno not in FULL:
             raise
-        logging.getLogger("hpt").exception("no space is left")
-        _end(WorkerError("the disk is full", "free some space and run it again to go on; what was finished is kept"))
+        logging.getLogger("hpt").exception("no space left on the disk")
+        _end(WorkerError("the disk is full", "free some space and rerun to continue; finished work is kept"))
 
 
 def _end(error: HPTError) -> NoReturn:

@@ -1,1 +1,1 @@
-"""Algorithms as compositions of a gate, signals and regularizers. One algorithm a file."""
+"""Algorithms as compositions of a gate, signals and regularizers. One file per algorithm."""

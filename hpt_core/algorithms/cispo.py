@@ -1,10 +1,9 @@
-"""CISPO: the importance weight is clipped, not the token, so that every token keeps its gradient.
+"""CISPO: clips the importance weight instead of the token, so that every token keeps its gradient.
 
     L = - mean over the update's rollout tokens of stop_grad(clip(r_it, 1 - eps_low, 1 + eps_high)) A_i log pi_theta
     r = pi_theta / pi_old, A_i = (R_i - mean R) / (std R + 1e-6), eps_low = 1 (no lower bound), eps_high = 0.2
 
-Chen 2025 (MiniMax-M1), equation 4; paper, table 1. In the estimator's terms pi_ref = pi_old and the mask is the real
-factor clip(r) / r.
+Chen 2025 (MiniMax-M1), equation 4; paper, table 1. In the estimator, pi_ref = pi_old and the mask is clip(r) / r.
 """
 
 from pydantic import Field

@@ -1,9 +1,9 @@
-"""Dr. GRPO: GRPO without its two biases, the division by the standard deviation and by each sequence's length.
+"""Dr. GRPO: GRPO without its two biases, division by the standard deviation and by each sequence's length.
 
     L = - sum_i sum_t min(r_it A_i, clip(r_it, 1 - eps, 1 + eps) A_i) / (Q * M)
     r = pi_theta / pi_old, A_i = R_i - mean R, eps = 0.2, M the constant length, Q the update's questions
 
-Paper, table 1 ("sum / constant length"). The scripts clip nothing: `rl = { stabilization_mask = "none" }`.
+Paper, table 1 ("sum / constant length"). The scripts do not clip: `rl = { stabilization_mask = "none" }`.
 """
 
 from pydantic import Field

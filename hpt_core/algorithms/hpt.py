@@ -1,4 +1,4 @@
-"""Hybrid Post-Training: each question trains on its rollouts or, where they fail, on its demonstration.
+"""Hybrid Post-Training: each question trains on its rollouts or, if they fail, on its demonstration.
 
 Paper, algorithm 1: P is the mean reward of a question's n rollouts; P > gamma gives the RL signal (Dr. GRPO:
 r = pi_theta / pi_old, A_i = R_i - mean R, clip 0.2), P <= gamma the SFT signal with coefficient c. Write l_it for
@@ -9,12 +9,13 @@ r = pi_theta / pi_old, A_i = R_i - mean R, clip 0.2), P <= gamma the SFT signal 
     paper          L = (1/Q) [ sum_RL (1/n) sum_t l_it  +  c * sum_SFT (1/|tau*|) sum_t - log p_t ]
     script         L = (1/M) sum_RL sum_t l_it  +  c * mean over the update's SFT tokens of - log p_t
 
-"script" is the released code's loss, with counts of the whole update in place of each micro-batch's. That code clips
-nothing and adds an entropy bonus: `rl = { stabilization_mask = "none" }, regularizers = ["entropy"]`.
+"script" is the released code's loss, but with counts of the whole update instead of each micro-batch. That code does
+not clip and adds an entropy bonus: `rl = { stabilization_mask = "none" }, regularizers = ["entropy"]`.
 
-A third signal, `off`, serves the ablations of the offline half: LUFFY's off-policy RL on the demonstration,
-- A p / (p + 0.1) with A = R = 1 as in any group of one, normalized as the RL signal is. Gates "switch" (`otherwise =
-"off"`, or `["sft", "off"]` for both) and "gate_off" choose it; gate "soft" mixes signals in place of switching.
+A third signal, `off`, is for ablations of the offline part. It is LUFFY's off-policy RL on the demonstration,
+- A p / (p + 0.1), with A = R = 1 (a group of one) and the RL signal's normalization. Gate "switch" chooses it with
+`otherwise = "off"`, or `["sft", "off"]` for both; gate "gate_off" also chooses it. Gate "soft" mixes signals instead
+of switching.
 """
 
 from typing import Any, Literal
@@ -41,7 +42,7 @@ class HPT(Algorithm):
 
     gate: Gate = Field(default="switch", validate_default=True)
     normalization: Literal["fixed_length", "paper", "script"] = "fixed_length"
-    """Sets the aggregation of all signals, each of which can still be set by itself."""
+    """Sets the aggregation of all signals. A signal's own `aggregation` overrides it."""
     sft_coefficient: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     """c (scripts: 1.0; 0.3 for Qwen2.5-Math-1.5B)."""
     rl: Rollouts = Field(default_factory=Rollouts)
@@ -49,7 +50,7 @@ class HPT(Algorithm):
     sft: Demonstrations = Field(default_factory=Demonstrations)
     """The signal of questions with P <= gamma; its coefficient is `sft_coefficient`."""
     off: OffPolicy = Field(default_factory=OffPolicy)
-    """Off-policy RL on the demonstration; no question gives it unless the gate names it."""
+    """Off-policy RL on the demonstration; used only if the gate names it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -64,7 +65,7 @@ class HPT(Algorithm):
     def _one_coefficient(self) -> "HPT":
         if self.sft.coefficient != self.sft_coefficient:
             raise ValueError(
-                f"sft.coefficient is {self.sft.coefficient} and sft_coefficient {self.sft_coefficient}; "
-                "set sft_coefficient alone"
+                f"sft.coefficient is {self.sft.coefficient} and sft_coefficient is {self.sft_coefficient}; "
+                "set only sft_coefficient"
             )
         return self

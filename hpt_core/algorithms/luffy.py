@@ -1,13 +1,13 @@
-"""LUFFY: the demonstration joins the rollouts' group and is trained on off-policy, its likelihood shaped.
+"""LUFFY: the demonstration joins the rollouts' group and is trained on off-policy, with a shaped likelihood.
 
 Write l_it for - min(r_it A_i, clip(r_it, 0.8, 1.2) A_i), p for pi_theta, Q for the update's questions and M for the
-constant length; the group is the rollouts and the demonstration, whose R is 1. `form` is one of
+constant length. The group is the rollouts and the demonstration, whose R is 1. `form` is one of
 
     paper    L = [ sum_on sum_t l_it  +  sum_off sum_t - A p_t / (p_t + 0.1) ] / (Q * M),  A = (R - mean) / (std + 1e-6)
     script   L = (1/M) [ sum_on sum_t - A_i r_it  +  sum_off sum_t - A p_t / (p_t + 0.1) ],  A = R - mean
 
-Yan 2025; paper, table 1. The scripts have 7 rollouts a question, so that the demonstration is the eighth of its group,
-and add an entropy bonus: `regularizers = ["entropy"]`.
+Yan 2025; paper, table 1. The scripts use 7 rollouts per question, so the demonstration is the eighth group member, and
+add an entropy bonus: `regularizers = ["entropy"]`.
 """
 
 from typing import Any, Literal
@@ -47,7 +47,7 @@ class LUFFY(Algorithm):
 
     gate: Gate = Field(default={"name": "always", "signals": ("rl", "off")}, validate_default=True)
     form: Literal["paper", "script"] = "paper"
-    """Sets the parts in which the paper and its scripts differ, each of which can still be set by itself."""
+    """Sets the parts in which the paper and its scripts differ. Parts set in a signal override it."""
     rl: Rollouts = Field(default_factory=Rollouts)
     """The rollouts' signal."""
     off: OffPolicy = Field(default_factory=OffPolicy)

@@ -1,12 +1,12 @@
-"""PPO: clipped policy gradient with advantages per token from a value head, which a value loss trains.
+"""PPO: clipped policy gradient with advantages per token from a value head, which is trained by a value loss.
 
     L = - mean over rollout tokens of min(r_it A_it, clip(r_it, 1 - eps, 1 + eps) A_it)
         + 1/2 mean over rollout tokens of (V_it - G_it)^2
     r = pi_theta / pi_old, eps = 0.2, A_it = sum_l (gamma lambda)^l delta_i,t+l, G = A + V_old
     delta_it = r_it + gamma V_old,t+1 - V_old,t, R_i the reward of the last token, gamma = 1, lambda = 0.95
 
-Schulman 2017, equations 7, 9 and 11; paper, table 1. Advantages are not whitened, values are clipped with
-`regularizers = [{ name = "value_loss", clip = 0.2 }]`, and there is no KL term.
+Schulman 2017, equations 7, 9 and 11; paper, table 1. Advantages are not whitened, and there is no KL term. To clip
+values, set `regularizers = [{ name = "value_loss", clip = 0.2 }]`.
 """
 
 from typing import Any
@@ -33,7 +33,7 @@ class PPO(Algorithm):
     rl: Rollouts = Rollouts()
     """The only signal."""
     regularizers: tuple[Regularizer, ...] = Field(default=("value_loss",), validate_default=True)
-    """Terms on every token of an update. A value loss whose gamma or lambda is not given takes the advantage's."""
+    """Terms on every token of an update. A value loss without gamma or lambda uses the advantage's."""
 
     @model_validator(mode="before")
     @classmethod

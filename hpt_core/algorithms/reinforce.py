@@ -1,4 +1,4 @@
-"""REINFORCE: the policy gradient on rollouts with plus one for a right response and minus one for a wrong one.
+"""REINFORCE: the policy gradient on rollouts with advantage 1 for a correct response and -1 for an incorrect one.
 
     L = - mean over the update's rollout tokens of (2 R_i - 1) log pi_theta
 

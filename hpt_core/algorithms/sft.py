@@ -2,8 +2,8 @@
 
     L = - sum over demonstration tokens of log pi_theta / (number of those tokens in the update)
 
-The estimator with pi_ref = stop_grad(pi_theta), A = 1 and no mask (paper, table 1). Mean over tokens by default; per
-demonstration with `sft = { aggregation = "sequence_mean" }`.
+The estimator with pi_ref = stop_grad(pi_theta), A = 1 and no mask (paper, table 1). The default is a mean over tokens;
+`sft = { aggregation = "sequence_mean" }` first takes the mean of each demonstration.
 """
 
 from typing import Literal

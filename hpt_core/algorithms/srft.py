@@ -1,16 +1,16 @@
-"""SRFT: supervised and reinforcement terms at once, weighed by the policy's entropy.
+"""SRFT: supervised and reinforcement terms together, weighted by the policy's entropy.
 
-Write p for pi_theta, h_i for the detached mean entropy of sequence i, w_i for 0.1 e^(h_i) where R = 1 and -1 elsewhere,
-Q for the update's questions and M for the constant length; the group is the rollouts and the demonstration, whose R is
-1. `form` is one of
+Write p for pi_theta, h_i for the detached mean entropy of sequence i, w_i for 0.1 e^(h_i) if R = 1 and -1 otherwise, Q
+for the update's questions and M for the constant length. The group is the rollouts and the demonstration, whose R is 1.
+`form` is one of
 
     paper    L = [ sum_off sum_t (- 0.5 e^(-h_i) log p_t - A p_t)  +  sum_on sum_t - w_i log p_t ] / (Q * M)
              A = (R - mean) / (std + 1e-6)
     script   L = mean over the update's demonstration tokens of - 0.5 e^(-h_i) log p_t
                  + (1/M) [ sum_off sum_t - A p_t / (p_t + 0.1)  +  sum_on sum_t - w_i log p_t ],  A = R - mean
 
-Fu 2025; paper, table 1. The scripts have 7 rollouts a question, so that the demonstration is the eighth of its group,
-and add an entropy bonus: `regularizers = ["entropy"]`.
+Fu 2025; paper, table 1. The scripts use 7 rollouts per question, so the demonstration is the eighth group member, and
+add an entropy bonus: `regularizers = ["entropy"]`.
 """
 
 from typing import Any, Literal
@@ -54,7 +54,7 @@ class SRFT(Algorithm):
 
     gate: Gate = Field(default={"name": "always", "signals": ("rl", "sft", "off")}, validate_default=True)
     form: Literal["paper", "script"] = "paper"
-    """Sets the parts in which the paper and its scripts differ, each of which can still be set by itself."""
+    """Sets the parts in which the paper and its scripts differ. Parts set in a signal override it."""
     rl: Rollouts = Field(default_factory=Rollouts)
     """The rollouts' signal."""
     sft: Demonstrations = Field(default_factory=Demonstrations)

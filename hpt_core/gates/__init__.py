@@ -1,1 +1,1 @@
-"""Gates: which signals a question gives. One gate a file."""
+"""Gates choose the signals of a question. One file per gate."""

@@ -1,4 +1,4 @@
-"""Every question gives the same signals, whatever its success rate (SFT, GRPO)."""
+"""Every question gets the same signals, regardless of its success rate (SFT, GRPO)."""
 
 from pydantic import Field
 
@@ -6,7 +6,7 @@ from hpt_core.gates.base import Gate
 
 
 class Always(Gate):
-    """No choice."""
+    """The same signals for every question."""
 
     signals: tuple[str, ...] = Field(default=("rl",), min_length=1)
     """Signals of every question, each with coefficient 1."""

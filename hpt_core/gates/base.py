@@ -1,4 +1,4 @@
-"""The contract of a gate: which signals a question gives, and how strongly."""
+"""Base class of a gate, which chooses the signals of a question and their coefficients."""
 
 from typing import Annotated, Any, ClassVar
 
@@ -8,18 +8,18 @@ from hpt_core.plugins import PluginConfig
 
 
 def _as_list(names: Any) -> Any:
-    """One name as a list of one; a list that names a signal twice is refused, since a coefficient says it better."""
+    """Convert a single name to a list. Refuse a list that names a signal twice."""
     if isinstance(names, list | tuple) and len(set(map(str, names))) < len(names):
         raise ValueError(f"{list(names)} names a signal twice; give the signal a coefficient instead")
     return (names,) if isinstance(names, str) else names
 
 
 Chosen = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_as_list)]
-"""Signals that a question gives together; a bare name stands for a list of one."""
+"""Signals that are used together. A single name is the same as a list with one name."""
 
 
 def distinct(*chosen: tuple[str, ...]) -> tuple[str, ...]:
-    """All the names, each once, in order."""
+    """All names in order, without duplicates."""
     return tuple(dict.fromkeys(name for names in chosen for name in names))
 
 
@@ -27,17 +27,17 @@ class Gate(PluginConfig, kind="gates", package="hpt_core.gates"):
     """Chooses the signals of a question from its success rate (alpha = f(P), beta = g(P) in the paper)."""
 
     needs_success_rate: ClassVar[bool] = False
-    """Whether it must know P, so that rollouts are sampled even where no signal trains on them."""
+    """Whether the gate needs P. Then rollouts are sampled even if no signal trains on them."""
 
     @property
     def signal_names(self) -> tuple[str, ...]:
-        """Every signal it can choose."""
+        """Every signal that the gate can choose."""
         raise NotImplementedError
 
     def coefficients(self, success_rate: float | None, has_demonstration: bool) -> dict[str, float]:
-        """Coefficient of each chosen signal; a signal that is left out or 0 gives no rows.
+        """Coefficient of each chosen signal. A signal that is missing or 0 gives no rows.
 
-        `success_rate` is P, the share of the question's rollouts that are correct; None where there are none (never so
-        if `needs_success_rate`).
+        `success_rate` is P, the share of the question's rollouts that are correct. It is None unless
+        `needs_success_rate`.
         """
         raise NotImplementedError

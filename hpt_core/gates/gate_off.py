@@ -1,7 +1,7 @@
-"""Three zones of the success rate: P <= gamma imitates, gamma < P <= gamma_off trains off-policy, above it on-policy.
+"""Three zones of the success rate: SFT for P <= gamma, off-policy RL for gamma < P <= gamma_off, on-policy RL above.
 
-What the released code's `gate_off` was meant to do. There the branch is dead: the marker of the middle zone is dropped
-on the way to the loss, and such questions fall back to SFT.
+This is the intended behavior of `gate_off` in the released code. In that code the middle zone has no effect: its marker
+is lost before the loss, and its questions use SFT.
 """
 
 from typing import ClassVar
@@ -12,31 +12,32 @@ from hpt_core.gates.base import Chosen, Gate, distinct
 
 
 class GateOff(Gate):
-    """Two switches."""
+    """Two thresholds of the success rate."""
 
     needs_success_rate: ClassVar[bool] = True
 
     gamma: float = Field(default=0.0, ge=-1, le=1)
-    """Success rate up to which the demonstration is imitated; below 0 there is no such question."""
+    """Success rate up to which `otherwise` is used; a negative value disables that zone."""
     gamma_off: float = Field(default=0.25, ge=0, le=1)
-    """Success rate up to which the demonstration is trained on off-policy (the paper gives none: 2/8 is its largest
-    gamma)."""
+    """Success rate up to which `between` is used. The paper states no value; 2/8 is its largest gamma."""
     above: Chosen = ("rl",)
-    """Signal or signals chosen where P > gamma_off."""
+    """Signal or signals for P > gamma_off."""
     between: Chosen = ("off",)
-    """Signal or signals chosen where gamma < P <= gamma_off."""
+    """Signal or signals for gamma < P <= gamma_off."""
     otherwise: Chosen = ("sft",)
-    """Signal or signals chosen where P <= gamma."""
+    """Signal or signals for P <= gamma."""
 
     @model_validator(mode="after")
     def _zones_in_order(self) -> "GateOff":
         if self.gamma_off < self.gamma:
-            raise ValueError(f"gamma_off is {self.gamma_off} and gamma {self.gamma}; set gamma_off to gamma or above")
+            raise ValueError(
+                f"gamma_off is {self.gamma_off} and gamma is {self.gamma}; set gamma_off to at least gamma"
+            )
         return self
 
     @property
     def signal_names(self) -> tuple[str, ...]:
-        """Every signal it can choose; one whose zone is empty is none."""
+        """Every signal it can choose. Signals of an empty zone are left out."""
         return distinct(
             self.above,
             self.between if self.gamma < self.gamma_off else (),
@@ -44,7 +45,7 @@ class GateOff(Gate):
         )
 
     def coefficients(self, success_rate: float | None, has_demonstration: bool) -> dict[str, float]:
-        """1 for each signal of the zone that P lies in."""
+        """1 for each signal of the zone that contains P."""
         assert success_rate is not None
         if success_rate > self.gamma_off:
             return dict.fromkeys(self.above, 1.0)

@@ -1,7 +1,7 @@
-"""Mixing in place of switching: alpha rises with P from 0 at gamma_low to 1 at gamma_high, and beta = 1 - alpha.
+"""Mixing instead of switching: alpha rises with P from 0 at gamma_low to 1 at gamma_high, and beta = 1 - alpha.
 
-With the defaults alpha = P and beta = 1 - P. The paper allows any alpha = f(P), beta = g(P) (HPT, algorithm 1) and
-states no soft ones; in the released code soft coefficients never reach the loss. The ramp is ours.
+With the defaults, alpha = P and beta = 1 - P. The paper allows any alpha = f(P), beta = g(P) (HPT, algorithm 1) but
+states no soft ones, and in the released code soft coefficients do not reach the loss. The linear ramp is our choice.
 """
 
 from typing import ClassVar
@@ -12,7 +12,7 @@ from hpt_core.gates.base import Chosen, Gate, distinct
 
 
 class Soft(Gate):
-    """Linear ramp between two success rates."""
+    """A linear ramp between two success rates."""
 
     needs_success_rate: ClassVar[bool] = True
 
@@ -29,8 +29,8 @@ class Soft(Gate):
     def _is_a_ramp(self) -> "Soft":
         if self.gamma_high <= self.gamma_low:
             raise ValueError(
-                f"gamma_low is {self.gamma_low} and gamma_high {self.gamma_high}, which leaves no ramp; "
-                'set gamma_high above gamma_low, or use gate "switch", which jumps at one gamma'
+                f"gamma_low is {self.gamma_low} and gamma_high is {self.gamma_high}, which leaves no ramp; "
+                'set gamma_high above gamma_low, or use gate "switch", which has a single threshold'
             )
         return self
 
@@ -40,7 +40,7 @@ class Soft(Gate):
         return distinct(self.above, self.otherwise)
 
     def coefficients(self, success_rate: float | None, has_demonstration: bool) -> dict[str, float]:
-        """alpha and beta; a signal that is named on both sides gets their sum, and signals with 0 are left out."""
+        """alpha and beta. A signal that is in both lists gets their sum; signals with coefficient 0 are left out."""
         assert success_rate is not None
         alpha = min(1.0, max(0.0, (success_rate - self.gamma_low) / (self.gamma_high - self.gamma_low)))
         found: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""The OpenAI client in an event loop of its own thread, what it finds at an endpoint, and its errors in our terms."""
+"""An OpenAI client that runs in its own thread, finds the model at an endpoint and raises EngineError."""
 
 import asyncio
 import logging
@@ -17,43 +17,43 @@ if TYPE_CHECKING:
 Answer = dict[str, Any]
 
 CONNECT_S = 20.0
-"""Seconds to connect at most."""
+"""Maximum seconds to connect."""
 ASK_S = 60.0
-"""Seconds for an answer to a question that needs no model."""
+"""Maximum seconds for a request that does not run the model."""
 CONTEXT = re.compile(
     r"context (length|size|window)|max_model_len|maximum (input )?length|too (long|large|many tokens)", re.I
 )
-"""What servers say where a prompt and its response do not fit."""
+"""Matches the error messages of servers if a prompt and its response exceed the context."""
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What answers at an endpoint."""
+    """The model that an endpoint serves."""
 
     model: str
-    """Its name there."""
+    """The model's name at the endpoint."""
     vllm: str | None
-    """vLLM's version ("" where it does not tell); None where the server is another."""
+    """vLLM's version, "" if unknown; None for other servers."""
     context: int | None
-    """Tokens of the longest sequence that it takes; None where it does not tell."""
+    """Maximum sequence length in tokens; None if unknown."""
 
 
 class Client:
-    """Requests to one endpoint. Every method raises EngineError with the endpoint, the cause and the remedy, no key."""
+    """Requests to one endpoint. Methods raise EngineError, whose message never contains the key."""
 
     def __init__(self, url: str, key: str, key_name: str, retries: int, timeout_s: float, own: bool) -> None:
-        """`own`: the server is this process's; proxies that the environment names are not for it."""
+        """`own` says that this process started the server. Then proxies from the environment are ignored."""
         import openai
 
         for name in ("httpx", "httpx2"):
-            # A line of the log for each request.
+            # They log every request at INFO.
             logging.getLogger(name).setLevel(logging.WARNING)
         self.url = url
         self._key, self._key_name = key, key_name
         self._retries, self._timeout_s = retries, timeout_s
         self._openai = openai.AsyncOpenAI(
             base_url=url,
-            # The client insists on one.
+            # The client requires a key.
             api_key=key or "none",
             max_retries=retries,
             timeout=openai.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s)),
@@ -64,17 +64,17 @@ class Client:
         self._thread.start()
 
     def complete(self, body: Answer) -> "Future[object]":
-        """The answer to a request for a completion, later; cancelling it gives the request up."""
+        """Send a completion request. Canceling the future cancels the request."""
         return self._later(self._openai.post("/completions", cast_to=object, body=body))
 
     def discover(self, wanted: str | None) -> Served:
-        """What answers, under the name `wanted` or, where it is None, the only name there is."""
+        """The served model named `wanted`, or the only one if `wanted` is None."""
         answer = self._get("/models")
         models = answer.get("data") if isinstance(answer, dict) else None
         known = {m["id"]: m for m in models if isinstance(m, dict) and "id" in m} if isinstance(models, list) else {}
         listed = ", ".join(sorted(map(str, known))[:20])
         if not known:
-            raise EngineError(f"{self.url} lists no models", "end the url with the API's path, usually /v1")
+            raise EngineError(f"{self.url} lists no models", "add the API's path, usually /v1, to the url")
         if wanted is None and len(known) > 1:
             raise EngineError(f"{self.url} serves several models: {listed}", "set served_model to one of them")
         if wanted is not None and wanted not in known:
@@ -85,7 +85,7 @@ class Client:
         return Served(str(model["id"]), vllm, context if isinstance(context, int) else None)
 
     def tokens_of(self, text: str, model: str) -> list[int] | None:
-        """How a vLLM server cuts `text`; None where it does not tell."""
+        """A vLLM server's token ids for `text`; None if the server does not return them."""
         body = {"model": model, "prompt": text, "add_special_tokens": False}
         try:
             answer = self._wait(self._quick().post(f"{self._root}/tokenize", cast_to=object, body=body))
@@ -95,7 +95,7 @@ class Client:
         return tokens if isinstance(tokens, list) else None
 
     def close(self) -> None:
-        """Give up what is under way and end the thread; a second call does nothing."""
+        """Cancel running requests and end the thread. A second call does nothing."""
         if self._loop.is_closed():
             return
         asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
@@ -105,13 +105,13 @@ class Client:
 
     @staticmethod
     def lost(error: BaseException) -> bool:
-        """Whether the connection failed."""
+        """Whether `error` is a lost connection."""
         import openai
 
         return isinstance(error, openai.APIConnectionError)
 
     def explain(self, error: BaseException) -> EngineError:
-        """An error of the client, in our terms."""
+        """Convert a client error to an EngineError."""
         import openai
 
         match error:
@@ -121,12 +121,12 @@ class Client:
                 cause = f"{self.url} did not answer within {self._timeout_s:g} s, {self._retries + 1} times"
                 return EngineError(cause, "raise timeout_s, or lower concurrency or max_tokens")
             case openai.APIConnectionError():
-                cause = f"{self.url} cannot be reached: {self._hide(str(error.__cause__ or error))}"
+                cause = f"cannot reach {self.url}: {self._hide(str(error.__cause__ or error))}"
                 return EngineError(cause, "start the server, or correct url")
             case openai.APIStatusError():
                 return self._explain_status(error)
         return EngineError(
-            f"{self.url} answered what cannot be read: {type(error).__name__}: {self._hide(str(error))}",
+            f"{self.url} sent an unreadable answer: {type(error).__name__}: {self._hide(str(error))}",
             "check that url is an OpenAI-compatible API",
         )
 
@@ -135,14 +135,14 @@ class Client:
         cause = f"{self.url} answered {code}: {self._said(error)}"
         if code in (401, 403):
             unset = "" if self._key else ", which is not set"
-            return EngineError(cause, f"set the environment variable {self._key_name}{unset}, to a key that it takes")
+            return EngineError(cause, f"set the environment variable {self._key_name}{unset}, to a valid key")
         if code in (404, 405, 501):
             if error.request.url.path.endswith("/completions") and "model" not in cause.lower():
                 remedy = "use a server that offers completions, such as vllm serve; chat would rewrite the prompts"
             elif error.request.url.path.endswith("/models"):
-                remedy = "end the url with the API's path, usually /v1"
+                remedy = "add the API's path, usually /v1, to the url"
             else:
-                remedy = "set served_model to a name that it lists"
+                remedy = "set served_model to a model that the server lists"
             return EngineError(cause, remedy)
         if code == 413 or CONTEXT.search(cause):
             return EngineError(cause, "lower max_tokens, or serve the model with a longer context")
@@ -150,7 +150,7 @@ class Client:
             return EngineError(f"{cause} ({self._retries + 1} times)", "lower concurrency or raise retries")
         if code >= 500:
             return EngineError(f"{cause} ({self._retries + 1} times)", "look at the server's log, or raise retries")
-        return EngineError(cause, "use a server that takes prompts as token ids and the sampling that is asked for")
+        return EngineError(cause, "use a server that accepts prompts as token ids and the requested sampling options")
 
     def _said(self, error: "APIStatusError") -> str:
         body = error.body
@@ -164,7 +164,7 @@ class Client:
 
     @property
     def _root(self) -> str:
-        """What vLLM serves beside its API."""
+        """Base address of vLLM's own routes, outside the OpenAI API."""
         return self.url.removesuffix("/v1")
 
     def _vllm_version(self) -> str:
@@ -175,7 +175,7 @@ class Client:
         return str(answer.get("version", "")) if isinstance(answer, dict) else ""
 
     def _quick(self) -> Any:
-        """The client for questions: an endpoint that does not answer them is not there."""
+        """The client for requests that do not run the model, with fewer retries and a shorter time limit."""
         return self._openai.with_options(max_retries=min(self._retries, 2), timeout=min(ASK_S, self._timeout_s))
 
     def _get(self, path: str) -> object:

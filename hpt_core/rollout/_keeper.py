@@ -1,9 +1,10 @@
-"""Between an engine and the server that it started: when the engine's process is gone, nothing of the server stays.
+"""A process between an engine and the server it started. It ends the whole server when the engine's process ends.
 
-`python -I _keeper.py GRACE COMMAND...` with a pipe from the engine's process as standard input. At the pipe's end (the
-engine closed it, or its process is gone, however it ended) and on SIGTERM the server's whole process group is asked to
-end, and killed after GRACE seconds; what is left of the group ends too once the server has ended by itself. It exits
-with the server's code, 128 + signal where one killed it. Only the standard library: it starts in milliseconds.
+`python -I _keeper.py GRACE COMMAND...` starts the server. Its standard input is a pipe from the engine's process. When
+the pipe closes (by the engine, or because its process ended in any way) or on SIGTERM, the keeper sends SIGTERM to the
+server's process group and kills it after GRACE seconds. If the server ends by itself, the keeper ends the rest of its
+group. It exits with the server's exit code, or 128 + signal if a signal killed the server. It uses only the standard
+library, so it starts in milliseconds.
 """
 
 import contextlib
@@ -16,26 +17,26 @@ import sys
 import time
 
 ORPHANS_S = 1.0
-"""Seconds that are left to processes whose server has ended by itself."""
+"""Grace period for the remaining processes when the server has ended by itself."""
 SET_DEATH_SIGNAL = 1
 SET_CHILD_SUBREAPER = 36
 
 
 def prctl(option: int, value: int) -> None:
-    """The system call; raises OSError."""
+    """Call prctl(2). Raises OSError."""
     if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl")
 
 
 def end_with(parent: int) -> None:
-    """Let the kernel end this process when `parent` ends, also where it has ended already."""
+    """Let the kernel end this process when `parent` ends. If it has already ended, exit now."""
     prctl(SET_DEATH_SIGNAL, signal.SIGTERM)
     if os.getppid() != parent:
         os._exit(128 + signal.SIGTERM)
 
 
 def reap(codes: dict[int, int]) -> bool:
-    """Note the exit codes of processes that have ended; whether any process is left below this one."""
+    """Add the exit codes of ended child processes to `codes`. Returns whether any child is left."""
     try:
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -47,7 +48,7 @@ def reap(codes: dict[int, int]) -> bool:
 
 
 def end(group: int, codes: dict[int, int], grace: float) -> None:
-    """End a process group; returns once none of it is left."""
+    """End a process group: SIGTERM, then SIGKILL after `grace` seconds. Returns when no process is left."""
     kill_at = time.monotonic() + grace
     give_up = kill_at + grace
     number = signal.SIGTERM
@@ -63,9 +64,9 @@ def end(group: int, codes: dict[int, int], grace: float) -> None:
 
 
 def main() -> int:
-    """Run the command and keep it."""
+    """Run the command until it ends or has to be ended. Returns the exit code."""
     grace, command = float(sys.argv[1]), sys.argv[2:]
-    # What the server leaves behind becomes a child of this process, which can then tell that it has ended.
+    # Orphans of the server become children of this process, which can then wait for them.
     prctl(SET_CHILD_SUBREAPER, 1)
     wake, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
@@ -84,7 +85,7 @@ def main() -> int:
         reap(codes)
     end(server.pid, codes, min(grace, ORPHANS_S) if server.pid in codes else grace)
     code = codes.get(server.pid, -signal.SIGKILL)
-    # Popen would warn about the child that reap() has taken from it.
+    # Popen would warn that its child is still running, because reap() has collected the exit code.
     server.returncode = code
     return code if code >= 0 else 128 - code
 

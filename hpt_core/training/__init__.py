@@ -1,4 +1,4 @@
-"""The trainer: it executes what the estimator says and knows no algorithm."""
+"""The trainer. It knows no algorithm: the estimator supplies rows, weights and the loss."""
 
 VERSION = 3
-"""Part of a training stage's fingerprint: raised where the same config would train another model."""
+"""Part of a training stage's fingerprint. Raise it when the same config would train a different model."""

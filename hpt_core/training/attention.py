@@ -1,7 +1,7 @@
-"""Attention of packed rows: each row sees its prompt and itself, and rows of one question share their prompt.
+"""Attention for packed rows: each row attends to its prompt and itself, and rows of one question share the prompt.
 
-Registered with transformers as one of its attention functions, for models with full causal attention. Without a layout
-it is transformers' own scaled dot product attention.
+The function is registered with transformers, for models with full causal attention. Without a layout it calls
+transformers' own scaled dot product attention.
 """
 
 from collections.abc import Iterator
@@ -14,37 +14,37 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 NAME = "hpt_packed"
-"""Name among transformers' attention functions."""
+"""The function's name in transformers."""
 LAYOUT = "packed_layout"
-"""Keyword that carries a `Layout` through the model to its attention."""
+"""Keyword argument that passes a `Layout` through the model to its attention."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A prompt and the continuations that share it, end to end."""
+    """A prompt, followed directly by the continuations that share it."""
 
     start: int
     """Position of the prompt's first token."""
     prompt: int
-    """Tokens of the prompt."""
+    """Number of prompt tokens."""
     continuations: tuple[int, ...]
-    """Tokens of each continuation that pass through the model; may be 0."""
+    """Number of tokens of each continuation that pass through the model; may be 0."""
 
     @property
     def starts(self) -> tuple[int, ...]:
-        """Position of each continuation's first token, then the end of the span."""
+        """Position of each continuation's first token, followed by the end of the span."""
         return tuple(accumulate(self.continuations, initial=self.start + self.prompt))
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a packed sequence is divided."""
+    """How a packed sequence is divided into spans."""
 
     spans: tuple[Span, ...]
 
 
 def supports_packing(model: "nn.Module") -> bool:
-    """Whether the model's attention goes through transformers' interface and is causal over everything before it."""
+    """Whether the model uses transformers' attention interface and every layer has full causal attention."""
     config: Any = model.config
     kinds = set(getattr(config, "layer_types", None) or ("full_attention",))
     windowed = getattr(config, "sliding_window", None) is not None and getattr(config, "use_sliding_window", True)
@@ -52,7 +52,7 @@ def supports_packing(model: "nn.Module") -> bool:
 
 
 def use_packed_attention(model: "nn.Module") -> None:
-    """Have `model`, a transformers model that supports packing, attend by `attend`."""
+    """Make `attend` the attention function of `model`, a transformers model that supports packing."""
     _register()
     model.set_attn_implementation(NAME)  # type: ignore[operator]
 
@@ -73,7 +73,7 @@ def attend(
     scaling: float | None = None,
     **options: Any,
 ) -> tuple["Tensor", None]:
-    """[B, T, H, D] of query [B, H, T, D], key and value [B, H or fewer, T, D]; B is 1 where there is a layout."""
+    """Output [B, T, H, D] for query [B, H, T, D] and key and value [B, H or fewer, T, D]; B is 1 with a layout."""
     import torch
     from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 
@@ -83,11 +83,11 @@ def attend(
             module, query, key, value, attention_mask, scaling=scaling, **options
         )
         return found
-    # Rotary embeddings make queries and keys float32 under autocast, which does not see through a bias object.
+    # Under autocast, rotary embeddings return float32, and autocast does not cast the inputs of a call with a bias.
     query, key = query.to(value.dtype), key.to(value.dtype)
     repeats = query.shape[1] // key.shape[1]
     key, value = (repeat_kv(x, repeats) if repeats > 1 else x for x in (key, value))
-    # One split each, whose backward pass is one concatenation; a slice's would fill a whole tensor for every part.
+    # The backward pass of one split is one concatenation. A slice's would allocate a whole tensor for every part.
     lengths = [n for span in layout.spans for n in (span.prompt, *span.continuations)]
     pieces = zip(*(x.split(lengths, dim=2) for x in (query, key, value)), strict=True)
     parts = [part for span in layout.spans for part in _span(span, pieces, scaling)]
@@ -95,10 +95,7 @@ def attend(
 
 
 def _span(span: Span, pieces: "Iterator[tuple[Tensor, ...]]", scaling: float | None) -> "Iterator[Tensor]":
-    """Output of the prompt, then of each continuation: [1, H, n, D] each.
-
-    Takes the (query, key, value) of each from `pieces`.
-    """
+    """Outputs [1, H, n, D] for the prompt and then each continuation, from their (query, key, value) in `pieces`."""
     import torch
     from torch.nn.attention.bias import causal_lower_right
 

@@ -1,8 +1,8 @@
-"""Rows as tensors: cut into micro-batches by a token budget, packed or sorted by length and padded.
+"""Split rows into micro-batches by a token budget, and convert them to tensors, packed or padded.
 
-Packed rows lie end to end in one sequence and keep their attention apart; rows with the same prompt, a question's
-rollouts, share it, so that it passes through the model once. Padding is on the right: attention is causal, so that no
-token sees it and no mask is needed.
+Packed rows are concatenated into one sequence, and attention keeps them separate. Rows with the same prompt, such as
+the rollouts of one question, share one copy of it. Padding is on the right: with causal attention no token sees it, so
+no mask is needed.
 """
 
 from collections.abc import Sequence
@@ -22,27 +22,27 @@ class Tokens:
     prompt_ids: tuple[int, ...]
     response_ids: tuple[int, ...]
     temperature: float = 1.0
-    """Of the distribution that the response counts under: the sampler's for rollouts, 1 for demonstrations."""
+    """Temperature at which log-probabilities are computed: the sampler's for rollouts, 1 for demonstrations."""
     rollout_logprobs: tuple[float, ...] | None = None
-    """The engine's log-probabilities of the response, nats; None for demonstrations."""
+    """The engine's log-probabilities of the response tokens, in nats; None for demonstrations."""
 
     @property
     def length(self) -> int:
-        """Tokens that pass through the model: the last one predicts nothing and stays out."""
+        """Number of tokens that pass through the model. The last token is left out because it predicts nothing."""
         return len(self.prompt_ids) + len(self.response_ids) - 1
 
 
 class MicroBatch(NamedTuple):
-    """R rows of N response tokens, rows laid end to end."""
+    """R rows with N response tokens in total, concatenated."""
 
     input_ids: "Tensor"
-    """[R, T] int64, padded on the right; [1, T] where rows are packed."""
+    """[R, T] int64, padded on the right; [1, T] when packed."""
     position_ids: "Tensor | None"
-    """[1, T] int64 where rows are packed: the position of each token within its own row."""
+    """[1, T] int64 when packed: the position of each token within its own row. None when padded."""
     layout: Layout | None
-    """How a packed sequence is divided; None where rows are padded."""
+    """How a packed sequence is divided; None when padded."""
     positions: "Tensor"
-    """[N] int64; index into the flattened positions of `input_ids` whose output predicts each response token."""
+    """[N] int64; for each response token, the index into the flattened `input_ids` whose output predicts it."""
     targets: "Tensor"
     """[N] int64; the response tokens."""
     temperatures: "Tensor"
@@ -52,10 +52,10 @@ class MicroBatch(NamedTuple):
 
 
 def split(rows: Sequence[Tokens], budget: int, packed: bool) -> list[list[int]]:
-    """Indices of `rows` in micro-batches that cost at most `budget` tokens each; a longer row is alone.
+    """Indices of `rows`, grouped into micro-batches of at most `budget` tokens; a longer row gets its own.
 
-    A packed micro-batch costs each of its prompts once and every continuation, a padded one its rows times the longest
-    of them. Large ones come first, ties in the given order.
+    A packed micro-batch counts each prompt once, plus every continuation. A padded one counts its number of rows times
+    the longest. Micro-batches are sorted from largest to smallest, ties in the given order.
     """
     return _packed(rows, budget) if packed else _padded([row.length for row in rows], budget)
 
@@ -97,7 +97,7 @@ def _packed(rows: Sequence[Tokens], budget: int) -> list[list[int]]:
 
 
 def collate(rows: Sequence[Tokens], device: "device | str" = "cpu", packed: bool = False) -> MicroBatch:
-    """`rows` as one micro-batch, packed or padded."""
+    """Convert `rows` to one micro-batch, packed or padded."""
     import torch
 
     placed = _pack(rows) if packed else _pad(rows)
@@ -114,13 +114,13 @@ def collate(rows: Sequence[Tokens], device: "device | str" = "cpu", packed: bool
 
 
 class _Placed(NamedTuple):
-    """Where rows lie."""
+    """The layout part of a MicroBatch, before it moves to the device."""
 
     input_ids: "Tensor"
     position_ids: "Tensor | None"
     layout: Layout | None
     positions: "list[Tensor]"
-    """Of each row: [response tokens] int64."""
+    """For each row: [response tokens] int64."""
 
 
 def _pad(rows: Sequence[Tokens]) -> _Placed:
@@ -155,6 +155,6 @@ def _pack(rows: Sequence[Tokens]) -> _Placed:
             ids += rows[r].response_ids[:-1]
             own = torch.arange(tokens)
             position_ids.append(len(prompt) + own)
-            # The prompt's last token predicts the first of each response.
+            # The prompt's last token predicts the first token of each response.
             positions[r] = torch.cat([torch.tensor([span.start + len(prompt) - 1]), start + own])
     return _Placed(torch.tensor([ids]), torch.cat(position_ids)[None], Layout(tuple(spans)), positions)

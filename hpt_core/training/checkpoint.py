@@ -1,5 +1,7 @@
-"""Checkpoints through torch.distributed.checkpoint, each whole or absent: weights, optimizer, every random generator,
-step and counts. A run may go on from one with another number of ranks."""
+"""Checkpoints in torch.distributed.checkpoint format: weights, optimizer, random generators, step and counts.
+
+A checkpoint folder is either complete or absent. A run can resume with a different number of ranks.
+"""
 
 import contextlib
 import json
@@ -27,7 +29,7 @@ TENSORS = "tensors"
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Whole checkpoints in `folder`, oldest first."""
+    """Complete checkpoints in `folder`, oldest first."""
     found = [p for p in folder.glob("step-*") if p.is_dir() and p.name.removeprefix("step-").isdecimal()]
     return sorted(found, key=lambda p: int(p.name.removeprefix("step-")))
 
@@ -35,12 +37,12 @@ def checkpoints(folder: Path) -> list[Path]:
 class Checkpointer:
     """Saves a run's checkpoints to `folder` and restores the newest.
 
-    An asynchronous save returns once the tensors are copied aside; the checkpoint appears when `poll`, the next `save`
-    or `finish` finds it written. Every rank calls every method.
+    An asynchronous save returns once the tensors are copied to memory. The checkpoint gets its final name when `poll`,
+    `finish` or the next `save` finds it written. Every rank must call every method.
     """
 
     def __init__(self, folder: Path, keep: int, world: World | None = None, asynchronous: bool = False) -> None:
-        """`keep` is the number of newest checkpoints that stay."""
+        """`keep` is the number of newest checkpoints to keep."""
         self.folder = folder
         self.keep = keep
         self.world = world or World()
@@ -48,7 +50,7 @@ class Checkpointer:
         self._writing: tuple[Any, Path, Path] | None = None
         self._group = _own_group()
         if self._group is None:
-            # For good, since an asynchronous save warns from its own thread.
+            # Not scoped with catch_warnings, because an asynchronous save warns from its own thread.
             warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         if self.world.is_main:
             folder.mkdir(parents=True, exist_ok=True)
@@ -56,7 +58,7 @@ class Checkpointer:
         self.world.barrier()
 
     def save(self, step: int, policy: "nn.Module", optimizer: "Optimizer", state: dict[str, Any]) -> None:
-        """Write the checkpoint after `step` steps. `state` is any JSON object, the first rank's counts."""
+        """Write the checkpoint after `step` steps. `state` is any JSON object; the first rank's is stored."""
         from torch.distributed.checkpoint.state_dict_saver import async_save, save
 
         self.finish()
@@ -70,7 +72,7 @@ class Checkpointer:
             (beside / STATE).write_text(facts, encoding="utf-8")
         self.world.barrier()
         if not optimizer.state:
-            # No update was applied yet: without gradients in place torch saves moments of zero.
+            # No update was applied yet. Torch then saves zero moments, but only if no gradient is set.
             for parameter in trained(optimizer):
                 parameter.grad = None
         tensors = _tensors(policy, optimizer)
@@ -83,7 +85,7 @@ class Checkpointer:
         self._appear(beside, path)
 
     def poll(self) -> None:
-        """Let a checkpoint appear that has been written meanwhile."""
+        """Give an asynchronous checkpoint its final name if it is fully written."""
         if self._writing is not None and all(done for (done,) in self.world.all_gather([self._writing[0].done()])):
             self.finish()
 
@@ -97,7 +99,7 @@ class Checkpointer:
             self._appear(beside, path)
 
     def load(self, policy: "nn.Module", optimizer: "Optimizer") -> tuple[int, dict[str, Any]] | None:
-        """Restore the newest checkpoint: (steps done, state), or None where there is none. Raises TrainingError."""
+        """Restore the newest checkpoint. Returns (steps done, state), or None without one. Raises TrainingError."""
         found = checkpoints(self.folder)
         if not found:
             return None
@@ -110,10 +112,10 @@ class Checkpointer:
                 _restore_generators(generators[self.world.rank])
         except _damage() as error:
             raise TrainingError(
-                f"checkpoint {path} cannot be restored: {_cause(error)}", f"delete {path} and run again"
+                f"cannot restore checkpoint {path}: {_cause(error)}", f"delete {path} and run again"
             ) from error
         if len(generators) != self.world.size:
-            logger.warning("the steps so far ran on %d ranks, this run has %d", len(generators), self.world.size)
+            logger.warning("earlier steps ran on %d ranks; this run has %d", len(generators), self.world.size)
         logger.info("restored %s", path)
         return step, state
 
@@ -125,17 +127,17 @@ class Checkpointer:
             beside.rename(path)
             sync_tree(self.folder, deep=False)
             for old in checkpoints(self.folder)[: -self.keep]:
-                # Renamed first, so that a crash cannot leave half a checkpoint under a whole one's name.
+                # Renamed first, so that a crash cannot leave a partial checkpoint under its final name.
                 shutil.rmtree(old.rename(old.with_name(f".{old.name}.old")))
             logger.info("saved %s", path)
         self.world.barrier()
 
 
 def _own_group() -> Any:
-    """A process group for checkpoints alone, on CPUs; None where there are no groups at all.
+    """A separate CPU process group for checkpoints; None if torch.distributed is not initialized.
 
-    An asynchronous save talks from another thread and would get between the run's own collectives; and an engine may
-    have made a default group that knows GPUs only.
+    An asynchronous save communicates from another thread, and its collectives must not mix with the run's own. Also, an
+    engine may have created a default group that supports GPUs only.
     """
     import torch.distributed as dist
 
@@ -150,26 +152,26 @@ def _writing_errors(folder: Path) -> Iterator[None]:
         yield
     except (OSError, RuntimeError, CheckpointException) as error:
         raise TrainingError(
-            f"the checkpoint {folder} cannot be written: {_cause(error)}", "free some disk space and run again"
+            f"cannot write checkpoint {folder}: {_cause(error)}", "free some disk space and run again"
         ) from error
 
 
 def _cause(error: BaseException) -> str:
-    """One line; of an error of several ranks, the first one's own."""
+    """The error in one line. For an error that collects those of several ranks, the first rank's."""
     for failure in getattr(error, "failures", {}).values():
         return _cause(failure[0] if isinstance(failure, tuple) else failure)
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _damage() -> tuple[type[BaseException], ...]:
-    """What reading a damaged checkpoint raises."""
+    """Exceptions that reading a damaged checkpoint raises."""
     from torch.distributed.checkpoint.api import CheckpointException
 
     return (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, CheckpointException)
 
 
 def _options() -> Any:
-    """Weights that do not train are those the run started from: no checkpoint needs them."""
+    """Leaves frozen weights out of checkpoints, because the starting model has them."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions
 
     return StateDictOptions(ignore_frozen_params=True, strict=False)
@@ -197,7 +199,7 @@ def _restore(path: Path, policy: "nn.Module", optimizer: "Optimizer", group: Any
 
 
 def _generators() -> dict[str, Any]:
-    """States of this process's random generators, as JSON."""
+    """States of this process's random generators, as a JSON object."""
     import numpy as np
     import torch
 
@@ -206,7 +208,7 @@ def _generators() -> dict[str, Any]:
         "python": random.getstate(),
         "numpy": [name, np.asarray(keys).tolist(), *rest],
         "torch": _hex(torch.get_rng_state()),
-        # Of this rank's device: another machine may have fewer.
+        # Only this rank's device, because another machine may have fewer.
         "cuda": _hex(torch.cuda.get_rng_state()) if torch.cuda.is_available() else None,
     }
 

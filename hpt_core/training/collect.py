@@ -1,4 +1,4 @@
-"""A step's groups: rollouts sampled, verified and gated."""
+"""Sample, verify and gate the rollouts of a step."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -25,31 +25,31 @@ from hpt_core.verifiers.pool import CHUNK, Item, Pending, VerifierPool
 
 
 class Judged(NamedTuple):
-    """A response as its verifiers see it."""
+    """Verdict and reward of one response."""
 
     verdict: Verdict
-    """By the question's own verifier."""
+    """From the question's own verifier."""
     reward: float
-    """All parts added up."""
+    """Weighted sum of all reward parts."""
 
 
 @dataclass(frozen=True, slots=True)
 class QuestionGroup:
-    """One question with everything a step knows of it."""
+    """One question with its responses, verdicts and rewards."""
 
     question: TrainingQuestion
     prompt_ids: tuple[int, ...]
     rollouts: tuple[Rollout, ...]
     verdicts: tuple[Verdict, ...]
-    """By the question's own verifier."""
+    """From the question's own verifier."""
     rewards: tuple[float, ...]
-    """Of each rollout, all parts added up."""
+    """Reward of each rollout: the weighted sum of all reward parts."""
     demonstration_ids: tuple[int, ...] | None
     rows: tuple[Row, ...]
-    """What the estimator makes of the group."""
+    """Rows that the estimator trains on."""
 
     def tokens(self, row: Row, temperature: float) -> Tokens:
-        """Tokens of one of `rows`; `temperature` is the sampler's."""
+        """Tokens of one of `rows`; `temperature` is the sampling temperature."""
         if row.index == DEMONSTRATION:
             assert self.demonstration_ids is not None
             return Tokens(self.prompt_ids, self.demonstration_ids)
@@ -63,12 +63,12 @@ class QuestionGroup:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """A step's groups in canonical order, and what they cost."""
+    """A step's groups in canonical order, and the time they took."""
 
     groups: tuple[QuestionGroup, ...]
     seconds_rollout: float
     seconds_verify: float
-    """That generation did not hide: verdicts are made while the engine samples."""
+    """Verification time that did not overlap with sampling."""
 
 
 @dataclass(frozen=True)
@@ -80,17 +80,17 @@ class Collector:
     prompt: Prompt
     estimator: Estimator
     engine: RolloutEngine | None
-    """None for algorithms that use no rollouts: their groups hold demonstrations alone."""
+    """None for algorithms without rollouts, whose groups hold only demonstrations."""
     pool: VerifierPool | None
     world: World
 
     def collect(
         self, questions: Sequence[TrainingQuestion], step: int, progress: Callable[[int, int], None] | None = None
     ) -> Collected:
-        """All groups of a step, on every rank; each rank samples those of its own questions."""
+        """All groups of a step. Each rank samples its own share of the questions, then receives all groups."""
         mine = self._sample(questions[self.world.rank :: self.world.size], step, progress)
         shares = self.world.all_gather([mine])
-        # Dealt out in turn above, so taken up in turn.
+        # Questions were distributed round-robin above.
         found = [shares[i % len(shares)][0].groups[i // len(shares)] for i in range(len(questions))]
         slowest = max((share for (share,) in shares), key=lambda s: s.seconds_rollout + s.seconds_verify)
         return Collected(tuple(found), slowest.seconds_rollout, slowest.seconds_verify)
@@ -150,8 +150,8 @@ class Collector:
         return QuestionGroup(question, prompt_ids, rollouts, verdicts, rewards, demonstration, rows)
 
     def _demonstration_rewards(self, questions: Sequence[TrainingQuestion]) -> dict[str, float]:
-        """R of each question's demonstration: correct by definition, whatever else it is rewarded for being judged as
-        a rollout's is. Empty where there is nothing but the question's own verdict."""
+        """Reward of each question's demonstration. The demonstration is correct by definition; other verifiers judge it
+        as they judge a rollout. Empty if the question's own verdict is the only reward part."""
         if self.pool is None or not self.estimator.uses_demonstrations or self.config.rewards == (Reward(),):
             return {}
         shown = [(q, q.demonstration) for q in questions if q.demonstration is not None]
@@ -162,7 +162,7 @@ class Collector:
 
 
 class Verifying:
-    """Verdicts and rewards of rollouts as they finish, graded in other processes while sampling continues."""
+    """Grades rollouts in other processes as they finish, while sampling continues."""
 
     def __init__(
         self,
@@ -171,28 +171,28 @@ class Verifying:
         rewards: Sequence[Reward] = (Reward(),),
         by_definition: bool = False,
     ) -> None:
-        """`asked`: the question of each rollout to come; `by_definition`: all of them count as correct."""
+        """`asked` holds the question of each expected response. With `by_definition` all responses count as correct."""
         self._pool = pool
         self._asked = asked
         self._rewards = rewards
         self._by_definition = by_definition
-        # The question's own verdict is always asked for: gates decide by it.
+        # The question's own verdict (None) is always needed, because gates use it.
         self._verifiers = list(dict.fromkeys([None, *(reward.verifier for reward in rewards)]))
         self._waiting: list[tuple[int, str]] = []
         self._pending: list[tuple[list[int], Pending]] = []
 
     def add(self, index: int, rollout: Rollout) -> None:
-        """Take up a rollout that has finished."""
+        """Add a finished rollout."""
         self.add_text(index, rollout.text)
 
     def add_text(self, index: int, text: str) -> None:
-        """Take up a response."""
+        """Add a response."""
         self._waiting.append((index, text))
         if len(self._waiting) >= CHUNK:
             self._submit()
 
     def result(self) -> list[Judged]:
-        """One a response, in the questions' order."""
+        """One item per response, in the order of `asked`."""
         self._submit()
         found: dict[int, Judged] = {}
         for indices, pending in self._pending:
@@ -222,7 +222,7 @@ def signals(group: QuestionGroup) -> list[str]:
 
 
 def write_rollouts(path: Path, step: int, groups: Sequence[QuestionGroup]) -> None:
-    """Keep a step's rollouts with their verdicts (schemas.ROLLOUTS)."""
+    """Write a step's rollouts with their verdicts (schemas.ROLLOUTS)."""
     rows = []
     for group in groups:
         correct = [verdict.correct for verdict in group.verdicts]

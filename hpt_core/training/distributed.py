@@ -1,7 +1,7 @@
-"""Several ranks of one training run: started by torchrun, sharded by FSDP2, in one program with the single process.
+"""Training on several ranks, started by torchrun and sharded by FSDP2. A single process runs the same program.
 
-Ranks sample the rollouts of their own questions, then share them, so that each knows the whole step; micro-batches are
-dealt out among the ranks. Every collective is reached by all ranks the same number of times.
+Each rank samples the rollouts of its own questions, then the ranks exchange them, so that each has the whole step.
+Micro-batches are distributed among the ranks. All ranks must call every collective the same number of times.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ logger = logging.getLogger("hpt.training.distributed")
 Item = TypeVar("Item")
 
 TIMEOUT = datetime.timedelta(hours=2)
-"""How long a rank waits for the others: their rollouts may take long."""
+"""How long a rank waits for the others, whose rollouts may take long."""
 
 
 @dataclass(frozen=True)
 class World:
-    """The ranks of a run, this one among them."""
+    """This process's rank and the number of ranks in the run."""
 
     rank: int = 0
     size: int = 1
@@ -37,11 +37,11 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """Whether this rank writes what is written once."""
+        """Whether this rank writes the files that only one rank writes."""
         return self.rank == 0
 
     def all_gather(self, mine: Sequence[Item]) -> list[Sequence[Item]]:
-        """What every rank holds, by rank."""
+        """The `mine` of every rank, ordered by rank."""
         if self.size == 1:
             return [mine]
         import torch.distributed as dist
@@ -58,9 +58,10 @@ class World:
             dist.barrier()
 
     def mine(self, groups: Sequence[list[int]]) -> list[list[int] | None]:
-        """The groups that this rank computes; None stands for one that it computes in name only.
+        """The groups that this rank computes. Every rank gets the same number; None marks a dummy micro-batch, which
+        keeps the collectives in step.
 
-        Dealt out in turn, there and back, so that groups sorted by size make even loads; every rank gets as many.
+        Groups are assigned in serpentine order (0, 1, 2, 2, 1, 0, ...), which balances the load if sorted by size.
         """
         if self.size == 1:
             return list(groups)
@@ -74,20 +75,20 @@ class World:
 
 
 def world_from_environment() -> World:
-    """The world that torchrun describes; one rank without it."""
+    """The world that torchrun's environment variables describe; a single rank without them."""
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     try:
         rank, size, local_rank, local_size = (
             int(os.environ.get(name, default)) for name, default in zip(names, "0101", strict=True)
         )
     except ValueError as error:
-        raise ConfigError(f"RANK, WORLD_SIZE and their like must be numbers: {error}", "start with torchrun") from error
+        raise ConfigError(f"{', '.join(names)} must be numbers: {error}", "start with torchrun") from error
     return World(rank, size, local_rank, local_size)
 
 
 @contextlib.contextmanager
 def joined() -> Iterator[World]:
-    """The world, joined: its process group lasts as long as the context. Engines must be closed before it ends."""
+    """The world, with its process group initialized for the duration of the context. Close engines before it ends."""
     import torch
     import torch.distributed as dist
 
@@ -107,16 +108,15 @@ def joined() -> Iterator[World]:
     try:
         yield world
     finally:
-        # An engine may have destroyed the group with its own; a rank that failed must not wait for the others here.
+        # An engine may already have destroyed the group, and a failed rank must not wait for the others here.
         with contextlib.suppress(Exception):
             dist.destroy_process_group()
 
 
 def shard(policy: "nn.Module", world: World, dtype: str) -> "nn.Module":
-    """`policy` sharded over all ranks by FSDP2, layer by layer; itself where there is one rank.
+    """Shard `policy` over all ranks with FSDP2, layer by layer. With one rank, returns it unchanged.
 
-    Master weights, gradients and moments stay float32; in bfloat16 the layers compute with weights cast as they are
-    gathered.
+    Master weights, gradients and moments stay in float32. For bfloat16, weights are cast when they are gathered.
     """
     if world.size == 1:
         return policy
@@ -126,7 +126,7 @@ def shard(policy: "nn.Module", world: World, dtype: str) -> "nn.Module":
 
     mesh = init_device_mesh("cuda" if torch.cuda.is_available() else "cpu", (world.size,))
     narrow = torch.bfloat16 if dtype == "bfloat16" else None
-    # Inputs are token ids and float32 temperatures: only weights and what follows from them are cast.
+    # Inputs (token ids and float32 temperatures) must not be cast.
     precision = MixedPrecisionPolicy(param_dtype=narrow, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for layer in _layers(policy):
         fully_shard(layer, mesh=mesh, mp_policy=precision)

@@ -1,4 +1,4 @@
-"""The training log, readable while a run goes on: the whole table is replaced at each step."""
+"""The training log. Each step replaces the whole file, so it can be read during a run."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ class TrainingLog:
     """Rows of schemas.TRAIN_LOG in one Parquet file."""
 
     def __init__(self, path: Path, steps_done: int) -> None:
-        """Take up the log at `path`; rows of steps after `steps_done`, which will be done again, are dropped."""
+        """Continue the log at `path`. Rows after step `steps_done` are dropped, because those steps run again."""
         self.path = path
         rows = pq.read_table(path).to_pylist() if path.exists() else []
         self.rows: list[dict[str, Any]] = [row for row in rows if row["step"] <= steps_done]

@@ -1,4 +1,4 @@
-"""One step's row of the training log."""
+"""Build one step's row of the training log."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from hpt_core.upge.signal import Signal
 
 
 def describe(row: dict[str, Any]) -> str:
-    """A log row in a few words."""
+    """A short summary of a log row."""
     words = []
     if not math.isnan(row["reward"]):
         words += [f"reward {row['reward']:.3f}", f"gated {row['demonstration_share']:.2f}"]
@@ -32,9 +32,9 @@ def log_row(
     seconds: dict[str, float],
     total: float,
 ) -> dict[str, Any]:
-    """A row of schemas.TRAIN_LOG, but for mismatch_kl and validation_reward.
+    """A row of schemas.TRAIN_LOG without mismatch_kl and validation_reward.
 
-    `signals` are the estimator's; `seconds` go by phase, and `total` is the whole step's.
+    `signals` are the estimator's, `seconds` is the time per phase, and `total` is the time of the whole step.
     """
     rollouts = [rollout for group in collected.groups for rollout in group.rollouts]
     rows = [row for group in collected.groups for row in group.rows]
@@ -85,7 +85,7 @@ def _mean(values: list[float]) -> float:
 
 
 def peak_memory_gib() -> float:
-    """Most memory this process held so far: of the GPU where there is one, else resident."""
+    """Peak memory of this process so far: GPU memory if there is a GPU, else resident memory."""
     import resource
 
     import torch

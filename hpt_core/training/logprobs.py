@@ -1,8 +1,8 @@
-"""Log-probabilities and entropies of tokens, never holding [N, V] logits whole, in the forward or the backward pass.
+"""Log-probabilities and entropies of tokens. Neither the forward nor the backward pass holds all [N, V] logits at once.
 
-The logits are worked on in tiles: rows by a stretch of the vocabulary, small enough on CPUs to stay in the cache. A
-row's tiles are joined by the chain rule of entropy, H = sum_b w_b (H_b - log w_b), where w_b is the probability of
-stretch b and H_b the entropy within it; nothing large is ever subtracted from something large.
+Logits are computed in tiles: some rows by a slice of the vocabulary. On CPUs a tile fits the cache. The tiles of a row
+are combined by the chain rule of entropy, H = sum_b w_b (H_b - log w_b), where w_b is the probability of slice b and
+H_b the entropy within it. This never subtracts two large numbers.
 """
 
 from collections.abc import Iterator
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 TILE_ELEMENTS = {"cpu": 2**21, "cuda": 2**25}
-"""Logits of one tile by device: 8 MiB in float32 where the cache decides, 128 MiB where the number of kernels does. A
-tile needs about twice that while it is worked on."""
+"""Number of logits in a tile: 8 MiB in float32 on CPUs, to fit the cache, and 128 MiB on GPUs, to launch few kernels.
+Computing a tile takes about twice that memory."""
 TILE_ROWS = 8192
-"""Most rows of a tile: more would leave products too thin."""
+"""Maximum rows of a tile. More rows would make its vocabulary slice, and so the matrix products, too narrow."""
 
 
 class TokenStatistics(NamedTuple):
-    """Of N response tokens."""
+    """Statistics of N response tokens."""
 
     logprobs: "Tensor"
     """[N] float32, nats."""
     entropies: "Tensor"
-    """[N] float32, nats; of the distribution that each token was sampled from."""
+    """[N] float32, nats; entropy of the distribution that each token was sampled from."""
     values: "Tensor | None" = None
-    """[N] float32; the value head's estimate before each token, where there is such a head."""
+    """[N] float32; the value head's estimate before each token; None without a value head."""
 
 
 def token_statistics(
@@ -39,9 +39,9 @@ def token_statistics(
 ) -> TokenStatistics:
     """Statistics of `targets` [N] under softmax(head(hidden) / temperatures); hidden [N, D], temperatures [N] float32.
 
-    `head` is linear, with or without bias. Logits are computed tile by tile in the dtype of autocast where it is on,
-    and again in the backward pass, so that the most held of them is one tile of `tile_elements`; None takes what suits
-    the device.
+    `head` is linear, with or without bias. Logits are computed tile by tile, in autocast's dtype if it is enabled, and
+    computed again in the backward pass. At most one tile of `tile_elements` logits is in memory; None uses the
+    device's default.
     """
     elements = tile_elements or TILE_ELEMENTS.get(hidden.device.type, TILE_ELEMENTS["cuda"])
     bias = getattr(head, "bias", None)
@@ -57,13 +57,13 @@ def _compute_dtype(hidden: "Tensor") -> Any:
 
 
 class _Tile(NamedTuple):
-    """Some rows, some tokens of the vocabulary."""
+    """Slices of the rows and of the vocabulary."""
 
     rows: slice
     vocabulary: slice
 
     def targets(self, targets: "Tensor") -> tuple["Tensor", "Tensor"]:
-        """Of the tile's rows: ([n, 1] column of the target, [n, 1] whether it lies in the tile)."""
+        """For the tile's rows: ([n, 1] column of the target, [n, 1] whether the target is in the tile)."""
         mine = targets[self.rows, None]
         inside = (mine >= self.vocabulary.start) & (mine < self.vocabulary.stop)
         return (mine - self.vocabulary.start).clamp_(0, self.vocabulary.stop - self.vocabulary.start - 1), inside
@@ -78,7 +78,7 @@ def _tiles(rows: int, vocabulary: int, elements: int) -> Iterator[_Tile]:
 
 
 class _Head(NamedTuple):
-    """A linear head with its inputs, in the dtype that it computes in."""
+    """A linear head and its inputs, in the compute dtype."""
 
     hidden: "Tensor"
     weight: "Tensor"
@@ -102,7 +102,7 @@ class _Head(NamedTuple):
 
 
 class _Joined:
-    """Normalizers (log of the sum of exponentials) and entropies of rows, over the stretches of vocabulary seen."""
+    """Normalizers (log of the sum of exponentials) and entropies of rows, over the vocabulary slices added so far."""
 
     def __init__(self, like: "Tensor") -> None:
         """`like`: [N]."""
@@ -112,35 +112,35 @@ class _Joined:
         self.entropies = torch.zeros_like(like)
 
     def take(self, rows: slice, logits: "Tensor") -> None:
-        """Take in a tile's `logits` [n, m], which are used up."""
+        """Add a tile's `logits` [n, m]. They are overwritten."""
         import torch
 
         largest = logits.amax(-1)
         exponentials = logits.sub_(largest[:, None]).exp()
         total = exponentials.sum(-1)
-        # Of the stretch alone; what is subtracted is at most about log m.
+        # Entropy within the slice. The subtracted term is at most about log m.
         entropies = total.log() - torch.linalg.vecdot(exponentials, logits) / total
         normalizers = largest + total.log()
         before = self.normalizers[rows]
         joined = torch.logaddexp(before, normalizers)
         log_shares = torch.stack([before - joined, normalizers - joined])
         of_each = torch.stack([self.entropies[rows], entropies])
-        # A share of 0 adds nothing: 0 log 0 = 0.
+        # 0 log 0 = 0: a share of 0 adds nothing.
         self.entropies[rows] = (log_shares.exp() * (of_each - log_shares.clamp(min=_LOG_ZERO))).sum(0)
         self.normalizers[rows] = joined
 
 
 _LOG_ZERO = -1e4
-"""Stands for the logarithm of a probability of 0 where the probability itself multiplies it."""
+"""Replaces log 0 where it is multiplied by the probability 0."""
 
 
 @cache
 def _function() -> Any:
-    """The autograd function; made on demand, since configs load without torch."""
+    """The autograd function, defined on demand because configs load without torch."""
     import torch
 
     class TiledStatistics(torch.autograd.Function):
-        """(hidden [N, D], weight [V, D], bias [V] or None, targets [N], temperatures [N], elements of a tile) ->
+        """(hidden [N, D], weight [V, D], bias [V] or None, targets [N], temperatures [N], elements per tile) ->
         (logprobs [N], entropies [N])."""
 
         @staticmethod
@@ -150,7 +150,7 @@ def _function() -> Any:
             wide = torch.float64 if ctx.dtype == torch.float64 else torch.float32
             of_targets = hidden.new_zeros(len(targets), dtype=wide)
             joined = _Joined(of_targets)
-            # Autocast must not cast again, tile by tile.
+            # Cast once here; autocast would cast again for every tile.
             with torch.autocast(hidden.device.type, enabled=False):
                 head = _Head.cast(hidden, weight, bias, temperatures, ctx.dtype)
                 for tile in _tiles(len(targets), len(weight), ctx.elements):
@@ -197,7 +197,7 @@ def _by_logits(
     by_logprob: "Tensor | None",
     by_entropy: "Tensor | None",
 ) -> "Tensor":
-    """[n, m] gradient by the scaled logits z; logs [n, m] = log p is used up, the others are [n, 1].
+    """[n, m] gradient with respect to the scaled logits z. logs [n, m] = log p is overwritten; the others are [n, 1].
 
     d log p_y / d z = onehot(y) - p and d H / d z = - p (log p + H).
     """

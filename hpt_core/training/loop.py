@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("hpt.training")
 
 REPORT_SECONDS = 5.0
-"""Least time between two reports from within a step."""
+"""Minimum time between two progress reports within a step."""
 
 
 class Trainer:
-    """One training run. `run` goes on from the newest checkpoint in `spec.work`."""
+    """One training run. It resumes from the newest checkpoint in `spec.work`."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Trainer:
         engine: RolloutEngine | None,
         progress: Progress,
     ) -> None:
-        """`identity` names what the run computes: a checkpoint of another one is refused."""
+        """`identity` identifies what the run computes. A checkpoint with a different identity is refused."""
         self.spec = spec
         self.config = spec.config
         self.seed = spec.seed
@@ -71,16 +71,16 @@ class Trainer:
         )
         self.best = BestModel(spec.work / "best", self.world)
         self.saved_best: int | None = None
-        """Step of the best model that the newest checkpoint speaks of."""
+        """Step of the best model that the newest checkpoint refers to."""
         self.counts: Counter[str] = Counter()
-        """Sums over the run's steps, by "group/name"."""
+        """Sums over the run's steps, keyed by "group/name"."""
         self.disagreement = 0.0
-        """Largest difference of engine and trainer so far, in nats."""
+        """Largest log-probability difference between engine and trainer so far, in nats."""
         self.done = self._resume()
         self.log = TrainingLog(spec.work / "log.parquet", self.done)
 
     def run(self) -> None:
-        """Do the steps that are not done yet."""
+        """Run the remaining steps."""
         steps = self.config.steps
         self.progress(self.done, steps, "resumed" if self.done else "")
         with contextlib.closing(self.spec.open_trackers(self.done)) as trackers:
@@ -140,13 +140,13 @@ class Trainer:
             self.engine.release()
 
     def _probes(self, groups: tuple[QuestionGroup, ...]) -> list[Tokens]:
-        """Rollouts by which the engine is compared with the trainer where none is trained on."""
+        """Rollouts on which engine and trainer are compared if the step trains on no rollout."""
         rollouts = [(group, i) for group in groups for i in range(len(group.rollouts))]
         chosen = [rollouts[i] for i in sync.probes(len(rollouts))] if rollouts else []
         return [group.rollout_tokens(i, self.config.sampling.temperature) for group, i in chosen]
 
     def _validate(self, step: int) -> float:
-        """Mean reward on the held-out questions where it is time; NaN elsewhere."""
+        """Mean reward on the held-out questions; NaN at steps without validation."""
         config, pool = self.config.validation, self.collector.pool
         if config is None or (step % config.every and step < self.config.steps):
             return math.nan
@@ -165,7 +165,7 @@ class Trainer:
         return score
 
     def _within(self, step: int) -> Any:
-        """A callback that reports a long step's rollouts now and then."""
+        """A callback that reports the progress of a long step's rollouts."""
         last = time.monotonic()
 
         def report(done: int, total: int) -> None:
@@ -190,7 +190,7 @@ class Trainer:
             self.counts[f"seconds/{phase}"] += value  # type: ignore[assignment]
 
     def _settings(self) -> dict[str, Any]:
-        """What may change between two attempts at a run, and moves its last bits."""
+        """Settings that may change when a run resumes, and that change its rounding."""
         import torch
 
         return {
@@ -229,14 +229,14 @@ class Trainer:
         expected = list(cursor(done, len(self.questions), self.config.questions_per_step))
         if state["identity"] != self.identity or state["cursor"] != expected:
             raise TrainingError(
-                f"{self.checkpointer.folder} holds the checkpoint of another run",
+                f"the checkpoint in {self.checkpointer.folder} belongs to a different run",
                 f"delete {self.spec.work} or choose another work folder",
             )
         for name, value in self._settings().items():
             if state[name] != value:
                 logger.warning(
-                    "the steps so far ran with %s = %s and this process has %s: the run may differ in rounding from an "
-                    "undisturbed one",
+                    "earlier steps ran with %s = %s; this process has %s, so rounding may differ from that of an "
+                    "uninterrupted run",
                     name,
                     state[name],
                     value,
@@ -245,13 +245,13 @@ class Trainer:
         self.disagreement = state["disagreement"]
         self.best.restore(state["best"])
         self.saved_best = self.best.step
-        logger.info("going on after step %d", done)
+        logger.info("resuming after step %d", done)
         return done
 
 
 @contextlib.contextmanager
 def deterministic() -> Iterator[None]:
-    """Refuse operations whose result varies from run to run, on CPUs; on GPUs some have no other form."""
+    """On CPUs, raise an error for nondeterministic operations. On GPUs, some have no deterministic version."""
     import torch
 
     if torch.cuda.is_available():

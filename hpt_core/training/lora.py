@@ -1,4 +1,4 @@
-"""Low-rank adapters (Hu 2021) through peft: added before training, merged wherever the model is used elsewhere."""
+"""Low-rank adapters (Hu 2021) through peft: added before training, merged for the engine and the exported model."""
 
 import warnings
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hpt_core.training.config import LoraConfig
 
 PREFIX = "base_model.model."
-"""What peft puts before the names of the model it wraps."""
+"""Prefix that peft adds to the parameter names of the model it wraps."""
 
 
 def require_peft() -> None:
@@ -20,11 +20,11 @@ def require_peft() -> None:
     try:
         import peft  # noqa: F401
     except ImportError as error:
-        raise ConfigError(f"lora needs peft, which cannot be imported: {error}", "pip install peft") from error
+        raise ConfigError(f"lora needs peft, but importing it failed: {error}", "pip install peft") from error
 
 
 def add_adapters(model: "nn.Module", config: "LoraConfig") -> "nn.Module":
-    """`model` with adapters of `config`, the only weights that train. Raises ConfigError for targets it lacks."""
+    """`model` with the adapters that `config` describes; only they train. Raises ConfigError for unknown targets."""
     require_peft()
     import peft
 
@@ -36,24 +36,24 @@ def add_adapters(model: "nn.Module", config: "LoraConfig") -> "nn.Module":
     )
     try:
         with warnings.catch_warnings():
-            # Of tied weights among the targets, which are refused below.
+            # peft warns about tied weights among the targets; they are refused below.
             warnings.simplefilter("ignore")
             adapted: nn.Module = peft.get_peft_model(model, settings)
     except ValueError as error:
         raise ConfigError(
-            f"lora.targets do not fit the model: {error}", 'name linear layers, or "all-linear"'
+            f"lora.targets does not match the model: {error}", 'name linear layers, or use "all-linear"'
         ) from error
     for layer in (model.get_input_embeddings(), model.get_output_embeddings()):  # type: ignore[operator]
         if hasattr(layer, "get_delta_weight"):
             raise ConfigError(
-                f"lora.targets = {config.targets!r} reach the embedding or the output head, which stay as they are",
+                f"lora.targets = {config.targets!r} includes the embedding or the output head, which cannot be adapted",
                 'leave them out, or use "all-linear"',
             )
     return adapted
 
 
 def merged(model: "nn.Module") -> Iterator[tuple[str, "Tensor"]]:
-    """Weights of a causal LM by their Hugging Face names, those with adapters as W + scale * B A."""
+    """Weights of a causal LM by Hugging Face name. Adapted weights are merged: W + scale * B A."""
     if not hasattr(model, "get_base_model"):
         yield from model.state_dict().items()
         return

@@ -1,4 +1,4 @@
-"""The trained model: loaded from a Hugging Face folder with float32 master weights, exported as one."""
+"""Load a model for training, with float32 master weights, and export it as a Hugging Face folder."""
 
 import json
 import logging
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("hpt.training.model")
 
 SCALED_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
-"""Config fields of models whose logits are more than head(hidden), which logprobs.py does not compute."""
+"""Config fields of models whose logits are not just head(hidden). logprobs.py does not support them."""
 
 
 def load_model(folder: Path, device: str = "cpu", gradient_checkpointing: bool = False) -> "nn.Module":
-    """The causal language model in `folder`, in float32, dropout off, ready to train. Raises ModelError."""
+    """Load the causal language model in `folder` for training: in float32, without dropout. Raises ModelError."""
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging as transformers_logging
@@ -32,11 +32,11 @@ def load_model(folder: Path, device: str = "cpu", gradient_checkpointing: bool =
         )
     except (OSError, EOFError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"the model in {folder} cannot be loaded: {first}", "fetch the model again") from error
+        raise ModelError(f"cannot load the model in {folder}: {first}", "fetch the model again") from error
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])
         raise ModelError(
-            f"{folder} lacks the weights {', '.join(missing[:3])} ({len(missing)} in all)", "fetch it again"
+            f"{folder} is missing the weights {', '.join(missing[:3])} ({len(missing)} in all)", "fetch it again"
         )
     for field in SCALED_LOGITS:
         if getattr(model.config, field, None) not in (None, 1, 1.0):
@@ -55,9 +55,10 @@ def load_model(folder: Path, device: str = "cpu", gradient_checkpointing: bool =
 
 
 def export_model(policy: "nn.Module", source: Path, folder: Path, dtype: str, writes: bool = True) -> None:
-    """Write the policy's language model to `folder` in `dtype`, with the other files of `source`; whole or absent.
+    """Write the policy's language model in `dtype`, with the other files of `source`, to `folder`, completely or not
+    at all.
 
-    Adapters are merged; a value head is left out. With several ranks all call it, and the one with `writes` writes.
+    Adapters are merged and a value head is left out. Every rank must call this; the one with `writes` writes.
     """
     import torch
 
@@ -65,7 +66,7 @@ def export_model(policy: "nn.Module", source: Path, folder: Path, dtype: str, wr
 
     model = causal_lm(policy)
     kind = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
-    # Tied weights go once, under the name that `from_pretrained` reads.
+    # Tied weights are saved once, under the name that `from_pretrained` reads.
     tied = set(getattr(model, "_tied_weights_keys", None) or ()) if model.config.tie_word_embeddings else set()
     weights: dict[str, Tensor] = {}
     for name, tensor in named_weights(policy):

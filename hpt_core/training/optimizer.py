@@ -1,4 +1,4 @@
-"""AdamW with its schedule and its guards."""
+"""AdamW with its learning rate schedule, gradient clipping and spike limit."""
 
 import math
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 class Applied(NamedTuple):
-    """What became of one update."""
+    """The result of one update."""
 
     norm: float
-    """Global gradient norm before clipping; NaN or infinite where nothing was applied because of it."""
+    """Global gradient norm before clipping. If it is NaN or infinite, nothing was applied."""
     skipped: bool
-    """Over the spike limit: weights and moments are as before."""
+    """Whether the norm exceeded the spike limit, so that weights and moments did not change."""
 
 
 def require_eight_bit() -> None:
@@ -26,15 +26,15 @@ def require_eight_bit() -> None:
         import bitsandbytes  # noqa: F401
     except ImportError as error:
         raise ConfigError(
-            f"optimizer.eight_bit needs bitsandbytes, which cannot be imported: {error}",
+            f"optimizer.eight_bit needs bitsandbytes, but importing it failed: {error}",
             "pip install bitsandbytes, or set optimizer.eight_bit = false",
         ) from error
 
 
 def make_optimizer(model: "nn.Module", config: OptimizerConfig) -> "Optimizer":
-    """AdamW over every parameter that trains; biases and norms decay too, as in the training scripts.
+    """AdamW over all trainable parameters. Weight decay includes biases and norms, as in the training scripts.
 
-    Raises ConfigError where 8-bit moments are asked for and bitsandbytes is missing.
+    Raises ConfigError if the config sets eight_bit and bitsandbytes is missing.
     """
     import torch
 
@@ -58,7 +58,7 @@ def make_optimizer(model: "nn.Module", config: OptimizerConfig) -> "Optimizer":
 
 
 def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
-    """The rate of step `step` (from 0) of `steps`: linear warm-up, then constant or falling towards zero."""
+    """Learning rate of step `step` (from 0) of `steps`: linear warm-up, then constant or decaying toward zero."""
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / (config.warmup_steps + 1)
     done = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
@@ -67,12 +67,12 @@ def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
 
 
 def trained(optimizer: "Optimizer") -> "list[Tensor]":
-    """The weights that an optimizer moves. A sharded module shows others in their place while it has them gathered."""
+    """The optimizer's parameters. Not module.parameters(): FSDP2 replaces those while the weights are gathered."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def zero_gradients(optimizer: "Optimizer") -> None:
-    """Zero, not absent: an update whose gradient is zero still moves by its momentum."""
+    """Set every gradient to zero, not None, so that an update with zero gradient still applies its momentum."""
     import torch
 
     for parameter in trained(optimizer):
@@ -83,16 +83,16 @@ def zero_gradients(optimizer: "Optimizer") -> None:
 
 
 def apply_update(optimizer: "Optimizer", config: OptimizerConfig, rate: float) -> Applied:
-    """Clip and step with the accumulated gradients.
+    """Clip the accumulated gradients and apply one step.
 
-    A non-finite norm changes nothing: the caller raises, once the batch is on disk.
+    If the norm is not finite, nothing changes; the caller writes the batch to disk and raises.
     """
     import torch
 
     parameters = trained(optimizer)
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     if hasattr(norm, "full_tensor"):
-        # Of shards: each rank holds a part of the sum.
+        # With shards, each rank holds a part of the sum.
         norm = norm.full_tensor()
     value = norm.item()
     if not math.isfinite(value):

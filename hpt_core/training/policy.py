@@ -1,7 +1,6 @@
-"""The policy that is trained: a causal language model, and a value head where the algorithm needs one.
+"""The trained policy: a causal language model, and a value head if the algorithm needs one.
 
-Everything that passes through the weights goes through `Policy.forward`, so that wrappers which act on a module's call
-(FSDP2 above all) see every use.
+Every use of the weights goes through `Policy.forward`, because FSDP2 gathers shards only when a module is called.
 """
 
 from collections.abc import Iterator
@@ -17,31 +16,32 @@ if TYPE_CHECKING:
 
 
 def make_policy(model: "nn.Module", dtype: str, with_values: bool = False) -> "nn.Module":
-    """`model` (a transformers causal LM, perhaps with LoRA adapters) as a policy that computes in `dtype`."""
+    """A policy that computes in `dtype` with `model`, a transformers causal LM with or without LoRA adapters."""
     policy: nn.Module = _policy_class()(model, dtype, with_values)
     return policy
 
 
 def forward(policy: "nn.Module", batch: MicroBatch) -> TokenStatistics:
-    """Statistics of a micro-batch's response tokens."""
+    """Compute the statistics of a micro-batch's response tokens."""
     import torch
 
     found: TokenStatistics = policy(batch)
     if not torch.is_grad_enabled() and hasattr(policy, "reshard"):
-        # No backward pass will, and a later pass would compute with what is gathered now, whatever an update changed.
+        # FSDP2 reshards in the backward pass. Without one, the next pass would use the gathered, outdated weights.
         policy.reshard()  # type: ignore[operator]
     return found
 
 
 def named_weights(policy: "nn.Module") -> Iterator[tuple[str, "Tensor"]]:
-    """Every weight of the language model under each of its Hugging Face names: tied ones twice, as engines need them.
+    """Every weight of the language model by Hugging Face name. Tied weights come under each name, as engines need them.
 
-    Adapters are merged into the weights they adapt, and shards gathered: with several ranks, all of them must iterate.
+    Adapters are merged and shards are gathered. With several ranks, all of them must iterate.
     """
     from hpt_core.training.lora import merged
 
     for name, tensor in merged(policy.model):  # type: ignore[arg-type]
-        yield name, _whole(tensor.detach())
+        weight = tensor.detach()
+        yield name, weight.full_tensor() if hasattr(weight, "full_tensor") else weight
 
 
 def causal_lm(policy: "nn.Module") -> Any:
@@ -50,14 +50,9 @@ def causal_lm(policy: "nn.Module") -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def _whole(tensor: "Tensor") -> "Tensor":
-    gathered: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
-    return gathered
-
-
 @cache
 def _policy_class() -> Any:
-    """The module's class; made on demand, since configs load without torch."""
+    """The Policy class, defined on demand because configs load without torch."""
     import torch
 
     class Policy(torch.nn.Module):
@@ -71,11 +66,11 @@ def _policy_class() -> Any:
             if self.packs:
                 use_packed_attention(causal_lm(self))
             self.autocast = dtype == "bfloat16"
-            """Off where the weights themselves come in the compute dtype, as under FSDP2's mixed precision."""
+            """Whether to use autocast. Off under FSDP2, whose mixed precision casts the weights instead."""
             config: Any = model.config
             self.value_head = torch.nn.Linear(config.hidden_size, 1) if with_values else None
             if self.value_head is not None:
-                # Values start at 0: returns are then what the rewards alone say, whatever the seed.
+                # Values start at 0, so that the first returns depend only on the rewards and not on the seed.
                 torch.nn.init.zeros_(self.value_head.weight)
                 torch.nn.init.zeros_(self.value_head.bias)
 
@@ -91,7 +86,7 @@ def _policy_class() -> Any:
                 found = token_statistics(hidden, head, batch.targets, batch.temperatures)
                 if self.value_head is None:
                     return found
-                # A sum, where a view would lose FSDP2's hook.
+                # sum() instead of squeeze(): a view would lose FSDP2's hook.
                 return found._replace(values=self.value_head(hidden).float().sum(-1))
 
     return Policy

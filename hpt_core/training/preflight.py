@@ -1,4 +1,4 @@
-"""What can be found out before anything heavy starts."""
+"""Checks that run before the model is loaded."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from hpt_core.upge.estimator import Estimator
 
 
 def check_spec(spec: TrainSpec) -> None:
-    """What model folder, data file and packages alone tell. Raises ModelError, ConfigError or PreflightError."""
+    """Check the model folder, the data file and the packages. Raises ModelError, ConfigError or PreflightError."""
     read_config(spec.model)
     if spec.config.lora is not None:
         require_peft()
@@ -24,7 +24,7 @@ def check_spec(spec: TrainSpec) -> None:
         require_eight_bit()
     check_all(spec.trackers)
     if not spec.data.is_file():
-        raise PreflightError(f"there is no file {spec.data}", "prepare the data first")
+        raise PreflightError(f"{spec.data} does not exist", "prepare the data first")
 
 
 def check_questions(
@@ -34,12 +34,12 @@ def check_questions(
     held_out: Sequence[TrainingQuestion],
     world: World,
 ) -> int:
-    """Tokens of the longest sequence that can occur. Raises PreflightError where the model's context or the machine's
-    memory does not suffice, or the data do not fill a step."""
+    """Returns the length of the longest possible sequence, in tokens. Raises PreflightError if the model's context, the
+    machine's memory or the number of questions does not suffice."""
     if world.size > 1 and spec.config.optimizer.eight_bit:
         raise PreflightError(
-            f"optimizer.eight_bit works in one process, and there are {world.size}",
-            "set resources.processes = 1, or optimizer.eight_bit = false: shards need less memory as they are",
+            f"optimizer.eight_bit works only in a single process; this run has {world.size}",
+            "set resources.processes = 1, or optimizer.eight_bit = false, since sharding already saves memory",
         )
     cursor(0, len(training), spec.config.questions_per_step)
     questions = [*training, *held_out]
@@ -52,7 +52,7 @@ def check_questions(
     allowed = context_length(config)
     if longest > allowed:
         raise PreflightError(
-            f"prompt and response take up to {longest} tokens, the model's context is {allowed}",
+            f"prompt and response take up to {longest} tokens; the model's context is {allowed}",
             "lower sampling.max_tokens, data.max_prompt_tokens or data.max_demonstration_tokens, "
             "or raise the model's max_position_embeddings",
         )
@@ -61,7 +61,7 @@ def check_questions(
 
 
 def _check_memory(spec: TrainSpec, world: World) -> None:
-    """One rank's need against its share of the machine."""
+    """Compare the memory that one rank needs with its share of the machine."""
     import psutil
     import torch
 
@@ -69,7 +69,7 @@ def _check_memory(spec: TrainSpec, world: World) -> None:
     on_gpu = torch.cuda.is_available()
     need = memory_of_rank(spec.config, weights, world.size, on_gpu)
     host = psutil.virtual_memory().available / world.local_size
-    # Several ranks each load the whole model into the machine's memory and keep their shards of it.
+    # With several ranks, each loads the whole model into main memory before it keeps its shard.
     _require(weights * WEIGHT if world.size > 1 else 0, host, "each rank's copy of the weights takes", "of memory")
     what = "weights, gradients, moments and engine take"
     if on_gpu:
@@ -81,6 +81,6 @@ def _check_memory(spec: TrainSpec, world: World) -> None:
 def _require(need: float, available: float, what: str, where: str) -> None:
     if need > available:
         raise PreflightError(
-            f"{what} {need / GIB:.1f} GiB {where}, {available / GIB:.1f} are free",
+            f"{what} {need / GIB:.1f} GiB {where}, but only {available / GIB:.1f} GiB are free",
             "choose a smaller model, a larger machine, more ranks (resources.processes), lora, or optimizer.eight_bit",
         )

@@ -1,4 +1,4 @@
-"""Prepared questions as the trainer takes them."""
+"""Read prepared questions and hold some out for validation."""
 
 import hashlib
 import logging
@@ -33,32 +33,32 @@ class TrainingQuestion:
 
 
 def read_questions(path: Path, need_demonstration: bool) -> list[TrainingQuestion]:
-    """The questions of prepared.parquet, in its order.
+    """The questions of prepared.parquet, in file order.
 
-    `need_demonstration` leaves out those without a demonstration: a gate decides on a question's only once its rollouts
-    are there. Raises DataError where the file is missing or of another schema, PreflightError where no question is left
-    or one comes twice.
+    `need_demonstration` leaves out questions without a demonstration, because the gate may choose it for any question.
+    Raises DataError if the file is missing, has a wrong schema or repeats a question_id, and PreflightError if no
+    question is left.
     """
     rows = [TrainingQuestion(**row) for row in _table(path).to_pylist()]
     kept = [q for q in rows if q.demonstration is not None or not need_demonstration]
     if not kept:
-        what = "no question with a demonstration" if rows else "no question"
-        raise PreflightError(f"{path} holds {what}", "prepare data that the algorithm can use")
+        what = "no question with a demonstration" if rows else "no questions"
+        raise PreflightError(f"{path} contains {what}", "prepare data that the algorithm can use")
     if len(kept) < len(rows):
-        logger.warning("%d of %d questions have no demonstration and are left out", len(rows) - len(kept), len(rows))
+        logger.warning("leaving out %d of %d questions, which have no demonstration", len(rows) - len(kept), len(rows))
     if len({q.question_id for q in kept}) < len(kept):
-        raise DataError(f"{path} holds a question_id twice", "prepare the data again")
+        raise DataError(f"{path} contains a question_id twice", "prepare the data again")
     return kept
 
 
 def hold_out(questions: list[TrainingQuestion], count: int) -> tuple[list[TrainingQuestion], list[TrainingQuestion]]:
-    """(questions to train on, `count` held-out ones): the first in an order by hash that depends on nothing else.
+    """Split off `count` held-out questions. Returns (training questions, held-out questions).
 
-    Raises PreflightError where nothing would be left to train on.
+    The choice depends only on a hash of the question ids. Raises PreflightError if no training question would be left.
     """
     if count >= len(questions):
         raise PreflightError(
-            f"validation holds out {count} questions and the data hold {len(questions)}",
+            f"validation holds out {count} questions, but the data has only {len(questions)}",
             "lower validation.questions or add data",
         )
     order = sorted(questions, key=lambda q: hashlib.sha256(f"validation\x1f{q.question_id}".encode()).digest())

@@ -1,4 +1,4 @@
-"""Which questions a step uses: a permutation per epoch, computed from seed and step alone, so nothing can be lost."""
+"""The questions of each step. Seed and epoch alone determine their order, so a resumed run needs no state."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,21 +8,24 @@ from hpt_core.seeds import derive
 
 
 class Cursor(NamedTuple):
-    """Where in the data a step starts."""
+    """Position in the data at which a step starts."""
 
     epoch: int
     position: int
-    """Questions of the epoch that earlier steps drew."""
+    """Number of the epoch's questions that earlier steps used."""
 
 
 def cursor(step: int, questions: int, per_step: int) -> Cursor:
-    """The cursor of step `step` (from 0). An epoch holds whole steps, so that no question comes twice in one step;
-    the remainder, other questions each epoch, is left out. Raises PreflightError where a step needs more than all.
+    """The cursor of step `step` (from 0). Raises PreflightError if a step needs more questions than there are.
+
+    An epoch consists of whole steps, so that no step uses a question twice. Each epoch leaves out its remainder, which
+    is different every time.
     """
     steps_per_epoch = questions // per_step
     if steps_per_epoch == 0:
         raise PreflightError(
-            f"a step uses {per_step} questions and the data hold {questions}", "lower questions_per_step or add data"
+            f"a step uses {per_step} questions, but the data has only {questions}",
+            "lower questions_per_step or add data",
         )
     return Cursor(step // steps_per_epoch, step % steps_per_epoch * per_step)
 

@@ -1,7 +1,7 @@
-"""Agreement of the rollout engine with the trainer after a weight sync.
+"""Check that rollout engine and trainer agree after a weight sync.
 
-The engine's log-probabilities of what it drew are compared with the trainer's, in the forward pass that the update
-takes anyway and before it changes a weight. An engine that kept an old weight, a tied head above all, is caught here.
+The engine's log-probabilities of its samples are compared with the trainer's, which come from the update's own forward
+pass, before any weight changes. This detects an engine that kept an old weight, such as a tied output head.
 """
 
 import math
@@ -17,36 +17,37 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 PROBES = 8
-"""Rollouts compared at a step that trains on none."""
+"""Rollouts to compare at a step that trains on no rollout."""
 
 
 class Tolerance(NamedTuple):
-    """Largest disagreement of log-probabilities that is rounding, in nats."""
+    """Largest log-probability differences that count as rounding, in nats."""
 
     mean: float
     largest: float
 
 
 TOLERANCES = {"float32": Tolerance(2e-4, 2e-2), "bfloat16": Tolerance(0.15, math.inf)}
-"""By compute precision. Mean differences of vLLM on a CPU: 1e-6 (0.8M parameters) and 7e-6 (135M) in float32,
-0.045 (135M) in bfloat16, where a single token in millions may be off by any amount. Weights that are 0.2 % off give
-0.016, which float32 shows and bfloat16 hides; a stale tied head gives 2.0.
+"""Tolerance by compute precision. Measured mean differences with vLLM on a CPU: 1e-6 (0.8M parameters) and 7e-6 (135M)
+in float32, 0.045 (135M) in bfloat16, where a single token in millions may differ by any amount. Weights that are 0.2 %
+off give 0.016, which is detected in float32 but not in bfloat16. A stale tied head gives 2.0.
 """
 
 
 class Agreement(NamedTuple):
-    """Engine against trainer, in nats."""
+    """Differences between engine and trainer, in nats."""
 
     mean: float
-    """Of the absolute difference."""
+    """Mean absolute difference."""
     largest: float
+    """Largest absolute difference."""
     kl: float
     """KL(engine || trainer), estimated per token as exp(d) - 1 - d with d = trainer - engine."""
 
 
 @dataclass
 class Differences:
-    """Sums over the tokens that were compared so far."""
+    """Sums over all tokens compared so far."""
 
     tokens: int = 0
     absolute: float = 0.0
@@ -54,7 +55,7 @@ class Differences:
     kl: float = 0.0
 
     def compare(self, trainer: "Sequence[Tensor]", rows: Sequence[Tokens]) -> None:
-        """Take in the log-probabilities [response tokens] of each row; demonstrations have none of the engine's."""
+        """Add the trainer's log-probabilities, [response tokens] for each row. Demonstrations are skipped."""
         import torch
 
         sampled = [(own, row.rollout_logprobs) for own, row in zip(trainer, rows, strict=True) if row.rollout_logprobs]
@@ -66,7 +67,7 @@ class Differences:
         self.add(Differences(len(d), *found))
 
     def add(self, other: "Differences") -> None:
-        """Take in what another rank or micro-batch compared."""
+        """Add the sums of another rank."""
         self.tokens += other.tokens
         self.absolute += other.absolute
         self.largest = max(self.largest, other.largest)
@@ -74,7 +75,7 @@ class Differences:
 
     @property
     def agreement(self) -> Agreement | None:
-        """None where nothing was compared."""
+        """None if nothing was compared."""
         if not self.tokens:
             return None
         return Agreement(self.absolute / self.tokens, self.largest, self.kl / self.tokens)
@@ -87,9 +88,9 @@ def probes(count: int) -> list[int]:
 
 
 def measure(policy: "nn.Module", rows: Sequence[Tokens], budget: int, packed: bool = False) -> Differences:
-    """Compare the engine's log-probabilities of `rows` with the policy's own, in a forward pass of its own.
+    """Compare the engine's log-probabilities of `rows` with the policy's, in a separate forward pass.
 
-    `packed` and `budget` are those of training, so that what is compared is what would train.
+    `budget` and `packed` should be those of training, so that the comparison uses the same computation.
     """
     import torch
 
@@ -104,11 +105,11 @@ def measure(policy: "nn.Module", rows: Sequence[Tokens], budget: int, packed: bo
 
 
 def check(agreement: Agreement, dtype: str, step: int) -> None:
-    """Raise WeightSyncError where the disagreement is more than rounding, or not finite."""
+    """Raise WeightSyncError if the disagreement exceeds the tolerance or is not finite."""
     limit = TOLERANCES[dtype]
     if not (agreement.mean <= limit.mean and agreement.largest <= limit.largest) or math.isnan(agreement.kl):
         raise WeightSyncError(
-            f"step {step}: the engine's logprobs disagree with the trainer's by {agreement.mean:.2g} in the mean and "
+            f"step {step}: the engine's logprobs differ from the trainer's by {agreement.mean:.2g} on average and "
             f"{agreement.largest:.2g} at most (tolerance for {dtype}: {limit.mean:g} and {limit.largest:g})",
-            "the engine holds other weights than the trainer: check its version, or choose engine = 'transformers'",
+            "the engine's weights differ from the trainer's: check its version, or choose engine = 'transformers'",
         )

@@ -1,4 +1,4 @@
-"""One optimizer update: micro-batched loss, guards, step. It knows no algorithm, only the estimator's streams."""
+"""One optimizer update: loss over micro-batches, checks, optimizer step. The loss itself is the estimator's."""
 
 import contextlib
 import logging
@@ -27,7 +27,7 @@ logger = logging.getLogger("hpt.training.update")
 
 
 class Before(NamedTuple):
-    """A row's tokens under the policy at rollout time; [length] each."""
+    """Log-probabilities and values of a row's tokens under the policy at rollout time; [length] each."""
 
     logprobs: "Tensor"
     values: "Tensor | None"
@@ -53,7 +53,7 @@ class Updater:
         self.dumps = dumps
         self.world = world or World()
         self.agreement: Agreement | None = None
-        """Of the engine with the policy at the last step; None where it drew nothing."""
+        """Agreement of engine and policy at the last step; None if nothing was sampled."""
         self.packed = config.packing and bool(policy.packs)
         self.device = next(policy.parameters()).device
 
@@ -62,9 +62,9 @@ class Updater:
     ) -> list[Updated]:
         """Train on a step's `rows` (`tokens[i]` belong to `rows[i]`) in updates of `minibatch_rows`.
 
-        The engine's agreement with the policy is measured on the rollouts that are trained on, before any weight
-        changes, or on `probes` where there are none. With several ranks each is given all rows. Raises WeightSyncError
-        and NonFiniteError, the latter with the batch on disk; the weights are as they were before the update.
+        Before any weight changes, engine and policy are compared on the training rollouts, or on `probes` if there are
+        none. With several ranks, every rank gets all rows. Raises WeightSyncError, or NonFiniteError after writing the
+        batch to disk; in both cases the failing update has not changed the weights.
         """
         size = self.config.minibatch_rows or max(1, len(rows))
         parts = [range(i, min(i + size, len(rows))) for i in range(0, len(rows), size)]
@@ -75,7 +75,7 @@ class Updater:
         self.agreement = None
         with self._memory_errors(step):
             if not any(_trains_on_rollouts(update) for update in (updates if remembers else updates[:1])):
-                # Every rank passes the same ones through the policy.
+                # All ranks use the same probes.
                 self._require_agreement(measure(self.policy, probes, self.config.micro_batch_tokens, self.packed), step)
             if remembers:
                 differences = Differences()
@@ -89,7 +89,8 @@ class Updater:
     def gradient(self, update: Update, tokens: Sequence[Tokens], before: "dict[int, Before] | None" = None) -> Updated:
         """Accumulate the gradient of the whole update, micro-batch by micro-batch, over all ranks.
 
-        `before`: per row that this rank computes, the policy at rollout time; None where that is the policy itself.
+        `before` holds the policy at rollout time for each row that this rank computes; None if it equals the current
+        policy.
         """
         zero_gradients(self.optimizer)
         done = Updated()
@@ -102,9 +103,9 @@ class Updater:
             output = update.loss(self._token_batch(found, batch, members, tokens, before), members)
             loss = output.loss
             if found.values is not None:
-                # The value head has a gradient on every rank, though no part of the loss may read it here.
+                # FSDP2 needs a gradient of the value head on every rank, even where the loss does not use it.
                 loss = loss + 0.0 * found.values.sum()
-            # FSDP2 takes the mean over ranks, and the shares of a loss add up.
+            # FSDP2 averages gradients over ranks, but the shares of the loss must be summed.
             (loss * self.world.size).backward()  # type: ignore[no-untyped-call]
             self._note(done, output.loss, output.metrics, found, batch, [update.rows[i] for i in members])
             if before is None:
@@ -167,7 +168,7 @@ class Updater:
         return collate(rows, self.device, self.packed)
 
     def _dummy_pass(self, tokens: Sequence[Tokens]) -> None:
-        """Pass the shortest row through the policy with no gradient: the other ranks wait for this one's part."""
+        """Run the shortest row with zero gradient, because the other ranks' collectives wait for this rank."""
         import torch
 
         shortest = min(tokens, key=lambda row: row.length)
@@ -204,7 +205,7 @@ class Updater:
         done = self.gradient(update, tokens, before)
         if weights_are_old:
             self._require_agreement(done.differences, step)
-        # Before the weights change: a loss may overflow where its gradient does not.
+        # Checked before the weights change. A loss may overflow even if its gradient does not.
         self._require_finite("loss", done.loss, update, tokens, step)
         applied = apply_update(self.optimizer, self.config.optimizer, rate)
         self._require_finite("gradient norm", applied.norm, update, tokens, step)
@@ -226,9 +227,9 @@ class Updater:
         )
 
     def _before(self, update: Update, tokens: Sequence[Tokens], differences: Differences) -> dict[int, Before]:
-        """Rows that this rank computes under the weights as they are now, by their index in the update.
+        """Run this rank's rows with the current weights. Returns the results by index in the update.
 
-        `differences` takes in those of the engine.
+        The comparison with the engine is added to `differences`.
         """
         import torch
 
@@ -247,17 +248,17 @@ class Updater:
         return found
 
     def _micro_batches(self, update: Update, tokens: Sequence[Tokens]) -> list[list[int] | None]:
-        """Rows that need a forward pass, as indices into the update, by micro-batch; this rank's share of them."""
+        """This rank's micro-batches of the rows that need a forward pass, as indices into the update."""
         active = update.active
         rows = [tokens[i] for i in active]
-        # Smaller ones where the budget would leave a rank without any.
+        # Use a smaller budget if the configured one would leave a rank without a micro-batch.
         share = -(-sum(row.length for row in rows) // self.world.size)
         groups = split(rows, min(self.config.micro_batch_tokens, max(share, 1)), self.packed)
         return self.world.mine([[active[i] for i in group] for group in groups])
 
     @contextlib.contextmanager
     def _memory_errors(self, step: int) -> Iterator[None]:
-        """Say which setting to lower where memory runs out."""
+        """If memory runs out, raise an error that names the setting to lower."""
         import torch
 
         try:
@@ -268,7 +269,7 @@ class Updater:
             saving = "" if self.config.gradient_checkpointing else ", or set gradient_checkpointing = true"
             raise TrainingError(
                 f"step {step}: out of memory in the forward or backward pass",
-                f"lower micro_batch_tokens ({self.config.micro_batch_tokens} now){saving}",
+                f"lower micro_batch_tokens (now {self.config.micro_batch_tokens}){saving}",
             ) from error
 
 

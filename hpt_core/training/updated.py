@@ -1,4 +1,4 @@
-"""What an update did, and what is left on disk of one that failed."""
+"""The statistics of an update, and the dump of an update that failed."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,23 +15,24 @@ from hpt_core.upge.estimator import Update
 
 @dataclass
 class Updated:
-    """What one update did."""
+    """Statistics of one update."""
 
     loss: float = 0.0
     norm: float = 0.0
     skipped: bool = False
     tokens: int = 0
-    """Response tokens that passed through the model with gradient."""
+    """Response tokens in forward passes with gradient."""
     demonstration_nats: float = 0.0
-    """Sum of -log pi over demonstration tokens: the estimator's own value of that loss has the right gradient alone."""
+    """Sum of -log pi over demonstration tokens. It is computed separately because only the gradient of the estimator's
+    loss is meaningful, not its value."""
     demonstration_tokens: int = 0
     metrics: Counter[str] = field(default_factory=Counter)
     """Sums of LossOutput.metrics."""
     differences: Differences = field(default_factory=Differences)
-    """Of the engine's log-probabilities from those of this pass; nothing where the old ones were computed before."""
+    """Engine against trainer in this pass; empty if a separate pass computed the old log-probabilities."""
 
     def add(self, other: "Updated") -> None:
-        """Take in another rank's share."""
+        """Add another rank's share."""
         self.loss += other.loss
         self.tokens += other.tokens
         self.demonstration_nats += other.demonstration_nats
@@ -41,7 +42,7 @@ class Updated:
 
 
 def dump(path: Path, update: Update, tokens: Sequence[Tokens]) -> None:
-    """Write the rows of an update, with their signals and token ids."""
+    """Write the rows of an update with their signals and token ids."""
     rows = [
         {
             "question_id": row.question_id,

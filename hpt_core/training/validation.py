@@ -1,4 +1,4 @@
-"""Mean reward on held-out questions as training goes on, and the best model by it."""
+"""Validation during training: the mean reward on held-out questions, and the best model so far."""
 
 import logging
 import shutil
@@ -32,9 +32,9 @@ def mean_reward(
     pool: VerifierPool,
     world: World,
 ) -> float:
-    """Mean over all `questions` and samples of the reward; each rank samples its own part of them.
+    """Mean reward over all `questions` and samples. Each rank samples its own part of the questions.
 
-    Seeds depend on question and sample alone, so that two validations differ by the model and nothing else.
+    Seeds depend only on the question and the sample index, so that validations differ only by the model.
     """
     mine = questions[world.rank :: world.size]
     asked = [(q, i) for q in mine for i in range(config.samples)]
@@ -51,8 +51,8 @@ def mean_reward(
 class BestModel:
     """The best model so far, kept as a Hugging Face folder under `folder`.
 
-    Its step and score are part of the run's checkpoints; a folder that no checkpoint speaks of any more is removed only
-    once a newer one has been saved, so that a resumed run finds the one it knows.
+    Checkpoints record its step and score. A superseded folder is removed only after a newer checkpoint has been saved,
+    so that a resumed run finds the model its checkpoint refers to.
     """
 
     def __init__(self, folder: Path, world: World) -> None:
@@ -62,7 +62,7 @@ class BestModel:
         self.score = float("-inf")
 
     def offer(self, policy: "nn.Module", source: Path, dtype: str, step: int, score: float) -> None:
-        """Keep the model after `step` steps if it is better than all before."""
+        """Keep the model after `step` steps if it is better than all earlier ones."""
         if score <= self.score:
             return
         self.step, self.score = step, score
@@ -71,20 +71,20 @@ class BestModel:
 
     @property
     def path(self) -> Path | None:
-        """Folder of the best model, None where none was offered."""
+        """Folder of the best model; None if no model was offered."""
         return None if self.step is None else self._path(self.step)
 
     def state(self) -> dict[str, Any]:
-        """For the checkpoint."""
+        """The state to store in a checkpoint."""
         return {} if self.step is None else {"step": self.step, "score": self.score}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """From the checkpoint."""
+        """Restore the state from a checkpoint."""
         if state:
             self.step, self.score = int(state["step"]), float(state["score"])
 
     def prune(self, also: int | None = None) -> None:
-        """Remove all but the best and that of step `also`, of which the newest whole checkpoint speaks."""
+        """Remove all models but the best and that of step `also`, which the newest complete checkpoint refers to."""
         if not self.world.is_main or not self.folder.is_dir():
             return
         kept = {self._path(step) for step in (self.step, also) if step is not None}

@@ -2,9 +2,9 @@
 
     grad = E[ 1_stable * (1 / pi_ref) * A * grad pi_theta ]
 
-stabilization_mask/ is 1_stable, reference_policy/ is pi_ref, advantage/ is A, likelihood_gradient/ is grad pi_theta;
-aggregation/ weighs the token terms and regularizers/ adds to them.
+stabilization_mask/ is 1_stable, reference_policy/ is pi_ref, advantage/ is A, likelihood_gradient/ is grad pi_theta.
+aggregation/ weights the token terms, and regularizers/ adds terms to the loss.
 """
 
 VERSION = 1
-"""Part of a training stage's fingerprint: raised when the same config comes to another gradient."""
+"""Part of a training stage's fingerprint. Raise it when the same config would compute a different gradient."""

@@ -1,4 +1,4 @@
-"""The contract of an algorithm: a gate, the signals it chooses from, and regularizers. Nothing but composition."""
+"""Base class of an algorithm: a gate, the signals it chooses from, and regularizers."""
 
 import inspect
 import sys
@@ -15,7 +15,7 @@ from hpt_core.upge.signal import Signal
 
 
 class Algorithm(PluginConfig, kind="algorithms", package="hpt_core.algorithms"):
-    """Base of the algorithms' configs: every field that is a Signal is one, under the field's name."""
+    """Base of the algorithms' configs. Each field of type Signal is a signal, named after the field."""
 
     gate: Gate
     """Chooses the signals of a question."""
@@ -24,7 +24,7 @@ class Algorithm(PluginConfig, kind="algorithms", package="hpt_core.algorithms"):
 
     @property
     def equation(self) -> str:
-        """The loss: the first indented block of its module's documentation; "" where it has none."""
+        """The loss: the first indented block of its module's docstring; "" without one."""
         lines = (inspect.getdoc(sys.modules[self.module]) or "").splitlines()
         start = next((i for i, line in enumerate(lines) if line.startswith(" ")), len(lines))
         end = next((i for i in range(start, len(lines)) if not lines[i].startswith(" ")), len(lines))
@@ -36,7 +36,7 @@ class Algorithm(PluginConfig, kind="algorithms", package="hpt_core.algorithms"):
         return {name: value for name, value in self if isinstance(value, Signal)}
 
     def deciding(self) -> Iterator[tuple[str, Any]]:
-        """See Frozen.deciding: a signal that the gate never chooses decides nothing."""
+        """See Frozen.deciding. Signals that the gate never chooses are left out."""
         chosen = self.gate.signal_names
         yield from ((n, value) for n, value in super().deciding() if not isinstance(value, Signal) or n in chosen)
 

@@ -1,4 +1,4 @@
-"""The estimator: an algorithm's config made into rows, whole-update weights and a loss.
+"""The estimator: turns an algorithm's config into rows, token weights over a whole update, and a loss.
 
     loss = sum over signals and tokens of  - weight * mask * stop_grad(A / pi_ref) * f(pi_theta)   + regularizers
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class Estimator:
-    """What a trainer that knows no algorithm needs of one."""
+    """The trainer's interface to an algorithm."""
 
     def __init__(self, config: Algorithm | str, max_length: int, importance_cap: float | None = None) -> None:
-        """`config` is an algorithm, or the name of one with its defaults; `max_length` is M, the constant length of
-        "fixed_length": response tokens at most.
+        """`config` is an algorithm, or the name of one for its defaults. `max_length` is M, the constant length of
+        "fixed_length": the maximum number of response tokens.
 
         With `importance_cap`, every token of a signal on rollouts is weighted by min(pi_old / pi_rollout, cap), without
-        gradient: the truncated importance correction of an engine that does not sample from quite the trainer's policy.
+        gradient. This truncated importance correction is for engines whose policy differs slightly from the trainer's.
         """
         self.config = Algorithm.from_value(config)
         self.max_length = max_length
@@ -41,12 +41,12 @@ class Estimator:
 
     @property
     def uses_demonstrations(self) -> bool:
-        """Whether a question may be trained on its demonstration, so that it must have one."""
+        """Whether a question may be trained on its demonstration, so that every question needs one."""
         return any(s.on == "demonstration" for s in self.signals.values())
 
     @property
     def uses_old_logprobs(self) -> bool:
-        """Whether `old_logprobs` is read; where not, any tensor of the right shape will do."""
+        """Whether `old_logprobs` is read."""
         parts = [p for s in self.signals.values() for p in (s.stabilization_mask, s.reference_policy)]
         return self.importance_cap is not None or any(p.needs_old_logprobs for p in parts)
 
@@ -64,7 +64,7 @@ class Estimator:
 
     @property
     def reads(self) -> dict[str, str]:
-        """Fields of TokenBatch that are read beside `logprobs` and `row_ids`, and where each comes from."""
+        """Fields of TokenBatch that are read besides `logprobs` and `row_ids`, with the remedy if one is missing."""
         found = {}
         if self.uses_old_logprobs:
             found["old_logprobs"] = "give the log-probabilities of the policy at rollout time"
@@ -73,13 +73,13 @@ class Estimator:
         if self.uses_values:
             found |= dict.fromkeys(("values", "old_values"), "train a model with a value head")
         if self.importance_cap is not None:
-            found["rollout_logprobs"] = "give the engine's log-probabilities, or leave importance_cap out"
+            found["rollout_logprobs"] = "give the engine's log-probabilities, or remove importance_cap"
         return found
 
     def rows(self, group: Group) -> list[Row]:
-        """The rows a question gives, those that carry a signal: rollouts in sample order, then the demonstration.
+        """The question's responses that carry a signal: rollouts in sample order, then the demonstration.
 
-        Raises DataError where the gate chooses a signal that the group has no response for.
+        Raises DataError if the gate chooses a signal for which the group has no response.
         """
         self._check(group)
         gate = self.config.gate
@@ -102,7 +102,7 @@ class Estimator:
         return [Row(group.question_id, i, _length(group, i), tuple(carried[i]), _reward(group, i)) for i in order]
 
     def update(self, rows: Sequence[Row]) -> "Update":
-        """One optimizer update over `rows`: ALL its rows, those that other ranks compute included."""
+        """One optimizer update over `rows`. Pass all rows of the update, including those that other ranks compute."""
         return Update(self, rows)
 
     def _check(self, group: Group) -> None:
@@ -121,24 +121,24 @@ class Estimator:
     def _check_response(self, group: Group, name: str, signal: Signal) -> None:
         if signal.on == "demonstration" and group.demonstration_length is None:
             raise DataError(
-                f"question {group.question_id} is gated to {name!r} and has no demonstration",
+                f"question {group.question_id} is gated to {name!r} but has no demonstration",
                 'prepare the data with demonstrations = "required", or choose an algorithm without demonstrations',
             )
         if signal.on == "rollouts" and not group.rewards:
             raise DataError(
-                f"question {group.question_id} is gated to {name!r} and has no rollouts",
+                f"question {group.question_id} is gated to {name!r} but has no rollouts",
                 "set rollouts_per_question to 1 or more",
             )
 
 
 class Update:
-    """One optimizer update; its weights come from whole-update counts, so no split over micro-batches matters."""
+    """One optimizer update. Weights come from whole-update counts, so the split into micro-batches has no effect."""
 
     def __init__(self, estimator: Estimator, rows: Sequence[Row]) -> None:
-        """Raises DataError where a row has no token."""
+        """Raises DataError if a row has no tokens."""
         for row in rows:
             if row.length < 1:
-                raise DataError(f"question {row.question_id}: response {row.index} has no token", "drop the question")
+                raise DataError(f"question {row.question_id}: response {row.index} has no tokens", "drop the question")
         self.config = estimator.config
         self.importance_cap = estimator.importance_cap
         self.reads = estimator.reads
@@ -155,7 +155,7 @@ class Update:
 
     @property
     def active(self) -> tuple[int, ...]:
-        """Indices of the rows that need a forward pass; the others add exactly nothing and may be left out of it."""
+        """Indices of the rows that need a forward pass. All others contribute exactly zero to the loss."""
         return tuple(
             i
             for i, row in enumerate(self.rows)
@@ -163,10 +163,10 @@ class Update:
         )
 
     def loss(self, tokens: TokenBatch, rows: Sequence[int]) -> LossOutput:
-        """This micro-batch's share of the update's loss; shares of disjoint micro-batches add up to it.
+        """This micro-batch's share of the update's loss. The shares of disjoint micro-batches sum to the whole.
 
-        `rows[r]` is the index, in the update, of the row whose tokens have row_ids == r. Pure. Raises TrainingError
-        where the tokens do not match the rows' lengths.
+        `rows[r]` is the index, in the update, of the row whose tokens have row_ids == r. Pure. Raises TrainingError if
+        the tokens do not match the rows' lengths.
         """
         import torch
 
@@ -191,7 +191,7 @@ class Update:
         return LossOutput(loss, dict(zip(found, values, strict=True)))
 
     def _signal_terms(self, name: str) -> dict[int, tuple[float, float]]:
-        """Row index -> (weight of each token, advantage) of the rows that carry signal `name`."""
+        """Row index -> (weight per token, advantage), for the rows that carry signal `name`."""
         carriers = [(i, s) for i, row in enumerate(self.rows) for s in row.signals if s.name == name]
         weights = self.signals[name].aggregation.weights(
             SignalRows(
@@ -213,10 +213,10 @@ class Update:
 
     def _check(self, tokens: TokenBatch, expected: int) -> None:
         if tokens.logprobs.shape[0] != expected:
-            raise TrainingError(f"{tokens.logprobs.shape[0]} tokens were given for rows of {expected}")
+            raise TrainingError(f"got {tokens.logprobs.shape[0]} tokens for rows with {expected} tokens")
         for name, remedy in self.reads.items():
             if getattr(tokens, name) is None:
-                raise TrainingError(f"algorithm {self.config.name!r} reads {name} and none were given", remedy)
+                raise TrainingError(f"algorithm {self.config.name!r} needs {name}, but none were given", remedy)
 
     def _batch_rows(self, tokens: TokenBatch, rows: Sequence[int]) -> BatchRows:
         import torch
@@ -247,7 +247,7 @@ class _Share(NamedTuple):
     loss: "Tensor"
     """Scalar, with gradient."""
     metrics: dict[str, "Tensor"]
-    """Scalars, by the part of a metric's name that stands before the signal's."""
+    """Scalars, keyed by the metric's name without the signal's name."""
 
 
 def _signal_share(
@@ -257,11 +257,11 @@ def _signal_share(
     terms: Sequence[tuple[float, float] | None],
     importance_cap: float | None,
 ) -> _Share:
-    """Share of one signal in a micro-batch of rows with `lengths` and `terms` (None: the row does not carry it)."""
+    """A signal's share of the loss in a micro-batch. `terms` holds (weight, advantage) or None for each row."""
     import torch
 
     device = tokens.row_ids.device
-    # Without them no part reads them, and the policy is its own at rollout time.
+    # If old_logprobs is None, no part reads it.
     old_logprobs = tokens.logprobs if tokens.old_logprobs is None else tokens.old_logprobs
     carried = [r for r, term in enumerate(terms) if term is not None]
     present = [term for term in terms if term is not None]
@@ -291,7 +291,7 @@ def _signal_share(
     log_ratios = (
         signal.likelihood_gradient.log_likelihoods(selected) - signal.reference_policy.ref_logprobs(selected).detach()
     )
-    # A stopped token may have a ratio that overflows: 0 * inf would poison the sum and its gradient.
+    # The ratio of a masked token may overflow, and 0 * inf would make the sum and its gradient NaN.
     ratios = log_ratios.masked_fill(factors == 0, 0.0).exp()
     loss = -(factors * ratios).sum()
     return _Share(loss, {"loss": loss.detach(), **metrics})

@@ -1,6 +1,6 @@
-"""Contracts of the parts an estimator is composed of; each variant derives from one of these.
+"""Base classes of the estimator's parts.
 
-Nothing a part returns carries a gradient, but for the likelihood gradient and the regularizer.
+Only the likelihood gradient and the regularizer return tensors with gradient.
 """
 
 from dataclasses import dataclass
@@ -14,24 +14,23 @@ if TYPE_CHECKING:
 
 
 class SignalTokens(NamedTuple):
-    """The tokens of a micro-batch that carry one signal, rows laid end to end; T tokens of R whole rows."""
+    """The tokens of a micro-batch that carry one signal: T tokens of R complete rows, concatenated."""
 
     logprobs: "Tensor"
     """[T] float; log pi_theta of each token, with gradient."""
     old_logprobs: "Tensor"
-    """[T] float; the policy at rollout time; no gradient."""
+    """[T] float; log-probabilities under the policy at rollout time; no gradient."""
     row_ids: "Tensor"
-    """[T] int64, ascending; which of the R rows a token belongs to."""
+    """[T] int64, ascending; the row (0..R-1) that each token belongs to."""
     lengths: "Tensor"
     """[R] int64; tokens of each row, at least 1."""
     advantages: "Tensor"
-    """[T] float; the advantage of the token's row as `Advantage.estimate` gives it; for the stabilization mask, of the
-    token itself, as `Advantage.per_token` refines it."""
+    """[T] float. `Advantage.per_token` receives the advantage of the token's row, from `Advantage.estimate`. The other
+    parts receive the token's own advantage, from `Advantage.per_token`."""
     entropies: "Tensor | None" = None
-    """[T] float, nats, with gradient; detach it where it serves as a weight. Given where a part has
-    `needs_entropies`."""
+    """[T] float, nats, with gradient; detach it before using it as a weight. Set if a part has `needs_entropies`."""
     old_values: "Tensor | None" = None
-    """[T] float; the value head at rollout time, no gradient; given where a part has `needs_values`."""
+    """[T] float; the value head's output at rollout time, no gradient. Set if a part has `needs_values`."""
 
 
 class Advantages(NamedTuple):
@@ -43,20 +42,20 @@ class Advantages(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SignalRows:
-    """All rows of an update that carry one signal, wherever they are computed, and the update's own counts."""
+    """All rows of an update that carry one signal, on all ranks, and counts of the whole update."""
 
     question_ids: tuple[str, ...]
     """Question of each row."""
     lengths: tuple[int, ...]
     """Response tokens of each row, at least 1."""
     questions: int
-    """Q: distinct questions of the whole update, whatever signal they carry."""
+    """Q: number of distinct questions in the whole update, with or without this signal."""
     max_length: int
     """M: the constant length, in tokens."""
 
 
 class BatchRows(NamedTuple):
-    """The R rows of a micro-batch as a regularizer sees them, and the counts of the whole update."""
+    """The R rows of a micro-batch, for regularizers, and token counts of the whole update."""
 
     rewards: "Tensor"
     """[R] float."""
@@ -65,19 +64,19 @@ class BatchRows(NamedTuple):
     are_rollouts: "Tensor"
     """[R] bool; True for a rollout, False for a demonstration."""
     update_tokens: int
-    """Tokens of the whole update."""
+    """Number of tokens in the whole update."""
     update_rollout_tokens: int
-    """Tokens of its rollouts."""
+    """Number of rollout tokens in the whole update."""
 
 
 class StabilizationMask(PluginConfig, kind="stabilization_masks", package="hpt_core.upge.stabilization_mask"):
-    """Which tokens are kept out of the gradient, to keep the update stable."""
+    """Masks tokens out of the gradient to keep the update stable."""
 
     needs_old_logprobs: ClassVar[bool] = False
     """Whether it reads `old_logprobs`."""
 
     def factors(self, tokens: SignalTokens) -> "Tensor":
-        """[T] float factor of each token: 1 keeps it, 0 stops its gradient, anything else scales it."""
+        """[T] float; factor of each token: 1 keeps its gradient, 0 removes it, any other value scales it."""
         raise NotImplementedError
 
 
@@ -96,7 +95,8 @@ class Advantage(PluginConfig, kind="advantages", package="hpt_core.upge.advantag
     """The advantage estimate A."""
 
     from_rewards_alone: ClassVar[bool] = True
-    """Whether `per_token` leaves the group's estimate as it is, so that an estimate of 0 spares the forward pass."""
+    """Whether `per_token` returns the group's estimate unchanged. Then rows with an estimate of 0 need no forward pass.
+    """
     needs_values: ClassVar[bool] = False
     """Whether it reads `old_values`."""
     needs_entropies: ClassVar[bool] = False
@@ -107,7 +107,7 @@ class Advantage(PluginConfig, kind="advantages", package="hpt_core.upge.advantag
         raise NotImplementedError
 
     def per_token(self, tokens: SignalTokens) -> "Tensor":
-        """[T] float; refines the row's estimate by what only the forward pass tells (entropy, values)."""
+        """[T] float; refines the row's estimate with results of the forward pass (entropy, values)."""
         return tokens.advantages
 
 
@@ -115,11 +115,10 @@ class GroupAdvantage(Advantage):
     """An advantage that compares the members of a group."""
 
     with_demonstration: bool = False
-    """The demonstration is one more member of the group (LUFFY, SRFT). Otherwise it stands alone, with
-    nothing to be compared with, and its A is R."""
+    """Include the demonstration in the group (LUFFY, SRFT). Otherwise it is compared with nothing, and its A is R."""
 
     def compare(self, rewards: tuple[float, ...]) -> tuple[float, ...]:
-        """A of each member from the rewards of all; never called without members."""
+        """A of each member, from the rewards of all members; there is at least one."""
         raise NotImplementedError
 
     def estimate(self, group: Group) -> Advantages:
@@ -139,29 +138,29 @@ class LikelihoodGradient(PluginConfig, kind="likelihood_gradients", package="hpt
 
 
 class Aggregation(PluginConfig, kind="aggregations", package="hpt_core.upge.aggregation"):
-    """How token terms make one loss."""
+    """How token terms are aggregated into one loss."""
 
     def weights(self, rows: SignalRows) -> tuple[float, ...]:
-        """For each row, the weight of every one of its tokens; rows may be none."""
+        """For each row, the weight of each of its tokens. There may be no rows."""
         raise NotImplementedError
 
 
 class Regularizer(PluginConfig, kind="regularizers", package="hpt_core.upge.regularizers"):
-    """A term on all tokens of the update, whatever signal they carry."""
+    """A loss term on all tokens of the update, regardless of their signals."""
 
     needs_values: ClassVar[bool] = False
     """Whether it reads `values`."""
     needs_entropies: ClassVar[bool] = False
     """Whether it reads `entropies`."""
     rollouts_only: ClassVar[bool] = False
-    """Whether demonstrations add nothing to it, so that it spares them the forward pass."""
+    """Whether the term ignores demonstrations, so that it requires no forward pass for them."""
 
     coefficient: float
     """Factor of the term."""
 
     def share(self, tokens: TokenBatch, rows: BatchRows) -> "Tensor":
-        """Scalar; this micro-batch's share of the term in the whole update, without coefficient.
+        """Scalar; this micro-batch's share of the whole update's term, without the coefficient.
 
-        Its metric is "loss_NAME", coefficient included.
+        The metric "loss_NAME" includes the coefficient.
         """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Statistics of whole sequences, for the parts whose weight is one number a response."""
+"""Statistics per sequence, for parts that use one weight per response."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 def sequence_means(values: "Tensor", row_ids: "Tensor", lengths: "Tensor") -> "Tensor":
     """[T] float; for each token, the mean of `values` ([T] float) over its row.
 
-    `row_ids` [T] int64 says which row a token belongs to and `lengths` [R] int64 how many tokens a row has.
+    `row_ids` [T] int64 is the row of each token, and `lengths` [R] int64 is the number of tokens of each row.
     """
     sums = values.new_zeros(len(lengths)).index_add(0, row_ids, values)
     return (sums / lengths)[row_ids]

@@ -134,11 +134,11 @@ def test_what_the_hub_cannot_give_is_one_clear_line(hub: Hub, tiny_model: Path, 
         assert "\n" not in event["cause"]
         return f"{event['cause']} | {event['remedy']}"
 
-    assert "the Hub knows no model owner/other" in error(hub.endpoint, repo="owner/other")
+    assert "the Hub has no model owner/other" in error(hub.endpoint, repo="owner/other")
     assert "owner/tiny has no revision 'v2'" in error(hub.endpoint, revision="v2")
     assert "tokenizer.json is missing" in error(hub.endpoint)
     told = error("http://127.0.0.1:9", repo="owner/unseen", local="unseen")
-    assert "owner/unseen at main cannot be downloaded" in told
+    assert "cannot download owner/unseen at main" in told
     assert "put the model into models/unseen" in told
 
 
@@ -185,5 +185,5 @@ def test_gsm8k_and_openr1_are_read_from_the_hub(hub: Hub, tmp_path: Path) -> Non
     assert found["rows"][0][2:6] == ["What?", "1", "math", "<think>\nhm</think> \\boxed{1}"]
 
     done = run(["-c", _READ, "gsm8k"], "http://127.0.0.1:9", tmp_path / "empty")
-    assert "DataError: openai/gsm8k at main cannot be downloaded" in done.stderr.splitlines()[-1]
+    assert "DataError: cannot download openai/gsm8k at main" in done.stderr.splitlines()[-1]
     assert "put the rows into train/gsm8k_demos.parquet of data_dir" in done.stderr.splitlines()[-1]

@@ -138,7 +138,7 @@ def write_module(tmp_path: Path) -> WriteModule:
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+def install(tmp_path: Path) -> Callable[[str], None]:
     """Installs a distribution that holds GATES as `fake_gates`, FAMILIES as `fake_families`, and the entry points."""
 
     def install(entry_points: str) -> None:
@@ -148,7 +148,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
         (site / "fake-1.0.dist-info" / "entry_points.txt").write_text(entry_points)
         (site / "fake_gates.py").write_text(GATES)
         (site / "fake_families.py").write_text(FAMILIES)
-        monkeypatch.syspath_prepend(site)
+        # `as_before` takes it out again; monkeypatch's own way would put back what others had added by then.
+        sys.path.insert(0, str(site))
+        importlib.invalidate_caches()
         plugins.modules.cache_clear()
         plugins._entry_points.cache_clear()
 
@@ -234,9 +236,9 @@ def test_a_table_without_a_name_has_that_of_the_default() -> None:
         ({"name": "gateoff"}, "unknown name 'gateoff' in gates; did you mean 'gate_off'?"),
         ({"gamma": 1}, "a name is missing; known: always, gate_off, soft, switch"),
         ({}, "a name is missing; known: always"),
-        ("", "'' is no name; known: always"),
-        (3, "3 is no name; known: always"),
-        (["switch"], "['switch'] is no name; did you mean 'switch'?"),
+        ("", "'' is not a name; known: always"),
+        (3, "3 is not a name; known: always"),
+        (["switch"], "['switch'] is not a name; did you mean 'switch'?"),
         ({"name": "switch", "gama": 1}, "unknown field; did you mean 'gamma'? known: gamma, above, otherwise"),
         ("mine:Other", "'mine:Other' is not one of gates; name a subclass of hpt_core.gates.base:Gate"),
         ("json:dumps", "'json:dumps' is not one of gates"),
@@ -253,7 +255,7 @@ def test_a_table_without_a_name_has_that_of_the_default() -> None:
         ),
         ("broken:Gate", "'broken:Gate' cannot be imported: ZeroDivisionError: division by zero; check the path"),
         ("wrong:Gate", "'wrong:Gate' cannot be imported: SyntaxError"),
-        ({"name": "mine:QUARTER", "gamma": 1}, "'mine:QUARTER' takes no field 'gamma'; give its name alone"),
+        ({"name": "mine:QUARTER", "gamma": 1}, "'mine:QUARTER' has no field 'gamma'; give only its name"),
     ],
 )
 def test_what_names_no_plugin_is_an_error_with_a_remedy(write_module: WriteModule, value: object, message: str) -> None:
@@ -273,7 +275,7 @@ def test_loading_says_the_same_as_an_error_of_ours(write_module: WriteModule) ->
         Gate.plugin_kind.load("swich")
     with pytest.raises(ConfigError, match=r"'mine:Other' is not one of gates\. Remedy: name a subclass of"):
         Gate.plugin_kind.load("mine:Other")
-    with pytest.raises(ConfigError, match="HPT_PLUGINS or beside the config"):
+    with pytest.raises(ConfigError, match="config's folder or in a folder listed in HPT_PLUGINS"):
         Gate.plugin_kind.load("nowhere:Gate")
 
 
@@ -366,7 +368,7 @@ def test_an_entry_point_that_leads_nowhere_is_an_error(install: Callable[[str], 
 
 def test_an_entry_point_with_one_of_our_names_is_ambiguous(install: Callable[[str], None]) -> None:
     install("[hpt_pipelines.gates]\nswitch = fake_gates:Steep\n")
-    message = "'switch' is ambiguous in gates: fake_gates:Steep has the name of one of ours; name either by its import"
+    message = "'switch' is ambiguous in gates: fake_gates:Steep has the name of a built-in plug-in; use an import"
     with pytest.raises(ValidationError, match=message):
         Holder(gate="switch")
     theirs = Holder.model_validate({"gate": {"name": "fake_gates:Steep", "slope": 3}})
@@ -424,11 +426,11 @@ def test_a_class_that_no_other_process_can_import_has_no_name() -> None:
     class Local(Switch):
         """A gate of this function's."""
 
-    message = r"Local cannot be imported by the processes that work with it. Remedy: move the class to the top level"
+    message = r"Local cannot be imported by worker processes. Remedy: move the class to the top level"
     assert Holder(gate=Local(gamma=0.5)).gate.coefficients(1.0, True) == {"rl": 1.0}
     with pytest.raises(ConfigError, match=message):
         _ = Local().name
-    with pytest.raises(Exception, match="cannot be imported by the processes that work with it"):
+    with pytest.raises(Exception, match="cannot be imported by worker processes"):
         Holder(gate=Local()).model_dump_json()
     code = (
         "from hpt_core.errors import ConfigError\n"
@@ -440,7 +442,7 @@ def test_a_class_that_no_other_process_can_import_has_no_name() -> None:
         "    print(error)\n"
     )
     done = run_python(code)
-    assert done.stdout.startswith("__main__:Local cannot be imported by the processes"), done.stderr
+    assert done.stdout.startswith("__main__:Local cannot be imported by worker processes"), done.stderr
 
 
 def test_the_json_schema_offers_a_bare_name_and_a_table() -> None:

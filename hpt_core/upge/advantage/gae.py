@@ -1,7 +1,7 @@
 """Generalized advantage estimation: A_t = sum_l (gamma lambda)^l delta_{t+l}, from a value head at rollout time (PPO).
 
-delta_t = r_t + gamma V_{t+1} - V_t, where the reward comes with a response's last token and V is 0 after it (Schulman
-2016, equation 16). Advantages are not whitened.
+delta_t = r_t + gamma V_{t+1} - V_t, where the last token of a response receives the reward and V is 0 after it
+(Schulman 2016, equation 16). Advantages are not whitened.
 """
 
 from typing import TYPE_CHECKING, ClassVar
@@ -22,12 +22,12 @@ class GAE(Advantage):
     needs_values: ClassVar[bool] = True
 
     gamma: float = Field(default=1.0, ge=0, le=1)
-    """Discount of a reward for each token that it is away (1.0, as usual for language models)."""
+    """Discount of the reward per token (1.0, as usual for language models)."""
     lam: float = Field(default=0.95, ge=0, le=1)
-    """lambda: 0 trusts the values, 1 the rewards (PPO: 0.95)."""
+    """lambda: 0 relies on the values, 1 on the rewards (PPO: 0.95)."""
 
     def estimate(self, group: Group) -> Advantages:
-        """R of each member, for `per_token` to make advantages of."""
+        """R of each member; `per_token` computes the advantages from it."""
         return Advantages(group.rewards, group.demonstration_reward)
 
     def per_token(self, tokens: SignalTokens) -> "Tensor":
@@ -41,10 +41,10 @@ class GAE(Advantage):
 def generalized_advantages(
     values: "Tensor", rewards: "Tensor", row_ids: "Tensor", lengths: "Tensor", gamma: float, lam: float
 ) -> "Tensor":
-    """[T] float; A_t of each token, rows laid end to end.
+    """[T] float; A_t of each token, rows concatenated.
 
-    `values` [T] float before each token, `rewards` [T] float the reward of the token's row, `row_ids` [T] int64
-    ascending, `lengths` [R] int64.
+    `values` [T] float is the value before each token, `rewards` [T] float the reward of the token's row. `row_ids` [T]
+    int64 is ascending, `lengths` is [R] int64.
     """
     import torch
 
@@ -57,7 +57,7 @@ def generalized_advantages(
     following[ends - 1] = rewards[ends - 1]
     sums = values.new_zeros(len(lengths), int(lengths.max()))
     sums[row_ids, places] = following - values
-    # Each round doubles the deltas that a sum reaches over: log2 of the longest row in place of one round a token.
+    # Each round doubles the number of deltas in a sum: log2(longest row) rounds instead of one per token.
     reach, discount = 1, gamma * lam
     while reach < sums.shape[1]:
         beyond = torch.nn.functional.pad(sums[:, reach:], (0, reach))

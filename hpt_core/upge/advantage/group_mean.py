@@ -9,6 +9,6 @@ class GroupMean(GroupAdvantage):
     """Reward minus the group's mean."""
 
     def compare(self, rewards: tuple[float, ...]) -> tuple[float, ...]:
-        """R - mean of each member; exactly 0 where all rewards are equal."""
+        """R - mean of each member; exactly 0 if all rewards are equal."""
         mean = statistics.mean(rewards)
         return tuple(reward - mean for reward in rewards)

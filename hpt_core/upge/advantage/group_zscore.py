@@ -1,4 +1,4 @@
-"""A = (R - mean) / (std + eps) over the group, std of the sample (Shao 2024, GRPO); a lone member's A is R."""
+"""A = (R - mean) / (std + eps) over the group, with the sample std (Shao 2024, GRPO). A single member's A is R."""
 
 import statistics
 
@@ -14,7 +14,7 @@ class GroupZscore(GroupAdvantage):
     """Added to the standard deviation (GRPO: 1e-6)."""
 
     def compare(self, rewards: tuple[float, ...]) -> tuple[float, ...]:
-        """Z-score of each member; exactly 0 where all rewards are equal."""
+        """Z-score of each member; exactly 0 if all rewards are equal."""
         if len(rewards) == 1:
             return rewards
         mean = statistics.mean(rewards)

@@ -1,6 +1,6 @@
-"""A = scale * e^(-h), h the mean entropy of the sequence without gradient: trust where the policy is sure (SRFT).
+"""A = scale * e^(-h), h the sequence's mean entropy without gradient: larger where the policy is confident (SRFT).
 
-The weight of the supervised term on demonstrations (Fu 2025; training script: 0.5 e^(-h)).
+It weights the supervised term on demonstrations (Fu 2025; training script: 0.5 e^(-h)).
 """
 
 from typing import TYPE_CHECKING, ClassVar
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 class InverseEntropy(Advantage):
-    """Falls with entropy."""
+    """Weight that falls with entropy."""
 
     from_rewards_alone: ClassVar[bool] = False
     needs_entropies: ClassVar[bool] = True
 
     scale: float = Field(default=0.5, ge=0, allow_inf_nan=False)
-    """Weight of a sequence without entropy (SRFT: 0.5)."""
+    """Weight of a sequence with zero entropy (SRFT: 0.5)."""
 
     def estimate(self, group: Group) -> Advantages:
-        """1 for every member; `per_token` weighs it."""
+        """1 for every member; `per_token` applies the weight."""
         return Advantages((1.0,) * len(group.rewards), 1.0)
 
     def per_token(self, tokens: SignalTokens) -> "Tensor":

@@ -1,4 +1,4 @@
-"""A = 1: every response is followed as it is (SFT)."""
+"""A = 1 for every response (SFT)."""
 
 from hpt_core.upge.base import Group
 from hpt_core.upge.parts import Advantage, Advantages

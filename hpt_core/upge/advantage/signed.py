@@ -1,4 +1,4 @@
-"""A = 2R - 1: plus one for a right response, minus one for a wrong one (REINFORCE in the paper's table 1)."""
+"""A = 2R - 1: 1 for a correct response, -1 for an incorrect one (REINFORCE in the paper's table 1)."""
 
 from hpt_core.upge.base import Group
 from hpt_core.upge.parts import Advantage, Advantages

@@ -1,1 +1,1 @@
-"""The weight of each token term, from whole-update counts."""
+"""The weight of each token term, computed from counts of the whole update."""

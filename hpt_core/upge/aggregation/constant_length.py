@@ -1,6 +1,6 @@
-"""Sum over tokens, divided by the constant length M alone (the RL losses of the HPT, LUFFY and SRFT scripts).
+"""Sum over tokens, divided only by the constant length M (the RL losses of the HPT, LUFFY and SRFT scripts).
 
-It grows with the number of rows in the update.
+The loss grows with the number of rows in the update.
 """
 
 from hpt_core.upge.parts import Aggregation, SignalRows

@@ -1,6 +1,6 @@
-"""Mean over the tokens of each demonstration, mean over questions: the paper's L_SFT, (1/|tau*|) sum_t.
+"""Mean over the tokens of each demonstration, then over questions: the paper's L_SFT, (1/|tau*|) sum_t.
 
-It differs from sequence_mean in that questions without this signal count too.
+Unlike sequence_mean, it also counts questions without this signal.
 """
 
 from hpt_core.upge.parts import Aggregation, SignalRows

@@ -1,6 +1,6 @@
 """Sum over tokens, mean over a question's rows, mean over questions: the paper's L_RL, (1/n) sum_i sum_t.
 
-n counts the rows that the update holds.
+n is the number of the question's rows in the update.
 """
 
 from collections import Counter
@@ -12,6 +12,6 @@ class QuestionMean(Aggregation):
     """Mean over rows of a question, then over all questions of the update."""
 
     def weights(self, rows: SignalRows) -> tuple[float, ...]:
-        """1 / (Q * n) for every token, n the rows of its question."""
+        """1 / (Q * n) for every token, n the number of its question's rows."""
         per_question = Counter(rows.question_ids)
         return tuple(1 / (rows.questions * per_question[question]) for question in rows.question_ids)

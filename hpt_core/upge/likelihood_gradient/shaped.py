@@ -1,4 +1,4 @@
-"""f(p) = p / (p + gamma), f'(p) = gamma / (p + gamma)^2: lifts the gradient of unlikely tokens (LUFFY)."""
+"""f(p) = p / (p + gamma), f'(p) = gamma / (p + gamma)^2: increases the gradient of unlikely tokens (LUFFY)."""
 
 from typing import TYPE_CHECKING
 

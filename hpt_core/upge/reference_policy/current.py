@@ -1,4 +1,4 @@
-"""pi_ref = stop_grad(pi_theta): the policy itself, which makes the gradient that of log pi_theta (SFT, REINFORCE)."""
+"""pi_ref = stop_grad(pi_theta): the policy itself, so that the gradient is that of log pi_theta (SFT, REINFORCE)."""
 
 from typing import TYPE_CHECKING
 
@@ -12,5 +12,5 @@ class CurrentPolicy(ReferencePolicy):
     """The current policy, without gradient."""
 
     def ref_logprobs(self, tokens: SignalTokens) -> "Tensor":
-        """[T] float."""
+        """[T] float; log pi_theta, detached."""
         return tokens.logprobs.detach()

@@ -1,4 +1,4 @@
-"""pi_ref = pi_old: the policy at rollout time, which makes the ratio the importance weight r (PPO, GRPO, Dr. GRPO)."""
+"""pi_ref = pi_old: the policy at rollout time, so that the ratio is the importance weight r (PPO, GRPO, Dr. GRPO)."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,5 +14,5 @@ class OldPolicy(ReferencePolicy):
     needs_old_logprobs: ClassVar[bool] = True
 
     def ref_logprobs(self, tokens: SignalTokens) -> "Tensor":
-        """[T] float."""
+        """[T] float; log pi_old."""
         return tokens.old_logprobs

@@ -1,4 +1,4 @@
-"""pi_ref = 1: no denominator, the likelihood itself is followed (offline parts of SRFT and LUFFY)."""
+"""pi_ref = 1: no denominator, so the gradient is that of the likelihood itself (offline parts of SRFT and LUFFY)."""
 
 from typing import TYPE_CHECKING
 

@@ -1,7 +1,7 @@
 """pi_ref = stop_grad(pi_theta) / s with the sequence's ratio s = (pi_theta / pi_old)^(1 / length) (GSPO).
 
-Each token's gradient is then s A grad log pi_theta; over the tokens of a sequence, divided by its length, that is the
-gradient of s A (Zheng 2025, section 4.2).
+Each token's gradient is then s A grad log pi_theta. The mean over the tokens of a sequence is the gradient of s A
+(Zheng 2025, section 4.2).
 """
 
 from typing import TYPE_CHECKING, ClassVar
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class SequenceRatio(ReferencePolicy):
-    """The current policy over the sequence's ratio."""
+    """The current policy divided by the sequence's ratio."""
 
     needs_old_logprobs: ClassVar[bool] = True
 

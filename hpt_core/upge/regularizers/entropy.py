@@ -20,6 +20,6 @@ class EntropyBonus(Regularizer):
     """Factor of the mean entropy in nats (training scripts: 0.001)."""
 
     def share(self, tokens: TokenBatch, rows: BatchRows) -> "Tensor":
-        """Scalar; minus the entropy of these tokens over the number of the update's tokens."""
+        """Scalar; minus the sum of these tokens' entropies, divided by the update's number of tokens."""
         assert tokens.entropies is not None
         return -tokens.entropies.sum() / rows.update_tokens

@@ -26,13 +26,13 @@ class ValueLoss(Regularizer):
     gamma: float = Field(default=1.0, ge=0, le=1)
     """Discount of the returns."""
     lam: float = Field(default=0.95, ge=0, le=1)
-    """lambda of the returns; algorithm "ppo" takes it from its advantage, 1 makes them plain rewards."""
+    """lambda of the returns; 1 makes them plain rewards. Algorithm "ppo" uses its advantage's lambda by default."""
     clip: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """Clips the values to this distance of those at rollout time and takes the larger of both errors, as PPO's first
-    implementation does (0.2 there); None leaves them alone."""
+    """Clip the values to this distance from those at rollout time and use the larger of the two errors, as in PPO's
+    first implementation (0.2 there); None does not clip."""
 
     def share(self, tokens: TokenBatch, rows: BatchRows) -> "Tensor":
-        """Scalar; half the squared errors of these rollout tokens over the number of the update's."""
+        """Scalar; half the squared errors of these rollout tokens, divided by the update's number of rollout tokens."""
         assert tokens.values is not None and tokens.old_values is not None
         chosen = rows.are_rollouts[tokens.row_ids]
         if rows.update_rollout_tokens == 0:

@@ -1,1 +1,1 @@
-"""1_stable: which tokens are kept out of the gradient."""
+"""1_stable: which tokens contribute to the gradient."""

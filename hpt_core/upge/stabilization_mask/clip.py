@@ -1,6 +1,7 @@
 """PPO's clip as a mask on r = pi_theta / pi_old: 0 where A > 0 and r > 1 + eps_high, or A < 0 and r < 1 - eps_low.
 
-It has the gradient of min(r A, clip(r, 1 - eps_low, 1 + eps_high) A), not its value (Schulman 2017, equation 7).
+The gradient equals that of min(r A, clip(r, 1 - eps_low, 1 + eps_high) A) (Schulman 2017, equation 7); the value does
+not.
 """
 
 from typing import TYPE_CHECKING, ClassVar
@@ -24,7 +25,7 @@ class Clip(StabilizationMask):
     """Upper bound is 1 + eps_high (PPO and GRPO: 0.2; DAPO: 0.28)."""
 
     def factors(self, tokens: SignalTokens) -> "Tensor":
-        """[T] float; 0 where the clip stops the token."""
+        """[T] float; 0 for clipped tokens, else 1."""
         ratios = (tokens.logprobs.detach() - tokens.old_logprobs).exp()
         too_high = (tokens.advantages > 0) & (ratios > 1 + self.eps_high)
         too_low = (tokens.advantages < 0) & (ratios < 1 - self.eps_low)

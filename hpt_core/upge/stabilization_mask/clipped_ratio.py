@@ -1,6 +1,6 @@
-"""clip(r) / r with r = pi_theta / pi_old, a real factor: the weight r is bounded and no token is stopped (CISPO).
+"""clip(r) / r with r = pi_theta / pi_old: bounds the importance weight r and masks no token (CISPO).
 
-On top of pi_ref = pi_old a token's gradient is clip(r, 1 - eps_low, 1 + eps_high) A grad log pi_theta (Chen 2025,
+With pi_ref = pi_old, a token's gradient is clip(r, 1 - eps_low, 1 + eps_high) A grad log pi_theta (Chen 2025,
 MiniMax-M1, equations 4 and 5).
 """
 
@@ -23,7 +23,7 @@ class ClippedRatio(StabilizationMask):
     eps_low: float = Field(default=1.0, ge=0, le=1)
     """Lower bound is 1 - eps_low (MiniMax-M1 sets none: 1.0)."""
     eps_high: float = Field(default=0.2, ge=0, allow_inf_nan=False)
-    """Upper bound is 1 + eps_high. MiniMax-M1 tunes it and does not say to what; 0.2 is the other clips' bound."""
+    """Upper bound is 1 + eps_high. MiniMax-M1 does not state its tuned value; 0.2 is the bound of the other clips."""
 
     def factors(self, tokens: SignalTokens) -> "Tensor":
         """[T] float; clip(r) / r, exactly 1 within the bounds."""

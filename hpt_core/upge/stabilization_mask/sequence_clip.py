@@ -1,4 +1,4 @@
-"""The clip on a sequence's ratio s = (pi_theta / pi_old)^(1 / length), which stops all of its tokens or none (GSPO).
+"""Clip on a sequence's ratio s = (pi_theta / pi_old)^(1 / length), which masks all of its tokens or none (GSPO).
 
 0 where A > 0 and s > 1 + eps_high, or A < 0 and s < 1 - eps_low (Zheng 2025, equation 5).
 """
@@ -25,7 +25,7 @@ class SequenceClip(StabilizationMask):
     """Upper bound is 1 + eps_high (Zheng 2025, section 5.1: 4e-4)."""
 
     def factors(self, tokens: SignalTokens) -> "Tensor":
-        """[T] float; 0 for the tokens of a sequence that the clip stops."""
+        """[T] float; 0 for the tokens of a clipped sequence, else 1."""
         log_ratios = tokens.logprobs.detach() - tokens.old_logprobs
         ratios = sequence_means(log_ratios, tokens.row_ids, tokens.lengths).exp()
         too_high = (tokens.advantages > 0) & (ratios > 1 + self.eps_high)

@@ -174,7 +174,7 @@ def test_an_aggregation_of_hpt_can_be_set_by_itself() -> None:
         ('{ name = "hpt", sft_coeficient = 0.3 }', "sft_coeficient"),
         ('{ name = "hpt", sft_coefficient = -1 }', "greater than or equal to 0"),
         ('{ name = "hpt", sft_coefficient = nan }', "sft_coefficient"),
-        ('{ name = "hpt", sft = { coefficient = 0.3 } }', "set sft_coefficient alone"),
+        ('{ name = "hpt", sft = { coefficient = 0.3 } }', "set only sft_coefficient"),
         ('{ name = "hpt", normalization = "papr" }', "'fixed_length', 'paper' or 'script'"),
         ('{ name = "hpt", normalization = ["paper"] }', "normalization"),
         ('{ name = "hpt", rl = 3 }', "rl"),
@@ -208,7 +208,7 @@ def test_configs_load_without_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-DOCUMENT = (Path(__file__).parents[3] / "docs" / "algorithms.md").read_text(encoding="utf-8")
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "explanation" / "algorithms.md").read_text(encoding="utf-8")
 EXAMPLES = [
     line
     for block in re.findall(r"```toml\n(.*?)```", DOCUMENT, flags=re.DOTALL)

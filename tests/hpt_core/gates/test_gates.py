@@ -112,7 +112,7 @@ def test_always_ignores_the_question(success_rate: float | None, has_demonstrati
         ({"name": "switch", "otherwise": ["sft", "sft"]}, "names a signal twice; give the signal a coefficient"),
         ({"name": "switch", "otherwise": 3}, "otherwise"),
         ("swich", "did you mean 'switch'"),
-        ({"name": "gate_off", "gamma": 0.5}, "set gamma_off to gamma or above"),
+        ({"name": "gate_off", "gamma": 0.5}, "set gamma_off to at least gamma"),
         ({"name": "soft", "gamma_low": 0.5, "gamma_high": 0.5}, 'or use gate "switch"'),
         ({"name": "soft", "gamma_low": 0.75, "gamma_high": 0.5}, "set gamma_high above gamma_low"),
     ],

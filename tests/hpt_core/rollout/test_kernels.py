@@ -59,4 +59,4 @@ def test_no_vllm_at_all_names_the_extras() -> None:
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from hpt_core.rollout import _kernels as k"
     code += "; k.check_installed()"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)
-    assert "vLLM is not installed. Remedy: install hpt-pipelines[gpu] where" in done.stderr
+    assert "vLLM is not installed. Remedy: install hpt-pipelines[gpu] if" in done.stderr

@@ -86,13 +86,13 @@ def test_text_is_the_tokens_decoded(vllm_engine: VLLMEngine, tiny_model: Path) -
 
 
 def test_prompt_over_the_context_is_an_engine_error_and_leaves_it_usable(vllm_engine: VLLMEngine) -> None:
-    with pytest.raises(EngineError, match="vLLM failed while it generated"):
+    with pytest.raises(EngineError, match="vLLM failed during generation"):
         vllm_engine.generate([REQUESTS[0], Request((1,) * 200, 0)], SAMPLING)
     assert len(vllm_engine.generate(REQUESTS[:2], SAMPLING)) == 2
 
 
 def test_missing_folder_is_an_engine_error(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="vLLM could not load"):
+    with pytest.raises(EngineError, match="vLLM cannot load"):
         VLLM().open(tmp_path / "none", max_model_len=64, dtype="float32", seed=0)
 
 

@@ -4,13 +4,13 @@ import random
 
 from hpt_core.rollout.base import Rollout
 from hpt_core.training.collect import Verifying
-from hpt_core.training.questions import Question
+from hpt_core.training.questions import TrainingQuestion
 from hpt_core.verifiers.base import Outcome
 from hpt_core.verifiers.pool import CHUNK, VerifierPool
 
 
-def question(gold: str, kind: str, text: str = "?") -> Question:
-    return Question("q", text, gold, kind, None, 1, None)
+def question(gold: str, kind: str, text: str = "?") -> TrainingQuestion:
+    return TrainingQuestion("q", text, gold, kind, None, 1, None)
 
 
 def test_verdicts_keep_the_rollouts_order_whatever_finishes_first() -> None:

@@ -156,4 +156,4 @@ def test_run_goes_on_with_another_number_of_ranks(
     for name, tensor in weights(tmp_path / "whole").items():
         assert_close(weights(tmp_path / "parts")[name], tensor, rtol=0, atol=1e-6, msg=name)
     log = (tmp_path / "parts" / "log.txt").read_text()
-    assert f"the steps so far ran on {first} ranks, this run has {3 - first}" in log
+    assert f"earlier steps ran on {first} ranks; this run has {3 - first}" in log

@@ -36,8 +36,8 @@ def refused(spec: Path, kind: type[HPTError], match: str) -> None:
     [
         ({"sampling": {"temperature": 0}}, ConfigError, "temperature is 0"),
         ({"sampling": {"top_p": 0.9}}, ConfigError, "top_p is 0.9"),
-        ({"sampling": {"max_tokens": 300}}, PreflightError, r"take up to \d+ tokens, the model's context is 256"),
-        ({"questions_per_step": 41}, PreflightError, "uses 41 questions and the data hold 40"),
+        ({"sampling": {"max_tokens": 300}}, PreflightError, r"take up to \d+ tokens; the model's context is 256"),
+        ({"questions_per_step": 41}, PreflightError, "uses 41 questions, but the data has only 40"),
         ({"engine": {"name": "vllm", "kv_cache_gib": 9e6}}, PreflightError, "GiB of memory"),
     ],
 )
@@ -53,22 +53,22 @@ def test_eight_bit_moments_without_bitsandbytes(make_spec: Any, tmp_path: Path) 
 def test_eight_bit_moments_of_several_ranks(make_spec: Any, tmp_path: Path) -> None:
     spec = read_spec(TrainSpec, make_spec(tmp_path, optimizer={"eight_bit": True}))
     estimator = Estimator(spec.config.algorithm, max_length=8)
-    with pytest.raises(PreflightError, match=r"eight_bit works in one process, and there are 2"):
+    with pytest.raises(PreflightError, match=r"eight_bit works only in a single process; this run has 2"):
         check_questions(spec, estimator, [], [], World(size=2))
 
 
 def test_more_held_out_than_there_are(make_spec: Any, tmp_path: Path) -> None:
     spec = make_spec(tmp_path, validation={"questions": 40})
-    refused(spec, PreflightError, "validation holds out 40 questions and the data hold 40")
+    refused(spec, PreflightError, "validation holds out 40 questions, but the data has only 40")
 
 
 def test_held_out_questions_do_not_fill_a_step(make_spec: Any, tmp_path: Path) -> None:
     spec = make_spec(tmp_path, validation={"questions": 30}, questions_per_step=11)
-    refused(spec, PreflightError, "uses 11 questions and the data hold 10")
+    refused(spec, PreflightError, "uses 11 questions, but the data has only 10")
 
 
 def test_missing_data(make_spec: Any, tmp_path: Path) -> None:
-    refused(make_spec(tmp_path, data=tmp_path / "none.parquet"), PreflightError, "there is no file")
+    refused(make_spec(tmp_path, data=tmp_path / "none.parquet"), PreflightError, "does not exist")
 
 
 def test_data_that_are_no_table(make_spec: Any, tmp_path: Path) -> None:
@@ -81,8 +81,8 @@ def test_sft_without_demonstrations(make_spec: Any, digits_data: Path, tmp_path:
     rows = [row | without for row in pq.read_table(digits_data).to_pylist()]
     write_parquet(tmp_path / "bare.parquet", pa.Table.from_pylist(rows, schema=schemas.PREPARED))
     bare = tmp_path / "bare.parquet"
-    refused(make_spec(tmp_path, data=bare, algorithm="sft"), PreflightError, "holds no question with a demonstration")
-    refused(make_spec(tmp_path, data=bare, algorithm="hpt"), PreflightError, "holds no question with a demonstration")
+    refused(make_spec(tmp_path, data=bare, algorithm="sft"), PreflightError, "no question with a demonstration")
+    refused(make_spec(tmp_path, data=bare, algorithm="hpt"), PreflightError, "no question with a demonstration")
 
 
 def test_questions_without_a_demonstration_are_left_out_and_counted(
@@ -98,7 +98,7 @@ def test_questions_without_a_demonstration_are_left_out_and_counted(
         caplog.clear()
         found = read_questions(tmp_path / "mixed.parquet", need_demonstration=estimator.uses_demonstrations)
         assert len(found) == kept
-        counted = "10 of 40 questions have no demonstration" in caplog.text
+        counted = "leaving out 10 of 40 questions" in caplog.text
         assert counted == (kept < 40)
 
 
@@ -128,10 +128,10 @@ def test_missing_shard(make_spec: Any, tiny_model: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("name", "content", "match"),
     [
-        ("config.json", "[]", "config.json holds no JSON object"),
+        ("config.json", "[]", "config.json does not contain a JSON object"),
         ("config.json", "{", "config.json cannot be read as JSON"),
         ("model.safetensors.index.json", "{", "index.json cannot be read as JSON"),
-        ("model.safetensors", "", "not a whole safetensors file"),
+        ("model.safetensors", "", "not a complete safetensors file"),
     ],
 )
 def test_damaged_model_folder(

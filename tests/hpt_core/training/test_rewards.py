@@ -14,7 +14,7 @@ from hpt_core.plugins import FOLDERS
 from hpt_core.rollout.base import Rollout
 from hpt_core.training.collect import Verifying
 from hpt_core.training.config import Reward, TrainConfig
-from hpt_core.training.questions import Question
+from hpt_core.training.questions import TrainingQuestion
 from hpt_core.upge.advantage.signed_entropy import SignedEntropy
 from hpt_core.upge.base import Group
 from hpt_core.upge.estimator import Estimator
@@ -81,8 +81,8 @@ def rewards_of(*rewards: dict[str, Any]) -> tuple[Reward, ...]:
     return tuple(map(Reward.model_validate, rewards))
 
 
-def ask(kind: str, gold: str) -> Question:
-    return Question("q", "1 + 1", gold, kind, "the demonstration", 3, 4)
+def ask(kind: str, gold: str) -> TrainingQuestion:
+    return TrainingQuestion("q", "1 + 1", gold, kind, "the demonstration", 3, 4)
 
 
 def test_partial_credit_is_a_reward_and_no_success(own: str, pool: VerifierPool) -> None:
@@ -129,7 +129,7 @@ def test_gates_count_correct_rollouts_whatever_their_rewards() -> None:
     assert [row.signals[0].name for row in estimator.rows(wrong)] == ["sft"]
     right = Group("q", (-0.5, 0.0), (3, 3), 4, correct=(True, False))
     assert {signal.name for row in estimator.rows(right) for signal in row.signals} == {"rl"}
-    with pytest.raises(DataError, match=r"do not say which rollouts are correct\. Remedy: give Group\.correct"):
+    with pytest.raises(DataError, match=r"do not tell which rollouts are correct\. Remedy: set Group\.correct"):
         estimator.rows(Group("q", (0.5, 0.4), (3, 3), 4))
 
 

@@ -11,7 +11,7 @@ from hpt_core.training.schedule import cursor, questions_of_step
 @given(questions=st.integers(1, 60), per_step=st.integers(1, 20), seed=st.integers(0, 5))
 def test_no_question_twice_in_an_epoch(questions: int, per_step: int, seed: int) -> None:
     if questions < per_step:
-        with pytest.raises(PreflightError, match=f"uses {per_step} questions and the data hold {questions}"):
+        with pytest.raises(PreflightError, match=f"uses {per_step} questions, but the data has only {questions}"):
             questions_of_step(0, questions, per_step, seed)
         return
     steps = questions // per_step

@@ -45,7 +45,7 @@ def test_agrees_after_a_sync(vllm_engine: VLLMEngine, moved: torch.nn.Module) ->
 
 def test_stale_engine_is_caught(vllm_engine: VLLMEngine, moved: torch.nn.Module) -> None:
     found = agreement(vllm_engine, moved)
-    with pytest.raises(WeightSyncError, match="step 7: the engine's logprobs disagree"):
+    with pytest.raises(WeightSyncError, match="step 7: the engine's logprobs differ"):
         sync.check(found, "float32", step=7)
     assert found.kl > 0
 

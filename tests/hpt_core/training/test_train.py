@@ -129,7 +129,7 @@ def test_finished_run_is_exported_again_without_training(undisturbed: Path, trai
     (tmp_path / "spec.json").write_text(json.dumps(spec))
     events = train(tmp_path / "spec.json")
     assert not half.exists()
-    assert "ran with threads = 2 and this process has 1" in (tmp_path / "log.txt").read_text()
+    assert "ran with threads = 2; this process has 1" in (tmp_path / "log.txt").read_text()
     assert events[-1]["done"] == 8
     assert not any(event["text"].startswith("reward") for event in events)
     assert_same_run(tmp_path / "output", undisturbed)
@@ -209,5 +209,5 @@ def test_checkpoint_of_another_run_is_refused(undisturbed: Path, start: Start, t
     error = json.loads(out.splitlines()[-1])
     assert process.returncode == 1
     assert error["type"] == "TrainingError"
-    assert "holds the checkpoint of another run" in error["cause"]
+    assert "belongs to a different run" in error["cause"]
     assert not (tmp_path / "output").exists()

@@ -144,7 +144,7 @@ def test_out_of_memory_names_the_setting_to_lower(tiny_model: Path, tmp_path: Pa
     one = Exhausted(plain.policy, plain.optimizer, plain.estimator, plain.config, tmp_path)
     with pytest.raises(TrainingError, match=r"step 5: out of memory") as caught:
         one.run(*step_rows(one.estimator), rate=0.1, step=5)
-    assert "lower micro_batch_tokens (777 now), or set gradient_checkpointing = true" in caught.value.remedy
+    assert "lower micro_batch_tokens (now 777), or set gradient_checkpointing = true" in caught.value.remedy
 
 
 @pytest.mark.parametrize(("cap", "factor"), [(None, 1.0), (1.5, 1.5), (4.0, 2.0)])
@@ -202,7 +202,7 @@ def test_engine_that_disagrees_stops_the_run_before_a_weight_changes(
     one = updater(tiny_model, tmp_path, minibatch_rows=minibatch_rows)
     before = {name: tensor.clone() for name, tensor in one.policy.state_dict().items()}
     rows, tokens = step_rows(one.estimator)
-    with pytest.raises(WeightSyncError, match=r"step 4: the engine's logprobs disagree .* by 0\.05"):
+    with pytest.raises(WeightSyncError, match=r"step 4: the engine's logprobs differ .* by 0\.05"):
         one.run(rows, drawn_by(one, tokens, rows, 0.05), rate=0.1, step=4)
     assert all(torch.equal(tensor, before[name]) for name, tensor in one.policy.state_dict().items())
     one.run(rows, drawn_by(one, tokens, rows, 1e-5), rate=0.1, step=4)

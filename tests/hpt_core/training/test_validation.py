@@ -16,10 +16,10 @@ from hpt_core.files import sha256_file
 from hpt_core.training.distributed import World
 from hpt_core.training.model import load_model
 from hpt_core.training.policy import make_policy
-from hpt_core.training.questions import Question, hold_out
+from hpt_core.training.questions import TrainingQuestion, hold_out
 from hpt_core.training.validation import BestModel
 
-QUESTIONS = [Question(f"q{i}", f"{i}?", str(i), "math", None, 4, None) for i in range(50)]
+QUESTIONS = [TrainingQuestion(f"q{i}", f"{i}?", str(i), "math", None, 4, None) for i in range(50)]
 
 
 def test_held_out_questions_are_the_same_whatever_the_order() -> None:
@@ -34,7 +34,7 @@ def test_held_out_questions_are_the_same_whatever_the_order() -> None:
 
 def test_nothing_left_to_train_on_is_refused() -> None:
     with pytest.raises(
-        PreflightError, match=r"holds out 50 questions and the data hold 50.*lower validation.questions"
+        PreflightError, match=r"holds out 50 questions, but the data has only 50.*lower validation.questions"
     ):
         hold_out(QUESTIONS, 50)
 

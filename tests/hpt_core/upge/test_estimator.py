@@ -91,10 +91,10 @@ def test_sft_needs_no_rollouts() -> None:
 @pytest.mark.parametrize(
     ("config", "group", "message"),
     [
-        (hpt.HPT(), Group("q7", (0.0,), (3,), None), "q7 is gated to 'sft' and has no demonstration"),
-        (sft.SFT(), Group("q7", (), (), None), "q7 is gated to 'sft' and has no demonstration"),
+        (hpt.HPT(), Group("q7", (0.0,), (3,), None), "q7 is gated to 'sft' but has no demonstration"),
+        (sft.SFT(), Group("q7", (), (), None), "q7 is gated to 'sft' but has no demonstration"),
         (hpt.HPT(), Group("q7", (), (), 4), "q7 has no rollouts"),
-        (grpo.GRPO(), Group("q7", (), (), 4), "q7 is gated to 'rl' and has no rollouts"),
+        (grpo.GRPO(), Group("q7", (), (), 4), "q7 is gated to 'rl' but has no rollouts"),
         (grpo.GRPO(), Group("q7", (1.0,), (3, 4), None), "1 rewards, 2 lengths"),
         (grpo.GRPO(), Group("q7", (float("nan"), 1.0), (3, 4), None), "q7: a reward is not finite"),
     ],
@@ -117,7 +117,7 @@ def test_response_without_tokens_is_refused() -> None:
 def test_tokens_must_match_the_rows() -> None:
     estimator = Estimator(grpo.GRPO(), max_length=8)
     update = estimator.update(estimator.rows(SOLVED))
-    with pytest.raises(TrainingError, match="5 tokens were given for rows of 3"):
+    with pytest.raises(TrainingError, match="got 5 tokens for rows with 3 tokens"):
         update.loss(batch(update, [0, 1]), [0])
 
 
@@ -166,9 +166,9 @@ def test_advantages_per_token_keep_every_row_active() -> None:
 @pytest.mark.parametrize(
     ("config", "cap", "missing", "message"),
     [
-        (ppo.PPO(), None, "values", "'ppo' reads values"),
+        (ppo.PPO(), None, "values", "'ppo' needs values"),
         (ppo.PPO(), None, "old_values", "value head"),
-        (grpo.GRPO(), 2.0, "rollout_logprobs", "reads rollout_logprobs"),
+        (grpo.GRPO(), 2.0, "rollout_logprobs", "needs rollout_logprobs"),
     ],
 )
 def test_what_an_algorithm_reads_must_be_given(config: Any, cap: float | None, missing: str, message: str) -> None:
