@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from hpt_core.errors import EngineError
-from hpt_core.rollout.vllm import ALONE, CPU_BLOCK, CPU_KV_CACHE_GIB, CPU_STEP_TOKENS, GIB, VLLM
+from hpt_core.rollout.vllm import VLLM, engine_settings
 
 logger = logging.getLogger("hpt.rollout.endpoint")
 
@@ -151,39 +151,12 @@ class Server:
 
 def serve_arguments(config: VLLM, model: Path, max_model_len: int, dtype: str, seed: int, on_gpu: bool) -> list[str]:
     """Command-line arguments of `vllm`, equivalent to the settings of the vllm engine."""
-    step_tokens = config.max_num_batched_tokens
-    kv_cache_gib = config.kv_cache_gib
-    flags = {"--enforce-eager": not on_gpu if config.enforce_eager is None else config.enforce_eager}
-    values: dict[str, object] = {}
-    if not on_gpu:
-        # As in the vllm engine: chunked prefill rewinds a request's seeded generator, which CPU generators cannot do.
-        flags["--no-enable-chunked-prefill"] = True
-        values["--block-size"] = CPU_BLOCK
-        step_tokens = max(step_tokens or CPU_STEP_TOKENS, max_model_len)
-        kv_cache_gib = kv_cache_gib or CPU_KV_CACHE_GIB
-    if step_tokens is not None:
-        values["--max-num-batched-tokens"] = step_tokens
-    if kv_cache_gib is not None:
-        values["--kv-cache-memory-bytes"] = int(kv_cache_gib * GIB)
-    values |= {
-        "--served-model-name": model.name,
-        "--dtype": dtype,
-        "--seed": seed,
-        "--max-model-len": max_model_len,
-        "--max-num-seqs": config.max_num_seqs,
-        "--gpu-memory-utilization": config.gpu_memory_utilization or ALONE,
-        "--logprobs-mode": "processed_logprobs",
-        "--uvicorn-log-level": "warning",
-    }
-    flags |= {
-        "--enable-prefix-caching": config.prefix_caching,
-        "--no-enable-prefix-caching": not config.prefix_caching,
-        "--disable-log-stats": True,
-        "--disable-uvicorn-access-log": True,
-        "--disable-fastapi-docs": True,
-    }
-    chosen = [name for name, wanted in flags.items() if wanted]
-    return ["serve", str(model.resolve()), *chosen, *(str(part) for pair in values.items() for part in pair)]
+    found = ["serve", str(model.resolve()), "--served-model-name", model.name, "--uvicorn-log-level", "warning"]
+    found += ["--disable-uvicorn-access-log", "--disable-fastapi-docs"]
+    for name, value in engine_settings(config, max_model_len, dtype, seed, on_gpu).items():
+        option = name.replace("_", "-")
+        found += [f"--{'' if value else 'no-'}{option}"] if isinstance(value, bool) else [f"--{option}", str(value)]
+    return found
 
 
 def _program() -> list[str]:

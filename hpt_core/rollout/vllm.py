@@ -76,6 +76,34 @@ class VLLM(EngineConfig):
         return VLLMEngine(self, model, max_model_len, dtype, seed, **options)
 
 
+def engine_settings(
+    config: VLLM, max_model_len: int, dtype: str, seed: int, on_gpu: bool, colocated: bool = False
+) -> dict[str, Any]:
+    """Arguments of a vLLM engine, in this process or in a server, by vLLM's names."""
+    step_tokens = config.max_num_batched_tokens
+    settings: dict[str, Any] = {
+        "dtype": dtype,
+        "seed": seed,
+        "max_model_len": max_model_len,
+        "max_num_seqs": config.max_num_seqs,
+        "enforce_eager": not on_gpu if config.enforce_eager is None else config.enforce_eager,
+        "enable_prefix_caching": config.prefix_caching,
+        "gpu_memory_utilization": config.gpu_memory_utilization or (COLOCATED if colocated else ALONE),
+        "logprobs_mode": "processed_logprobs",
+        "disable_log_stats": True,
+    }
+    if not on_gpu:
+        # Chunked prefill rewinds a request's seeded generator, which torch's CPU generators cannot do.
+        settings["enable_chunked_prefill"] = False
+        settings["block_size"] = CPU_BLOCK
+        step_tokens = max(step_tokens or CPU_STEP_TOKENS, max_model_len)
+    if step_tokens is not None:
+        settings["max_num_batched_tokens"] = step_tokens
+    if kv_cache_gib := config.cache_gib(on_gpu):
+        settings["kv_cache_memory_bytes"] = int(kv_cache_gib * GIB)
+    return settings
+
+
 def _prepare_environment(batch_invariant: bool) -> None:
     """Set what vLLM reads from the environment at import. Standard output is reserved for the worker's events."""
     debug = logging.getLogger("hpt").isEnabledFor(logging.DEBUG)
@@ -139,41 +167,16 @@ class VLLMEngine(RolloutEngine):
 
         check_kernels()
         on_gpu = torch.cuda.is_available()
-        eager = not on_gpu if config.enforce_eager is None else config.enforce_eager
-        if eager and not on_gpu:
+        settings = engine_settings(config, max_model_len, dtype, seed, on_gpu, colocated)
+        if settings["enforce_eager"] and not on_gpu:
             # Even then vLLM compiles a sampler helper, which delays the first token by 12 s without a benefit.
             torch._dynamo.config.disable = True
         self.version = f"vllm {vllm.__version__}"
         self._sleeps = colocated and on_gpu
-        kv_cache_gib = config.kv_cache_gib if on_gpu else config.kv_cache_gib or CPU_KV_CACHE_GIB
-        optional: dict[str, Any] = {}
-        if config.max_num_batched_tokens is not None:
-            optional["max_num_batched_tokens"] = config.max_num_batched_tokens
-        if not on_gpu:
-            # Chunked prefill rewinds a request's seeded generator, which torch's CPU generators cannot do.
-            optional["enable_chunked_prefill"] = False
-            optional["block_size"] = CPU_BLOCK
-            optional["max_num_batched_tokens"] = max(config.max_num_batched_tokens or CPU_STEP_TOKENS, max_model_len)
-        if kv_cache_gib is not None:
-            optional["kv_cache_memory_bytes"] = int(kv_cache_gib * GIB)
         if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
             # Each rank has its own engine, on the device of its local rank.
-            optional["distributed_executor_backend"] = "external_launcher"
-        self._llm = vllm.LLM(
-            model=str(model),
-            dtype=dtype,
-            seed=seed,
-            max_model_len=max_model_len,
-            max_num_seqs=config.max_num_seqs,
-            enforce_eager=eager,
-            enable_prefix_caching=config.prefix_caching,
-            gpu_memory_utilization=config.gpu_memory_utilization or (COLOCATED if colocated else ALONE),
-            enable_sleep_mode=self._sleeps,
-            logprobs_mode="processed_logprobs",
-            disable_log_stats=True,
-            use_tqdm_on_load=False,
-            **optional,
-        )
+            settings["distributed_executor_backend"] = "external_launcher"
+        self._llm = vllm.LLM(model=str(model), enable_sleep_mode=self._sleeps, use_tqdm_on_load=False, **settings)
 
     def stream(self, requests: Iterable[Generation]) -> Stream:
         """Generate responses and yield them as they finish; see RolloutEngine."""
