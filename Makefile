@@ -1,21 +1,22 @@
-# `make demo` and `make test` do everything on a fresh machine. PYTHON=python3.12 picks another interpreter than the first
-# that fits; EXTRAS="s3 ray" adds optional parts, which later calls keep.
+# `make demo` and `make test` work on a fresh machine. PYTHON=python3.12 selects an interpreter; the default is the
+# first supported one. EXTRAS="s3 ray" installs optional extras; later calls keep them.
 FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c '$(FITS)' 2>/dev/null && echo $$p; done) python3)
 EXTRAS ?=
 BIN := .venv/bin
-# As many processes as there are cores, up to four: tests that share a server or an engine stay in one.
+# One process per core, up to four. Tests that share a server or an engine run in one process.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(shell n=$$(nproc); echo $$((n > 4 ? 4 : n))) --dist loadgroup
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help setup setup-dev demo test test-fast lint constraints clean
+.PHONY: help setup setup-dev demo test test-fast lint docs constraints clean
 
 help:
 	@echo "make demo       set up, train HPT, SFT and GRPO at small scale, evaluate, publish a leaderboard"
 	@echo "make test       set up and run lint, types, import rules and every test"
 	@echo "make test-fast  the same without the tests marked slow"
-	@echo "make setup      make the environment in .venv; EXTRAS=\"s3 ray\" adds optional parts"
+	@echo "make docs       set up and build the documentation in build/docs"
+	@echo "make setup      create the environment in .venv; EXTRAS=\"s3 ray\" adds optional extras"
 	@echo "make clean      remove .venv and caches; keeps runs/"
 
 setup:
@@ -39,8 +40,15 @@ test: lint
 test-fast: lint
 	$(PYTEST) -m "not slow"
 
-# The newest versions that all extras, builds of torch and supported Pythons allow; keeps what is pinned where it can.
-# `make constraints UPGRADE=--upgrade` takes the newest of everything.
+# The config reference is written from the code; a warning is an error. The build needs no network.
+docs: setup-dev
+	@$(BIN)/python -c "from pathlib import Path; from flows.commands.config import reference_text; \
+		Path('docs/reference/config.md').write_text(reference_text(), encoding='utf-8')"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/docs/index.html"
+
+# Pins versions that fit all extras, torch builds and supported Pythons. Existing pins are kept where possible;
+# `make constraints UPGRADE=--upgrade` upgrades everything.
 constraints: setup-dev
 	UV_CUSTOM_COMPILE_COMMAND="make constraints" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 		--no-annotate --all-extras --group dev --override requirements/gpu.txt --no-emit-package torch $(UPGRADE) \

@@ -1,14 +1,16 @@
-"""Running a pipeline from Python and notebooks: `hpt.run("demo.toml")`."""
+"""Run a pipeline from Python or a notebook: `hpt.run("demo.toml")`."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from flows.display import Display
 from flows.load import load_config
 from flows.results import Results
-from flows.run import Run, RunOptions, plan_run, preflight, reuse
+from flows.run import RunOptions, plan_run, preflight, reuse
 from flows.server import run_flow
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Notice, subscribe
@@ -19,10 +21,10 @@ def run(
     options: RunOptions | None = None,
     on_event: Callable[[Notice], None] | None = None,
 ) -> Results:
-    """Run a pipeline by its config, the path of one, or a table of its fields; what the store holds is skipped.
+    """Run a pipeline, given as a config, the path of one, or a dictionary of its fields.
 
-    `on_event` is called with every event that the command line shows: stage, what it is at, how far. Without it they
-    are shown as there. Raises HPTError: the first stage's that failed, once no stage is left that could run.
+    Artifacts that the store already holds are reused. `on_event` receives every progress event; without it, progress is
+    printed as on the command line. If a stage fails, the independent stages still run; then its HPTError is raised.
     """
     if isinstance(config, str | Path):
         config = load_config(Path(config))
@@ -30,20 +32,9 @@ def run(
     preflight(planned)
     if planned.plan.finished:
         return Results(reuse(planned))
-    with _events(planned, on_event):
+    with contextlib.ExitStack() as stack:
+        if on_event is None:
+            stack.enter_context(Display(planned.graph, Console(stderr=True, highlight=False)))
+        else:
+            stack.callback(subscribe(on_event))
         return Results(run_flow(planned))
-
-
-@contextlib.contextmanager
-def _events(planned: Run, on_event: Callable[[Notice], None] | None) -> Iterator[None]:
-    if on_event is None:
-        from rich.console import Console
-
-        with Display(planned.graph, Console(stderr=True, highlight=False)):
-            yield
-        return
-    unsubscribe = subscribe(on_event)
-    try:
-        yield
-    finally:
-        unsubscribe()

@@ -1,4 +1,4 @@
-"""The `hpt` command: 0 done, 1 failure, 2 wrong input, 130 interrupted, 143 told to end (SIGTERM)."""
+"""The `hpt` command. Exit codes: 0 done, 1 failure, 2 invalid input, 130 interrupted, 143 ended by SIGTERM."""
 
 import contextlib
 import signal
@@ -13,18 +13,18 @@ from flows.server import quiet_environment
 
 quiet_environment()
 
-from flows.commands import algorithms, audit, common, config, estimate, look, run, samples, spec, tools  # noqa: E402  (the environment comes first)
+from flows.commands import algorithms, audit, common, config, estimate, look, run, samples, spec, tools  # noqa: E402  (Prefect reads the environment at import)
 from hpt_core.errors import HPTError  # noqa: E402
 
 USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
-"""Typer brings its own click in some versions and uses the package in others."""
+"""Click's base error. Some versions of Typer bundle Click, others import the package."""
 
 INTERRUPTED = 130
 TERMINATED = 128 + signal.SIGTERM
 
 app = typer.Typer(
     name="hpt",
-    help="Train language models with HPT and its rivals, evaluate them, publish the leaderboard.",
+    help="Train language models with HPT and other algorithms, evaluate them, and publish the leaderboard.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -35,9 +35,9 @@ for module in (run, spec, estimate, look, samples, audit, config, algorithms, to
 
 @app.callback()
 def options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and Prefect's own log.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and Prefect's log.")] = False,
 ) -> None:
-    """Options of every command."""
+    """Options for every command."""
     common.STATE.debug = common.STATE.debug or debug
     common.log_to_console()
 
@@ -45,10 +45,10 @@ def options(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    # --debug may stand anywhere.
+    # Accept --debug in any position.
     common.STATE.debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
-    # As schedulers end a job. Without a handler this process would be gone at once and its Prefect server stay behind.
+    # Job schedulers send SIGTERM. Without a handler, this process would exit and leave its Prefect server running.
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGTERM, _terminated)
     sys.exit(_code(arguments))
@@ -61,7 +61,7 @@ def _terminated(number: int, frame: Any) -> None:
 def _code(arguments: list[str]) -> int:
     try:
         code = app(arguments, prog_name="hpt", standalone_mode=False)
-        # Typer makes this code of a Ctrl-C in some versions and raises Abort in others.
+        # On Ctrl-C, some versions of Typer return this code and others raise Abort.
         return _interrupted() if code == INTERRUPTED else code if isinstance(code, int) else 0
     except typer.Exit as error:
         return error.exit_code
@@ -85,14 +85,12 @@ def _code(arguments: list[str]) -> int:
         if common.STATE.debug:
             raise
         text = f"{type(error).__name__}: {error}".splitlines()[0]
-        common.ERR.print(f"[red]error:[/] {escape(text)}. Remedy: run with --debug and report what it shows.")
+        common.ERR.print(f"[red]error:[/] {escape(text)}. Remedy: run with --debug and report the output.")
         return 1
 
 
 def _interrupted() -> int:
-    advice = (
-        f" what is finished is kept; `{escape(common.STATE.resume)}` goes on from here" if common.STATE.resume else ""
-    )
+    advice = f" finished work is kept; continue with `{escape(common.STATE.resume)}`" if common.STATE.resume else ""
     common.ERR.print(f"\n[yellow]interrupted{':' if advice else ''}[/]{advice}")
     return INTERRUPTED
 

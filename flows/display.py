@@ -1,4 +1,4 @@
-"""Progress in the terminal: a live table on a terminal, throttled plain lines elsewhere."""
+"""Progress display: a live table on a terminal, throttled plain lines elsewhere."""
 
 import time
 from collections import deque
@@ -13,7 +13,7 @@ from rich.table import Table
 from tasks.execution.context import Notice, Throttle, subscribe
 
 PLAIN_EVERY_S = 15.0
-"""Seconds between two lines of progress of one stage where there is no terminal."""
+"""Seconds between two progress lines of a stage when the output is not a terminal."""
 
 STYLES = {
     "started": "cyan",
@@ -25,32 +25,30 @@ STYLES = {
     "skipped": "yellow",
 }
 WORDS = {"started": "running", "progress": "running", "made": "done", "reused": "reused"}
-
-
 RECENT = 20
-"""Advances of a stage that its time left is reckoned from: the last ones, since steps grow longer or shorter."""
+"""Number of latest progress updates used to estimate the remaining time; the time per step may drift."""
 
 
 class Pace:
-    """How fast a stage advances."""
+    """Estimates a stage's remaining time from its progress."""
 
     def __init__(self) -> None:
         self._points: deque[tuple[float, int]] = deque(maxlen=RECENT + 1)
         self._total = 0
 
     def take(self, now: float, done: int, total: int) -> None:
-        """Note that `done` of `total` were done at `now` (seconds of any clock)."""
+        """Record that `done` of `total` units were done at time `now`, in seconds of a monotonic clock."""
         if total != self._total or (self._points and done < self._points[-1][1]):
-            # Something else is counted, such as the next model's samples.
+            # The count restarted, for example with the next model's samples.
             self._points.clear()
             self._total = total
         if not self._points or done > self._points[-1][1]:
             self._points.append((now, done))
 
     def left(self, now: float) -> float | None:
-        """Seconds that are left; None until there is something to reckon from, and once all is done.
+        """Remaining seconds; None before the second update and after the last.
 
-        What a resumed stage found done says nothing of its pace.
+        Units that a resumed stage found finished do not count toward its pace.
         """
         if len(self._points) < 2 or self._points[-1][1] >= self._total:
             return None
@@ -60,28 +58,27 @@ class Pace:
 
 
 class StageLine:
-    """What is known of one stage."""
+    """Display state of one stage."""
 
     def __init__(self) -> None:
         self.notice: Notice | None = None
         self.taken = 0.0
-        """When the notice came."""
+        """When the notice arrived."""
         self.began: float | None = None
         self.took: float | None = None
         self.throttle = Throttle(PLAIN_EVERY_S)
         self.pace = Pace()
         self.result = ""
-        """What was said when the stage last advanced: a step's reward stays in sight while the next step samples."""
+        """The text of the last completed step; a step's reward stays visible while the next step runs."""
 
     def take(self, notice: Notice, now: float) -> None:
-        """Take over what the stage is at."""
+        """Record a notice."""
         before, self.notice, self.taken = self.notice, notice, now
         if self.began is None:
             self.began = now
         if notice.what == "progress" and notice.total:
             self.pace.take(now, notice.done, notice.total)
-            went_on = before is not None and before.what == "progress" and before.total == notice.total
-            if not went_on or before is None or notice.done < before.done:
+            if before is None or before.what != "progress" or before.total != notice.total or notice.done < before.done:
                 self.result = ""
             elif notice.done > before.done:
                 self.result = notice.text
@@ -89,22 +86,22 @@ class StageLine:
             self.took = now - self.began
 
     def left(self, now: float) -> float | None:
-        """Seconds that are left: as the worker reckons, else by the stage's pace."""
+        """Remaining seconds: the worker's own estimate, else one from the stage's pace."""
         if self.notice is None or self.notice.left is None:
             return self.pace.left(now)
         return max(0.0, self.notice.left - (now - self.taken))
 
     @property
     def text(self) -> str:
-        """The notice's text, after the last result where it says something else."""
-        found = self.notice.text if self.notice else ""
-        if not self.notice or self.notice.what != "progress" or found == self.result:
-            return found
-        return "; ".join(part for part in (self.result, found) if part)
+        """The notice's text, preceded by the last step's text if that differs."""
+        text = self.notice.text if self.notice else ""
+        if not self.notice or self.notice.what != "progress" or text == self.result:
+            return text
+        return "; ".join(part for part in (self.result, text) if part)
 
 
 class Display:
-    """Shows the notices of a run; a context manager."""
+    """Context manager that shows the notices of a run."""
 
     def __init__(self, stages: Iterable[object], console: Console) -> None:
         self._lines = {str(key): StageLine() for key in stages}
@@ -128,7 +125,7 @@ class Display:
         line = self._lines.setdefault(notice.stage, StageLine())
         first = line.notice is None or line.notice.what != notice.what
         line.take(notice, time.monotonic())
-        # A stage that is reused a moment after it started is one line, not two.
+        # "started" is not printed, so that a reused stage takes one line.
         if (
             self._live is None
             and notice.what != "started"
@@ -154,7 +151,7 @@ class Display:
 
     def __rich__(self) -> Table:
         table = Table.grid(padding=(0, 2))
-        # Stages that were not named beforehand may come up while this is rendered.
+        # A copy: another thread may add a stage while this renders.
         for key, line in list(self._lines.items()):
             what = line.notice.what if line.notice else None
             style = STYLES.get(what or "", "dim")

@@ -1,5 +1,7 @@
-"""What a config can say: fields of a model with their types, defaults and meaning."""
+"""Descriptions of config fields: type, default and meaning."""
 
+import json
+import re
 import types
 from collections.abc import Iterator
 from enum import Enum
@@ -15,7 +17,7 @@ from hpt_core.plugins import Plugin, is_kind
 from tasks.execution.keys import Reference, StageKey
 
 WORDS = {"str": "string", "int": "integer", "float": "number", "bool": "true or false", "Path": "path"}
-"""Python's types as TOML's users call them."""
+"""Names of Python types in the config reference."""
 BOUNDS = {
     annotated_types.Ge: ("ge", "at least"),
     annotated_types.Gt: ("gt", "above"),
@@ -23,22 +25,25 @@ BOUNDS = {
     annotated_types.Lt: ("lt", "below"),
 }
 
+BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+"""Keys that TOML takes without quotes."""
+
 
 class Field(NamedTuple):
-    """One field, in words."""
+    """Description of one field."""
 
     name: str
     takes: str
-    """Its type in words."""
+    """The type in words."""
     default: str
-    """As in TOML; "required" where there is none, "none" for None."""
+    """The default in TOML notation, "none" for None, or "required"."""
     meaning: str
     model: type[BaseModel] | None
-    """The table that the field takes, where it is one of fields of its own."""
+    """The model of a field that is a table or holds tables."""
 
 
 def fields_of(model: type[BaseModel]) -> Iterator[Field]:
-    """Fields of a model, by the names that a config uses."""
+    """The fields of a model, under the names that a config uses."""
     for name, field in named_fields(model).items():
         bounds = [f"{word} {getattr(mark, key):g}" for mark in field.metadata for key, word in _bound(mark)]
         text = type_text(field.annotation, field.metadata)
@@ -88,21 +93,34 @@ def toml(value: Any) -> str:
     if isinstance(value, Enum):
         return toml(value.value)
     if isinstance(value, dict):
-        # A plug-in without fields is its name.
-        if set(value) == {"name"}:
+        # A plug-in without fields is written as its name.
+        if is_name(value):
             return toml(value["name"])
-        items = ", ".join(f"{key} = {toml(item)}" for key, item in value.items() if item is not None)
+        items = ", ".join(f"{toml_key(key)} = {toml(item)}" for key, item in value.items() if item is not None)
         return f"{{ {items} }}" if items else "{}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(toml, value))}]"
-    if isinstance(value, int | float):
-        return f"{value:g}" if isinstance(value, float) else str(value)
-    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    if isinstance(value, int):
+        return str(value)
+    # A string of JSON is one of TOML, too.
+    return json.dumps(str(value), ensure_ascii=False)
+
+
+def toml_key(name: str) -> str:
+    """A key as TOML writes it."""
+    return name if BARE_KEY.fullmatch(name) else json.dumps(name, ensure_ascii=False)
+
+
+def is_name(value: Any) -> bool:
+    """Whether a value is the table of a plug-in without other fields."""
+    return isinstance(value, dict) and set(value) == {"name"} and isinstance(value["name"], str)
 
 
 def _inherited(model: type[BaseModel], name: str) -> str:
-    """What the field says in a base class, where a subclass only gives it another default."""
+    """The description from a base class, for a field that a subclass redefines without one."""
     bases = (base for base in model.__mro__ if isclass(base) and issubclass(base, BaseModel))
     return next((text for base in bases if (f := base.model_fields.get(name)) and (text := f.description)), "")
 
@@ -121,13 +139,11 @@ def _default(field: FieldInfo) -> str:
 
 
 def _table(annotation: Any) -> type[BaseModel] | None:
-    """The model of a field that is a table, or holds tables; None for plug-ins, whose fields depend on their name."""
-    found = annotation
-    if get_origin(found) is Annotated:
-        found = get_args(found)[0]
-    if get_origin(found) is None:
-        if not isclass(found) or not issubclass(found, BaseModel) or (issubclass(found, Plugin) and is_kind(found)):
-            return None
-        return found
-    inner = (_table(item) for item in get_args(found) if item is not Ellipsis)
+    """The model of a field that is a table or holds tables; None for plug-ins, whose fields depend on their name."""
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) is None:
+        is_table = isclass(annotation) and issubclass(annotation, BaseModel)
+        return annotation if is_table and not (issubclass(annotation, Plugin) and is_kind(annotation)) else None
+    inner = (_table(item) for item in get_args(annotation) if item is not Ellipsis)
     return next((model for model in inner if model is not None), None)

@@ -1,4 +1,4 @@
-"""The graph of a pipeline's stages: what is needed, in which order, and what holds already."""
+"""The graph of a pipeline's stages, and the plan of a run: which artifacts exist and which are missing."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,24 +12,24 @@ from tasks.execution.keys import StageKey
 from tasks.execution.stage import Check, check
 
 Graph = Mapping[StageKey, Stage]
-"""Stages by key, every stage after those it depends on."""
+"""Stages by key, each after the stages it depends on."""
 
 
 def build(config: PipelineConfig, goals: Iterable[str] = ()) -> Graph:
-    """The stages with these keys, or of these kinds ("train"), and all that they depend on.
+    """The stages that the goals match (see `match`) and their dependencies.
 
-    Without goals, every stage that the pipeline needs: a model or a data set that nothing uses is left out. An unknown
-    key raises ConfigError with near matches.
+    Without goals, every goal stage of the pipeline; models and data that no stage uses are left out. An unknown key
+    raises ConfigError with near matches.
     """
     every = {stage.key: stage for kind in config.known_kinds for stage in kind.stages(config)}
     wanted = [found for goal in goals for found in match(every, goal)]
-    # Without training or evaluation, preparing is all that there is to do.
+    # A config without training or evaluation only prepares models and data.
     wanted = wanted or [key for key in every if config.kind_of(key).is_goal] or list(every)
     return _closure(every, wanted)
 
 
 def match(stages: Graph, text: str) -> list[StageKey]:
-    """What `text` stands for: a stage, every stage of a kind, or those that it matches as a glob ("train.hpt*")."""
+    """The stages that `text` names: one stage, all stages of a kind ("train"), or matches of a glob ("train.hpt*")."""
     found = [key for key in stages if str(key) == text]
     found = found or [key for key in stages if key.kind == text or fnmatchcase(str(key), text)]
     if not found:
@@ -38,7 +38,7 @@ def match(stages: Graph, text: str) -> list[StageKey]:
 
 
 def following(stages: Graph, start: Iterable[StageKey]) -> frozenset[StageKey]:
-    """`start` and every stage that depends on one of them."""
+    """The stages in `start` and every stage that depends on them."""
     found = set(start)
     for key, stage in stages.items():
         if found & set(stage.after):
@@ -47,7 +47,7 @@ def following(stages: Graph, start: Iterable[StageKey]) -> frozenset[StageKey]:
 
 
 def _closure(stages: Graph, goals: Iterable[StageKey]) -> Graph:
-    """The goals and everything they depend on, dependencies first and otherwise in the config's order."""
+    """The goals and their dependencies: dependencies first, otherwise in the config's order."""
     found: dict[StageKey, Stage] = {}
 
     def visit(key: StageKey) -> None:
@@ -63,29 +63,30 @@ def _closure(stages: Graph, goals: Iterable[StageKey]) -> Graph:
 
 @dataclass(frozen=True)
 class Planned:
-    """One artifact, how it stands, and what it needs."""
+    """One artifact of a plan."""
 
     step: Step
     target: Target
     check: Check
     needs: str = ""
+    """What producing it requires, such as a download."""
 
 
 @dataclass
 class Plan:
-    """What a run would do."""
+    """The state of every artifact of a graph."""
 
     graph: Graph
     planned: list[Planned] = field(default_factory=list)
     problems: dict[StageKey, HPTError] = field(default_factory=dict)
-    """Stages that cannot start, and why."""
+    """Stages that cannot be planned, and the error of each."""
     blocked: dict[StageKey, StageKey] = field(default_factory=dict)
-    """Stages blocked by an upstream error, and the stage that has it."""
+    """Stages blocked by an upstream error, and the stage with the error."""
     artifacts: Artifacts = field(default_factory=Artifacts)
 
     @property
     def finished(self) -> bool:
-        """Whether every artifact is there."""
+        """Whether every artifact exists."""
         return not self.problems and all(p.check.standing == "done" for p in self.planned)
 
     def of(self, stage: StageKey) -> list[Planned]:
@@ -93,7 +94,7 @@ class Plan:
         return [p for p in self.planned if p.target.key.stage == stage]
 
     def standing(self, stage: StageKey) -> str:
-        """One word for a stage: "done", "to do", "in part" where some of its artifacts are there, "blocked"..."""
+        """The state of a stage: that of its artifacts, "in part" if only some exist, or "blocked"."""
         if stage in self.problems or stage in self.blocked:
             return "blocked"
         found = {p.check.standing for p in self.of(stage)}
@@ -106,9 +107,9 @@ class Plan:
 
 
 def plan(graph: Graph, context: Context) -> Plan:
-    """What a run would do, computed without Prefect and without changing anything.
+    """Plan a run, without Prefect and without changing the store.
 
-    Where an input is not there yet its hash is not known: the fingerprints that follow are provisional.
+    The hash of a missing input is unknown, so fingerprints downstream of it are provisional.
     """
     found = Plan(graph)
     for key, stage in graph.items():

@@ -1,5 +1,7 @@
-"""Reading a pipeline's config: TOML files that extend each other, overrides, and errors that name file, field, value
-and remedy."""
+"""Load a pipeline's config from TOML files that may extend each other, with overrides.
+
+Errors name the file, the field, the value and the remedy.
+"""
 
 import contextlib
 import tomllib
@@ -21,9 +23,9 @@ from tasks.execution.config import PipelineConfig, pipeline_type
 def load_config(
     path: Path, overrides: Iterable[str] = (), store: str | None = None, data_dir: Path | None = None
 ) -> PipelineConfig:
-    """The config in the TOML file `path`, with `a.b=c` overrides in order. Raises ConfigError.
+    """Load the TOML file `path` and apply the `a.b=c` overrides in order. Raises ConfigError.
 
-    Plug-ins that it names by import path may lie in its folder.
+    The file's folder is added to the import path, for plug-ins that the config names by import path.
     """
     table = read_table(path)
     add_folder(path.parent.resolve())
@@ -42,15 +44,15 @@ def load_config(
 
 
 def read_table(path: Path, within: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The file's table over those of the files that it extends. Raises ConfigError."""
+    """The file's table merged over those of the files it extends. Raises ConfigError."""
     if path.resolve() in within:
-        raise ConfigError(f"{path} extends itself", 'take one "extends" out')
+        raise ConfigError(f"{path} extends itself", 'remove one "extends"')
     table = read_toml(path)
     extends = table.pop("extends", [])
     bases = [extends] if isinstance(extends, str) else extends
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
         raise ConfigError(
-            f"{path}: extends = {extends!r} is no path", 'write extends = "base.toml", or a list of paths'
+            f"{path}: extends = {extends!r} is not a path", 'write extends = "base.toml", or a list of paths'
         )
     found: dict[str, Any] = {}
     for base in bases:
@@ -59,7 +61,7 @@ def read_table(path: Path, within: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """One file's table. Raises ConfigError that names the file and, for broken TOML, the line."""
+    """One file's table. Raises ConfigError with the file and, for invalid TOML, the line."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -75,11 +77,11 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def apply(table: dict[str, Any], override: str, example: str = "train.hpt.steps=10") -> None:
-    """Set one field: `a.b=c`, the value in TOML's notation, a word without quotes being a string and none being None.
+    """Set one field of the table. `override` is `a.b=c`, with the value as `toml_value` reads it.
 
-    A field of a plug-in that is named by a string, or that the config leaves to its default, keeps the plug-in; a
-    field of a variant's stage is set in the variant. Raises ConfigError where the form is wrong; whether the field
-    exists is for the config to say.
+    A field of a plug-in leaves the plug-in's name as it is, whether given as a string or left at the default. A field
+    of a variant's stage is set in the variant. Raises ConfigError for a malformed override; unknown fields are found
+    when the config is validated.
     """
     path, equals, text = override.partition("=")
     keys = [key.strip() for key in path.split(".")]
@@ -90,9 +92,11 @@ def apply(table: dict[str, Any], override: str, example: str = "train.hpt.steps=
         where = ".".join(keys[:i])
         if isinstance(target, list):
             if not key.isdigit() or int(key) >= len(target):
-                raise ConfigError(f"--set {override!r}: {key!r} is not an item of the list", f"0 to {len(target) - 1}")
+                raise ConfigError(
+                    f"--set {override!r}: {key!r} is not an item of the list", f"use 0 to {len(target) - 1}"
+                )
             if i == len(keys) - 1:
-                raise ConfigError(f"--set {override!r}: a list takes its whole value", f"--set {where}=[...]")
+                raise ConfigError(f"--set {override!r}: a list is set as a whole", f"--set {where}=[...]")
             target = target[int(key)]
             continue
         if not isinstance(target, dict):
@@ -101,13 +105,13 @@ def apply(table: dict[str, Any], override: str, example: str = "train.hpt.steps=
             target[key] = toml_value(text.strip())
             return
         if isinstance(target.get(key), str) and i:
-            # `algorithm = "hpt"` is short for a table with that name.
+            # `algorithm = "hpt"` is shorthand for `algorithm = { name = "hpt" }`.
             target[key] = {"name": target[key]}
         target = target.setdefault(key, {})
 
 
 def toml_value(text: str) -> Any:
-    """`text` read as a TOML value; a string where it is none. The bare word none stands for a field's None."""
+    """Read `text` as a TOML value; anything else is a string. The bare word `none` is None."""
     if text == "none":
         return None
     try:
@@ -123,7 +127,10 @@ def explain(
     overrides: Iterable[str] = (),
     model: type[BaseModel] | None = None,
 ) -> ConfigError:
-    """One line for the first fault: file, field, value, and what to do. `model` is the pipeline's type if not given."""
+    """Turn the first fault into an error with file, field, value and remedy.
+
+    `model` is what the table was validated as; by default, the pipeline's type.
+    """
     faults = _faults(error)
     first = next((fault for fault in faults if fault["type"] == "unknown_field"), faults[0])
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
@@ -145,23 +152,23 @@ def explain(
 
 
 def _faults(error: ValidationError) -> list[ErrorDetails]:
-    """Errors, without those of lists that are too short only because their items are wrong."""
+    """The faults, without "too short" for a list that is short only because some of its items are invalid."""
     every = error.errors()
-    holding = {fault["loc"][:-1] for fault in every}
-    return [fault for fault in every if fault["type"] != "too_short" or fault["loc"] not in holding]
+    parents = {fault["loc"][:-1] for fault in every}
+    return [fault for fault in every if fault["type"] != "too_short" or fault["loc"] not in parents]
 
 
 def _in_variant(table: Mapping[str, Any], keys: list[str]) -> list[str]:
-    """The path of a variant's stage as one of the variant: `train.hpt_x.steps` is `train.hpt.variants.0.steps`."""
+    """The path with a variant's stage replaced by the variant: `train.hpt_x.steps` -> `train.hpt.variants.0.steps`."""
     stages = table.get(keys[0])
     if len(keys) < 3 or not isinstance(stages, dict) or keys[1] in stages:
         return keys
-    name, place = variants.variant_keys(keys[0], stages).get(keys[1], ("", 0))
+    name, place = variants.variant_keys(stages).get(keys[1], ("", 0))
     return [keys[0], name, "variants", str(place), *keys[2:]] if name else keys
 
 
 def _stages(table: dict[str, Any]) -> tuple[str, ...]:
-    """Keys of the stages of a config that may be wrong."""
+    """Keys of the stages in a table that is not yet validated."""
     kinds = pipeline_type(table).known_kinds
     with contextlib.suppress(ValueError):
         table = variants.expand(table, kinds)
@@ -170,7 +177,7 @@ def _stages(table: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _unknown_stage(error: ValidationError, overrides: list[str], known: tuple[str, ...]) -> ConfigError | None:
-    """What is wrong where an override of a stage that the file lacks began a table and left it incomplete."""
+    """The error for an override of a stage that the file lacks, which creates an incomplete table; else None."""
     for fault in error.errors():
         key = ".".join(map(str, fault["loc"][:2]))
         set_by = next((o for o in overrides if o.partition("=")[0].strip().startswith(f"{key}.")), None)
@@ -180,14 +187,14 @@ def _unknown_stage(error: ValidationError, overrides: list[str], known: tuple[st
 
 
 def _doc(model: type[BaseModel], loc: list[str], table: Any) -> str:
-    """ ": " and the first sentence of what a field is; "" where that cannot be told."""
+    """ ": " and the first sentence of the field's description; "" if it has none."""
     passed = list(_fields(model, loc, table))
     text = passed[-1].description if passed else None
     return f": {text.split('. ')[0].strip()}" if text else ""
 
 
 def _fields(annotation: Any, loc: list[str], table: Any) -> Iterator[FieldInfo]:
-    """The fields that a location passes; `table` is what was given, whose names tell plug-ins."""
+    """The fields along a location. `table` holds the given values, whose `name` fields select the plug-ins."""
     if not loc:
         return
     below = table.get(loc[0]) if isinstance(table, Mapping) else None

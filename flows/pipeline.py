@@ -1,15 +1,14 @@
 """The pipeline as a Prefect flow."""
 
-import contextlib
 import logging
 import math
-from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import prefect.runtime.flow_run
+import pyarrow.parquet as pq
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext
@@ -24,11 +23,11 @@ from tasks.execution.task import Walk
 LOG = logging.getLogger("hpt.flows")
 
 _PREPARED: ContextVar[tuple[Run, Artifacts] | None] = ContextVar("prepared", default=None)
-"""A run whose plan the caller has, and where its artifacts go."""
+"""A run that the caller has already planned, and where to put its artifacts."""
 
 
 def run_name() -> str:
-    """Name of a flow run: the pipeline's name, what is run, and when."""
+    """Name of a flow run: the pipeline's name, its goals and the time."""
     parameters = prefect.runtime.flow_run.parameters
     config, options = parameters.get("config"), dict(parameters.get("options") or {})
     name = Path(config).stem if isinstance(config, str) else getattr(config, "name", None) or dict(config)["name"]
@@ -37,11 +36,11 @@ def run_name() -> str:
 
 @flow(name="pipeline", flow_run_name=run_name, persist_result=False)
 def pipeline(config: PipelineConfig | str, options: RunOptions = RunOptions()) -> list[dict[str, Any]]:  # noqa: B008
-    """Prepare data, train, evaluate, report, publish: what the store holds is skipped.
+    """Prepare data, train, evaluate, report and publish; artifacts that the store holds are reused.
 
     Args:
-        config: The pipeline, or the path of a TOML file that holds one.
-        options: What to make, and what to make again.
+        config: The pipeline's config, or the path of its TOML file.
+        options: Which stages to run, and which to rerun.
     """
     prepared = _PREPARED.get()
     if prepared is None:
@@ -56,24 +55,18 @@ def pipeline(config: PipelineConfig | str, options: RunOptions = RunOptions()) -
 
 
 def run_prepared(run: Run) -> Artifacts:
-    """Run the flow in this process, by the plan that there is already. Raises HPTError."""
+    """Run the flow in this process with an existing plan. Raises HPTError."""
     artifacts = Artifacts()
-    with _prepared(run, artifacts):
+    token = _PREPARED.set((run, artifacts))
+    try:
         pipeline(run.config, run.options)
+    finally:
+        _PREPARED.reset(token)
     return artifacts
 
 
-@contextlib.contextmanager
-def _prepared(run: Run, artifacts: Artifacts) -> Iterator[None]:
-    token = _PREPARED.set((run, artifacts))
-    try:
-        yield
-    finally:
-        _PREPARED.reset(token)
-
-
 def _begun() -> datetime:
-    """When the flow run was first started: a retry does not redo what an earlier attempt has forced."""
+    """When the flow run first started, so that a retry does not redo what an earlier attempt has redone."""
     context = FlowRunContext.get()
     run = context.flow_run if context else None
     if run and run.run_count > 1 and run.start_time:
@@ -82,9 +75,9 @@ def _begun() -> datetime:
 
 
 def show(config: PipelineConfig, artifacts: Artifacts) -> None:
-    """Create the artifacts `NAME-scores` and `NAME-leaderboard` in Prefect; nothing where there is no report.
+    """Create the artifacts `NAME-scores` and `NAME-leaderboard` in Prefect, if there is a report.
 
-    A server that is away loses them and nothing else: the report lies in the store.
+    A failure is only logged, because the report itself is in the store.
     """
     key = "".join(c if c.isalnum() else "-" for c in config.name.lower())
     for artifact in artifacts.values():
@@ -103,9 +96,7 @@ def show(config: PipelineConfig, artifacts: Artifacts) -> None:
 
 
 def score_rows(file: Path) -> list[dict[str, Any]]:
-    """Rows of a Parquet table as plain JSON values, rounded for reading."""
-    import pyarrow.parquet as pq
-
+    """The rows of a Parquet table as plain JSON values, rounded."""
     return [{k: _plain(v) for k, v in row.items()} for row in pq.read_table(file).to_pylist()]
 
 

@@ -1,10 +1,13 @@
-"""What runs left in the store, as tables: `hpt.open_run("demo.toml").scores()`."""
+"""Read the results of runs as tables: `hpt.open_run("demo.toml").scores()`."""
 
 import importlib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from flows.load import load_config
 from flows.run import plan_run
@@ -16,19 +19,16 @@ from tasks.execution.artifact import Artifact, Artifacts
 from tasks.execution.config import PipelineConfig
 from tasks.execution.keys import ArtifactKey, StageKey
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 Frame = Literal["pyarrow", "pandas", "polars"]
-"""The library whose table is returned."""
+"""The library of the returned table."""
 JOINED = ("outcome", "extracted")
-"""Columns of the verdicts that are put beside a sample."""
+"""Columns of the verdicts that are joined to the samples."""
 
 
 def open_run(source: "str | Path | PipelineConfig") -> "Results":
-    """The results of a pipeline by its config or the path of one, or all that a store's folder has by name.
+    """Open the results of a pipeline, given as a config or the path of one, or the latest results in a store's folder.
 
-    Starts nothing. Raises ConfigError where the config is wrong, StoreError where a folder is no store.
+    Runs no stage. Raises ConfigError for an invalid config and StoreError for a folder that is not a store.
     """
     if isinstance(source, PipelineConfig):
         return Results.of_config(source)
@@ -37,25 +37,25 @@ def open_run(source: "str | Path | PipelineConfig") -> "Results":
 
 
 class Results:
-    """Tables of a run. Every method returns one table, empty of no rows but never of columns."""
+    """The results of a run, as tables."""
 
     def __init__(self, artifacts: Mapping[ArtifactKey, Artifact]) -> None:
         self.artifacts = Artifacts(artifacts)
-        """What there is, by key."""
+        """The artifacts in the store, by key."""
 
     @classmethod
     def of_config(cls, config: PipelineConfig) -> Self:
-        """What the store has of a pipeline as it is configured now."""
+        """The artifacts in the store for this config."""
         planned = plan_run(config).plan.artifacts
-        # Samples can be read while an evaluation runs.
+        # The work folder has the samples of a running evaluation.
         return cls({key: a for key, a in planned.items() if not a.provisional or a.work.is_dir()})
 
     @classmethod
     def of_store(cls, folder: Path) -> Self:
-        """The last artifact of each name in a store."""
+        """The latest artifact of each name in a store."""
         names = folder / "by-name"
         if not names.is_dir():
-            raise StoreError(f"{folder} is no store of ours: it has no folder by-name", "give the config, or the store")
+            raise StoreError(f"{folder} is not a store: it has no folder by-name", "give a config or a store")
         return cls(dict(_linked(Store(folder), names)))
 
     def scores(self, frame: Frame = "pyarrow") -> Any:
@@ -63,20 +63,17 @@ class Results:
         return self._table("scores", frame)
 
     def training_log(self, frame: Frame = "pyarrow") -> Any:
-        """The training logs, one row a step (hpt_core.schemas.TRAIN_LOG), with the stage before each."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
+        """The training logs, one row per step (hpt_core.schemas.TRAIN_LOG), with a first column `stage`."""
         tables = []
         for key, artifact in self._of_step(train.TrainStep.kind):
             table = pq.read_table(artifact.path(train.LOG))
             tables.append(table.add_column(0, "stage", pa.array([str(key.stage)] * table.num_rows, pa.string())))
-        return _as(_joined(tables, "no training log", "run `hpt train` first"), frame)
+        return _as(_joined(tables, "training logs", "run `hpt train` first"), frame)
 
     def samples(self, model: str | None = None, benchmark: str | None = None, frame: Frame = "pyarrow") -> Any:
-        """Samples with question, gold answer and verdict, of one model ("hpt") or benchmark where named.
+        """Samples with question, gold answer and verdict, optionally of one model ("hpt") or benchmark.
 
-        Raises ConfigError with near matches where there is no such model or benchmark.
+        Raises ConfigError with near matches for an unknown model or benchmark.
         """
         tables = []
         found = list(self._of_step(evaluate.SampleStep.kind))
@@ -85,7 +82,7 @@ class Results:
         for key, artifact in found:
             if model in (None, key.stage.name) and benchmark in (None, key.part):
                 tables.append(self._samples(key, artifact))
-        return _as(_joined(tables, "no sample", "run `hpt evaluate` first"), frame)
+        return _as(_joined(tables, "samples", "run `hpt evaluate` first"), frame)
 
     @cached_property
     def leaderboard(self) -> str:
@@ -94,13 +91,10 @@ class Results:
 
     @cached_property
     def page(self) -> Path:
-        """The leaderboard's page."""
+        """Path of the leaderboard page."""
         return self._report() / "site" / "index.html"
 
-    def _samples(self, key: ArtifactKey, artifact: Artifact) -> "pa.Table":
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
+    def _samples(self, key: ArtifactKey, artifact: Artifact) -> pa.Table:
         table = read_present(artifact.output, artifact.work)
         count = table.num_rows
         table = table.add_column(0, "model", pa.array([key.stage.name] * count, pa.string()))
@@ -118,8 +112,6 @@ class Results:
         return table
 
     def _table(self, name: str, frame: Frame) -> Any:
-        import pyarrow.parquet as pq
-
         return _as(pq.read_table(self._report() / "tables" / f"{name}.parquet"), frame)
 
     def _report(self) -> Path:
@@ -143,7 +135,7 @@ def _linked(store: Store, names: Path) -> Iterator[tuple[ArtifactKey, Artifact]]
 
 
 def _kind_and_part(rest: list[str], kind: str) -> tuple[str, str]:
-    """Of what stands behind the stage in an artifact's name: nothing, a part, or a kind and a part."""
+    """Parse the rest of an artifact's name after the stage: nothing, a kind or a part, or a kind and a part."""
     if len(rest) == 1:
         return ("", rest[0]) if rest[0] != kind else (rest[0], "")
     return (rest[0], rest[1]) if rest else ("", "")
@@ -154,19 +146,17 @@ def _require(what: str, name: str | None, known: list[str]) -> None:
         raise ConfigError(f"there are no samples of {what} {name!r}", near(name, tuple(dict.fromkeys(known))))
 
 
-def _joined(tables: "list[pa.Table]", problem: str, remedy: str) -> "pa.Table":
-    import pyarrow as pa
-
+def _joined(tables: list[pa.Table], what: str, remedy: str) -> pa.Table:
     if not tables:
-        raise StoreError(f"{problem} is there yet", remedy)
+        raise StoreError(f"there are no {what} yet", remedy)
     return pa.concat_tables(tables)
 
 
-def _as(table: "pa.Table", frame: Frame) -> Any:
+def _as(table: pa.Table, frame: Frame) -> Any:
     if frame == "pyarrow":
         return table
     if frame not in ("pandas", "polars"):
-        raise ConfigError(f"there is no kind of table {frame!r}", near(frame, ("pyarrow", "pandas", "polars")))
+        raise ConfigError(f"unknown table library {frame!r}", near(frame, ("pyarrow", "pandas", "polars")))
     try:
         library: Any = importlib.import_module(frame)
     except ImportError as error:

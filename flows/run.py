@@ -1,6 +1,6 @@
-"""From a config and options to a run: its graph, its context, its plan, and the checks before anything heavy starts.
+"""Turn a config and options into a run (graph, context and plan), and check it before any stage starts.
 
-Needs no Prefect, so that a run with nothing to do answers at once.
+This module does not import Prefect, so a run with nothing to do returns at once.
 """
 
 from dataclasses import dataclass, replace
@@ -13,35 +13,34 @@ from hpt_core.errors import PreflightError, StoreError
 from tasks.execution.artifact import Artifacts
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Context, data_folder
-from tasks.execution.keys import StageKey
 
 GIB = 2**30
 SPARE_BYTES = GIB // 2
-"""Disk that must be free beside what the stages are estimated to write."""
+"""Free disk required beyond what the stages are estimated to write."""
 
 
 class RunOptions(Frozen):
-    """What a run is asked for, beside its config."""
+    """Options of a run that are not part of its config."""
 
     goals: tuple[str, ...] = ()
-    """Stages ("train.hpt"), kinds ("train") or globs to make, with what they depend on; the whole pipeline if empty."""
+    """Stages ("train.hpt"), kinds ("train") or globs to run, with their dependencies; the whole pipeline if empty."""
     force: bool = False
-    """Make the goals again although the store holds them."""
+    """Rerun the goals even if the store holds their artifacts."""
     from_stage: str | None = None
-    """Make this stage, and all that follows from it, again."""
+    """Rerun this stage and every stage that depends on it."""
     remake: str | None = None
-    """Make artifacts of this kind ("verdicts") of the goals again; anything else that is missing is an error."""
+    """Redo the goals' artifacts of this kind ("verdicts"); any other missing artifact is an error."""
     verify: bool = False
-    """Hash every stored file again before it is reused."""
+    """Rehash every stored file before it is reused."""
     strict: bool = False
     """Stop at the first malformed row of training data."""
     only_ready: bool = False
-    """Fail where something that the goals depend on is not made yet, unless it is cheap to make."""
+    """Fail if a dependency of the goals is missing, unless its stage is cheap."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run that can start."""
+    """A planned run."""
 
     config: PipelineConfig
     options: RunOptions
@@ -51,7 +50,7 @@ class Run:
 
 
 def context_of(config: PipelineConfig) -> Context:
-    """What the stages of a run share."""
+    """The context that the stages of a run share."""
     return Context(
         store=Store(config.store),
         known=KnownFiles(),
@@ -69,9 +68,9 @@ def context_of(config: PipelineConfig) -> Context:
 
 
 def plan_run(config: PipelineConfig, options: RunOptions = RunOptions(), since: datetime | None = None) -> Run:  # noqa: B008  (immutable)
-    """The graph, the context and the plan of a run. Raises ConfigError for a stage that does not exist.
+    """Build and plan a run. Raises ConfigError for a stage that does not exist.
 
-    `since`: when the run was first started. What was made after that is not made again.
+    `since` is when the run first started. Artifacts produced after it are not redone.
     """
     graph = graphs.build(config, options.goals)
     goals = [key for goal in options.goals for key in graphs.match(graph, goal)] or list(graph)
@@ -91,8 +90,11 @@ def plan_run(config: PipelineConfig, options: RunOptions = RunOptions(), since: 
 
 
 def preflight(run: Run) -> None:
-    """Raise the first problem: what the options ask for and is not there (StoreError), what a source said (ConfigError,
-    DataError, ModelError), or a lack of disk, memory or context length (PreflightError)."""
+    """Check that the run can start, and raise the first problem.
+
+    Raises StoreError for an artifact that the options require and the store lacks; ConfigError, DataError or ModelError
+    from planning; PreflightError for too little disk, memory or context length.
+    """
     plan, context = run.plan, run.context
     if run.options.only_ready:
         _require_ready(run)
@@ -109,13 +111,13 @@ def preflight(run: Run) -> None:
     free = context.store.free_bytes()
     if disk > free:
         raise PreflightError(
-            f"the stages need about {disk / GIB:.1f} GiB of disk and {context.store.root} has {free / GIB:.1f} free",
-            "free some, or give another store with --store",
+            f"the stages need about {disk / GIB:.1f} GiB of disk; {context.store.root} has {free / GIB:.1f} GiB free",
+            "free some space, or give another store with --store",
         )
 
 
 def reuse(run: Run) -> Artifacts:
-    """The artifacts of a run that has nothing to do. Names lead to them from now on, as after any other run."""
+    """The artifacts of a run with nothing to do; links them under by-name/, as any other run does."""
     for artifact in run.plan.artifacts.values():
         run.context.store.link(run.context.pipeline, str(artifact.key), artifact.folder)
     return run.plan.artifacts
@@ -123,15 +125,10 @@ def reuse(run: Run) -> Artifacts:
 
 def _require_ready(run: Run) -> None:
     goals = {key for goal in run.options.goals for key in graphs.match(run.graph, goal)}
-    missing = [key for key in run.graph if key not in goals and not _is_cheap(run, key)]
-    missing = [key for key in missing if run.plan.standing(key) != "done"]
+    required = [key for key in run.graph if key not in goals and not run.config.kind_of(key).is_cheap]
+    missing = [str(key) for key in required if run.plan.standing(key) != "done"]
     if missing:
-        names = ", ".join(map(str, missing))
-        raise StoreError(f"not made yet: {names}", "run the pipeline first, or leave only_ready out")
-
-
-def _is_cheap(run: Run, key: StageKey) -> bool:
-    return run.config.kind_of(key).is_cheap
+        raise StoreError(f"stages not run yet: {', '.join(missing)}", "run the pipeline first, or omit only_ready")
 
 
 def _require_all_but(plan: graphs.Plan, kind: str) -> None:
@@ -139,6 +136,6 @@ def _require_all_but(plan: graphs.Plan, kind: str) -> None:
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise StoreError(
-            f"there is nothing to make {kind} of, not made yet: {', '.join(missing[:3])}{more}",
-            "run the pipeline first, or the stages that are named",
+            f"cannot redo {kind}: the store lacks {', '.join(missing[:3])}{more}",
+            "run the pipeline or these stages first",
         )

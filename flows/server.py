@@ -1,4 +1,4 @@
-"""Runs in this process: on the Prefect server of PREFECT_API_URL, or on one that ends with the run."""
+"""Run a flow in this process, with the Prefect server at PREFECT_API_URL or a temporary one."""
 
 import contextlib
 import logging
@@ -17,18 +17,18 @@ QUIET = {
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
-"""What Prefect and the libraries read from the environment, where it does not say otherwise."""
+"""Defaults for environment variables that Prefect and other libraries read."""
 
 
 def quiet_environment() -> None:
-    """Set QUIET; before Prefect is imported."""
+    """Set QUIET where the environment has no value. Call it before Prefect is imported."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
 
 
 @contextlib.contextmanager
 def prefect_settings() -> Iterator[None]:
-    """Without a server that lasts, a heartbeat tells nobody anything and costs a second at the end of each flow."""
+    """Disable the heartbeat for a temporary server, where it has no use and costs a second at the end of each flow."""
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     if PREFECT_API_URL.value():
@@ -39,13 +39,15 @@ def prefect_settings() -> Iterator[None]:
 
 
 def run_flow(planned: Run, verbose: bool = False) -> Artifacts:
-    """Run a plan as a Prefect flow in this process. What Prefect and the product log, tracebacks among it, goes to the
-    store's logs/; with `verbose`, Prefect's own lines go to the console too. Raises HPTError."""
+    """Run a plan as a Prefect flow in this process. Raises HPTError.
+
+    Logs and tracebacks go to the store's logs/ folder; with `verbose`, Prefect's log also goes to the console.
+    """
     quiet_environment()
     with prefect_settings():
         from flows.pipeline import run_prepared
 
-        # Only now: importing Prefect sets its loggers up anew.
+        # After the import, because importing Prefect configures its loggers.
         if not verbose:
             _silence_console()
         with _log_file(planned.context.store.root / "logs" / f"{planned.config.name}.log"):
@@ -69,7 +71,7 @@ def _log_file(file: Path) -> Iterator[None]:
 
 
 def _silence_console() -> None:
-    """Take Prefect's lines and tracebacks off the terminal; they go to the log file and to its server."""
+    """Remove Prefect's log from the terminal; it still goes to the log file and the server."""
     from prefect.logging.handlers import PrefectConsoleHandler
 
     for name in ("", "prefect", "prefect.flow_runs", "prefect.task_runs", "prefect.server"):

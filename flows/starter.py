@@ -1,30 +1,38 @@
-"""The config that `hpt init` writes: starter.toml.j2, for a small model made here or for the user's own."""
+"""The config that `hpt init` writes, from starter.toml.j2."""
 
+import re
+import tomllib
 from importlib import resources
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
+from pydantic import ValidationError
 
 from benchmarks.suite import get_suite
 from flows.fields import toml
+from flows.load import explain
 from hpt_core.errors import ConfigError
+from tasks.execution.config import PipelineConfig
 
 SMALL = ("procedural_mixed", "procedural_whole")
-"""Benchmarks of the small config."""
+"""Default benchmarks without --model."""
 LARGE = ("math500", "amc23")
-"""Benchmarks where only a model or data are given."""
+"""Default benchmarks with --model."""
+
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+"""What the Hub calls a repository."""
 
 
 def starter(name: str, model: str | None, data: Path | None, suites: tuple[str, ...]) -> str:
-    """The TOML text: of a small pipeline where no model is given, else with this model, data and benchmarks.
+    """The TOML text, with the given model, data and benchmarks; without a model, a small pipeline for CPUs.
 
-    Raises ConfigError for a benchmark that does not exist, data that are not there, or a model that is neither a folder
-    nor a repository.
+    Raises ConfigError for an unknown benchmark, a missing data file, or a model that is neither a folder nor a
+    repository name.
     """
     for suite in suites:
         get_suite(suite)
     if data is not None and not data.is_file():
-        raise ConfigError(f"there is no file {data}", "give the path of a JSON-lines file")
+        raise ConfigError(f"there is no file {data}", "give the path of a JSON Lines file")
     environment = Environment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
@@ -37,6 +45,11 @@ def starter(name: str, model: str | None, data: Path | None, suites: tuple[str, 
         data=_data(data),
         suites=list(suites or (SMALL if model is None else LARGE)),
     )
+    table = tomllib.loads(text)
+    try:
+        PipelineConfig.model_validate(table)
+    except ValidationError as error:
+        raise explain(error, name, table) from error
     return text
 
 
@@ -45,8 +58,8 @@ def _model(model: str | None) -> str:
         return '{ name = "scratch", layers = 3, hidden_size = 128, heads = 4, max_positions = 128 } # random weights'
     if Path(model).is_dir():
         return toml({"name": "folder", "path": str(Path(model).resolve())})
-    if model.count("/") != 1:
-        raise ConfigError(f"{model!r} is neither a folder nor a repository of the Hub", "give a path, or org/name")
+    if not REPOSITORY.fullmatch(model):
+        raise ConfigError(f"{model!r} is neither a folder nor a Hub repository", "give a path, or org/name")
     return toml({"name": "hub", "repo": model})
 
 

@@ -1,4 +1,4 @@
-"""Walks a graph of stages: dependencies first, independent branches on when one fails, several at a time if asked."""
+"""Run the stages of a graph, dependencies first and optionally in parallel. A failure stops only dependent stages."""
 
 import contextvars
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -10,7 +10,7 @@ from tasks.execution.task import Walk, stage_task
 
 
 class StagesFailed(HPTError):
-    """Some stages failed; those that do not depend on them are done."""
+    """Some stages failed; all stages that do not depend on them are done."""
 
     def __init__(self, failures: dict[str, HPTError]) -> None:
         first = next(iter(failures.values()))
@@ -21,9 +21,9 @@ class StagesFailed(HPTError):
 
 
 def walk(run: Walk, parallel: int = 1) -> Artifacts:
-    """Run every stage and return the artifacts. Raises StagesFailed once no stage is left that could run.
+    """Run every stage and return the artifacts. Raises StagesFailed after all stages that can run have run.
 
-    A stage is a task called directly: through Prefect's .submit() a cancellation would reach it late.
+    Tasks are called directly, because Prefect's .submit() delays cancellation.
     """
     failures: dict[str, HPTError] = {}
     left = dict(run.stages)
@@ -52,7 +52,7 @@ def walk(run: Walk, parallel: int = 1) -> Artifacts:
                 while (keys := ready()) or running:
                     for key in keys[: parallel - len(running)]:
                         del left[key]
-                        # Each thread gets the flow run's context, without which a task would not belong to it.
+                        # Each thread needs the flow run's context, so that its task belongs to the flow run.
                         running[pool.submit(contextvars.copy_context().run, _attempt, key, run)] = key
                     finished, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
                     for future in finished:
@@ -67,7 +67,7 @@ def walk(run: Walk, parallel: int = 1) -> Artifacts:
 
 def _attempt(key: str, run: Walk) -> HPTError | None:
     try:
-        # A synchronous task, whatever its overloads say.
+        # The task is synchronous, although its overloads include a coroutine.
         stage_task(key, run)  # type: ignore[unused-coroutine]
     except HPTError as error:
         return error
@@ -75,10 +75,10 @@ def _attempt(key: str, run: Walk) -> HPTError | None:
 
 
 def _skip(run: Walk, left: dict[str, Stage], failed: str) -> None:
-    """Take out of `left` what depends on a stage that failed."""
-    lost = {failed}
+    """Remove from `left` every stage that depends on the failed one."""
+    skipped = {failed}
     for key in list(left):
-        if lost & set(map(str, run.stages[key].after)):
-            lost.add(key)
+        if skipped & set(map(str, left[key].after)):
+            skipped.add(key)
             del left[key]
             run.context.notify(Notice(key, "skipped", f"needs {failed}"))

@@ -2,9 +2,9 @@
 
     theta = sum_i w_i theta_i,  sum_i w_i = 1
 
-The models have one architecture, one tokenizer, and were made of the same model: weights trained from different ones
-have no common basin. Sums are taken in float32 and cast once, to the first model's type; what is no number with a
-fraction is the first model's. `python -m tasks.average SPEC` is the worker.
+The models must share an architecture, a tokenizer and a root model, because averaging works only for weights in the
+same loss basin. Sums are computed in float32 and cast to the first model's dtype. Tensors that are not floating-point
+are copied from the first model. `python -m tasks.average SPEC` is the worker.
 """
 
 import math
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, model_validator
+from safetensors import safe_open
 
 from hpt_core import worker
 from hpt_core.artifacts import Cost
@@ -36,17 +37,16 @@ class Config(StageConfig):
     """The average of several models: `[average.NAME]`."""
 
     models: tuple[Annotated[StageKey, Reference(MODEL)], ...] = Field(min_length=2)
-    """The models: `train.NAME`, `model.NAME` or any other stage that makes one; `train.hpt*` stands for all that
-    match."""
+    """The models: `train.NAME`, `model.NAME` or any other stage that produces one. Globs such as `train.hpt*` work."""
     weights: tuple[float, ...] = ()
-    """Weight of each model, in their order; they add up to 1. Equal ones if not given."""
+    """Weight of each model, in the same order; the sum must be 1. By default, all are equal."""
 
     @model_validator(mode="after")
     def _weights_fit(self) -> "Config":
         if self.weights and len(self.weights) != len(self.models):
-            raise ValueError(f"there are {len(self.models)} models and {len(self.weights)} weights; give one for each")
+            raise ValueError(f"{len(self.models)} models have {len(self.weights)} weights; give one weight per model")
         if self.weights and not math.isclose(sum(self.weights), 1.0, abs_tol=1e-6):
-            raise ValueError(f"the weights add up to {sum(self.weights):g}; make it 1")
+            raise ValueError(f"the weights sum to {sum(self.weights):g}; they must sum to 1")
         return self
 
     @property
@@ -56,7 +56,7 @@ class Config(StageConfig):
 
 
 class Spec(Frozen):
-    """What the worker reads: fills `output` with model/."""
+    """The worker's spec; the worker writes `output`/model/."""
 
     models: tuple[Path, ...]
     weights: tuple[float, ...]
@@ -75,7 +75,7 @@ class AverageStep(Step):
         self.root = root
 
     def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
-        """Depends on the models and their weights."""
+        """One target, which depends on the models and their weights."""
         models = {f"model {i}": (artifacts[key], MODEL) for i, key in enumerate(self.config.models)}
         return [self.target({"weights": list(self.config.shares)}, models)]
 
@@ -87,11 +87,11 @@ class AverageStep(Step):
         return context.worker(self.stage, "tasks.average", spec, [job.slot])
 
     def facts(self, job: Job) -> dict[str, Any]:
-        """What was averaged."""
+        """Weight of each model."""
         return {str(key): weight for key, weight in zip(self.config.models, self.config.shares, strict=True)}
 
     def preflight(self, artifacts: Artifacts, context: Context) -> int:
-        """Bytes of the weights, in float32 at most."""
+        """Bytes of the weights in float32, the largest possible dtype."""
         return 4 * (model_size(*self.root, artifacts).parameters or 0)
 
 
@@ -108,15 +108,15 @@ class Averages(NamedStages):
         return Stage(key, config.models, (AverageStep(key, config, (root, pipeline.config_of(root))),))
 
     def check(self, pipeline: PipelineConfig) -> None:
-        """All models of an average were made of the same one."""
+        """All models of an average must have the same root model."""
         for name, config in self.of(pipeline).items():
             roots = {str(model): str(pipeline.root(model)) for model in config.models}
             if len(set(roots.values())) > 1:
                 (first, root), *others = roots.items()
                 other = next(model for model, found in others if found != root)
                 raise ValueError(
-                    f"average.{name}.models: {first} was made of {root} and {other} of {roots[other]}; average models "
-                    "that were made of the same one"
+                    f"average.{name}.models: {first} starts from {root} but {other} from {roots[other]}; average only "
+                    "models with the same root"
                 )
 
 
@@ -124,12 +124,12 @@ KIND = Averages()
 
 
 def run(spec: Spec) -> None:
-    """Write output/model/, whole or not at all. Raises ModelError where the models do not fit each other."""
+    """Write output/model/ atomically. Raises ModelError if the models are incompatible."""
     progress = worker.progress("tensors")
     first, *others = spec.models
     for folder in others:
         if tokenizer_id(folder) != tokenizer_id(first):
-            raise ModelError(f"{folder} has another tokenizer than {first}", "average models with one tokenizer")
+            raise ModelError(f"the tokenizers of {folder} and {first} differ", "average models with the same tokenizer")
     tensors = [_tensors(folder) for folder in spec.models]
     _require_same(spec.models, tensors)
     with replacing_folder(spec.output / "model") as beside:
@@ -145,9 +145,10 @@ def run(spec: Spec) -> None:
 
 
 def average(tensors: "Sequence[Tensor]", weights: Sequence[float]) -> "Tensor":
-    """The weighted sum of tensors of one shape, in float32, as the first one's type; the first where it is no float.
+    """Weighted sum of same-shaped tensors, computed in float32 and returned in the first tensor's dtype.
 
-    A weight of 0 leaves its tensor out, so that weights of (1, 0) give the first tensor bit by bit.
+    Returns the first tensor if it is not floating-point. Tensors with weight 0 are skipped, so weights of (1, 0) return
+    the first tensor's exact bits.
     """
     import torch
 
@@ -162,15 +163,13 @@ def average(tensors: "Sequence[Tensor]", weights: Sequence[float]) -> "Tensor":
 
 
 def _tensors(folder: Path) -> dict[str, Path]:
-    """Name -> file of every tensor. Raises ModelError where the weights are no safetensors."""
-    from safetensors import safe_open
-
+    """Name -> file of every tensor. Raises ModelError if a weight file is not safetensors."""
     found: dict[str, Path] = {}
     for path in weight_files(folder):
         if path.suffix == ".json":
             continue
         if path.suffix != ".safetensors":
-            raise ModelError(f"{path} is no file of safetensors", "convert the model to safetensors")
+            raise ModelError(f"{path} is not a safetensors file", "convert the model to safetensors")
         with safe_open(path, framework="pt") as file:
             found |= dict.fromkeys(file.keys(), path)
     return found
@@ -184,22 +183,18 @@ def _require_same(folders: Sequence[Path], tensors: Sequence[dict[str, Path]]) -
                 raise ModelError(
                     f"{name} is {other.get(name, 'missing')} in {folder} and {shapes[0].get(name, 'missing')} in "
                     f"{folders[0]}",
-                    "average models of one architecture",
+                    "average models with the same architecture",
                 )
 
 
 def _shapes(tensors: dict[str, Path]) -> Iterator[tuple[str, list[int]]]:
-    from safetensors import safe_open
-
     for path in dict.fromkeys(tensors.values()):
         with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118  (no mapping)
+            for name in file.keys():  # noqa: SIM118  (not a mapping)
                 yield name, file.get_slice(name).get_shape()
 
 
 def _read(path: Path, name: str) -> "Tensor":
-    from safetensors import safe_open
-
     with safe_open(path, framework="pt") as file:
         tensor: Tensor = file.get_tensor(name)
     return tensor

@@ -1,4 +1,4 @@
-"""Benchmark questions: all of them for decontamination, and the ones that are asked."""
+"""Benchmark questions: all of them for decontamination, and those that models are evaluated on."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from tasks.execution.kind import StageKind
 QUESTIONS = Output("questions", "questions.parquet")
 """All questions (hpt_core.schemas.QUESTIONS)."""
 ASKED = Output("asked", "asked.parquet")
-"""Those that are put to models: a limit makes them fewer, and changes nothing of what data preparation depends on."""
+"""The questions that models are asked. `limit` affects only these, so it does not change data preparation."""
 
 
 class BenchmarkStep(Step):
@@ -31,13 +31,13 @@ class BenchmarkStep(Step):
         self.limit = limit
 
     def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
-        """The source's content. Raises DataError where a local file is missing."""
+        """One target, which depends on the source's content. Raises DataError if a local file is missing."""
         limit = self.limit if self.limit is not None and self.limit < self.suite.rows else None
         config = {"source": self.suite.source.content(context.data_dir), "rows": self.suite.rows, "limit": limit}
         return [self.target(config, {}, code_of(self.suite))]
 
     def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
-        """Read the questions, here: it takes no engine and little memory. Raises DataError."""
+        """Read the questions in this process, which takes little memory. Raises DataError."""
         (job,) = jobs
         rows = self.suite.rows
         context.notify(Notice(str(self.stage), "progress", f"reading {self.suite.title}", 0, rows, "questions"))
@@ -47,7 +47,7 @@ class BenchmarkStep(Step):
         return Cost()
 
     def facts(self, job: Job) -> dict[str, Any]:
-        """Rows of both."""
+        """Number of rows in both files."""
         return {"rows": self.suite.rows, "asked": min(self.limit or self.suite.rows, self.suite.rows)}
 
     def needs(self, context: Context) -> str:
@@ -62,8 +62,8 @@ class Benchmarks(StageKind):
     is_goal = False
 
     def stages(self, pipeline: PipelineConfig) -> Iterable[Stage]:
-        """`benchmark.NAME` of what is evaluated, and of what training data must not hold."""
-        from tasks import data, evaluate
+        """`benchmark.NAME` for each benchmark that is evaluated or decontaminated against."""
+        from tasks import data, evaluate  # these modules import this one
 
         evaluation = evaluate.KIND.of(pipeline)
         suites = list(evaluation.suites) if evaluation else []

@@ -1,14 +1,16 @@
-"""Overlap of training data with the benchmarks: `python -m hpt_core.data.contamination`."""
+"""Measure the overlap of training data with the benchmarks: `python -m hpt_core.data.contamination`."""
 
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from hpt_core.artifacts import Cost
 from hpt_core.data import contamination
 from hpt_core.data.contamination import ContaminationSpec, ContaminationUnit
-from tasks import benchmark
+from tasks import benchmark, evaluate
 from tasks.execution.artifact import Artifacts, Job, Stage, Step, Target
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Context
@@ -18,11 +20,11 @@ from tasks.execution.kind import StageKind
 LOG = logging.getLogger("hpt.contamination")
 
 OVERLAPS = Output("contamination", "contamination.parquet")
-"""One row a question (hpt_core.schemas.CONTAMINATION)."""
+"""One row per question (hpt_core.schemas.CONTAMINATION)."""
 
 
 class ContaminationStep(Step):
-    """One table a benchmark; one pass over the data for all that are missing."""
+    """One table per benchmark; a single pass over the data computes all missing tables."""
 
     kind = "contamination"
     produces = (OVERLAPS,)
@@ -35,8 +37,10 @@ class ContaminationStep(Step):
         benchmarks: tuple[str, ...],
         warns: tuple[float, float] | None = None,
     ) -> None:
-        """`warns`: share of a question's n-grams from which on it overlaps, and the largest share of a benchmark's
-        questions that may before nothing is published. It changes no output."""
+        """`warns` is (report.overlap_share, report.max_overlap), if a later stage refuses to publish above that limit.
+
+        It controls a warning and does not affect the artifacts.
+        """
         super().__init__(stage)
         self.data = data
         self.ngram = ngram
@@ -44,7 +48,7 @@ class ContaminationStep(Step):
         self.warns = warns
 
     def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
-        """Depends on the prepared rows and on the questions that are asked."""
+        """One target per benchmark, which depends on the prepared rows and the benchmark's asked questions."""
         return [
             self.target(
                 {"ngram": self.ngram},
@@ -59,7 +63,7 @@ class ContaminationStep(Step):
         ]
 
     def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
-        """Run the worker once for all that is missing, and warn of what will not be published."""
+        """Run the worker once for all missing tables, and warn if the overlap will block publication."""
         units = [
             ContaminationUnit(
                 benchmark=job.target.key.part,
@@ -75,9 +79,7 @@ class ContaminationStep(Step):
         return cost
 
     def facts(self, job: Job) -> dict[str, Any]:
-        """How many questions share any run of words with training questions, and with demonstrations."""
-        import pyarrow.parquet as pq
-
+        """Number of questions that share an n-gram with training questions, and with demonstrations."""
         table = pq.read_table(job.slot.output / OVERLAPS.path)
         return {
             "questions": table.num_rows,
@@ -88,16 +90,14 @@ class ContaminationStep(Step):
         }
 
     def _warn(self, benchmark: str, path: Path) -> None:
-        """Log a warning where these data alone keep the report from being published."""
-        import pyarrow.parquet as pq
-
+        """Log a warning if the overlap with this data alone blocks publication of the report."""
         assert self.warns is not None
         share, most = self.warns
         rows = pq.read_table(path, columns=["question_overlap", "demonstration_overlap"]).to_pylist()
         found = sum(max(row.values()) >= share for row in rows)
         if rows and found / len(rows) > most:
             LOG.warning(
-                "%d of %d questions of %s overlap %s; report.max_overlap is %g: nothing will be published",
+                "%d of %d questions of %s overlap %s, above report.max_overlap = %g: nothing will be published",
                 *(found, len(rows), benchmark, self.data, most),
             )
 
@@ -109,8 +109,8 @@ class Contamination(StageKind):
     is_cheap = True
 
     def stages(self, pipeline: PipelineConfig) -> Iterable[Stage]:
-        """`contamination.NAME` for the training data `data.NAME` of the models that are evaluated."""
-        from tasks import evaluate, publish, report
+        """`contamination.NAME` for the training data `data.NAME` of the evaluated models."""
+        from tasks import publish, report  # they import this module
 
         evaluation = evaluate.KIND.of(pipeline)
         if evaluation is None:

@@ -1,8 +1,10 @@
-"""Training questions: `python -m hpt_core.data.prepare`."""
+"""Prepare training questions: `python -m hpt_core.data.prepare`."""
 
 import json
 from collections.abc import Sequence
 from typing import Annotated, Any
+
+import pyarrow.parquet as pq
 
 from benchmarks.suite import Suite
 from hpt_core import prompts, verifiers
@@ -12,7 +14,7 @@ from hpt_core.code import code_of
 from hpt_core.data import decontaminate
 from hpt_core.data.config import DataConfig
 from hpt_core.data.prepare import PrepareSpec
-from hpt_core.data.procedural import base as _families  # noqa: F401  (declares its kind of plug-in)
+from hpt_core.data.procedural import base as _families  # noqa: F401  (registers a kind of plug-in)
 from hpt_core.prompts.base import PromptConfig
 from tasks import benchmark, model
 from tasks.execution.artifact import Artifacts, Job, Stage, Step, Target
@@ -22,20 +24,20 @@ from tasks.execution.keys import MODEL, PREPARED, Output, Reference, StageKey
 from tasks.execution.kind import NamedStages, StageConfig
 
 KINDS = Output("kinds", "")
-"""Names of the verifiers that the rows take, separated by commas."""
+"""Comma-separated names of the rows' verifiers."""
 
 
 class Config(DataConfig, StageConfig):
     """Training questions to prepare: `[data.NAME]`."""
 
     model: Annotated[StageKey, Reference(model.TOKENIZER)]
-    """`model.NAME`: whose tokenizer and chat template count the tokens."""
+    """`model.NAME`: its tokenizer and chat template are used to count tokens."""
     decontaminate: Annotated[tuple[Suite, ...], NOT_IDENTITY] = ()
     """Benchmarks whose questions must not appear in the data."""
 
 
 class PrepareStep(Step):
-    """prepared.parquet and the report that counts what was dropped."""
+    """prepared.parquet, and report.json with the number of dropped rows."""
 
     kind = "data"
     produces = (PREPARED,)
@@ -46,12 +48,12 @@ class PrepareStep(Step):
         self.prompt = prompt
 
     def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
-        """Depends on the tokenizer, not on the weights, and on every question that must not appear."""
+        """One target, which depends on the tokenizer (not the weights) and the questions to decontaminate against."""
         source = self.config.source
         config = {**self.config.identity(), "prompt": self.prompt.identity()}
         config["source"] = source.content(context.data_dir)
         if context.strict:
-            # An output that was made with malformed rows left out is no answer to --strict; the same rows come out.
+            # Do not reuse an artifact that was produced without --strict, because malformed rows may have been dropped.
             config["strict"] = True
         inputs = {"tokenizer": (artifacts[self.config.model], model.TOKENIZER)}
         inputs |= {str(key): (artifacts[key], benchmark.QUESTIONS) for key in self.benchmarks}
@@ -64,7 +66,7 @@ class PrepareStep(Step):
 
     @property
     def benchmarks(self) -> list[StageKey]:
-        """Stages of the benchmarks that must not appear."""
+        """Stages of the benchmarks to decontaminate against."""
         return [benchmark.KIND.key(suite.name) for suite in self.config.decontaminate]
 
     def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
@@ -83,15 +85,12 @@ class PrepareStep(Step):
         return context.worker(self.stage, "hpt_core.data.prepare", spec, [job.slot])
 
     def outputs(self, job: Job, files: tuple[FileEntry, ...]) -> dict[str, str]:
-        """`prepared`: the rows; `kinds`: the verifiers that they take."""
-        import pyarrow.compute as pc
-        import pyarrow.parquet as pq
-
+        """`prepared`: hash of the rows; `kinds`: the rows' verifiers."""
         kinds = pq.read_table(job.slot.output / PREPARED.path, columns=["kind"]).column("kind")
-        return {**super().outputs(job, files), KINDS.name: ",".join(sorted(pc.unique(kinds).to_pylist()))}
+        return {**super().outputs(job, files), KINDS.name: ",".join(sorted(kinds.unique().to_pylist()))}
 
     def facts(self, job: Job) -> dict[str, Any]:
-        """The report."""
+        """The contents of report.json."""
         found: dict[str, Any] = json.loads((job.slot.output / "report.json").read_text(encoding="utf-8"))
         return found
 

@@ -1,12 +1,13 @@
-"""Evaluation of one model: `python -m hpt_core.evaluation.sample` generates what is missing, then `.grade` verifies.
+"""Evaluate a model: `python -m hpt_core.evaluation.sample` generates samples, then `hpt_core.evaluation.grade` grades.
 
-Samples and verdicts are artifacts of their own, one a benchmark: a new grader reads the samples that are there.
+Samples and verdicts are separate artifacts, one of each per benchmark, so a new grader version reuses the samples.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+import pyarrow.parquet as pq
 from pydantic import Field, field_validator
 
 from benchmarks.suite import Suite
@@ -34,53 +35,54 @@ from tasks.model import model_size
 SAMPLES = Output("samples", "samples")
 """Shards of samples (hpt_core.schemas.SAMPLES)."""
 VERDICTS = Output("verdicts", "verdicts.parquet")
-"""One row a sample (hpt_core.schemas.VERDICTS)."""
+"""One row per sample (hpt_core.schemas.VERDICTS)."""
 
 
 class Config(Frozen):
-    """Which models are measured on which benchmarks: `[evaluate]`."""
+    """The models and benchmarks to evaluate: `[evaluate]`."""
 
     models: tuple[Annotated[StageKey, Reference(MODEL)], ...] = Field(min_length=1)
-    """`model.NAME` and `train.NAME`, in the order of the leaderboard's rows; `train.hpt*` stands for all that match, in
-    the config's order."""
+    """`model.NAME` and `train.NAME`, in the order of the leaderboard's rows. A glob such as `train.hpt*` stands for all
+    matches in the config's order."""
     suites: tuple[Suite, ...] = Field(min_length=1)
     """Benchmarks, by name."""
     engine: EngineConfig = Field(default="vllm", validate_default=True)
-    """What generates the samples."""
+    """The engine that generates the samples."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Compute precision of the engine."""
     limit: int | None = Field(None, ge=1)
-    """Questions of each benchmark at most: the first ones in a fixed order by hash. Scores are marked as limited."""
+    """Maximum number of questions per benchmark: the first ones in a fixed order by hash. Scores are marked as
+    limited."""
     k: int | None = Field(None, ge=1)
-    """Overrides every benchmark's number of samples a question."""
+    """Overrides every benchmark's number of samples per question."""
     max_tokens: int | None = Field(None, ge=1)
-    """Overrides every benchmark's new tokens at most."""
+    """Overrides every benchmark's limit on new tokens."""
     temperature: float | None = Field(None, ge=0)
     """Overrides every benchmark's temperature."""
     shard_samples: int = Field(512, ge=1)
-    """Samples of one Parquet shard, rounded up to whole questions."""
+    """Samples per Parquet shard, rounded up to whole questions."""
     grade_timeout_s: float = Field(5.0, gt=0)
-    """Seconds that one comparison may take."""
+    """Seconds allowed per comparison."""
     stop_repetition: StopRepetition | None = None
-    """Ends responses that repeat themselves without end, and records it: `{}` for the usual limits. None lets them run
-    to their last token, as the benchmarks' own protocol does."""
+    """Ends responses that repeat themselves endlessly, and records it; `{}` uses the default limits. None lets them run
+    to the token limit, as the benchmarks' protocols do."""
     seed: int | None = None
     """Overrides the pipeline's seed for sampling."""
     budget: Budget = Budget()
-    """What the samples of each model may cost, in tokens, hours or money; never part of a fingerprint."""
+    """Limit on the samples of each model, in tokens, hours or money; never part of a fingerprint."""
 
     @field_validator("models", "suites")
     @classmethod
     def _once_each(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
         names = [getattr(item, "name", "") if isinstance(item, Suite) else str(item) for item in value]
         if twice := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"{twice[0]!r} is given twice; name it once")
+            raise ValueError(f"{twice[0]!r} is listed twice; list it once")
         return value
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """How one benchmark is put to a model: the benchmark's own protocol with the config's overrides."""
+    """One benchmark with its resolved protocol: the benchmark's own, with the config's overrides."""
 
     suite: Suite
     sampling: Sampling
@@ -94,7 +96,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """How models are measured: resolved, so that it is all that a fingerprint takes."""
+    """The resolved protocol of an evaluation; fingerprints are computed from it."""
 
     config: Config
     prompt: PromptConfig
@@ -103,7 +105,7 @@ class EvaluationPlan:
 
     @classmethod
     def of(cls, pipeline: PipelineConfig, config: Config) -> "EvaluationPlan":
-        """The pipeline's protocol."""
+        """The protocol of a pipeline."""
         names = ("max_tokens", "temperature", "stop_repetition")
         overrides = {name: value for name in names if (value := getattr(config, name)) is not None}
         measurements = tuple(
@@ -119,7 +121,7 @@ class EvaluationPlan:
 
 
 class _MeasuringStep(Step):
-    """Base of the two steps: one artifact a benchmark."""
+    """Base of the two steps: one artifact per benchmark."""
 
     def __init__(self, stage: StageKey, model: StageKey, protocol: EvaluationPlan) -> None:
         super().__init__(stage)
@@ -128,7 +130,7 @@ class _MeasuringStep(Step):
         self.by_name = {m.suite.name: m for m in protocol.measurements}
 
     def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
-        """One artifact a benchmark."""
+        """One target per benchmark."""
         return [self._target(m, artifacts) for m in self.protocol.measurements]
 
     def _target(self, m: Measurement, artifacts: Artifacts) -> Target:
@@ -139,7 +141,7 @@ class _MeasuringStep(Step):
 
 
 class SampleStep(_MeasuringStep):
-    """Samples of one model on every benchmark; one engine process generates those that are missing."""
+    """Samples of one model on every benchmark. One run of the engine generates all missing samples."""
 
     kind = "samples"
     produces = (SAMPLES,)
@@ -149,7 +151,7 @@ class SampleStep(_MeasuringStep):
     def __init__(
         self, stage: StageKey, model: StageKey, protocol: EvaluationPlan, root: tuple[StageKey, ModelConfig]
     ) -> None:
-        """`root`: the model, before any training."""
+        """`root` is the base model that `model` was trained from, with its config."""
         super().__init__(stage, model, protocol)
         self.root = root
 
@@ -163,7 +165,7 @@ class SampleStep(_MeasuringStep):
             "engine": p.config.engine.identity(),
             "dtype": p.config.dtype,
             "seed": p.seed,
-            # Seeds of single samples derive from the benchmark's name too.
+            # The seed of each sample also depends on the benchmark's name.
             "benchmark": m.suite.name,
         }
         inputs = {"model": (artifacts[self.model], MODEL), "questions": (artifacts[m.questions], benchmark.ASKED)}
@@ -172,11 +174,11 @@ class SampleStep(_MeasuringStep):
         return self.target(config, inputs, versions | code_of(p.prompt, p.config.engine), key)
 
     def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
-        """Generate all that is missing: in one process, or in slices, on this machine or on a cluster."""
+        """Generate all missing samples: in one process, in slices on this machine, or on a Ray cluster."""
         return slices.sample(self.stage, self.spec(jobs, artifacts), [job.slot for job in jobs], context)
 
     def spec(self, jobs: Sequence[Job], artifacts: Artifacts) -> SampleSpec:
-        """What the worker reads."""
+        """The worker's spec."""
         units = [
             SampleUnit(
                 benchmark=m.suite.name,
@@ -202,7 +204,7 @@ class SampleStep(_MeasuringStep):
         )
 
     def preflight(self, artifacts: Artifacts, context: Context) -> int:
-        """Engine and context length."""
+        """Check the engine and the context length."""
         self.protocol.config.engine.check()
         size = model_size(*self.root, artifacts)
         for m in self.protocol.measurements:
@@ -227,7 +229,7 @@ class GradeStep(_MeasuringStep):
         return self.target(config, inputs, {grader.name: grader.version} | code_of(grader), key)
 
     def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
-        """Run the worker once for all that is missing."""
+        """Run the worker once for all missing verdicts."""
         units = [
             GradeUnit(
                 benchmark=m.suite.name,
@@ -243,9 +245,7 @@ class GradeStep(_MeasuringStep):
         return context.worker(self.stage, "hpt_core.evaluation.grade", spec, [job.slot for job in jobs])
 
     def facts(self, job: Job) -> dict[str, Any]:
-        """How many samples came to which outcome."""
-        import pyarrow.parquet as pq
-
+        """Number of samples per outcome."""
         column = pq.read_table(job.slot.output / VERDICTS.path, columns=["outcome"]).column("outcome")
         counts: Mapping[str, int] = {str(c["values"]): int(c["counts"]) for c in column.value_counts().to_pylist()}
         return {"outcomes": dict(sorted(counts.items()))}
@@ -264,7 +264,7 @@ class Evaluation(StageKind):
         return self.key(model.name)
 
     def stages(self, pipeline: PipelineConfig) -> Iterable[Stage]:
-        """One a model."""
+        """One stage per model."""
         config = self.of(pipeline)
         if config is None:
             return
@@ -284,14 +284,14 @@ def samples_key(stage: StageKey, suite: str) -> ArtifactKey:
 
 
 def verdicts_key(stage: StageKey, suite: str) -> ArtifactKey:
-    """Key of the verdicts on them."""
+    """Key of the verdicts of a model on a benchmark."""
     return ArtifactKey(stage, GradeStep.kind, suite)
 
 
 def pilot(step: SampleStep, artifacts: Artifacts, context: Context, questions: int) -> dict[str, UnitEstimate]:
-    """Sample `questions` questions of each benchmark that is not finished; the evaluation keeps the samples.
+    """Sample `questions` questions of each unfinished benchmark; the evaluation reuses these samples.
 
-    Returns the estimates by benchmark; empty where all are finished. Raises HPTError.
+    Returns the estimates by benchmark, or nothing if all are finished. Raises HPTError.
     """
 
     def unfinished(among: Sequence[Target]) -> list[Target]:
@@ -299,7 +299,7 @@ def pilot(step: SampleStep, artifacts: Artifacts, context: Context, questions: i
 
     targets = unfinished(step.targets(artifacts, context))
     with leases(step.stage, targets, context):
-        # An evaluation may have finished them while this waited for it.
+        # An evaluation may have finished them while this process waited for the leases.
         targets = unfinished(targets)
         if not targets:
             return {}

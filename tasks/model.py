@@ -1,4 +1,4 @@
-"""Models to start from: `python -m hpt_core.models.materialize` fills a folder."""
+"""Base models: `python -m hpt_core.models.materialize` fills a model folder."""
 
 import json
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from tasks.execution.keys import MODEL, Output, StageKey
 from tasks.execution.kind import NamedStages, StageConfig
 
 TOKENIZER = Output("tokenizer", "model")
-"""The same folder, for those that count tokens alone."""
+"""The same folder, for stages that depend only on the tokenizer."""
 FILE = "model.json"
 
 
 class Config(ModelConfig, StageConfig):
-    """A model to start from: `[model.NAME]`."""
+    """A base model: `[model.NAME]`."""
 
 
 class ModelStep(Step):
@@ -38,7 +38,10 @@ class ModelStep(Step):
         self.config = config
 
     def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
-        """The source's identity and the overrides. Raises ModelError where a local folder is missing or incomplete."""
+        """One target, which depends on the source and the overrides.
+
+        Raises ModelError if a local folder is missing or incomplete.
+        """
         return [self.target(self.config.identity(), {}, code_of(self.config))]
 
     def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
@@ -48,12 +51,12 @@ class ModelStep(Step):
         return context.worker(self.stage, "hpt_core.models.materialize", spec, [job.slot])
 
     def outputs(self, job: Job, files: tuple[FileEntry, ...]) -> dict[str, str]:
-        """What the worker found to identify them: a Hub model's commit stands for its content."""
+        """The identities that the worker recorded; for a Hub model, its commit."""
         found = self.facts(job)
         return {MODEL.name: found["weights_id"], TOKENIZER.name: found["tokenizer_id"]}
 
     def facts(self, job: Job) -> dict[str, Any]:
-        """What the worker wrote about the model."""
+        """The contents of model.json, which the worker writes."""
         found: dict[str, Any] = json.loads((job.slot.output / FILE).read_text(encoding="utf-8"))
         return found
 
@@ -63,7 +66,7 @@ class ModelStep(Step):
 
 
 class Models(NamedStages):
-    """Models to start from."""
+    """Base models."""
 
     config = Config
     table = (dict[str, Config], Field(min_length=1))
@@ -77,17 +80,17 @@ class Models(NamedStages):
 
 
 class ModelFacts(NamedTuple):
-    """What is known of a model before it is there."""
+    """Facts about a model, as far as they are known before it is fetched."""
 
     model: StageKey
     context: int | None
-    """Tokens that it reads."""
+    """Context length in tokens."""
     parameters: int | None
     config: dict[str, Any]
     """Its config.json."""
 
     def require_room(self, what: str, tokens: int) -> None:
-        """Raise PreflightError where so many new tokens leave no room for a prompt."""
+        """Raise PreflightError if this many new tokens leave no room for a prompt."""
         if self.context and tokens >= self.context:
             raise PreflightError(
                 f"{what} = {tokens} leaves no room for a prompt in the context of {self.model}, {self.context} tokens",
@@ -96,7 +99,7 @@ class ModelFacts(NamedTuple):
 
 
 def model_size(key: StageKey, config: ModelConfig, artifacts: Artifacts) -> ModelFacts:
-    """What is known of the model `model.NAME`, before or after it is made."""
+    """The facts known about the model `model.NAME`, whether or not it has been fetched."""
     made = artifacts.of(key)
     folder = made.path(MODEL) if made and not made.provisional else getattr(config.source, "path", None)
     found: dict[str, Any] = {}

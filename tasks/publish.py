@@ -1,4 +1,4 @@
-"""Publication of a finished report, unless too much of a benchmark stands in training data."""
+"""Publish a finished report, unless a benchmark overlaps the training data too much."""
 
 import json
 import logging
@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet as pq
 
 from benchmarks.publishers.base import PublisherConfig
 from hpt_core.artifacts import Cost
@@ -26,7 +28,7 @@ RECEIPT = Output("receipt", "receipt.json")
 
 
 class PublishStep(Step):
-    """One publisher's receipt. Publishing the same report again gives the same result."""
+    """The receipt of one publisher. Publishing is idempotent."""
 
     kind = "publish"
     produces = (RECEIPT,)
@@ -34,15 +36,17 @@ class PublishStep(Step):
     def __init__(
         self, stage: StageKey, config: PublisherConfig, trained: frozenset[str], max_overlap: float | None = None
     ) -> None:
-        """`trained`: models whose training data are known, so that they must have been checked; `max_overlap`: largest
-        share of a benchmark's questions that may overlap them."""
+        """`trained` holds the models with known training data, which must have been checked for overlap.
+
+        `max_overlap` is the largest share of a benchmark's questions that may overlap that data.
+        """
         super().__init__(stage)
         self.config = config
         self.trained = trained
         self.max_overlap = max_overlap
 
     def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
-        """Depends on the whole report, and on the gate: what was published without one did not pass it."""
+        """One target, which depends on the report and on `max_overlap`: a new limit must be checked again."""
         config = self.config.identity()
         if self.max_overlap is not None:
             config["max_overlap"] = self.max_overlap
@@ -50,7 +54,7 @@ class PublishStep(Step):
         return [self.target(config, inputs, code_of(self.config))]
 
     def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
-        """Publish. Raises PublishError; the report stays whole in the store."""
+        """Publish the report. Raises PublishError, which leaves the report in the store unchanged."""
         (job,) = jobs
         page = artifacts[report.KIND.key()].path(report.REPORT)
         if self.max_overlap is not None:
@@ -62,38 +66,36 @@ class PublishStep(Step):
         return Cost()
 
     def holds(self, artifact: Artifact) -> bool:
-        """Whether the publisher finds what it published, where it can tell."""
+        """Whether the publication still exists, if the publisher can tell."""
         return self.config.holds(artifact.path(RECEIPT))
 
     def needs(self, context: Context) -> str:
-        """What the publisher needs: access, an account."""
+        """What the publisher needs, such as access or an account."""
         return self.config.needs()
 
 
 def require_overlap(page: Path, limit: float, trained: frozenset[str]) -> None:
-    """Raise PublishError where more than this share of a benchmark's questions overlaps a model's training data.
+    """Raise PublishError if more than `limit` of a benchmark's questions overlap a model's training data.
 
-    A model of `trained` that was not checked is an error too; others cannot be checked, and the log names them.
+    A model in `trained` that was not checked is also an error. Other models cannot be checked; they are logged.
     """
-    import pyarrow.parquet as pq
-
     columns = ["kind", "source", "model", "title", "label", "questions", "overlapping_questions"]
     every = pq.read_table(page / "tables" / "scores.parquet", columns=columns).to_pylist()
     rows = [r for r in every if (r["kind"], r["source"]) == ("benchmark", "measured")]
     unknown = [r for r in rows if r["overlapping_questions"] is None]
     if missing := next((r for r in unknown if r["model"] in trained), None):
         raise PublishError(
-            f"{missing['title']} was not held against the training data of {missing['label']}, so nothing was "
-            "published",
-            "make the report again (hpt report CONFIG --force), or leave report.max_overlap out",
+            f"{missing['title']} was not checked for overlap with the training data of {missing['label']}, so nothing "
+            "was published",
+            "rebuild the report (hpt report CONFIG --force), or remove report.max_overlap",
         )
     if unknown:
         names = ", ".join(sorted({r["model"] for r in unknown}))
-        LOG.info("not checked, since nothing is known of their training data: %s", names)
+        LOG.info("not checked for overlap, because the training data is unknown: %s", names)
     checked = [r for r in rows if r["overlapping_questions"] is not None]
 
     def share(row: dict[str, Any]) -> float:
-        # One division, rounded correctly: 29 of 100 is 0.29, where 0.29 * 100 is less than 29.
+        # Divide, do not multiply the limit: 29 / 100 equals 0.29, but 0.29 * 100 is less than 29.
         return float(row["overlapping_questions"] / row["questions"])
 
     over = [r for r in checked if share(r) > limit]
@@ -105,27 +107,27 @@ def require_overlap(page: Path, limit: float, trained: frozenset[str]) -> None:
         raise PublishError(
             f"{count} of {questions} questions of {worst['title']} ({share(worst):.1%}) overlap the training "
             f"data of {worst['label']}{more}; report.max_overlap is {limit:g}, so nothing was published",
-            "name the benchmark in the data's decontaminate and train again, leave it out of evaluate.suites, or raise "
+            "add the benchmark to the data's decontaminate and train again, remove it from evaluate.suites, or raise "
             "report.max_overlap",
         )
 
 
 class Publication(StageKind):
-    """Where the leaderboard goes at the end of the pipeline."""
+    """Publishers of the leaderboard."""
 
     table = (tuple[PublisherConfig, ...], ())
     order = 80
     command = ("publish", "Publish the leaderboard")
 
     def stages(self, pipeline: PipelineConfig) -> Iterable[Stage]:
-        """`publish.NAME` by the publisher's name, numbered from its second use on."""
+        """`publish.NAME`, with the publisher's name; a second use is `publish.NAME-2`."""
         evaluation = evaluate.KIND.of(pipeline)
         if evaluation is None:
             return
         trained = frozenset(str(model) for model in evaluation.models if pipeline.lineage(model, PREPARED))
         used: Counter[str] = Counter()
         for config in self.of(pipeline):
-            # An import path has a colon in it, which tells kinds of stages from names.
+            # Drop the module of an import path, because a stage's name must not contain a colon.
             name = config.name.rpartition(":")[2]
             used[name] += 1
             key = self.key(name if used[name] == 1 else f"{name}-{used[name]}")
@@ -133,7 +135,7 @@ class Publication(StageKind):
             yield Stage(key, (report.KIND.key(),), (step,))
 
     def show(self, artifact: Artifact) -> Summary:
-        """Where it was published."""
+        """The publication's target."""
         receipt = json.loads(artifact.path(RECEIPT).read_text(encoding="utf-8"))
         return Summary(f"published: {receipt['target']}", {"published": [receipt]})
 

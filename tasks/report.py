@@ -1,4 +1,4 @@
-"""Tables and leaderboard: `python -m benchmarks.report.build`."""
+"""Build the tables and the leaderboard: `python -m benchmarks.report.build`."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ from tasks.execution.keys import MODEL, PREPARED, ArtifactKey, Output, Reference
 from tasks.execution.kind import StageKind, Summary
 
 REPORT = Output("report", "")
-"""Everything: tables/, site/ and leaderboard.md."""
+"""The whole output: tables/, site/ and leaderboard.md."""
 
 
 class Config(Frozen):
@@ -34,18 +34,18 @@ class Config(Frozen):
     title: str = "HPT leaderboard"
     """Title of the page."""
     published: str | None = None
-    """Published results to show beside the measured ones: "qwen2.5-math-7b", "llama-3.1-8b" or "qwen2.5-math-1.5b"."""
+    """Published results to show next to the measured ones: "qwen2.5-math-7b", "llama-3.1-8b" or "qwen2.5-math-1.5b"."""
     baseline: Annotated[StageKey | None, Reference(MODEL)] = None
-    """Row that the others are compared with; the first evaluated model where None."""
+    """The model that the others are compared with. None is the first evaluated model."""
     overlap_ngram: int = Field(13, ge=1)
-    """Words of the n-grams by which benchmark questions are looked for in training data; the data's own `ngram` is that
-    of their decontamination."""
+    """Words per n-gram when measuring how much of the benchmarks appears in training data. Decontamination uses the
+    data's own `ngram`."""
     overlap_share: float = Field(0.2, gt=0, le=1)
-    """Share of a question's n-grams that must stand in training questions, or in demonstrations, for it to count as
-    overlapping. Stock phrases alone make a few percent (2 to 8 % in AIME)."""
+    """A question counts as overlapping if training questions, or demonstrations, contain at least this share of its
+    n-grams. Stock phrases alone account for a few percent (2 to 8 % in AIME)."""
     max_overlap: Annotated[float | None, NOT_IDENTITY] = Field(None, ge=0, le=1)
-    """Largest share of a benchmark's questions that may overlap the training data of a model: with more, nothing is
-    published. None publishes whatever was found; the numbers are marked."""
+    """Largest share of a benchmark's questions that may overlap a model's training data. Above it, nothing is
+    published. None always publishes, and the affected scores are marked."""
 
     @field_validator("published")
     @classmethod
@@ -57,26 +57,26 @@ class Config(Frozen):
 
 @dataclass(frozen=True)
 class Contents:
-    """What the page shows."""
+    """The contents of the page."""
 
     pipeline: str
     config: Config
     protocol: evaluate.EvaluationPlan
     methods: dict[StageKey, str | None]
-    """Models in the order of the rows, and what made each of them: an algorithm; None for one to start from."""
+    """Models in row order -> the algorithm or kind of stage that produced them; None for a base model."""
     trained_on: dict[StageKey, tuple[StageKey, ...]]
-    """Model -> the data of its training and of the models that it was made of."""
+    """Model -> the data that it and its ancestors were trained on."""
     logs: tuple[StageKey, ...]
     """Models with a training log."""
 
     @property
     def pairs(self) -> list[tuple[StageKey, evaluate.Measurement]]:
-        """Every model on every benchmark."""
+        """Every pair of model and benchmark."""
         return [(model, m) for model in self.methods for m in self.protocol.measurements]
 
     @property
     def checked(self) -> list[tuple[StageKey, ArtifactKey]]:
-        """(data, key of the overlaps) of all training data and benchmarks that are held against each other."""
+        """(data, key of the overlaps) of every pair of training data and benchmark that is checked for overlap."""
         data = dict.fromkeys(key for keys in self.trained_on.values() for key in keys)
         return [
             (key, ArtifactKey(contamination.KIND.key(key.name), part=m.suite.name))
@@ -86,12 +86,12 @@ class Contents:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences under the title."""
+        """Sentences shown under the title."""
         limit = self.protocol.config.limit
         return () if limit is None else (f"At most {limit} questions of each benchmark were asked.",)
 
     def as_json(self) -> dict[str, Any]:
-        """What the fingerprint takes."""
+        """The values that enter the fingerprint."""
         return {
             "pipeline": self.pipeline,
             **self.config.identity(),
@@ -110,7 +110,7 @@ SOURCES = (
     "hpt_core.evaluation.metrics",
     "hpt_core.evaluation.consistency",
 )
-"""Whose code a report's numbers and pages come from."""
+"""Packages and modules whose code determines the report."""
 
 
 class ReportStep(Step):
@@ -124,7 +124,7 @@ class ReportStep(Step):
         self.plan = plan
 
     def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
-        """Depends on every sample, verdict and training log, on the questions' levels and on what overlaps them."""
+        """One target, which depends on all questions, samples, verdicts, training logs and overlaps."""
         found: list[tuple[StageKey | ArtifactKey, Output]] = []
         found += [(m.questions, benchmark.ASKED) for m in self.plan.protocol.measurements]
         found += [(key, contamination.OVERLAPS) for _, key in self.plan.checked]
@@ -140,7 +140,7 @@ class ReportStep(Step):
         return [self.target(self.plan.as_json() | self._shown(artifacts), inputs, versions)]
 
     def _shown(self, artifacts: Artifacts) -> dict[str, Any]:
-        """Protocols and benchmarks as the tables state them: verdicts can be the same bytes under another protocol."""
+        """Protocols and benchmarks as the tables show them, because a new protocol may give identical verdicts."""
         suites = [_suite(m).model_dump(mode="json", exclude={"questions"}) for m in self.plan.protocol.measurements]
         protocols = [self._protocol(*pair, artifacts).model_dump(mode="json") for pair in self.plan.pairs]
         return {"protocols": protocols, "benchmarks": suites}
@@ -193,7 +193,7 @@ class ReportStep(Step):
         )
 
     def _protocol(self, model: StageKey, m: evaluate.Measurement, artifacts: Artifacts) -> ReportProtocol:
-        """How a number is made, as far as it is known before it is."""
+        """The protocol of a score, as far as it is known before sampling."""
         p, suite = self.plan.protocol, m.suite
         prompt = p.prompt.model_dump_json()
         return ReportProtocol(
@@ -212,7 +212,7 @@ class ReportStep(Step):
         )
 
     def _ended(self, artifacts: Artifacts, context: Context) -> datetime:
-        """When the last verdict was written: the same inputs give the same page."""
+        """When the last verdicts were finished. Used as the page's date, so that the same inputs give the same page."""
         keys = [evaluate.verdicts_key(evaluate.KIND.stage_of(model), m.suite.name) for model, m in self.plan.pairs]
         graded = [artifacts[key] for key in keys]
         manifests = [context.store.slot(a.kind, a.fingerprint).manifest() for a in graded]
@@ -227,8 +227,10 @@ def _suite(m: evaluate.Measurement) -> SuiteInfo:
 
 
 def _recorded(samples: Artifact) -> dict[str, str]:
-    """Fields of a protocol that the samples' files alone know: what drew them, which the config of an endpoint does not
-    say, and the prompt as the model's chat template made it. What is not recorded is left out."""
+    """Protocol fields that only the samples' files record, if they do.
+
+    These are the engine's version, which an endpoint's config does not contain, and the hash of a rendered prompt.
+    """
     try:
         recorded = json.loads((samples.output / "sampling.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -251,7 +253,7 @@ class Report(StageKind):
     command = ("report", "Build the tables and the leaderboard")
 
     def check(self, pipeline: PipelineConfig) -> None:
-        """The baseline is evaluated, and the gate has something to check."""
+        """The baseline must be evaluated, and `max_overlap` requires a trained model."""
         config, evaluation = self.of(pipeline), evaluate.KIND.of(pipeline)
         if evaluation is None:
             return
@@ -261,12 +263,12 @@ class Report(StageKind):
         trained = any(pipeline.lineage(model, PREPARED) for model in evaluation.models)
         if config.max_overlap is not None and not trained:
             raise ValueError(
-                f"report.max_overlap is {config.max_overlap:g}, but no model of evaluate.models is trained here, so "
-                "nothing would be checked; add a train.NAME to evaluate.models, or leave report.max_overlap out"
+                f"report.max_overlap is {config.max_overlap:g}, but this config trains no model of evaluate.models, so "
+                "nothing would be checked; add a train.NAME to evaluate.models, or remove report.max_overlap"
             )
 
     def stages(self, pipeline: PipelineConfig) -> Iterable[Stage]:
-        """`report`, where anything is evaluated."""
+        """`report`, if the pipeline evaluates anything."""
         evaluation = evaluate.KIND.of(pipeline)
         if evaluation is None:
             return
@@ -280,20 +282,20 @@ class Report(StageKind):
             trained_on={model: data for model, data in lineage.items() if data},
             logs=tuple(model for model in models if train.LOG in pipeline.kind_of(model).produces),
         )
-        # What is found in training data comes first, so that it is told before hours are spent.
+        # Contamination comes first, so that its warning appears before hours are spent on training.
         checked = dict.fromkeys(key.stage for _, key in plan.checked)
         evaluated = [evaluate.KIND.stage_of(model) for model in models]
         asked = [m.questions for m in plan.protocol.measurements]
         yield Stage(self.key(), (*checked, *evaluated, *models, *asked), (ReportStep(self.key(), plan),))
 
     def show(self, artifact: Artifact) -> Summary:
-        """The leaderboard, and where the page lies."""
+        """The leaderboard and the path of its page."""
         page, tables = artifact.output / "site" / "index.html", artifact.output / "tables"
         return Summary(f"page: {page}", {"page": str(page), "tables": str(tables)}, artifact.output)
 
 
 def _method(pipeline: PipelineConfig, model: StageKey) -> str | None:
-    """What made a model: an algorithm, or a kind of stage; None for a model to start from."""
+    """The algorithm or the kind of stage that produced a model; None for a base model."""
     if not pipeline.inputs(model, MODEL):
         return None
     algorithm = getattr(pipeline.config_of(model), "algorithm", None)

@@ -1,4 +1,4 @@
-"""Training: `python -m hpt_core.train`, in one process or, by a launcher, in several."""
+"""Training: `python -m hpt_core.train`, in one process, or in several with a launcher."""
 
 import json
 import os
@@ -32,19 +32,19 @@ LOG = Output("log", "log.parquet")
 
 
 class Config(TrainConfig, StageConfig):
-    """A training stage: `[train.NAME]`, and a sweep over it."""
+    """A training stage: `[train.NAME]`."""
 
     from_: Annotated[StageKey, Reference(MODEL)] = Field(alias="from")
-    """`model.NAME`, `train.NAME`, or any other stage that makes a model: the model to start from."""
+    """The model to start from: `model.NAME`, `train.NAME`, or any other stage that produces a model."""
     data: Annotated[StageKey, Reference(PREPARED)]
-    """`data.NAME`: the prepared questions. Where the algorithm may train on demonstrations, those without one are left
-    out, and counted in the stage's log."""
+    """`data.NAME`: the prepared questions. If the algorithm may train on demonstrations, questions without one are
+    skipped, and the stage's log says how many."""
     seed: Annotated[int | None, NOT_IDENTITY] = None
     """Overrides the pipeline's seed for this stage."""
 
 
 class TrainStep(Step):
-    """A trained model, its log and its rollouts. A run that was cut short goes on from its newest checkpoint."""
+    """A trained model, its log and its rollouts. An interrupted run continues from its latest checkpoint."""
 
     kind = "train"
     produces = (MODEL, LOG)
@@ -53,7 +53,7 @@ class TrainStep(Step):
     def __init__(
         self, stage: StageKey, config: Config, prompt: PromptConfig, seed: int, root: tuple[StageKey, ModelConfig]
     ) -> None:
-        """`root`: the model that is trained, before any training."""
+        """`root` is the base model that training starts from, directly or through other stages, with its config."""
         super().__init__(stage)
         self.config = config
         self.prompt = prompt
@@ -61,7 +61,7 @@ class TrainStep(Step):
         self.root = root
 
     def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
-        """Depends on the model to start from and on the prepared rows."""
+        """One target, which depends on the initial model and the prepared rows."""
         prepared = artifacts[self.config.data]
         versions = {
             "estimator": str(upge.VERSION),
@@ -71,7 +71,7 @@ class TrainStep(Step):
         graders = []
         if self.config.uses_engine:
             versions["engine"] = environment.engine_version(self.config.engine)
-            # Not known before the data are there, when the fingerprint is provisional in any case.
+            # Unknown until the data exists. The fingerprint is provisional until then anyway.
             kinds = () if prepared.provisional else prepared.outputs[data.KINDS.name].split(",")
             graders = [verifiers.get(kind) for kind in kinds]
             graders += [reward.verifier for reward in self.config.rewards if reward.verifier is not None]
@@ -81,14 +81,14 @@ class TrainStep(Step):
         return [self.target(config, inputs, versions | code_of(self.config, self.prompt, graders))]
 
     def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
-        """Run the worker, in as many processes as the context says."""
+        """Run the worker in the number of processes that the context sets."""
         (job,) = jobs
         spec = self.spec(job.slot, artifacts, context)
         launcher = process.launcher(environment.training_processes(context.processes), context.launcher)
         return context.worker(self.stage, MODULE, spec, [job.slot], spec.threads, launcher)
 
     def spec(self, slot: Slot, artifacts: Artifacts, context: Context) -> TrainSpec:
-        """What the worker reads; its work and its output lie in the slot, and what trackers write beside them."""
+        """The worker's spec. Work, output and tracker files go to the slot."""
         return TrainSpec(
             config=self.config,
             prompt=self.prompt,
@@ -106,19 +106,19 @@ class TrainStep(Step):
 
     @staticmethod
     def _threads(context: Context) -> int | None:
-        """Threads of each process: several on one machine share its cores, where nothing else is asked for."""
+        """Threads per process: as configured; otherwise, several processes on one machine share its cores."""
         processes = environment.training_processes(context.processes)
         if context.threads is not None or processes == 1:
             return context.threads
         return max(1, len(os.sched_getaffinity(0)) // processes)
 
     def facts(self, job: Job) -> dict[str, Any]:
-        """The trainer's summary."""
+        """The contents of the trainer's summary.json."""
         found: dict[str, Any] = json.loads((job.slot.output / "summary.json").read_text(encoding="utf-8"))
         return found
 
     def preflight(self, artifacts: Artifacts, context: Context) -> int:
-        """Trackers, launcher, engine, context length, memory; the bytes of the checkpoints and the model."""
+        """Check trackers, launcher, engine, context length and memory; the disk is for checkpoints and the model."""
         processes = environment.training_processes(context.processes)
         check_all(context.trackers)
         process.launcher(processes, context.launcher)
@@ -129,7 +129,7 @@ class TrainStep(Step):
             size.require_room(f"{self.stage}.sampling.max_tokens", self.config.sampling.max_tokens)
         if not size.parameters:
             return 0
-        # How many machines a launcher of one's own takes is not known here.
+        # A custom launcher may use any number of machines, so memory is checked only without one.
         gpus = environment.gpu_memory_bytes()
         if context.launcher is None and gpus is not None:
             require_memory(str(self.stage), self.config, size.parameters, processes, gpus)
@@ -151,14 +151,13 @@ class Training(NamedStages):
         return Stage(key, (config.from_, config.data), (step,))
 
     def check(self, pipeline: PipelineConfig) -> None:
-        """Data count the tokens of the model that is trained on them."""
+        """Training data must be prepared with the tokenizer of the model that is trained on it."""
         for name, config in self.of(pipeline).items():
             root, counted = pipeline.root(config.from_), pipeline.config_of(config.data).model
             if root != pipeline.root(counted):
                 raise ValueError(
-                    f"train.{name} starts from '{root}', and {config.data}.model is '{counted}': its tokens are those "
-                    f"of another tokenizer; set {config.data}.model to '{root}', or prepare the data once more under "
-                    "another name"
+                    f"train.{name} starts from '{root}', but {config.data}.model is '{counted}', whose tokenizer may "
+                    f"differ; set {config.data}.model to '{root}', or prepare the data again under another name"
                 )
 
 

@@ -20,8 +20,25 @@ def test_imports_run_one_way() -> None:
     assert "kept, 0 broken" in done.stdout
 
 
-@pytest.mark.parametrize("module", ["hpt_core.config", "flows.config", "flows.load", "flows.graph", "flows.cli"])
+MODULES = ["hpt_core.base", "hpt_core.plugins", "tasks.execution.config", "flows.load", "flows.graph", "flows.cli"]
+
+
+def heavy(code: str) -> list[str]:
+    """What is imported of HEAVY after this code."""
+    code = f"import sys; {code}; print(' '.join(sorted(set(sys.modules) & set({HEAVY!r}))))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_configs_load_without_heavy_libraries(module: str) -> None:
-    code = f"import sys, {module}; print(' '.join(sorted(set(sys.modules) & set({HEAVY!r}))))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
-    assert done.stdout.split() == []
+    assert heavy(f"import {module}") == []
+
+
+@pytest.mark.parametrize("config", sorted(Path(ROOT / "configs").glob("*.toml")), ids=lambda path: path.stem)
+def test_what_a_config_names_is_read_and_planned_without_heavy_libraries(config: Path) -> None:
+    """With every plug-in that it names, and every kind of stage."""
+    read = f"from pathlib import Path; from flows.load import load_config; c = load_config(Path({str(config)!r}))"
+    assert heavy(f"{read}; from flows.graph import build; build(c)") == []

@@ -1,1 +1,1 @@
-"""The commands of `hpt`, a module for each group; flows/cli.py joins them."""
+"""The commands of `hpt`, one module per group; flows/cli.py registers them."""

@@ -1,4 +1,4 @@
-"""`hpt algorithms show`: what an algorithm is composed of."""
+"""`hpt algorithms show`: the parts of an algorithm."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,7 +29,7 @@ PARTS = {
     "likelihood_gradient": "likelihood gradient",
     "aggregation": "aggregation",
 }
-"""Field of a signal -> what it is called."""
+"""Field of a signal -> its label."""
 
 
 @algorithms.callback()
@@ -42,14 +42,14 @@ def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Algorithm; with --config, a stage such as train.hpt.")],
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="A.B=C", help="Change a field, such as gate.gamma=0.25; may be given again."),
+        typer.Option("--set", metavar="A.B=C", help="Set a field, such as gate.gamma=0.25. Repeatable."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", help="Pipeline's TOML file that NAME is a stage of.")
+        Path | None, typer.Option("--config", help="TOML file of the pipeline that has the stage NAME.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show an algorithm's equation, its gate, the four parts and the aggregation of each signal, and its regularizers.
+    """Show an algorithm's equation and gate, each signal's four parts and aggregation, and the regularizers.
 
     With --config, --set takes the same paths as in the other commands.
     """
@@ -61,7 +61,7 @@ def show(
 
 
 def of_name(name: str, overrides: list[str]) -> Algorithm:
-    """The algorithm as shipped, with overrides of its own fields. Raises ConfigError."""
+    """The algorithm with its defaults and with overrides of its own fields. Raises ConfigError."""
     kind = Algorithm.plugin_kind.load(name)
     table: dict[str, Any] = {}
     for override in overrides:
@@ -84,7 +84,7 @@ def of_stage(config: Path, key: str, overrides: list[str]) -> Algorithm:
 
 
 def as_data(algorithm: Algorithm) -> dict[str, Any]:
-    """Everything that is shown, for machines."""
+    """Everything that the command shows, as JSON data."""
     return {
         "name": algorithm.name,
         "summary": summary(algorithm),
@@ -121,12 +121,12 @@ def _print(algorithm: Algorithm) -> None:
 
 def _heading(algorithm: Algorithm, name: str, signal: Signal) -> str:
     where = "the demonstration" if signal.on == "demonstration" else signal.on
-    unchosen = "" if name in algorithm.gate.signal_names else "  [dim](the gate does not choose it)[/]"
+    unchosen = "" if name in algorithm.gate.signal_names else "  [dim](the gate never selects it)[/]"
     return f"signal [bold]{escape(name)}[/] on {where}, coefficient {signal.coefficient:g}{unchosen}"
 
 
 def _rows(parts: dict[str, PluginConfig], heading: str) -> None:
-    """A table of parts; without a heading, the first column says what they are."""
+    """Print a table of parts under an optional heading."""
     if heading:
         common.OUT.print(heading)
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))

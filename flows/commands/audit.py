@@ -24,19 +24,19 @@ Disputed = tuple[str, str, Audited]
 @app.command(name="audit")
 def audit_command(
     config: ConfigFile,
-    model: Annotated[str | None, typer.Option("--model", help="NAME of an evaluated model; all of them.")] = None,
-    benchmark: Annotated[str | None, typer.Option("--benchmark", help="One benchmark; all of them.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Samples shown at most; JSON holds all of them.")] = 20,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that grade.")] = 2,
-    timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds that one comparison may take.")] = 5.0,
+    model: Annotated[str | None, typer.Option("--model", help="NAME of an evaluated model. Default: all.")] = None,
+    benchmark: Annotated[str | None, typer.Option("--benchmark", help="One benchmark. Default: all.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Most samples to show; --json lists all.")] = 20,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Grading processes.")] = 2,
+    timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds allowed per comparison.")] = 5.0,
     overrides: Set = None,
     store: StoreOption = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Hold the stored samples' verdicts against a plain string comparison and Math-Verify, and show where they differ.
+    """Compare the stored verdicts with a plain string comparison and with Math-Verify, and show where they differ.
 
-    The store stays as it is.
+    The store is not changed.
     """
     resolved = common.read_config(config, overrides, store, data_dir)
     units = list(stored(resolved, model, benchmark))
@@ -65,15 +65,15 @@ def audit_command(
         common.OUT.print(_differences(disputed[:limit]))
     more = f"; --limit shows more than {limit}" if len(disputed) > limit else ""
     total = sum(len(audited) for *_, audited in by_unit)
-    common.ERR.print(f"[dim]{len(disputed)} of {total} samples are in dispute{more}[/]")
+    common.ERR.print(f"[dim]graders disagree on {len(disputed)} of {total} samples{more}[/]")
 
 
 def _counts(by_unit: list[tuple[str, str, list[Audited]]]) -> Table:
-    """One row a benchmark of a model."""
-    table = Table(title="What graders take for correct")
+    """One row per model and benchmark."""
+    table = Table(title="Samples graded correct")
     for name in ("model", "benchmark", "samples", "agree"):
         table.add_column(name, justify="right" if name in ("samples", "agree") else "left", no_wrap=True)
-    table.add_column("correct for these alone")
+    table.add_column("correct only according to")
     for model, benchmark, audited in by_unit:
         found = counts(audited)
         agree = found.pop(AGREE)

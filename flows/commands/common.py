@@ -1,4 +1,4 @@
-"""What the commands share: options, the console, reading a config, turning errors into exit codes."""
+"""Shared by the commands: options, the consoles and reading a config."""
 
 import json
 import logging
@@ -24,41 +24,43 @@ from tasks.execution.keys import StageKey
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A pipeline's TOML file.", show_default=False)]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="A.B=C", help="Override a field; the value as in TOML. May be given again."),
+    typer.Option("--set", metavar="A.B=C", help="Override a field. The value is TOML. Repeatable."),
 ]
 StoreOption = Annotated[
-    str | None, typer.Option("--store", help="Folder of the stages' outputs, in place of the config's.")
+    str | None, typer.Option("--store", help="Folder for the stages' outputs, instead of the config's.")
 ]
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Folder with local copies of benchmarks and data; HPT_DATA where not given."),
+    typer.Option("--data-dir", help="Folder with local copies of benchmarks and data. Default: HPT_DATA."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
-Verify = Annotated[bool, typer.Option("--verify", help="Hash every stored file again before it is reused.")]
+Verify = Annotated[bool, typer.Option("--verify", help="Rehash every stored file before it is reused.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first malformed row of training data.")]
-Force = Annotated[bool, typer.Option("--force", help="Make again what the store holds.")]
+Force = Annotated[bool, typer.Option("--force", help="Rerun stages even if the store holds their outputs.")]
 
-OUT = Console(highlight=False, soft_wrap=True)
+OUT = Console(highlight=False, soft_wrap=True, emoji=False)
 """Standard output: results."""
-ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+ERR = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 """Standard error: progress, warnings and errors."""
 
 
 @dataclass
 class State:
-    """What the command line as a whole was told."""
+    """State of the command line."""
 
     debug: bool = False
     resume: str | None = None
-    """The command line that goes on with a run cut short; None where nothing runs."""
+    """The command that continues an interrupted run; None for commands that run nothing."""
 
 
 STATE = State()
 
 
 def read_config(path: Path, overrides: list[str] | None, store: str | None, data_dir: Path | None) -> PipelineConfig:
-    """The config with everything that the command line changes, and with absolute folders: a retry that Prefect starts
-    elsewhere must find the same store and data."""
+    """The config with the command line's changes.
+
+    The folders are absolute, so that a retry that Prefect starts elsewhere finds the same store and data.
+    """
     config = load_config(path, overrides or (), store, data_dir)
     data = data_folder(config.data_dir)
     return config.model_copy(
@@ -67,8 +69,11 @@ def read_config(path: Path, overrides: list[str] | None, store: str | None, data
 
 
 def resumes_with(command: str, path: Path, names: list[str] | None = None, **options: Any) -> None:
-    """Note the command that goes on where a run is cut short: without --force and --from, which would make again what
-    the run has made anew already. An option that was not given is None, or False for a flag."""
+    """Record the command that continues an interrupted run.
+
+    It must not contain --force or --from, which would redo the stages that this run has already redone. Options that
+    are None or False were not given.
+    """
     words = ["hpt", command, str(path), *(names or ())]
     for name, value in options.items():
         for item in value if isinstance(value, list) else [value]:
@@ -78,16 +83,17 @@ def resumes_with(command: str, path: Path, names: list[str] | None = None, **opt
 
 
 def evaluated(config: PipelineConfig, names: Iterable[str] | None) -> list[StageKey]:
-    """The evaluated models with these names ("hpt", "train.hpt"), all of them without names. Raises ConfigError."""
+    """The evaluated models with these names ("hpt" or "train.hpt"); all of them without names. Raises ConfigError."""
     evaluation = evaluate.KIND.of(config)
     if evaluation is None:
-        raise ConfigError("the config evaluates nothing", "give it a table [evaluate]")
-    known = {model.name: model for model in evaluation.models} | {str(model): model for model in evaluation.models}
+        raise ConfigError("the config evaluates nothing", "add a table [evaluate]")
+    by_name = {model.name: model for model in evaluation.models}
+    known = by_name | {str(model): model for model in evaluation.models}
     found = []
-    for name in names or [str(model) for model in evaluation.models]:
+    for name in names or map(str, evaluation.models):
         if name not in known:
-            shown = tuple(model.name for model in evaluation.models)
-            raise ConfigError(f"the config evaluates no model {name!r}", near(StageKey.parse(name).name or name, shown))
+            hint = near(StageKey.parse(name).name or name, tuple(by_name))
+            raise ConfigError(f"the config evaluates no model {name!r}", hint)
         found.append(known[name])
     return found
 
@@ -98,14 +104,14 @@ def print_json(value: Any) -> None:
 
 
 class ConsoleHandler(logging.Handler):
-    """Warnings of the product on standard error, one line each, in step with the progress display."""
+    """Prints log records on standard error, one line each, without breaking the progress display."""
 
     def emit(self, record: logging.LogRecord) -> None:
         ERR.print(f"[yellow]{record.levelname.lower()}:[/] {escape(record.getMessage())}")
 
 
 def log_to_console() -> None:
-    """Show what the product itself warns of; everything with --debug. A worker's lines stay in its stage's log."""
+    """Show warnings on the console, or the whole log with --debug. A worker's log goes to its stage's log file."""
     logger = logging.getLogger("hpt")
     logger.addHandler(ConsoleHandler(logging.DEBUG if STATE.debug else logging.WARNING))
     logger.setLevel(logging.DEBUG if STATE.debug else logging.INFO)

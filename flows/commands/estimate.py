@@ -1,4 +1,4 @@
-"""`hpt estimate`: what an evaluation will take, from a pilot of a few questions of each benchmark."""
+"""`hpt estimate`: estimate the cost of an evaluation from a pilot of a few questions per benchmark."""
 
 from typing import Annotated
 
@@ -26,13 +26,13 @@ Found = dict[StageKey, dict[str, UnitEstimate]]
 def estimate(
     config: ConfigFile,
     models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="NAME of evaluated models.")] = None,
-    questions: Annotated[int, typer.Option("--questions", min=1, help="Questions of each benchmark in the pilot.")] = 4,
+    questions: Annotated[int, typer.Option("--questions", min=1, help="Pilot questions per benchmark.")] = 4,
     overrides: Set = None,
     store: StoreOption = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Estimate tokens, time and cost of an evaluation from a few questions, whose samples are kept for it."""
+    """Estimate tokens, time and cost of an evaluation from a few questions. The evaluation reuses their samples."""
     resolved = common.read_config(config, overrides, store, data_dir)
     keys = common.evaluated(resolved, models)
     budget = evaluate.KIND.of(resolved).budget
@@ -58,13 +58,13 @@ def estimate(
 
 
 def _pilot(config: PipelineConfig, model: StageKey, questions: int) -> dict[str, UnitEstimate]:
-    """A model that is only fetched is made, one that has to be trained must be there."""
+    """Run the pilot on one model. The model is fetched if necessary, but a trained model must exist."""
     stage = evaluate.KIND.stage_of(model)
     run = plan_run(config, RunOptions(goals=(str(stage),)))
     run.context.store.check_writable()
     artifacts, found = run.plan.artifacts, run.plan.artifacts.of(model)
     if config.inputs(model, MODEL) and (found is None or found.provisional):
-        raise StoreError(f"{model} is not made yet", f"run `hpt run` first, or estimate {config.root(model)}")
+        raise StoreError(f"{model} is not trained yet", f"run `hpt run` first, or estimate {config.root(model)}")
     for needed in run.graph[stage].after:
         if any(p.check.standing != "done" for p in run.plan.of(needed)) or not run.plan.of(needed):
             artifacts = Artifacts({**artifacts, **run_stage(run.graph[needed], artifacts, run.context)})
@@ -74,9 +74,9 @@ def _pilot(config: PipelineConfig, model: StageKey, questions: int) -> dict[str,
 
 def _print(model: str, units: dict[str, UnitEstimate], total: Estimate, priced: bool) -> None:
     if not units:
-        common.OUT.print(f"[bold]{model}[/]: every sample is there already")
+        common.OUT.print(f"[bold]{model}[/]: all samples exist already")
         return
-    columns = ("benchmark", "samples left", "tokens each", "tokens")
+    columns = ("benchmark", "samples left", "tokens per sample", "tokens")
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -90,6 +90,6 @@ def _print(model: str, units: dict[str, UnitEstimate], total: Estimate, priced: 
         interval = f"95 % interval {total.tokens_low:,} to {total.tokens_high:,}"
     cost = f", cost {total.cost:,.2f}" if priced else ""
     common.OUT.print(
-        f"{total.tokens:,} tokens to generate ({interval}), {total.prompt_tokens:,} of prompts; "
+        f"{total.tokens:,} tokens to generate ({interval}), {total.prompt_tokens:,} prompt tokens; "
         f"at most about {clock(total.seconds)} at the pilot's speed{cost}\n"
     )

@@ -1,6 +1,6 @@
-"""`hpt plan`, `hpt status`, `hpt list`, `hpt show`, `hpt prompt`: the commands that show something.
+"""Commands that only show something: `hpt plan`, `hpt status`, `hpt list`, `hpt show` and `hpt prompt`.
 
-All but the last change nothing; `hpt prompt` makes the model whose tokenizer it needs where the store lacks it.
+`hpt prompt` needs a tokenizer and fetches its model if the store lacks it. The others change nothing.
 """
 
 from collections import Counter
@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from benchmarks.suite import get_suite
 from flows import graph as graphs
 from flows.commands import common
 from flows.commands.common import ConfigFile, DataDir, Json, Set, StoreOption, Verify
@@ -17,10 +18,13 @@ from flows.display import clock
 from flows.fields import fields_of
 from flows.run import RunOptions, context_of, plan_run
 from hpt_core.errors import ConfigError, near
+from hpt_core.model_folder import load_tokenizer
 from hpt_core.plugins import KINDS, Kind, summary
+from tasks.execution.artifact import Artifacts
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Context
 from tasks.execution.keys import MODEL, StageKey
+from tasks.execution.stage import run_stage
 
 app = typer.Typer()
 
@@ -43,7 +47,7 @@ def plan(
     verify: Verify = False,
     as_json: Json = False,
 ) -> None:
-    """Show the stages, their fingerprints, what is done already and what each needs. Starts nothing."""
+    """Show every stage with its fingerprint, its state and what it needs. Runs nothing."""
     resolved = common.read_config(config, overrides, store, data_dir)
     found = plan_run(resolved, RunOptions(verify=verify)).plan
     if as_json:
@@ -61,7 +65,7 @@ def plan(
     words = Counter(found.standing(key) for key in found.graph)
     common.OUT.print(f"\nstore {resolved.store}: " + ", ".join(f"{count} {word}" for word, count in words.items()))
     if any(p.target.provisional for p in found.planned):
-        common.OUT.print("~ is provisional: it depends on the content of an input that is not there yet")
+        common.OUT.print("~ marks a provisional fingerprint: it depends on an input that does not exist yet")
 
 
 def _rows(table: Table, found: graphs.Plan, key: StageKey) -> None:
@@ -147,7 +151,7 @@ def status(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Show when each output was made, what it took and where it lies."""
+    """Show the state of each output: when it was finished, how long it took, its size and rows."""
     resolved = common.read_config(config, overrides, store, data_dir)
     run = plan_run(resolved)
     rows = [_status_row(planned, run.context) for planned in run.plan.planned]
@@ -198,12 +202,10 @@ def _bytes(count: float) -> str:
 
 @app.command(name="list")
 def list_(
-    what: Annotated[
-        str | None, typer.Argument(metavar="[KIND]", help="A kind of plug-in; all where not given.")
-    ] = None,
+    what: Annotated[str | None, typer.Argument(metavar="[KIND]", help="A kind of plug-in. Default: all.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List what a config can name: algorithms, the estimator's parts, gates, verifiers, benchmarks, stages and more."""
+    """List the plug-ins that a config can name: algorithms, estimator parts, gates, benchmarks, stages and more."""
     kinds = sorted(KINDS.values()) if what is None else [_kind(what)]
     if as_json:
         found = {kind.name: list(kind.names) for kind in kinds}
@@ -219,12 +221,12 @@ def list_(
 @app.command()
 def show(
     what: Annotated[str, typer.Argument(metavar="KIND", help="A kind of plug-in: `hpt list` prints them.")],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="One of the kind, or an import path.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A plug-in of this kind, or an import path.")],
     as_json: Json = False,
 ) -> None:
-    """Show a plug-in: what it is, and its fields with types, defaults and meaning."""
+    """Show a plug-in: its summary, and its fields with type, default and meaning."""
     plugin = _kind(what).load(name)
-    # A stage's fields are those of its table; an instance's class says nothing about it.
+    # The fields of a kind of stage are those of its config. Other instances have no fields.
     model = getattr(plugin, "config", None) or (plugin if isinstance(plugin, type) else None)
     fields = list(fields_of(model)) if model is not None else []
     if as_json:
@@ -239,7 +241,7 @@ def show(
 
 def _kind(name: str) -> Kind:
     if name not in KINDS:
-        raise ConfigError(f"there is no kind of plug-in {name!r}", near(name, tuple(sorted(KINDS))))
+        raise ConfigError(f"unknown kind of plug-in {name!r}", near(name, tuple(sorted(KINDS))))
     return KINDS[name]
 
 
@@ -248,16 +250,14 @@ def prompt(
     config: ConfigFile,
     benchmark: Annotated[str, typer.Option("--benchmark", help="Benchmark whose first question is shown.")],
     model: Annotated[
-        str | None, typer.Option("--model", help="model.NAME or train.NAME whose tokenizer is used.")
+        str | None, typer.Option("--model", help="The stage whose tokenizer is used: model.NAME or train.NAME.")
     ] = None,
     overrides: Set = None,
     store: StoreOption = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Show the final text of a prompt, as the engine gets it; the model is made where the store lacks it."""
-    from benchmarks.suite import get_suite
-
+    """Show a prompt exactly as the engine receives it. Fetches the base model if the store lacks it."""
     resolved = common.read_config(config, overrides, store, data_dir)
     suite = get_suite(benchmark)
     known = {str(key): key for key in resolved.models()}
@@ -274,11 +274,7 @@ def prompt(
 
 
 def _render(config: PipelineConfig, key: StageKey, question: str, instruction: str | None) -> tuple[str, int]:
-    """Text and token count. Training keeps the tokenizer: that of the model that `key` was made of serves."""
-    from hpt_core.model_folder import load_tokenizer
-    from tasks.execution.artifact import Artifacts
-    from tasks.execution.stage import run_stage
-
+    """Text and token count. The root model's tokenizer is used, because training does not change the tokenizer."""
     root = config.root(key)
     run = plan_run(config, RunOptions(goals=(str(root),)))
     run.context.store.check_writable()

@@ -1,4 +1,4 @@
-"""What a finished run shows: the leaderboard, and where the page lies."""
+"""Output of a finished run: the leaderboard and the path of its page."""
 
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,7 @@ GAP = 2
 
 
 def print_result(config: PipelineConfig, artifacts: Artifacts, as_json: bool) -> None:
-    """Print what the stages have to show: the leaderboard, the page's path, what was published; as JSON the artifacts
-    with them."""
+    """Print the stages' summaries: leaderboard, page and publications. JSON also lists the artifacts."""
     shown = [found for a in artifacts.values() if (found := config.kind_of(a.key.stage).show(a)) is not None]
     if as_json:
         facts: dict[str, Any] = {"pipeline": config.name, "page": None, "tables": None, "published": []}
@@ -42,14 +41,14 @@ def _print_report(folder: Path) -> None:
     if common.OUT.is_terminal:
         print_leaderboard(terminal_table(folder))
     else:
-        # A pipe gets what does not depend on a terminal's width.
+        # For a pipe, print a format that does not depend on the terminal's width.
         common.OUT.print((folder / "leaderboard.md").read_text(encoding="utf-8"), markup=False)
 
 
 def print_leaderboard(found: TerminalTable, console: Console = common.OUT) -> None:
-    """Print the leaderboard as a table, then its notes; intervals are left out where the terminal is too narrow.
+    """Print the leaderboard as a table, then its notes. If the terminal is too narrow, intervals are left out.
 
-    Names come from the config: nothing in them is markup.
+    Names come from the config and are not parsed as markup.
     """
     rows, notes = found.rows, found.notes
     room = console.width - GAP * (len(found.headers) - 1)
@@ -67,7 +66,7 @@ def print_leaderboard(found: TerminalTable, console: Console = common.OUT) -> No
 
 
 def _widths(headers: list[str], rows: list[list[str]], room: int) -> list[int]:
-    """Widths of the columns: the cells' words stay whole, and headers are folded where there is no room for them."""
+    """Column widths that keep the words in cells whole; headers are folded if there is no room for them."""
     widths = _longest_words(rows)
     full = [max(map(cell_len, column)) for column in zip(headers, *rows, strict=True)]
     while sum(widths) < room and (short := [i for i, width in enumerate(widths) if width < full[i]]):

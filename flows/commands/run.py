@@ -1,4 +1,4 @@
-"""`hpt run`, `hpt rerun` and each stage alone: the commands that make something."""
+"""Commands that run stages: `hpt run`, `hpt rerun`, `hpt regrade` and one per kind of stage."""
 
 from typing import Annotated
 
@@ -14,8 +14,8 @@ from tasks.execution.artifact import Artifacts
 from tasks.execution.config import PipelineConfig, pipeline_type
 
 app = typer.Typer()
-FromStage = Annotated[str, typer.Option("--from", help="Stage to make again, with all that follows from it.")]
-Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these; all where none is given.")]
+FromStage = Annotated[str, typer.Option("--from", help="Stage to rerun, with every stage that depends on it.")]
+Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Names of stages. Default: all.")]
 
 
 @app.command()
@@ -29,7 +29,7 @@ def run(
     strict: Strict = False,
     as_json: Json = False,
 ) -> None:
-    """Run a pipeline: what the store holds is skipped, what was cut short goes on."""
+    """Run a pipeline. Outputs in the store are reused, and interrupted stages continue."""
     resolved = common.read_config(config, overrides, store, data_dir)
     common.resumes_with("run", config, set=overrides, store=store, data_dir=data_dir, strict=strict)
     execute(resolved, RunOptions(force=force, verify=verify, strict=strict), as_json)
@@ -46,7 +46,7 @@ def rerun(
     strict: Strict = False,
     as_json: Json = False,
 ) -> None:
-    """Make one stage again, with all that follows from it; what comes before is reused."""
+    """Rerun a stage and every stage that depends on it. Earlier stages are reused."""
     resolved = common.read_config(config, overrides, store, data_dir)
     common.resumes_with("run", config, set=overrides, store=store, data_dir=data_dir, strict=strict)
     execute(resolved, RunOptions(from_stage=from_stage, verify=verify, strict=strict), as_json)
@@ -61,14 +61,14 @@ def regrade(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Grade the stored samples of models again, and generate none; `hpt report` then shows the new scores."""
+    """Grade the stored samples again without generating new ones. `hpt report` then shows the new scores."""
     resolved = common.read_config(config, overrides, store, data_dir)
     common.resumes_with("regrade", config, names, set=overrides, store=store, data_dir=data_dir)
     execute(resolved, RunOptions(goals=_goals("evaluate", names), remake="verdicts"), as_json)
 
 
 def _goals(kind: str, names: list[str] | None) -> tuple[str, ...]:
-    """The kind's stages with these names ("hpt", "train.hpt"); all of the kind without names."""
+    """Goals for the kind's stages with these names ("hpt" or "train.hpt"); the whole kind without names."""
     return tuple(name if name.startswith(f"{kind}.") else f"{kind}.{name}" for name in names or ()) or (kind,)
 
 
@@ -89,7 +89,7 @@ def _stage_command(kind: str, name: str, what: str) -> None:
         options = RunOptions(goals=_goals(kind, names), force=force, verify=verify, strict=strict)
         execute(resolved, options, as_json)
 
-    command.__doc__ = f"{what}; what it depends on is made where it is missing."
+    command.__doc__ = f"{what}. Missing dependencies run first."
     app.command(name)(command)
 
 
@@ -99,16 +99,16 @@ for _kind in pipeline_type({}).known_kinds:
 
 
 def execute(config: PipelineConfig, options: RunOptions, as_json: bool) -> None:
-    """Run the goals and print what came of it."""
+    """Run the goals and print the result."""
     print_result(config, make(config, options, as_json), as_json)
 
 
 def make(config: PipelineConfig, options: RunOptions, quiet: bool = False) -> Artifacts:
-    """The artifacts of the goals and of what they depend on, by a Prefect flow where anything is to be done."""
+    """Run the goals and their dependencies, and return their artifacts."""
     planned = plan_run(config, options)
     preflight(planned)
     if planned.plan.finished:
-        # Nothing to run: starting Prefect for it would cost more than everything else.
+        # Starting Prefect would take longer than everything else.
         for key in () if quiet else planned.graph:
             common.ERR.print(f"{key}: reused")
         return reuse(planned)

@@ -1,4 +1,4 @@
-"""`hpt samples`: what models wrote, question by question, with its verdict."""
+"""`hpt samples`: show the models' responses with their questions and verdicts."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -40,25 +40,25 @@ class SampleView:
     tokens: int
     finish_reason: str
     outcome: str | None
-    """None where it is not graded yet."""
+    """None if not graded yet."""
     extracted: str | None
 
 
 @app.command()
 def samples(
     config: ConfigFile,
-    model: Annotated[str | None, typer.Option("--model", help="NAME of an evaluated model; all of them.")] = None,
-    benchmark: Annotated[str | None, typer.Option("--benchmark", help="One benchmark; all of them.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="NAME of an evaluated model. Default: all.")] = None,
+    benchmark: Annotated[str | None, typer.Option("--benchmark", help="One benchmark. Default: all.")] = None,
     question: Annotated[str | None, typer.Option("--question", metavar="ID", help="One question.")] = None,
     wrong: Annotated[bool, typer.Option("--wrong", help="Only graded samples that are not correct.")] = False,
     outcome: Annotated[Outcome | None, typer.Option("--outcome", help="Only samples with this verdict.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Samples at most.")] = 10,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Most samples to show.")] = 10,
     overrides: Set = None,
     store: StoreOption = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Show samples with their questions and verdicts, also of an evaluation that is still running. Starts nothing."""
+    """Show samples with their questions and verdicts, even while an evaluation is running. Runs nothing."""
     resolved = common.read_config(config, overrides, store, data_dir)
     found = [
         sample
@@ -79,23 +79,22 @@ def samples(
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What the store holds of one model on one benchmark."""
+    """The stored samples of one model on one benchmark."""
 
     model: str
     benchmark: str
     questions: pa.Table
-    """Of schema QUESTIONS."""
+    """Schema QUESTIONS."""
     samples: pa.Table
-    """Of schema SAMPLES; those that are there while an evaluation runs."""
+    """Schema SAMPLES; incomplete while an evaluation runs."""
     verdicts: pa.Table | None
-    """Of schema VERDICTS; None where they are not graded yet."""
+    """Schema VERDICTS; None if the samples are not graded yet."""
 
 
 def stored(config: PipelineConfig, model: str | None, benchmark: str | None) -> Iterator[Stored]:
-    """What there are samples of, by model and benchmark in the config's order.
+    """The stored samples by model and benchmark, in the config's order; of one `model` or `benchmark` if given.
 
-    `model` and `benchmark` name one each, None all. Raises ConfigError where the config does not have them, StoreError
-    where there is no sample.
+    Raises ConfigError if the config has no such model or benchmark, and StoreError if there are no samples.
     """
     models = common.evaluated(config, None if model is None else [model])
     suites = tuple(suite.name for suite in evaluate.KIND.of(config).suites)
@@ -110,7 +109,8 @@ def stored(config: PipelineConfig, model: str | None, benchmark: str | None) -> 
                 yield unit
     if empty:
         raise StoreError(
-            "no sample is there yet", "run `hpt evaluate` first, with this store, data folder (HPT_DATA) and overrides"
+            "there are no samples yet",
+            "run `hpt evaluate` first, with the same store, data folder (HPT_DATA) and overrides",
         )
 
 

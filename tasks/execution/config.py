@@ -10,63 +10,63 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, GetJsonSchemaHandler, ValidatorFunctionWrapHandler, create_model, model_validator
 from pydantic_core import CoreSchema
 
-from hpt_core.base import Frozen, Table, named_fields
+from hpt_core.base import Frozen, Table, item_marks, named_fields
 from hpt_core.errors import near
 from hpt_core.prompts.base import PromptConfig
 from hpt_core.trackers.base import TrackerConfig
 from tasks.execution import variants
-from tasks.execution.keys import MODEL, Output, Reference, StageKey, item_marks
+from tasks.execution.keys import MODEL, Output, Reference, StageKey
 from tasks.execution.kind import StageKind, field_name
 
 
 class ResourcesConfig(Frozen):
-    """What the machine lends to the run; never part of a fingerprint."""
+    """How a run uses the machine; never part of a fingerprint."""
 
     parallel_stages: int = Field(1, ge=1)
-    """Heavy stages that run at the same time."""
+    """Stages that run at the same time."""
     workers: int = Field(2, ge=1)
-    """Verifier processes of a stage."""
+    """Verifier processes per stage."""
     threads: int | None = Field(None, ge=1)
-    """Torch threads of a training process; None shares out every core that the stage may use."""
+    """Torch threads per training process. None divides the available cores among the processes."""
     processes: int | None = Field(None, ge=1)
-    """Training processes on this machine; None is one for each GPU that is visible, and one where there is none."""
+    """Training processes on this machine. None is one per visible GPU, or one without GPUs."""
     launcher: str | None = Field(None, min_length=1)
-    """Command that starts the training processes, in place of torchrun on this machine: `-m MODULE SPEC` is put behind
-    it. Words are split as a shell does; $NAME is the environment's."""
+    """Command that starts the training processes, instead of torchrun on this machine. `-m MODULE SPEC` is appended to
+    it. It is split into words as in a shell, and $NAME is replaced by the environment variable."""
     slices: int | None = Field(None, ge=1)
-    """Parts that a model's questions are sampled in, side by side. None is one for each GPU that is visible, and one
-    where there is none; on a Ray cluster one for each of its GPUs, or nodes."""
+    """Number of slices that a model's questions are divided into and sampled in parallel. None is one per visible GPU,
+    or one without GPUs; on a Ray cluster, one per GPU of the cluster, or per node without GPUs."""
     ray: str | None = Field(None, min_length=1)
-    """Address of a Ray cluster that samples the slices, such as "10.0.0.1:6379" or "auto"; this machine where None. Its
-    nodes have this package, and see the store at the same path."""
+    """Address of a Ray cluster that samples the slices, such as "10.0.0.1:6379" or "auto". None is this machine. The
+    nodes need this package, and the store at the same path."""
     stage_timeout_s: float | None = Field(None, gt=0)
     """Seconds after which a stage's worker is ended and the stage fails."""
 
 
 class PipelineConfig(Frozen):
-    """A whole pipeline; the parameter of the pipeline flow. Every kind of stage adds the field of its name."""
+    """A whole pipeline; the parameter of the pipeline flow. Each kind of stage adds a field with its name."""
 
     known_kinds: ClassVar[list[StageKind]] = []
-    """The kinds of stages in the order in which a run takes them up; filled in for the type with all tables."""
+    """All kinds of stages in the order of `StageKind.order`; `pipeline_type` fills it in."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
-    """Names the run in the page and in Prefect."""
+    """Name of the pipeline, shown on the page and in Prefect."""
     seed: int = 0
-    """The seed every other seed is derived from."""
+    """All other seeds derive from this one."""
     store: str = "runs"
-    """Folder of the stages' outputs."""
+    """Folder for the stages' outputs."""
     data_dir: Path | None = None
-    """Folder with local copies of benchmarks and training data; the environment's HPT_DATA where None, and Hub
-    sources where that is unset too."""
+    """Folder with local copies of benchmarks and training data. None uses the environment variable HPT_DATA, or the Hub
+    if it is not set."""
     prompt: PromptConfig = Field(default="chat", validate_default=True)
-    """How questions are put: the same for data preparation, rollouts and evaluation."""
+    """Prompt format, the same for data preparation, rollouts and evaluation."""
     trackers: tuple[TrackerConfig, ...] = Field(
         default_factory=lambda: ("tensorboard",) if find_spec("tensorboard") else (), validate_default=True
     )
-    """Where training logs are mirrored to while a stage runs; never part of a fingerprint. TensorBoard, in the stage's
-    folder, where it is installed."""
+    """Trackers that receive the training log while a stage runs; never part of a fingerprint. By default TensorBoard,
+    if it is installed, in the stage's folder."""
     resources: ResourcesConfig = ResourcesConfig()
-    """What the machine lends to the run."""
+    """How a run uses the machine."""
 
     @model_validator(mode="wrap")
     @classmethod
@@ -103,25 +103,25 @@ class PipelineConfig(Frozen):
         return next(kind for kind in self.known_kinds if kind.name == key.kind)
 
     def config_of(self, key: StageKey) -> Any:
-        """The config of a stage that has one of its own. Raises KeyError."""
+        """The config of a stage whose kind has one config per stage. Raises KeyError."""
         return getattr(self, field_name(key.kind))[key.name]
 
     def models(self) -> tuple[StageKey, ...]:
-        """Every stage that makes a model, in the config's order."""
+        """Every stage that produces a model, in the config's order."""
         return tuple(key for kind in self.known_kinds if MODEL in kind.produces for key in self._keys(kind))
 
     def inputs(self, key: StageKey, output: Output) -> tuple[StageKey, ...]:
-        """The stages whose output of this name a stage's config refers to."""
+        """The stages that a stage's config refers to for this output."""
         return tuple(r for _, r, taken in references(self.config_of(key), str(key)) if taken == output)
 
     def root(self, key: StageKey) -> StageKey:
-        """The model that a model was made of, through all stages; the first where it was made of several."""
+        """The base model of a model, following the first input where a stage has several."""
         while origins := self.inputs(key, MODEL):
             key = origins[0]
         return key
 
     def lineage(self, key: StageKey, output: Output) -> tuple[StageKey, ...]:
-        """The stages whose output of this name went into a model, itself or those that it was made of, each once."""
+        """The stages whose output of this name a model or any of its ancestors used, without duplicates."""
         if not self.inputs(key, MODEL):
             return ()
         found = [*self.inputs(key, output)]
@@ -136,13 +136,13 @@ class PipelineConfig(Frozen):
     def _no_cycle(self, key: StageKey, before: list[StageKey]) -> None:
         if key in before:
             path = " -> ".join(map(str, [*before[before.index(key) :], key]))
-            raise ValueError(f"{key}: the stages {path} form a cycle; let one of them start from another model")
+            raise ValueError(f"{key}: the stages {path} form a cycle; start one of them from another model")
         for origin in self.inputs(key, MODEL):
             self._no_cycle(origin, [*before, key])
 
 
 def references(config: Any, where: str) -> Iterator[tuple[str, StageKey, Output]]:
-    """(field, key, output) of all that a stage's config refers to."""
+    """(field, key, output) of every reference in a stage's config."""
     if not isinstance(config, Frozen):
         return
     for name, field in named_fields(type(config)).items():
@@ -156,12 +156,12 @@ def references(config: Any, where: str) -> Iterator[tuple[str, StageKey, Output]
 
 
 def field_attribute(model: type[Frozen], name: str) -> str:
-    """The attribute of a field that a config calls `name`."""
+    """The Python attribute of a config field."""
     return next(a for a, field in model.model_fields.items() if name in (a, field.alias))
 
 
 def pipeline_type(table: Table) -> type[PipelineConfig]:
-    """The type of a pipeline with this table: with the kinds of stages that it names by their import paths."""
+    """The type of a pipeline with this table, including the kinds of stages that it names by import path."""
     return _assemble(tuple(key for key in table if ":" in key))
 
 
@@ -175,13 +175,13 @@ def _assemble(paths: tuple[str, ...]) -> type[PipelineConfig]:
             annotation, default = kind.table
             described = Field(alias=kind.name, description=inspect.getdoc(type(kind)))
             fields[field_name(kind.name)] = (Annotated[annotation, described], default)
-    made = create_model("PipelineConfig", __base__=PipelineConfig, __module__=__name__, **fields)
-    made.known_kinds = kinds
-    return made
+    model = create_model("PipelineConfig", __base__=PipelineConfig, __module__=__name__, **fields)
+    model.known_kinds = kinds
+    return model
 
 
 def _require(field: str, key: StageKey, output: Output, known: Mapping[StageKey, StageKind]) -> None:
     fitting = tuple(str(k) for k, kind in known.items() if output in kind.produces)
     if str(key) not in fitting:
-        problem = f"makes no {output.name}" if key in known else "does not exist"
+        problem = f"has no output {output.name!r}" if key in known else "does not exist"
         raise ValueError(f"{field}: {str(key)!r} {problem}; {near(str(key), fitting)}")

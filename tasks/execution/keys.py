@@ -1,4 +1,4 @@
-"""Names of stages, of what they make, and of what a config refers to."""
+"""Keys of stages and artifacts, names of outputs, and references in configs."""
 
 from types import NoneType
 from typing import Any, NamedTuple, Self, get_args
@@ -10,11 +10,11 @@ from hpt_core.base import NotIdentity
 
 
 class Output(NamedTuple):
-    """A part of an artifact that other stages take."""
+    """A part of an artifact that other stages can take."""
 
     name: str
     path: str
-    """The file or folder below the artifact's output; "" for all of it."""
+    """File or folder within the artifact's output folder; "" for the whole folder."""
 
 
 MODEL = Output("model", "model")
@@ -24,10 +24,10 @@ PREPARED = Output("prepared", "prepared.parquet")
 
 
 class StageKey(NamedTuple):
-    """What tells a stage from the others: "train.hpt", or "report" of which there is one."""
+    """Identifies a stage: "train.hpt", or "report" for a kind with a single stage."""
 
     kind: str
-    """Name of the kind of stage; an import path such as "my_stages:Distill" for somebody's own."""
+    """Name of the kind of stage; for an external kind, its import path, such as "my_stages:Distill"."""
     name: str = ""
 
     def __str__(self) -> str:
@@ -35,34 +35,34 @@ class StageKey(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The key that is written so. An import path may hold dots before its colon."""
+        """Parse the string form of a key. An import path may contain dots before its colon."""
         module, colon, rest = text.rpartition(":")
         kind, _, name = rest.partition(".")
         return cls(f"{module}{colon}{kind}", name)
 
 
 class ArtifactKey(NamedTuple):
-    """What tells an artifact from the others of a run."""
+    """Identifies an artifact within a run."""
 
     stage: StageKey
     kind: str = ""
-    """Kind of artifact where a stage makes several: "samples"."""
+    """Kind of artifact, if the stage produces several kinds: "samples"."""
     part: str = ""
-    """Which of the kind, such as a benchmark's name."""
+    """Distinguishes artifacts of the same kind, such as by benchmark."""
 
     def __str__(self) -> str:
         return "/".join(filter(None, [str(self.stage), self.kind, self.part]))
 
 
 class Reference(NotIdentity):
-    """Makes a field of a config refer to a stage: `Annotated[StageKey, Reference(MODEL)]`.
+    """Marks a config field as a reference to a stage: `Annotated[StageKey, Reference(MODEL)]`.
 
-    The hash of what is referred to is part of what identifies an output; the name is not.
+    The hash of the referenced output enters the fingerprint; the stage's name does not.
     """
 
     def __init__(self, output: Output) -> None:
         self.output = output
-        """What the stage must make."""
+        """The output that the stage must produce."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         reference = core_schema.no_info_plain_validator_function(
@@ -81,5 +81,5 @@ def _read(value: Any) -> StageKey:
     if isinstance(value, StageKey):
         return value
     if not isinstance(value, str) or not value:
-        raise ValueError(f"{value!r} refers to no stage; write its kind and name, such as model.base")
+        raise ValueError(f"{value!r} does not refer to a stage; write its kind and name, such as model.base")
     return StageKey.parse(value)

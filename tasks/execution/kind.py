@@ -1,4 +1,4 @@
-"""A kind of stage: the one place where everything about it stands. tasks/ holds one a file."""
+"""Base classes of kinds of stages. Each file in tasks/ defines one kind."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -17,53 +17,53 @@ if TYPE_CHECKING:
 
 
 class Summary(NamedTuple):
-    """What a finished stage has to show."""
+    """What to print about a finished stage."""
 
     line: str
     """One line for the terminal: "page: PATH"."""
     facts: Mapping[str, Any]
-    """For `--json`; lists of several stages are joined."""
+    """Fields for `--json`; lists from several stages are concatenated."""
     report: Path | None = None
-    """Folder of a report, whose leaderboard is shown."""
+    """Folder of a report, to print its leaderboard."""
 
 
 class Variant(Frozen):
-    """One entry of a sweep: `[[train.NAME.variants]]`; any field of the stage, over the stage's own."""
+    """One entry of a sweep, `[[train.NAME.variants]]`: a name, and fields that override the stage's own."""
 
     model_config = ConfigDict(extra="allow")
 
     name: str
-    """Makes the stage `train.NAME_<name>`."""
+    """The variant is the stage `train.NAME_<name>`."""
 
 
 class StageConfig(Frozen):
-    """Base of the configs of stages that a table names."""
+    """Base of the configs of named stages."""
 
     variants: Annotated[tuple[Variant, ...], NOT_IDENTITY] = Field(default=(), exclude=True)
-    """Further stages like this one, each with a name and the fields in which it differs. A config that was read has
-    them as stages."""
+    """Further stages like this one, each with a name and the fields that differ. A loaded config lists them as
+    stages."""
     variants_only: Annotated[bool, NOT_IDENTITY] = Field(default=False, exclude=True)
-    """Leave out the stage itself and keep its variants."""
+    """Drop the stage itself and keep only its variants."""
 
 
 class StageKind(Plugin, ABC, kind="stages", package="tasks"):
     """A kind of stage. Its module holds one instance."""
 
     table: ClassVar[tuple[Any, Any] | None] = None
-    """(type, default) of the config's field of the kind's name, as pydantic.create_model takes it; None for stages that
-    follow from other tables. A dictionary's keys name the stages."""
+    """(type, default) of the pipeline config's field for this kind, as pydantic.create_model takes them. The keys of a
+    dictionary name the stages. None for kinds whose stages follow from other tables."""
     config: ClassVar[type[Frozen] | None] = None
-    """Of one stage, or of all."""
+    """Type of the config of one stage, or of the whole kind."""
     order: ClassVar[int] = 50
-    """Where a run takes up its stages where dependencies leave it open: in the order of these numbers."""
+    """Where dependencies leave the order open, kinds with lower numbers run first."""
     produces: ClassVar[tuple[Output, ...]] = ()
-    """What a config may refer to."""
+    """The outputs that a config may refer to."""
     is_goal: ClassVar[bool] = True
-    """Whether a run makes its stages though nothing depends on them."""
+    """Whether a run includes its stages even if nothing depends on them."""
     is_cheap: ClassVar[bool] = False
-    """Whether its stages are made where they are missing, also by a run that takes only what is ready."""
+    """Whether a run with `only_ready` may run its stages as dependencies."""
     command: ClassVar[tuple[str, str] | None] = None
-    """(name, help) of the command that runs its stages with what they depend on; None for no command."""
+    """(name, help) of the command that runs its stages and their dependencies; None for no command."""
 
     @property
     def name(self) -> str:
@@ -75,10 +75,10 @@ class StageKind(Plugin, ABC, kind="stages", package="tasks"):
         """The pipeline's stages of this kind."""
 
     def check(self, pipeline: "PipelineConfig") -> None:
-        """Raise ValueError ("FIELD: CAUSE; REMEDY") where the tables do not fit each other."""
+        """Raise ValueError ("FIELD: CAUSE; REMEDY") if this kind's table is inconsistent with other tables."""
 
     def show(self, artifact: Artifact) -> Summary | None:
-        """What an artifact of one of its stages has to show once a run is over."""
+        """What to print about an artifact after a run."""
         return None
 
     def key(self, name: str = "") -> StageKey:
@@ -91,7 +91,7 @@ class StageKind(Plugin, ABC, kind="stages", package="tasks"):
 
 
 class NamedStages(StageKind):
-    """A kind whose table holds a config for each stage: `[train.NAME]`."""
+    """A kind whose table has one config per stage: `[train.NAME]`."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -103,10 +103,10 @@ class NamedStages(StageKind):
         """The stage of one config."""
 
     def stages(self, pipeline: "PipelineConfig") -> Iterable[Stage]:
-        """One a config, in the table's order."""
+        """One stage per config, in the table's order."""
         return [self.stage(self.key(name), config, pipeline) for name, config in self.of(pipeline).items()]
 
 
 def field_name(kind: str) -> str:
-    """The Python name of a kind's field, whose alias is the kind's own name."""
+    """Python name of a kind's field. The field's alias is the kind's name."""
     return kind if kind.isidentifier() else "stages_" + "".join(c if c.isalnum() else "_" for c in kind)

@@ -1,7 +1,7 @@
-"""Runs a worker program: its log goes to files, its events to the caller, and nothing of it outlives the caller.
+"""Run a worker program: its log goes to files, its events go to the caller, and no process of it outlives the caller.
 
-A program of several processes is started by a launcher, by default torchrun on this machine. Its processes share one
-standard output and one log; tasks/supervisor.py ends them all, although torchrun gives each a session of its own.
+A launcher, by default torchrun on this machine, starts a program of several processes. They share one standard output
+and one log. tasks/execution/supervisor.py ends all of them, although torchrun starts each in a new session.
 """
 
 import contextlib
@@ -34,17 +34,17 @@ LOG = logging.getLogger("hpt.worker")
 
 Event = dict[str, Any]
 GRACE_S = 5.0
-"""Seconds that a worker's processes have to end before they are killed."""
+"""Seconds between asking a worker's processes to end and killing them."""
 LAST_LINES = 200
-"""Lines of the log kept for the message of a worker that ended badly; a launcher's own report may be long."""
+"""Log lines kept for the error message of a failed worker. A launcher's own report may be long."""
 EVENT = '{"event": '
-"""How the line of an event begins, after what a launcher may put before each line (`[rank0]:`)."""
+"""Start of an event's line, after the prefix that a launcher may add (`[rank0]:`)."""
 RAISED = re.compile(r"^(?:\[[^\]]*\]:)?\s*((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Exit|Interrupt): .+)")
 """The last line of a traceback."""
 OF_LAUNCHER = "torch.distributed.elastic."
-"""Exceptions of torchrun itself say that a process failed, not why."""
+"""Module of torchrun's own exceptions, which say that a process failed but not why."""
 KILLED = re.compile(r"Signal \d+ \((SIG\w+)\) received by PID")
-"""How torchrun reports a process that a signal ended."""
+"""torchrun's report of a process that was ended by a signal."""
 VARIABLE = re.compile(r"\$(\w+|\{[^}]*\})")
 
 
@@ -53,25 +53,25 @@ class WorkerRun:
     """One run of a worker program."""
 
     stage: str
-    """Key of the stage, for messages."""
+    """Key of the stage, used in messages."""
     module: str
     """Module to run with `python -m`."""
     spec: BaseModel
     """Written as JSON to `spec_file`, the program's one argument."""
     spec_file: Path
     logs: Sequence[Path]
-    """Files that the worker's log is appended to."""
+    """Files to append the worker's log to."""
     timeout_s: float | None = None
     environment: dict[str, str] = field(default_factory=dict)
     launcher: tuple[str, ...] = ()
-    """Command that runs `-m MODULE SPEC` in several processes; this Python, alone, where empty."""
+    """Command that runs `-m MODULE SPEC` in several processes. If empty, one process of this Python runs it."""
 
 
 def launcher(processes: int, command: str | None = None) -> tuple[str, ...]:
-    """What starts `processes` processes of a program on this machine; empty for one.
+    """The launcher of `processes` processes on this machine; empty for one process.
 
-    `command` replaces it where given. Raises ConfigError where that cannot be read, names a variable that is not set,
-    or is not installed.
+    `command`, if given, replaces it. Raises ConfigError if the command cannot be parsed, uses a variable that is not
+    set, or is not installed.
     """
     if command is None:
         if processes == 1:
@@ -83,24 +83,24 @@ def launcher(processes: int, command: str | None = None) -> tuple[str, ...]:
     where = f"resources.launcher = {command!r}"
     expanded = os.path.expandvars(command)
     if left := VARIABLE.search(expanded):
-        raise ConfigError(f"{where}: {left.group()} is not set", "set it in the environment, or write its value")
+        raise ConfigError(f"{where}: {left.group()} is not set", "set it in the environment, or write the value")
     try:
         words = tuple(shlex.split(expanded))
     except ValueError as error:
         raise ConfigError(f"{where}: {error}", "close the quotation") from error
     if not words:
-        raise ConfigError(f"{where} names no command", "leave it out, or give one such as torchrun")
+        raise ConfigError(f"{where} names no command", "remove it, or give one such as torchrun")
     if shutil.which(words[0]) is None:
         raise ConfigError(f"{where}: there is no command {words[0]!r}", "install it, or give its path")
     return words
 
 
 def run(job: WorkerRun, on_event: Callable[[Event], None], cancelled: threading.Event | None = None) -> Cost:
-    """Run the worker to its end and return its cost (without the wall clock).
+    """Run a worker until it ends, and return its cost without wall-clock time.
 
-    Raises the worker's own HPTError where it ended with one, WorkerTimeout past the limit, WorkerError otherwise. On
-    any exception in the caller, KeyboardInterrupt among them, every process of the worker is ended first.
-    `cancelled`, once set by another thread, ends the worker too.
+    Raises the worker's own HPTError if it reported one, WorkerTimeout past the time limit, and WorkerError for other
+    failures. On any exception in the caller, including KeyboardInterrupt, all processes of the worker are ended first.
+    Another thread can set `cancelled` to end the worker.
     """
     write_text(job.spec_file, job.spec.model_dump_json(indent=2, by_alias=True) + "\n")
     command = [sys.executable, "-I", "-S", str(Path(supervisor.__file__)), "--grace", str(GRACE_S)]
@@ -118,14 +118,14 @@ def run(job: WorkerRun, on_event: Callable[[Event], None], cancelled: threading.
             errors="replace",
             bufsize=1,
             env=worker.ENVIRONMENT | os.environ | job.environment,
-            # Its own session: Ctrl-C in the terminal reaches this process alone, which then ends the worker in order.
+            # In a new session, Ctrl-C in the terminal reaches only this process, which then ends the worker cleanly.
             start_new_session=True,
         )
         reader = _Reader(process, logs, on_event)
         try:
             while process.poll() is None:
                 if cancelled and cancelled.is_set():
-                    raise WorkerStopped(f"{job.stage}: stopped, because the run is ending", "run it again to go on")
+                    raise WorkerStopped(f"{job.stage}: stopped, because the run is ending", "run it again to continue")
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(0.2)
         finally:
@@ -152,7 +152,7 @@ def _header(logs: Sequence[IO[str]], job: WorkerRun) -> None:
 
 
 class _Reader:
-    """Two threads that drain the worker's pipes."""
+    """Reads the worker's pipes in two threads."""
 
     def __init__(
         self, process: "subprocess.Popen[str]", logs: Sequence[IO[str]], on_event: Callable[[Event], None]
@@ -193,11 +193,11 @@ class _Reader:
             event = json.loads(line[max(0, line.find(EVENT)) :])
             kind = event.get("event")
         except (ValueError, AttributeError):
-            # A library's own print: it belongs into the log.
+            # Printed by a library: it belongs in the log.
             self._line(line)
             return
         if kind == "error":
-            # Of several ranks the first one fails for a reason, the others because it is gone.
+            # With several ranks, the first error is the cause; the other ranks fail because that rank is gone.
             self.error = self.error or event
         elif kind == "usage":
             self.cost = Cost(cpu_seconds=event["cpu_seconds"], peak_memory_bytes=event["peak_memory_bytes"])
@@ -205,12 +205,12 @@ class _Reader:
             try:
                 self._on_event(event)
             except Exception:
-                # A display that fails must not leave the worker writing into a pipe that nobody reads.
+                # If this thread stopped reading, the worker would block on a full pipe.
                 LOG.exception("an event could not be shown")
 
 
 def _end(process: "subprocess.Popen[str]") -> None:
-    """Close the pipe and wait: the supervisor ends whatever is left. Interrupts are held off until it has."""
+    """Close the pipe, so that the supervisor ends all processes, and wait for it. Interrupts are ignored meanwhile."""
     with contextlib.suppress(BrokenPipeError):
         process.stdin.close()  # type: ignore[union-attr]
     while True:
@@ -228,7 +228,7 @@ def _error(job: WorkerRun, code: int, reader: _Reader) -> HPTError:
     see = f"see {log}" if log else ""
     if code == supervisor.TIMED_OUT:
         return WorkerTimeout(
-            f"{job.stage}: ran past its limit of {job.timeout_s:g} s and was ended",
+            f"{job.stage}: ended after its time limit of {job.timeout_s:g} s",
             "raise resources.stage_timeout_s; the work so far is kept",
         )
     if reader.error:
@@ -239,17 +239,17 @@ def _error(job: WorkerRun, code: int, reader: _Reader) -> HPTError:
     name = _killed_by(job, code, reader)
     if name:
         hint = "memory may have run out; " if name == "SIGKILL" else ""
-        return WorkerError(f"{job.stage}: {job.module} was ended by {name}", f"{hint}{see}; run it again to go on")
+        return WorkerError(f"{job.stage}: {job.module} was ended by {name}", f"{hint}{see}; run it again to continue")
     raised = (match.group(1) for line in reversed(reader.last) if (match := RAISED.match(line)))
     last = next((line for line in raised if not line.startswith(OF_LAUNCHER)), "") if job.launcher else ""
-    last = last or next((line for line in reversed(reader.last) if line.strip()), "it wrote nothing")
+    last = last or next((line for line in reversed(reader.last) if line.strip()), "no output")
     return WorkerError(f"{job.stage}: {job.module} ended with code {code}: {last.strip()[:300]}", see)
 
 
 def _killed_by(job: WorkerRun, code: int, reader: _Reader) -> str:
-    """Name of the signal that ended the program, or a process that a launcher started for it; empty where none did."""
+    """Name of the signal that ended the program or one of its launcher's processes; empty if none did."""
     if code > 128:
         return signal.Signals(code - 128).name if code - 128 in set(signal.Signals) else str(code - 128)
     reports = (match.group(1) for line in reader.last if job.launcher and (match := KILLED.search(line)))
-    # The processes that are left are told to stop, by SIGTERM, once one has failed.
+    # Once a process has failed, the launcher ends the others with SIGTERM.
     return next((name for name in reports if name != "SIGTERM"), "")

@@ -1,8 +1,7 @@
-"""Samples of a model: in one process, in slices on this machine's GPUs, or in slices on a Ray cluster.
+"""Sample a model in one process, in slices on this machine's GPUs, or in slices on a Ray cluster.
 
-prefect-ray, or Ray inside of the stage's worker? As a task runner it would run every stage through `.submit()`, whose
-cancellation is late and whose time limits do not fire, and Prefect's cache of results would decide beside our manifest
-(ARCHITECTURE.md). So the driver is a worker program like any other: what ends it ends its tasks on the cluster.
+Ray runs inside a worker program, not as Prefect's task runner; ARCHITECTURE.md explains why. Ending the worker ends
+its tasks on the cluster.
 """
 
 import os
@@ -26,12 +25,12 @@ CLUSTER = "hpt_core.evaluation.cluster"
 
 
 def sample(stage: StageKey, spec: SampleSpec, slots: Sequence[Slot], context: Context) -> Cost:
-    """Generate all that is missing and write the shards. Raises HPTError; what was sampled is kept."""
+    """Generate all missing samples and write the shards. Raises HPTError; finished samples are kept."""
     if not spec.engine.LOCAL:
         return context.worker(stage, SAMPLE, spec, slots)
     spent = spent_on(spec.units) if spec.budget.limited else Spent()
     if spec.budget.reached(spent):
-        # It has nothing to sample with, but everything may be there.
+        # Nothing may be sampled, but all samples may exist already.
         return context.worker(stage, SAMPLE, spec, slots)
     if context.ray is not None:
         cluster = ClusterSpec(sample=spec, address=context.ray, slices=context.slices)
@@ -50,7 +49,7 @@ def sample(stage: StageKey, spec: SampleSpec, slots: Sequence[Slot], context: Co
 
 
 class _Slices:
-    """Worker processes side by side, each with a device of its own; more slices than devices wait for one."""
+    """Parallel worker processes, each with its own device. Slices wait for a free device."""
 
     def __init__(
         self,
@@ -72,14 +71,14 @@ class _Slices:
         self._notices: dict[int, Notice] = {}
 
     def run(self) -> Cost:
-        """Until every slice is through. The first that fails ends the others, unless it has used up its budget."""
+        """Run every slice. A failed slice stops the others, unless it failed by using up its budget."""
         with ThreadPoolExecutor(self._at_once) as pool:
             futures = [pool.submit(self._one, index) for index in range(self._count)]
             try:
                 pending = set(futures)
                 while pending and not self._context.cancelled.is_set():
                     done, pending = wait(pending, 0.2, FIRST_COMPLETED)
-                    if any(_ends_the_others(future) for future in done):
+                    if any(_stops_others(future) for future in done):
                         break
             finally:
                 self._stop.set()
@@ -87,7 +86,7 @@ class _Slices:
 
     def _one(self, index: int) -> Cost:
         if self._stop.is_set():
-            raise WorkerStopped(f"{self._stage}: slice {index} was not begun", "run it again to go on")
+            raise WorkerStopped(f"{self._stage}: slice {index} was not started", "run it again to continue")
         device = self._devices.get()
         try:
             spec = self._spec.model_copy(update={"slice": Slice(index=index, count=self._count)})
@@ -99,7 +98,7 @@ class _Slices:
             self._devices.put(device)
 
     def _threads(self) -> int | None:
-        """Slices without GPUs of their own share out the cores."""
+        """Threads per slice: as configured; otherwise, slices without GPUs share the cores."""
         if self._context.threads is not None or self._has_devices:
             return self._context.threads
         return max(1, len(os.sched_getaffinity(0)) // self._count)
@@ -113,17 +112,16 @@ class _Slices:
             if len(self._notices) < self._at_once:
                 return
             every = list(self._notices.values())
-            left = [n.left for n in every if n.left is not None]
             done, total = sum(n.done for n in every), sum(n.total for n in every)
             text = f"slice {index}: {notice.text}" if notice.text else ""
-            last = max(left) if left else None
-            self._context.notify(Notice(str(self._stage), "progress", text, done, total, notice.unit, last))
+            left = max((n.left for n in every if n.left is not None), default=None)
+            self._context.notify(Notice(str(self._stage), "progress", text, done, total, notice.unit, left))
 
     @staticmethod
     def _cost(futures: "Sequence[Future[Cost]]") -> Cost:
         errors = [error for future in futures if (error := future.exception())]
         if errors:
-            # The others were stopped because of the first.
+            # Slices that were stopped are not the cause.
             raise next((e for e in errors if not isinstance(e, WorkerStopped)), errors[0])
         costs = [future.result() for future in futures]
         return Cost(
@@ -132,6 +130,6 @@ class _Slices:
         )
 
 
-def _ends_the_others(future: "Future[Cost]") -> bool:
+def _stops_others(future: "Future[Cost]") -> bool:
     error = future.exception()
     return error is not None and not isinstance(error, BudgetError)

@@ -1,4 +1,4 @@
-"""The only place that decides: fingerprint -> skip or run -> commit."""
+"""Run a stage: look up the fingerprint, reuse or run, commit. Only this module decides whether a stage runs."""
 
 import contextlib
 import logging
@@ -23,7 +23,7 @@ Standing = Literal["done", "to do", "started", "running", "damaged", "redo"]
 
 @dataclass(frozen=True)
 class Check:
-    """How an artifact stands."""
+    """The state of an artifact in the store."""
 
     standing: Standing
     artifact: Artifact | None = None
@@ -32,7 +32,7 @@ class Check:
 
 
 def check(step: Step, target: Target, context: Context) -> Check:
-    """Whether the artifact is there and whole; changes nothing."""
+    """The state of the target's artifact. Changes nothing."""
     slot = context.store.slot(target.kind, target.fingerprint)
     manifest = slot.manifest()
     if manifest is None:
@@ -42,22 +42,22 @@ def check(step: Step, target: Target, context: Context) -> Check:
             return Check("running", text=f"process {holder['pid']} on {holder['host']}")
         begun = slot.work.exists() or (step.keeps_output and slot.output.exists())
         if begun:
-            return Check("started", text="goes on from where it was cut short")
+            return Check("started", text="continues where it was interrupted")
         return Check("to do", text=_changed(target, context))
     damage = slot.damage(context.known, context.verify)
     if damage:
         more = f" and {len(damage) - 1} more" if len(damage) > 1 else ""
         return Check("damaged", text=f"{damage[0]}{more}", damage=tuple(damage))
     if context.redoes(target.key) and manifest.start < context.since:
-        return Check("redo", text="asked for")
+        return Check("redo", text="requested")
     artifact = Artifact(target.key, target.kind, target.fingerprint, slot.folder, manifest.outputs, reused=True)
     if not step.holds(artifact):
-        return Check("damaged", text="what it wrote outside of the store is gone")
+        return Check("damaged", text="its output outside the store is gone")
     return Check("done", artifact)
 
 
 def _changed(target: Target, context: Context) -> str:
-    """In what a target differs from the last artifact of its name; "" where there was none."""
+    """How a target differs from the last artifact of its name; "" if there is none."""
     before = context.store.named(context.pipeline, str(target.key))
     if before is None:
         return ""
@@ -78,7 +78,7 @@ HASH_LENGTH = 64
 
 
 def _differences(before: Any, now: Any, where: str) -> list[str]:
-    """Fields of a config that differ."""
+    """Paths of the fields that differ between two configs."""
     if not isinstance(before, dict) or not isinstance(now, dict):
         return [where] if before != now else []
     names = sorted({*before, *now})
@@ -94,12 +94,12 @@ def _short(version: str | None) -> str:
 
 
 def _shown_path(file: Path) -> str:
-    """A path as short as it can be said here."""
+    """The path, relative to the current folder if it lies below it."""
     return str(file.relative_to(Path.cwd())) if file.is_relative_to(Path.cwd()) else str(file)
 
 
 def run_stage(stage: Stage, artifacts: Artifacts, context: Context) -> Artifacts:
-    """Make what is missing of a stage and return all of its artifacts. Raises HPTError."""
+    """Produce a stage's missing artifacts and return all of its artifacts. Raises HPTError."""
     found = Artifacts()
     context.notify(Notice(str(stage.key), "started"))
     try:
@@ -123,7 +123,7 @@ def _run_step(step: Step, artifacts: Artifacts, context: Context) -> Artifacts:
     missing = [t for t in targets if t.key not in found]
     if missing:
         with leases(step.stage, missing, context) as held:
-            # Another run may have made them while this one waited.
+            # Another run may have produced them while this one waited.
             checks = {t.key: check(step, t, context) for t in missing}
             found |= {key: c.artifact for key, c in checks.items() if c.artifact}
             jobs = [Job(t, context.store.slot(t.kind, t.fingerprint)) for t in missing if not checks[t.key].artifact]
@@ -136,7 +136,7 @@ def _run_step(step: Step, artifacts: Artifacts, context: Context) -> Artifacts:
 
 @contextlib.contextmanager
 def leases(stage: StageKey, targets: Sequence[Target], context: Context) -> Iterator[list[Lease]]:
-    """Hold the leases of every artifact, taken in one order everywhere so that two runs cannot wait for each other."""
+    """Hold the leases of all targets. All runs take leases in the same order, which prevents deadlocks."""
 
     def waiting(text: str) -> None:
         context.notify(Notice(str(stage), "waiting", text))
@@ -149,9 +149,9 @@ def leases(stage: StageKey, targets: Sequence[Target], context: Context) -> Iter
 
 
 def _clear(step: Step, slot: Slot, standing: Check) -> None:
-    """Take away what must not stay: all of an output that is redone, only the broken files where the rest is of use."""
+    """Prepare a slot's output folder: remove old files, except those that the next attempt can use."""
     if standing.standing == "damaged":
-        LOG.warning("%s; it is made again", standing.text)
+        LOG.warning("%s; it will be redone", standing.text)
         slot.set_aside()
         if step.mends:
             for damage in standing.damage:

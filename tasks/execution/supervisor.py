@@ -1,10 +1,10 @@
-"""A small process between a task and its worker: when the task's process is gone, nothing of the worker stays.
+"""A small process between a task and its worker. It ends all of the worker's processes when the task's process is gone.
 
-`python -I supervisor.py --timeout SECONDS --grace SECONDS -- COMMAND...` with a pipe from the parent as standard
-input. It is a subreaper, so that whatever the worker starts, also in sessions of its own, stays below it. On SIGTERM,
-SIGINT, end-of-file on standard input or at the time limit it ends every descendant. It exits with the worker's code
-(128 + signal where one killed it), 124 at the time limit, 143 where it was told to stop. Only the standard library: it
-starts in milliseconds and keeps no memory.
+`python -I supervisor.py --timeout SECONDS --grace SECONDS -- COMMAND...`, with a pipe from the parent as standard
+input. It is a subreaper, so all processes that the worker starts remain its descendants, even in new sessions. It ends
+every descendant on SIGTERM, SIGINT, end-of-file on standard input, or at the time limit. Its exit code is the worker's
+(128 + signal if a signal killed it), 124 at the time limit, or 143 if it was stopped. It uses only the standard
+library, so it starts in milliseconds and needs little memory.
 """
 
 import argparse
@@ -27,24 +27,24 @@ STOPPED = 143
 
 
 def prctl(option: int, value: int) -> None:
-    """The system call; raises OSError."""
+    """The system call `prctl`. Raises OSError."""
     if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl")
 
 
 def end_with(parent: int) -> None:
-    """Let the kernel kill this process when `parent` ends; end now where it has ended already."""
+    """Make the kernel kill this process when `parent` ends. Exits now if it has already ended."""
     prctl(SET_DEATH_SIGNAL, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(128 + signal.SIGKILL)
 
 
 def descendants() -> list[int]:
-    """Every process below this one that is not a zombie."""
+    """Process ids of all descendants that are not zombies."""
     children: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, ValueError):
-            # The command's name, in parentheses, may hold blanks and parentheses itself.
+            # The command's name is in parentheses and may itself contain spaces and parentheses.
             state, parent = stat.read_text(errors="replace").rpartition(")")[2].split()[:2]
             if state not in "ZX":
                 children.setdefault(int(parent), []).append(int(stat.parent.name))
@@ -56,7 +56,7 @@ def descendants() -> list[int]:
 
 
 def reap() -> dict[int, int]:
-    """Exit codes of the children that have ended, by process id."""
+    """Reap the children that have ended: process id -> exit code."""
     ended = {}
     with contextlib.suppress(ChildProcessError):
         while True:
@@ -68,7 +68,7 @@ def reap() -> dict[int, int]:
 
 
 def end_all(grace: float) -> dict[int, int]:
-    """Ask every descendant to end, then kill those that are left; returns once none is."""
+    """End every descendant: SIGTERM first, SIGKILL after `grace` seconds. Returns the exit codes by process id."""
     ended: dict[int, int] = {}
     give_up = time.monotonic() + grace
     signalled: set[int] = set()
@@ -86,22 +86,22 @@ def end_all(grace: float) -> dict[int, int]:
         ended |= reap()
 
 
-def watch(child: int, deadline: float | None, wake: int) -> tuple[str, int]:
-    """Wait for the worker's end, an order to stop or the time limit; which it was, and the code to exit with."""
+def watch(child: int, deadline: float | None, wake: int) -> int:
+    """Wait until the worker ends, a stop is requested or the time limit passes. Returns the code to exit with."""
     while True:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         ready, _, _ = select.select([0, wake], [], [], left)
         if not ready:
-            return "late", TIMED_OUT
+            return TIMED_OUT
         if 0 in ready and not os.read(0, 4096):
-            return "stopped", STOPPED
+            return STOPPED
         if wake in ready:
             signals = os.read(wake, 4096)
             if signal.SIGTERM in signals or signal.SIGINT in signals:
-                return "stopped", STOPPED
+                return STOPPED
             ended = reap()
             if child in ended:
-                return "ended", ended[child] if ended[child] >= 0 else 128 - ended[child]
+                return ended[child] if ended[child] >= 0 else 128 - ended[child]
 
 
 def main() -> int:
@@ -121,7 +121,7 @@ def main() -> int:
     supervisor = os.getpid()
     child = subprocess.Popen(options.command, stdin=subprocess.DEVNULL, preexec_fn=lambda: end_with(supervisor))
     deadline = time.monotonic() + options.timeout if options.timeout > 0 else None
-    _, code = watch(child.pid, deadline, wake_read)
+    code = watch(child.pid, deadline, wake_read)
     end_all(options.grace)
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     event = {
@@ -131,7 +131,7 @@ def main() -> int:
     }
     with contextlib.suppress(OSError):
         os.write(1, (json.dumps(event) + "\n").encode())
-    # Popen would warn about the child that reap() has taken from it.
+    # reap() has already reaped the child; without a return code, Popen would warn about it.
     child.returncode = code
     return code
 

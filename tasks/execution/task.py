@@ -1,4 +1,4 @@
-"""A stage as a Prefect task. Prefect shows and supervises; what runs is decided in tasks/execution/stage.py alone."""
+"""A stage as a Prefect task. Only tasks/execution/stage.py decides what runs, not Prefect."""
 
 import contextlib
 import contextvars
@@ -17,24 +17,24 @@ from tasks.execution.keys import StageKey
 from tasks.execution.stage import run_stage
 
 PROGRESS_EVERY_S = 5.0
-"""Seconds between updates of a progress artifact at least."""
+"""Minimum seconds between updates of a progress artifact."""
 
 
 class Walk:
-    """A run through the graph. Plain on purpose: Prefect looks for futures inside dataclasses and models."""
+    """State of a run through the graph. A plain class, because Prefect searches dataclasses and models for futures."""
 
     def __init__(self, stages: Mapping[StageKey, Stage], context: Context) -> None:
         self.stages = {str(key): stage for key, stage in stages.items()}
         self.context = context
         self.artifacts = Artifacts()
-        """Of the stages that are through."""
+        """Artifacts of the finished stages."""
 
 
 @task(name="stage", task_run_name="{key}", cache_policy=NO_CACHE, persist_result=False)
 def stage_task(key: str, walk: Walk) -> Any:
-    """Run one stage and note its artifacts in the walk.
+    """Run one stage and add its artifacts to the walk.
 
-    The result is small JSON: paths and hashes. Ends as Completed(name="Reused") where nothing was to be done.
+    Returns paths and hashes as JSON data. The state is Completed(name="Reused") if there was nothing to do.
     """
     logger = get_run_logger()
     with _progress(key, logger):
@@ -50,9 +50,9 @@ def stage_task(key: str, walk: Walk) -> Any:
 
 @contextlib.contextmanager
 def _progress(key: str, logger: Any) -> Iterator[None]:
-    """A progress artifact for the stage, made at its first progress; a server that is away costs a line in the log."""
+    """Show the stage's progress as a Prefect artifact. Failures to show it are only logged."""
     throttle, artifact = Throttle(PROGRESS_EVERY_S), _Artifact(key)
-    # Notices come from the threads that read the worker's output; the artifact belongs to this task's run.
+    # Notices come from the threads that read the worker's output, but the artifact belongs to this task's run.
     run = contextvars.copy_context()
 
     def observe(notice: Notice) -> None:
@@ -72,7 +72,7 @@ def _progress(key: str, logger: Any) -> Iterator[None]:
 
 
 class _Artifact:
-    """One progress artifact; its description says what the stage is at."""
+    """A progress artifact, created at the first progress; its description is the stage's latest progress."""
 
     def __init__(self, key: str) -> None:
         self._stage = key

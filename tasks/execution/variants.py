@@ -1,8 +1,8 @@
-"""Sweeps: `[[train.NAME.variants]]` makes further stages of one stage; `[train."*"]` holds what all stages of a kind
-have in common; lists of models take globs ("train.hpt*").
+"""Expand sweeps, common tables and globs in a pipeline's table.
 
-All are resolved in the raw table, before a pipeline's config is validated: what is validated, planned and run has
-plain stages only. Variant `gamma_1_8` of `[train.hpt]` is the stage `train.hpt_gamma_1_8`, as if it were written out.
+`[[train.NAME.variants]]` adds variants of a stage, `[train."*"]` holds fields common to all stages of a kind, and lists
+of models may contain globs ("train.hpt*"). All are resolved in the raw table before validation, so that later code sees
+only plain stages. Variant `gamma_1_8` of `[train.hpt]` becomes the stage `train.hpt_gamma_1_8`.
 """
 
 import re
@@ -10,24 +10,24 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from hpt_core.base import Table, merge, named_fields
+from hpt_core.base import Table, item_marks, merge, named_fields
 from hpt_core.errors import near
-from tasks.execution.keys import MODEL, Reference, item_marks
+from tasks.execution.keys import MODEL, Reference
 from tasks.execution.kind import NamedStages, StageKind
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-"""What a variant may be called: it becomes part of a stage's key."""
+"""Valid names of variants; they become part of a stage's key."""
 WILD = re.compile(r"[*?\[]")
 COMMON = "*"
-"""Name of the table that every stage of a kind is put over."""
+"""Name of the table that every stage of a kind is merged over."""
 OF_SWEEPS = frozenset({"variants", "variants_only"})
-"""Fields of a stage's table that describe a sweep and not the stage itself."""
+"""Fields of a stage's table that describe a sweep, not the stage itself."""
 
 
 def expand(table: Table, kinds: Iterable[StageKind]) -> dict[str, Any]:
-    """The pipeline's table with every variant as a stage and every glob as the models it matches.
+    """The pipeline's table with variants expanded to stages and globs to the models that they match.
 
-    Raises ValueError: "FIELD: CAUSE; REMEDY". What is no table is left for the validation to name.
+    Raises ValueError: "FIELD: CAUSE; REMEDY". Values of the wrong type are left for validation to report.
     """
     expanded, kinds = dict(table), list(kinds)
     for kind in kinds:
@@ -46,8 +46,8 @@ def expand(table: Table, kinds: Iterable[StageKind]) -> dict[str, Any]:
     return expanded
 
 
-def variant_keys(kind: str, stages: Table) -> dict[str, tuple[str, int]]:
-    """Name of each variant's stage -> the stage it varies, and its place in the list; of a table that may be wrong."""
+def variant_keys(stages: Table) -> dict[str, tuple[str, int]]:
+    """Name of each variant's stage -> (name of the stage it varies, index in the list). The table may be invalid."""
     found: dict[str, tuple[str, int]] = {}
     for name, stage in stages.items():
         variants = stage.get("variants") if isinstance(stage, dict) else None
@@ -61,7 +61,7 @@ def _stages(kind: str, table: Table) -> dict[str, Any]:
     found: dict[str, Any] = {}
     common = table.get(COMMON, {})
     if not isinstance(common, dict):
-        raise ValueError(f'{kind}."{COMMON}" = {common!r} is no table; begin it with [{kind}."{COMMON}"]')
+        raise ValueError(f'{kind}."{COMMON}" = {common!r} is not a table; start it with [{kind}."{COMMON}"]')
     for name, stage in table.items():
         if name == COMMON:
             continue
@@ -71,7 +71,7 @@ def _stages(kind: str, table: Table) -> dict[str, Any]:
         variants = stage.get("variants", ()) if isinstance(stage, dict) else ()
         only = stage.get("variants_only", False) if isinstance(stage, dict) else False
         if not isinstance(only, bool):
-            raise ValueError(f"{where}.variants_only = {only!r} is neither true nor false; write one of the two")
+            raise ValueError(f"{where}.variants_only = {only!r} is not a boolean; write true or false")
         if only and not variants:
             raise ValueError(f"{where}.variants_only leaves no stage; add [[{where}.variants]]")
         if not variants and not (isinstance(stage, dict) and OF_SWEEPS & set(stage)):
@@ -96,26 +96,26 @@ def _add(found: dict[str, Any], kind: str, key: str, stage: dict[str, Any], wher
 
 
 def _twice(kind: str, key: str, where: str) -> ValueError:
-    return ValueError(f"{where}there is another stage {kind}.{key}; rename the variant or that stage")
+    return ValueError(f"{where}the stage {kind}.{key} already exists; rename the variant or that stage")
 
 
 def _checked(where: str, variants: Any) -> list[dict[str, Any]]:
     if not isinstance(variants, list | tuple) or not all(isinstance(own, dict) for own in variants):
-        raise ValueError(f"{where} is a list of tables; begin each with [[{where}]]")
+        raise ValueError(f"{where} is not a list of tables; start each table with [[{where}]]")
     for i, own in enumerate(variants):
         if "name" not in own:
             raise ValueError(f'{where}.{i}: the name is missing; add name = "..."')
         if not isinstance(own["name"], str) or not NAME.fullmatch(own["name"]):
-            raise ValueError(f"{where}.{i}.name = {own['name']!r}: it names a stage; use letters, digits, _ and -")
+            raise ValueError(f"{where}.{i}.name = {own['name']!r} is not a valid name; use letters, digits, _ and -")
         if own["name"] in [earlier.get("name") for earlier in variants[:i]]:
-            raise ValueError(f"{where}: {own['name']!r} is given twice; rename one")
+            raise ValueError(f"{where}: {own['name']!r} is used twice; rename one")
         if inside := OF_SWEEPS & set(own):
-            raise ValueError(f"{where}.{i}: a variant has no {min(inside)} of its own; list it beside the others")
+            raise ValueError(f"{where}.{i}: a variant cannot have {min(inside)}; list every variant in {where}")
     return list(variants)
 
 
 def _matched(kind: StageKind, name: str, table: Any, known: tuple[str, ...]) -> Any:
-    """A stage's table with the globs of its lists of models resolved."""
+    """A stage's table with the globs in its lists of models expanded."""
     if not isinstance(table, dict) or kind.config is None:
         return table
     found = dict(table)
@@ -127,7 +127,7 @@ def _matched(kind: StageKind, name: str, table: Any, known: tuple[str, ...]) -> 
 
 
 def _models(where: str, models: Sequence[Any], known: tuple[str, ...]) -> list[Any]:
-    """Globs give what they match, in the config's order, without what is named beside them or came before."""
+    """Expand globs, in the config's order, without models that are listed by name or matched by an earlier glob."""
     found: list[Any] = []
     for entry in models:
         if not isinstance(entry, str) or not WILD.search(entry):

@@ -17,10 +17,10 @@ import yaml
 
 from flows import graph as graphs
 from flows.cli import app
-from flows.config import PipelineConfig
-from flows.load import load_config
+from flows.load import load_config, read_table
 from hpt_core.errors import ConfigError
-from tasks.process import launcher
+from tasks.execution.config import PipelineConfig
+from tasks.execution.process import launcher
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -272,7 +272,7 @@ def test_the_pods_of_a_training_find_each_other(values: list[str]) -> None:
     assert service["spec"]["selector"].items() <= spec["template"]["metadata"]["labels"].items()
     assert int(port) == service["spec"]["ports"][0]["port"]
     name, parameters, config = parsed(init["command"])
-    assert (name, parameters["stage"] in graphs.build(config)) == ("spec", True)
+    assert (name, parameters["stage"] in map(str, graphs.build(config))) == ("spec", True)
     assert (found.training_script, found.training_script_args) == ("hpt_core.train", [str(parameters["out"])])
 
 
@@ -288,12 +288,12 @@ def test_the_worker_serves_the_pool_of_prefect_yaml() -> None:
     assert {option for option in command if option.startswith("--")} <= set(re.findall(r"--[a-z-]+", done.stdout))
 
 
-DOCUMENT = (ROOT / "docs" / "clusters.md").read_text(encoding="utf-8")
+DOCUMENT = (ROOT / "docs" / "guides" / "clusters.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("block", re.findall(r"^```toml\n(.*?)^```", DOCUMENT, re.M | re.S))
 def test_the_documents_configs_are_ones(block: str) -> None:
-    table = tomllib.loads((ROOT / "configs" / "demo.toml").read_text(encoding="utf-8"))
+    table = read_table(ROOT / "configs" / "demo.toml")
     config = PipelineConfig.model_validate(table | tomllib.loads(block))
     assert config.resources.launcher or [t.name for t in config.trackers] == ["tensorboard", "wandb", "mlflow"]
 

@@ -94,6 +94,20 @@ class Hpt:
         assert process.returncode == code, f"hpt {' '.join(arguments)} gave {process.returncode}\n{out}\n{err}"
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
+    def python(self, script: str, *arguments: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
+        """A script of Python, in the same folder and environment."""
+        done = subprocess.run(
+            [sys.executable, "-c", script, *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            capture_output=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == code, f"gave {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
     def api(self, path: str, body: dict[str, Any]) -> Any:
         """Answer of the Prefect server to a POST."""
         request = urllib.request.Request(

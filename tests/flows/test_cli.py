@@ -5,12 +5,14 @@ import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import pyarrow.parquet as pq
 import pytest
 
-from flows.cli import going_on, main
+from flows.cli import main
+from flows.commands import common
+from hpt_core.plugins import KINDS
 
 GOOD = """
 name = "demo"
@@ -123,8 +125,8 @@ def test_wrong_input(hpt: Hpt, tmp_path: Path, arguments: list[str], code: int, 
     [
         (GOOD.replace("max_tokens = 40", "max_tokens = = 40"), "is not valid TOML"),
         (GOOD.replace('["model.base"]', "[]"), "evaluate.models"),
-        (GOOD + TRAIN.replace("NAME", "hptt"), "unknown name 'hptt'. Remedy: did you mean 'hpt'"),
-        (GOOD.replace("procedural_double", "aime2024"), "unknown benchmark 'aime2024'"),
+        (GOOD + TRAIN.replace("NAME", "hptt"), "unknown name 'hptt' in algorithms. Remedy: did you mean 'hpt'"),
+        (GOOD.replace("procedural_double", "aime2024"), "unknown name 'aime2024' in benchmarks"),
         (GOOD.replace('"model.base"', '"model.bas"'), "did you mean 'model.base'"),
     ],
 )
@@ -202,7 +204,9 @@ def test_plan_shows_every_output_and_writes_nothing(hpt: Hpt, tmp_path: Path) ->
 def test_list(hpt: Hpt) -> None:
     found = json.loads(hpt("list", "--json").out)
     assert {"sft", "grpo", "dr_grpo", "hpt"} <= set(found["algorithms"])
-    assert set(found) == {"algorithms", "benchmarks", "engines", "sources", "models", "publishers", "trackers"}
+    assert list(found) == sorted(KINDS)
+    kinds = {"algorithms", "benchmarks", "engines", "gates", "models", "prompts", "publishers", "sources", "stages"}
+    assert kinds | {"advantages", "aggregations", "regularizers", "trackers", "verifiers"} <= set(found)
     assert found["trackers"] == ["mlflow", "tensorboard", "wandb"]
     assert json.loads(hpt("list", "publishers", "--json").out) == found["publishers"]
     assert "aime24" in hpt("list", "benchmarks").out
@@ -268,14 +272,35 @@ def test_a_full_disk_is_seen_before_anything_starts(hpt: Hpt, tmp_path: Path, mo
             "hpt run 'my demo.toml' --set 'evaluate.suites=[\"aime24\"]' --store 'a b'",
         ),
         (["rerun", "demo.toml", "--from", "train.x", "--data-dir", "d"], "hpt run demo.toml --data-dir d"),
-        (["rerun", "--from=train.x", "demo.toml", "--store=s"], "hpt run demo.toml --store=s"),
+        (["rerun", "--from=train.x", "demo.toml", "--store=s"], "hpt run demo.toml --store s"),
         (["train", "demo.toml", "x", "--force", "--strict"], "hpt train demo.toml x --strict"),
-        (["evaluate", "demo.toml", "--set", "name=--force"], "hpt evaluate demo.toml --set name=--force"),
+        (
+            ["evaluate", "demo.toml", "--set", "seed=1", "--set", "name=x"],
+            "hpt evaluate demo.toml --set seed=1 --set name=x",
+        ),
+        (["regrade", "demo.toml", "base"], "hpt regrade demo.toml base"),
         (["spec", "demo.toml", "train.x", "--out", "a b"], "hpt spec demo.toml train.x --out 'a b'"),
         (["plan", "demo.toml"], None),
-        (["grade", "a.jsonl", "--out", "b.parquet"], None),
-        ([], None),
+        (["list"], None),
     ],
 )
-def test_what_goes_on_after_an_interrupt(arguments: list[str], again: str | None) -> None:
-    assert going_on(arguments) == again
+def test_what_goes_on_after_an_interrupt(
+    hpt: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], again: str | None
+) -> None:
+    """Where the user stops a command, it advises one that goes on."""
+
+    def interrupted(*_: Any, **__: Any) -> NoReturn:
+        raise KeyboardInterrupt
+
+    for name in ("demo.toml", "my demo.toml"):
+        (tmp_path / name).write_text(GOOD.replace("procedural_double", "aime24") + TRAIN.replace("NAME", "sft"))
+    monkeypatch.setattr(common.STATE, "resume", None)
+    for module in ("run", "look", "spec"):
+        monkeypatch.setattr(f"flows.commands.{module}.plan_run", interrupted)
+    monkeypatch.setattr("flows.commands.look.summary", interrupted)
+    result = hpt(*arguments)
+    assert result.code == 130
+    if again is None:
+        assert result.err == "\ninterrupted\n"
+    else:
+        assert result.err == f"\ninterrupted: finished work is kept; continue with `{again}`\n"

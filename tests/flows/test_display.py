@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from flows.display import RECENT, Display, Line, Pace
-from tasks.context import Notice
+from flows.display import RECENT, Display, Pace, StageLine
+from tasks.execution.context import Notice
 
 STEP = "reward 0.250, gated 0.50, loss 0.1000"
 
@@ -62,7 +62,7 @@ def test_a_steady_pace_is_found_whatever_came_before(each: float, steps: int) ->
 
 
 def test_a_steps_result_stays_in_sight_while_the_next_one_samples() -> None:
-    line = Line()
+    line = StageLine()
     texts = []
     for notice in (
         progress(0, "loading the model"),

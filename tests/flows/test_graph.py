@@ -1,12 +1,16 @@
+"""The graph: what is needed, in which order, and what a fingerprint is taken of."""
+
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flows import graph as graphs
-from flows.config import PipelineConfig
-from flows.context import context_of
+from flows.run import context_of, plan_run
 from hpt_core.errors import ConfigError
+from tasks.execution.config import PipelineConfig
+from tasks.execution.keys import StageKey
 
 
 def config(tmp_path: Path, **changes: Any) -> PipelineConfig:
@@ -26,15 +30,19 @@ def config(tmp_path: Path, **changes: Any) -> PipelineConfig:
 
 
 def fingerprints(c: PipelineConfig) -> dict[str, str]:
-    plan = graphs.plan(graphs.build(c), context_of(c))
+    plan = plan_run(c).plan
     assert not plan.problems
-    return {u.unit.key: u.unit.fingerprint for u in plan.units}
+    return {str(p.target.key): p.target.fingerprint for p in plan.planned}
+
+
+def names(keys: Iterable[object]) -> list[str]:
+    return list(map(str, keys))
 
 
 def test_the_graph_holds_what_is_needed_dependencies_first(tmp_path: Path) -> None:
     graph = graphs.build(config(tmp_path))
-    assert "model.unused" not in graph
-    assert set(graph) == {
+    assert StageKey("model", "unused") not in graph
+    assert set(names(graph)) == {
         *("model.base", "data.d", "contamination.d", "train.sft", "train.sft_grpo", "benchmark.procedural_double"),
         *("benchmark.procedural_mixed", "evaluate.base", "evaluate.sft_grpo", "report"),
         *("publish.static_site", "publish.static_site-2"),
@@ -45,26 +53,25 @@ def test_the_graph_holds_what_is_needed_dependencies_first(tmp_path: Path) -> No
 
 
 def test_one_stage_takes_only_what_it_depends_on(tmp_path: Path) -> None:
-    assert list(graphs.select(config(tmp_path), ["train.sft"])) == ["model.base", "data.d", "train.sft"]
-    assert "report" not in graphs.select(config(tmp_path), ["evaluate"])
+    assert names(graphs.build(config(tmp_path), ["train.sft"])) == ["model.base", "data.d", "train.sft"]
+    assert "report" not in names(graphs.build(config(tmp_path), ["evaluate"]))
 
 
 def test_an_unknown_stage_has_near_matches(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"unknown stage 'train\.sfd'.*did you mean 'train\.sft'"):
-        graphs.select(config(tmp_path), ["train.sfd"])
+        graphs.build(config(tmp_path), ["train.sfd"])
 
 
 def test_what_follows_from_a_stage(tmp_path: Path) -> None:
-    found = graphs.following(graphs.build(config(tmp_path)), ["train.sft_grpo"])
+    found = graphs.following(graphs.build(config(tmp_path)), [StageKey("train", "sft_grpo")])
     published = {"publish.static_site", "publish.static_site-2"}
-    assert found == {"train.sft_grpo", "evaluate.sft_grpo", "report"} | published
+    assert set(names(found)) == {"train.sft_grpo", "evaluate.sft_grpo", "report"} | published
 
 
 def test_a_plan_of_nothing_done_is_provisional_after_the_first_stages(tmp_path: Path) -> None:
-    c = config(tmp_path)
-    plan = graphs.plan(graphs.build(c), context_of(c))
+    plan = plan_run(config(tmp_path)).plan
     assert not plan.finished
-    assert {u.unit.key for u in plan.units if not u.unit.provisional} == {
+    assert {str(p.target.key) for p in plan.planned if not p.target.provisional} == {
         *("model.base", "benchmark.procedural_double", "benchmark.procedural_mixed"),
     }
     assert {plan.standing(key) for key in plan.graph} == {"to do"}
@@ -101,8 +108,8 @@ def test_names_are_no_part_of_a_fingerprint(tmp_path: Path) -> None:
     text = text.replace('"data":{"d"', '"data":{"e"')
     renamed = fingerprints(PipelineConfig.model_validate_json(text))
     assert renamed["train.second"] == first["train.sft_grpo"]
-    assert renamed["samples/train.second/procedural_double"] == first["samples/train.sft_grpo/procedural_double"]
-    key = "contamination/data.{}/procedural_double"
+    assert renamed["evaluate.second/samples/procedural_double"] == first["evaluate.sft_grpo/samples/procedural_double"]
+    key = "contamination.{}/procedural_double"
     assert renamed[key.format("e")] == first[key.format("d")]
     assert renamed["report"] != first["report"]
 
@@ -110,8 +117,8 @@ def test_names_are_no_part_of_a_fingerprint(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "moved", "kept"),
     [
-        ({"seed": 5}, ["train.sft", "samples/model.base/procedural_double"], ["data.d"]),
-        ({"prompt": "plain"}, ["data.d", "train.sft", "samples/model.base/procedural_double"], ["model.base"]),
+        ({"seed": 5}, ["train.sft", "evaluate.base/samples/procedural_double"], ["data.d"]),
+        ({"prompt": "plain"}, ["data.d", "train.sft", "evaluate.base/samples/procedural_double"], ["model.base"]),
     ],
 )
 def test_what_changes_an_output_changes_its_fingerprint(
@@ -132,21 +139,21 @@ def test_what_a_model_and_those_before_it_were_trained_on_is_checked_before_trai
     }
     evaluate = {"models": ["model.base", "train.second"], "suites": ["procedural_double", "procedural_mixed"]}
     graph = graphs.build(config(tmp_path, data=data, train=train, evaluate=evaluate))
-    keys = list(graph)
+    keys = names(graph)
     # What is trained and not measured is on no page.
     assert [key for key in keys if key.startswith("contamination.")] == ["contamination.e", "contamination.d"]
     assert max(keys.index(f"contamination.{d}") for d in "de") < min(keys.index(f"train.{t}") for t in train)
-    assert {"contamination.d", "contamination.e"} <= set(graph["report"].after)
-    found = graphs.plan(graph, context_of(config(tmp_path))).units
-    ngrams = {u.unit.key: u.unit.config["ngram"] for u in found if u.unit.kind == "contamination"}
+    assert {"contamination.d", "contamination.e"} <= set(names(graph[StageKey("report")].after))
+    found = graphs.plan(graph, context_of(config(tmp_path))).planned
+    ngrams = {str(p.target.key): p.target.config["ngram"] for p in found if p.target.kind == "contamination"}
     # The length of what is looked for is the report's, whatever the data were decontaminated with.
-    assert ngrams == {f"contamination/data.{name}/{b}": 13 for name in "de" for b in evaluate["suites"]}
+    assert ngrams == {f"contamination.{name}/{b}": 13 for name in "de" for b in evaluate["suites"]}
 
 
 def test_what_counts_as_an_overlap_makes_the_report_anew(tmp_path: Path) -> None:
     before = fingerprints(config(tmp_path))
     report = {"report", "publish.static_site", "publish.static_site-2"}
-    searched = {f"contamination/data.d/procedural_{name}" for name in ("double", "mixed")}
+    searched = {f"contamination.d/procedural_{name}" for name in ("double", "mixed")}
     for change, moved in (({"overlap_share": 0.5}, report), ({"overlap_ngram": 9}, report | searched)):
         after = fingerprints(config(tmp_path, report=change))
         assert {key for key in before if before[key] != after[key]} == moved
@@ -154,7 +161,7 @@ def test_what_counts_as_an_overlap_makes_the_report_anew(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("goal", ["report", "publish"])
 def test_what_training_data_hold_is_found_before_hours_are_spent(tmp_path: Path, goal: str) -> None:
-    keys = list(graphs.select(config(tmp_path), [goal]))
+    keys = names(graphs.build(config(tmp_path), [goal]))
     assert keys.index("contamination.d") < min(keys.index(k) for k in ("train.sft", "evaluate.base"))
 
 
@@ -175,7 +182,7 @@ def test_no_share_at_all_is_no_threshold(tmp_path: Path, share: float) -> None:
 
 def test_a_model_that_was_trained_on_nothing_here_is_not_checked(tmp_path: Path) -> None:
     graph = graphs.build(config(tmp_path, evaluate={"models": ["model.base"], "suites": ["procedural_double"]}))
-    assert not [key for key in graph if key.startswith("contamination.")]
+    assert not [key for key in graph if key.kind == "contamination"]
 
 
 def test_the_gate_makes_publications_anew_and_nothing_else(tmp_path: Path) -> None:
@@ -190,7 +197,7 @@ def test_a_new_grader_keeps_the_samples(tmp_path: Path, monkeypatch: pytest.Monk
     before = fingerprints(config(tmp_path))
     monkeypatch.setattr(type(get("math")), "version", "math-next")
     after = fingerprints(config(tmp_path))
-    key = "{}/model.base/procedural_double"
+    key = "evaluate.base/{}/procedural_double"
     assert after[key.format("samples")] == before[key.format("samples")]
     assert after[key.format("verdicts")] != before[key.format("verdicts")]
 
@@ -200,23 +207,28 @@ def test_a_new_prompt_version_makes_anew_what_it_put(tmp_path: Path, monkeypatch
     monkeypatch.setattr("hpt_core.prompts.VERSION", 99)
     after = fingerprints(config(tmp_path))
     moved = {key for key in before if before[key] != after[key]}
-    assert {"data.d", "train.sft", "train.sft_grpo", "samples/model.base/procedural_double"} <= moved
+    assert {"data.d", "train.sft", "train.sft_grpo", "evaluate.base/samples/procedural_double"} <= moved
     assert not moved & {"model.base", "benchmark.procedural_double"}
 
 
 def test_a_training_stage_without_rollouts_does_not_depend_on_who_would_draw_them(tmp_path: Path) -> None:
-    plan = graphs.plan(graphs.build(config(tmp_path)), context_of(config(tmp_path)))
-    versions = {u.unit.key: set(u.unit.versions) for u in plan.units if u.unit.key.startswith("train.")}
-    assert versions["train.sft"] == {"estimator", "trainer", "prompts"}
-    assert versions["train.sft_grpo"] == versions["train.sft"] | {"engine", "math", "choice"}
+    versions = {str(p.target.key): set(p.target.versions) for p in plan_run(config(tmp_path)).plan.planned}
+    components = {key: {name for name in found if "." not in name} for key, found in versions.items()}
+    assert components["train.sft"] == {"estimator", "trainer", "prompts"}
+    assert components["train.sft_grpo"] == components["train.sft"] | {"engine"}
+    code = {key: {name.rpartition(".")[0] for name in found - components[key]} for key, found in versions.items()}
+    assert "hpt_core.rollout" in code["train.sft_grpo"]
+    assert not code["train.sft"] & {"hpt_core.rollout", "hpt_core.verifiers"}
+    assert not {package for found in code.values() for package in found if package.startswith("tasks")}
 
 
 def test_a_stage_that_cannot_start_blocks_what_follows_and_nothing_else(tmp_path: Path) -> None:
     broken = {"base": {"source": "scratch"}, "gone": {"source": {"name": "folder", "path": str(tmp_path / "gone")}}}
     evaluate = {"models": ["model.base", "model.gone"], "suites": ["procedural_double"]}
     c = config(tmp_path, model=broken, evaluate=evaluate)
-    plan = graphs.plan(graphs.build(c), context_of(c))
-    assert set(plan.problems) == {"model.gone"}
-    assert plan.after["evaluate.gone"] == "model.gone"
-    assert plan.standing("evaluate.gone") == plan.standing("report") == "blocked"
-    assert plan.standing("evaluate.base") == "to do"
+    plan = plan_run(c).plan
+    gone, evaluated = StageKey("model", "gone"), StageKey("evaluate", "gone")
+    assert set(plan.problems) == {gone}
+    assert plan.blocked[evaluated] == gone
+    assert plan.standing(evaluated) == plan.standing(StageKey("report")) == "blocked"
+    assert plan.standing(StageKey("evaluate", "base")) == "to do"

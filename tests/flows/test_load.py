@@ -55,7 +55,7 @@ def test_overrides_take_toml_values_in_order(config: Path) -> None:
     assert loaded.train["hpt"].steps == 8
     assert loaded.train["hpt"].optimizer.learning_rate == 1e-3
     assert loaded.evaluate is not None
-    assert loaded.evaluate.suites == ("aime25",)
+    assert [suite.name for suite in loaded.evaluate.suites] == ["aime25"]
     assert loaded.name == "other"
     assert loaded.train["hpt"].algorithm.model_dump()["gate"]["gamma"] == 0.25
     assert loaded.publish[0].model_dump()["path"] == Path("elsewhere")
@@ -96,10 +96,13 @@ def test_none_names_the_variant_where_there_is_one(config: Path, field: str, alg
         ("train.hpt.steps=0", ["train.hpt.steps = 0", "greater than or equal to 1"]),
         ("train.hpt.algorithm=grop", ["unknown name 'grop'", "did you mean 'grpo'"]),
         ("train.hpt.from=model.bse", ["train.hpt.from", "'model.bse' does not exist", "did you mean 'model.base'"]),
-        ('evaluate.suites=["aime42"]', ["unknown benchmark 'aime42'", "'aime24'"]),
+        (
+            'evaluate.suites=["aime42"]',
+            ["evaluate.suites.0 = 'aime42': unknown name 'aime42' in benchmarks. ", "'aime24'"],
+        ),
         ("train.hpt.optimizer.lr=1", ["unknown field 'train.hpt.optimizer.lr'", "learning_rate"]),
         ("train.hpt.algorithm.gate.gama=1", ["unknown field", "gama", "'gamma'"]),
-        ('train.hpt.engine="endpoint"', ["train.hpt", "takes no weights", 'set engine to "vllm"']),
+        ('train.hpt.engine="endpoint"', ["train.hpt", "does not accept weights", 'set engine to "vllm"']),
         ("train.hpt.sampling.temperature=0", ["train.hpt", "sampling.temperature is 0", "set sampling.temperature"]),
         ("train.hpt.sampling.top_p=0.9", ["train.hpt", "sampling.top_p is 0.9", "set sampling.top_p to 1"]),
         ("train.hpt.optimizer.betas=[0.9, 1.0]", ["train.hpt.optimizer.betas.1 = 1.0", "less than 1"]),
@@ -130,7 +133,7 @@ def test_wrong_overrides_name_field_value_and_remedy(config: Path, override: str
     ("text", "parts"),
     [
         (GOOD.replace("steps = 3", "steps = "), ["demo.toml is not valid TOML", "line 12"]),
-        (GOOD.replace("steps = 3\n", ""), ["demo.toml", "'train.hpt.steps' is missing", "Rollout steps"]),
+        (GOOD.replace("steps = 3\n", ""), ["demo.toml", "'train.hpt.steps' is missing", "Training steps"]),
         (GOOD.replace('name = "demo"', 'name = "De mo"'), ["name = 'De mo'", "pattern"]),
         (GOOD.replace('from = "model.base"', 'from = "train.hpt"'), ["cycle"]),
         (
@@ -182,8 +185,8 @@ def test_words_are_strings(text: str) -> None:
     [
         ("report.published=qwen2.5-math-7", "did you mean 'qwen2.5-math-7b'"),
         ("report.baseline=train.hp", "did you mean 'train.hpt'"),
-        ('evaluate.suites=["aime24","aime24"]', "'aime24' is given twice"),
-        ('evaluate.models=["train.hpt","train.hpt"]', "'train.hpt' is given twice"),
+        ('evaluate.suites=["aime24","aime24"]', "'aime24' is listed twice"),
+        ('evaluate.models=["train.hpt","train.hpt"]', "'train.hpt' is listed twice"),
         ("train.hpt.sampling.top_p=0.9", "sampling.top_p is 0.9"),
     ],
 )
@@ -191,3 +194,120 @@ def test_what_would_fail_in_the_last_stage_fails_at_load(config: Path, override:
     with pytest.raises(ConfigError) as error:
         load_config(config, [override])
     assert said in str(error.value)
+
+
+def write(folder: Path, **files: str) -> Path:
+    """Files by name, written into a folder; the folder."""
+    for name, text in files.items():
+        (folder / f"{name}.toml").write_text(text)
+    return folder
+
+
+SHARED = GOOD.replace('name = "demo"', 'name = "shared"\nseed = 3')
+
+
+def test_a_config_over_one_that_it_extends(tmp_path: Path) -> None:
+    above = """
+extends = "shared.toml"
+name = "mine"
+[train.hpt]
+steps = 9
+algorithm.gate.gamma = 0.5
+[train.grpo]
+from = "model.base"
+data = "data.d"
+algorithm = "grpo"
+steps = 1
+[evaluate]
+models = ["train.grpo"]
+[[publish]]
+name = "static_site"
+path = "elsewhere"
+"""
+    write(tmp_path, shared=SHARED, mine=above)
+    loaded = load_config(tmp_path / "mine.toml")
+    assert (loaded.name, loaded.seed) == ("mine", 3)
+    # Tables are merged field by field; what is no table is replaced, a list as a whole.
+    hpt = loaded.train["hpt"]
+    assert (hpt.steps, str(hpt.from_), hpt.algorithm.name, hpt.algorithm.gate.gamma) == (9, "model.base", "hpt", 0.5)
+    assert list(loaded.train) == ["hpt", "grpo"]
+    assert [str(model) for model in loaded.evaluate.models] == ["train.grpo"]
+    assert [suite.name for suite in loaded.evaluate.suites] == ["aime24"]
+    assert [p.model_dump()["path"] for p in loaded.publish] == [Path("elsewhere")]
+    assert load_config(tmp_path / "shared.toml").train["hpt"].steps == 3, "the base itself is as it was"
+
+
+def test_of_several_bases_the_later_wins_and_the_file_itself_over_all(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        shared=SHARED,
+        longer="[train.hpt]\nsteps = 50\noptimizer = { learning_rate = 1e-4 }\n[data.d]\nlimit = 4\n",
+        shorter="[train.hpt]\nsteps = 2\n[data.d]\nngram = 9\n",
+        mine='extends = ["shared.toml", "longer.toml", "shorter.toml"]\nname = "mine"\n[data.d]\nngram = 7\n',
+    )
+    loaded = load_config(tmp_path / "mine.toml")
+    assert (loaded.train["hpt"].steps, loaded.train["hpt"].optimizer.learning_rate) == (2, 1e-4)
+    assert (loaded.data["d"].limit, loaded.data["d"].ngram) == (4, 7)
+
+
+def test_bases_extend_others_by_paths_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    write(tmp_path / "base", shared=SHARED, fast='extends = "shared.toml"\n[train.hpt]\nsteps = 1\n')
+    # What two bases have in common may come twice.
+    write(tmp_path, mine='extends = ["base/shared.toml", "base/fast.toml"]\nname = "mine"\n')
+    loaded = load_config(tmp_path / "mine.toml")
+    assert (loaded.name, loaded.seed, loaded.train["hpt"].steps) == ("mine", 3, 1)
+
+
+def test_a_plug_in_of_the_base_is_replaced_with_its_fields(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        shared=SHARED.replace('algorithm = "hpt"', 'algorithm = { name = "hpt", gate = { gamma = 0.5 } }'),
+        mine='extends = "shared.toml"\n[train.hpt]\nalgorithm = "grpo"\n',
+        same='extends = "shared.toml"\n[train.hpt]\nalgorithm = { normalization = "script" }\n',
+    )
+    assert load_config(tmp_path / "mine.toml").train["hpt"].algorithm.name == "grpo"
+    same = load_config(tmp_path / "same.toml").train["hpt"].algorithm
+    assert (same.name, same.gate.gamma, same.normalization) == ("hpt", 0.5, "script")
+
+
+def test_overrides_lie_over_all_files(tmp_path: Path) -> None:
+    write(tmp_path, shared=SHARED, mine='extends = "shared.toml"\n[train.hpt]\nsteps = 9\n')
+    overrides = ["train.hpt.steps=5", "train.hpt.algorithm.gate.gamma=0.25", "data.d.limit=2"]
+    loaded = load_config(tmp_path / "mine.toml", overrides)
+    assert (loaded.train["hpt"].steps, loaded.data["d"].limit) == (5, 2)
+    assert (loaded.train["hpt"].algorithm.name, loaded.train["hpt"].algorithm.gate.gamma) == ("hpt", 0.25)
+
+
+@pytest.mark.parametrize(
+    ("files", "parts"),
+    [
+        ({"mine": 'extends = "mine.toml"\n'}, ["mine.toml extends itself", 'remove one "extends"']),
+        (
+            {"mine": 'extends = "a.toml"\n', "a": 'extends = ["b.toml"]\n', "b": 'extends = "a.toml"\n'},
+            ["a.toml extends itself"],
+        ),
+        (
+            {"mine": 'extends = "sharde.toml"\n', "shared": SHARED},
+            ["there is no config", "sharde.toml", "did you mean", "shared.toml"],
+        ),
+        ({"mine": 'extends = "gone/base.toml"\n'}, ["there is no config", "gone/base.toml"]),
+        ({"mine": "extends = 3\n"}, ["mine.toml: extends = 3 is not a path", 'write extends = "base.toml"']),
+        ({"mine": 'extends = ["shared.toml", 3]\n', "shared": SHARED}, ["extends = ['shared.toml', 3] is not a path"]),
+        ({"mine": 'extends = { a = "shared.toml" }\n'}, ["extends = {'a': 'shared.toml'} is not a path"]),
+        ({"mine": 'extends = "shared.toml"\n', "shared": "steps = \n"}, ["shared.toml is not valid TOML", "line 1"]),
+        (
+            {"mine": 'extends = "shared.toml"\n[train.hpt]\nstps = 1\n', "shared": SHARED},
+            ["unknown field 'train.hpt.stps'", "mean 'steps'"],
+        ),
+        ({"mine": GOOD + '[train.hpt.extends]\na = "b.toml"\n'}, ["unknown field 'train.hpt.extends'"]),
+    ],
+)
+def test_what_cannot_be_extended(tmp_path: Path, files: dict[str, str], parts: list[str]) -> None:
+    write(tmp_path, **files)
+    with pytest.raises(ConfigError) as caught:
+        load_config(tmp_path / "mine.toml")
+    message = str(caught.value)
+    assert "Remedy: " in message and "\n" not in message
+    for part in parts:
+        assert part in message

@@ -100,8 +100,8 @@ def test_plan_and_status_as_json(finished: Any) -> None:
     assert plan["finished"]
     assert [s["stage"] for s in plan["stages"]] == STAGES
     rows = {row["key"]: row for row in json.loads(finished("status", "tiny.toml", "--json").stdout)}
-    assert rows["samples/model.base/procedural_double"]["rows"] == 8
-    assert rows["verdicts/model.base/procedural_double"]["facts"]["outcomes"].keys() <= {"correct", "incorrect"}
+    assert rows["evaluate.base/samples/procedural_double"]["rows"] == 8
+    assert rows["evaluate.base/verdicts/procedural_double"]["facts"]["outcomes"].keys() <= {"correct", "incorrect"}
     assert rows["model.base"]["cost"]["peak_memory_bytes"] > 50_000_000
 
 
@@ -130,7 +130,7 @@ def test_samples_are_there_while_the_rest_is_drawn(again: Any, outputs: Outputs)
     found = json.loads(again("samples", "tiny.toml", "--json", "--limit", "100").stdout)
     assert [s["outcome"] for s in found] == [None] * 8
     shutil.rmtree(samples[0])
-    assert "no sample is there yet" in again("samples", "tiny.toml", code=1).stderr
+    assert "there are no samples yet" in again("samples", "tiny.toml", code=1).stderr
 
 
 def test_a_renamed_pipeline_shares_the_outputs(again: Any) -> None:
@@ -147,7 +147,7 @@ def test_a_damaged_output_is_named_and_made_again_and_nothing_else(again: Any, o
     whole = file.read_bytes()
     file.write_bytes(whole[:100])
     done = again("run", "tiny.toml")
-    assert f"{file} has 100 bytes in place of {len(whole)}" in done.stderr.replace("\n", "")
+    assert f"{file} has 100 bytes instead of {len(whole)}" in done.stderr.replace("\n", "")
     assert file.read_bytes() == whole
     assert "model.base: reused" in done.stderr
     assert "report: reused" in done.stderr
@@ -205,8 +205,8 @@ def test_regrade_grades_the_stored_samples_again(again: Any, outputs: Outputs) -
 def test_regrade_draws_no_sample_that_is_missing(again: Any, outputs: Outputs) -> None:
     shutil.rmtree(outputs(again.store, "samples")[0])
     failed = again("regrade", "tiny.toml", code=1)
-    assert "nothing to grade, not made yet: samples/model.base/procedural_" in failed.stderr
-    assert "run `hpt evaluate` first" in failed.stderr
+    assert "cannot redo verdicts: the store lacks evaluate.base/samples/procedural_" in failed.stderr
+    assert "Remedy: run the pipeline or these stages first" in failed.stderr
     assert len(outputs(again.store, "samples")) == 1
 
 
@@ -244,7 +244,7 @@ def test_a_killed_run_leaves_no_process_and_goes_on_from_its_checkpoint(again: A
     assert attempts(made) == 2
     assert not (made / "work").exists()
     log = (made / "log.txt").read_text().split("\n--- ")[-1]
-    assert "going on after step " in log
+    assert "resuming after step " in log
 
 
 def test_ctrl_c_stops_in_order_and_says_how_to_go_on(again: Any) -> None:
@@ -256,7 +256,7 @@ def test_ctrl_c_stops_in_order_and_says_how_to_go_on(again: Any) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "`hpt train tiny.toml` goes on from here" in err
+    assert "continue with `hpt train tiny.toml`" in err
     assert "Traceback" not in err
     wait_until_gone(workers)
 
@@ -283,6 +283,100 @@ def test_stages_side_by_side(fresh: Any, outputs: Outputs) -> None:
     assert len(outputs(fresh.store, "verdicts")) == 2
 
 
+def test_a_sweep_runs_and_one_of_its_stages_is_made_again(again: Any) -> None:
+    again.train_too()
+    text = again.config.read_text().replace("steps = 150", "steps = 1").replace(', "train.sft"]', "]")
+    variants = '[[train.sft.variants]]\nname = "two"\nsteps = 2\n[[train.sft.variants]]\nname = "three"\nsteps = 3\n'
+    again.config.write_text(text + variants)
+    again("train", "tiny.toml", "sft_*")
+
+    def attempts() -> dict[str, int]:
+        rows = {row["key"]: row for row in json.loads(again("status", "tiny.toml", "--json").stdout)}
+        stages = {key: row for key, row in rows.items() if key.startswith("train.")}
+        assert {key: row["facts"]["steps"] for key, row in stages.items() if row["state"] == "done"} == {
+            key: steps
+            for key, steps in (("train.sft", 1), ("train.sft_two", 2), ("train.sft_three", 3))
+            if stages[key]["log"]
+        }
+        return {key: Path(row["log"]).read_text().count("--- ") if row["log"] else 0 for key, row in stages.items()}
+
+    assert attempts() == {"train.sft": 0, "train.sft_two": 1, "train.sft_three": 1}
+    again("rerun", "tiny.toml", "--from", "train.sft_two")
+    assert attempts() == {"train.sft": 1, "train.sft_two": 2, "train.sft_three": 1}
+
+
+COUNTED = """
+import sys
+import flows.graph as graphs
+plan, calls = graphs.plan, []
+graphs.plan = lambda *arguments: (calls.append(arguments), plan(*arguments))[1]
+from flows.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print(f"plans: {len(calls)}", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("arguments", [("rerun", "tiny.toml", "--from", "report"), ("run", "tiny.toml")])
+def test_a_run_is_planned_once(again: Any, arguments: tuple[str, ...]) -> None:
+    """Whether it has anything to do or not: the flow takes over the plan of the command."""
+    again("run", "tiny.toml")
+    done = again.python(COUNTED, *arguments)
+    assert "report: done" in done.stderr or "report: reused" in done.stderr
+    assert done.stderr.splitlines()[-1] == "plans: 1"
+
+
+DEPLOYED = """
+import json, sys, tomllib
+from pathlib import Path
+from flows.pipeline import pipeline
+table = {**tomllib.loads(Path("tiny.toml").read_text()), "store": str(Path("runs").resolve())}
+print(json.dumps(pipeline(config=table, options=json.loads(sys.argv[1]))))
+"""
+
+
+def test_the_flow_takes_plain_parameters(again: Any, outputs: Outputs) -> None:
+    """As a deployment gives them: tables and lists, of the config as it was written."""
+    done = again.python(DEPLOYED, json.dumps({"goals": ["evaluate.base"], "remake": "verdicts"}))
+    found = {artifact["key"]: artifact for artifact in json.loads(done.stdout.splitlines()[-1])}
+    assert set(found) == {
+        *("model.base", "benchmark.procedural_double", "benchmark.procedural_mixed"),
+        *(
+            f"evaluate.base/{kind}/procedural_{name}"
+            for kind in ("samples", "verdicts")
+            for name in ("double", "mixed")
+        ),
+    }
+    assert {key for key, artifact in found.items() if not artifact["reused"]} == {
+        f"evaluate.base/verdicts/procedural_{name}" for name in ("double", "mixed")
+    }
+    assert [attempts(f) for f in outputs(again.store, "verdicts")] == [2, 2]
+    (run,) = again.flow_runs()
+    assert run["name"].startswith("tiny evaluate.base ")
+    shutil.rmtree(outputs(again.store, "samples")[0])
+    failed = again.python(DEPLOYED, json.dumps({"goals": ["report"], "only_ready": True}), code=1)
+    assert "StoreError" in failed.stderr and "evaluate.base" in failed.stderr
+
+
+def test_names_in_the_store_lead_to_a_pipelines_artifacts(finished: Any) -> None:
+    keys = {
+        *STAGES,
+        *(
+            f"evaluate.base/{kind}/procedural_{name}"
+            for kind in ("samples", "verdicts")
+            for name in ("double", "mixed")
+        ),
+    } - {"evaluate.base"}
+    (day,) = (finished.store / "by-date").iterdir()
+    rows = {row["key"]: Path(row["folder"]) for row in json.loads(finished("status", "tiny.toml", "--json").stdout)}
+    for place in ("by-name", "by-pipeline/tiny", f"by-date/{day.name}/tiny"):
+        names = finished.store / place
+        links = {str(path.relative_to(names)): path for path in names.rglob("*") if path.is_symlink()}
+        assert set(links) == keys
+        assert {key: link.resolve() for key, link in links.items()} == rows
+
+
 def leaderboard_runs(hpt: Any) -> list[dict[str, Any]]:
     """Runs of the leaderboard's deployment that no schedule made."""
     body = {"deployments": {"name": {"any_": ["leaderboard"]}}, "limit": 50}
@@ -302,7 +396,7 @@ def test_deployments(finished: Any) -> None:
     parameters = json.dumps({"config": str(finished.config)})
     moved = finished.config.read_text().replace('name = "tiny"', f'name = "tiny"\nstore = "{finished.store}"', 1)
     finished.config.write_text(moved)
-    finished.prefect("deployment", "run", "publish/leaderboard", "--params", parameters)
+    finished.prefect("deployment", "run", "pipeline/leaderboard", "--params", parameters)
     finished.prefect("worker", "start", "--pool", "hpt", "--run-once")
     runs = leaderboard_runs(finished)
     mine = [r for r in runs if r["parameters"]["config"] == str(finished.config)]

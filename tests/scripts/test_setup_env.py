@@ -81,7 +81,7 @@ def test_pips_configuration_is_handed_to_uv(
     # A variable goes before the file.
     assert found["UV_HTTP_TIMEOUT"] == "8"
     assert "ALL_PROXY" not in found
-    assert "no-binary = numpy is not applied" in capsys.readouterr().out
+    assert "ignoring pip's setting no-binary = numpy" in capsys.readouterr().out
 
 
 def test_uvs_own_settings_go_before_pips(setup_env: ModuleType, clean: pytest.MonkeyPatch) -> None:

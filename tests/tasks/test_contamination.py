@@ -7,7 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from hpt_core.schemas import CONTAMINATION
-from tasks.contamination import Gate, warn
+from tasks.contamination import ContaminationStep
+from tasks.execution.keys import StageKey
+
+DATA = StageKey("data", "d")
 
 
 @pytest.fixture
@@ -23,12 +26,11 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    ("gate", "said"), [(Gate(0.2, 0.49), 2), (Gate(0.2, 0.5), 0), (Gate(0.05, 0.5), 3), (Gate(0.5, 0.0), 1)]
-)
+@pytest.mark.parametrize(("warns", "said"), [((0.2, 0.49), 2), ((0.2, 0.5), 0), ((0.05, 0.5), 3), ((0.5, 0.0), 1)])
 def test_a_publication_that_will_be_refused_is_warned_of(
-    table: Path, caplog: pytest.LogCaptureFixture, gate: Gate, said: int
+    table: Path, caplog: pytest.LogCaptureFixture, warns: tuple[float, float], said: int
 ) -> None:
-    warn("data.d", "aime24", table, gate)
-    text = f"{said} of 4 questions of aime24 overlap data.d; report.max_overlap is {gate.max_overlap:g}"
+    step = ContaminationStep(StageKey("contamination", "d"), DATA, 13, ("aime24",), warns)
+    step._warn("aime24", table)
+    text = f"{said} of 4 questions of aime24 overlap data.d, above report.max_overlap = {warns[1]:g}"
     assert caplog.messages == ([f"{text}: nothing will be published"] if said else [])

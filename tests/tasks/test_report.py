@@ -1,56 +1,54 @@
 """What a report's fingerprint takes."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from flows.config import PipelineConfig
 from flows.graph import build
 from hpt_core import verifiers
-from tasks.context import Context
-from tasks.part import Made, Unit
-from tasks.report import KEY, ReportPart
+from tasks.evaluate import samples_key
+from tasks.execution.artifact import Artifact, Artifacts, Target
+from tasks.execution.config import PipelineConfig
+from tasks.execution.context import Context
+from tasks.execution.keys import ArtifactKey, StageKey
+from tasks.report import KIND, ReportStep
 
-Report = Callable[..., Unit]
+Report = Callable[..., Target]
 
 
-class Same(Mapping[str, Made]):
+class Same(Artifacts):
     """Every input made, with the same bytes whatever the config says."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self.folder = folder
 
-    def __getitem__(self, key: str) -> Made:
+    def __getitem__(self, key: ArtifactKey | StageKey) -> Artifact:
         names = ("asked", "contamination", "samples", "verdicts", "log", "model")
-        folder = str(self.folder / key.replace("/", "-"))
-        return Made(key, "samples", "", folder, {name: f"{key} {name}" for name in names})
-
-    def __iter__(self) -> Any:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
+        folder = self.folder / str(key).replace("/", "-")
+        outputs = {name: f"{key} {name}" for name in names}
+        return Artifact(ArtifactKey(key) if isinstance(key, StageKey) else key, "samples", "", folder, outputs)
 
 
-def part(**evaluate: Any) -> ReportPart:
+def step(**evaluate: Any) -> ReportStep:
     table = {
         "name": "demo",
         "model": {"base": {"source": "scratch"}},
         "evaluate": {"models": ["model.base"], "suites": ["procedural_double", "aime24"]} | evaluate,
     }
-    (found,) = build(PipelineConfig.model_validate(table))[KEY].parts
-    assert isinstance(found, ReportPart)
+    (found,) = build(PipelineConfig.model_validate(table))[KIND.key()].steps
+    assert isinstance(found, ReportStep)
     return found
 
 
 @pytest.fixture
 def report(tmp_path: Path) -> Report:
-    def make(**evaluate: Any) -> Unit:
-        (unit,) = part(**evaluate).units(Same(tmp_path), cast(Context, None))
-        return unit
+    def make(**evaluate: Any) -> Target:
+        (target,) = step(**evaluate).targets(Same(tmp_path), cast(Context, None))
+        return target
 
     return make
 
@@ -81,7 +79,7 @@ def test_another_grader_engine_or_benchmark_is_another_report(report: Report, mo
         patch.setattr(type(verifiers.get("math")), "version", "math-next")
         assert report().fingerprint != before
     with monkeypatch.context() as patch:
-        patch.setattr("tasks.environment.engine_version", lambda engine: "vllm 99")
+        patch.setattr("tasks.execution.environment.engine_version", lambda engine: "vllm 99")
         assert report().fingerprint != before
     from benchmarks.suites.aime24 import SUITE
 
@@ -102,20 +100,21 @@ def test_no_path_is_part_of_it(report: Report, tmp_path: Path) -> None:
 
 
 def test_what_the_samples_record_stands_in_the_protocol(tmp_path: Path) -> None:
-    asked = part(suites=["aime24"])
+    asked = step(suites=["aime24"])
+    base = StageKey("model", "base")
     (m,) = asked.plan.protocol.measurements
-    made = Same(tmp_path)
-    planned = asked._result("model.base", m, made).protocol
+    artifacts = Same(tmp_path)
+    planned = asked._result(base, m, artifacts).protocol
     assert (planned.prompt_hash, planned.engine_version) == (None, asked.plan.protocol.engine_version)
-    folder = made["samples/model.base/aime24"].output
+    folder = artifacts[samples_key(StageKey("evaluate", "base"), "aime24")].output
     folder.mkdir(parents=True)
     file = folder / "sampling.json"
     file.write_text(json.dumps({"engines": ["vllm 1", "vllm 2"], "prompt_example": "<|user|>1 + 1?<|assistant|>"}))
-    found = asked._result("model.base", m, made).protocol
+    found = asked._result(base, m, artifacts).protocol
     assert found.engine_version == "vllm 1, vllm 2"
     # echo -n '<|user|>1 + 1?<|assistant|>' | sha256sum
     assert found.prompt_hash == "sha256:1286e0b6d76a897b5f35ca76c6a6e1af0258698a73982350ff4bbe3a30290c63"
     file.write_text(json.dumps({"engines": ["vllm 1"], "prompt_example": "<user>1 + 1?"}))
-    assert asked._result("model.base", m, made).protocol.prompt_hash != found.prompt_hash
+    assert asked._result(base, m, artifacts).protocol.prompt_hash != found.prompt_hash
     file.write_text("{}")
-    assert asked._result("model.base", m, made).protocol == planned
+    assert asked._result(base, m, artifacts).protocol == planned

@@ -7,26 +7,32 @@ from pathlib import Path
 import pytest
 
 from hpt_core.artifacts import KnownFiles, Store
-from hpt_core.plugins import load
-from hpt_core.training.config import TrainConfig
-from tasks import environment
-from tasks.context import Context
-from tasks.part import Made
-from tasks.train import TrainPart
+from hpt_core.models.materialize import ModelConfig
+from hpt_core.models.scratch import ScratchModel
+from hpt_core.prompts.plain import PlainText
+from hpt_core.trackers.base import TrackerConfig
+from hpt_core.training.config import TrainSpec
+from tasks.execution import environment
+from tasks.execution.artifact import Artifact, Artifacts, Job
+from tasks.execution.context import Context
+from tasks.execution.keys import ArtifactKey, StageKey
+from tasks.train import Config, TrainStep
 
-CONFIG = TrainConfig.model_validate({"from": "model.a", "data": "data.a", "algorithm": "sft", "steps": 3, "seed": 5})
-PROMPT = load("hpt_core.prompts", "plain")()
+CONFIG = Config.model_validate({"from": "model.a", "data": "data.a", "algorithm": "sft", "steps": 3, "seed": 5})
+MODEL, DATA = StageKey("model", "a"), StageKey("data", "a")
 
 
-def part() -> TrainPart:
-    return TrainPart("train.sft", CONFIG, PROMPT, seed=1)
+def step() -> TrainStep:
+    root = MODEL, ModelConfig(source=ScratchModel())
+    return TrainStep(StageKey("train", "sft"), CONFIG, PlainText(), seed=1, root=root)
 
 
-def made(tmp_path: Path) -> dict[str, Made]:
-    return {
-        key: Made(key, kind, "f" * 64, str(tmp_path / key), {name: "hash"})  # type: ignore[arg-type]
-        for key, kind, name in (("model.a", "model", "model"), ("data.a", "data", "prepared"))
-    }
+def artifacts(tmp_path: Path) -> Artifacts:
+    found = Artifacts()
+    for key, name in ((MODEL, "model"), (DATA, "prepared")):
+        artifact = Artifact(ArtifactKey(key), key.kind, "f" * 64, tmp_path / str(key), {name: "hash"})
+        found[artifact.key] = artifact
+    return found
 
 
 @pytest.mark.parametrize(
@@ -37,30 +43,44 @@ def test_several_processes_share_the_cores(
     tmp_path: Path, processes: int, threads: int | None, expected: int | None
 ) -> None:
     context = Context(Store(tmp_path / "runs"), KnownFiles(tmp_path / "known"), threads=threads, processes=processes)
-    (unit,) = part().units(made(tmp_path), context)
-    spec = part().spec(context.store.slot(unit.kind, unit.fingerprint), made(tmp_path), context)
+    (target,) = step().targets(artifacts(tmp_path), context)
+    spec = step().spec(context.store.slot(target.kind, target.fingerprint), artifacts(tmp_path), context)
     assert spec.threads == expected
 
 
 def test_what_trackers_write_lies_beside_the_output(tmp_path: Path) -> None:
-    trackers = (load("hpt_core.trackers", "wandb")(mode="offline"),)
+    trackers = (TrackerConfig.from_value({"name": "wandb", "mode": "offline"}),)
     store = Store(tmp_path / "runs")
     context = Context(store, KnownFiles(tmp_path / "known"), pipeline="demo", trackers=trackers)
-    (unit,) = part().units(made(tmp_path), context)
-    slot = store.slot(unit.kind, unit.fingerprint)
-    spec = part().spec(slot, made(tmp_path), context)
+    (target,) = step().targets(artifacts(tmp_path), context)
+    slot = store.slot(target.kind, target.fingerprint)
+    spec = step().spec(slot, artifacts(tmp_path), context)
     assert (spec.trackers, spec.run_name, spec.seed) == (trackers, "demo train.sft", 5)
     assert spec.tracking == slot.folder / "tracking"
     assert not spec.tracking.is_relative_to(slot.output), "the output's hash does not depend on it"
-    assert type(spec).model_validate_json(spec.model_dump_json(by_alias=True)) == spec
+    read = TrainSpec.model_validate_json(spec.model_dump_json(by_alias=True))
+    assert read.model_dump() == spec.model_dump()
+    assert read.config.identity() == CONFIG.identity(), "where the stage's inputs come from decides nothing"
 
 
 def test_how_a_stage_is_started_and_shown_is_no_part_of_its_fingerprint(tmp_path: Path) -> None:
     store, known = Store(tmp_path / "runs"), KnownFiles(tmp_path / "known")
-    trackers = (load("hpt_core.trackers", "tensorboard")(),)
+    trackers = (TrackerConfig.from_value("tensorboard"),)
     plain = Context(store, known)
     other = Context(store, known, pipeline="x", threads=2, processes=8, launcher="srun torchrun", trackers=trackers)
-    assert part().units(made(tmp_path), plain) == part().units(made(tmp_path), other)
+    assert step().targets(artifacts(tmp_path), plain) == step().targets(artifacts(tmp_path), other)
+
+
+def test_the_graders_are_those_of_the_kinds_that_the_data_hold(tmp_path: Path) -> None:
+    grpo = Config.model_validate(CONFIG.model_dump(by_alias=True) | {"algorithm": "grpo"})
+    trained = TrainStep(StageKey("train", "x"), grpo, PlainText(), 1, (MODEL, ModelConfig(source=ScratchModel())))
+    given = artifacts(tmp_path)
+    for kinds in ("math", "choice,math"):
+        given[ArtifactKey(DATA)].outputs["kinds"] = kinds  # type: ignore[index]
+        (target,) = trained.targets(given, Context(Store(tmp_path / "runs"), KnownFiles(tmp_path / "known")))
+        assert {"math", "choice"} & set(target.versions) == set(kinds.split(","))
+        modules = {f"hpt_core.verifiers.{kind}" for kind in ("math", "choice")} & set(target.versions)
+        assert modules == {f"hpt_core.verifiers.{kind}" for kind in kinds.split(",")}
 
 
 @pytest.mark.skipif(bool(environment.gpus()), reason="there is a GPU")
@@ -80,16 +100,14 @@ def test_each_visible_gpu_gets_a_process(
 
 def test_the_worker_is_started_by_the_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A launcher of one's own gets the module and the spec, and the threads that each process may use."""
-    from tasks.part import Making
-
     launcher = tmp_path / "launch"
     launcher.write_text(f'#!{sys.executable}\nimport os, sys\nprint(sys.argv[1:], os.environ["OMP_NUM_THREADS"])\n')
     launcher.chmod(0o755)
     monkeypatch.setenv("HERE", str(tmp_path))
     store, known = Store(tmp_path / "runs"), KnownFiles(tmp_path / "known")
     context = Context(store, known, threads=2, processes=2, launcher="$HERE/launch --nodes 2")
-    (unit,) = part().units(made(tmp_path), context)
-    slot = store.slot(unit.kind, unit.fingerprint)
-    part().make([Making(unit, slot)], made(tmp_path), context)
+    (target,) = step().targets(artifacts(tmp_path), context)
+    slot = store.slot(target.kind, target.fingerprint)
+    step().make([Job(target, slot)], artifacts(tmp_path), context)
     spec = slot.folder / "spec.json"
     assert f"{['--nodes', '2', '-m', 'hpt_core.train', str(spec)]} 2" in slot.log.read_text()

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from flows.cli import main
-from hpt_core.algorithms import equation
-from hpt_core.plugins import names
+from hpt_core.upge.algorithm import Algorithm
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 PARTS = ("stabilization_mask", "reference_policy", "advantage", "likelihood_gradient", "aggregation")
@@ -38,11 +37,11 @@ def show(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     return run
 
 
-@pytest.mark.parametrize("name", names("hpt_core.algorithms"))
+@pytest.mark.parametrize("name", Algorithm.plugin_kind.names)
 def test_every_algorithm_is_shown_with_all_its_parts(show: Show, name: str) -> None:
     data = json.loads(show(name, "--json").out)
     assert data["name"] == name
-    assert data["equation"] == equation(name)
+    assert data["equation"] == Algorithm.from_value(name).equation
     result = show(name)
     assert (result.code, result.err) == (0, "")
     for line in data["equation"].splitlines():
@@ -61,8 +60,8 @@ def test_settings_of_the_parts_are_shown(show: Show) -> None:
     assert 'signals = ["rl"]' in gspo
     luffy = show("luffy").out
     assert "with_demonstration = true, eps = 1e-06" in luffy
-    assert "does not choose" not in luffy
-    assert "signal off on the demonstration, coefficient 1  (the gate does not choose it)" in show("hpt").out
+    assert "never selects" not in luffy
+    assert "signal off on the demonstration, coefficient 1  (the gate never selects it)" in show("hpt").out
 
 
 def test_a_part_can_be_changed(show: Show) -> None:
@@ -93,7 +92,7 @@ def test_a_stage_of_a_pipeline(show: Show) -> None:
         (["hpt", "--set", "gate.gamma=3"], ["--set gate.gamma=3", "gate.gamma = 3", "less than or equal to 1"]),
         (["hpt", "--set", "gate.gama=0"], ["unknown field 'gate.gama'", "did you mean 'gamma'"]),
         (["hpt", "--set", "rl.advantage=group_men"], ["unknown name 'group_men'", "did you mean 'group_mean'"]),
-        (["hpt", "--set", "gate"], ["not of the form a.b=c"]),
+        (["hpt", "--set", "gate"], ["not of the form a.b=c", "for example --set gate.gamma=0.25"]),
         (["train.hp", "--config", str(CONFIGS / "demo.toml")], ["no training stage 'train.hp'", "mean 'train.hpt'"]),
         (["train.hpt", "--config", "gone.toml"], ["there is no config gone.toml"]),
         ([], ["Missing argument 'NAME'"]),

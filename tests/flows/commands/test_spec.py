@@ -50,11 +50,11 @@ def test_what_a_launcher_trained_is_taken_up(again: Any, processes: int) -> None
     assert (slot / "manifest.json").exists()
     assert {file.name: file.read_bytes() for file in (slot / "output" / "model").iterdir()} == weights
     assert json.loads((slot / "output" / "summary.json").read_text())["steps"] == 3
-    assert "going on after step 3" in (slot / "log.txt").read_text()
+    assert "resuming after step 3" in (slot / "log.txt").read_text()
     assert list((slot / "tracking" / "tensorboard").iterdir())
 
     refused = again("spec", "tiny.toml", "train.sft", *SHORT, code=1)
-    assert "train.sft is made already" in refused.stderr
+    assert "train.sft is already trained" in refused.stderr
     assert "Remedy: `hpt rerun CONFIG --from train.sft`" in refused.stderr
 
 

@@ -13,9 +13,11 @@ from hpt_core.evaluation.shards import read_samples
 from hpt_core.evaluation.spec import SampleSpec
 from hpt_core.files import write_parquet
 from hpt_core.schemas import QUESTIONS
-from tasks import environment, slices
-from tasks.context import Context, Notice, subscribe
+from tasks.execution import environment, slices
+from tasks.execution.context import Context, Notice, subscribe
+from tasks.execution.keys import StageKey
 
+STAGE = StageKey("evaluate", "m")
 COUNT = 8
 """Questions, of two samples each."""
 
@@ -61,7 +63,7 @@ def test_slices_give_the_samples_of_one_process_and_one_count_of_progress(tmp_pa
     notices: list[Notice] = []
     unsubscribe = subscribe(notices.append)
     try:
-        cost = slices.draw("evaluate.m", spec, [slot], context_of(tmp_path, slices=2))
+        cost = slices.sample(STAGE, spec, [slot], context_of(tmp_path, slices=2))
     finally:
         unsubscribe()
     expected, found = (read_samples(s.units[0].output / "samples") for s in (whole, spec))
@@ -78,7 +80,7 @@ def test_slices_give_the_samples_of_one_process_and_one_count_of_progress(tmp_pa
 def test_what_ends_a_slice_ends_the_evaluation(tmp_path, tiny_model, slot):
     spec = spec_of(tmp_path, tiny_model, budget={"tokens": 20})
     with pytest.raises(BudgetError, match="tokens are used up"):
-        slices.draw("evaluate.m", spec, [slot], context_of(tmp_path, slices=2))
+        slices.sample(STAGE, spec, [slot], context_of(tmp_path, slices=2))
 
 
 @pytest.mark.slow
@@ -87,7 +89,7 @@ def test_a_run_that_ends_ends_its_slices(tmp_path, tiny_model, slot):
     cancelled = threading.Event()
     cancelled.set()
     with pytest.raises(WorkerStopped):
-        slices.draw("evaluate.m", spec, [slot], context_of(tmp_path, slices=2, cancelled=cancelled))
+        slices.sample(STAGE, spec, [slot], context_of(tmp_path, slices=2, cancelled=cancelled))
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,7 @@ def test_each_slice_has_a_device_of_its_own(tmp_path, tiny_model, slot, monkeypa
     monkeypatch.setattr(environment, "visible_devices", lambda: ("3", "5"))
     monkeypatch.setattr(slices.process, "run", pretend)
     monkeypatch.setattr(Context, "worker", lambda *_, **__: slices.Cost())
-    slices.draw("evaluate.m", spec_of(tmp_path, tiny_model), [slot], context_of(tmp_path, slices=count))
+    slices.sample(STAGE, spec_of(tmp_path, tiny_model), [slot], context_of(tmp_path, slices=count))
     assert max(most, key=len) == ["3", "5"]
     assert sorted(job.spec.slice.index for job in jobs) == list(range(count or 2))
     assert len({job.spec_file for job in jobs}) == (count or 2)
@@ -137,7 +139,7 @@ def test_an_error_of_any_kind_ends_the_others(tmp_path, tiny_model, slot, monkey
 
     monkeypatch.setattr(slices.process, "run", pretend)
     with pytest.raises(OSError, match="disk full"):
-        slices.draw("evaluate.m", spec_of(tmp_path, tiny_model), [slot], context_of(tmp_path, slices=3))
+        slices.sample(STAGE, spec_of(tmp_path, tiny_model), [slot], context_of(tmp_path, slices=3))
     assert ended == [True, True]
 
 
@@ -154,5 +156,5 @@ def test_a_slice_without_budget_leaves_the_others_theirs(tmp_path, tiny_model, s
     monkeypatch.setattr(slices.process, "run", pretend)
     spec = spec_of(tmp_path, tiny_model, budget={"tokens": 90})
     with pytest.raises(BudgetError):
-        slices.draw("evaluate.m", spec, [slot], context_of(tmp_path, slices=3))
+        slices.sample(STAGE, spec, [slot], context_of(tmp_path, slices=3))
     assert budgets == [30, 30, 30]

@@ -17,7 +17,7 @@ import pytest
 
 from hpt_core.base import Frozen
 from hpt_core.errors import ConfigError, DataError, WorkerError, WorkerTimeout
-from tasks.process import Event, Job, launcher, run
+from tasks.execution.process import Event, WorkerRun, launcher, run
 
 Program = Callable[[str, str], str]
 
@@ -26,9 +26,9 @@ class Spec(Frozen):
     folder: Path
 
 
-def job(tmp_path: Path, module: str, timeout_s: float | None = None) -> Job:
+def job(tmp_path: Path, module: str, timeout_s: float | None = None) -> WorkerRun:
     spec = Spec(folder=tmp_path)
-    return Job("train.hpt", module, spec, tmp_path / "spec.json", [tmp_path / "log.txt"], timeout_s)
+    return WorkerRun("train.hpt", module, spec, tmp_path / "spec.json", [tmp_path / "log.txt"], timeout_s)
 
 
 NEST = """
@@ -133,7 +133,7 @@ def test_a_full_disk_is_said_with_its_remedy(tmp_path: Path, program: Program) -
         main(Spec, run)
         """,
     )
-    with pytest.raises(WorkerError, match=r"the disk is full. Remedy: free some space and run it again"):
+    with pytest.raises(WorkerError, match=r"the disk is full. Remedy: free some space and rerun"):
         run(job(tmp_path, module), lambda _: None)
     assert "No space left on device" in (tmp_path / "log.txt").read_text()
 
@@ -197,12 +197,12 @@ def test_nothing_outlives_the_parent(tmp_path: Path, program: Program, how: sign
         import signal, sys
         from pathlib import Path
         from hpt_core.base import Frozen
-        from tasks.process import Job, run
+        from tasks.execution.process import WorkerRun, run
         class Spec(Frozen):
             folder: Path
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         folder = Path({str(tmp_path)!r})
-        job = Job("train.hpt", {module!r}, Spec(folder=folder), folder / "spec.json", [folder / "log.txt"])
+        job = WorkerRun("train.hpt", {module!r}, Spec(folder=folder), folder / "spec.json", [folder / "log.txt"])
         run(job, lambda event: None)
     """)
     process = subprocess.Popen([sys.executable, "-c", parent], stderr=subprocess.DEVNULL, env=os.environ.copy())
@@ -258,7 +258,7 @@ RANKS = """
 """
 
 
-def ranks(tmp_path: Path, program: Program, body: str, timeout_s: float | None = None) -> Job:
+def ranks(tmp_path: Path, program: Program, body: str, timeout_s: float | None = None) -> WorkerRun:
     """Two real processes of torchrun that do `body`."""
     indented = textwrap.indent(textwrap.dedent(body).strip(), "    ")
     module = program("ranks", textwrap.dedent(RANKS).replace("BODY", indented))
@@ -350,13 +350,13 @@ def test_no_rank_outlives_the_parent(tmp_path: Path, program: Program, how: sign
         import signal, sys
         from pathlib import Path
         from hpt_core.base import Frozen
-        from tasks.process import Job, run
+        from tasks.execution.process import WorkerRun, run
         class Spec(Frozen):
             folder: Path
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         folder = Path({str(tmp_path)!r})
         spec_file, logs = folder / "spec.json", [folder / "log.txt"]
-        job = Job("train.hpt", "ranks", Spec(folder=folder), spec_file, logs, launcher={of_ranks.launcher!r})
+        job = WorkerRun("train.hpt", "ranks", Spec(folder=folder), spec_file, logs, launcher={of_ranks.launcher!r})
         run(job, lambda event: None)
     """)
     process = subprocess.Popen([sys.executable, "-c", parent], stderr=subprocess.DEVNULL, env=os.environ.copy())

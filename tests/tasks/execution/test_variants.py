@@ -3,6 +3,7 @@
 import copy
 import json
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,11 @@ from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools import validate
 
 from flows import graph as graphs
-from flows.config import PipelineConfig
-from flows.context import context_of, redone
 from flows.load import load_config
 from flows.pipeline import pipeline
-from flows.train import train
+from flows.run import RunOptions, plan_run
 from hpt_core.errors import ConfigError
+from tasks.execution.config import PipelineConfig
 
 BASE = """
 name = "demo"
@@ -64,17 +64,21 @@ def write(folder: Path, text: str) -> Path:
     return file
 
 
+def names(keys: Iterable[object]) -> list[str]:
+    return list(map(str, keys))
+
+
 def fingerprints(config: PipelineConfig) -> dict[str, str]:
-    plan = graphs.plan(graphs.build(config), context_of(config))
+    plan = plan_run(config).plan
     assert not plan.problems
-    return {u.unit.key: u.unit.fingerprint for u in plan.units}
+    return {str(p.target.key): p.target.fingerprint for p in plan.planned}
 
 
 def test_each_variant_is_a_stage_in_the_configs_order(config: Path) -> None:
     loaded = load_config(config)
     assert [f"train.{name}" for name in loaded.train] == KEYS
     assert loaded.evaluate is not None
-    assert list(loaded.evaluate.models) == ["model.base", *KEYS]
+    assert names(loaded.evaluate.models) == ["model.base", *KEYS]
     stages = loaded.train
     assert stages["hpt"].algorithm.gate.gamma == 0.0
     assert stages["hpt_gamma_1_8"].algorithm.gate.gamma == 0.125
@@ -94,7 +98,7 @@ def test_a_variants_fingerprints_are_those_of_the_stage_written_out(config: Path
         + f'[train.hpt_grpo]\n{common}algorithm = "grpo"\nsteps = 7\n'.replace("RATE", "1e-3")
     )
     swept = fingerprints(load_config(config))
-    assert {"train.hpt_dotted", "samples/train.hpt_dotted/procedural_double", "report"} <= set(swept)
+    assert {"train.hpt_dotted", "evaluate.hpt_dotted/samples/procedural_double", "report"} <= set(swept)
     assert swept == fingerprints(load_config(write(tmp_path, by_hand)))
     assert len({swept[key] for key in KEYS}) == len(KEYS)
 
@@ -166,11 +170,58 @@ def test_an_override_below_a_default_keeps_it_where_the_stage_itself_is_left_out
     assert "hpt" in stages or more
 
 
+HEAD, TAIL = BASE.split("[train.hpt]")[0], "[evaluate]" + BASE.split("[evaluate]")[1]
+COMMON = """
+[train."*"]
+from = "model.base"
+data = "data.d"
+steps = 9
+optimizer = { learning_rate = 1e-3, warmup_steps = 8 }
+"""
+OWN = """
+[train.hpt]
+algorithm = "hpt"
+steps = 3
+optimizer = { warmup_steps = 2 }
+"""
+
+
+def test_what_stages_of_a_kind_share_is_written_once_and_each_overrides_it(config: Path, tmp_path: Path) -> None:
+    apart = fingerprints(load_config(config))
+    loaded = load_config(write(tmp_path, HEAD + COMMON + OWN + VARIANTS + TAIL))
+    assert [f"train.{name}" for name in loaded.train] == KEYS
+    assert fingerprints(loaded) == apart
+
+
+def test_a_common_table_is_no_stage_and_reaches_every_stage(tmp_path: Path) -> None:
+    other = '[train.sft]\nalgorithm = "sft"\n'
+    loaded = load_config(write(tmp_path, HEAD + COMMON + OWN + other + TAIL), ["train.*.steps=5"])
+    assert {name: stage.steps for name, stage in loaded.train.items()} == {"hpt": 3, "sft": 5}
+    assert loaded.train["sft"].optimizer.warmup_steps == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (
+            COMMON.replace('[train."*"]', '[train."*"]\nstps = 1') + OWN,
+            ["unknown field", "stps", "did you mean 'steps'"],
+        ),
+        ('[train]\n"*" = 3\n' + OWN, ['train."*" = 3 is not a table', 'start it with [train."*"]']),
+    ],
+)
+def test_a_wrong_common_table_names_field_and_remedy(tmp_path: Path, text: str, parts: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, HEAD + text + TAIL))
+    for part in parts:
+        assert part in str(caught.value)
+
+
 def test_globs_keep_order_and_name_nothing_twice(config: Path) -> None:
     def models(value: str) -> list[str]:
         evaluate = load_config(config, [f"evaluate.models={value}"]).evaluate
         assert evaluate is not None
-        return list(evaluate.models)
+        return names(evaluate.models)
 
     assert models('["train.hpt_*"]') == KEYS[1:]
     assert models('["train.hpt_grpo", "*"]') == ["train.hpt_grpo", "model.base", *KEYS[:-1]]
@@ -180,21 +231,27 @@ def test_globs_keep_order_and_name_nothing_twice(config: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        (VARIANTS.replace('"dotted"', '"grpo"'), ["train.hpt.variants: 'grpo' is given twice", "rename"]),
+        (VARIANTS.replace('"dotted"', '"grpo"'), ["train.hpt.variants: 'grpo' is used twice", "rename"]),
         (VARIANTS.replace('name = "dotted"\n', ""), ["train.hpt.variants.1: the name is missing", 'add name = "..."']),
         (VARIANTS.replace('"dotted"', '"a.b"'), ["train.hpt.variants.1.name = 'a.b'", "use letters"]),
         (VARIANTS.replace('"dotted"', "3"), ["train.hpt.variants.1.name = 3", "use letters"]),
         (VARIANTS + "stps = 3\n", ["unknown field 'train.hpt_grpo.stps'", "did you mean 'steps'"]),
-        (VARIANTS + "variants = []\n", ["train.hpt.variants.2: a variant has no variants of its own"]),
+        (VARIANTS + "variants = []\n", ["train.hpt.variants.2: a variant cannot have variants"]),
         (VARIANTS.replace('"grpo"\nsteps', '"grop"\nsteps'), ["unknown name 'grop'", "did you mean 'grpo'"]),
         (
             VARIANTS + '[train.hpt_grpo]\nfrom = "model.base"\ndata = "data.d"\nalgorithm = "sft"\nsteps = 1\n',
-            ["train.hpt.variants: there is another stage train.hpt_grpo", "rename"],
+            ["train.hpt.variants: the stage train.hpt_grpo already exists", "rename"],
         ),
-        (VARIANTS.replace("[[train.hpt.variants]]", "[train.hpt.variants]", 1).split("[[")[0], ["is a list of tables"]),
+        (
+            VARIANTS.replace("[[train.hpt.variants]]", "[train.hpt.variants]", 1).split("[[")[0],
+            ["is not a list of tables"],
+        ),
         ("variants_only = true\n", ["train.hpt.variants_only leaves no stage", "add [[train.hpt.variants]]"]),
-        ('variants_only = "yes"\n' + VARIANTS, ["neither true nor false"]),
-        (VARIANTS + '[model.hpt_grpo]\nsource = "scratch"\n', ["names a model and a training stage"]),
+        ('variants_only = "yes"\n' + VARIANTS, ["is not a boolean"]),
+        (
+            VARIANTS + '[model.hpt_grpo]\nsource = "scratch"\n',
+            ["'hpt_grpo' names model.hpt_grpo and train.hpt_grpo", "rename one"],
+        ),
     ],
 )
 def test_wrong_sweeps_name_field_and_remedy(tmp_path: Path, text: str, parts: list[str]) -> None:
@@ -231,28 +288,28 @@ def test_a_sweep_can_be_a_prefect_parameter(config: Path) -> None:
     """A server checks parameters against the flow's schema before any of our code sees them."""
     table = tomllib.loads(config.read_text())
     kept = copy.deepcopy(table)
-    for flow in (pipeline, train):
-        schema = parameter_schema(flow).model_dump_for_openapi()
-        assert not validate({"config": table}, schema, raise_on_error=True)
-        wrong = copy.deepcopy(table)
-        wrong["train"]["hpt"]["stps"] = 1
-        assert validate({"config": wrong}, schema, raise_on_error=False)
+    schema = parameter_schema(pipeline).model_dump_for_openapi()
+    assert not validate({"config": table}, schema, raise_on_error=True)
+    wrong = copy.deepcopy(table)
+    wrong["train"]["hpt"]["stps"] = 1
+    assert validate({"config": wrong}, schema, raise_on_error=False)
     taken = pipeline.validate_parameters({"config": table})["config"]
     assert taken == load_config(config)
     assert table == kept, "the raw table is not changed"
     # What Prefect stores and a retry reads has plain stages.
-    again = PipelineConfig.model_validate(json.loads(taken.model_dump_json(by_alias=True)))
-    assert again == taken
+    stored = json.loads(taken.model_dump_json(by_alias=True))
+    assert not validate({"config": stored}, schema, raise_on_error=True)
+    assert PipelineConfig.model_validate(stored) == taken
     assert "variants" not in taken.model_dump_json()
 
 
 def test_stages_of_a_sweep_are_selected_like_any_other(config: Path) -> None:
     loaded = load_config(config)
-    assert list(graphs.select(loaded, ["train.hpt_grpo"])) == ["model.base", "data.d", "train.hpt_grpo"]
+    assert names(graphs.build(loaded, ["train.hpt_grpo"])) == ["model.base", "data.d", "train.hpt_grpo"]
     graph = graphs.build(loaded)
-    again = redone(graph, list(graph), False, "train.hpt_gamma_1_8")
+    again = plan_run(loaded, RunOptions(from_stage="train.hpt_gamma_1_8")).context.redo
     assert again == {"train.hpt_gamma_1_8", "evaluate.hpt_gamma_1_8", "report"}
-    assert graphs.match(graph, "train.hpt_*") == KEYS[1:]
+    assert names(graphs.match(graph, "train.hpt_*")) == KEYS[1:]
     with pytest.raises(ConfigError, match=r"unknown stage 'train\.hpx\*'"):
         graphs.match(graph, "train.hpx*")
 
@@ -268,7 +325,7 @@ def test_names_are_no_part_of_a_variants_fingerprint(config: Path) -> None:
 
 def test_the_shipped_ablations_are_the_papers() -> None:
     """Gate ablation and offline half of HPT on Qwen2.5-Math-1.5B (protocol of the paper's section on ablations)."""
-    configs = Path(__file__).resolve().parents[2] / "configs"
+    configs = Path(__file__).resolve().parents[3] / "configs"
     ablations, paper = load_config(configs / "ablations.toml"), load_config(configs / "qwen2.5-math-1.5b.toml")
     # The stage that is varied computes what the recipe of the main table does.
     assert ablations.train["hpt"].identity() == paper.train["hpt"].identity()
@@ -287,27 +344,6 @@ def test_the_shipped_ablations_are_the_papers() -> None:
         same = stage.algorithm.model_copy(update={"gate": ablations.train["hpt"].algorithm.gate})
         assert stage.model_copy(update={"algorithm": same}) == ablations.train["hpt"]
     assert ablations.evaluate is not None
-    assert ablations.evaluate.models == ("model.base", *(f"train.{name}" for name in ablations.train))
-
-
-@pytest.mark.slow
-def test_a_sweep_runs_and_one_of_its_stages_is_made_again(again: Any) -> None:
-    again.train_too()
-    text = again.config.read_text().replace("steps = 150", "steps = 1").replace(', "train.sft"]', "]")
-    variants = '[[train.sft.variants]]\nname = "two"\nsteps = 2\n[[train.sft.variants]]\nname = "three"\nsteps = 3\n'
-    again.config.write_text(text + variants)
-    again("train", "tiny.toml", "sft_*")
-
-    def attempts() -> dict[str, int]:
-        rows = {row["key"]: row for row in json.loads(again("status", "tiny.toml", "--json").stdout)}
-        stages = {key: row for key, row in rows.items() if key.startswith("train.")}
-        assert {key: row["facts"]["steps"] for key, row in stages.items() if row["state"] == "done"} == {
-            key: steps
-            for key, steps in (("train.sft", 1), ("train.sft_two", 2), ("train.sft_three", 3))
-            if stages[key]["log"]
-        }
-        return {key: Path(row["log"]).read_text().count("--- ") if row["log"] else 0 for key, row in stages.items()}
-
-    assert attempts() == {"train.sft": 0, "train.sft_two": 1, "train.sft_three": 1}
-    again("rerun", "tiny.toml", "--from", "train.sft_two")
-    assert attempts() == {"train.sft": 1, "train.sft_two": 2, "train.sft_three": 1}
+    assert names(ablations.evaluate.models) == [
+        *("model.base", *(f"train.{name}" for name in ablations.train), "average.gates")
+    ]

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from hpt_core.plugins import load
-from tasks import environment
-from tasks.environment import visible_memory
+from hpt_core.rollout.base import EngineConfig
+from tasks.execution import environment
+from tasks.execution.environment import visible_memory
 
 TABLE = """0, GPU-aaaa, 81559
 1, GPU-bbbb, 24564
@@ -39,5 +39,5 @@ def test_memory_is_that_of_the_devices_a_worker_sees(visible: str | None, expect
     ],
 )
 def test_an_engine_has_the_version_of_its_package(config: dict[str, str], expected: str) -> None:
-    engine = load("hpt_core.rollout", config["name"]).Config.model_validate(config)
+    engine = EngineConfig.from_value(config)
     assert re.match(expected, environment.engine_version(engine))

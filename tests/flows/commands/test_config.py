@@ -1,0 +1,210 @@
+"""`hpt config show`, `hpt config reference` and `hpt init`: what they print is what can be read again."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.commands.common import read_config
+from flows.commands.config import reference_text
+from flows.fields import toml
+from flows.load import load_config
+from hpt_core.plugins import KINDS
+from tasks.execution.config import PipelineConfig, pipeline_type
+
+CONFIGS = sorted((Path(__file__).resolve().parents[3] / "configs").glob("*.toml"))
+
+AWKWARD = r"""
+name = "awkward"
+[model.base]
+source = { name = "scratch", initializer_range = 0.0123456789012 }
+rope_theta = 1e6
+[data."d-1"]
+source = { name = "procedural", rows = 8, seed = 1 }
+model = "model.base"
+[train.name] # a stage whose name is a field's elsewhere
+from = "model.base"
+data = "data.d-1"
+algorithm.name = "hpt"
+algorithm.gate.gamma = 0.3333333333333333
+steps = 3
+engine.name = "scripted"
+engine.responses = { "What is \"1 + 1\"?" = ["so \\boxed{2}\n:smile: é"], "a.b" = ["	tab"] }
+optimizer = { betas = [0.9, 0.99], learning_rate = 1.23456789e-5, gradient_clip = 2 }
+lora = { rank = 4 }
+algorithm.regularizers = ["entropy", { name = "entropy", coefficient = 0.5 }]
+rewards = [{ weight = 0.7 }, { verifier = "math", weight = 0.3 }]
+[[train.name.variants]]
+name = "second"
+steps = 4
+[evaluate]
+models = ["train.name*"]
+suites = ["procedural_double", "aime24"]
+stop_repetition = {}
+budget = { tokens = 1000 }
+[report]
+title = "Ünïcode \u0007 and \\ and \"quotes\""
+baseline = "train.name"
+"""
+
+
+def shown(run_here: Any, config: Path, *arguments: str) -> str:
+    result = run_here("config", "show", str(config), *arguments)
+    assert (result.code, result.err) == (0, "")
+    return str(result.out)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_shipped_config_that_is_shown_is_the_same_config(run_here: Any, tmp_path: Path, path: Path) -> None:
+    again = tmp_path / "again.toml"
+    again.write_text(shown(run_here, path))
+    assert load_config(again) == read_config(path, None, None, None)
+    table = json.loads(shown(run_here, path, "--json"))
+    assert PipelineConfig.model_validate(table) == load_config(again)
+
+
+def test_whatever_a_config_says_is_shown_so_that_it_can_be_read(run_here: Any, tmp_path: Path) -> None:
+    (tmp_path / "awkward.toml").write_text(AWKWARD)
+    again = tmp_path / "again.toml"
+    again.write_text(shown(run_here, tmp_path / "awkward.toml"))
+    loaded = load_config(again)
+    assert loaded == read_config(tmp_path / "awkward.toml", None, None, None)
+    # Sweeps and globs are written out, and what is shown once more is the same text.
+    assert list(loaded.train) == ["name", "name_second"]
+    assert shown(run_here, again) == again.read_text()
+
+
+def test_overrides_bases_and_defaults_are_in_it(run_here: Any, tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text(AWKWARD)
+    (tmp_path / "mine.toml").write_text('extends = "base.toml"\nname = "mine"\n')
+    text = shown(run_here, tmp_path / "mine.toml", "--set", "train.name.steps=9", "--store", "there")
+    table = tomllib.loads(text)
+    assert (table["name"], table["train"]["name"]["steps"], table["train"]["name_second"]["steps"]) == ("mine", 9, 4)
+    assert table["store"] == str(tmp_path / "there")
+    assert table["train"]["name"]["packing"] is True
+    assert "extends" not in table and "variants" not in text
+    assert 'models = ["train.name", "train.name_second"]' in text
+
+
+def test_what_cannot_be_read_is_not_shown(run_here: Any, tmp_path: Path) -> None:
+    (tmp_path / "broken.toml").write_text(AWKWARD.replace("steps = 3", "stps = 3"))
+    result = run_here("config", "show", "broken.toml")
+    assert (result.code, result.out) == (2, "")
+    assert "unknown field 'train.name.stps'" in result.err
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        0.1,
+        1 / 3,
+        5e-6,
+        1e300,
+        40000.0,
+        2**60,
+        -3,
+        True,
+        "",
+        "a\"b\\c\n\t\r'",
+        "é",
+        [1, [2.5]],
+        {"a b": {"c": [True]}, "d": 1},
+    ],
+)
+def test_values_are_written_as_toml_reads_them(value: Any) -> None:
+    assert tomllib.loads(f"x = {toml(value)}")["x"] == value
+
+
+def test_the_reference_has_every_field_of_every_table_and_plug_in(run_here: Any) -> None:
+    text = run_here("config", "reference").out
+    assert text.rstrip("\n") == reference_text().rstrip("\n")
+    config = pipeline_type({})
+    for heading in (
+        "## Pipeline",
+        "## `[train.NAME]`",
+        "## `[train.NAME.sampling]`",
+        "## `[evaluate.budget]`",
+        "# Plug-ins",
+    ):
+        assert f"\n{heading}\n" in text
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert {f.alias or name for name, f in config.model_fields.items()} <= {row.split("`")[1] for row in rows}
+    for row in rows:
+        cells = row.replace("\\|", "").strip("|").split("|")
+        assert len(cells) == 4, row
+        assert all(cell.strip() for cell in cells), f"a field without type, default or meaning: {row}"
+    for kind in KINDS.values():
+        assert f"\n## {kind.name}\n" in text
+        for name in kind.names:
+            assert f"\n### {name}\n" in text
+
+
+def test_the_reference_as_json(run_here: Any) -> None:
+    found = json.loads(run_here("config", "reference", "--json").out)
+    assert {"Pipeline", "[train.NAME]", "[report]"} <= set(found)
+    steps = next(field for field in found["[train.NAME]"] if field["name"] == "steps")
+    assert (steps["takes"], steps["default"]) == ("integer, at least 1", "required")
+
+
+@pytest.fixture
+def files(tmp_path: Path, tiny_model: Path) -> dict[str, str]:
+    """A model's folder and questions of a user's own."""
+    data = tmp_path / "questions.jsonl"
+    data.write_text(json.dumps({"question": "1 + 1 = ?", "answer": "2", "demonstration": "\\boxed{2}"}) + "\n")
+    return {"FOLDER": str(tiny_model), "FILE": str(data)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "source", "data"),
+    [
+        ([], "scratch", "procedural"),
+        (["--suite", "procedural_double"], "scratch", "procedural"),
+        (["--data", "FILE"], "scratch", "jsonl"),
+        (["--model", "FOLDER"], "folder", "procedural"),
+        (["--model", "FOLDER", "--data", "FILE", "--suite", "aime24", "--suite", "amc23"], "folder", "jsonl"),
+        (["--model", "Qwen/Qwen2.5-Math-1.5B", "--data", "FILE"], "hub", "jsonl"),
+    ],
+)
+def test_what_init_writes_can_be_loaded(
+    run_here: Any, files: dict[str, str], arguments: list[str], source: str, data: str
+) -> None:
+    given = [files.get(argument, argument) for argument in arguments]
+    result = run_here("init", "mine", *given)
+    assert (result.code, result.err) == (0, "")
+    assert "hpt plan mine.toml" in result.out
+    config: Any = load_config(Path("mine.toml"))
+    assert (config.name, config.store) == ("mine", "runs/mine")
+    assert (config.model["base"].source.name, config.data["main"].source.name) == (source, data)
+    assert config.train["hpt"].algorithm.name == "hpt"
+    suites = [given[i + 1] for i, argument in enumerate(given) if argument == "--suite"]
+    assert [suite.name for suite in config.evaluate.suites] == (
+        suites or [s.name for s in config.data["main"].decontaminate]
+    )
+    plan = json.loads(run_here("plan", "mine.toml", "--json").out) if source != "hub" and not suites else None
+    if plan and source == "scratch":
+        assert not [stage["problem"] for stage in plan["stages"] if stage["problem"]]
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["My Demo"], ["name = 'My Demo'", "pattern"]),
+        (["x", "--model", "./gone"], ["'./gone' is neither a folder nor", "org/name"]),
+        (["x", "--model", "a/b/c"], ["'a/b/c' is neither a folder nor"]),
+        (["x", "--data", "gone.jsonl"], ["there is no file gone.jsonl"]),
+        (["x", "--suite", "aime23"], ["unknown name 'aime23' in benchmarks", "did you mean 'aime2"]),
+        (["there"], ["there.toml", "--out"]),
+    ],
+)
+def test_what_init_refuses(run_here: Any, tmp_path: Path, arguments: list[str], parts: list[str]) -> None:
+    (tmp_path / "there.toml").write_text("mine")
+    result = run_here("init", *arguments)
+    assert result.code == 2
+    for part in parts:
+        assert part in result.err
+    assert "Remedy: " in result.err
+    assert [path.name for path in tmp_path.glob("*.toml")] == ["there.toml"]
+    assert (tmp_path / "there.toml").read_text() == "mine", "a config is never written over"

@@ -1,0 +1,101 @@
+"""`hpt list` and `hpt show`: every kind of plug-in, and every field of one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from hpt_core.plugins import KINDS, summary
+from tasks.execution.config import pipeline_type
+
+pipeline_type({})
+EVERY = [(kind.name, name) for kind in sorted(KINDS.values()) for name in kind.names]
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_kind_is_listed_with_a_line_for_each(run_here: Any, kind: str) -> None:
+    names = KINDS[kind].names
+    result = run_here("list", kind)
+    assert (result.code, result.err) == (0, "")
+    lines = result.out.splitlines()
+    assert [line.split("  ")[0] for line in lines] == list(names)
+    for line, name in zip(lines, names, strict=True):
+        assert line == f"{name}  {summary(KINDS[kind].load(name))}"
+        assert len(line) > len(name) + 10, "it says what it is"
+    assert json.loads(run_here("list", kind, "--json").out) == list(names)
+
+
+def test_all_kinds_are_listed(run_here: Any) -> None:
+    found = json.loads(run_here("list", "--json").out)
+    assert found == {kind: list(KINDS[kind].names) for kind in sorted(KINDS)}
+    lines = run_here("list").out.splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == sorted(KINDS)
+    assert len(lines) == len(KINDS) + len(EVERY)
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY, ids=lambda value: str(value))
+def test_a_plug_in_is_shown_with_every_field(run_here: Any, kind: str, name: str) -> None:
+    found = json.loads(run_here("show", kind, name, "--json").out)
+    assert (found["kind"], found["name"]) == (kind, name)
+    plugin = KINDS[kind].load(name)
+    model = getattr(plugin, "config", None) or plugin
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        assert {f["name"] for f in found["fields"]} == {f.alias or n for n, f in model.model_fields.items()}
+    for field in found["fields"]:
+        assert field["meaning"] and field["takes"] and field["default"], field
+    result = run_here("show", kind, name)
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith(f"{name}  {found['summary']}\n")
+    for field in found["fields"]:
+        assert f"\n{field['name']}  {field['takes']}  default {field['default']}\n" in result.out
+        assert f"\n  {field['meaning'].split()[0]}" in result.out
+
+
+def test_types_and_defaults_are_in_words(run_here: Any) -> None:
+    fields = {f["name"]: f for f in json.loads(run_here("show", "stages", "train", "--json").out)["fields"]}
+    assert (fields["from"]["takes"], fields["from"]["default"]) == ("a stage, such as train.hpt", "required")
+    assert fields["steps"]["takes"] == "integer, at least 1"
+    assert fields["algorithm"]["takes"] == "one of algorithms"
+    assert fields["rewards"]["takes"].startswith("list of ")
+    assert (fields["seed"]["takes"], fields["seed"]["default"]) == ("integer or none", "none")
+    assert fields["dtype"]["takes"] == '"float32" or "bfloat16"'
+    assert fields["packing"]["default"] in ("true", "false")
+
+
+def test_a_plug_in_of_the_users_is_shown_by_its_import_path(
+    run_here: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shown_gates.py").write_text(
+        '"""A gate of a user\'s own. It does nothing."""\n\n'
+        "from hpt_core.gates.switch import Switch\n\n\n"
+        "class Late(Switch):\n"
+        "    after: int = 3\n"
+        '    """Steps before it opens."""\n'
+    )
+    monkeypatch.setenv("HPT_PLUGINS", str(tmp_path))
+    result = run_here("show", "gates", "shown_gates:Late")
+    assert result.code == 0, result.err
+    assert result.out.startswith("shown_gates:Late  A gate of a user's own\n")
+    assert "\nafter  integer  default 3\n  Steps before it opens." in result.out
+    assert "\ngamma  number" in result.out, "those of the class it derives from too"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["list", "gate"], ["kind of plug-in 'gate'", "did you mean 'gates'"]),
+        (["show", "gate", "switch"], ["kind of plug-in 'gate'", "did you mean 'gates'"]),
+        (["show", "gates", "swich"], ["unknown name 'swich' in gates", "did you mean 'switch'"]),
+        (["show", "gates", "gone_module:Late"], ["'gone_module:Late' cannot be imported", "Remedy: "]),
+        (["show", "gates", "hpt_core.gates.switch:Swich"], ["has no 'Swich'", "did you mean 'Switch'"]),
+        (["show", "gates", "hpt_core.verifiers.math:Math"], ["is not one of gates"]),
+        (["show", "gates"], ["Missing argument 'NAME'"]),
+    ],
+)
+def test_wrong_names(run_here: Any, arguments: list[str], parts: list[str]) -> None:
+    result = run_here(*arguments)
+    assert (result.code, result.out) == (2, "")
+    for part in parts:
+        assert part in result.err

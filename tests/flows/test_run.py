@@ -1,0 +1,223 @@
+"""A run before it starts: what it would do, what is made again, and what it lacks."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.utilities.callables import parameter_schema
+from prefect.utilities.schema_tools import validate
+from pydantic import ValidationError
+
+from flows.pipeline import pipeline
+from flows.run import SPARE_BYTES, RunOptions, plan_run, preflight, reuse
+from hpt_core.errors import ConfigError, HPTError, ModelError, PreflightError, StoreError
+from hpt_core.model_folder import size
+from tasks.execution.artifact import Artifacts
+from tasks.execution.config import PipelineConfig
+from tasks.execution.keys import MODEL, ArtifactKey, StageKey
+from tasks.execution.stage import run_stage
+
+TABLE: dict[str, Any] = {
+    "name": "demo",
+    "trackers": [],
+    "model": {"base": {"source": {"name": "scratch", "layers": 1, "hidden_size": 32, "heads": 1, "max_positions": 64}}},
+    "data": {"d": {"source": {"name": "procedural", "rows": 8, "seed": 1}, "model": "model.base"}},
+    "train": {
+        name: {"from": "model.base", "data": "data.d", "algorithm": "sft", "steps": 1, "sampling": {"max_tokens": 8}}
+        for name in ("a", "ab", "b")
+    },
+    "evaluate": {
+        "models": ["model.base", "train.a"],
+        "suites": ["procedural_double"],
+        "engine": "scripted",
+        "max_tokens": 16,
+    },
+    "publish": [{"name": "static_site", "path": "site"}],
+}
+BASE = StageKey("model", "base")
+Config = Callable[..., PipelineConfig]
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """The pipeline with a store of its own, and changed tables."""
+    monkeypatch.setenv("HPT_CACHE", str(tmp_path / "cache"))
+    return lambda **changes: PipelineConfig.model_validate({**TABLE, "store": str(tmp_path / "runs"), **changes})
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that holds the model. Not to be changed."""
+    store = tmp_path_factory.mktemp("made") / "runs"
+    run = plan_run(PipelineConfig.model_validate({**TABLE, "store": str(store)}), RunOptions(goals=("model",)))
+    run_stage(run.graph[BASE], Artifacts(), run.context)
+    return store
+
+
+def refused(config: PipelineConfig, kind: type[HPTError], **options: Any) -> str:
+    with pytest.raises(kind) as caught:
+        preflight(plan_run(config, RunOptions(**options)))
+    assert caught.value.remedy
+    assert not (Path(config.store)).exists() or not [p for p in Path(config.store).rglob("*") if p.is_file()]
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "stages"),
+    [
+        ({"goals": ["data"]}, {"model.base", "data.d"}),
+        ({"goals": ["train.a"]}, {"model.base", "data.d", "train.a"}),
+        ({"goals": ["train.a*"]}, {"model.base", "data.d", "train.a", "train.ab"}),
+        ({"goals": ["train.b", "benchmark"]}, {"model.base", "data.d", "train.b", "benchmark.procedural_double"}),
+        ({"goals": ["*.a"]}, {"model.base", "data.d", "train.a", "benchmark.procedural_double", "evaluate.a"}),
+    ],
+)
+def test_goals_are_stages_kinds_and_globs_with_what_they_depend_on(
+    config: Config, options: dict[str, Any], stages: set[str]
+) -> None:
+    run = plan_run(config(), RunOptions(**options))
+    assert set(map(str, run.graph)) == set(map(str, run.plan.graph)) == stages
+    assert run.context.redo == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("options", "redo"),
+    [
+        ({}, set()),
+        ({"goals": ["train.a"], "force": True}, {"train.a"}),
+        ({"goals": ["train.a*"], "force": True}, {"train.a", "train.ab"}),
+        ({"goals": ["evaluate"], "remake": "verdicts"}, {"evaluate.base/verdicts", "evaluate.a/verdicts"}),
+        ({"goals": ["evaluate.a"], "remake": "samples"}, {"evaluate.a/samples"}),
+        ({"from_stage": "report"}, {"report", "publish.static_site"}),
+        ({"from_stage": "train.a"}, {"train.a", "evaluate.a", "report", "publish.static_site"}),
+        ({"goals": ["evaluate.a"], "from_stage": "train.a"}, {"train.a", "evaluate.a"}),
+    ],
+)
+def test_what_is_made_again(config: Config, options: dict[str, Any], redo: set[str]) -> None:
+    assert plan_run(config(), RunOptions(**options)).context.redo == redo
+
+
+def test_force_without_goals_makes_all_again(config: Config) -> None:
+    run = plan_run(config(), RunOptions(force=True))
+    assert run.context.redo == set(map(str, run.graph))
+
+
+def test_a_kind_of_artifacts_is_made_again_and_not_its_stages_others(config: Config) -> None:
+    context = plan_run(config(), RunOptions(goals=("evaluate",), remake="verdicts")).context
+    stage = StageKey("evaluate", "base")
+    assert context.redoes(ArtifactKey(stage, "verdicts", "procedural_double"))
+    assert not context.redoes(ArtifactKey(stage, "samples", "procedural_double"))
+    assert not context.redoes(ArtifactKey(StageKey("model", "base")))
+
+
+@pytest.mark.parametrize(
+    "options", [{"goals": ("train.c",)}, {"from_stage": "train.c"}, {"goals": ("data",), "from_stage": "train.c"}]
+)
+def test_a_stage_that_does_not_exist_is_named(config: Config, options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"unknown stage 'train\.c'"):
+        plan_run(config(), RunOptions(**options))
+
+
+def test_planning_changes_nothing_and_a_run_that_can_start_passes(config: Config, tmp_path: Path) -> None:
+    run = plan_run(config())
+    assert not (tmp_path / "runs").exists()
+    assert {run.plan.standing(key) for key in run.graph} == {"to do"}
+    preflight(run)
+
+
+def test_only_ready_names_what_is_missing(config: Config) -> None:
+    cause, _, remedy = refused(config(), StoreError, goals=("publish",), only_ready=True).partition(". Remedy: ")
+    missing = {"model.base", "data.d", "benchmark.procedural_double", "train.a", "evaluate.base", "evaluate.a"}
+    # The report and the search for overlaps are cheap: they are made where they are missing.
+    assert set(cause.rpartition(": ")[2].split(", ")) == missing
+    assert "only_ready" in remedy
+
+
+def test_only_ready_is_content_with_goals_that_are_not_made(config: Config) -> None:
+    preflight(plan_run(config(), RunOptions(goals=("model",), only_ready=True)))
+
+
+def test_nothing_is_remade_of_what_is_not_there(config: Config) -> None:
+    text = refused(config(), StoreError, goals=("evaluate.base",), remake="verdicts")
+    for part in ("verdicts", "model.base, benchmark.procedural_double, evaluate.base/samples/procedural_double"):
+        assert part in text
+
+
+def test_a_source_that_is_missing_is_told_before_anything_starts(config: Config, tmp_path: Path) -> None:
+    gone = {"base": {"source": {"name": "folder", "path": str(tmp_path / "gone")}}}
+    assert "gone" in refused(config(model=gone), ModelError)
+
+
+def test_a_full_disk_is_seen_before_anything_starts(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    text = refused(config(), PreflightError)
+    assert "GiB of disk" in text and "--store" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        (
+            {"evaluate": {**TABLE["evaluate"], "max_tokens": 64}},
+            ["new tokens of procedural_double = 64", "model.base, 64"],
+        ),
+        (
+            {"train": {"a": {**TABLE["train"]["a"], "algorithm": "grpo", "engine": "scripted", "sampling": {}}}},
+            ["train.a.sampling.max_tokens = 8192 leaves no room for a prompt in the context of model.base, 64 tokens"],
+        ),
+    ],
+)
+def test_responses_that_leave_no_room_for_a_prompt(config: Config, changes: dict[str, Any], parts: list[str]) -> None:
+    text = refused(config(**changes), PreflightError)
+    for part in parts:
+        assert part in text
+
+
+def test_checkpoints_and_the_trained_model_must_fit_on_the_disk(
+    config: Config, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Known once the model to start from is there."""
+    here, goal = config(store=str(made)), RunOptions(goals=("train.a",))
+    folder = plan_run(here, goal).plan.artifacts[BASE].path(MODEL)
+    train = here.config_of(StageKey("train", "a"))
+    need = SPARE_BYTES + size(folder).parameters * (12 * (train.keep_checkpoints + 1) + 4)
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=need))
+    preflight(plan_run(here, goal))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=need - 1))
+    with pytest.raises(PreflightError, match="GiB of disk"):
+        preflight(plan_run(here, goal))
+
+
+def test_names_lead_to_what_a_run_with_nothing_to_do_reuses(config: Config, made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made, tmp_path / "runs", symlinks=True)
+    run = plan_run(config(name="other"), RunOptions(goals=("model",)))
+    assert run.plan.finished
+    link = tmp_path / "runs" / "by-pipeline" / "other" / "model.base"
+    assert not link.parent.exists(), "a plan changes nothing"
+    (artifact,) = reuse(run).values()
+    assert link.resolve() == artifact.folder
+
+
+OPTIONS = {"goals": ["train.a", "evaluate"], "only_ready": True}
+
+
+def test_options_of_a_deployment_are_plain_values() -> None:
+    """A server checks them against the flow's schema, before the flow reads them."""
+    schema = parameter_schema(pipeline).model_dump_for_openapi()
+    assert not validate({"config": TABLE, "options": OPTIONS}, schema, raise_on_error=True)
+    assert not validate({"config": "configs/demo.toml"}, schema, raise_on_error=True)
+    for wrong in ({"goal": ["train"]}, {"goals": "train"}, {"only_ready": "perhaps"}, {"force": [1]}):
+        assert validate({"config": TABLE, "options": wrong}, schema, raise_on_error=False), wrong
+    taken = pipeline.validate_parameters({"config": TABLE, "options": OPTIONS})
+    assert taken["options"] == RunOptions(goals=("train.a", "evaluate"), only_ready=True)
+    assert taken["config"] == PipelineConfig.model_validate(TABLE)
+    assert pipeline.validate_parameters({"config": "demo.toml"}) == {"config": "demo.toml", "options": RunOptions()}
+
+
+def test_an_unknown_option_has_near_matches() -> None:
+    with pytest.raises(ValidationError, match="did you mean 'goals'"):
+        RunOptions.model_validate({"goal": ["train"]})
