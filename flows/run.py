@@ -56,14 +56,8 @@ def context_of(config: PipelineConfig) -> Context:
         known=KnownFiles(),
         data_dir=data_folder(config.data_dir),
         pipeline=config.name,
-        workers=config.resources.workers,
-        threads=config.resources.threads,
-        processes=config.resources.processes,
-        launcher=config.resources.launcher,
-        slices=config.resources.slices,
-        ray=config.resources.ray,
+        resources=config.resources,
         trackers=config.trackers,
-        timeout_s=config.resources.stage_timeout_s,
     )
 
 

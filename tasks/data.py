@@ -79,7 +79,7 @@ class PrepareStep(Step):
             benchmarks={key.name: artifacts[key].path(benchmark.QUESTIONS) for key in self.benchmarks},
             data_dir=context.data_dir,
             strict=context.strict,
-            workers=context.workers,
+            workers=context.resources.workers,
             output=job.slot.output,
         )
         return context.worker(self.stage, "hpt_core.data.prepare", spec, [job.slot])

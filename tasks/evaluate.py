@@ -241,7 +241,7 @@ class GradeStep(_MeasuringStep):
             for job, m in self._measured(jobs)
         ]
         timeout_s = self.protocol.config.grade_timeout_s
-        spec = GradeSpec(workers=context.workers, timeout_s=timeout_s, units=tuple(units))
+        spec = GradeSpec(workers=context.resources.workers, timeout_s=timeout_s, units=tuple(units))
         return context.worker(self.stage, "hpt_core.evaluation.grade", spec, [job.slot for job in jobs])
 
     def facts(self, job: Job) -> dict[str, Any]:

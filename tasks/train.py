@@ -84,7 +84,9 @@ class TrainStep(Step):
         """Run the worker in the number of processes that the context sets."""
         (job,) = jobs
         spec = self.spec(job.slot, artifacts, context)
-        launcher = process.launcher(environment.training_processes(context.processes), context.launcher)
+        launcher = process.launcher(
+            environment.training_processes(context.resources.processes), context.resources.launcher
+        )
         return context.worker(self.stage, MODULE, spec, [job.slot], spec.threads, launcher)
 
     def spec(self, slot: Slot, artifacts: Artifacts, context: Context) -> TrainSpec:
@@ -95,7 +97,7 @@ class TrainStep(Step):
             model=artifacts[self.config.from_].path(MODEL),
             data=artifacts[self.config.data].path(PREPARED),
             seed=self.seed,
-            verifier_workers=context.workers,
+            verifier_workers=context.resources.workers,
             threads=self._threads(context),
             trackers=context.trackers,
             run_name=f"{context.pipeline} {self.stage}".strip(),
@@ -107,9 +109,9 @@ class TrainStep(Step):
     @staticmethod
     def _threads(context: Context) -> int | None:
         """Threads per process: as configured; otherwise, several processes on one machine share its cores."""
-        processes = environment.training_processes(context.processes)
-        if context.threads is not None or processes == 1:
-            return context.threads
+        processes = environment.training_processes(context.resources.processes)
+        if context.resources.threads is not None or processes == 1:
+            return context.resources.threads
         return max(1, len(os.sched_getaffinity(0)) // processes)
 
     def facts(self, job: Job) -> dict[str, Any]:
@@ -119,9 +121,9 @@ class TrainStep(Step):
 
     def preflight(self, artifacts: Artifacts, context: Context) -> int:
         """Check trackers, launcher, engine, context length and memory; the disk is for checkpoints and the model."""
-        processes = environment.training_processes(context.processes)
+        processes = environment.training_processes(context.resources.processes)
         check_all(context.trackers)
-        process.launcher(processes, context.launcher)
+        process.launcher(processes, context.resources.launcher)
         if self.config.uses_engine:
             self.config.engine.check()
         size = model_size(*self.root, artifacts)
@@ -131,7 +133,7 @@ class TrainStep(Step):
             return 0
         # A custom launcher may use any number of machines, so memory is checked only without one.
         gpus = environment.gpu_memory_bytes()
-        if context.launcher is None and gpus is not None:
+        if context.resources.launcher is None and gpus is not None:
             require_memory(str(self.stage), self.config, size.parameters, processes, gpus)
         return checkpoint_bytes(self.config, size.parameters, size.config) + 4 * size.parameters
 

@@ -16,6 +16,7 @@ from hpt_core.artifacts import Cost, KnownFiles, Slot, Store
 from hpt_core.trackers.base import TrackerConfig
 from tasks.execution import process
 from tasks.execution.keys import ArtifactKey, StageKey
+from tasks.execution.resources import ResourcesConfig
 
 LOG = logging.getLogger("hpt.run")
 
@@ -55,16 +56,8 @@ class Context:
     data_dir: Path | None = None
     pipeline: str = ""
     """Name of the pipeline."""
-    workers: int = 2
-    threads: int | None = None
-    processes: int | None = None
-    launcher: str | None = None
-    slices: int | None = None
-    ray: str | None = None
-    """These five are the fields of ResourcesConfig."""
+    resources: ResourcesConfig = field(default_factory=ResourcesConfig)
     trackers: tuple[TrackerConfig, ...] = ()
-    timeout_s: float | None = None
-    """Time limit of a worker, in seconds."""
     strict: bool = False
     """Stop at the first malformed row of training data."""
     verify: bool = False
@@ -115,14 +108,14 @@ class Context:
         name: str = "spec",
     ) -> process.WorkerRun:
         """The run of a worker program. `name` is its spec file's name, which must differ between workers of a stage."""
-        threads = self.threads if threads is None else threads
+        threads = self.resources.threads if threads is None else threads
         return process.WorkerRun(
             stage=str(stage),
             module=module,
             spec=spec,
             spec_file=slots[0].folder / f"{name}.json",
             logs=[slot.log for slot in slots],
-            timeout_s=self.timeout_s,
+            timeout_s=self.resources.stage_timeout_s,
             environment={} if threads is None else {"OMP_NUM_THREADS": str(threads)},
             launcher=launcher,
         )

@@ -32,11 +32,11 @@ def sample(stage: StageKey, spec: SampleSpec, slots: Sequence[Slot], context: Co
     if spec.budget.reached(spent):
         # Nothing may be sampled, but all samples may exist already.
         return context.worker(stage, SAMPLE, spec, slots)
-    if context.ray is not None:
-        cluster = ClusterSpec(sample=spec, address=context.ray, slices=context.slices)
+    if context.resources.ray is not None:
+        cluster = ClusterSpec(sample=spec, address=context.resources.ray, slices=context.resources.slices)
         return context.worker(stage, CLUSTER, cluster, slots)
     devices = environment.visible_devices()
-    count = context.slices or max(1, len(devices))
+    count = context.resources.slices or max(1, len(devices))
     if count == 1:
         return context.worker(stage, SAMPLE, spec, slots)
     part = spec.model_copy(update={"budget": spec.budget.left(spent, count)})
@@ -99,8 +99,8 @@ class _Slices:
 
     def _threads(self) -> int | None:
         """Threads per slice: as configured; otherwise, slices without GPUs share the cores."""
-        if self._context.threads is not None or self._has_devices:
-            return self._context.threads
+        if self._context.resources.threads is not None or self._has_devices:
+            return self._context.resources.threads
         return max(1, len(os.sched_getaffinity(0)) // self._count)
 
     def _show(self, index: int, event: process.Event) -> None:

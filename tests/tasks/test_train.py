@@ -16,6 +16,7 @@ from tasks.execution import environment
 from tasks.execution.artifact import Artifact, Artifacts, Job
 from tasks.execution.context import Context
 from tasks.execution.keys import ArtifactKey, StageKey
+from tasks.execution.resources import ResourcesConfig
 from tasks.train import Config, TrainStep
 
 CONFIG = Config.model_validate({"from": "model.a", "data": "data.a", "algorithm": "sft", "steps": 3, "seed": 5})
@@ -42,7 +43,11 @@ def artifacts(tmp_path: Path) -> Artifacts:
 def test_several_processes_share_the_cores(
     tmp_path: Path, processes: int, threads: int | None, expected: int | None
 ) -> None:
-    context = Context(Store(tmp_path / "runs"), KnownFiles(tmp_path / "known"), threads=threads, processes=processes)
+    context = Context(
+        Store(tmp_path / "runs"),
+        KnownFiles(tmp_path / "known"),
+        resources=ResourcesConfig(threads=threads, processes=processes),
+    )
     (target,) = step().targets(artifacts(tmp_path), context)
     spec = step().spec(context.store.slot(target.kind, target.fingerprint), artifacts(tmp_path), context)
     assert spec.threads == expected
@@ -67,7 +72,13 @@ def test_how_a_stage_is_started_and_shown_is_no_part_of_its_fingerprint(tmp_path
     store, known = Store(tmp_path / "runs"), KnownFiles(tmp_path / "known")
     trackers = (TrackerConfig.from_value("tensorboard"),)
     plain = Context(store, known)
-    other = Context(store, known, pipeline="x", threads=2, processes=8, launcher="srun torchrun", trackers=trackers)
+    other = Context(
+        store,
+        known,
+        pipeline="x",
+        resources=ResourcesConfig(threads=2, processes=8, launcher="srun torchrun"),
+        trackers=trackers,
+    )
     assert step().targets(artifacts(tmp_path), plain) == step().targets(artifacts(tmp_path), other)
 
 
@@ -105,7 +116,9 @@ def test_the_worker_is_started_by_the_launcher(tmp_path: Path, monkeypatch: pyte
     launcher.chmod(0o755)
     monkeypatch.setenv("HERE", str(tmp_path))
     store, known = Store(tmp_path / "runs"), KnownFiles(tmp_path / "known")
-    context = Context(store, known, threads=2, processes=2, launcher="$HERE/launch --nodes 2")
+    context = Context(
+        store, known, resources=ResourcesConfig(threads=2, processes=2, launcher="$HERE/launch --nodes 2")
+    )
     (target,) = step().targets(artifacts(tmp_path), context)
     slot = store.slot(target.kind, target.fingerprint)
     step().make([Job(target, slot)], artifacts(tmp_path), context)

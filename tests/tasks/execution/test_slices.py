@@ -16,6 +16,7 @@ from hpt_core.schemas import QUESTIONS
 from tasks.execution import environment, slices
 from tasks.execution.context import Context, Notice, subscribe
 from tasks.execution.keys import StageKey
+from tasks.execution.resources import ResourcesConfig
 
 STAGE = StageKey("evaluate", "m")
 COUNT = 8
@@ -46,8 +47,9 @@ def spec_of(folder: Path, model: Path, **changed: object) -> SampleSpec:
     return SampleSpec.model_validate(fields | changed)
 
 
-def context_of(folder: Path, **changed: object) -> Context:
-    return Context(Store(folder / "runs"), KnownFiles(folder / "known"), **changed)  # type: ignore[arg-type]
+def context_of(folder: Path, slices: int | None = None, **changed: object) -> Context:
+    resources = ResourcesConfig(slices=slices)
+    return Context(Store(folder / "runs"), KnownFiles(folder / "known"), resources=resources, **changed)  # type: ignore[arg-type]
 
 
 @pytest.fixture
