@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -13,16 +14,43 @@ from flows.load import load_config
 from flows.run import plan_run
 from hpt_core.artifacts import Store
 from hpt_core.errors import ConfigError, StoreError, near
-from hpt_core.evaluation.shards import read_present
-from tasks import benchmark, evaluate, report, train
+from hpt_core.evaluation.shards import read_present, read_questions
+from hpt_core.schemas import VERDICTS
+from tasks import benchmark as benchmarks
+from tasks import evaluate, report, train
 from tasks.execution.artifact import Artifact, Artifacts
 from tasks.execution.config import PipelineConfig
 from tasks.execution.keys import ArtifactKey, StageKey
 
 Frame = Literal["pyarrow", "pandas", "polars"]
 """The library of the returned table."""
-JOINED = ("outcome", "extracted")
-"""Columns of the verdicts that are joined to the samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSamples:
+    """The stored samples of one model on one benchmark."""
+
+    model: str
+    benchmark: str
+    questions: pa.Table
+    """Schema QUESTIONS."""
+    samples: pa.Table
+    """Schema SAMPLES; incomplete while an evaluation runs."""
+    verdicts: pa.Table | None
+    """Schema VERDICTS; None if the samples are not graded yet."""
+
+    def joined(self) -> pa.Table:
+        """The samples with columns `model`, `question`, `gold`, `outcome` and `extracted`, in the samples' order."""
+        count, keys = self.samples.num_rows, ["question_id", "sample_index"]
+        verdicts = VERDICTS.empty_table() if self.verdicts is None else self.verdicts
+        return (
+            self.samples.add_column(0, "model", pa.array([self.model] * count, pa.string()))
+            .append_column("place", pa.array(range(count)))
+            .join(self.questions.select(["question_id", "question", "gold"]), "question_id")
+            .join(verdicts.select([*keys, "outcome", "extracted"]), keys)
+            .sort_by("place")
+            .drop_columns("place")
+        )
 
 
 def open_run(source: "str | Path | PipelineConfig") -> "Results":
@@ -46,9 +74,7 @@ class Results:
     @classmethod
     def of_config(cls, config: PipelineConfig) -> Self:
         """The artifacts in the store for this config."""
-        planned = plan_run(config).plan.artifacts
-        # The work folder has the samples of a running evaluation.
-        return cls({key: a for key, a in planned.items() if not a.provisional or a.work.is_dir()})
+        return cls(plan_run(config).plan.artifacts)
 
     @classmethod
     def of_store(cls, folder: Path) -> Self:
@@ -65,24 +91,45 @@ class Results:
     def training_log(self, frame: Frame = "pyarrow") -> Any:
         """The training logs, one row per step (hpt_core.schemas.TRAIN_LOG), with a first column `stage`."""
         tables = []
-        for key, artifact in self._of_step(train.TrainStep.kind):
-            table = pq.read_table(artifact.path(train.LOG))
-            tables.append(table.add_column(0, "stage", pa.array([str(key.stage)] * table.num_rows, pa.string())))
-        return _as(_joined(tables, "training logs", "run `hpt train` first"), frame)
+        for key, artifact in self.artifacts.items():
+            if artifact.kind == train.TrainStep.kind and artifact.path(train.LOG).is_file():
+                table = pq.read_table(artifact.path(train.LOG))
+                tables.append(table.add_column(0, "stage", pa.array([str(key.stage)] * table.num_rows, pa.string())))
+        if not tables:
+            raise StoreError("there are no training logs yet", "run `hpt train` first")
+        return _as(pa.concat_tables(tables), frame)
 
     def samples(self, model: str | None = None, benchmark: str | None = None, frame: Frame = "pyarrow") -> Any:
         """Samples with question, gold answer and verdict, optionally of one model ("hpt") or benchmark.
 
         Raises ConfigError with near matches for an unknown model or benchmark.
         """
-        tables = []
-        found = list(self._of_step(evaluate.SampleStep.kind))
-        _require("model", model, [key.stage.name for key, _ in found])
-        _require("benchmark", benchmark, [key.part for key, _ in found])
-        for key, artifact in found:
+        return _as(pa.concat_tables([unit.joined() for unit in self.stored_samples(model, benchmark)]), frame)
+
+    def stored_samples(self, model: str | None = None, benchmark: str | None = None) -> list[StoredSamples]:
+        """The tables behind `samples`, by model and benchmark. Raises ConfigError as `samples` does, and StoreError if
+        there are no samples."""
+        sampled = [(key, a) for key, a in self.artifacts.items() if a.kind == evaluate.SampleStep.kind]
+        for what, name, known in (
+            ("model", model, [key.stage.name for key, _ in sampled]),
+            ("benchmark", benchmark, [key.part for key, _ in sampled]),
+        ):
+            if name is not None and name not in known:
+                raise ConfigError(f"nothing evaluates {what} {name!r}", near(name, tuple(dict.fromkeys(known))))
+        found = []
+        for key, artifact in sampled:
             if model in (None, key.stage.name) and benchmark in (None, key.part):
-                tables.append(self._samples(key, artifact))
-        return _as(_joined(tables, "samples", "run `hpt evaluate` first"), frame)
+                table = read_present(artifact.output, artifact.work)
+                if table.num_rows:
+                    questions = read_questions(self.artifacts[benchmarks.KIND.key(key.part)].path(benchmarks.ASKED))
+                    verdicts = self._verdicts(evaluate.verdicts_key(key.stage, key.part))
+                    found.append(StoredSamples(key.stage.name, key.part, questions, table, verdicts))
+        if not found:
+            raise StoreError(
+                "there are no samples yet",
+                "run `hpt evaluate` first, with the same store, data folder (HPT_DATA) and overrides",
+            )
+        return found
 
     @cached_property
     def leaderboard(self) -> str:
@@ -94,22 +141,9 @@ class Results:
         """Path of the leaderboard page."""
         return self._report() / "site" / "index.html"
 
-    def _samples(self, key: ArtifactKey, artifact: Artifact) -> pa.Table:
-        table = read_present(artifact.output, artifact.work)
-        count = table.num_rows
-        table = table.add_column(0, "model", pa.array([key.stage.name] * count, pa.string()))
-        asked = self.artifacts.of(benchmark.KIND.key(key.part))
-        if asked is not None:
-            questions = pq.read_table(asked.path(benchmark.ASKED), columns=["question_id", "question", "gold"])
-            table = table.join(questions, "question_id")
-        graded = self.artifacts.of(evaluate.verdicts_key(key.stage, key.part))
-        if graded is not None and graded.path(evaluate.VERDICTS).is_file():
-            keys = ["question_id", "sample_index"]
-            verdicts = pq.read_table(graded.path(evaluate.VERDICTS), columns=[*keys, *JOINED])
-            return table.join(verdicts, keys).sort_by([(name, "ascending") for name in keys])
-        for name in JOINED:
-            table = table.append_column(name, pa.nulls(count, pa.string()))
-        return table
+    def _verdicts(self, key: ArtifactKey) -> pa.Table | None:
+        found = self.artifacts.of(key)
+        return None if found is None or found.provisional else pq.read_table(found.path(evaluate.VERDICTS))
 
     def _table(self, name: str, frame: Frame) -> Any:
         return _as(pq.read_table(self._report() / "tables" / f"{name}.parquet"), frame)
@@ -119,9 +153,6 @@ class Results:
         if found is None or found.provisional:
             raise StoreError("there is no report yet", "run `hpt report` first")
         return found.path(report.REPORT)
-
-    def _of_step(self, kind: str) -> Iterator[tuple[ArtifactKey, Artifact]]:
-        yield from ((key, a) for key, a in self.artifacts.items() if a.kind == kind and a.output.is_dir())
 
 
 def _linked(store: Store, names: Path) -> Iterator[tuple[ArtifactKey, Artifact]]:
@@ -139,17 +170,6 @@ def _kind_and_part(rest: list[str], kind: str) -> tuple[str, str]:
     if len(rest) == 1:
         return ("", rest[0]) if rest[0] != kind else (rest[0], "")
     return (rest[0], rest[1]) if rest else ("", "")
-
-
-def _require(what: str, name: str | None, known: list[str]) -> None:
-    if name is not None and name not in known:
-        raise ConfigError(f"there are no samples of {what} {name!r}", near(name, tuple(dict.fromkeys(known))))
-
-
-def _joined(tables: list[pa.Table], what: str, remedy: str) -> pa.Table:
-    if not tables:
-        raise StoreError(f"there are no {what} yet", remedy)
-    return pa.concat_tables(tables)
 
 
 def _as(table: pa.Table, frame: Frame) -> Any:

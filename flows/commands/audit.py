@@ -9,7 +9,7 @@ from rich.table import Table
 
 from flows.commands import common
 from flows.commands.common import ConfigFile, DataDir, Json, Set, StoreOption
-from flows.commands.samples import stored
+from flows.results import Results
 from hpt_core.evaluation.audit import AGREE, Audited, audit, counts
 from hpt_core.verifiers.base import Outcome
 from hpt_core.verifiers.pool import VerifierPool
@@ -39,7 +39,7 @@ def audit_command(
     The store is not changed.
     """
     resolved = common.read_config(config, overrides, store, data_dir)
-    units = list(stored(resolved, model, benchmark))
+    units = Results.of_config(resolved).stored_samples(model, benchmark)
     by_unit: list[tuple[str, str, list[Audited]]] = []
     with VerifierPool(workers, timeout_s) as pool, common.ERR.status("grading") as status:
         for unit in units:

@@ -108,7 +108,7 @@ def test_plan_and_status_as_json(finished: Any) -> None:
 def test_samples_are_shown_with_their_verdicts(finished: Any) -> None:
     every = json.loads(finished("samples", "tiny.toml", "--json", "--limit", "100").stdout)
     assert len(every) == 2 * 4 * 2
-    assert {(s["model"], s["response"]) for s in every} == {("model.base", "The answer is \\boxed{3}.")}
+    assert {(s["model"], s["response"]) for s in every} == {("base", "The answer is \\boxed{3}.")}
     assert {s["extracted"] for s in every} == {"3"}
     wrong = json.loads(finished("samples", "tiny.toml", "--json", "--limit", "100", "--wrong").stdout)
     assert wrong == [s for s in every if s["outcome"] != "correct"] != []

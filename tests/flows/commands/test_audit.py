@@ -13,8 +13,8 @@ def test_graders_are_compared_over_the_stored_samples(finished: Any) -> None:
     found = json.loads(finished("audit", "tiny.toml", "--json").stdout)
     samples = json.loads(finished("samples", "tiny.toml", "--json", "--limit", "100").stdout)
     assert [(c["model"], c["benchmark"], c["samples"]) for c in found["counts"]] == [
-        ("model.base", "procedural_double", 8),
-        ("model.base", "procedural_mixed", 8),
+        ("base", "procedural_double", 8),
+        ("base", "procedural_mixed", 8),
     ]
     assert all(sum(c["passed_by"].values()) == c["samples"] for c in found["counts"])
     keys = {(s["question_id"], s["sample_index"]) for s in samples}
