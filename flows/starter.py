@@ -12,6 +12,7 @@ from benchmarks.suite import get_suite
 from flows.fields import toml
 from flows.load import explain
 from hpt_core.errors import ConfigError
+from hpt_core.model_folder import context_length, read_object
 from tasks.execution.config import PipelineConfig
 
 SMALL = ("procedural_mixed", "procedural_whole")
@@ -19,6 +20,8 @@ SMALL = ("procedural_mixed", "procedural_whole")
 LARGE = ("math500", "amc23")
 """Default benchmarks with --model."""
 
+ROOM = 1024 + 8192
+"""Context of the default settings: the longest prompt and the longest response, in tokens."""
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 """What the Hub calls a repository."""
 
@@ -41,6 +44,7 @@ def starter(name: str, model: str | None, data: Path | None, suites: tuple[str, 
     text: str = environment.from_string(template).render(
         name=name,
         small=model is None,
+        room=_room(model),
         model=_model(model),
         data=_data(data),
         suites=list(suites or (SMALL if model is None else LARGE)),
@@ -57,13 +61,20 @@ def _model(model: str | None) -> str:
     if model is None:
         return '{ name = "scratch", layers = 3, hidden_size = 128, heads = 4, max_positions = 128 } # random weights'
     if Path(model).is_dir():
-        return toml({"name": "folder", "path": str(Path(model).resolve())})
+        return toml({"name": "folder", "path": str(Path(model).absolute())})
     if not REPOSITORY.fullmatch(model):
         raise ConfigError(f"{model!r} is neither a folder nor a Hub repository", "give a path, or org/name")
     return toml({"name": "hub", "repo": model})
 
 
+def _room(model: str | None) -> int | None:
+    """New tokens for a local model whose context is shorter than the default settings need; None otherwise."""
+    config = Path(model or "") / "config.json"
+    context = context_length(read_object(config)) if model and config.is_file() else ROOM
+    return context // 2 if context < ROOM else None
+
+
 def _data(data: Path | None) -> str:
     if data is None:
         return toml({"name": "procedural", "rows": 600, "seed": 2})
-    return toml({"name": "jsonl", "file": str(data.resolve())})
+    return toml({"name": "jsonl", "file": str(data.absolute())})

@@ -21,7 +21,7 @@ def build(inputs: ReportInputs) -> None:
     """
     published = pa.Table.from_pylist(published_rows(inputs), SCORES)
     tables = inputs.output / "tables"
-    scores = pa.concat_tables([build_tables(inputs, tables, progress("results")), published])
+    scores = pa.concat_tables([build_tables(inputs, tables, progress("scored results")), published])
     write_parquet(tables / "scores.parquet", scores)
     board = make_board(scores)
     shown = Tables(

@@ -52,7 +52,7 @@ def samples(
     for row in found[:limit]:
         _print(row)
     more = f"; --limit shows more than {limit}" if len(found) > limit else ""
-    common.ERR.print(f"[dim]{min(limit, len(found))} of {len(found)} samples{more}[/]")
+    common.ERR.print(f"[dim]{min(limit, len(found))} of {len(found)} matching samples{more}[/]")
 
 
 def _print(row: dict[str, Any]) -> None:

@@ -70,7 +70,7 @@ def read_benchmarks(benchmarks: Mapping[str, Path], ngram: int) -> OverlapIndex:
 
 def _write(spec: PrepareSpec, preparation: Preparation, progress: Progress) -> str:
     """Prepare chunk by chunk until the source or the limit ends. Returns the first question that was kept."""
-    total = spec.config.source.count(spec.data_dir) or 0
+    total = spec.config.source.count(spec.data_dir) or 0  # 0: unknown
     rows = iter(spec.config.source.read(spec.data_dir))
     tally = preparation.tally
     example: str | None = None
@@ -81,7 +81,7 @@ def _write(spec: PrepareSpec, preparation: Preparation, progress: Progress) -> s
                 if kept:
                     example = example or kept[0].row.question
                     file.write_table(pa.Table.from_pylist(list(_records(kept)), schemas.PREPARED))
-                progress(tally.read, max(total, tally.read), f"{tally.kept} kept")
+                progress(tally.read, total and max(total, tally.read), f"{tally.kept} of {tally.read} kept")
         if example is None:
             raise tally.nothing_left()
     return example

@@ -55,7 +55,7 @@ def run(spec: GradeSpec) -> None:
     """Write verdicts.parquet of every unit. Raises DataError before grading starts, and VerifierError."""
     units = [(unit, *_read(unit)) for unit in spec.units]
     total = sum(samples.num_rows for _, _, samples in units)
-    report = progress("samples")
+    report = progress("graded samples")
     report(0, total, "")
     done = 0
     with VerifierPool(spec.workers, spec.timeout_s) as pool:

@@ -15,7 +15,7 @@ def describe(row: dict[str, Any]) -> str:
     """A short summary of a log row."""
     words = []
     if not math.isnan(row["reward"]):
-        words += [f"reward {row['reward']:.3f}", f"gated {row['demonstration_share']:.2f}"]
+        words += [f"reward {row['reward']:.3f}", f"to demonstrations {row['demonstration_share']:.2f}"]
     if not math.isnan(row["demonstration_nll"]):
         words.append(f"demonstration NLL {row['demonstration_nll']:.4f}")
     if not math.isnan(row["validation_reward"]):

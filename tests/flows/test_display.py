@@ -12,7 +12,7 @@ from rich.console import Console
 from flows.display import RECENT, Display, Pace, StageLine
 from tasks.execution.context import Notice
 
-STEP = "reward 0.250, gated 0.50, loss 0.1000"
+STEP = "reward 0.250, to demonstrations 0.50, loss 0.1000"
 
 
 def progress(done: int, text: str = "", total: int = 10) -> Notice:
@@ -108,7 +108,15 @@ def test_a_training_stage_shows_progress_reward_gated_share_and_time_left(clock:
         display._take(progress(done, text))
     (waiting, training) = shown(display).splitlines()
     assert waiting.split() == ["model.base", "waits"]
-    for part in ("train.hpt", "1:00 min", "━━━━", "2/10 steps", "4:00 min left", "reward 0.250", "gated 0.50"):
+    for part in (
+        "train.hpt",
+        "1:00 min",
+        "━━━━",
+        "2/10 steps",
+        "4:00 min left",
+        "reward 0.250",
+        "to demonstrations 0.50",
+    ):
         assert part in training
 
 
@@ -122,5 +130,5 @@ def test_without_a_terminal_there_are_throttled_lines(clock: list[float]) -> Non
     assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().splitlines()
     assert len(lines) == 6, "every 15 seconds at most, and the end"
-    assert "2/10 steps  1:20 min left  reward 0.250, gated 0.50" in lines[1]
+    assert "2/10 steps  1:20 min left  reward 0.250, to demonstrations 0.50" in lines[1]
     assert lines[-1].endswith("train.hpt: done in 1:20 min")

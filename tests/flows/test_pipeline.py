@@ -116,7 +116,7 @@ def test_samples_are_shown_with_their_verdicts(finished: Any) -> None:
     shown = finished("samples", "tiny.toml", "--model", "base", "--benchmark", "procedural_double", "--question", first)
     assert shown.stdout.count("The answer is \\boxed{3}.") == 2
     assert f"gold {every[0]['gold']}" in shown.stdout and every[0]["question"] in shown.stdout
-    assert "2 of 2 samples" in shown.stderr
+    assert "2 of 2 matching samples" in shown.stderr
     assert "did you mean 'procedural_" in finished("samples", "tiny.toml", "--benchmark", "double", code=2).stderr
 
 

@@ -120,7 +120,7 @@ def test_the_worker_builds_from_a_spec_file(hand_inputs: Make, tmp_path: Path) -
     )
     assert done.returncode == 0, done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert events[-1] == {"event": "progress", "done": 6, "total": 6, "unit": "results", "text": ""}
+    assert events[-1] == {"event": "progress", "done": 6, "total": 6, "unit": "scored results", "text": ""}
     assert (inputs.output / "site/index.html").is_file()
 
 

@@ -188,6 +188,17 @@ def test_what_init_writes_can_be_loaded(
     assert not Path("runs").exists()
 
 
+def test_init_fits_the_context_of_a_small_model(run_here: Any, tiny_model: Path, tmp_path: Path) -> None:
+    linked = tmp_path / "latest"
+    linked.symlink_to(tiny_model)
+    assert run_here("init", "mine", "--model", str(linked)).code == 0
+    config: Any = load_config(Path("mine.toml"))
+    # A link, such as one under by-name/, stays one, so that the config follows it.
+    assert config.model["base"].source.path == linked
+    assert config.data["main"].max_prompt_tokens + config.train["hpt"].sampling.max_tokens <= 256
+    assert config.evaluate.max_tokens == config.data["main"].max_demonstration_tokens == 128
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
