@@ -25,7 +25,7 @@ PREPARED = pa.schema(
             ("family", _TEXT),  # problem family or ability; "" where the source has none
             ("prompt_tokens", _I32),
         ),
-        pa.field("demonstration", _TEXT),  # worked solution without EOS; null where there is none
+        pa.field("demonstration", _TEXT),  # worked solution without EOS; null without one
         pa.field("demonstration_tokens", _I32),  # with EOS
         pa.field("demonstration_verdict", _TEXT),  # outcome of verifying the demonstration; null where unchecked
     ]
@@ -93,16 +93,13 @@ VERDICTS = pa.schema(
 TRAIN_LOG = pa.schema(
     _required(
         ("step", _I32),
-        ("reward", _F64),  # mean over the step's rollouts; NaN where an algorithm has none
-        ("success_rate", _F64),  # share of the step's rollouts that are correct; NaN where there are none
+        ("reward", _F64),  # mean over the step's rollouts; NaN without rollouts
+        ("success_rate", _F64),  # share of the step's rollouts that are correct; NaN without rollouts
         ("demonstration_share", _F64),  # share of questions gated to their demonstration
         ("entropy", _F64),  # mean over trained tokens, nats
         ("response_tokens", _F64),  # mean over the step's rollouts
         ("truncated_share", _F64),
-        (
-            "surrogate",
-            _F64,
-        ),  # the surrogate loss, mean over updates: its gradient is meaningful, not its value
+        ("surrogate", _F64),  # surrogate loss, mean over updates; its gradient is meaningful, its value is not
         ("demonstration_nll", _F64),  # mean of -log pi over the step's demonstration tokens, nats; NaN without any
         (
             "signals",  # each signal: its part of the surrogate, its tokens, and those whose mask is not 1
@@ -131,11 +128,11 @@ CONTAMINATION = pa.schema(
     [
         *_required(
             ("question_id", _TEXT),
-            ("ngrams", _I32),  # different n-grams of the question's words; 0 where it is compared as a whole alone
-            ("question_overlap", _F64),  # share of them that stands in training questions; 1 where one is the same
+            ("ngrams", _I32),  # distinct n-grams of the question's words; 0 if it is compared only as a whole
+            ("question_overlap", _F64),  # share of them that occur in training questions; 1 if one is identical
             ("demonstration_overlap", _F64),  # the same in demonstrations
         ),
-        pa.field("question_match", _TEXT),  # training question that holds most of them; null where none holds any
+        pa.field("question_match", _TEXT),  # training question that has most of them; null if none has any
         pa.field("demonstration_match", _TEXT),  # training question whose demonstration does
     ]
 )
