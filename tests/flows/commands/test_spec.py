@@ -55,7 +55,7 @@ def test_what_a_launcher_trained_is_taken_up(again: Any, processes: int) -> None
 
     refused = again("spec", "tiny.toml", "train.sft", *SHORT, code=1)
     assert "train.sft is already trained" in refused.stderr
-    assert "Remedy: `hpt rerun CONFIG --from train.sft`" in refused.stderr
+    assert "Remedy: use `hpt rerun CONFIG --from train.sft`" in refused.stderr
 
 
 @pytest.mark.slow

@@ -250,7 +250,9 @@ def test_the_files_are_whole_and_of_the_schema(tiny_model: Path, tmp_path: Path,
     assert report["example_prompt"].startswith("Question:\nWhat is 0?\nPlease reason step by step")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["prepared.parquet", "report.json"]
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [(e["done"], e["total"], e["text"]) for e in events] == [(256, 256, "256 kept"), (512, 512, "300 kept")]
+    # A JSON Lines file has no known number of rows.
+    progress = [(e["done"], e["total"], e["text"]) for e in events]
+    assert progress == [(256, 0, "256 of 256 kept"), (512, 0, "300 of 512 kept")]
 
 
 def test_the_same_rows_give_the_same_bytes(tiny_model: Path, tmp_path: Path) -> None:

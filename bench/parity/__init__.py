@@ -1,0 +1,1 @@
+"""Agreement with others: `python -m bench.parity`."""

@@ -1,0 +1,25 @@
+"""`python -m bench.speed MEASUREMENT`."""
+
+import sys
+
+import typer
+
+from bench.speed import evaluation, grading, logprobs, phases, step
+from bench.speed.gpu import __main__ as gpu_check
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Our speed and memory, against others and itself.")
+COMMANDS = {"phases": phases, "step": step, "logprobs": logprobs, "grading": grading, "evaluation": evaluation}
+for name, module in COMMANDS.items():
+    app.command(name=name)(module.main)
+
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+@app.command(context_settings=PASSED_ON)
+def gpu(context: typer.Context) -> None:
+    """One GPU, without vLLM: tests and an HPT step at true shapes; also `python -m bench.speed.gpu` (8 minutes)."""
+    sys.exit(gpu_check.main(context.args))
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,93 @@
+"""Models of true shapes with random weights, and how each is trained for one step on a card of 80 GB."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hpt_core.models.scratch import byte_tokenizer
+
+POSITIONS = 4096
+"""Context length; the shapes' own is longer, and costs nothing that is not used."""
+
+
+class Shape(NamedTuple):
+    """A Qwen2, as its config.json on the Hub has it."""
+
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    intermediate: int
+    vocabulary: int
+    """Rows of the embedding: more than the byte tokenizer has tokens."""
+    tied: bool
+
+
+class Recipe(NamedTuple):
+    """A step: half of the questions train on rollouts, half on demonstrations."""
+
+    questions: int
+    rollouts: int
+    """Of each question."""
+    max_tokens: int
+    """Of a rollout; random weights hardly ever end one before."""
+    demonstration: int
+    """Tokens of a demonstration at least."""
+    micro_batch_tokens: int
+    gradient_checkpointing: bool = False
+    lora: dict[str, Any] | None = None
+    """LoraConfig; None trains every weight, at 16 bytes each."""
+
+
+SHAPES = {
+    "tiny": Shape(64, 2, 4, 2, 128, 512, tied=True),
+    "tiny-lora": Shape(64, 2, 4, 2, 128, 512, tied=False),
+    "qwen2.5-1.5b": Shape(1536, 28, 12, 2, 8960, 151_936, tied=True),
+    "qwen2.5-7b": Shape(3584, 28, 28, 4, 18_944, 152_064, tied=False),
+}
+ATTENTION = {"rank": 16, "alpha": 32.0, "targets": ["q_proj", "k_proj", "v_proj", "o_proj"]}
+RECIPES = {
+    "tiny": Recipe(2, 2, 4, 32, 512),
+    "tiny-lora": Recipe(2, 2, 4, 32, 512, gradient_checkpointing=True, lora=ATTENTION),
+    "qwen2.5-1.5b": Recipe(8, 4, 24, 1024, 4096),
+    # Every weight of 7.6e9 with its gradient and moments takes 122 GB: adapters then, over 30 GB of float32 weights and
+    # the engine's 15 GB. Checkpointing keeps the backward pass from holding a bfloat16 copy of every weight.
+    "qwen2.5-7b": Recipe(8, 4, 24, 1024, 4096, gradient_checkpointing=True, lora=ATTENTION),
+}
+
+
+def model_config(shape: Shape, tokenizer: Any) -> Any:
+    """The transformers config of a shape."""
+    from transformers import Qwen2Config
+
+    return Qwen2Config(
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.intermediate,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        max_position_embeddings=POSITIONS,
+        tie_word_embeddings=shape.tied,
+        rope_parameters={"rope_type": "default", "rope_theta": 1_000_000.0},
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
+def write_model(shape: Shape, folder: Path, device: str) -> None:
+    """Write a model folder in bfloat16 with byte tokens; the weights are drawn on `device`."""
+    import torch
+    from transformers import Qwen2ForCausalLM
+
+    tokenizer = byte_tokenizer(POSITIONS)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        with torch.device(device):
+            model = Qwen2ForCausalLM(model_config(shape, tokenizer))
+    finally:
+        torch.set_default_dtype(before)
+    model.save_pretrained(folder)

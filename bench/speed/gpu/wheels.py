@@ -1,0 +1,73 @@
+"""Wheels for a bare machine without a network: `python -m bench.speed.gpu.wheels` downloads them into bench/.wheels,
+which Git ignores. The check installs them there into a folder of its own.
+
+They are what hpt_core needs beside PyTorch's usual company (numpy, pyarrow, peft, psutil, pytest, ...), in the versions
+of requirements/constraints.txt, for CPython 3.12 on x86-64 Linux. Nothing that they need comes with them.
+"""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.machine import ROOT
+
+FOLDER = ROOT / "bench" / ".wheels"
+LIMIT_MIB = 60
+PACKAGES = {
+    "annotated-types": "annotated_types",
+    "antlr4-python3-runtime": "antlr4",
+    "latex2sympy2-extended": "latex2sympy2_extended",
+    "math-verify": "math_verify",
+    "pebble": "pebble",
+    "pydantic": "pydantic",
+    "pydantic-core": "pydantic_core",
+    "typing-extensions": "typing_extensions",
+    "typing-inspection": "typing_inspection",
+}
+"""Distribution -> module."""
+TARGET = (
+    *("--python-version", "3.12", "--implementation", "cp", "--abi", "cp312", "--abi", "abi3", "--abi", "none"),
+    *(part for number in ("2_28", "2_17") for part in ("--platform", f"manylinux_{number}_x86_64")),
+    *("--platform", "manylinux2014_x86_64"),
+)
+
+
+def main(folder: Path = FOLDER) -> None:
+    """Download the wheels into `folder`, which is made anew."""
+    shutil.rmtree(folder, ignore_errors=True)
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", *TARGET]
+    subprocess.run([*command, "--dest", str(folder), *pins()], check=True)
+    files = sorted(folder.iterdir())
+    total = sum(file.stat().st_size for file in files) / 2**20
+    print(f"{len(files)} wheels, {total:.1f} MiB, in {folder}")
+    if total > LIMIT_MIB or len(files) != len(PACKAGES):
+        sys.exit(f"wanted: {len(PACKAGES)} wheels of at most {LIMIT_MIB} MiB in all")
+
+
+def pins() -> list[str]:
+    """NAME==VERSION of each package, from the constraints."""
+    text = (ROOT / "requirements" / "constraints.txt").read_text(encoding="utf-8")
+    versions = dict(re.findall(r"^([a-z0-9-]+)==([^\s;]+)", text, re.MULTILINE))
+    return [f"{name}=={versions[name]}" for name in PACKAGES]
+
+
+def missing() -> list[str]:
+    """Packages that this interpreter cannot import."""
+    return [name for name, module in PACKAGES.items() if importlib.util.find_spec(module) is None]
+
+
+def install(folder: Path, site: Path) -> None:
+    """Install the wheels in `folder` into the new folder `site`. Ends the command where that fails."""
+    wheels = [str(path) for path in sorted(folder.glob("*.whl"))]
+    if not wheels:
+        sys.exit(f"{', '.join(missing())} are missing and there are no wheels in {folder}: python -m {__spec__.name}")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-compile"]
+    if subprocess.run([*command, "--target", str(site), *wheels], check=False).returncode:
+        sys.exit("the wheels could not be installed (pip's messages are above)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""The tables of docs/benchmarks.md, made from the records in bench/results/: `python -m bench.tables`.
+
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`; what is between them is replaced.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import records
+from bench.machine import ROOT
+from bench.parity import graders, gradients
+from bench.records import Record
+from bench.speed import evaluation, grading, logprobs, phases, step
+from bench.speed.gpu import __main__ as gpu
+
+DOCUMENT = ROOT / "docs" / "benchmarks.md"
+TABLES: dict[str, Callable[[Record], str]] = {
+    "gradients": gradients.table,
+    "graders": graders.table,
+    "step": step.table,
+    "logprobs": logprobs.table,
+    "phases": phases.table,
+    "evaluation": evaluation.table,
+    "grading": grading.table,
+    "gpu": gpu.table,
+}
+"""By the name of the record, what shows it."""
+BLOCK = re.compile(r"(<!-- table: ([a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def filled(text: str, results: Path = records.RESULTS) -> str:
+    """The document with every table made anew. Raises KeyError for a table that is not known."""
+    return BLOCK.sub(lambda block: f"{block[1]}\n{_shown(block[2], results)}\n\n{block[3]}", text)
+
+
+def _shown(name: str, results: Path) -> str:
+    show, path = TABLES[name], results / f"{name}.json"
+    if not path.exists():
+        return "Not measured yet."
+    record = records.read(path)
+    return f"{show(record)}\n\n{record.provenance}"
+
+
+def main() -> None:
+    """Make the tables of docs/benchmarks.md anew from bench/results/."""
+    from hpt_core.files import write_text
+
+    write_text(DOCUMENT, filled(DOCUMENT.read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    main()
