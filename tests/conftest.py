@@ -13,8 +13,8 @@ from hypothesis import settings
 settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
 
-# rich reads the width of its tables here. Processes of a parallel run have no terminal.
-os.environ["COLUMNS"] = "160"
+# A console made while this is set keeps the width. The processes of a parallel run set it.
+os.environ.pop("COLUMNS", None)
 
 # Where the suite itself was started in the background of a script, SIGINT is ignored, and so it would be in every
 # process that tests start and interrupt.
