@@ -155,8 +155,8 @@ class Plugin:
     def module(self) -> str:
         """The module that defines the plug-in."""
         path = self.reference
-        if entry := _entry_points(self.plugin_kind.name).get(path):
-            path = entry.value
+        if paths := _entry_points(self.plugin_kind.name).get(path):
+            path = paths[0]
         return path.partition(":")[0] if ":" in path else f"{self.plugin_kind.package}.{path}"
 
 
@@ -240,16 +240,17 @@ def summary(plugin: Any) -> str:
 def _load(kind: Kind, reference: str) -> Any:
     if ":" in reference:
         return _from_path(reference)
-    entry = _entry_points(kind.name).get(reference)
-    if reference in modules(kind.package):
-        if entry is not None:
-            raise ConfigError(
-                f"{reference!r} is ambiguous in {kind.name}: {entry.value} has the name of a built-in plug-in",
-                f"use an import path, such as {entry.value!r}",
-            )
+    paths = _entry_points(kind.name).get(reference, ())
+    is_ours = reference in modules(kind.package)
+    if is_ours + len(paths) > 1:
+        named = " and ".join([*(["a built-in plug-in"] if is_ours else []), *paths])
+        raise ConfigError(
+            f"{reference!r} is ambiguous in {kind.name}: it names {named}", f"use an import path, such as {paths[0]!r}"
+        )
+    if is_ours:
         return _only_plugin(importlib.import_module(f"{kind.package}.{reference}"), kind.base)
-    if entry is not None:
-        return _from_path(entry.value)
+    if paths:
+        return _from_path(paths[0])
     raise ConfigError(f"unknown name {reference!r} in {kind.name}", near(reference, kind.names))
 
 
@@ -306,7 +307,7 @@ def _shortest(kind: Kind, reference: str) -> str:
     package, _, name = reference.partition(":")[0].rpartition(".")
     if package == kind.package and name in ours and name not in entries:
         return name
-    return next((e.name for e in entries.values() if e.value == reference and e.name not in ours), reference)
+    return next((name for name, paths in entries.items() if paths == (reference,) and name not in ours), reference)
 
 
 def _path(cls: type) -> str:
@@ -328,8 +329,12 @@ def modules(package: str) -> tuple[str, ...]:
 
 
 @cache
-def _entry_points(kind: str) -> dict[str, importlib.metadata.EntryPoint]:
-    return {entry.name: entry for entry in importlib.metadata.entry_points(group=f"{GROUP}.{kind}")}
+def _entry_points(kind: str) -> dict[str, tuple[str, ...]]:
+    """Name -> the import paths that installed packages give it. A name with several paths is ambiguous."""
+    found: dict[str, tuple[str, ...]] = {}
+    for entry in importlib.metadata.entry_points(group=f"{GROUP}.{kind}"):
+        found[entry.name] = tuple(dict.fromkeys((*found.get(entry.name, ()), entry.value)))
+    return found
 
 
 def _serialize(value: Any, info: core_schema.SerializationInfo) -> Any:

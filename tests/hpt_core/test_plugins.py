@@ -366,9 +366,21 @@ def test_an_entry_point_that_leads_nowhere_is_an_error(install: Callable[[str], 
             Gate.plugin_kind.load(name)
 
 
+def test_a_name_that_two_packages_offer_is_ambiguous(install: Callable[[str], None], tmp_path: Path) -> None:
+    install("[hpt_pipelines.gates]\nsteep = fake_gates:Steep\n")
+    other = tmp_path / "site" / "other-1.0.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    (other / "entry_points.txt").write_text("[hpt_pipelines.gates]\nsteep = other_gates:Steep\n")
+    plugins._entry_points.cache_clear()
+    with pytest.raises(ConfigError, match=r"'steep' is ambiguous in gates: it names .*_gates:Steep and .*_gates:Steep"):
+        Gate.plugin_kind.load("steep")
+    assert Holder.model_validate({"gate": "fake_gates:Steep"}).gate.name == "fake_gates:Steep"
+
+
 def test_an_entry_point_with_one_of_our_names_is_ambiguous(install: Callable[[str], None]) -> None:
     install("[hpt_pipelines.gates]\nswitch = fake_gates:Steep\n")
-    message = "'switch' is ambiguous in gates: fake_gates:Steep has the name of a built-in plug-in; use an import"
+    message = "'switch' is ambiguous in gates: it names a built-in plug-in and fake_gates:Steep; use an import"
     with pytest.raises(ValidationError, match=message):
         Holder(gate="switch")
     theirs = Holder.model_validate({"gate": {"name": "fake_gates:Steep", "slope": 3}})
