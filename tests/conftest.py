@@ -26,6 +26,7 @@ SHARED = {"prefect_environment": "server", "shared_engine": "engine", "skilled_m
 """Fixtures of a session that take seconds to make -> the group of the tests that use them, which one process runs."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep tests with one server, engine or trained model together where several processes run the suite."""
     for item in items:
