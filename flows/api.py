@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from flows.display import Display
-from flows.load import load_config
+from flows.load import load_config, validated
 from flows.results import Results
 from flows.run import RunOptions, plan_run, preflight, reuse
 from flows.server import run_flow
@@ -28,7 +28,9 @@ def run(
     """
     if isinstance(config, str | Path):
         config = load_config(Path(config))
-    planned = plan_run(PipelineConfig.model_validate(config), options or RunOptions())
+    elif not isinstance(config, PipelineConfig):
+        config = validated(config, "the config")
+    planned = plan_run(config, options or RunOptions())
     preflight(planned)
     if planned.plan.finished:
         return Results(reuse(planned))

@@ -43,6 +43,14 @@ def load_config(
         raise _unknown_stage(error, overrides, known) or explain(error, str(path), table, overrides) from error
 
 
+def validated(table: Mapping[str, Any], where: str) -> PipelineConfig:
+    """The config in a table. Raises ConfigError, which begins with `where`."""
+    try:
+        return PipelineConfig.model_validate(table)
+    except ValidationError as error:
+        raise explain(error, where, table) from error
+
+
 def read_table(path: Path, within: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The file's table merged over those of the files it extends. Raises ConfigError."""
     if path.resolve() in within:

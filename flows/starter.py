@@ -6,14 +6,12 @@ from importlib import resources
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
-from pydantic import ValidationError
 
 from benchmarks.suite import get_suite
 from flows.fields import toml
-from flows.load import explain
+from flows.load import validated
 from hpt_core.errors import ConfigError
 from hpt_core.model_folder import context_length, read_object
-from tasks.execution.config import PipelineConfig
 
 SMALL = ("procedural_mixed", "procedural_whole")
 """Default benchmarks without --model."""
@@ -45,21 +43,20 @@ def starter(name: str, model: str | None, data: Path | None, suites: tuple[str, 
         name=name,
         small=model is None,
         room=_room(model),
-        model=_model(model),
+        prompt_tokens=32 if data is None else 512,
+        response_tokens=64 if data is None else 1024,
+        model=_model(model, max_positions=128 if data is None else 2048),
         data=_data(data),
         suites=list(suites or (SMALL if model is None else LARGE)),
     )
-    table = tomllib.loads(text)
-    try:
-        PipelineConfig.model_validate(table)
-    except ValidationError as error:
-        raise explain(error, name, table) from error
+    validated(tomllib.loads(text), name)
     return text
 
 
-def _model(model: str | None) -> str:
+def _model(model: str | None, max_positions: int) -> str:
     if model is None:
-        return '{ name = "scratch", layers = 3, hidden_size = 128, heads = 4, max_positions = 128 } # random weights'
+        source = {"name": "scratch", "layers": 3, "hidden_size": 128, "heads": 4, "max_positions": max_positions}
+        return f"{toml(source)} # random weights"
     if Path(model).is_dir():
         return toml({"name": "folder", "path": str(Path(model).absolute())})
     if not REPOSITORY.fullmatch(model):

@@ -60,6 +60,8 @@ class PipelineConfig(Frozen):
     def _holds_together(self) -> Self:
         known = {key: kind for kind in self.known_kinds for key in self._keys(kind)}
         for key in known:
+            if not variants.NAME.fullmatch(key.name):
+                raise ValueError(f"{key}: {key.name!r} cannot name a stage; use letters, digits, _ and -")
             for field, reference, output in references(self.config_of(key), str(key)):
                 _require(field, reference, output, known)
         for kind in self.known_kinds:

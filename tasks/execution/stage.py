@@ -104,14 +104,15 @@ def run_stage(stage: Stage, artifacts: Artifacts, context: Context) -> Artifacts
     context.notify(Notice(str(stage.key), "started"))
     try:
         for step in stage.steps:
-            found.update(_run_step(step, Artifacts({**artifacts, **found}), context))
+            produced = _run_step(step, Artifacts({**artifacts, **found}), context)
+            for artifact in produced.values():
+                context.store.link(context.pipeline, str(artifact.key), artifact.folder)
+            found.update(produced)
     except HPTError as error:
         context.notify(Notice(str(stage.key), "failed", str(error)))
         raise
     finally:
         context.known.save()
-    for artifact in found.values():
-        context.store.link(context.pipeline, str(artifact.key), artifact.folder)
     reused = all(artifact.reused for artifact in found.values())
     context.notify(Notice(str(stage.key), "reused" if reused else "made"))
     return found

@@ -16,7 +16,7 @@ from tasks.execution.keys import MODEL, Reference
 from tasks.execution.kind import NamedStages, StageKind
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-"""Valid names of variants; they become part of a stage's key."""
+"""Valid names of stages and variants; they become part of keys and paths."""
 WILD = re.compile(r"[*?\[]")
 COMMON = "*"
 """Name of the table that every stage of a kind is merged over."""

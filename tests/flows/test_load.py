@@ -136,6 +136,7 @@ def test_wrong_overrides_name_field_value_and_remedy(config: Path, override: str
         (GOOD.replace("steps = 3\n", ""), ["demo.toml", "'train.hpt.steps' is missing", "Training steps"]),
         (GOOD.replace('name = "demo"', 'name = "De mo"'), ["name = 'De mo'", "pattern"]),
         (GOOD.replace('from = "model.base"', 'from = "train.hpt"'), ["cycle"]),
+        (GOOD.replace("[data.d]", '[data."../d"]'), ["data.../d: '../d' cannot name a stage", "use letters"]),
         (
             GOOD.replace('model = "model.base"\n[train', 'model = "model.other"\n[train')
             + '[model.other]\nsource = { name = "scratch", seed = 2 }\n',

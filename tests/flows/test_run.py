@@ -10,6 +10,7 @@ from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools import validate
 from pydantic import ValidationError
 
+from flows.api import run
 from flows.pipeline import pipeline
 from flows.run import SPARE_BYTES, RunOptions, plan_run, preflight, reuse
 from hpt_core.errors import ConfigError, HPTError, ModelError, PreflightError, StoreError
@@ -221,3 +222,8 @@ def test_options_of_a_deployment_are_plain_values() -> None:
 def test_an_unknown_option_has_near_matches() -> None:
     with pytest.raises(ValidationError, match="did you mean 'goals'"):
         RunOptions.model_validate({"goal": ["train"]})
+
+
+def test_a_wrong_dictionary_is_an_error_with_field_and_remedy() -> None:
+    with pytest.raises(ConfigError, match=r"the config: unknown field 'modle'\. Remedy: did you mean 'model'\?"):
+        run({**TABLE, "modle": {}})
