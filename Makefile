@@ -7,7 +7,6 @@ EXTRAS ?=
 BIN := .venv/bin
 # One process per core, up to four. Tests that share a server or an engine run in one process.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(shell n=$$(nproc); echo $$((n > 4 ? 4 : n))) --dist loadgroup
-export PYTHONDONTWRITEBYTECODE ?= 1
 
 .PHONY: help setup setup-dev demo test test-fast lint docs constraints clean
 
