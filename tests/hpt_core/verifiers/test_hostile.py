@@ -101,12 +101,12 @@ QUESTION = "Which?\n\n" + "\n".join(
     f"{label}) {text}" for label, text in zip("ABCD", ("a" * 5000, "5", "(", "\\"), strict=True)
 )
 SECONDS = 30
-"""By the clock of a crowded machine; a verdict takes 3 of CPU at most."""
+"""By the clock of a crowded machine; a verdict takes a second of CPU at most."""
 
 
 @pytest.fixture(scope="module")
 def pool():
-    with VerifierPool(workers=2, timeout_s=2.0) as pool:
+    with VerifierPool(workers=2, timeout_s=0.5) as pool:
         yield pool
 
 
