@@ -6,11 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-import pytest
 
 from benchmarks.suite import get_suite
-
-pytestmark = pytest.mark.slow
 
 Outputs = Callable[[Path, str], list[Path]]
 

@@ -12,8 +12,6 @@ from typing import Any
 import psutil
 import pytest
 
-pytestmark = pytest.mark.slow
-
 Outputs = Callable[[Path, str], list[Path]]
 STAGES = [
     "model.base",

@@ -9,8 +9,6 @@ from playwright.sync_api import Browser, Page, Request, sync_playwright
 from benchmarks.report.build import build
 from benchmarks.report.inputs import ReportInputs
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
 
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:

@@ -5,7 +5,6 @@ import json
 import pytest
 
 
-@pytest.mark.slow
 def test_a_pilot_is_estimated_and_its_samples_are_kept(fresh):
     prices = ("--set", "evaluate.budget.prices.million_tokens=1000.0")
     (found,) = json.loads(fresh("estimate", str(fresh.config), "--questions", "2", "--json", *prices).stdout)
@@ -30,7 +29,6 @@ def test_a_pilot_is_estimated_and_its_samples_are_kept(fresh):
     assert "all samples exist already" in fresh("estimate", str(fresh.config)).stdout
 
 
-@pytest.mark.slow
 def test_what_cannot_be_estimated_says_why(fresh):
     fresh.train_too()
     assert "train.sft is not trained yet" in fresh("estimate", str(fresh.config), "sft", code=1).stderr

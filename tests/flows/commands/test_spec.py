@@ -26,7 +26,6 @@ def torchrun(hpt: Any, spec: str, processes: int) -> "subprocess.CompletedProces
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_what_a_launcher_trained_is_taken_up(again: Any, processes: int) -> None:
     again.train_too()
@@ -58,7 +57,6 @@ def test_what_a_launcher_trained_is_taken_up(again: Any, processes: int) -> None
     assert "Remedy: use `hpt rerun CONFIG --from train.sft`" in refused.stderr
 
 
-@pytest.mark.slow
 def test_the_spec_goes_where_it_is_asked_to(again: Any) -> None:
     again.train_too()
     answer = json.loads(again("spec", "tiny.toml", "train.sft", "--out", "here/spec.json", "--json").stdout)

@@ -388,7 +388,6 @@ def own(tiny_model: Path) -> Iterator[EndpointEngine]:
     engine.close()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "sampling",
     [
