@@ -224,17 +224,14 @@ def install(uv: str, engine: str, extras: set[str], env: dict[str, str]) -> None
         stop("installing the packages failed (uv's messages are above)", "fix the cause they name, then run it again")
 
 
-def check_installed(engine: str, extras: set[str]) -> None:
-    """Exit with the cause if vLLM, the `hpt` command, Prefect's server or the test libraries cannot be imported.
+def check_installed(engine: str) -> None:
+    """Exit with the cause if vLLM, the `hpt` command or Prefect's server cannot be imported.
 
     This also compiles the imported modules to bytecode. uv does not, and with PYTHONDONTWRITEBYTECODE set, every later
     process would compile them again.
     """
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    libraries = ["flows.cli", "flows.pipeline", "prefect.server.api.server"]
-    if "dev" in extras:
-        libraries += ["pytest", "xdist.plugin", "hypothesis", "playwright.sync_api"]
-    commands = [["-c", f"import {', '.join(libraries)}"]]
+    commands = [["-c", "import flows.cli, flows.pipeline, prefect.server.api.server"]]
     if engine == "cpu" or system.has_gpu():  # vLLM's GPU kernels load only on a machine with a GPU
         commands.append(["-m", "hpt_core.rollout._kernels"])
     for command in commands:
@@ -270,7 +267,7 @@ def make(wanted: set[str]) -> None:
     write_stamp({"engine": engine, "extras": sorted(asked)})
     env = environment()
     install(find_uv(), engine, asked, env)
-    check_installed(engine, asked)
+    check_installed(engine)
     write_stamp(stamp)
     say(f"done in {time.monotonic() - started:.0f} s; `.venv/bin/hpt doctor` checks it")
 
