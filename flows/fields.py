@@ -12,7 +12,6 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from hpt_core.base import named_fields
 from hpt_core.plugins import Plugin, is_kind
 from tasks.execution.keys import Reference, StageKey
 
@@ -40,11 +39,19 @@ class Field(NamedTuple):
     meaning: str
     model: type[BaseModel] | None
     """The model of a field that is a table or holds tables."""
+    value: str | None = None
+    """The value in TOML notation of an instance's field."""
+
+    def as_json(self) -> dict[str, str]:
+        """What the commands print with `--json`; an instance's field has a value."""
+        return {key: text for key, text in self._asdict().items() if isinstance(text, str)}
 
 
-def fields_of(model: type[BaseModel]) -> Iterator[Field]:
-    """The fields of a model, under the names that a config uses."""
-    for name, field in named_fields(model).items():
+def fields_of(model: type[BaseModel] | BaseModel) -> Iterator[Field]:
+    """The fields of a model, under the names that a config uses; those of an instance with their values."""
+    instance, model = (None, model) if isclass(model) else (model, type(model))
+    for attribute, field in model.model_fields.items():
+        name = field.alias or attribute
         bounds = [f"{word} {getattr(mark, key):g}" for mark in field.metadata for key, word in _bound(mark)]
         text = type_text(field.annotation, field.metadata)
         yield Field(
@@ -53,6 +60,7 @@ def fields_of(model: type[BaseModel]) -> Iterator[Field]:
             default=_default(field),
             meaning=" ".join((field.description or _inherited(model, name)).split()),
             model=_table(field.annotation),
+            value=None if instance is None else toml(getattr(instance, attribute)),
         )
 
 

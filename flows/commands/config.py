@@ -62,7 +62,7 @@ def _is_table(value: Any) -> bool:
 def reference(as_json: Json = False) -> None:
     """Print every config field with its type, default and meaning, as Markdown."""
     if as_json:
-        common.print_json({section: [f._asdict() | {"model": None} for f in fields] for section, fields in sections()})
+        common.print_json({section: [field.as_json() for field in fields] for section, fields in sections()})
         return
     common.OUT.print(reference_text(), markup=False)
 

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Annotated, Any
 
 import typer
+from pydantic import BaseModel
 from rich.markup import escape
 from rich.table import Table
 
@@ -15,15 +16,16 @@ from flows import graph as graphs
 from flows.commands import common
 from flows.commands.common import ConfigFile, DataDir, Json, Set, StoreOption, Verify
 from flows.display import clock
-from flows.fields import fields_of
+from flows.fields import Field, fields_of
 from flows.run import RunOptions, context_of, plan_run
 from hpt_core.errors import ConfigError, near
 from hpt_core.model_folder import load_tokenizer
 from hpt_core.plugins import KINDS, Kind, summary
 from tasks.execution.artifact import Artifacts
-from tasks.execution.config import PipelineConfig
+from tasks.execution.config import PipelineConfig, pipeline_type
 from tasks.execution.context import Context
 from tasks.execution.keys import MODEL, StageKey
+from tasks.execution.kind import StageKind
 from tasks.execution.stage import run_stage
 
 app = typer.Typer()
@@ -224,19 +226,30 @@ def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A plug-in of this kind, or an import path.")],
     as_json: Json = False,
 ) -> None:
-    """Show a plug-in: its summary, and its fields with type, default and meaning."""
+    """Show a plug-in: its summary, and its fields with type, default (or an instance's value) and meaning."""
     plugin = _kind(what).load(name)
-    # The fields of a kind of stage are those of its config. Other instances have no fields.
-    model = getattr(plugin, "config", None) or (plugin if isinstance(plugin, type) else None)
-    fields = list(fields_of(model)) if model is not None else []
+    fields = _fields(plugin)
     if as_json:
-        shown = [{k: v for k, v in field._asdict().items() if k != "model"} for field in fields]
+        shown = [field.as_json() for field in fields]
         common.print_json({"kind": what, "name": name, "summary": summary(plugin), "fields": shown})
         return
     common.OUT.print(f"[bold]{escape(name)}[/]  {escape(summary(plugin))}")
+    if not fields:
+        common.OUT.print("\nIt has no fields.")
     for field in fields:
-        common.OUT.print(f"\n[cyan]{field.name}[/]  {escape(field.takes)}  [dim]default {escape(field.default)}[/]")
+        set_to = f"default {field.default}" if field.value is None else f"value {field.value}"
+        common.OUT.print(f"\n[cyan]{field.name}[/]  {escape(field.takes)}  [dim]{escape(set_to)}[/]")
         common.OUT.print(f"  {escape(field.meaning)}", soft_wrap=False)
+
+
+def _fields(plugin: Any) -> list[Field]:
+    """A plug-in's fields. Those of a kind of stage are its config's, or the field that it adds to a pipeline's config."""
+    if not isinstance(plugin, StageKind):
+        is_model = isinstance(plugin, BaseModel) or (isinstance(plugin, type) and issubclass(plugin, BaseModel))
+        return list(fields_of(plugin)) if is_model else []
+    if plugin.config is not None:
+        return list(fields_of(plugin.config))
+    return [field for field in fields_of(pipeline_type({plugin.name: {}})) if field.name == plugin.name]
 
 
 def _kind(name: str) -> Kind:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, GetJsonSchemaHandler, ValidatorFunctionWrapHandler, create_model, model_validator
 from pydantic_core import CoreSchema
 
-from hpt_core.base import Frozen, Table, item_marks, named_fields
+from hpt_core.base import Frozen, Table, item_marks
 from hpt_core.errors import near
 from hpt_core.prompts.base import PromptConfig
 from hpt_core.trackers.base import TrackerConfig
@@ -124,19 +124,14 @@ def references(config: Any, where: str) -> Iterator[tuple[str, StageKey, Output]
     """(field, key, output) of every reference in a stage's config."""
     if not isinstance(config, Frozen):
         return
-    for name, field in named_fields(type(config)).items():
-        value = getattr(config, field_attribute(type(config), name))
+    for attribute, field in type(config).model_fields.items():
+        name, value = field.alias or attribute, getattr(config, attribute)
         marks = [mark for mark in (*field.metadata, *item_marks(field.annotation)) if isinstance(mark, Reference)]
         for mark in marks:
             for key in [value] if isinstance(value, StageKey) else value or ():
                 yield f"{where}.{name}", key, mark.output
         if not marks:
             yield from references(value, f"{where}.{name}")
-
-
-def field_attribute(model: type[Frozen], name: str) -> str:
-    """The Python attribute of a config field."""
-    return next(a for a, field in model.model_fields.items() if name in (a, field.alias))
 
 
 def pipeline_type(table: Table) -> type[PipelineConfig]:

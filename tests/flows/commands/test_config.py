@@ -146,6 +146,8 @@ def test_the_reference_as_json(run_here: Any) -> None:
     assert {"Pipeline", "[train.NAME]", "[report]"} <= set(found)
     steps = next(field for field in found["[train.NAME]"] if field["name"] == "steps")
     assert (steps["takes"], steps["default"]) == ("integer, at least 1", "required")
+    shown = json.loads(run_here("show", "stages", "train", "--json").out)["fields"]
+    assert found["[train.NAME]"] == shown, "both commands print a field alike"
 
 
 @pytest.fixture

@@ -41,6 +41,9 @@ def test_a_plug_in_is_shown_with_every_field(run_here: Any, kind: str, name: str
     assert (found["kind"], found["name"]) == (kind, name)
     plugin = KINDS[kind].load(name)
     model = getattr(plugin, "config", None) or plugin
+    if isinstance(model, BaseModel):
+        assert all("value" in field for field in found["fields"])
+        model = type(model)
     if isinstance(model, type) and issubclass(model, BaseModel):
         assert {f["name"] for f in found["fields"]} == {f.alias or n for n, f in model.model_fields.items()}
     for field in found["fields"]:
@@ -49,8 +52,22 @@ def test_a_plug_in_is_shown_with_every_field(run_here: Any, kind: str, name: str
     assert (result.code, result.err) == (0, "")
     assert result.out.startswith(f"{name}  {found['summary']}\n")
     for field in found["fields"]:
-        assert f"\n{field['name']}  {field['takes']}  default {field['default']}\n" in result.out
+        set_to = f"value {field['value']}" if "value" in field else f"default {field['default']}"
+        assert f"\n{field['name']}  {field['takes']}  {set_to}\n" in result.out
         assert f"\n  {field['meaning'].split()[0]}" in result.out
+    assert ("It has no fields." in result.out) == (not found["fields"])
+
+
+def test_an_instance_is_shown_with_its_own_values(run_here: Any) -> None:
+    fields = {f["name"]: f for f in json.loads(run_here("show", "benchmarks", "math500", "--json").out)["fields"]}
+    assert (fields["rows"]["value"], fields["rows"]["default"]) == ("500", "required")
+    assert 'name = "math500"' in fields["source"]["value"]
+    assert "\nrows  integer, at least 1  value 500\n" in run_here("show", "benchmarks", "math500").out
+
+
+def test_a_kind_of_stage_without_a_config_of_its_own_shows_its_field_in_a_pipeline(run_here: Any) -> None:
+    (field,) = json.loads(run_here("show", "stages", "publish", "--json").out)["fields"]
+    assert (field["name"], field["takes"], field["default"]) == ("publish", "list of one of publishers", "[]")
 
 
 def test_types_and_defaults_are_in_words(run_here: Any) -> None:
