@@ -1,2 +1,4 @@
-"""Measurements: agreement with other packages (`bench.parity`), speed against them and against ourselves
-(`bench.speed`). docs/benchmarks.md shows what was found."""
+"""Benchmarks: `bench.parity` checks that we agree with other packages, `bench.speed` measures speed and memory.
+
+docs/benchmarks.md shows the results.
+"""

@@ -1,4 +1,4 @@
-"""`python -m bench`: every command below one name."""
+"""`python -m bench`: all commands under one name."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""Measurements in a process of their own: `python -m MODULE SPEC` prints what it found as its last line."""
+"""Measurements in separate processes: `python -m MODULE SPEC` prints its result as JSON on the last line."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ from bench.machine import ROOT
 
 
 class Failed(SystemExit):
-    """The process failed or took too long; ends the command where nobody catches it."""
+    """The process failed or took too long. If nobody catches it, the command exits."""
 
 
 def call(
@@ -21,7 +21,7 @@ def call(
     python: str | Path = sys.executable,
     timeout_s: float | None = None,
 ) -> Any:
-    """What `module` answers to `spec`. Raises Failed."""
+    """Run `module` with `spec` in a new process and return its result. Raises Failed."""
     command = [str(python), "-m", module, json.dumps(spec)]
     try:
         done = subprocess.run(
@@ -30,11 +30,11 @@ def call(
     except subprocess.TimeoutExpired as error:
         raise Failed(f"{module} took longer than {timeout_s:.0f} s") from error
     if done.returncode:
-        hint = ": killed, most likely for want of memory" if done.returncode == -9 else ""
+        hint = ": killed, probably because memory ran out" if done.returncode == -9 else ""
         raise Failed(f"{module} ended with exit code {done.returncode}{hint}; {command[-1]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def answer(measure: Callable[..., Any]) -> None:
-    """The other end: call `measure` with the fields of the spec."""
+    """In the child process: call `measure` with the fields of the spec and print the result."""
     print(json.dumps(measure(**json.loads(sys.argv[1]))))

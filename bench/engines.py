@@ -1,4 +1,7 @@
-"""Rollout engines around our own, to impose or to time something: plug-ins that a spec names by import path."""
+"""Rollout engines that wrap ours, to fix the length or the answers of responses or to time them.
+
+A spec names them by import path.
+"""
 
 import time
 from collections import Counter
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Endless(VLLM):
-    """vLLM whose responses end at `max_tokens` and not before: it ignores the end-of-text token."""
+    """vLLM that ignores the end-of-text token, so every response has exactly `max_tokens` tokens."""
 
     def open(self, model: Path, max_model_len: int, dtype: str, seed: int, **options: Any) -> VLLMEngine:
         """Load `model`; see EngineConfig.open."""
@@ -33,7 +36,7 @@ class EndlessEngine(VLLMEngine):
 
 
 class _WithoutEnd:
-    """vLLM's own engine, but for the parameters of what it is asked for."""
+    """vLLM's engine with `ignore_eos` set on every request."""
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
@@ -47,7 +50,7 @@ class _WithoutEnd:
 
 
 class Around(RolloutEngine):
-    """An engine around another; whoever derives from it changes what it needs to."""
+    """An engine that passes every call on to another engine. Derived classes override what they change."""
 
     def __init__(self, engine: RolloutEngine) -> None:
         self.engine = engine
@@ -71,13 +74,15 @@ class Around(RolloutEngine):
 
 
 class Answering(EngineConfig):
-    """An engine that decides which responses are right: an answer is put behind each response's text, where verifiers
-    read it. Tokens stay as they were sampled, and verifiers read the whole text."""
+    """An engine that decides which responses are correct: it appends an answer to the text of each response.
+
+    Verifiers read that text. The tokens stay as they were sampled.
+    """
 
     engine: EngineConfig
-    """Who samples."""
+    """The engine that samples."""
     answers: dict[str, tuple[str, ...]]
-    """Part of a prompt -> the answers that are put behind the responses to it, in turn."""
+    """Part of a prompt -> the answers to append to its responses, in turn."""
 
     def cache_gib(self, on_gpu: bool) -> float:
         """See EngineConfig.cache_gib."""
@@ -123,16 +128,16 @@ class AnsweringEngine(Around):
 
 
 class Watched(EngineConfig):
-    """An engine whose opening, work and closing are timed."""
+    """An engine that times its start, its work and its end."""
 
     engine: EngineConfig
-    """Who samples."""
+    """The engine that samples."""
     _times: dict[str, float] = PrivateAttr(default_factory=dict)
 
     @property
     def times(self) -> dict[str, float]:
-        """Seconds: "starting" and "closing" of the engine, "generation" in between, and "cpu", those of all threads of
-        this process in between."""
+        """Seconds of the engine's "starting", "generation" and "closing", and "cpu": the CPU seconds of all threads of
+        this process during generation."""
         return self._times
 
     def open(self, model: Path, max_model_len: int, dtype: str, seed: int, **options: Any) -> "WatchedEngine":

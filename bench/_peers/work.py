@@ -1,5 +1,5 @@
-"""The evaluation that every contestant is given: questions of the eight real benchmarks, the same prompts, and the
-specs of our two workers over them."""
+"""The workload of every contestant: questions and prompts of the eight real benchmarks, and the specs of our sampling
+and grading workers."""
 
 import json
 import re
@@ -16,11 +16,11 @@ from hpt_core.prompts.chat import ChatTemplate
 from hpt_core.verifiers._extract import last_boxed
 
 BENCHMARKS = ("aime24", "aime25", "amc23", "math500", "minerva", "olympiadbench", "arc_challenge", "gpqa_diamond")
-"""The real benchmarks that local data holds."""
+"""The real benchmarks in the local data."""
 
 
 class Decoding(NamedTuple):
-    """How every contestant draws."""
+    """How every contestant samples."""
 
     max_tokens: int
     temperature: float = 0.0
@@ -28,24 +28,24 @@ class Decoding(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A question of a benchmark, as everyone asks it."""
+    """A question of a benchmark with its prompt."""
 
     benchmark: str
     question: Question
     content: str
-    """What the user's turn of the chat holds: the question and its instruction."""
+    """The user's turn of the chat: the question and its instruction."""
     prompt: str
     """The rendered chat."""
     prompt_ids: list[int]
 
 
 def load(data: Path, limit: int) -> dict[str, list[Question]]:
-    """At most `limit` questions of each benchmark, those that `evaluate.limit` takes."""
+    """At most `limit` questions of each benchmark, the same as `evaluate.limit` takes."""
     return {name: get_suite(name).load(data, limit) for name in BENCHMARKS}
 
 
 def ask(questions: dict[str, list[Question]], model: Path) -> list[Asked]:
-    """The questions in the model's chat."""
+    """The questions with prompts in the model's chat format."""
     prompt = ChatTemplate().bind(load_tokenizer(model))
     asked = []
     for name, ones in questions.items():
@@ -58,25 +58,25 @@ def ask(questions: dict[str, list[Question]], model: Path) -> list[Asked]:
 
 
 def write_questions(folder: Path, questions: dict[str, list[Question]]) -> None:
-    """folder/NAME/questions.parquet of every benchmark."""
+    """Write folder/NAME/questions.parquet for every benchmark."""
     for name, ones in questions.items():
         write_parquet(folder / name / "questions.parquet", questions_table(ones))
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    """A file of JSON lines in ASCII, whole or not at all: some text has characters that readers take for line ends."""
+    """Write JSON lines in ASCII, because some texts contain characters that readers take for line ends."""
     write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file of JSON lines."""
+    """Read a file of JSON lines."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def sample_spec(
     questions: Path, output: Path, model: Path, engine: dict[str, Any], decoding: Decoding, dtype: str
 ) -> dict[str, Any]:
-    """A SampleSpec over every benchmark of the folder `questions`, one response a question, into `output`."""
+    """A SampleSpec for every benchmark in the folder `questions`: one response per question, written to `output`."""
     units = [
         {
             "benchmark": name,
@@ -96,7 +96,7 @@ def sample_spec(
 
 
 def grade_spec(questions: Path, output: Path, workers: int) -> dict[str, Any]:
-    """The GradeSpec over what `sample_spec` drew."""
+    """A GradeSpec for the samples of `sample_spec`."""
     units = [
         {
             "benchmark": name,
@@ -111,7 +111,7 @@ def grade_spec(questions: Path, output: Path, workers: int) -> dict[str, Any]:
 
 
 def options(question: str) -> list[str]:
-    """Texts of the options that stand at the end of a multiple-choice question."""
+    """Texts of the options at the end of a multiple-choice question."""
     texts: list[str] = []
     below: list[str] = []
     labels = offered(question)

@@ -1,1 +1,1 @@
-"""Agreement with others: `python -m bench.parity`."""
+"""Agreement with other packages: `python -m bench.parity`."""

@@ -4,7 +4,7 @@ import typer
 
 from bench.parity import graders, gradients
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Agreement with TRL and with other graders.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Compare our code with TRL and with other graders.")
 app.command(name="gradients")(gradients.main)
 app.command(name="graders")(graders.main)
 

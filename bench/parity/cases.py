@@ -1,4 +1,4 @@
-"""The losses that TRL and we both have: how each side is configured to the same one."""
+"""The losses that TRL and we both have, with the settings that make them the same."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ from bench.parity.tiny import ROLLOUTS
 
 @dataclass(frozen=True)
 class Case:
-    """One loss of TRL's and the composition of ours that should have its gradient."""
+    """A loss of TRL and the algorithm of ours that must have the same gradient."""
 
     name: str
     trl: dict[str, Any]
@@ -20,7 +20,7 @@ class Case:
     mine: str
     """Our setting, in Markdown."""
     bridged: str
-    """Difference of definition that `trl` and `ours` bridge."""
+    """The difference between both definitions, and how `trl` and `ours` remove it."""
 
 
 ZSCORE = {"name": "group_zscore", "eps": 1e-4}
@@ -31,7 +31,7 @@ CASES = (
         {"name": "grpo", "rl": {"advantage": ZSCORE}},
         '`loss_type="grpo"`',
         "`grpo`",
-        "TRL adds 1e-4 to the standard deviation, GRPO's text and ours 1e-6",
+        "TRL adds 1e-4 to the standard deviation; the GRPO paper and ours add 1e-6",
     ),
     Case(
         "bnpo",
@@ -39,7 +39,7 @@ CASES = (
         {"name": "grpo", "rl": {"advantage": ZSCORE, "aggregation": "token_mean"}},
         '`"bnpo"`',
         '`grpo` with `aggregation = "token_mean"`',
-        "the same",
+        "as for `grpo`",
     ),
     Case(
         "dapo",
@@ -47,7 +47,7 @@ CASES = (
         {"name": "dapo", "rl": {"advantage": ZSCORE}},
         '`"dapo"`, TRL\'s default',
         "`dapo`",
-        "the same",
+        "as for `grpo`",
     ),
     Case(
         "dr_grpo",
@@ -55,7 +55,7 @@ CASES = (
         {"name": "dr_grpo", "rl": {"coefficient": 1 / ROLLOUTS}},
         '`"dr_grpo"`, `scale_rewards="none"`',
         "`dr_grpo`",
-        "TRL divides by sequences x M, ours by questions x M: ours is n times as large",
+        "TRL divides by sequences x M, ours by questions x M, so ours is n times as large",
     ),
     Case(
         "cispo",
@@ -66,7 +66,7 @@ CASES = (
         },
         '`"cispo"`',
         "`cispo`",
-        "TRL's `epsilon_high` is the cap of the ratio itself, ours is what it may exceed 1 by; and the deviation",
+        "as for `grpo`; TRL's `epsilon_high` caps the ratio, our `eps_high` caps the ratio minus 1",
     ),
     Case(
         "gspo",
@@ -80,7 +80,7 @@ CASES = (
         },
         '`"grpo"`, `importance_sampling_level="sequence"`',
         "`gspo`",
-        "the deviation",
+        "as for `grpo`",
     ),
 )
-SFT = Case("sft", {}, {"name": "sft"}, 'SFTTrainer, `"nll"`', "`sft`", "nothing")
+SFT = Case("sft", {}, {"name": "sft"}, 'SFTTrainer, `"nll"`', "`sft`", "none")

@@ -1,4 +1,4 @@
-"""Both sides of bench.parity.gradients in one process, in TRL's environment: `python -m bench.parity.compare {}`."""
+"""The comparison of bench.parity.gradients, in TRL's environment: `python -m bench.parity.compare {}`."""
 
 import sys
 import tempfile
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 MOVE = 0.05
-"""Standard deviation of what is added to every weight between sampling and training: ratios from about 0.5 to 2."""
+"""Standard deviation of the noise added to the weights after sampling. It gives ratios from about 0.5 to 2."""
 Pairs = list[tuple[Any, Any]]
-"""Gradients of TRL's and of ours; None where a weight has none."""
+"""(TRL's gradient, ours); None if a weight has no gradient."""
 
 
 class Found(NamedTuple):
@@ -25,20 +25,20 @@ class Found(NamedTuple):
 
     case: str
     what: str
-    """"model": through all weights; "loss": of the log-probabilities alone."""
+    """"model": gradient of all weights; "loss": gradient of the log-probabilities."""
     absolute: float
-    """Largest difference of an element."""
+    """Largest difference between two elements."""
     relative: float
-    """Over the largest element of TRL's gradient."""
+    """`absolute` divided by the largest element of TRL's gradient."""
     elements: int
     clipped: int | None
-    """Tokens whose mask is not 1; None where there is no mask."""
+    """Tokens whose stabilization mask is not 1; None if the loss has no mask."""
 
 
 def our_logprobs(model: "nn.Module", inputs: "dict[str, Tensor]") -> "tuple[Tensor, Tensor]":
-    """[N] log-probabilities and entropies of the responses' tokens, rows laid end to end, in the weights' precision.
+    """Log-probabilities [N] and entropies [N] of all response tokens, row after row, in the weights' precision.
 
-    Each row goes through the model alone and without padding.
+    Each row passes through the model separately, without padding.
     """
     import torch
 
@@ -57,7 +57,7 @@ def our_logprobs(model: "nn.Module", inputs: "dict[str, Tensor]") -> "tuple[Tens
 def our_loss(
     case: Case, inputs: "dict[str, Tensor]", logprobs: "Tensor", entropies: "Tensor", old: "Tensor"
 ) -> "tuple[Tensor, int]":
-    """The estimator's loss on [N] tokens, and how many of them its mask changes."""
+    """The estimator's loss on N tokens, and the number of tokens that its mask changes."""
     import torch
 
     from hpt_core.upge.algorithm import Algorithm
@@ -79,17 +79,17 @@ def our_loss(
     output = estimator.update(rows).loss(TokenBatch(logprobs, row_ids, old, entropies), range(len(rows)))
     clipped = int(output.metrics["clipped_rl"])
     if not 0 < clipped < len(logprobs):
-        sys.exit(f"{case.name}: {clipped} of {len(logprobs)} tokens are clipped, which would prove little")
+        sys.exit(f"{case.name}: {clipped} of {len(logprobs)} tokens are clipped; some must be, but not all")
     return output.loss, clipped
 
 
 def compare_grpo(case: Case, folder: Path) -> list[Found]:
-    """Both comparisons of one case."""
+    """Both comparisons of a case."""
     prompts, rewards = tiny.prompts(), tiny.rewards()
     trainer = trl_losses.grpo_trainer(tiny.model(), tiny.tokenizer(), prompts, rewards, LENGTH, folder, case.trl)
-    inputs = trl_losses.draw(trainer, prompts, ROLLOUTS)
+    inputs = trl_losses.sample(trainer, prompts, ROLLOUTS)
     if len(set(inputs["completion_mask"].sum(1).tolist())) == 1:
-        sys.exit("every response is of the same length: the aggregations could not be told apart")
+        sys.exit("all responses have the same length, so the comparison cannot tell aggregations apart")
     tiny.move(trainer.model, MOVE, seed=2)
     mask, old = inputs["completion_mask"].bool(), inputs["old_per_token_logps"]
     ours = tiny.doubled(trainer.model)
@@ -111,9 +111,9 @@ def compare_grpo(case: Case, folder: Path) -> list[Found]:
 
 
 def check_ratios(case: Case, ratios: "Tensor") -> None:
-    """End the run where ratios do not pass the clips on both sides."""
+    """Exit if the ratios do not exceed the clip range on both sides."""
     if not (ratios.min() < 0.7 and ratios.max() > 1.6):
-        sys.exit(f"{case.name}: ratios lie between {ratios.min():.2f} and {ratios.max():.2f}, within the clips")
+        sys.exit(f"{case.name}: ratios are between {ratios.min():.2f} and {ratios.max():.2f}, inside the clip range")
 
 
 def compare_sft(folder: Path) -> Found:
@@ -147,25 +147,25 @@ def compare_sft(folder: Path) -> Found:
 
 
 def of_weights(theirs: "nn.Module", ours: "nn.Module") -> Pairs:
-    """(TRL's gradient, ours) of every weight."""
+    """(TRL's gradient, ours) for every weight."""
     mine = dict(ours.named_parameters())
     return [(parameter.grad, mine[name].grad) for name, parameter in theirs.named_parameters()]
 
 
 def difference(case: str, what: str, pairs: Pairs, clipped: int | None) -> Found:
-    """Over all elements of (TRL's, ours)."""
+    """The largest difference over all elements."""
     if any(ours is None for _, ours in pairs):
-        sys.exit(f"{case}: a gradient is missing, nothing was compared")
+        sys.exit(f"{case}: a gradient is missing; nothing was compared")
     largest = max(theirs.abs().max().item() for theirs, _ in pairs)
     absolute = max((theirs.double() - ours.double()).abs().max().item() for theirs, ours in pairs)
     if largest == 0:
-        sys.exit(f"{case}: TRL's gradient is zero, nothing was compared")
+        sys.exit(f"{case}: TRL's gradient is zero; nothing was compared")
     count = sum(theirs.numel() for theirs, _ in pairs)
     return Found(case, what, absolute, absolute / largest, count, clipped)
 
 
 def measure() -> list[dict[str, Any]]:
-    """Every case."""
+    """Compare every case."""
     import torch
 
     torch.set_num_threads(1)

@@ -1,9 +1,12 @@
 """Our verdicts against those of lm-evaluation-harness and lighteval on the same responses.
 
-Responses are a model's own to the eight real benchmarks, and others made from gold answers (bench/parity/responses.py).
-Each peer's scorers run in its own environment. A scorer also judges the answer that we read, restated in the form that
-it asks for: where the two then agree, they had read another part of the response; where not, they compare differently.
-The record counts; every disagreement goes to a file in `--folder`, which holds benchmark rows and is never committed.
+The responses are a model's samples on the eight real benchmarks, and texts made from gold answers
+(bench/parity/responses.py). Each package's scorers run in its own environment. If a scorer disagrees with us, the cause
+is found with a second verdict: the scorer also grades the answer that we extracted, restated in the form that it
+expects. If it now agrees, it had read another part of the response. If not, it compares answers differently.
+
+The record holds counts. Every disagreement is written to a file in `--folder`, which holds benchmark rows and is never
+committed.
 """
 
 import collections
@@ -32,10 +35,10 @@ SCORERS = {
     LIGHTEVAL.name: "bench._peers.adapters.grade_lighteval",
 }
 END = 400
-"""Characters of a response's end that the disagreements show."""
+"""Characters from the end of a response that are kept with a disagreement."""
 CAUSES = ("unboxed", "reading", "comparison")
-"""They read an answer that stands in no box; they read another part of the response, or none; they take the same answer
-for something else than we do."""
+"""Why a scorer disagrees: it extracts an answer outside a box; it reads another part of the response, or none; it
+judges the same answer differently."""
 Row = dict[str, Any]
 
 
@@ -47,9 +50,9 @@ def main(
     data: options.Data,
     model: options.Model = options.MODEL,
     questions: Annotated[int, typer.Option(help="questions of each benchmark that the model answers; 0: none")] = 15,
-    boxed: Annotated[int, typer.Option(help="gold answers of each benchmark that are put in a box")] = 700,
-    forms: Annotated[int, typer.Option(help="those that are put into every other form too")] = 30,
-    rewritten: Annotated[int, typer.Option(help="those that are written otherwise where they can be")] = 700,
+    boxed: Annotated[int, typer.Option(help="gold answers of each benchmark to put in a box")] = 700,
+    forms: Annotated[int, typer.Option(help="gold answers of each benchmark to put in every other form")] = 30,
+    rewritten: Annotated[int, typer.Option(help="gold answers of each benchmark to write in other notations")] = 700,
     max_tokens: int = 512,
     temperature: float = 0.6,
     top_p: float = 0.95,
@@ -57,10 +60,10 @@ def main(
     threads: options.Threads = options.THREADS,
     lm_eval_python: options.LmEvalPython = None,
     lighteval_python: options.LightevalPython = None,
-    folder: Annotated[Path, typer.Option(help="keeps the responses, and every disagreement")] = FOLDER,
+    folder: Annotated[Path, typer.Option(help="folder for the responses and every disagreement")] = FOLDER,
     out: options.Out = OUT,
 ) -> None:
-    """Do other graders give the verdicts that ours gives (20 minutes, and their environments)."""
+    """Compare our verdicts with those of other graders (20 minutes; needs their environments)."""
     rows = made(data, boxed, forms, rewritten)
     if questions:
         options.require_model(model)
@@ -102,7 +105,7 @@ def main(
 def sampled(
     data: Path, limit: int, model: Path, decoding: work.Decoding, dtype: str, threads: int, folder: Path
 ) -> list[Row]:
-    """The model's responses with the verdicts that the store would hold; what an earlier run drew is taken."""
+    """Sample the model and grade with our workers. Samples of an earlier run in `folder` are reused."""
     questions = work.load(data, limit)
     work.write_questions(folder / "questions", questions)
     spec = work.sample_spec(folder / "questions", folder / "ours", model, {"name": "vllm"}, decoding, dtype)
@@ -122,7 +125,7 @@ def sampled(
 
 
 def made(data: Path, boxed: int, forms: int, rewritten: int) -> list[Row]:
-    """Gold answers in a box, fewer of them in every other form of response, and those that can be written otherwise."""
+    """Responses made from gold answers: in a box, in every other form of response, and in other notations."""
     rows: dict[str, Row] = {}
     for limit, make_responses, only in (
         (boxed, responses.responses, "boxed"),
@@ -151,7 +154,7 @@ def _row(form: str, benchmark: str, one: Question, response: str) -> Row:
 
 
 def grade(rows: list[Row], workers: int) -> None:
-    """Our verdict on every row. It must be the one that the store holds, where it holds one."""
+    """Add our verdict to every row. Exits if it differs from the stored verdict of the row."""
     with VerifierPool(workers, 5.0) as pool:
         verdicts = pool.verify([Item(row["kind"], row["gold"], row["response"], row["question"]) for row in rows])
     for row, verdict in zip(rows, verdicts, strict=True):
@@ -161,7 +164,7 @@ def grade(rows: list[Row], workers: int) -> None:
 
 
 def judge(name: str, interpreter: Path, folder: Path) -> dict[str, Row]:
-    """The peer's verdicts by the rows' id. Ends the run where its scorers fail."""
+    """The peer's verdicts by row id. Exits if its scorers fail."""
     output, log = folder / f"{name}.jsonl", folder / f"{name}.log"
     command = [str(interpreter), "-m", SCORERS[name], str(folder / "rows.jsonl"), str(output)]
     with log.open("wb") as stream:
@@ -173,7 +176,7 @@ def judge(name: str, interpreter: Path, folder: Path) -> dict[str, Row]:
 
 
 def compare(row: Row) -> list[Row]:
-    """One entry a scorer, its cause "" where the two agree."""
+    """One entry per scorer. The cause is "" if it agrees with us."""
     ours = row["outcome"] == Outcome.CORRECT
     entries = []
     for name, verdict in row["graders"].items():
@@ -188,8 +191,8 @@ def compare(row: Row) -> list[Row]:
 
 
 def count(entries: list[Row], by: str = "") -> list[Row]:
-    """By scorer, and by `by` where given: responses, those that ours and theirs take for correct, and disagreements by
-    cause."""
+    """Count by scorer, and by the field `by` if given: responses, responses that we and they judge correct, and
+    disagreements by cause."""
     groups: dict[tuple[str, str], list[Row]] = {}
     for entry in entries:
         groups.setdefault((entry[by] if by else "", entry["scorer"]), []).append(entry)
@@ -217,7 +220,7 @@ def _worker(module: str, spec: Row, path: Path) -> None:
 
 
 def table(record: Record) -> str:
-    """Disagreements by scorer and cause; by form of response they are in the record's rows."""
+    """Disagreements by scorer and cause. The record's rows also have them by form of response."""
     numbers = ("responses", "ours", "theirs", *CAUSES)
     rows = [(one["scorer"], *(f"{one[key]:,}" for key in numbers)) for one in record.summary["scorers"]]
-    return records.markdown(("scorer", "responses", "right by ours", "right by theirs", *CAUSES), rows)
+    return records.markdown(("scorer", "responses", "correct by ours", "correct by theirs", *CAUSES), rows)

@@ -1,13 +1,14 @@
 """Gradients of our losses against TRL's own code, on the same weights, tokens, rewards and old log-probabilities.
 
-It makes TRL's environment where it is missing and compares there (bench/parity/compare.py). For each case TRL's
-GRPOTrainer, on a tiny random model, draws responses and computes advantages from imposed rewards with its own code; the
-weights are then moved, so that the responses are off-policy with ratios on both sides of every clip, and
+The command creates TRL's environment if it is missing, and compares there (bench/parity/compare.py). For each case,
+TRL's GRPOTrainer samples responses from a tiny random model and computes advantages from fixed rewards. Then noise is
+added to the weights, so the responses are off-policy and the ratios exceed the clip range on both sides. Two gradients
+are compared:
 
-  "model": GRPOTrainer._compute_loss (SFTTrainer.compute_loss) in float32, backward to every weight, against the
-           estimator on the same weights in float64;
-  "loss":  the same method in float64, backward to the log-probabilities that the model's forward pass would hand it,
-           against the estimator on those: the loss code alone, without TRL's float32 head.
+  "model": the gradient of every weight: GRPOTrainer._compute_loss (SFTTrainer.compute_loss) in float32 against the
+           estimator on the same weights in float64.
+  "loss":  the gradient of the log-probabilities: the same method in float64 against the estimator. This compares the
+           loss code without TRL's float32 head.
 
 Exit code 1: a gradient differs by more than 1e-5 of its largest element.
 """
@@ -28,7 +29,7 @@ OUT = records.latest("gradients")
 
 
 def main(trl_python: options.TrlPython = None, out: options.Out = OUT) -> None:
-    """Is our gradient TRL's, for each loss that both have (a minute, and TRL's environment)."""
+    """Compare our gradient with TRL's for each loss that both have (1 minute; needs TRL's environment)."""
     python = trl_python or make(TRL)
     rows: list[dict[str, Any]] = child.call("bench.parity.compare", {}, variables(), python)
     largest = {case.name: {r["what"]: r["relative"] for r in rows if r["case"] == case.name} for case in (*CASES, SFT)}
@@ -39,10 +40,14 @@ def main(trl_python: options.TrlPython = None, out: options.Out = OUT) -> None:
 
 
 def table(record: Record) -> str:
-    """The cases, what is bridged, and the largest differences relative to the largest element."""
+    """One row per case: settings, the difference that they remove, and the largest relative differences."""
     rows = []
     for case in (*CASES, SFT):
         found = record.summary.get(case.name, {})
         numbers = (records.tiny(found[what]) if what in found else "" for what in ("model", "loss"))
         rows.append((case.theirs, case.mine, case.bridged, *numbers))
-    return records.markdown(("TRL", "ours", "bridged", "all weights, float32", "loss alone, float64"), rows, left=3)
+    return records.markdown(
+        ("TRL", "ours", "difference that the settings remove", "all weights, float32", "loss alone, float64"),
+        rows,
+        left=3,
+    )

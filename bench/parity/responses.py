@@ -1,5 +1,7 @@
-"""Responses made from gold answers: right ones in several forms, wrong ones, unfinished ones. A small model is seldom
-right, and graders must also agree on what is."""
+"""Responses made from gold answers: correct ones in several forms, wrong ones, unfinished ones.
+
+A small model is rarely correct, and graders must also agree on correct responses.
+"""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -43,7 +45,7 @@ class Made(NamedTuple):
 
 
 def responses(questions: list[Question]) -> Iterator[Made]:
-    """Every form for every question of a benchmark; the wrong answer is another question's or another label."""
+    """Every form for every question of a benchmark. A wrong answer is that of another question, or another label."""
     golds = [bare(one.gold) for one in questions]
     for place, one in enumerate(questions):
         right = golds[place]
@@ -58,7 +60,7 @@ def responses(questions: list[Question]) -> Iterator[Made]:
 
 
 def rewritten(questions: list[Question]) -> Iterator[Made]:
-    """Every gold answer of mathematics, in a box, in every other way to write it that applies."""
+    """Every gold answer of a math question, in a box, in every other notation that applies."""
     for one in questions:
         gold = bare(one.gold)
         for form, write in spellings.FORMS.items():

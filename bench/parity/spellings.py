@@ -1,4 +1,4 @@
-"""Gold answers written otherwise: what graders must take for the same answer, and near misses that they must not."""
+"""Gold answers in other notations, which graders must accept, and near misses, which they must reject."""
 
 import re
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from fractions import Fraction
 
 INTEGER = re.compile(r"-?\d+")
 THOUSANDS = re.compile(r"(?:\\\$)?\d{1,3}(?:,(?:\\!)? ?\d{3})+")
-"""A number with commas, which separate no answers."""
+"""A number whose commas separate thousands, not answers."""
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
 FRACTION = re.compile(r"(-?)\\frac\{(\d+)\}\{(\d+)\}")
 UNIT = re.compile(r"(?<=[\d}])\s*(?:\\text\s*\{[^{}]*\}|\\mathrm\s*\{[^{}]*\}|\^\s*\{?\\circ\}?|\\?%)\s*$")
@@ -43,7 +43,7 @@ def _decimal(gold: str) -> str | None:
 
 
 def _rounded(gold: str) -> str | None:
-    """Six places of a fraction that has no end."""
+    """A fraction without a finite decimal form, rounded to six places."""
     match = FRACTION.fullmatch(gold)
     if not match or not int(match.group(3)) or _decimal(gold):
         return None
@@ -75,7 +75,7 @@ def _reversed(gold: str) -> str | None:
 
 
 def _near(gold: str) -> str | None:
-    """A thousandth more."""
+    """The number times 1.001."""
     if not NUMBER.fullmatch(gold) or not Fraction(gold):
         return None
     return f"{float(Fraction(gold) * Fraction(1001, 1000)):.10g}"
@@ -100,4 +100,4 @@ FORMS: dict[str, Callable[[str], str | None]] = {
     "0.1 % off": _near,
     "other sign": _negated,
 }
-"""By name, the gold answer written so, or None where the form does not apply."""
+"""Name -> a function that rewrites a gold answer; it returns None if the form does not apply."""

@@ -45,14 +45,14 @@ def move(given: "nn.Module", scale: float, seed: int) -> None:
 
 
 def doubled(given: "nn.Module") -> "nn.Module":
-    """A model of its own with the same weights in float64: TRL has patched the forward method of its."""
+    """A new model with the same weights in float64. TRL patched the forward method of `given`."""
     copy = model()
     copy.load_state_dict(given.state_dict())
     return copy.double()
 
 
 def tokenizer() -> Any:
-    """One token a word."""
+    """A tokenizer with one token per word."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -65,11 +65,11 @@ def tokenizer() -> Any:
 
 
 def rewards() -> list[float]:
-    """Groups with one, half and most of their rollouts right, and one with all."""
+    """Rewards of groups with one, half, all but one and all of their rollouts correct."""
     right = (1, ROLLOUTS // 2, ROLLOUTS - 1, ROLLOUTS)
     return [float(i < right[g % len(right)]) for g in range(GROUPS) for i in range(ROLLOUTS)]
 
 
 def prompts() -> list[str]:
-    """One a group, of two lengths."""
+    """One prompt per group, of two lengths."""
     return [" ".join(f"w{(7 * g + 3 * i) % WORDS}" for i in range(PROMPT - g % 2)) for g in range(GROUPS)]

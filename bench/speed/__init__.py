@@ -1,1 +1,1 @@
-"""Our speed and memory, against others and against itself: `python -m bench.speed`."""
+"""Speed and memory, alone and against other packages: `python -m bench.speed`."""

@@ -7,7 +7,9 @@ import typer
 from bench.speed import evaluation, grading, logprobs, phases, step
 from bench.speed.gpu import __main__ as gpu_check
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Our speed and memory, against others and itself.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Measure speed and memory, also against other packages."
+)
 COMMANDS = {"phases": phases, "step": step, "logprobs": logprobs, "grading": grading, "evaluation": evaluation}
 for name, module in COMMANDS.items():
     app.command(name=name)(module.main)
@@ -17,7 +19,7 @@ PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_opt
 
 @app.command(context_settings=PASSED_ON)
 def gpu(context: typer.Context) -> None:
-    """One GPU, without vLLM: tests and an HPT step at true shapes; also `python -m bench.speed.gpu` (8 minutes)."""
+    """Check one GPU without vLLM: GPU tests and one HPT step at 1.5B and 7B (8 minutes)."""
     sys.exit(gpu_check.main(context.args))
 
 

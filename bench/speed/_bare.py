@@ -1,6 +1,6 @@
 """The bare engine: every prompt in one call of vllm.LLM.generate. `python -m bench.speed._bare SPEC.json`.
 
-The engine is opened by the vllm engine's own config, so that the settings are the same; everything behind it is vLLM's.
+The config of our vllm engine opens it, so the settings are the same. vLLM does everything else.
 """
 
 import json
@@ -17,10 +17,10 @@ def main() -> None:
     from vllm import SamplingParams
 
     decoding = spec["decoding"]
-    draw = [SamplingParams(**decoding, seed=seed) for seed in spec["seeds"]]
+    sampling = [SamplingParams(**decoding, seed=seed) for seed in spec["seeds"]]
     prompts = [{"prompt_token_ids": ids} for ids in spec["prompt_ids"]]
     begun, used = time.perf_counter(), time.process_time()
-    outputs = engine._llm.generate(prompts, draw, use_tqdm=False)
+    outputs = engine._llm.generate(prompts, sampling, use_tqdm=False)
     seconds = time.perf_counter() - begun
     facts = {
         "cpu": time.process_time() - used,

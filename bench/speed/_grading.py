@@ -1,4 +1,4 @@
-"""Grading one set of responses one way, in a process of its own (bench.speed.grading)."""
+"""Grade one set of responses in one way, in a separate process (bench.speed.grading)."""
 
 import logging
 import statistics
@@ -12,7 +12,7 @@ from hpt_core.verifiers.pool import Item, VerifierPool
 
 
 def ours(pairs: list[Pair], workers: int) -> tuple[float, list[bool]]:
-    """Our pool: seconds, and whether each response passed."""
+    """Grade with our pool. Returns seconds, and whether each response passed."""
     with VerifierPool(workers) as pool:
         pool.verify([Item("math", str(n), f"\\boxed{{{n}+x}}") for n in range(8 * workers)])
         started = time.perf_counter()
@@ -22,7 +22,7 @@ def ours(pairs: list[Pair], workers: int) -> tuple[float, list[bool]]:
 
 
 def math_verify(pairs: list[Pair], cached: bool) -> tuple[float, list[bool]]:
-    """Math-Verify with its defaults in this process; with `cached` each gold answer is parsed once."""
+    """Grade with Math-Verify's defaults in this process. `cached`: parse each gold answer once."""
     from math_verify import parse, verify
 
     logging.getLogger("math_verify").setLevel(logging.CRITICAL)
@@ -41,7 +41,7 @@ def math_verify(pairs: list[Pair], cached: bool) -> tuple[float, list[bool]]:
 def measure(
     kind: str, way: str, seed: int, data: str, golds: int | None, sentences: int, workers: int
 ) -> dict[str, Any]:
-    """Seconds of one way on one set, and the share that passed of the responses that were made alike."""
+    """Seconds of one way on one set, and the share of responses that passed, by how they were made."""
     pairs = SETS[kind](Path(data), golds, sentences, seed)
     seconds, passed = ours(pairs, workers) if way == "ours" else math_verify(pairs, "cached" in way)
     shares = {

@@ -1,4 +1,4 @@
-"""One way to compute log-probabilities and entropies, in a process of its own (bench.speed.logprobs)."""
+"""One way to compute log-probabilities and entropies, in a separate process (bench.speed.logprobs)."""
 
 import time
 from collections.abc import Callable
@@ -15,7 +15,7 @@ RESULTS = ("logprobs", "entropies", "gradient of hidden", "gradient of head")
 
 
 def tiled(hidden: "Tensor", head: "nn.Module", targets: "Tensor", temperatures: "Tensor") -> Statistics:
-    """The trainer's."""
+    """The trainer's code, in tiles."""
     from hpt_core.training.logprobs import token_statistics
 
     found = token_statistics(hidden, head, targets, temperatures)
@@ -44,7 +44,7 @@ WAYS: dict[str, Callable[..., Statistics]] = {
 
 
 def run(way: str, tokens: int, vocabulary: int, width: int, wide: bool = False) -> dict[str, "Tensor"]:
-    """Values and gradients of one way, on inputs that depend on the sizes alone; in float64 where `wide`."""
+    """Values and gradients of one way. The inputs depend only on the sizes. `wide`: compute in float64."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
@@ -78,8 +78,11 @@ def run(way: str, tokens: int, vocabulary: int, width: int, wide: bool = False) 
 
 
 def measure(way: str, tokens: int, vocabulary: int, hidden: int, threads: int) -> dict[str, Any]:
-    """GiB and seconds of one way, after a small run that loads what is loaded late. With the way "errors": by way, the
-    largest difference from the plain way in float64 over its largest value."""
+    """GiB and seconds of one way, after a small warm-up run.
+
+    The way "errors" returns for each way the largest difference from the plain way in float64, relative to its largest
+    value.
+    """
     import torch
 
     torch.set_num_threads(threads)

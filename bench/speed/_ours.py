@@ -1,7 +1,7 @@
-"""Our evaluation in this process, with its parts timed: `python -m bench.speed._ours SPEC.json`.
+"""Time our evaluation by part: `python -m bench.speed._ours SPEC.json`.
 
-It runs what `python -m hpt_core.evaluation.sample` runs, and imports first what that would import, as the peers do.
-Grading is a process of its own, as in a pipeline, and its start counts.
+It runs the code of `python -m hpt_core.evaluation.sample`. As with the other packages, imports are done before the
+clock starts. Grading is a separate process, as in a pipeline, and its start counts.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The two sides of bench.speed.step: what each is given, and how its process is started."""
+"""The two sides of bench.speed.step: their specs, and how their processes start."""
 
 import itertools
 import sys
@@ -37,7 +37,7 @@ QUESTIONS = (
 
 
 class Settings(NamedTuple):
-    """What both sides do."""
+    """Settings of both sides."""
 
     model: Path
     pairs: int
@@ -45,23 +45,23 @@ class Settings(NamedTuple):
     tokens: int
     """New tokens of every response."""
     rollouts: int
-    """Of each question."""
+    """Rollouts per question."""
     trl_micro_batch: int
-    """Sequences of one forward pass of TRL's."""
+    """Sequences in one forward pass of TRL."""
     micro_batch_tokens: int
-    """Tokens of one forward pass of ours."""
+    """Tokens in one forward pass of ours."""
     learning_rate: float
     gradient_checkpointing: bool
     same_environment: bool
-    """Whether TRL's process too is started with our workers' variables."""
+    """Whether TRL's process also starts with our workers' environment variables."""
 
     def facts(self) -> dict[str, Any]:
-        """The settings as JSON, the model by its name."""
+        """The settings as JSON, with the model's name instead of its path."""
         return {**self._asdict(), "model": self.model.name, "questions": len(QUESTIONS)}
 
 
 def starters(settings: Settings, folder: Path, trl: Path) -> dict[str, Callable[[], Side]]:
-    """By side, a function that starts its process; `trl` is the interpreter of TRL's environment."""
+    """Side -> a function that starts its process. `trl` is the interpreter of TRL's environment."""
     threads = {"OMP_NUM_THREADS": str(settings.threads), "MKL_NUM_THREADS": str(settings.threads)}
     prompt = ChatTemplate().bind(load_tokenizer(settings.model))
     prompt_ids = [prompt.encode(question) for question, _ in QUESTIONS]
@@ -101,8 +101,8 @@ def _prepare(folder: Path, prompt_ids: list[list[int]]) -> None:
 
 
 def _our_spec(settings: Settings, folder: Path) -> dict[str, Any]:
-    """A TrainSpec. It has a step more than is asked for: the last one would be followed by a checkpoint."""
-    # Half of every group's responses are right, so that all sequences carry gradient.
+    """A TrainSpec. It has one step more than requested, because a checkpoint follows the last step."""
+    # Half of every group's responses are correct, so every sequence has a gradient.
     answers = {question: (f"{gold}1", gold) for question, gold in QUESTIONS}
     engine = {"name": "bench.engines:Answering", "engine": "bench.engines:Endless", "answers": answers}
     config = {

@@ -1,9 +1,9 @@
-"""Our side of bench.speed.step: the training worker as it ships, one step at a time.
+"""Our side of bench.speed.step: the unmodified training worker, one step at a time.
 
-    python -m bench.speed._step_ours SPEC.json       (the step bench holds the other end of the pipes)
+    python -m bench.speed._step_ours SPEC.json       (bench.speed.step starts it and requests the steps)
 
-The spec's engine (bench.engines) imposes length and answers. After each step the process waits until the next one is
-asked for.
+The spec's engine (bench.engines) fixes the length and the answers of responses. After each step the process waits for
+the next request.
 """
 
 import functools

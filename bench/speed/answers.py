@@ -1,9 +1,9 @@
-"""Responses to the gold answers of the six maths benchmarks, made for measuring graders' speed.
+"""Responses to the gold answers of the six math benchmarks, to measure the speed of graders.
 
-distinct  every gold answer with a right response, the right answer written otherwise, and a wrong one; no answer comes
-          twice, so that nothing is gained by remembering
-repeats   the gold answers of AIME 2024, AIME 2025 and AMC 2023 with 32 responses each, which give few answers many
-          times, as a model's samples do
+distinct  three responses per gold answer: the answer, the answer in another notation, and a wrong answer. No answer
+          occurs twice, so a cache does not help.
+repeats   the gold answers of AIME 2024, AIME 2025 and AMC 2023 with 32 responses each. They repeat a few answers, as a
+          model's samples do.
 """
 
 import json
@@ -27,7 +27,7 @@ SENTENCES = (
 
 
 class Pair(NamedTuple):
-    """A gold answer, a response, and what it was made as."""
+    """A gold answer, a response, and how it was made: "right", "otherwise" (another notation) or "wrong"."""
 
     gold: str
     response: str
@@ -35,7 +35,7 @@ class Pair(NamedTuple):
 
 
 def golds(data: Path, names: tuple[str, ...]) -> list[str]:
-    """The gold answers of the benchmarks, each once."""
+    """The distinct gold answers of the benchmarks."""
     found = []
     for name in names:
         rows = json.loads((data / "benchmarks" / f"{name}.json").read_text(encoding="utf-8"))
@@ -44,12 +44,12 @@ def golds(data: Path, names: tuple[str, ...]) -> list[str]:
 
 
 def boxed(answer: str) -> str:
-    """The answer in a box, once."""
+    """The answer in a box; unchanged if it already has one."""
     return answer if answer.startswith("\\boxed") else f"\\boxed{{{answer}}}"
 
 
 def otherwise(gold: str) -> str:
-    """The answer as another author writes it."""
+    """The answer in another notation."""
     answer = gold.removeprefix("\\boxed{").removesuffix("}") if gold.startswith("\\boxed{") else gold
     answer = answer.replace("\\frac", "\\dfrac").replace("\\left", "").replace("\\right", "")
     if re.fullmatch(r"-?\d+", answer):
@@ -58,7 +58,7 @@ def otherwise(gold: str) -> str:
 
 
 def wrong(gold: str, generator: random.Random) -> str:
-    """The answer with another number in it, or an answer to something else."""
+    """The answer with one number changed, or with a number added if it has none."""
     digits = list(re.finditer(r"\d+", gold))
     if not digits:
         return f"{gold} + {generator.randint(2, 99)}"
@@ -67,7 +67,7 @@ def wrong(gold: str, generator: random.Random) -> str:
 
 
 def response(answer: str, sentences: int, generator: random.Random) -> str:
-    """Some lines of mathematics, then the answer."""
+    """Some sentences of math, then the answer."""
     lines = []
     for _ in range(sentences):
         n, m = generator.randint(2, 400), generator.randint(2, 400)
@@ -76,7 +76,7 @@ def response(answer: str, sentences: int, generator: random.Random) -> str:
 
 
 def distinct(data: Path, limit: int | None, sentences: int, seed: int) -> list[Pair]:
-    """Three responses to each gold answer, all of them with answers of their own."""
+    """Three responses to each gold answer, all with distinct answers."""
     generator = random.Random(seed)
     found: dict[tuple[str, str], Pair] = {}
     every = golds(data, BENCHMARKS)
@@ -89,7 +89,7 @@ def distinct(data: Path, limit: int | None, sentences: int, seed: int) -> list[P
 
 
 def repeats(data: Path, limit: int | None, sentences: int, seed: int) -> list[Pair]:
-    """32 responses to each gold answer, half of them right, the others with one of four wrong answers."""
+    """32 responses to each gold answer: about half are correct, the others have one of four wrong answers."""
     generator = random.Random(seed)
     pairs = []
     every = golds(data, REPEATED)

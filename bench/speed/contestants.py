@@ -1,4 +1,4 @@
-"""The contestants of bench.speed.evaluation: what each is started with."""
+"""The contestants of bench.speed.evaluation: the program, spec and environment of each."""
 
 import sys
 from enum import StrEnum
@@ -17,7 +17,7 @@ Facts = dict[str, Any]
 
 
 class Contestant(StrEnum):
-    """Who evaluates: in a process of its own, or through one server."""
+    """A contestant. It runs in a separate process, with its own engine or through a shared server."""
 
     BARE = "bare"
     """vllm.LLM.generate with every prompt in one call."""
@@ -33,24 +33,24 @@ SERVED = (Contestant.OURS_SERVED, Contestant.LM_EVAL_SERVED, Contestant.LIGHTEVA
 
 
 class Settings(NamedTuple):
-    """What all contestants do."""
+    """Settings of all contestants."""
 
     data: Path
     model: Path
     questions: int
-    """Of each benchmark."""
+    """Questions of each benchmark."""
     max_tokens: int
     temperature: float
     top_p: float
     dtype: str
     concurrency: int
-    """Requests under way of each contestant that is served."""
+    """Concurrent requests of each contestant that uses the server."""
     kv_cache_gib: float
-    """Of every engine."""
+    """KV cache of every engine, in GiB."""
     threads: int
 
     def facts(self) -> Facts:
-        """The settings as JSON, without the data's folder and with the model's name."""
+        """The settings as JSON, without the data folder, with the model's name instead of its path."""
         return {**self._asdict(), "model": self.model.name, "data": None}
 
 
@@ -63,10 +63,10 @@ class Program(NamedTuple):
 
 
 class Bench:
-    """What the contestants share."""
+    """Everything that the contestants share."""
 
     def __init__(self, settings: Settings, folder: Path, pythons: dict[str, Path]) -> None:
-        """`pythons`: the interpreters of the peers, by name."""
+        """`pythons`: the interpreter of each peer's environment, by name."""
         self.settings, self.folder, self.pythons = settings, folder, pythons
         self.decoding = work.Decoding(settings.max_tokens, settings.temperature, settings.top_p)
         questions = work.load(settings.data, settings.questions)
@@ -78,11 +78,11 @@ class Bench:
 
     @property
     def prompt_tokens(self) -> int:
-        """Of all prompts."""
+        """Total tokens of all prompts."""
         return sum(len(one.prompt_ids) for one in self.asked)
 
     def program(self, name: Contestant, run: Path, served: server.Server | None) -> Program:
-        """The interpreter, the module and the spec of a contestant that works in the folder `run`."""
+        """The interpreter, module and spec of a contestant. It works in the folder `run`."""
         shared = {
             "folder": str(run),
             "files": self.files,
@@ -103,7 +103,7 @@ class Bench:
         return Program(self.pythons[LIGHTEVAL.name], "bench._peers.adapters.run_lighteval", {**shared, **chat})
 
     def environment(self) -> dict[str, str]:
-        """Variables of every contestant, and of the server: what our workers are started with, and no network."""
+        """Environment variables of every contestant and of the server: those of our workers, and no network."""
         threads = str(self.settings.threads)
         own = {
             "OMP_NUM_THREADS": threads,
@@ -112,7 +112,7 @@ class Bench:
             "HF_HOME": str(self.folder / "hub"),
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
             "DO_NOT_TRACK": "1",
-            # vLLM compiles a helper of its sampler even where it runs eagerly.
+            # Even in eager mode, vLLM compiles a helper of its sampler.
             "TORCHDYNAMO_DISABLE": "1",
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "VLLM_LOGGING_LEVEL": "ERROR",
@@ -121,7 +121,7 @@ class Bench:
         return {**variables(), **worker.ENVIRONMENT, **own}
 
     def _write_files(self) -> dict[str, str]:
-        """A file of rows for each benchmark, alone in its folder."""
+        """Write one file of rows per benchmark, each in its own folder."""
         files = {}
         for name in work.BENCHMARKS:
             path = self.folder / "rows" / name / "test.jsonl"
@@ -152,7 +152,7 @@ class Bench:
         return {"sample": sample, "grade": work.grade_spec(questions, output, settings.threads)}
 
     def _lm_eval(self, served: server.Server | None) -> tuple[str, Facts]:
-        """lm-evaluation-harness's model and its arguments: the settings of the vllm engine, or the server."""
+        """lm-evaluation-harness's model and its arguments: our vllm engine's settings, or the server."""
         settings, model = self.settings, str(self.settings.model.resolve())
         if served is not None:
             return "local-completions", {
@@ -169,7 +169,7 @@ class Bench:
 
 
 def _row(one: work.Asked) -> Facts:
-    """The question as the peers' tasks take it."""
+    """The question in the format of the peers' tasks."""
     gold = work.bare(one.question.gold)
     return {
         "prompt": one.prompt,

@@ -1,9 +1,9 @@
 """One model over the eight real benchmarks: ours against the bare engine, lm-evaluation-harness and lighteval.
 
-In a process of their own: vllm.LLM with every prompt in one call, our sampling and grading, and lm-evaluation-harness
-on the same vLLM. Through one `vllm serve`: ours, lm-evaluation-harness and lighteval, whose pins exclude this vLLM. All
-have the same prompts, threads, engine settings and greedy decoding in float32, and so the same tokens. Each contestant
-of each round starts anew, in an order that turns; docs/benchmarks.md says what is counted.
+Three contestants load vLLM in their own process: vllm.LLM with every prompt in one call, our sampling and grading, and
+lm-evaluation-harness. Three use one `vllm serve`: ours, lm-evaluation-harness, and lighteval, whose pins exclude this
+vLLM. All have the same prompts, threads, engine settings and greedy decoding in float32, so they generate the same
+tokens. In each round, each contestant starts again, in rotating order. docs/benchmarks.md says which time counts.
 """
 
 import json
@@ -33,7 +33,7 @@ RATIOS = {
     "lm-eval-served": (Contestant.LM_EVAL_SERVED, Contestant.OURS_SERVED, "evaluation"),
     "lighteval-served": (Contestant.LIGHTEVAL_SERVED, Contestant.OURS_SERVED, "evaluation"),
 }
-"""Seconds a token of the first over those of the second, by what is counted."""
+"""Ratio -> (contestant, contestant, measured time): seconds per token of the first over those of the second."""
 
 
 OUT = records.latest("evaluation")
@@ -44,19 +44,19 @@ def main(
     model: options.Model = options.MODEL,
     rounds: int = 3,
     questions: Annotated[int, typer.Option(help="questions of each benchmark")] = 12,
-    max_tokens: Annotated[int, typer.Option(help="new tokens of a response at most")] = 192,
-    temperature: Annotated[float, typer.Option(help="over 0, servers and peers draw other tokens")] = 0.0,
+    max_tokens: Annotated[int, typer.Option(help="maximum of new tokens per response")] = 192,
+    temperature: Annotated[float, typer.Option(help="above 0, contestants sample different tokens")] = 0.0,
     top_p: float = 1.0,
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16")] = "float32",
-    concurrency: Annotated[int, typer.Option(help="requests under way of each contestant that is served")] = 128,
-    kv_cache_gib: Annotated[float, typer.Option(help="of every engine")] = 4.0,
+    concurrency: Annotated[int, typer.Option(help="concurrent requests of each contestant that uses the server")] = 128,
+    kv_cache_gib: Annotated[float, typer.Option(help="KV cache of every engine")] = 4.0,
     threads: options.Threads = options.THREADS,
-    contestant: Annotated[list[Contestant] | None, typer.Option(help="may be repeated; all by default")] = None,
+    contestant: Annotated[list[Contestant] | None, typer.Option(help="run only this contestant; repeatable")] = None,
     lm_eval_python: options.LmEvalPython = None,
     lighteval_python: options.LightevalPython = None,
     out: options.Out = OUT,
 ) -> None:
-    """Evaluation of one model, against the bare engine and two harnesses (20 minutes a round)."""
+    """Compare our evaluation with the bare engine and two harnesses (20 minutes per round)."""
     options.require_model(model)
     settings = Settings(
         data, model, questions, max_tokens, temperature, top_p, dtype, concurrency, kv_cache_gib, threads
@@ -74,7 +74,7 @@ def main(
 
 
 def _round(bench: Bench, number: int, rounds: int, chosen: Sequence[Contestant]) -> Iterator[Facts]:
-    """One row a contestant: those with an engine of their own, then those that share a server."""
+    """One row per contestant: first those with their own engine, then those that share the server."""
 
     def one(name: Contestant, served: server.Server | None) -> Facts:
         row = _run(bench, name, number, served)
@@ -105,7 +105,7 @@ def _turned(names: list[Contestant], number: int) -> list[Contestant]:
 
 
 def _run(bench: Bench, name: Contestant, number: int, served: server.Server | None) -> Facts:
-    """Start the contestant's process and wait for it. A failure ends the bench."""
+    """Start the contestant's process and wait for it. Exits if it fails."""
     run = bench.folder / f"{number}-{name}"
     result = run / "result.json"
     program = bench.program(name, run, served)
@@ -131,14 +131,14 @@ def _run(bench: Bench, name: Contestant, number: int, served: server.Server | No
     row = {"round": number, "contestant": str(name), **facts, "wall": wall}
     if row["responses"] != len(bench.asked) or row["prompt_tokens"] != bench.prompt_tokens:
         sys.exit(
-            f"{name} did other work than was asked for: {row['responses']} responses to "
-            f"{row['prompt_tokens']} tokens, not {len(bench.asked)} to {bench.prompt_tokens}"
+            f"{name} did different work: {row['responses']} responses to {row['prompt_tokens']} prompt tokens "
+            f"instead of {len(bench.asked)} to {bench.prompt_tokens}"
         )
     return row
 
 
 def _warm(served: server.Server) -> None:
-    """A first request, so that no contestant has it."""
+    """Send a first request, so no contestant pays for the warm-up."""
     body = json.dumps({"model": server.NAME, "prompt": "1 + 1 =", "max_tokens": 8}).encode()
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {served.key}"}
     request = urllib.request.Request(f"{served.url}/v1/completions", body, headers)
@@ -151,13 +151,13 @@ def _tail(path: Path) -> str:
 
 
 def summary(rows: list[Facts]) -> dict[str, Any]:
-    """Ratios of each round by RATIOS, and median seconds of the whole evaluation by contestant."""
+    """The RATIOS of each round, and each contestant's median seconds of the whole evaluation."""
     by_round: dict[int, dict[str, Facts]] = {}
     for row in rows:
         by_round.setdefault(row["round"], {})[row["contestant"]] = row
 
     def each(row: Facts, key: str) -> float:
-        # The bare engine has no grading: all that it does is sampling.
+        # The bare engine only samples.
         return float(row.get(key, row["evaluation"]) / row["tokens"])
 
     ratios = {
@@ -170,16 +170,16 @@ def summary(rows: list[Facts]) -> dict[str, Any]:
 
 
 def table(record: Record) -> str:
-    """Wanted and measured, ratios of every round."""
+    """The ratios of every round with their targets."""
     labels = {
-        "bare": ("our sampling over the bare engine, per token", "at most 1.03"),
-        "lm-eval": ("lm-evaluation-harness over ours, in process", "over 1"),
-        "lm-eval-served": ("lm-evaluation-harness over ours, served", "over 1"),
-        "lighteval-served": ("lighteval over ours, served", "over 1"),
+        "bare": ("our sampling time / bare engine, per token", "at most 1.03"),
+        "lm-eval": ("lm-evaluation-harness / ours, in process", "over 1"),
+        "lm-eval-served": ("lm-evaluation-harness / ours, served", "over 1"),
+        "lighteval-served": ("lighteval / ours, served", "over 1"),
     }
     ratios, seconds = record.summary["ratios"], record.summary["seconds"]
     rows = [(*label, ", ".join(f"{value:.2f}" for value in ratios.get(name, ()))) for name, label in labels.items()]
     for group, title in ((ALONE, "in process"), (SERVED, "served")):
         found = ", ".join(f"{name.removesuffix('-served')} {seconds[name]:.0f}" for name in group if name in seconds)
-        rows.append((f"seconds of the whole evaluation, {title}, in the median", "", found))
-    return records.markdown(("", "wanted", "measured"), rows, left=3)
+        rows.append((f"whole evaluation, {title}, median seconds", "", found))
+    return records.markdown(("", "target", "measured"), rows, left=3)

@@ -1,12 +1,12 @@
 """Graded answers per second: our pool of two processes against Math-Verify alone in one.
 
-Both grade the same responses to the gold answers of the six maths benchmarks (bench/speed/answers.py), distinct ones
-and repeated ones. Math-Verify parses gold answer and response with its defaults and verifies; once more with each gold
-answer parsed only once. Every measurement is a process of its own that loads everything first and grades once, so that
-no cache outlives it; the ways take turns, rounds times, each round with responses of its own. A round's ratio is of
-neighbors in time.
+Both grade the same responses to the gold answers of the six math benchmarks (bench/speed/answers.py): one set with
+distinct answers, one with repeated answers. Math-Verify parses gold answer and response with its defaults and verifies
+them. A second variant parses each gold answer only once. Every measurement is a new process that loads everything first
+and grades once, so no cache carries over. In each round the ways run one after the other on new responses, and the
+ratios are computed within the round.
 
-Exit code 1: at distinct answers, the median ratio to Math-Verify with the gold answer parsed each time is under 1.8.
+Exit code 1: on distinct answers, our speed is less than 1.8 times that of Math-Verify with its defaults (median).
 """
 
 import os
@@ -30,19 +30,21 @@ OUT = records.latest("grading")
 
 def main(
     data: options.Data,
-    rounds: Annotated[int, typer.Option(help="measurements of each way")] = 5,
-    golds: Annotated[int | None, typer.Option(help="gold answers taken, drawn anew each round; all by default")] = None,
-    workers: Annotated[int, typer.Option(help="processes of ours")] = 2,
-    sentences: Annotated[int, typer.Option(help="of a response before its answer")] = 6,
+    rounds: Annotated[int, typer.Option(help="rounds: measurements of each way")] = 5,
+    golds: Annotated[
+        int | None, typer.Option(help="gold answers, chosen at random in each round; all by default")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="our grading processes")] = 2,
+    sentences: Annotated[int, typer.Option(help="sentences of a response before its answer")] = 6,
     out: options.Out = OUT,
 ) -> None:
-    """Graded answers per second, against Math-Verify alone (minutes)."""
+    """Compare our graded answers per second with Math-Verify alone (a few minutes)."""
     spec = {"data": str(data.resolve()), "golds": golds, "sentences": sentences, "workers": workers}
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     rows: list[Row] = []
     for number in range(rounds):
         for kind in SETS:
-            # Who goes first changes, so that a machine that slows down or speeds up favors no one.
+            # The order alternates, so a machine that slows down or speeds up favors no way.
             for way in WAYS if number % 2 == 0 else WAYS[::-1]:
                 found = child.call(
                     "bench.speed._grading", {**spec, "kind": kind, "way": way, "seed": number}, environment
@@ -56,7 +58,7 @@ def main(
 
 
 def summarize(rows: list[Row], rounds: int) -> dict[str, Any]:
-    """Of one set, by way: answers a second, seconds over ours, and shares that passed; medians over the rounds."""
+    """One set by way: answers per second and seconds over ours (medians over the rounds), and shares that passed."""
     of = {(row["way"], row["round"]): row for row in rows}
     found: dict[str, Any] = {"answers": rows[0]["answers"]}
     for way in WAYS:
@@ -72,18 +74,18 @@ def summarize(rows: list[Row], rounds: int) -> dict[str, Any]:
 
 
 def table(record: Record) -> str:
-    """Ours over Math-Verify, wanted and measured; then what passes."""
+    """Speed ratios with their target, then the shares that pass."""
     distinct, repeats = record.summary["distinct"], record.summary["repeats"]
     plain, cached = distinct[PLAIN], distinct[CACHED]
-    speed = f": {distinct['ours']['per_second']:.0f} against {plain['per_second']:.0f} a second"
+    speed = f": {distinct['ours']['per_second']:.0f} against {plain['per_second']:.0f} per second"
     rows = [
-        (f"distinct answers ({distinct['answers']:,})", f"at least {WANTED}", _ratio(plain) + speed),
-        ("the same, Math-Verify parsing each gold answer once", "", _ratio(cached)),
-        (f"repeated answers ({repeats['answers']:,})", "", _ratio(repeats[PLAIN])),
-        ("passed of answers written otherwise, ours and Math-Verify", "", _passed(distinct, "otherwise")),
-        ("passed of wrong answers, ours and Math-Verify", "", _passed(distinct, "wrong")),
+        (f"speed over Math-Verify, distinct answers ({distinct['answers']:,})", f"at least {WANTED}", _ratio(plain) + speed),
+        ("the same, if Math-Verify parses each gold answer once", "", _ratio(cached)),
+        (f"speed over Math-Verify, repeated answers ({repeats['answers']:,})", "", _ratio(repeats[PLAIN])),
+        ("correct answers in another notation that pass: ours, Math-Verify", "", _passed(distinct, "otherwise")),
+        ("wrong answers that pass: ours, Math-Verify", "", _passed(distinct, "wrong")),
     ]
-    return records.markdown(("", "wanted", "measured"), rows, left=3)
+    return records.markdown(("", "target", "measured"), rows, left=3)
 
 
 def _ratio(found: Row) -> str:
@@ -91,4 +93,4 @@ def _ratio(found: Row) -> str:
 
 
 def _passed(found: Row, made: str) -> str:
-    return " and ".join(share(found[way][f"passed_{made}"]) for way in ("ours", PLAIN))
+    return ", ".join(share(found[way][f"passed_{made}"]) for way in ("ours", PLAIN))

@@ -1,13 +1,13 @@
 """Peak memory and time of log-probabilities and entropies with their backward pass: in tiles, and the plain way.
 
-Each way runs in a process of its own, which reports the most memory that it had resident above what it held before;
-both leave the same gradients behind. The plain way holds [N, V] in float32: log_softmax over all logits at once. Where
-memory is too short for it (it needs five such matrices), it computes the log-probabilities alone, without entropies:
-less than what it is compared with, so the ratio is then a bound in its favor.
+The plain way is log_softmax over all logits at once, [N, V] in float32. Each way runs in a separate process, which
+reports its peak resident memory minus its memory before the computation. Both compute the same gradients. The plain way
+needs five [N, V] matrices. If memory is too small for them, it computes only the log-probabilities, without entropies.
+It then does less work than the tiles, so the ratio is an upper bound.
 
-What "equal" is measured against is the plain way in float64: log_softmax in float32 is itself off by more than 1e-5 at
-such a vocabulary, and its error is shown beside the tiles'. Exit code 1: the tiles are off by more than 1e-5, or need
-more than a quarter of the plain way's memory.
+Errors are measured against the plain way in float64, because log_softmax in float32 is itself off by more than 1e-5 at
+such a vocabulary. The table shows both errors. Exit code 1: the tiles are off by more than 1e-5, or need more than a
+quarter of the plain way's memory.
 """
 
 import os
@@ -29,14 +29,14 @@ OUT = records.latest("logprobs")
 
 
 def main(
-    tokens: Annotated[int, typer.Option(help="N")] = 8192,
-    vocabulary: Annotated[int, typer.Option(help="V, Qwen2.5's by default")] = 151936,
-    hidden: Annotated[int, typer.Option(help="width of what the output head reads")] = 64,
-    equal_tokens: Annotated[int, typer.Option(help="tokens on which the results are compared")] = 512,
+    tokens: Annotated[int, typer.Option(help="number of tokens, N")] = 8192,
+    vocabulary: Annotated[int, typer.Option(help="size of the vocabulary, V; by default that of Qwen2.5")] = 151936,
+    hidden: Annotated[int, typer.Option(help="hidden size: width of the output head's input")] = 64,
+    equal_tokens: Annotated[int, typer.Option(help="number of tokens for the comparison of results")] = 512,
     threads: options.Threads = options.THREADS,
     out: options.Out = OUT,
 ) -> None:
-    """Log-probabilities at a large vocabulary: memory and time (15 GiB, minutes)."""
+    """Measure memory and time of log-probabilities at a large vocabulary (15 GiB, a few minutes)."""
     matrix = tokens * vocabulary * 4 / 2**30
     other = "plain" if memory.available_gib() > PLAIN_MATRICES * matrix + 1 else BOUND
     sizes = {"vocabulary": vocabulary, "hidden": hidden, "threads": threads}
@@ -67,21 +67,21 @@ def main(
 
 
 def table(record: Record) -> str:
-    """Wanted and measured."""
+    """Memory, error and time with their targets."""
     found = record.summary
-    bound = "" if found["plain_way"] == "plain" else ", a bound: see above"
+    bound = "" if found["plain_way"] == "plain" else "; an upper bound, see above"
     plain = found["plain_way"]
     rows = [
         (
-            "memory of the tiles over the plain way's",
+            "peak memory, tiles / plain way",
             f"at most {LARGEST_SHARE:.0%}".replace("%", " %"),
             f"{share(found['memory_share'])} ({found['tiled_gib']:.2f} of {found['plain_gib']:.1f} GiB{bound})",
         ),
         (
-            "largest error of the tiles, relative",
+            "largest relative error of the tiles",
             "at most 1e-5",
             f"{tiny(found['tiled_error'])} (plain float32: {tiny(found['plain_error'])})",
         ),
         ("seconds, forward and backward", "", f"{found['tiled_seconds']:.1f} ({plain}: {found['plain_seconds']:.1f})"),
     ]
-    return records.markdown(("", "wanted", "measured"), rows, left=3)
+    return records.markdown(("", "target", "measured"), rows, left=3)

@@ -1,7 +1,7 @@
 """Seconds of a training step by phase: 0.8M parameters, 16 questions x 8 rollouts x at most 96 tokens.
 
-A short SFT stage comes first, so that responses end by themselves as they do in real runs. The first step of each
-stage, which loads what is loaded late, is not counted.
+A short SFT stage comes first, so responses end by themselves as they do in real runs. The first step of each stage is a
+warm-up and does not count.
 """
 
 import math
@@ -35,7 +35,7 @@ COLUMNS = (
 
 
 def train(folder: Path, name: str, model: Path, threads: int, **config: Any) -> Path:
-    """Run the worker; its output folder."""
+    """Run the worker and return its output folder."""
     spec = {
         "config": {"sampling": {"max_tokens": 96}, **config},
         "prompt": sums.PROMPT,
@@ -53,7 +53,7 @@ def train(folder: Path, name: str, model: Path, threads: int, **config: Any) -> 
 
 
 def medians(output: Path) -> dict[str, Any]:
-    """Medians over the steps of a run, but for the first; None where a stage draws no rollouts."""
+    """Medians over the steps of a run without the first. A value is None if the stage samples no rollouts."""
     log = pq.read_table(output / "log.parquet", columns=list(COLUMNS)).slice(1)
     found = {name: statistics.median(values) for name, values in log.to_pydict().items()}
     return {name: value if math.isfinite(value) else None for name, value in found.items()}
@@ -63,13 +63,13 @@ OUT = records.latest("phases")
 
 
 def main(
-    steps: Annotated[int, typer.Option(help="steps that are counted")] = 10,
-    algorithm: Annotated[str, typer.Option(help="what is trained after the SFT stage")] = "hpt",
-    warmup: Annotated[int, typer.Option(help="SFT steps of 64 rows")] = 40,
+    steps: Annotated[int, typer.Option(help="measured steps")] = 10,
+    algorithm: Annotated[str, typer.Option(help="algorithm of the stage after SFT")] = "hpt",
+    warmup: Annotated[int, typer.Option(help="SFT steps, 64 rows each")] = 40,
     threads: options.Threads = options.THREADS,
     out: options.Out = OUT,
 ) -> None:
-    """Seconds of a training step by phase, at the demo's size (minutes)."""
+    """Measure the seconds of a training step by phase, at the demo's size (a few minutes)."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         ScratchModel().materialize(folder / "model", lambda done, total, text: None)

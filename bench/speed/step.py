@@ -1,8 +1,8 @@
 """One GRPO training step of ours against TRL's GRPOTrainer: seconds and peak memory, in one run.
 
-8 questions x 8 rollouts x exactly 128 new tokens, float32, the same threads, prompts, lengths and AdamW in both. The
-two sides live in processes of their own, load once, do one uncounted step each, and then take turns.
-docs/benchmarks.md says what is fair about it and what is not measured.
+8 questions x 8 rollouts x exactly 128 new tokens, float32, with the same threads, prompts, lengths and AdamW on both
+sides. Each side is a separate process that loads once and runs one warm-up step. Then the sides take turns.
+docs/benchmarks.md lists what is the same and what differs.
 """
 
 import contextlib
@@ -31,20 +31,20 @@ OUT = records.latest("step")
 
 def main(
     model: options.Model = options.MODEL,
-    pairs: Annotated[int, typer.Option(help="steps of each side that are counted")] = 5,
+    pairs: Annotated[int, typer.Option(help="measured steps of each side")] = 5,
     threads: options.Threads = options.THREADS,
     tokens: Annotated[int, typer.Option(help="new tokens of every response")] = 128,
     rollouts: Annotated[int, typer.Option(help="rollouts of each of the 8 questions")] = 8,
-    trl_micro_batch: Annotated[int, typer.Option(help="sequences of one forward pass of TRL's")] = 8,
-    micro_batch_tokens: Annotated[int, typer.Option(help="tokens of one forward pass of ours")] = 1280,
+    trl_micro_batch: Annotated[int, typer.Option(help="sequences in one forward pass of TRL")] = 8,
+    micro_batch_tokens: Annotated[int, typer.Option(help="tokens in one forward pass of ours")] = 1280,
     learning_rate: float = 1e-6,
-    gradient_checkpointing: Annotated[bool, typer.Option(help="in both")] = False,
-    same_environment: Annotated[bool, typer.Option(help="start TRL's with our workers' variables")] = False,
-    fresh: Annotated[bool, typer.Option(help="start each side anew for each pair: needs less memory")] = False,
+    gradient_checkpointing: Annotated[bool, typer.Option(help="turn it on for both sides")] = False,
+    same_environment: Annotated[bool, typer.Option(help="start TRL with our workers' variables too")] = False,
+    fresh: Annotated[bool, typer.Option(help="start each side again for each pair, which needs less memory")] = False,
     trl_python: options.TrlPython = None,
     out: options.Out = OUT,
 ) -> None:
-    """A GRPO step against TRL's: seconds and memory (24 GiB, minutes a pair)."""
+    """Compare seconds and memory of a GRPO step with TRL (24 GiB, a few minutes per pair)."""
     options.require_model(model)
     if len(QUESTIONS) * rollouts % trl_micro_batch or rollouts % 2:
         raise typer.BadParameter("--trl-micro-batch must divide the sequences, and --rollouts must be even")
@@ -57,13 +57,13 @@ def main(
         try:
             rows = measure(settings, Path(temporary), trl, fresh)
         except Ended as error:
-            sys.exit(f"{error}\nRemedy: lower --trl-micro-batch, or start the sides anew for each pair with --fresh")
+            sys.exit(f"{error}\nRemedy: lower --trl-micro-batch, or use --fresh to start the sides again for each pair")
     facts = {**settings.facts(), "fresh": fresh, "trl": version(trl, TRL)}
     records.finish(out, Record("step", machine.describe(threads), facts, summary(rows), rows), table)
 
 
 def measure(settings: Settings, folder: Path, trl: Path, fresh: bool) -> list[Row]:
-    """One row a pair. Raises Ended."""
+    """One row per pair of steps. Raises Ended."""
     rows = []
     with contextlib.ExitStack() as stack:
         steps = {}
@@ -86,7 +86,7 @@ def measure(settings: Settings, folder: Path, trl: Path, fresh: bool) -> list[Ro
 
 
 def _once(start: Callable[[], Side]) -> Row:
-    """One step of a process started for it, after the one that is not counted."""
+    """Start a process for one measured step, after its warm-up step."""
     with start() as side:
         side.warm()
         return side.step()
@@ -94,7 +94,7 @@ def _once(start: Callable[[], Side]) -> Row:
 
 @contextlib.contextmanager
 def _resident(start: Callable[[], Side]) -> Iterator[Callable[[], Row]]:
-    """Steps of one process that stays."""
+    """Keep one process and yield the function that runs a step in it."""
     with start() as side:
         facts = side.warm()
         print(
@@ -103,23 +103,23 @@ def _resident(start: Callable[[], Side]) -> Iterator[Callable[[], Row]]:
             file=sys.stderr,
         )
         if memory.available_gib() < 1:
-            sys.exit("memory is too short for both sides at once. Remedy: --fresh, or lower --trl-micro-batch")
+            sys.exit("not enough memory for both sides at once. Remedy: --fresh, or a smaller --trl-micro-batch")
         yield side.step
 
 
 def _check(name: str, facts: Row, settings: Settings) -> None:
-    """End the run where a side did not do the work that is compared."""
+    """Exit if a side did different work."""
     wrong = facts["response_tokens"] != settings.tokens or facts["reward"] != 0.5
     if name == "ours":
         wrong |= facts["rollout_rows"] != len(QUESTIONS) * settings.rollouts or facts["updates"] != 1
     else:
         wrong |= facts["longest"] != settings.tokens or facts["groups_without_gradient"] != 0
     if wrong:
-        sys.exit(f"{name} did other work than was asked for: {facts}")
+        sys.exit(f"{name} did different work: {facts}")
 
 
 def summary(rows: list[Row]) -> dict[str, Any]:
-    """Medians over the pairs; memory is the most of any."""
+    """Medians over the pairs; for memory the maximum."""
 
     def median(key: str) -> float:
         return float(statistics.median(row[key] for row in rows))
@@ -141,20 +141,20 @@ def summary(rows: list[Row]) -> dict[str, Any]:
 
 
 def table(record: Record) -> str:
-    """Wanted and measured."""
+    """Seconds and memory with their targets."""
     found = record.summary
     times = (
         f"{found['ratio']:.2f}, median of {found['pairs']} pairs; {found['ratio_least']:.2f} to "
-        f"{found['ratio_largest']:.2f} ({found['trl_seconds']:.1f} / {found['ours_seconds']:.1f} s in the median)"
+        f"{found['ratio_largest']:.2f} (median {found['trl_seconds']:.1f} s / {found['ours_seconds']:.1f} s)"
     )
-    gib = f"{found['ours_gib']:.2f} over {found['trl_gib']:.2f} GiB, ours with its verifier processes"
-    rollout = f"ours {shown(found['ours_seconds_rollout'], '{:.0f}')} s, TRL's {found['trl_seconds_rollout']:.0f} s"
+    gib = f"{found['ours_gib']:.2f} / {found['trl_gib']:.2f} GiB; ours includes its verifier processes"
+    rollout = f"ours {shown(found['ours_seconds_rollout'], '{:.0f}')} s, TRL {found['trl_seconds_rollout']:.0f} s"
     rows = [
-        ("TRL's seconds over ours", "at least 2", times),
-        ("our peak memory over TRL's", "at most 1", gib),
+        ("seconds, TRL / ours", "at least 2", times),
+        ("peak memory, ours / TRL", "at most 1", gib),
         ("weight sync, share of our step", "under 2 %", share(found["sync_share"])),
-        ("verification that generation does not hide, share of our step", "under 5 %", share(found["verify_share"])),
+        ("verification outside generation, share of our step", "under 5 %", share(found["verify_share"])),
         ("seconds of rollouts", "", rollout),
         ("seconds of our update", "", f"{found['ours_seconds_update']:.0f} s"),
     ]
-    return records.markdown(("", "wanted", "measured"), rows, left=3)
+    return records.markdown(("", "target", "measured"), rows, left=3)

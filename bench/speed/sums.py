@@ -1,4 +1,4 @@
-"""Training questions that need no data: sums of two to four digits with worked solutions, in ASCII."""
+"""Training questions that need no data set: sums of two to four digits with worked solutions, in ASCII."""
 
 import random
 from pathlib import Path
@@ -24,12 +24,12 @@ class Sum(NamedTuple):
 
 
 def prompt(one: Sum) -> str:
-    """What the model reads, behind its <bos>."""
+    """The prompt, without <bos>."""
     return TEMPLATE.format(question=one.question)
 
 
-def draw(count: int) -> list[Sum]:
-    """At most `count` sums, each once; the same ones every time."""
+def sample(count: int) -> list[Sum]:
+    """At most `count` distinct sums. The seed is fixed, so every call returns the same sums."""
     generator = random.Random(0)
     found = {}
     for i in range(count):
@@ -44,11 +44,11 @@ def draw(count: int) -> list[Sum]:
 
 
 def write(path: Path, tokenizer: Any, count: int, length: int = 0) -> list[Sum]:
-    """Write `count` sums as prepared questions for a model with byte tokens; those that were written.
+    """Write at most `count` sums as prepared questions for a model with byte tokens, and return them.
 
-    Demonstrations shorter than `length` characters say the same again until they are as long.
+    A demonstration shorter than `length` characters is repeated until it is that long.
     """
-    sums = [_lengthened(one, length) for one in draw(count)]
+    sums = [_lengthened(one, length) for one in sample(count)]
     rows = [
         {
             "question_id": one.question,

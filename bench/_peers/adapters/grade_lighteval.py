@@ -1,7 +1,7 @@
-"""lighteval's metrics on given responses: `python -m bench._peers.adapters.grade_lighteval ROWS VERDICTS`, both files
-of JSON lines.
+"""Grade given responses with lighteval: `python -m bench._peers.adapters.grade_lighteval ROWS VERDICTS`.
 
-Metrics are those that its tasks name; a gold answer is put into the form that the task's data set has it in.
+Both files hold JSON lines. The metrics are those that lighteval's tasks use. Each gold answer is written in the form of
+the task's data set.
 """
 
 import json
@@ -19,11 +19,11 @@ from lighteval.tasks.requests import Doc
 
 Row = dict[str, Any]
 INTEGERS = ("aime24", "aime25", "amc23")
-"""Benchmarks whose gold answer lighteval's tasks give as it is; others stand in a solution's box."""
+"""Benchmarks whose data sets hold the bare answer. The others hold a solution with the answer in a box."""
 
 
 def metrics() -> dict[str, Any]:
-    """The metrics by name."""
+    """lighteval's metrics by name."""
     return {
         "math pass@1": Metrics.pass_at_k_math(sample_params={"k": 1, "n": 1}),  # aime24, aime25, math_500
         "olympiad_bench em": Metrics.exact_match.value,
@@ -32,7 +32,7 @@ def metrics() -> dict[str, Any]:
 
 
 def document(row: Row, exact: bool) -> Doc:
-    """The question as lighteval's tasks have it; `exact` for those that compare the whole response."""
+    """The question in the form of lighteval's tasks. `exact`: the task compares the whole response."""
     if row["kind"] == "choice":
         labels = list(ascii_uppercase)[: max(len(row["options"]), 2)]
         gold = row["gold"] if row["gold"] in labels else labels["12345".index(row["gold"])]
@@ -43,7 +43,8 @@ def document(row: Row, exact: bool) -> Doc:
 
 
 def judge(metric: Any, row: Row) -> dict[str, Any]:
-    """The metric's verdict on the response, what it reads out of it, and its verdict on the answer in its own form."""
+    """The metric's verdict on the response, the answer it extracts, and its verdict on our extracted answer restated in
+    the form that it expects."""
     computed = metric.sample_level_fn
     exact = isinstance(computed, ExactMatches)
     doc = document(row, exact)
@@ -60,7 +61,7 @@ def _correct(computed: Any, doc: Doc, text: str) -> bool:
 
 
 def _read(computed: Any, doc: Doc, text: str) -> str | None:
-    """What the metric reads out, the first of it; None where nothing."""
+    """The first answer that the metric extracts; None if there is none."""
     if isinstance(computed, ExactMatches):
         return text.strip()
     inner = computed.compute_score.__self__  # the extractive match within pass@k

@@ -1,8 +1,7 @@
-"""lm-evaluation-harness's scorers on given responses: `python -m bench._peers.adapters.grade_lm_eval ROWS VERDICTS`,
-both files of JSON lines.
+"""Grade given responses with lm-evaluation-harness: `python -m bench._peers.adapters.grade_lm_eval ROWS VERDICTS`.
 
-Scorers and filters are taken from its own task files; a gold answer is put into the form that the task's data set has
-it in.
+Both files hold JSON lines. Scorers and filters come from lm-evaluation-harness's task files. Each gold answer is
+written in the form of the task's data set.
 """
 
 import contextlib
@@ -25,11 +24,11 @@ from math_verify import parse, verify
 TASKS = Path(lm_eval.tasks.__file__).parent
 Row = dict[str, Any]
 Judged = tuple[bool, str | None]
-"""Whether correct, and what was read out of the response."""
+"""Whether the response is correct, and the answer extracted from it."""
 
 
 def aime_task(gold: str, response: str) -> Judged:
-    """aime24, aime25: the last box, else what stands between the first $ and the last, else the whole response."""
+    """aime24, aime25: the last box; without one, the text between the first and the last $, or the whole response."""
     boxed = aime.last_boxed_only_string(response)
     read = _between_dollars(response)
     if boxed is not None:
@@ -39,13 +38,13 @@ def aime_task(gold: str, response: str) -> Judged:
 
 
 def hendrycks_task(gold: str, response: str) -> Judged:
-    """hendrycks_math500: what stands between the first $ and the last, else the whole response."""
+    """hendrycks_math500: the text between the first and the last $, or the whole response."""
     verdict = hendrycks.process_results({"solution": f"\\boxed{{{gold}}}"}, [response])["exact_match"]
     return bool(verdict), _between_dollars(response)
 
 
 def minerva_exact(gold: str, response: str) -> Judged:
-    """minerva_math500's exact_match: the sentence that its few-shot examples end with."""
+    """minerva_math500's exact_match: the answer in the sentence that ends its few-shot examples."""
     read = minerva.normalize_final_answer(minerva.get_unnormalized_answer(response))
     verdict = minerva.is_equiv(read, minerva.normalize_final_answer(gold))
     return verdict, None if read == "[invalidanswer]" else read
@@ -58,7 +57,7 @@ def minerva_math_verify(gold: str, response: str) -> Judged:
 
 
 def filtered(path: str, name: str, gold_form: str, row: Row) -> Callable[[str, str], Judged]:
-    """A task's filter called `name` and its exact_match, for the row's options."""
+    """The task's filter `name` followed by its exact_match, for the row's options."""
     rules, parts = _task(path, name)
     filters = [make() for make in build_filter_ensemble(name, parts).filters]
 
@@ -75,7 +74,7 @@ def filtered(path: str, name: str, gold_form: str, row: Row) -> Callable[[str, s
 
 @functools.cache
 def _task(path: str, name: str) -> tuple[dict[str, Any], list[Any]]:
-    """The rules of the metric, exact_match, and the filter's parts, from the task's file."""
+    """The options of exact_match and the parts of the filter, from the task's file."""
     config = load_yaml(TASKS / path, resolve_func=False)
     (chosen,) = [one for one in config["filter_list"] if one["name"] == name]
     parts = [
@@ -86,7 +85,7 @@ def _task(path: str, name: str) -> tuple[dict[str, Any], list[Any]]:
 
 
 def graders(row: Row) -> dict[str, tuple[Callable[[str, str], Judged], str]]:
-    """The scorers that apply to the row, each with the form in which it wants an answer."""
+    """The scorers that apply to the row, each with the form of answer that it expects."""
     if row["kind"] == "math":
         return {
             "aime": (aime_task, "$\\boxed{{{}}}$"),

@@ -1,7 +1,8 @@
-"""lighteval on local rows through a server: `python -m bench._peers.adapters.run_lighteval SPEC.json`.
+"""Run lighteval on local rows through a server: `python -m bench._peers.adapters.run_lighteval SPEC.json`.
 
-Its litellm model speaks to the chat API, so the rows hold the user's turn, and the server's chat template makes the
-prompt that everyone has. One task a benchmark, without few-shot examples, scored as its math_500 and gpqa:diamond are.
+lighteval's litellm model uses the chat API. The rows therefore hold the user's turn, and the server's chat template
+turns it into the same prompt that the other contestants get. Each benchmark is one task without few-shot examples,
+scored like lighteval's math_500 or gpqa:diamond.
 """
 
 import json
@@ -48,7 +49,7 @@ TASKS_TABLE = [
 def main() -> None:
     spec = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     folder = Path(spec["folder"])
-    # It caches responses on disk, below the folder it is started in, and would answer a second round from there.
+    # lighteval caches responses in the current folder and would answer a second round from that cache.
     os.chdir(folder)
     from lighteval.logging.evaluation_tracker import EvaluationTracker
     from lighteval.models.endpoints.litellm_model import LiteLLMClient, LiteLLMModelConfig
@@ -56,7 +57,7 @@ def main() -> None:
     from lighteval.pipeline import ParallelismManager, Pipeline, PipelineParameters
     from lighteval.tasks.registry import Registry
 
-    # It loads every task that it has before any other, and one of them downloads a file. Here it has the local ones.
+    # lighteval loads all of its own tasks first, and one of them downloads a file. Leave only the local tasks.
     Registry._load_from_files = staticmethod(lambda files, prefix: {})
     Registry._load_from_subdirs = staticmethod(lambda folders: {})
 

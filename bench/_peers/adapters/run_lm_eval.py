@@ -1,8 +1,8 @@
-"""lm-evaluation-harness on local rows: `python -m bench._peers.adapters.run_lm_eval SPEC.json`.
+"""Run lm-evaluation-harness on local rows: `python -m bench._peers.adapters.run_lm_eval SPEC.json`.
 
-One task a benchmark: a JSON file, the rendered prompt, no few-shot examples. Maths is scored as its minerva_math tasks
-score it (exact match and Math-Verify), multiple choice as gpqa_diamond_cot_zeroshot does. The model is its `vllm` in
-this process, or its `local-completions` through a server.
+Each benchmark is one task: a JSON file, the rendered prompt, no few-shot examples. Math is scored like the minerva_math
+tasks (exact match and Math-Verify), multiple choice like gpqa_diamond_cot_zeroshot. The model is `vllm` in this
+process, or `local-completions` through a server.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 from lm_eval import simple_evaluate
 from lm_eval.api.registry import get_model
 from lm_eval.tasks import TaskManager
-from lm_eval.tasks.minerva_math import utils as _  # noqa: F401  (loads what scoring needs, as ours is loaded too)
+from lm_eval.tasks.minerva_math import utils as _  # noqa: F401  (load the scoring code before the clock starts, as ours is)
 
 TASK = """\
 task: {task}
@@ -52,7 +52,7 @@ SCORERS = "from lm_eval.tasks.minerva_math.utils import process_docs, process_re
 
 
 def write_tasks(folder: Path, spec: dict[str, Any]) -> list[str]:
-    """A task file a benchmark; the tasks' names."""
+    """Write one task file per benchmark, and return the names of the tasks."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "scorers.py").write_text(SCORERS, encoding="utf-8")
     names = []

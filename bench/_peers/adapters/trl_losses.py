@@ -1,4 +1,4 @@
-"""TRL's loss code on its own, for bench.parity.compare: trainers whose methods are called outside their loop."""
+"""TRL's loss code for bench.parity.compare: TRL's trainers, with methods called outside the training loop."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def common(folder: Path) -> dict[str, Any]:
-    """Arguments that both trainers have."""
+    """Arguments that both trainers share."""
     return {
         "output_dir": str(folder),
         "use_cpu": True,
@@ -31,8 +31,8 @@ def grpo_trainer(
     folder: Path,
     config: dict[str, Any],
 ) -> Any:
-    """A GRPOTrainer over `prompts`. `rewards` are imposed on the rollouts, laid end to end; `config` holds those fields
-    of GRPOConfig that choose the loss."""
+    """A GRPOTrainer on `prompts`. `rewards` holds the fixed reward of each rollout, group after group. `config` holds
+    the fields of GRPOConfig that choose the loss."""
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
@@ -55,9 +55,9 @@ def grpo_trainer(
     return trainer
 
 
-def draw(trainer: Any, prompts: Sequence[str], rollouts: int) -> "dict[str, Tensor]":
-    """The inputs of _compute_loss: ids and masks [B, P] and [B, C], advantages [B], and as the old log-probabilities
-    those that the responses were drawn with."""
+def sample(trainer: Any, prompts: Sequence[str], rollouts: int) -> "dict[str, Tensor]":
+    """Sample responses and return the inputs of _compute_loss: ids and masks [B, P] and [B, C], advantages [B], and the
+    old log-probabilities [B, C], which are those at sampling time."""
     import torch
 
     torch.manual_seed(3)
@@ -69,7 +69,7 @@ def draw(trainer: Any, prompts: Sequence[str], rollouts: int) -> "dict[str, Tens
 
 
 def logprobs(trainer: Any, inputs: "dict[str, Tensor]") -> "Tensor":
-    """[B, C] by TRL's own forward pass, of the inputs' responses."""
+    """Log-probabilities [B, C] of the responses, from TRL's forward pass."""
     import torch
 
     ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
@@ -81,7 +81,7 @@ def logprobs(trainer: Any, inputs: "dict[str, Tensor]") -> "Tensor":
 
 @contextlib.contextmanager
 def handed(trainer: Any, leaf: "Tensor") -> Iterator[None]:
-    """Let the trainer's forward pass give `leaf` [B, C] as the log-probabilities."""
+    """Make the trainer's forward pass return `leaf` [B, C] as the log-probabilities."""
     trainer._get_per_token_logps_and_entropies = lambda *_, **__: (leaf, leaf.detach() * 0, None)
     try:
         yield
@@ -92,7 +92,7 @@ def handed(trainer: Any, leaf: "Tensor") -> Iterator[None]:
 def sft_trainer(
     model: "nn.Module", tokenizer: Any, prompts: Sequence[str], completions: Sequence[str], folder: Path
 ) -> Any:
-    """An SFTTrainer over prompts with completions."""
+    """An SFTTrainer on prompts with completions."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 

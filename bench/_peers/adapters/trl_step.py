@@ -1,9 +1,9 @@
 """TRL's side of bench.speed.step: its GRPOTrainer, one step at a time.
 
-    TRL-PYTHON -m bench._peers.adapters.trl_step SPEC.json   (the step bench holds the other end of the pipes)
+    TRL-PYTHON -m bench._peers.adapters.trl_step SPEC.json   (bench.speed.step starts it and requests the steps)
 
-It generates with transformers, has min_new_tokens = max_new_tokens so that every response has exactly that many tokens,
-and a reward function that does nothing but alternate, so that all sequences carry gradient.
+TRL generates with transformers. min_new_tokens = max_new_tokens, so every response has exactly that many tokens. The
+reward function returns 0 and 1 in turn, so every sequence has a gradient.
 """
 
 import json
@@ -16,7 +16,7 @@ from bench._peers.stepper import Child
 
 
 def alternate(completions: list[Any], **_: Any) -> list[float]:
-    """Half of every group's rewards are 1: groups are consecutive and of even size."""
+    """Rewards 0, 1, 0, 1, ... Groups are consecutive and of even size, so half of each group's rewards are 1."""
     return [float(i % 2) for i in range(len(completions))]
 
 
@@ -30,7 +30,7 @@ def build(spec: dict[str, Any]) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(spec["model"], padding_side="left")
     for text, ids in zip(spec["prompts"], spec["prompt_ids"], strict=True):
         if tokenizer(text).input_ids != ids:
-            sys.exit("TRL's tokens of a prompt are not ours: the comparison would not be of the same work")
+            sys.exit("TRL tokenizes a prompt differently from us, so both sides would not do the same work")
     sequences = len(spec["prompts"]) * spec["rollouts"]
     config = GRPOConfig(
         output_dir=spec["output"],
@@ -73,7 +73,7 @@ def build(spec: dict[str, Any]) -> Any:
 
 
 def take_turns(trainer: Any, child: Child) -> None:
-    """Pause at the end of every optimizer step, with the seconds that generation took."""
+    """Pause at the end of every optimizer step and report the seconds of generation."""
     import trl
     from transformers import TrainerCallback
 

@@ -1,9 +1,10 @@
-"""`python -m bench.speed.gpu`: the check of one GPU, in one record.
+"""`python -m bench.speed.gpu`: check one GPU and write one record.
 
-1. The tests marked `gpu`; those that need vLLM are left out where there is none.
-2. One HPT step for each shape (shapes.py): seconds by phase, tokens a second, peak memory, model FLOPs utilization.
+1. Run the tests marked `gpu`. Without vLLM, the tests that need it are left out.
+2. Run one HPT step for each shape (shapes.py) and measure seconds by phase, tokens per second, peak memory and model
+   FLOPs utilization (MFU).
 
-The record is written after each part, so that what was measured is kept where a later part fails or time runs out.
+The record is written after each part, so earlier results are kept if a later part fails or time runs out.
 """
 
 import argparse
@@ -20,14 +21,14 @@ from bench.records import Record
 from bench.speed.gpu import checks, wheels
 
 NO_TESTS = 5
-"""pytest's exit code where it ran none."""
+"""pytest's exit code if it ran no test."""
 TESTS = 0.4
-"""Share of the time that the tests may take."""
+"""Maximum share of the time for the tests."""
 SHAPES = ("qwen2.5-1.5b", "qwen2.5-7b")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The check; 1 where a test or a step failed."""
+    """Run the check. Returns 1 if a test or a step failed, else 0."""
     options = _options(arguments)
     ends: float = time.monotonic() + 60 * options.minutes
     summary: dict[str, Any] = {"steps": {}}
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def prepare(carried: Path, site: Path) -> dict[str, str]:
-    """The variables of the processes that measure; installs what is missing into `site`."""
+    """Install missing packages into `site`, and return the environment variables of the measuring processes."""
     path = [str(machine.ROOT)]
     if wheels.missing():
         wheels.install(carried, site)
@@ -64,7 +65,7 @@ def prepare(carried: Path, site: Path) -> dict[str, str]:
 
 
 def step(name: str, environment: dict[str, str], timeout_s: float) -> dict[str, Any]:
-    """What the step of a shape took, or why there is none."""
+    """The measurements of the step at a shape, or its error."""
     try:
         found: dict[str, Any] = child.call("bench.speed.gpu.step", {"shape": name}, environment, timeout_s=timeout_s)
     except child.Failed as error:
@@ -80,7 +81,7 @@ def failed(summary: dict[str, Any]) -> bool:
 
 
 def table(record: Record) -> str:
-    """A row a shape."""
+    """One row per shape."""
     columns = ("shape", "trained", "rollout s", "verify s", "update s", "sync s", "tokens/s", "peak GiB", "MFU")
     return records.markdown(columns, [_row(name, found) for name, found in record.summary["steps"].items()], left=2)
 
@@ -97,14 +98,14 @@ def _row(name: str, found: dict[str, Any]) -> list[str]:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    # Not typer, which may need pydantic, which is among the wheels.
+    # argparse, because typer may need packages that are not installed yet.
     parser = argparse.ArgumentParser(
         prog="python -m bench.speed.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--shapes", nargs="+", default=list(SHAPES), help=f"by default {' '.join(SHAPES)}")
-    parser.add_argument("--minutes", type=float, default=8.0, help="then what is running is ended (8)")
-    parser.add_argument("--wheels", type=Path, default=wheels.FOLDER, help="what bench.speed.gpu.wheels made")
-    parser.add_argument("--out", type=Path, default=records.latest("gpu"), help="file of the record")
+    parser.add_argument("--shapes", nargs="+", default=list(SHAPES), help=f"shapes to run ({' '.join(SHAPES)})")
+    parser.add_argument("--minutes", type=float, default=8.0, help="time limit; what still runs is stopped (8)")
+    parser.add_argument("--wheels", type=Path, default=wheels.FOLDER, help="folder that bench.speed.gpu.wheels filled")
+    parser.add_argument("--out", type=Path, default=records.latest("gpu"), help="file to write the record to")
     return parser.parse_args(arguments)
 
 

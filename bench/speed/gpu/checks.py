@@ -1,4 +1,4 @@
-"""The tests marked `gpu`, as far as this machine can run them: without vLLM those that name it are left out."""
+"""Run the tests marked `gpu`. Without vLLM, tests that mention it are left out."""
 
 import ast
 import importlib.util
@@ -21,11 +21,11 @@ class Chosen(NamedTuple):
 
     files: list[str]
     left_out: list[str]
-    """Node ids of tests that need vLLM where there is none."""
+    """Node ids of tests that need vLLM, if it is not installed."""
 
 
 def choose(root: Path = ROOT, have_vllm: bool | None = None) -> Chosen:
-    """Files of tests marked `gpu` below `root`, without tests that need vLLM where there is none."""
+    """Find the files below `root` with tests marked `gpu`. Without vLLM, leave out the tests that need it."""
     if have_vllm is None:
         have_vllm = importlib.util.find_spec(NEEDED) is not None
     files, left_out = [], []
@@ -49,7 +49,7 @@ def _tests(text: str) -> list[ast.FunctionDef]:
 
 
 def run(report: Path, environment: Mapping[str, str], timeout_s: float) -> dict[str, Any]:
-    """Counts of tests by outcome, seconds, and what failed. `report` is where pytest writes its XML."""
+    """Run the tests: counts by outcome, seconds, names of failed tests. pytest writes its XML to `report`."""
     chosen = choose()
     if not chosen.files:
         return {"run": 0, "left_out": chosen.left_out}

@@ -1,4 +1,4 @@
-"""Models of true shapes with random weights, and how each is trained for one step on a card of 80 GB."""
+"""Models with random weights in the shapes of real models, and how each trains for one step on a GPU of 80 GB."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 from hpt_core.models.scratch import byte_tokenizer
 
 POSITIONS = 4096
-"""Context length; the shapes' own is longer, and costs nothing that is not used."""
+"""Context length. The real models allow more, but unused positions cost nothing."""
 
 
 class Shape(NamedTuple):
-    """A Qwen2, as its config.json on the Hub has it."""
+    """The sizes of a Qwen2 model, from its config.json on the Hub."""
 
     hidden: int
     layers: int
@@ -18,24 +18,24 @@ class Shape(NamedTuple):
     kv_heads: int
     intermediate: int
     vocabulary: int
-    """Rows of the embedding: more than the byte tokenizer has tokens."""
+    """Rows of the embedding; the byte tokenizer uses only some of them."""
     tied: bool
 
 
 class Recipe(NamedTuple):
-    """A step: half of the questions train on rollouts, half on demonstrations."""
+    """The settings of a step. Half of the questions train on rollouts, half on demonstrations."""
 
     questions: int
     rollouts: int
-    """Of each question."""
+    """Rollouts per question."""
     max_tokens: int
-    """Of a rollout; random weights hardly ever end one before."""
+    """Maximum length of a rollout. A model with random weights almost always reaches it."""
     demonstration: int
-    """Tokens of a demonstration at least."""
+    """Minimum length of a demonstration in tokens."""
     micro_batch_tokens: int
     gradient_checkpointing: bool = False
     lora: dict[str, Any] | None = None
-    """LoraConfig; None trains every weight, at 16 bytes each."""
+    """LoraConfig; None trains every weight, which takes 16 bytes per weight."""
 
 
 SHAPES = {
@@ -49,8 +49,8 @@ RECIPES = {
     "tiny": Recipe(2, 2, 4, 32, 512),
     "tiny-lora": Recipe(2, 2, 4, 32, 512, gradient_checkpointing=True, lora=ATTENTION),
     "qwen2.5-1.5b": Recipe(8, 4, 24, 1024, 4096),
-    # Every weight of 7.6e9 with its gradient and moments takes 122 GB: adapters then, over 30 GB of float32 weights and
-    # the engine's 15 GB. Checkpointing keeps the backward pass from holding a bfloat16 copy of every weight.
+    # Training all 7.6e9 weights takes 122 GB with gradients and moments. Adapters fit: 30 GB of float32 weights and 15
+    # GB of the engine. Without checkpointing, the backward pass would hold a bfloat16 copy of every weight.
     "qwen2.5-7b": Recipe(8, 4, 24, 1024, 4096, gradient_checkpointing=True, lora=ATTENTION),
 }
 
@@ -76,7 +76,7 @@ def model_config(shape: Shape, tokenizer: Any) -> Any:
 
 
 def write_model(shape: Shape, folder: Path, device: str) -> None:
-    """Write a model folder in bfloat16 with byte tokens; the weights are drawn on `device`."""
+    """Write a model folder in bfloat16 with byte tokens. The random weights are created on `device`."""
     import torch
     from transformers import Qwen2ForCausalLM
 

@@ -1,8 +1,8 @@
-"""One HPT step of one shape in this process, after one that is not counted: `python -m bench.speed.gpu.step SPEC`.
+"""Measure one HPT step at one shape, after a warm-up step: `python -m bench.speed.gpu.step SPEC`.
 
-It is the training worker's own run (hpt_core.train) with the transformers engine, ended after its second step, so that
-no checkpoint and no model is written. Verdicts are the real verifier's; bench.engines puts answers behind responses, so
-that half of the questions train on their rollouts and half on their demonstrations.
+It runs the training worker (hpt_core.train) with the transformers engine and stops it after the second step, before it
+writes a checkpoint or a model. The real verifier grades the responses. bench.engines appends answers to them, so half
+of the questions train on their rollouts and half on their demonstrations.
 """
 
 import contextlib
@@ -29,32 +29,32 @@ PHASES = ("rollout", "verify", "update", "sync")
 
 
 class Enough(Exception):
-    """Every step that is wanted is done."""
+    """Stops the run after the last measured step."""
 
 
 class Measured(TrainSpec):
-    """A run that ends after its second step."""
+    """A run that stops after its second step."""
 
     rows: ClassVar[list[dict[str, Any]]] = []
 
     def after_step(self, row: Mapping[str, Any]) -> None:
-        """Keep the row."""
+        """Keep the row of the training log."""
         self.rows.append(dict(row))
         if len(self.rows) == STEPS:
             raise Enough
 
 
 def measure(shape: str) -> dict[str, Any]:
-    """What the step took: seconds, GiB, tokens a second, and the share of the card's peak.
+    """Seconds, peak memory, tokens per second and model FLOPs utilization of the step.
 
-    Memory is the most that trainer and engine held together: of the GPU where there is one, else resident.
+    Peak memory covers trainer and engine together: GPU memory if there is a GPU, else resident memory.
     """
     import torch
 
     recipe = RECIPES[shape]
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     if card is None and not shape.startswith("tiny"):
-        sys.exit(f"PyTorch finds no GPU for {shape}; on a CPU take the shapes tiny and tiny-lora")
+        sys.exit(f"PyTorch finds no GPU for {shape}; on a CPU use the shapes tiny and tiny-lora")
     with tempfile.TemporaryDirectory(prefix="gpu-step-") as temporary:
         folder = Path(temporary)
         begun = time.perf_counter()
@@ -73,7 +73,7 @@ def measure(shape: str) -> dict[str, Any]:
     prompts = sum(len(tokenizer(sums.prompt(one)).input_ids) for one in questions)
     row = Measured.rows[-1]
     rows = row["rollout_rows"] + row["demonstration_rows"]
-    # A question's prompt passes through the model once; the last token of a row predicts nothing and stays out.
+    # A question's prompt passes through the model once. The last token of a row predicts nothing and does not count.
     tokens = prompts + sum(signal["tokens"] for signal in row["signals"]) - rows
     generated = row["response_tokens"] * recipe.questions * recipe.rollouts
     return {
@@ -97,7 +97,7 @@ def measure(shape: str) -> dict[str, Any]:
 
 
 def spec(recipe: Recipe, folder: Path, questions: list[sums.Sum], bos: str) -> dict[str, Any]:
-    """A TrainSpec with a step more than is done: the last one would be followed by a checkpoint."""
+    """A TrainSpec with one step more than the run does, because a checkpoint follows the last step."""
     answers = {
         bos + sums.prompt(one): ("x", str(one.total)) if place % 2 == 0 else ("x",)
         for place, one in enumerate(questions)
@@ -127,8 +127,8 @@ def spec(recipe: Recipe, folder: Path, questions: list[sums.Sum], bos: str) -> d
 
 
 if __name__ == "__main__":
-    # As worker.main does: torch, which is loaded later, reads it.
+    # As in worker.main. torch reads these variables when it is imported later.
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
-    print(f"{sys.argv[1]} begins", file=sys.stderr)
+    print(f"{sys.argv[1]} starts", file=sys.stderr)
     child.answer(measure)

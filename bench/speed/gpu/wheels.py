@@ -1,8 +1,9 @@
-"""Wheels for a bare machine without a network: `python -m bench.speed.gpu.wheels` downloads them into bench/.wheels,
-which Git ignores. The check installs them there into a folder of its own.
+"""Wheels for a machine without a network: `python -m bench.speed.gpu.wheels` downloads them into bench/.wheels, which
+Git ignores. On that machine, the check installs them into a temporary folder.
 
-They are what hpt_core needs beside PyTorch's usual company (numpy, pyarrow, peft, psutil, pytest, ...), in the versions
-of requirements/constraints.txt, for CPython 3.12 on x86-64 Linux. Nothing that they need comes with them.
+They are the packages that hpt_core needs and that an environment with PyTorch, transformers, peft, pyarrow, psutil and
+pytest usually lacks. Versions are those of requirements/constraints.txt, for CPython 3.12 on x86-64 Linux. Their
+dependencies are not downloaded.
 """
 
 import importlib.util
@@ -27,7 +28,7 @@ PACKAGES = {
     "typing-extensions": "typing_extensions",
     "typing-inspection": "typing_inspection",
 }
-"""Distribution -> module."""
+"""Distribution name -> module name."""
 TARGET = (
     *("--python-version", "3.12", "--implementation", "cp", "--abi", "cp312", "--abi", "abi3", "--abi", "none"),
     *(part for number in ("2_28", "2_17") for part in ("--platform", f"manylinux_{number}_x86_64")),
@@ -36,7 +37,7 @@ TARGET = (
 
 
 def main(folder: Path = FOLDER) -> None:
-    """Download the wheels into `folder`, which is made anew."""
+    """Empty `folder` and download the wheels into it."""
     shutil.rmtree(folder, ignore_errors=True)
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", *TARGET]
     subprocess.run([*command, "--dest", str(folder), *pins()], check=True)
@@ -44,11 +45,11 @@ def main(folder: Path = FOLDER) -> None:
     total = sum(file.stat().st_size for file in files) / 2**20
     print(f"{len(files)} wheels, {total:.1f} MiB, in {folder}")
     if total > LIMIT_MIB or len(files) != len(PACKAGES):
-        sys.exit(f"wanted: {len(PACKAGES)} wheels of at most {LIMIT_MIB} MiB in all")
+        sys.exit(f"expected {len(PACKAGES)} wheels of at most {LIMIT_MIB} MiB in total")
 
 
 def pins() -> list[str]:
-    """NAME==VERSION of each package, from the constraints."""
+    """NAME==VERSION of each package, from requirements/constraints.txt."""
     text = (ROOT / "requirements" / "constraints.txt").read_text(encoding="utf-8")
     versions = dict(re.findall(r"^([a-z0-9-]+)==([^\s;]+)", text, re.MULTILINE))
     return [f"{name}=={versions[name]}" for name in PACKAGES]
@@ -60,13 +61,13 @@ def missing() -> list[str]:
 
 
 def install(folder: Path, site: Path) -> None:
-    """Install the wheels in `folder` into the new folder `site`. Ends the command where that fails."""
+    """Install the wheels from `folder` into the new folder `site`. Exits if that fails."""
     wheels = [str(path) for path in sorted(folder.glob("*.whl"))]
     if not wheels:
-        sys.exit(f"{', '.join(missing())} are missing and there are no wheels in {folder}: python -m {__spec__.name}")
+        sys.exit(f"{', '.join(missing())} are missing; download them into {folder}: python -m {__spec__.name}")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-compile"]
     if subprocess.run([*command, "--target", str(site), *wheels], check=False).returncode:
-        sys.exit("the wheels could not be installed (pip's messages are above)")
+        sys.exit("cannot install the wheels; see pip's messages above")
 
 
 if __name__ == "__main__":

@@ -17,4 +17,4 @@ def test_the_table_has_every_case() -> None:
     found = {case.name: {"model": 2e-7, "loss": 3e-8} for case in CASES} | {"sft": {"model": 1e-7}}
     lines = gradients.table(Record("gradients", {}, {}, found)).splitlines()
     assert len(lines) == 2 + len(CASES) + 1
-    assert lines[-1].endswith("| nothing | 1e-7 |  |".replace("1e-7", "1.0e-7"))
+    assert lines[-1].endswith("| none | 1e-7 |  |".replace("1e-7", "1.0e-7"))

@@ -19,7 +19,7 @@ def test_a_step_against_trl() -> None:
     assert (found["ratio"], found["ratio_least"], found["ratio_largest"], found["pairs"]) == (2.5, 1.25, 2.5, 3)
     assert (found["ours_gib"], found["sync_share"], found["verify_share"]) == (9.0, 0.01, 0.0)
     table = step.table(Record("step", {}, {}, found))
-    assert "2.50, median of 3 pairs; 1.25 to 2.50 (25.0 / 10.0 s in the median)" in table
+    assert "2.50, median of 3 pairs; 1.25 to 2.50 (median 25.0 s / 10.0 s)" in table
     assert "| under 2 % | 1.0 % |" in table
 
 
