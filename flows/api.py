@@ -12,6 +12,7 @@ from flows.load import load_config, validated
 from flows.results import Results
 from flows.run import RunOptions, plan_run, preflight, reuse
 from flows.server import run_flow
+from tasks.execution.artifact import Artifacts
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Notice, subscribe
 
@@ -30,13 +31,28 @@ def run(
         config = load_config(Path(config))
     elif not isinstance(config, PipelineConfig):
         config = validated(config, "the config")
-    planned = plan_run(config, options or RunOptions())
-    preflight(planned)
-    if planned.plan.finished:
-        return Results(reuse(planned))
+    return Results(make(config, options or RunOptions(), on_event))
+
+
+def make(
+    config: PipelineConfig,
+    options: RunOptions,
+    on_event: Callable[[Notice], None] | None = None,
+    console: Console | None = None,
+    verbose: bool = False,
+) -> Artifacts:
+    """Run the goals and their dependencies, and return their artifacts. Prefect starts only if there is work to do.
+
+    Without `on_event`, progress is printed on `console`, by default on standard error.
+    """
+    run = plan_run(config, options)
+    preflight(run)
     with contextlib.ExitStack() as stack:
         if on_event is None:
-            stack.enter_context(Display(planned.graph, Console(stderr=True, highlight=False)))
+            console = console or Console(stderr=True, highlight=False)
+            if not run.plan.finished:
+                console.print("[dim]starting Prefect[/]")
+            stack.enter_context(Display(run.graph, console))
         else:
             stack.callback(subscribe(on_event))
-        return Results(run_flow(planned))
+        return reuse(run) if run.plan.finished else run_flow(run, verbose)

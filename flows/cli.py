@@ -38,16 +38,15 @@ def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and Prefect's log.")] = False,
 ) -> None:
     """Options for every command."""
-    common.STATE.debug = common.STATE.debug or debug
+    common.STATE.debug = debug
     common.log_to_console()
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    # Accept --debug in any position.
-    common.STATE.debug = "--debug" in arguments
-    arguments = [a for a in arguments if a != "--debug"]
+    # Options for every command must precede the command. Users may put --debug anywhere.
+    arguments.sort(key="--debug".__ne__)
     # Job schedulers send SIGTERM. Without a handler, this process would exit and leave its Prefect server running.
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGTERM, _terminated)

@@ -12,7 +12,7 @@ from hpt_core.base import Frozen
 from hpt_core.errors import PreflightError, StoreError
 from tasks.execution.artifact import Artifacts
 from tasks.execution.config import PipelineConfig
-from tasks.execution.context import Context, data_folder
+from tasks.execution.context import Context, Notice, data_folder
 
 GIB = 2**30
 SPARE_BYTES = GIB // 2
@@ -111,9 +111,11 @@ def preflight(run: Run) -> None:
 
 
 def reuse(run: Run) -> Artifacts:
-    """The artifacts of a run with nothing to do; links them under by-name/, as any other run does."""
+    """The artifacts of a run with nothing to do. Links them and reports each stage, as any other run does."""
     for artifact in run.plan.artifacts.values():
         run.context.store.link(run.context.pipeline, str(artifact.key), artifact.folder)
+    for key in run.graph:
+        run.context.notify(Notice(str(key), "reused"))
     return run.plan.artifacts
 
 

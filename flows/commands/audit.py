@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.commands import common
-from flows.commands.common import ConfigFile, DataDir, Json, Set, StoreOption
+from flows.commands.common import ConfigFile, DataDir, Json, Model, Set, StoreOption
 from flows.results import Results
 from hpt_core.evaluation.audit import AGREE, Audited, audit, counts
 from hpt_core.verifiers.base import Outcome
@@ -24,7 +24,7 @@ Disputed = tuple[str, str, Audited]
 @app.command(name="audit")
 def audit_command(
     config: ConfigFile,
-    model: Annotated[str | None, typer.Option("--model", help="NAME of an evaluated model. Default: all.")] = None,
+    model: Model = None,
     benchmark: Annotated[str | None, typer.Option("--benchmark", help="One benchmark. Default: all.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Most samples to show; --json lists all.")] = 20,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Grading processes.")] = 2,
@@ -39,7 +39,8 @@ def audit_command(
     The store is not changed.
     """
     resolved = common.read_config(config, overrides, store, data_dir)
-    units = Results.of_config(resolved).stored_samples(model, benchmark)
+    name = model and common.evaluated(resolved, [model])[0].name
+    units = Results.of_config(resolved).stored_samples(name, benchmark)
     by_unit: list[tuple[str, str, list[Audited]]] = []
     with VerifierPool(workers, timeout_s) as pool, common.ERR.status("grading") as status:
         for unit in units:

@@ -37,6 +37,9 @@ Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard outpu
 Verify = Annotated[bool, typer.Option("--verify", help="Rehash every stored file before it is reused.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first malformed row of training data.")]
 Force = Annotated[bool, typer.Option("--force", help="Rerun stages even if the store holds their outputs.")]
+Model = Annotated[
+    str | None, typer.Option("--model", help="An evaluated model: hpt, or its stage train.hpt. Default: all.")
+]
 
 OUT = Console(highlight=False, soft_wrap=True, emoji=False)
 """Standard output: results."""
@@ -83,19 +86,22 @@ def resumes_with(command: str, path: Path, names: list[str] | None = None, **opt
 
 
 def evaluated(config: PipelineConfig, names: Iterable[str] | None) -> list[StageKey]:
-    """The evaluated models with these names ("hpt" or "train.hpt"); all of them without names. Raises ConfigError."""
+    """The evaluated models with these names (see `model_named`); all of them without names. Raises ConfigError."""
     evaluation = evaluate.KIND.of(config)
     if evaluation is None:
         raise ConfigError("the config evaluates nothing", "add a table [evaluate]")
-    by_name = {model.name: model for model in evaluation.models}
-    known = by_name | {str(model): model for model in evaluation.models}
-    found = []
-    for name in names or map(str, evaluation.models):
-        if name not in known:
-            hint = near(StageKey.parse(name).name or name, tuple(by_name))
-            raise ConfigError(f"the config evaluates no model {name!r}", hint)
-        found.append(known[name])
-    return found
+    models = evaluation.models
+    return [model_named(name, models, "the config evaluates no model") for name in names or map(str, models)]
+
+
+def model_named(name: str, models: Iterable[StageKey], problem: str = "there is no model") -> StageKey:
+    """The model with this name: its own ("hpt") or its stage's ("train.hpt"). Raises ConfigError with near matches."""
+    by_stage = {str(model): model for model in models}
+    by_name = {model.name: model for model in by_stage.values()}
+    known = by_stage if "." in name else by_name
+    if name not in known:
+        raise ConfigError(f"{problem} {name!r}", near(name, tuple(known)))
+    return known[name]
 
 
 def print_json(value: Any) -> None:

@@ -25,7 +25,9 @@ Found = dict[StageKey, dict[str, UnitEstimate]]
 @app.command()
 def estimate(
     config: ConfigFile,
-    models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="NAME of evaluated models.")] = None,
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL]...", help="Evaluated models: hpt, or train.hpt.")
+    ] = None,
     questions: Annotated[int, typer.Option("--questions", min=1, help="Pilot questions per benchmark.")] = 4,
     overrides: Set = None,
     store: StoreOption = None,

@@ -243,7 +243,7 @@ def show(
 
 
 def _fields(plugin: Any) -> list[Field]:
-    """A plug-in's fields. Those of a kind of stage are its config's, or the field that it adds to a pipeline's config."""
+    """A plug-in's fields. A kind of stage has those of its config, or else the field that it adds to a pipeline."""
     if not isinstance(plugin, StageKind):
         is_model = isinstance(plugin, BaseModel) or (isinstance(plugin, type) and issubclass(plugin, BaseModel))
         return list(fields_of(plugin)) if is_model else []
@@ -263,7 +263,7 @@ def prompt(
     config: ConfigFile,
     benchmark: Annotated[str, typer.Option("--benchmark", help="Benchmark whose first question is shown.")],
     model: Annotated[
-        str | None, typer.Option("--model", help="The stage whose tokenizer is used: model.NAME or train.NAME.")
+        str | None, typer.Option("--model", help="Model whose tokenizer is used: hpt, or its stage train.hpt.")
     ] = None,
     overrides: Set = None,
     store: StoreOption = None,
@@ -273,14 +273,12 @@ def prompt(
     """Show a prompt exactly as the engine receives it. Fetches the base model if the store lacks it."""
     resolved = common.read_config(config, overrides, store, data_dir)
     suite = get_suite(benchmark)
-    known = {str(key): key for key in resolved.models()}
-    key = model or next(iter(known))
-    if key not in known:
-        raise ConfigError(f"there is no model {key!r}", near(key, tuple(known)))
+    models = resolved.models()
+    key = common.model_named(model, models) if model else models[0]
     question = suite.load(context_of(resolved).data_dir)[0].question
-    text, tokens = _render(resolved, known[key], question, suite.instruction)
+    text, tokens = _render(resolved, key, question, suite.instruction)
     if as_json:
-        common.print_json({"benchmark": benchmark, "model": key, "text": text, "tokens": tokens})
+        common.print_json({"benchmark": benchmark, "model": str(key), "text": text, "tokens": tokens})
         return
     common.OUT.print(text, markup=False)
     common.ERR.print(f"[dim]{tokens} tokens, {key}, {benchmark}[/]")

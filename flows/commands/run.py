@@ -4,13 +4,12 @@ from typing import Annotated
 
 import typer
 
+from flows.api import make
 from flows.commands import common
 from flows.commands.common import ConfigFile, DataDir, Force, Json, Set, StoreOption, Strict, Verify
 from flows.commands.result import print_result
-from flows.display import Display
-from flows.run import RunOptions, plan_run, preflight, reuse
-from flows.server import run_flow
-from tasks.execution.artifact import Artifacts
+from flows.run import RunOptions
+from tasks import evaluate
 from tasks.execution.config import PipelineConfig, pipeline_type
 
 app = typer.Typer()
@@ -64,12 +63,25 @@ def regrade(
     """Grade the stored samples again without generating new ones. `hpt report` then shows the new scores."""
     resolved = common.read_config(config, overrides, store, data_dir)
     common.resumes_with("regrade", config, names, set=overrides, store=store, data_dir=data_dir)
-    execute(resolved, RunOptions(goals=_goals("evaluate", names), remake="verdicts"), as_json)
+    goals = _goals(resolved, evaluate.KIND.name, names)
+    execute(resolved, RunOptions(goals=goals, remake=evaluate.GradeStep.kind), as_json)
 
 
-def _goals(kind: str, names: list[str] | None) -> tuple[str, ...]:
-    """Goals for the kind's stages with these names ("hpt" or "train.hpt"); the whole kind without names."""
-    return tuple(name if name.startswith(f"{kind}.") else f"{kind}.{name}" for name in names or ()) or (kind,)
+def _goals(config: PipelineConfig, kind: str, names: list[str] | None) -> tuple[str, ...]:
+    """Goals for the kind's stages with these names; the whole kind without names.
+
+    A name is bare ("hpt") or a stage's ("train.hpt"). An evaluation also has the name of its model's stage.
+    """
+
+    def goal(name: str) -> str:
+        if name.startswith(f"{kind}."):
+            return name
+        if kind == evaluate.KIND.name and "." in name:
+            (model,) = common.evaluated(config, [name])
+            return str(evaluate.KIND.stage_of(model))
+        return f"{kind}.{name}"
+
+    return tuple(map(goal, names or ())) or (kind,)
 
 
 def _stage_command(kind: str, name: str, what: str) -> None:
@@ -86,7 +98,7 @@ def _stage_command(kind: str, name: str, what: str) -> None:
     ) -> None:
         resolved = common.read_config(config, overrides, store, data_dir)
         common.resumes_with(name, config, names, set=overrides, store=store, data_dir=data_dir, strict=strict)
-        options = RunOptions(goals=_goals(kind, names), force=force, verify=verify, strict=strict)
+        options = RunOptions(goals=_goals(resolved, kind, names), force=force, verify=verify, strict=strict)
         execute(resolved, options, as_json)
 
     command.__doc__ = f"{what}. Missing dependencies run first."
@@ -100,18 +112,5 @@ for _kind in pipeline_type({}).known_kinds:
 
 def execute(config: PipelineConfig, options: RunOptions, as_json: bool) -> None:
     """Run the goals and print the result."""
-    print_result(config, make(config, options, as_json), as_json)
-
-
-def make(config: PipelineConfig, options: RunOptions, quiet: bool = False) -> Artifacts:
-    """Run the goals and their dependencies, and return their artifacts."""
-    planned = plan_run(config, options)
-    preflight(planned)
-    if planned.plan.finished:
-        # Starting Prefect would take longer than everything else.
-        for key in () if quiet else planned.graph:
-            common.ERR.print(f"{key}: reused")
-        return reuse(planned)
-    common.ERR.print("[dim]starting Prefect[/]")
-    with Display(planned.graph, common.ERR):
-        return run_flow(planned, verbose=common.STATE.debug)
+    artifacts = make(config, options, console=common.ERR, verbose=common.STATE.debug)
+    print_result(config, artifacts, as_json)

@@ -6,7 +6,7 @@ import typer
 from rich.markup import escape
 
 from flows.commands import common
-from flows.commands.common import ConfigFile, DataDir, Json, Set, StoreOption
+from flows.commands.common import ConfigFile, DataDir, Json, Model, Set, StoreOption
 from flows.results import Results
 from hpt_core.verifiers.base import Outcome
 
@@ -25,7 +25,7 @@ SHOWN = (
 @app.command()
 def samples(
     config: ConfigFile,
-    model: Annotated[str | None, typer.Option("--model", help="NAME of an evaluated model. Default: all.")] = None,
+    model: Model = None,
     benchmark: Annotated[str | None, typer.Option("--benchmark", help="One benchmark. Default: all.")] = None,
     question: Annotated[str | None, typer.Option("--question", metavar="ID", help="One question.")] = None,
     wrong: Annotated[bool, typer.Option("--wrong", help="Only graded samples that are not correct.")] = False,
@@ -38,7 +38,8 @@ def samples(
 ) -> None:
     """Show samples with their questions and verdicts, even while an evaluation is running. Runs nothing."""
     resolved = common.read_config(config, overrides, store, data_dir)
-    rows = Results.of_config(resolved).samples(model, benchmark).select(SHOWN).to_pylist()
+    name = model and common.evaluated(resolved, [model])[0].name
+    rows = Results.of_config(resolved).samples(name, benchmark).select(SHOWN).to_pylist()
     found = [
         row
         for row in rows

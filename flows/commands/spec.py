@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from flows.api import make
 from flows.commands import common
 from flows.commands.common import ConfigFile, DataDir, Json, Set, StoreOption
-from flows.commands.run import make
 from flows.run import RunOptions, context_of, plan_run
 from hpt_core.errors import ConfigError, StoreError, near
 from hpt_core.files import write_text
@@ -56,7 +56,8 @@ def write_spec(config: PipelineConfig, key: str, out: Path | None) -> Path:
         raise ConfigError(f"there is no training stage {key!r}", hint)
     check_all(config.trackers)
     stage = stages[key]
-    artifacts = make(config, RunOptions(goals=tuple(map(str, stage.after))))
+    options = RunOptions(goals=tuple(map(str, stage.after)))
+    artifacts = make(config, options, console=common.ERR, verbose=common.STATE.debug)
     (step,) = stage.steps
     assert isinstance(step, train.TrainStep)
     context = context_of(config)

@@ -219,7 +219,7 @@ def test_list(hpt: Hpt) -> None:
 def test_prompt_of_a_trained_model_takes_the_tokenizer_it_was_made_with(hpt: Hpt, tmp_path: Path) -> None:
     (tmp_path / "demo.toml").write_text(GOOD + TRAIN.replace("NAME", "sft"))
     asked = ["prompt", "demo.toml", "--benchmark", "procedural_double", "--json"]
-    trained, base = hpt(*asked, "--model", "train.x"), hpt(*asked, "--model", "model.base")
+    trained, base = hpt(*asked, "--model", "train.x"), hpt(*asked, "--model", "base")
     assert trained.code == 0, trained.err
     assert json.loads(trained.out)["model"] == "train.x"
     assert json.loads(trained.out)["text"] == json.loads(base.out)["text"]
@@ -251,8 +251,42 @@ def test_grade_of_broken_json_names_the_row(hpt: Hpt, tmp_path: Path) -> None:
 def test_debug_shows_the_traceback(hpt: Hpt) -> None:
     from hpt_core.errors import ConfigError
 
-    with pytest.raises(ConfigError):
-        main(["run", "gone.toml", "--debug"])
+    for arguments in (["run", "gone.toml", "--debug"], ["--debug", "run", "gone.toml"]):
+        with pytest.raises(ConfigError):
+            main(arguments)
+        assert hpt("run", "gone.toml").code == 2, "it holds for one command"
+    assert "--debug" in hpt("--help").out
+
+
+@pytest.mark.parametrize(("name", "wrong"), [("base", "bse"), ("model.base", "model.bse")])
+def test_a_model_has_the_same_names_in_every_command(
+    hpt: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, wrong: str
+) -> None:
+    """Its own and its stage's. `hpt prompt` is tested below."""
+    scripted = GOOD.replace("max_tokens = 40", 'max_tokens = 40\nengine = "scripted"')
+    (tmp_path / "demo.toml").write_text(scripted)
+    for command in ("samples", "audit"):
+        assert "there are no samples yet" in hpt(command, "demo.toml", "--model", name).err
+        assert f"did you mean '{name}'" in hpt(command, "demo.toml", "--model", wrong).err
+    assert f"did you mean '{name}'" in hpt("estimate", "demo.toml", wrong).err
+    assert f"did you mean '{name}'" in hpt("prompt", "demo.toml", "--benchmark", "aime24", "--model", wrong).err
+    goals = []
+
+    def make(config: Any, options: Any, **_: Any) -> Any:
+        goals.append(options.goals)
+        return {}
+
+    monkeypatch.setattr("flows.commands.run.make", make)
+    for command in ("evaluate", "regrade"):
+        assert hpt(command, "demo.toml", name).code == 0
+    assert goals == [("evaluate.base",)] * 2
+
+
+@pytest.mark.parametrize(("name", "hint"), [("bse", "evaluate.base"), ("model.bse", "model.base")])
+def test_an_evaluated_model_that_does_not_exist_has_near_matches(hpt: Hpt, name: str, hint: str) -> None:
+    result = hpt("evaluate", "demo.toml", name)
+    assert result.code == 2
+    assert f"did you mean '{hint}'" in result.err
 
 
 def test_a_full_disk_is_seen_before_anything_starts(hpt: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,8 +329,8 @@ def test_what_goes_on_after_an_interrupt(
     for name in ("demo.toml", "my demo.toml"):
         (tmp_path / name).write_text(GOOD.replace("procedural_double", "aime24") + TRAIN.replace("NAME", "sft"))
     monkeypatch.setattr(common.STATE, "resume", None)
-    for module in ("run", "look", "spec"):
-        monkeypatch.setattr(f"flows.commands.{module}.plan_run", interrupted)
+    for module in ("api", "commands.look", "commands.spec"):
+        monkeypatch.setattr(f"flows.{module}.plan_run", interrupted)
     monkeypatch.setattr("flows.commands.look.summary", interrupted)
     result = hpt(*arguments)
     assert result.code == 130

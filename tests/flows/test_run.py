@@ -17,6 +17,7 @@ from hpt_core.errors import ConfigError, HPTError, ModelError, PreflightError, S
 from hpt_core.model_folder import size
 from tasks.execution.artifact import Artifacts
 from tasks.execution.config import PipelineConfig
+from tasks.execution.context import Notice
 from tasks.execution.keys import MODEL, ArtifactKey, StageKey
 from tasks.execution.stage import run_stage
 
@@ -201,6 +202,21 @@ def test_names_lead_to_what_a_run_with_nothing_to_do_reuses(config: Config, made
     assert not link.parent.exists(), "a plan changes nothing"
     (artifact,) = reuse(run).values()
     assert link.resolve() == artifact.folder
+
+
+def test_a_run_with_nothing_to_do_reports_what_it_reuses(
+    config: Config, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """To `on_event`, and on the terminal as the command line does."""
+    shutil.copytree(made, tmp_path / "runs", symlinks=True)
+    options, events = RunOptions(goals=("model",)), list[Notice]()
+    results = run(config(), options, on_event=events.append)
+    assert [(event.stage, event.what) for event in events] == [("model.base", "reused")]
+    assert list(results.artifacts) == [ArtifactKey(BASE)]
+    assert capsys.readouterr().err == ""
+    run(config(), options)
+    assert capsys.readouterr().err.endswith(" model.base: reused\n")
+    assert len(events) == 1
 
 
 OPTIONS = {"goals": ["train.a", "evaluate"], "only_ready": True}
