@@ -79,7 +79,11 @@ def table(record: Record) -> str:
     plain, cached = distinct[PLAIN], distinct[CACHED]
     speed = f": {distinct['ours']['per_second']:.0f} against {plain['per_second']:.0f} per second"
     rows = [
-        (f"speed over Math-Verify, distinct answers ({distinct['answers']:,})", f"at least {WANTED}", _ratio(plain) + speed),
+        (
+            f"speed over Math-Verify, distinct answers ({distinct['answers']:,})",
+            f"at least {WANTED}",
+            _ratio(plain) + speed,
+        ),
         ("the same, if Math-Verify parses each gold answer once", "", _ratio(cached)),
         (f"speed over Math-Verify, repeated answers ({repeats['answers']:,})", "", _ratio(repeats[PLAIN])),
         ("correct answers in another notation that pass: ours, Math-Verify", "", _passed(distinct, "otherwise")),
