@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from benchmarks.suite import Suite
 from hpt_core import prompts, verifiers
 from hpt_core.artifacts import Cost
-from hpt_core.base import Frozen
+from hpt_core.base import NOT_IDENTITY, Frozen
 from hpt_core.code import code_of
 from hpt_core.evaluation.budget import Budget
 from hpt_core.evaluation.estimate import UnitEstimate, read_all
@@ -41,35 +41,37 @@ VERDICTS = Output("verdicts", "verdicts.parquet")
 class Config(Frozen):
     """The models and benchmarks to evaluate: `[evaluate]`."""
 
+    # The samples' identity contains the unmarked fields and the resolved protocol (SampleStep); the verdicts' contains
+    # grade_timeout_s. `limit` changes the questions, which are an input of both.
     models: tuple[Annotated[StageKey, Reference(MODEL)], ...] = Field(min_length=1)
     """`model.NAME` and `train.NAME`, in the order of the leaderboard's rows. A glob such as `train.hpt*` stands for all
     matches in the config's order."""
-    suites: tuple[Suite, ...] = Field(min_length=1)
+    suites: Annotated[tuple[Suite, ...], NOT_IDENTITY] = Field(min_length=1)
     """Benchmarks, by name."""
     engine: EngineConfig = Field(default="vllm", validate_default=True)
     """The engine that generates the samples."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Compute precision of the engine."""
-    limit: int | None = Field(None, ge=1)
+    limit: Annotated[int | None, NOT_IDENTITY] = Field(None, ge=1)
     """Maximum number of questions per benchmark: the first ones in a fixed order by hash. Scores are marked as
     limited."""
-    k: int | None = Field(None, ge=1)
+    k: Annotated[int | None, NOT_IDENTITY] = Field(None, ge=1)
     """Overrides every benchmark's number of samples per question."""
-    max_tokens: int | None = Field(None, ge=1)
+    max_tokens: Annotated[int | None, NOT_IDENTITY] = Field(None, ge=1)
     """Overrides every benchmark's limit on new tokens."""
-    temperature: float | None = Field(None, ge=0)
+    temperature: Annotated[float | None, NOT_IDENTITY] = Field(None, ge=0)
     """Overrides every benchmark's temperature."""
-    shard_samples: int = Field(512, ge=1)
+    shard_samples: Annotated[int, NOT_IDENTITY] = Field(512, ge=1)
     """Samples per Parquet shard, rounded up to whole questions."""
-    grade_timeout_s: float = Field(5.0, gt=0)
+    grade_timeout_s: Annotated[float, NOT_IDENTITY] = Field(5.0, gt=0)
     """Seconds allowed per comparison."""
-    stop_repetition: StopRepetition | None = None
+    stop_repetition: Annotated[StopRepetition | None, NOT_IDENTITY] = None
     """Ends responses that repeat themselves endlessly, and records it; `{}` uses the default limits. None lets them run
     to the token limit, as the benchmarks' protocols do."""
-    seed: int | None = None
+    seed: Annotated[int | None, NOT_IDENTITY] = None
     """Overrides the pipeline's seed for sampling."""
-    budget: Budget = Budget()
-    """Limit on the samples of each model, in tokens, hours or money; never part of a fingerprint."""
+    budget: Annotated[Budget, NOT_IDENTITY] = Budget()
+    """Limit on the samples of each model, in tokens, hours or money."""
 
     @field_validator("models", "suites")
     @classmethod
@@ -157,13 +159,11 @@ class SampleStep(_MeasuringStep):
 
     def _target(self, m: Measurement, artifacts: Artifacts) -> Target:
         p = self.protocol
-        config = {
+        config = p.config.identity() | {
             "prompt": p.prompt.identity(),
             "instruction": m.suite.instruction,
             "sampling": m.sampling.identity(),
             "k": m.k,
-            "engine": p.config.engine.identity(),
-            "dtype": p.config.dtype,
             "seed": p.seed,
             # The seed of each sample also depends on the benchmark's name.
             "benchmark": m.suite.name,

@@ -101,7 +101,7 @@ def _processor() -> str:
 @cache
 def git_commit() -> str | None:
     """Commit of this checkout, with "+changes" if tracked files are modified; None outside a checkout."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     try:

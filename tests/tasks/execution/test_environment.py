@@ -1,6 +1,8 @@
 """What the machine is found to have."""
 
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +43,11 @@ def test_memory_is_that_of_the_devices_a_worker_sees(visible: str | None, expect
 def test_an_engine_has_the_version_of_its_package(config: dict[str, str], expected: str) -> None:
     engine = EngineConfig.from_value(config)
     assert re.match(expected, environment.engine_version(engine))
+
+
+def test_the_commit_is_that_of_the_checkout() -> None:
+    root = Path(environment.__file__).parents[2]
+    if not (root / ".git").exists():
+        pytest.skip("needs a git checkout")
+    head = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    assert (environment.git_commit() or "").removesuffix("+changes") == head.stdout.strip()
