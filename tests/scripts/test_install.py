@@ -172,7 +172,7 @@ def copy_checkout(to: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_setup_on_the_public_index_alone_killed_halfway_and_run_again(tmp_path: Path) -> None:
+def test_setup_killed_halfway_runs_again_and_takes_the_wheel_in_place_of_the_checkout(uv: str, tmp_path: Path) -> None:
     checkout = copy_checkout(tmp_path / "checkout")
     command = ["make", "--no-print-directory", "setup", f"PYTHON={sys.executable}"]
     environment = without_configuration()
@@ -194,25 +194,16 @@ def test_setup_on_the_public_index_alone_killed_halfway_and_run_again(tmp_path: 
         assert done.returncode == 0, done.stdout + done.stderr
         again = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=60)
         assert (again.returncode, again.stdout) == (0, ""), again.stdout + again.stderr
-        run_pipeline(checkout / ".venv" / "bin" / "hpt", tmp_path / "elsewhere")
+        hpt = checkout / ".venv" / "bin" / "hpt"
+        subprocess.run([str(hpt), "list", "stages"], cwd=tmp_path, env=environment, check=True, timeout=60)
+
+        # The wheel in place of the checkout, so that the pipeline runs with what the wheel holds.
+        run = lambda *words: subprocess.run([uv, *words], cwd=tmp_path, env=environment, check=True, timeout=500)  # noqa: E731
+        run("build", "--quiet", "--wheel", "--out-dir", str(tmp_path), str(checkout))
+        (wheel,) = tmp_path.glob("*.whl")
+        run("pip", "install", "--quiet", "--python", str(hpt.with_name("python")), "--no-deps", str(wheel))
+        assert not list(checkout.glob(".venv/lib/*/site-packages/__editable__*"))
+        run_pipeline(hpt, tmp_path / "elsewhere")
     finally:
         # Gigabytes, of which pytest would keep three.
         shutil.rmtree(checkout, ignore_errors=True)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1500)
-def test_the_wheel_runs_a_pipeline_from_an_empty_folder(uv: str, setup_env: ModuleType, tmp_path: Path) -> None:
-    environment = setup_env.environment()
-    environment["UV_CONSTRAINT"] = str(ROOT / "requirements" / "constraints.txt")
-    run = lambda *words: subprocess.run([uv, *words], cwd=tmp_path, env=environment, check=True, timeout=500)  # noqa: E731
-    try:
-        run("build", "--quiet", "--wheel", "--out-dir", str(tmp_path), str(copy_checkout(tmp_path / "source")))
-        (wheel,) = tmp_path.glob("*.whl")
-        run("venv", "--quiet", "--python", sys.executable, "fresh")
-        override = str(ROOT / "requirements" / "cpu.txt")
-        python = str(tmp_path / "fresh" / "bin" / "python")
-        run("pip", "install", "--quiet", "--python", python, "--override", override, f"{wheel}[cpu]")
-        run_pipeline(tmp_path / "fresh" / "bin" / "hpt", tmp_path / "elsewhere")
-    finally:
-        shutil.rmtree(tmp_path / "fresh", ignore_errors=True)
