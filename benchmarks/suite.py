@@ -47,7 +47,7 @@ class Suite(Plugin, Frozen, kind="benchmarks", package="benchmarks.suites"):
     """One benchmark. Each module of benchmarks/suites defines one; so may a user's module."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
-    """Name in tables and outputs. For our suites, the module's name."""
+    """Name in tables and artifacts. For our suites, the module's name."""
     title: str
     """Title in tables: "AIME 2024"."""
     group: Literal["in", "out"]

@@ -13,7 +13,7 @@ from rich.table import Table
 from tasks.execution.context import Notice, Throttle, subscribe
 
 PLAIN_EVERY_S = 15.0
-"""Seconds between two progress lines of a stage when the output is not a terminal."""
+"""Seconds between two progress lines of a stage if no terminal is attached."""
 
 STYLES = {
     "started": "cyan",

@@ -1,4 +1,4 @@
-"""Hashes of plug-in code for fingerprints: after an edit of a plug-in, outputs made with it are recomputed.
+"""Hashes of plug-in code for fingerprints: after an edit of a plug-in, its artifacts are produced again.
 
 Our own core has versions, which we raise. Authors of plug-ins have no version to maintain. Instead, a fingerprint
 contains a hash of each module that defines a plug-in, and of the modules it imports from its own package. Comments and
@@ -25,7 +25,7 @@ OURS = ("hpt_core", "benchmarks", "tasks", "flows")
 """Packages with their own versions. Only their plug-ins are hashed."""
 VERSIONED = ("tasks", "flows")
 """Packages in OURS whose plug-ins also have versions. They are not hashed, because an edit of one kind of stage would
-recompute the outputs of the others."""
+recompute the artifacts of the others."""
 FOUNDATIONS = ("builtins", "abc", "typing", "pydantic")
 """Modules with general base classes, which are not hashed."""
 INSTALLED = ("site-packages", "dist-packages")

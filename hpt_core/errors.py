@@ -4,8 +4,8 @@ HPTError
 ├── ConfigError        a config, a command line or a plug-in name is wrong
 ├── DataError          a row, a file or a benchmark is invalid
 ├── ModelError         a model folder is missing, incomplete or unsuitable
-├── StoreError         the store cannot be read or written, or an output is damaged
-│   └── LockedError    another run holds the lease of the same output
+├── StoreError         the store cannot be read or written, or an artifact is damaged
+│   └── LockedError    another run holds the lease of the same artifact
 ├── EngineError        a rollout engine failed
 │   └── WeightSyncError    the engine's log-probabilities disagree with the trainer's
 ├── TrainingError      training cannot continue
@@ -63,11 +63,11 @@ class ModelError(HPTError):
 
 
 class StoreError(HPTError):
-    """The store cannot be read or written, or an output in it is damaged."""
+    """The store cannot be read or written, or an artifact in it is damaged."""
 
 
 class LockedError(StoreError):
-    """Another run holds the lease of the same output."""
+    """Another run holds the lease of the same artifact."""
 
 
 class EngineError(HPTError):

@@ -197,7 +197,7 @@ class PluginConfig(Plugin, Frozen):
         return {"name": self.name, **handler(self)}
 
     def identity(self) -> dict[str, Any]:
-        """The name and every field that decides an output."""
+        """The name and every field that affects an artifact."""
         return {"name": self.name, **super().identity()}
 
 

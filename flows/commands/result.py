@@ -1,4 +1,4 @@
-"""Output of a finished run: the leaderboard and the path of its page."""
+"""Show the result of a finished run: the leaderboard and the path of its page."""
 
 from pathlib import Path
 from typing import Any

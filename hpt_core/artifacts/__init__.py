@@ -1,7 +1,7 @@
-"""The store. Each stage's output lives under STORE/KIND/FINGERPRINT/ and exists once its manifest is written.
+"""The store. Each artifact is in STORE/KIND/FINGERPRINT/ and exists once its manifest is written.
 
-STORE/KIND/FINGERPRINT/manifest.json   written last; makes the output exist
-                       output/         the files that the stage made
+STORE/KIND/FINGERPRINT/manifest.json   written last; makes the artifact exist
+                       output/         the artifact's files
                        work/           work in progress, removed when the manifest is written
                        log.txt         the stage's log, appended to by every attempt
 """

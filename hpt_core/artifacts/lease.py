@@ -24,7 +24,7 @@ LENGTH_S = 60.0
 
 
 class Lease:
-    """A lease file that says which process works on an output, and until when.
+    """A lease file that says which process is producing an artifact, and until when.
 
     The lease is free when the file is missing, expired, or held by a process of this host that no longer runs. So kill
     -9 frees it at once on the same machine, and after LENGTH_S elsewhere. A thread renews it while it is held. Every
@@ -75,7 +75,7 @@ class Lease:
             raise LockedError(f"another run took over {self.file.stem}", "run the pipeline again")
 
     def release(self) -> None:
-        """Release the lease. Does nothing where it is not held."""
+        """Release the lease. Does nothing if it is not held."""
         self._stop.set()
         if self._thread:
             self._thread.join()
@@ -84,14 +84,14 @@ class Lease:
                 self.file.unlink(missing_ok=True)
 
     def holder(self) -> dict[str, Any] | None:
-        """The current holder's record, or None where the lease is free."""
+        """The current holder's record, or None if the lease is free."""
         holder = self._read()
         return holder if holder and not self._stale(holder) else None
 
     def holder_text(self) -> str:
         """The holder, for messages."""
         holder = self._read() or {}
-        return f"process {holder.get('pid', '?')} on {holder.get('host', '?')}, which is making the same output"
+        return f"process {holder.get('pid', '?')} on {holder.get('host', '?')}, which is producing the same artifact"
 
     @contextlib.contextmanager
     def _guard(self) -> Iterator[None]:

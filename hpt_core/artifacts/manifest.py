@@ -1,4 +1,4 @@
-"""The manifest of an output: what made it, from which inputs, and its files."""
+"""The manifest of an artifact: how it was produced, from which inputs, and its files."""
 
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,10 +11,10 @@ from hpt_core.files import sha256_json
 
 
 class FileEntry(Frozen):
-    """One file of an output."""
+    """One file of an artifact."""
 
     path: str
-    """Relative to the output's folder in the store, with forward slashes."""
+    """Relative to the artifact's folder in the store, with forward slashes."""
     size: int
     """Bytes."""
     sha256: str
@@ -23,7 +23,7 @@ class FileEntry(Frozen):
 
 
 class Cost(Frozen):
-    """Resources used by the last attempt at an output."""
+    """Resources used by the last attempt to produce the artifact."""
 
     seconds: float = 0.0
     """Wall-clock time."""
@@ -34,21 +34,21 @@ class Cost(Frozen):
 
 
 class Manifest(Frozen):
-    """manifest.json. It is written last and makes the output exist."""
+    """manifest.json. It is written last and makes the artifact exist."""
 
     stage: str
-    """Key of the stage that made it: "train.hpt". Two configs may share an output under different keys."""
+    """Key of the stage that produced it: "train.hpt". Two configs may share an artifact under different keys."""
     kind: str
     fingerprint: str
     inputs: dict[str, str]
-    """Role -> output hash of the input."""
+    """Role of the input -> hash of the output that it takes."""
     config: Any
     """The stage's own resolved config, as fingerprinted."""
     versions: dict[str, str]
     """Component -> version, as fingerprinted."""
     files: tuple[FileEntry, ...]
     outputs: dict[str, str]
-    """Name -> hash that later stages use as an input."""
+    """Name of each output -> its hash, which later stages use as an input."""
     facts: dict[str, Any] = Field(default_factory=dict)
     """Small results to show: row counts, scores."""
     packages: dict[str, str] = Field(default_factory=dict)
@@ -88,9 +88,9 @@ def describe_files(folder: Path, known: KnownFiles) -> tuple[FileEntry, ...]:
 
 
 def outputs_hash(files: tuple[FileEntry, ...], under: str) -> str:
-    """Hash of the files at or under output/`under`: of their contents and their paths below it, not of its location.
+    """Hash of the contents and relative paths of the files at or under output/`under`.
 
-    Raises ValueError where there is no such file.
+    Raises ValueError if there is no such file.
     """
     top = PurePosixPath("output") / under
     paths = [(PurePosixPath(f.path), f.sha256) for f in files]

@@ -1,4 +1,4 @@
-"""The store's folders, and checks that outputs are still intact."""
+"""The store's folders, and checks that artifacts are still intact."""
 
 import logging
 import os
@@ -33,7 +33,7 @@ class Damage(NamedTuple):
 
 
 class Slot:
-    """The folder of one output: STORE/KIND/FINGERPRINT/."""
+    """The folder of one artifact: STORE/KIND/FINGERPRINT/."""
 
     def __init__(self, folder: Path, kind: str, fingerprint: str) -> None:
         self.folder = folder
@@ -45,26 +45,26 @@ class Slot:
         self.manifest_file = folder / "manifest.json"
 
     def manifest(self) -> Manifest | None:
-        """The manifest, or None where it is missing or unreadable. An unreadable one is logged."""
+        """The manifest, or None if it is missing or unreadable. An unreadable one is logged."""
         try:
             return Manifest.model_validate_json(self.manifest_file.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValidationError) as error:
-            LOG.warning("%s cannot be read (%s); the output is made again", self.manifest_file, type(error).__name__)
+            LOG.warning("%s cannot be read (%s); the artifact is produced again", self.manifest_file, type(error).__name__)
             return None
 
     def damage(self, known: KnownFiles, verify: bool = False) -> list[Damage]:
-        """Differences between the output's files and its manifest; empty where all files match.
+        """Differences between the artifact's files and its manifest; empty if all files match.
 
-        A file is intact if its size and SHA-256 match. The hash is taken from `known` where the modification time did
-        not change; `verify` hashes every file again. Call it only where there is a manifest.
+        A file is intact if its size and SHA-256 match. The hash is taken from `known` if the modification time did not
+        change; `verify` hashes every file again. Call it only if there is a manifest.
         """
         manifest = self.manifest()
         if manifest is None:
             return [Damage(self.manifest_file, "is missing")]
         if manifest.fingerprint != self.fingerprint:
-            return [Damage(self.manifest_file, f"belongs to another output ({manifest.fingerprint[:12]})")]
+            return [Damage(self.manifest_file, f"belongs to another artifact ({manifest.fingerprint[:12]})")]
         wrong = []
         for entry in manifest.files:
             path = self.folder / entry.path
@@ -79,21 +79,21 @@ class Slot:
         return wrong
 
     def set_aside(self) -> None:
-        """Invalidate the output. The manifest is renamed first, so a crash leaves no manifest without its files."""
+        """Invalidate the artifact. The manifest is renamed first, so a crash leaves no manifest without its files."""
         if self.manifest_file.exists():
             self.manifest_file.replace(self.folder / "manifest.replaced.json")
 
     def discard(self) -> None:
-        """Remove output/ and work/. Call it only where there is no manifest."""
+        """Remove output/ and work/. Call it only if there is no manifest."""
         shutil.rmtree(self.work, ignore_errors=True)
         self.discard_output()
 
     def discard_output(self) -> None:
-        """Remove output/ and keep work/. Call it only where there is no manifest."""
+        """Remove output/ and keep work/. Call it only if there is no manifest."""
         shutil.rmtree(self.output, ignore_errors=True)
 
     def commit(self, manifest: Manifest) -> None:
-        """Write the manifest, which makes the output exist, and remove work/."""
+        """Write the manifest, which makes the artifact exist, and remove work/."""
         for path in [*self.output.rglob("*"), self.output]:
             _flush(path)
         write_text(self.manifest_file, manifest.model_dump_json(indent=2) + "\n")
@@ -102,7 +102,7 @@ class Slot:
 
 
 class Store:
-    """A folder of outputs. Raises ConfigError for an address that is not a local folder."""
+    """A folder of artifacts. Raises ConfigError for an address that is not a local folder."""
 
     def __init__(self, url: str | Path) -> None:
         protocol, path = split_protocol(str(url))
@@ -113,15 +113,15 @@ class Store:
         self.root = Path(path).expanduser().resolve()
 
     def slot(self, kind: str, fingerprint: str) -> Slot:
-        """The folder of an output, whether or not the output exists."""
+        """The folder of an artifact, whether or not the artifact exists."""
         return Slot(self.root / kind / fingerprint, kind, fingerprint)
 
     def lease(self, slot: Slot) -> Lease:
-        """The lease of an output."""
+        """The lease of an artifact."""
         return Lease(self.root / ".leases" / f"{slot.kind}-{slot.fingerprint}.json")
 
     def outputs(self, kind: str) -> list[Manifest]:
-        """Manifests of every output of a kind, oldest first."""
+        """Manifests of every artifact of a kind, oldest first."""
         found = [self.slot(kind, file.parent.name).manifest() for file in self.root.glob(f"{kind}/*/manifest.json")]
         return sorted((m for m in found if m), key=lambda m: m.end)
 
@@ -147,7 +147,7 @@ class Store:
                 LOG.warning("%s cannot be linked: %s", link, error.strerror or error)
 
     def named(self, pipeline: str, key: str) -> Manifest | None:
-        """Manifest of a pipeline's latest artifact with this name; None where there is none."""
+        """Manifest of a pipeline's latest artifact with this name; None if there is none."""
         link = self.root / BY_PIPELINE / pipeline / key
         if not link.is_symlink():
             return None
@@ -155,7 +155,7 @@ class Store:
         return self.slot(folder.parent.name, folder.name).manifest()
 
     def check_writable(self) -> None:
-        """Raise StoreError where the store is not writable."""
+        """Raise StoreError if the store is not writable."""
         probe = self.root / f".probe-{uuid.uuid4().hex[:8]}"
         try:
             self.root.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,7 @@ class PipelineConfig(Frozen):
     seed: int = 0
     """All other seeds derive from this one."""
     store: str = "runs"
-    """Folder for the stages' outputs."""
+    """Folder for the stages' artifacts."""
     data_dir: Path | None = None
     """Folder with local copies of benchmarks and training data. None uses the environment variable HPT_DATA, or the Hub
     if it is not set."""
@@ -100,7 +100,7 @@ class PipelineConfig(Frozen):
         return key
 
     def lineage(self, key: StageKey, output: Output) -> tuple[StageKey, ...]:
-        """The stages whose output of this name a model or any of its ancestors used, without duplicates."""
+        """The stages whose output of this name the model or any of its ancestors used, without duplicates."""
         if not self.inputs(key, MODEL):
             return ()
         found = [*self.inputs(key, output)]

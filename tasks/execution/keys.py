@@ -10,7 +10,7 @@ from hpt_core.base import NotIdentity
 
 
 class Output(NamedTuple):
-    """A part of an artifact that other stages can take."""
+    """A named part of an artifact that other stages can take."""
 
     name: str
     path: str

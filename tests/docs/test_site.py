@@ -51,5 +51,5 @@ def test_the_documents_at_the_top_are_pages(site: Path) -> None:
     home = (site / "index.html").read_text(encoding="utf-8")
     assert "make demo" in home
     assert "Stages as values" in (site / "explanation" / "architecture.html").read_text(encoding="utf-8")
-    assert "Versions that invalidate outputs" in (site / "contributing.html").read_text(encoding="utf-8")
+    assert "Versions that invalidate artifacts" in (site / "contributing.html").read_text(encoding="utf-8")
     assert "hpt_core.gates.base.Gate" in (site / "reference" / "api" / "plugins.html").read_text(encoding="utf-8")

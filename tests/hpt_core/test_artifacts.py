@@ -120,7 +120,7 @@ def test_a_copied_manifest_does_not_pass_for_another_output(tmp_path: Path, know
     made(store.slot("train", "d" * 64), known)
     other = store.slot("train", "e" * 64)
     store.slot("train", "d" * 64).folder.rename(other.folder)
-    assert "belongs to another output" in str(other.damage(known)[0])
+    assert "belongs to another artifact" in str(other.damage(known)[0])
 
 
 def test_outputs_hash_ignores_where_the_files_lie(tmp_path: Path, known: KnownFiles) -> None:
@@ -274,7 +274,7 @@ def test_lease_waiting_is_reported_and_can_be_given_up(tmp_path: Path) -> None:
         pass
 
     def waiting(text: str) -> None:
-        assert "making the same output" in text
+        assert "producing the same artifact" in text
         raise Stop
 
     holder = Lease(tmp_path / "lease.json")
