@@ -87,20 +87,20 @@ class Plan:
     @property
     def finished(self) -> bool:
         """Whether every artifact exists."""
-        return not self.problems and all(p.check.standing == "done" for p in self.planned)
+        return not self.problems and all(p.check.state == "done" for p in self.planned)
 
     def of(self, stage: StageKey) -> list[Planned]:
         """The artifacts of one stage."""
         return [p for p in self.planned if p.target.key.stage == stage]
 
-    def standing(self, stage: StageKey) -> str:
+    def state(self, stage: StageKey) -> str:
         """The state of a stage: that of its artifacts, "in part" if only some exist, or "blocked"."""
         if stage in self.problems or stage in self.blocked:
             return "blocked"
-        found = {p.check.standing for p in self.of(stage)}
+        found = {p.check.state for p in self.of(stage)}
         if len(found) == 1:
             return found.pop()
-        for word in ("damaged", "running", "redo"):
+        for word in ("damaged", "running", "rerun"):
             if word in found:
                 return word
         return "in part" if found & {"done", "started"} else "to do"
@@ -128,9 +128,9 @@ def plan(graph: Graph, context: Context) -> Plan:
 def _plan_stage(stage: Stage, found: Plan, context: Context) -> None:
     for step in stage.steps:
         for target in step.targets(found.artifacts, context):
-            state = check(step, target, context)
+            checked = check(step, target, context)
             folder = context.store.slot(target.kind, target.fingerprint).folder
-            found.artifacts[target.key] = state.artifact or Artifact(
+            found.artifacts[target.key] = checked.artifact or Artifact(
                 target.key, target.kind, target.fingerprint, folder, {}, provisional=True
             )
-            found.planned.append(Planned(step, target, state, "" if state.artifact else step.needs(context)))
+            found.planned.append(Planned(step, target, checked, "" if checked.artifact else step.needs(context)))

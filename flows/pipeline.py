@@ -66,7 +66,7 @@ def run_prepared(run: Run) -> Artifacts:
 
 
 def _begun() -> datetime:
-    """When the flow run first started, so that a retry does not redo what an earlier attempt has redone."""
+    """When the flow run first started, so that a retry does not rerun what an earlier attempt has rerun."""
     context = FlowRunContext.get()
     run = context.flow_run if context else None
     if run and run.run_count > 1 and run.start_time:

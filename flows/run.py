@@ -24,12 +24,12 @@ class RunOptions(Frozen):
 
     goals: tuple[str, ...] = ()
     """Stages ("train.hpt"), kinds ("train") or globs to run, with their dependencies; the whole pipeline if empty."""
-    force: bool = False
-    """Rerun the goals even if the store holds their artifacts."""
-    from_stage: str | None = None
+    rerun: bool = False
+    """Rerun the goals: produce their artifacts again, although the store holds them."""
+    rerun_from: str | None = None
     """Rerun this stage and every stage that depends on it."""
-    remake: str | None = None
-    """Redo the goals' artifacts of this kind ("verdicts"); any other missing artifact is an error."""
+    rerun_only: str | None = None
+    """Rerun the goals only for their artifacts of this kind ("verdicts"); any other missing artifact is an error."""
     verify: bool = False
     """Rehash every stored file before it is reused."""
     strict: bool = False
@@ -64,20 +64,20 @@ def context_of(config: PipelineConfig) -> Context:
 def plan_run(config: PipelineConfig, options: RunOptions = RunOptions(), since: datetime | None = None) -> Run:  # noqa: B008  (immutable)
     """Build and plan a run. Raises ConfigError for a stage that does not exist.
 
-    `since` is when the run first started. Artifacts produced after it are not redone.
+    `since` is when the run first started. Artifacts produced after it are not produced again.
     """
     graph = graphs.build(config, options.goals)
     goals = [key for goal in options.goals for key in graphs.match(graph, goal)] or list(graph)
-    redo = {str(key) for key in goals} if options.force else set()
-    if options.remake:
-        redo |= {f"{key}/{options.remake}" for key in goals}
-    if options.from_stage:
-        redo |= {str(key) for key in graphs.following(graph, graphs.match(graph, options.from_stage))}
+    rerun = {str(key) for key in goals} if options.rerun else set()
+    if options.rerun_only:
+        rerun |= {f"{key}/{options.rerun_only}" for key in goals}
+    if options.rerun_from:
+        rerun |= {str(key) for key in graphs.following(graph, graphs.match(graph, options.rerun_from))}
     context = replace(
         context_of(config),
         strict=options.strict,
         verify=options.verify,
-        redo=frozenset(redo),
+        rerun=frozenset(rerun),
         since=since or datetime.now(UTC),
     )
     return Run(config, options, graph, context, graphs.plan(graph, context))
@@ -94,10 +94,10 @@ def preflight(run: Run) -> None:
         _require_ready(run)
     for error in plan.problems.values():
         raise error
-    if run.options.remake:
-        _require_all_but(plan, run.options.remake)
+    if run.options.rerun_only:
+        _require_all_but(plan, run.options.rerun_only)
     context.store.check_writable()
-    todo = [key for key in plan.graph if plan.standing(key) != "done"]
+    todo = [key for key in plan.graph if plan.state(key) != "done"]
     disk = SPARE_BYTES if todo else 0
     for key in todo:
         for step in plan.graph[key].steps:
@@ -122,16 +122,16 @@ def reuse(run: Run) -> Artifacts:
 def _require_ready(run: Run) -> None:
     goals = {key for goal in run.options.goals for key in graphs.match(run.graph, goal)}
     required = [key for key in run.graph if key not in goals and not run.config.kind_of(key).is_cheap]
-    missing = [str(key) for key in required if run.plan.standing(key) != "done"]
+    missing = [str(key) for key in required if run.plan.state(key) != "done"]
     if missing:
         raise StoreError(f"stages not run yet: {', '.join(missing)}", "run the pipeline first, or omit only_ready")
 
 
 def _require_all_but(plan: graphs.Plan, kind: str) -> None:
-    missing = [str(p.target.key) for p in plan.planned if p.target.kind != kind and p.check.standing != "done"]
+    missing = [str(p.target.key) for p in plan.planned if p.target.kind != kind and p.check.state != "done"]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise StoreError(
-            f"cannot redo {kind}: the store lacks {', '.join(missing[:3])}{more}",
+            f"cannot rerun only {kind}: the store lacks {', '.join(missing[:3])}{more}",
             "run the pipeline or these stages first",
         )

@@ -38,7 +38,7 @@ def prefect_settings() -> Iterator[None]:
         yield
 
 
-def run_flow(planned: Run, verbose: bool = False) -> Artifacts:
+def run_flow(run: Run, verbose: bool = False) -> Artifacts:
     """Run a plan as a Prefect flow in this process. Raises HPTError.
 
     Logs and tracebacks go to the store's logs/ folder; with `verbose`, Prefect's log also goes to the console.
@@ -50,8 +50,8 @@ def run_flow(planned: Run, verbose: bool = False) -> Artifacts:
         # After the import, because importing Prefect configures its loggers.
         if not verbose:
             _silence_console()
-        with _log_file(planned.context.store.root / "logs" / f"{planned.config.name}.log"):
-            return run_prepared(planned)
+        with _log_file(run.context.store.root / "logs" / f"{run.config.name}.log"):
+            return run_prepared(run)
 
 
 @contextlib.contextmanager

@@ -295,7 +295,7 @@ def pilot(step: SampleStep, artifacts: Artifacts, context: Context, questions: i
     """
 
     def unfinished(among: Sequence[Target]) -> list[Target]:
-        return [target for target in among if check(step, target, context).standing != "done"]
+        return [target for target in among if check(step, target, context).state != "done"]
 
     targets = unfinished(step.targets(artifacts, context))
     with leases(step.stage, targets, context):

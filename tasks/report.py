@@ -119,56 +119,56 @@ class ReportStep(Step):
     kind = "report"
     produces = (REPORT,)
 
-    def __init__(self, stage: StageKey, plan: Contents) -> None:
+    def __init__(self, stage: StageKey, contents: Contents) -> None:
         super().__init__(stage)
-        self.plan = plan
+        self.contents = contents
 
     def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
         """One target, which depends on all questions, samples, verdicts, training logs and overlaps."""
         found: list[tuple[StageKey | ArtifactKey, Output]] = []
-        found += [(m.questions, benchmark.ASKED) for m in self.plan.protocol.measurements]
-        found += [(key, contamination.OVERLAPS) for _, key in self.plan.checked]
-        for model, m in self.plan.pairs:
+        found += [(m.questions, benchmark.ASKED) for m in self.contents.protocol.measurements]
+        found += [(key, contamination.OVERLAPS) for _, key in self.contents.checked]
+        for model, m in self.contents.pairs:
             stage = evaluate.KIND.stage_of(model)
             found.append((evaluate.samples_key(stage, m.suite.name), evaluate.SAMPLES))
             found.append((evaluate.verdicts_key(stage, m.suite.name), evaluate.VERDICTS))
-        found += [(model, train.LOG) for model in self.plan.logs]
+        found += [(model, train.LOG) for model in self.contents.logs]
         inputs = {str(key): (artifacts[key], output) for key, output in found}
         versions = {"report": environment.source_hash(*SOURCES)}
-        if self.plan.config.published:
+        if self.contents.config.published:
             versions["published"] = environment.source_hash("benchmarks.published")
-        return [self.target(self.plan.as_json() | self._shown(artifacts), inputs, versions)]
+        return [self.target(self.contents.as_json() | self._shown(artifacts), inputs, versions)]
 
     def _shown(self, artifacts: Artifacts) -> dict[str, Any]:
         """Protocols and benchmarks as the tables show them, because a new protocol may give identical verdicts."""
-        suites = [_suite(m).model_dump(mode="json", exclude={"questions"}) for m in self.plan.protocol.measurements]
-        protocols = [self._protocol(*pair, artifacts).model_dump(mode="json") for pair in self.plan.pairs]
+        suites = [_suite(m).model_dump(mode="json", exclude={"questions"}) for m in self.contents.protocol.measurements]
+        protocols = [self._protocol(*pair, artifacts).model_dump(mode="json") for pair in self.contents.pairs]
         return {"protocols": protocols, "benchmarks": suites}
 
     def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
         """Run the worker."""
         (job,) = jobs
-        config = self.plan.config
+        config = self.contents.config
         spec = ReportInputs(
             title=config.title,
-            pipeline=self.plan.pipeline,
+            pipeline=self.contents.pipeline,
             published=config.published,
             baseline=config.baseline and str(config.baseline),
-            models=tuple(self._model(model, artifacts) for model in self.plan.methods),
+            models=tuple(self._model(model, artifacts) for model in self.contents.methods),
             suites=tuple(
                 _suite(m).model_copy(update={"questions": artifacts[m.questions].path(benchmark.ASKED)})
-                for m in self.plan.protocol.measurements
+                for m in self.contents.protocol.measurements
             ),
             contamination=tuple(
                 ContaminationResult(
                     data=str(data), benchmark=key.part, path=artifacts[key].path(contamination.OVERLAPS)
                 )
-                for data, key in self.plan.checked
+                for data, key in self.contents.checked
             ),
             overlap_share=config.overlap_share,
             overlap_ngram=config.overlap_ngram,
             created=self._ended(artifacts, context),
-            notes=self.plan.notes,
+            notes=self.contents.notes,
             output=job.slot.output,
         )
         return context.worker(self.stage, "benchmarks.report.build", spec, [job.slot])
@@ -177,10 +177,10 @@ class ReportStep(Step):
         return ModelResult(
             name=str(model),
             label=model.name,
-            algorithm=self.plan.methods[model],
-            results={m.suite.name: self._result(model, m, artifacts) for m in self.plan.protocol.measurements},
-            train_log=artifacts[model].path(train.LOG) if model in self.plan.logs else None,
-            trained_on=tuple(map(str, self.plan.trained_on.get(model, ()))),
+            algorithm=self.contents.methods[model],
+            results={m.suite.name: self._result(model, m, artifacts) for m in self.contents.protocol.measurements},
+            train_log=artifacts[model].path(train.LOG) if model in self.contents.logs else None,
+            trained_on=tuple(map(str, self.contents.trained_on.get(model, ()))),
         )
 
     def _result(self, model: StageKey, m: evaluate.Measurement, artifacts: Artifacts) -> BenchmarkResult:
@@ -194,7 +194,7 @@ class ReportStep(Step):
 
     def _protocol(self, model: StageKey, m: evaluate.Measurement, artifacts: Artifacts) -> ReportProtocol:
         """The protocol of a score, as far as it is known before sampling."""
-        p, suite = self.plan.protocol, m.suite
+        p, suite = self.contents.protocol, m.suite
         prompt = p.prompt.model_dump_json()
         return ReportProtocol(
             prompt=prompt if suite.instruction is None else f"{prompt} with the instruction {suite.instruction!r}",
@@ -213,7 +213,7 @@ class ReportStep(Step):
 
     def _ended(self, artifacts: Artifacts, context: Context) -> datetime:
         """When the last verdicts were finished. Used as the page's date, so that the same inputs give the same page."""
-        keys = [evaluate.verdicts_key(evaluate.KIND.stage_of(model), m.suite.name) for model, m in self.plan.pairs]
+        keys = [evaluate.verdicts_key(evaluate.KIND.stage_of(model), m.suite.name) for model, m in self.contents.pairs]
         graded = [artifacts[key] for key in keys]
         manifests = [context.store.slot(a.kind, a.fingerprint).manifest() for a in graded]
         return max(m.end for m in manifests if m).replace(microsecond=0)
@@ -274,7 +274,7 @@ class Report(StageKind):
             return
         models = evaluation.models
         lineage = {model: pipeline.lineage(model, PREPARED) for model in models}
-        plan = Contents(
+        contents = Contents(
             pipeline=pipeline.name,
             config=self.of(pipeline),
             protocol=evaluate.EvaluationPlan.of(pipeline, evaluation),
@@ -283,10 +283,10 @@ class Report(StageKind):
             logs=tuple(model for model in models if train.LOG in pipeline.kind_of(model).produces),
         )
         # Contamination comes first, so that its warning appears before hours are spent on training.
-        checked = dict.fromkeys(key.stage for _, key in plan.checked)
+        checked = dict.fromkeys(key.stage for _, key in contents.checked)
         evaluated = [evaluate.KIND.stage_of(model) for model in models]
-        asked = [m.questions for m in plan.protocol.measurements]
-        yield Stage(self.key(), (*checked, *evaluated, *models, *asked), (ReportStep(self.key(), plan),))
+        asked = [m.questions for m in contents.protocol.measurements]
+        yield Stage(self.key(), (*checked, *evaluated, *models, *asked), (ReportStep(self.key(), contents),))
 
     def show(self, artifact: Artifact) -> Summary:
         """The leaderboard and the path of its page."""

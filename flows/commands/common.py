@@ -74,7 +74,7 @@ def read_config(path: Path, overrides: list[str] | None, store: str | None, data
 def resumes_with(command: str, path: Path, names: list[str] | None = None, **options: Any) -> None:
     """Record the command that continues an interrupted run.
 
-    It must not contain --force or --from, which would redo the stages that this run has already redone. Options that
+    It must not contain --force or --from, which would rerun the stages that this run has already rerun. Options that
     are None or False were not given.
     """
     words = ["hpt", command, str(path), *(names or ())]

@@ -68,7 +68,7 @@ def _pilot(config: PipelineConfig, model: StageKey, questions: int) -> dict[str,
     if config.inputs(model, MODEL) and (found is None or found.provisional):
         raise StoreError(f"{model} is not trained yet", f"run `hpt run` first, or estimate {config.root(model)}")
     for needed in run.graph[stage].after:
-        if any(p.check.standing != "done" for p in run.plan.of(needed)) or not run.plan.of(needed):
+        if any(p.check.state != "done" for p in run.plan.of(needed)) or not run.plan.of(needed):
             artifacts = Artifacts({**artifacts, **run_stage(run.graph[needed], artifacts, run.context)})
     (step,) = (step for step in run.graph[stage].steps if isinstance(step, evaluate.SampleStep))
     return evaluate.pilot(step, artifacts, run.context, questions)

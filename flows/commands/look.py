@@ -64,14 +64,14 @@ def plan(
     for key in found.graph:
         _rows(table, found, key)
     common.OUT.print(table)
-    words = Counter(found.standing(key) for key in found.graph)
+    words = Counter(found.state(key) for key in found.graph)
     common.OUT.print(f"\nstore {resolved.store}: " + ", ".join(f"{count} {word}" for word, count in words.items()))
     if any(p.target.provisional for p in found.planned):
         common.OUT.print("~ marks a provisional fingerprint: it depends on an input that does not exist yet")
 
 
 def _rows(table: Table, found: graphs.Plan, key: StageKey) -> None:
-    state = found.standing(key)
+    state = found.state(key)
     planned = found.of(key)
     if state == "blocked":
         why = str(found.problems[key]) if key in found.problems else f"after {found.blocked[key]}"
@@ -83,11 +83,11 @@ def _rows(table: Table, found: graphs.Plan, key: StageKey) -> None:
     table.add_row(str(key), "", _styled(state), escape(_waits(found, key)))
     for part in dict.fromkeys(p.target.key.part for p in planned):
         of_one = [p for p in planned if p.target.key.part == part]
-        words = dict.fromkeys(p.check.standing for p in of_one)
+        words = dict.fromkeys(p.check.state for p in of_one)
         table.add_row(
             f"  {part}",
             "\n".join(_short(p) for p in of_one),
-            "\n".join(_styled(p.check.standing) for p in of_one) if len(words) > 1 else _styled(next(iter(words))),
+            "\n".join(_styled(p.check.state) for p in of_one) if len(words) > 1 else _styled(next(iter(words))),
             "\n".join(escape(" ".join(t for t in (p.target.kind, p.check.text) if t)) for p in of_one),
         )
 
@@ -101,15 +101,15 @@ def _short(planned: graphs.Planned) -> str:
 
 
 def _needs(found: graphs.Plan, planned: graphs.Planned) -> str:
-    if planned.check.standing == "done":
+    if planned.check.state == "done":
         return ""
     waits = _waits(found, planned.target.key.stage)
     return "; ".join(text for text in (planned.check.text, planned.needs, waits) if text)
 
 
 def _waits(found: graphs.Plan, key: StageKey) -> str:
-    waits = [need for need in dict.fromkeys(found.graph[key].after) if found.standing(need) != "done"]
-    if not waits or found.standing(key) == "done":
+    waits = [need for need in dict.fromkeys(found.graph[key].after) if found.state(need) != "done"]
+    if not waits or found.state(key) == "done":
         return ""
     by_kind: dict[str, list[StageKey]] = {}
     for need in waits:
@@ -124,7 +124,7 @@ def _as_json(found: graphs.Plan) -> list[dict[str, Any]]:
     return [
         {
             "stage": str(key),
-            "state": found.standing(key),
+            "state": found.state(key),
             "after": [str(need) for need in found.graph[key].after],
             "problem": str(found.problems[key]) if key in found.problems else None,
             "outputs": [
@@ -133,7 +133,7 @@ def _as_json(found: graphs.Plan) -> list[dict[str, Any]]:
                     "kind": p.target.kind,
                     "fingerprint": p.target.fingerprint,
                     "provisional": p.target.provisional,
-                    "state": p.check.standing,
+                    "state": p.check.state,
                     "text": p.check.text,
                     "needs": p.needs,
                     "folder": str(found.artifacts[p.target.key].folder),
@@ -181,7 +181,7 @@ def _status_row(planned: graphs.Planned, context: Context) -> dict[str, Any]:
     manifest = slot.manifest()
     return {
         "key": str(planned.target.key),
-        "state": planned.check.standing,
+        "state": planned.check.state,
         "text": planned.check.text,
         "end": manifest.end.astimezone() if manifest else None,
         "took": clock(manifest.cost.seconds) if manifest else "",

@@ -31,7 +31,7 @@ def run(
     """Run a pipeline. Outputs in the store are reused, and interrupted stages continue."""
     resolved = common.read_config(config, overrides, store, data_dir)
     common.resumes_with("run", config, set=overrides, store=store, data_dir=data_dir, strict=strict)
-    execute(resolved, RunOptions(force=force, verify=verify, strict=strict), as_json)
+    execute(resolved, RunOptions(rerun=force, verify=verify, strict=strict), as_json)
 
 
 @app.command()
@@ -48,7 +48,7 @@ def rerun(
     """Rerun a stage and every stage that depends on it. Earlier stages are reused."""
     resolved = common.read_config(config, overrides, store, data_dir)
     common.resumes_with("run", config, set=overrides, store=store, data_dir=data_dir, strict=strict)
-    execute(resolved, RunOptions(from_stage=from_stage, verify=verify, strict=strict), as_json)
+    execute(resolved, RunOptions(rerun_from=from_stage, verify=verify, strict=strict), as_json)
 
 
 @app.command()
@@ -64,7 +64,7 @@ def regrade(
     resolved = common.read_config(config, overrides, store, data_dir)
     common.resumes_with("regrade", config, names, set=overrides, store=store, data_dir=data_dir)
     goals = _goals(resolved, evaluate.KIND.name, names)
-    execute(resolved, RunOptions(goals=goals, remake=evaluate.GradeStep.kind), as_json)
+    execute(resolved, RunOptions(goals=goals, rerun_only=evaluate.GradeStep.kind), as_json)
 
 
 def _goals(config: PipelineConfig, kind: str, names: list[str] | None) -> tuple[str, ...]:
@@ -98,7 +98,7 @@ def _stage_command(kind: str, name: str, what: str) -> None:
     ) -> None:
         resolved = common.read_config(config, overrides, store, data_dir)
         common.resumes_with(name, config, names, set=overrides, store=store, data_dir=data_dir, strict=strict)
-        options = RunOptions(goals=_goals(resolved, kind, names), force=force, verify=verify, strict=strict)
+        options = RunOptions(goals=_goals(resolved, kind, names), rerun=force, verify=verify, strict=strict)
         execute(resolved, options, as_json)
 
     command.__doc__ = f"{what}. Missing dependencies run first."

@@ -113,7 +113,7 @@ class Step(ABC):
     keeps_output: ClassVar[bool] = False
     """Whether the next attempt can use the output/ of an interrupted one (rollouts, shards)."""
     mends: ClassVar[bool] = False
-    """Whether a damaged artifact keeps its intact files, so that only broken ones are redone (shards)."""
+    """Whether a damaged artifact keeps its intact files, so that only broken ones are produced again (shards)."""
 
     def __init__(self, stage: StageKey) -> None:
         self.stage = stage

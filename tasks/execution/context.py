@@ -1,4 +1,4 @@
-"""The context that the stages of a run share: store, data folder, resources, what to redo, and progress observers."""
+"""The context that the stages of a run share: store, data folder, resources, what to rerun, and progress observers."""
 
 import logging
 import os
@@ -62,15 +62,15 @@ class Context:
     """Stop at the first malformed row of training data."""
     verify: bool = False
     """Rehash every file before an artifact is reused."""
-    redo: frozenset[str] = frozenset()
-    """Stages, and kinds of artifacts of stages ("evaluate.hpt/verdicts"), to redo even if the store holds them."""
+    rerun: frozenset[str] = frozenset()
+    """Stages, and kinds of artifacts of stages ("evaluate.hpt/verdicts"), to rerun even if the store holds them."""
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
-    """Artifacts started after this time are not redone, so that a retry keeps what the run has finished."""
+    """Artifacts started after this time are not produced again, so that a retry keeps what the run has finished."""
     cancelled: threading.Event = field(default_factory=threading.Event)
 
-    def redoes(self, key: ArtifactKey) -> bool:
-        """Whether to redo an artifact."""
-        return not self.redo.isdisjoint((str(key.stage), str(key._replace(part=""))))
+    def reruns(self, key: ArtifactKey) -> bool:
+        """Whether to produce an artifact again."""
+        return not self.rerun.isdisjoint((str(key.stage), str(key._replace(part=""))))
 
     def notify(self, notice: Notice) -> None:
         """Call every observer."""

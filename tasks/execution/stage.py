@@ -18,14 +18,14 @@ from tasks.execution.keys import ArtifactKey, StageKey
 
 LOG = logging.getLogger("hpt.stage")
 
-Standing = Literal["done", "to do", "started", "running", "damaged", "redo"]
+State = Literal["done", "to do", "started", "running", "damaged", "rerun"]
 
 
 @dataclass(frozen=True)
 class Check:
     """The state of an artifact in the store."""
 
-    standing: Standing
+    state: State
     artifact: Artifact | None = None
     text: str = ""
     damage: tuple[Damage, ...] = ()
@@ -48,8 +48,8 @@ def check(step: Step, target: Target, context: Context) -> Check:
     if damage:
         more = f" and {len(damage) - 1} more" if len(damage) > 1 else ""
         return Check("damaged", text=f"{damage[0]}{more}", damage=tuple(damage))
-    if context.redoes(target.key) and manifest.start < context.since:
-        return Check("redo", text="requested")
+    if context.reruns(target.key) and manifest.start < context.since:
+        return Check("rerun", text="requested")
     artifact = Artifact(target.key, target.kind, target.fingerprint, slot.folder, manifest.outputs, reused=True)
     if not step.holds(artifact):
         return Check("damaged", text="its output outside the store is gone")
@@ -149,17 +149,17 @@ def leases(stage: StageKey, targets: Sequence[Target], context: Context) -> Iter
         yield [stack.enter_context(context.store.lease(slots[f]).held(waiting)) for f in sorted(slots)]
 
 
-def _clear(step: Step, slot: Slot, standing: Check) -> None:
+def _clear(step: Step, slot: Slot, checked: Check) -> None:
     """Prepare a slot's output folder: remove old files, except those that the next attempt can use."""
-    if standing.standing == "damaged":
-        LOG.warning("%s; it will be redone", standing.text)
+    if checked.state == "damaged":
+        LOG.warning("%s; it will be produced again", checked.text)
         slot.set_aside()
         if step.mends:
-            for damage in standing.damage:
+            for damage in checked.damage:
                 damage.path.unlink(missing_ok=True)
         else:
             slot.discard()
-    elif standing.standing == "redo":
+    elif checked.state == "rerun":
         slot.set_aside()
         slot.discard()
     elif not step.keeps_output:

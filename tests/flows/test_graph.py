@@ -74,7 +74,7 @@ def test_a_plan_of_nothing_done_is_provisional_after_the_first_stages(tmp_path: 
     assert {str(p.target.key) for p in plan.planned if not p.target.provisional} == {
         *("model.base", "benchmark.procedural_double", "benchmark.procedural_mixed"),
     }
-    assert {plan.standing(key) for key in plan.graph} == {"to do"}
+    assert {plan.state(key) for key in plan.graph} == {"to do"}
     assert not (tmp_path / "runs").exists()
 
 
@@ -230,5 +230,5 @@ def test_a_stage_that_cannot_start_blocks_what_follows_and_nothing_else(tmp_path
     gone, evaluated = StageKey("model", "gone"), StageKey("evaluate", "gone")
     assert set(plan.problems) == {gone}
     assert plan.blocked[evaluated] == gone
-    assert plan.standing(evaluated) == plan.standing(StageKey("report")) == "blocked"
-    assert plan.standing(StageKey("evaluate", "base")) == "to do"
+    assert plan.state(evaluated) == plan.state(StageKey("report")) == "blocked"
+    assert plan.state(StageKey("evaluate", "base")) == "to do"

@@ -203,7 +203,7 @@ def test_regrade_grades_the_stored_samples_again(again: Any, outputs: Outputs) -
 def test_regrade_draws_no_sample_that_is_missing(again: Any, outputs: Outputs) -> None:
     shutil.rmtree(outputs(again.store, "samples")[0])
     failed = again("regrade", "tiny.toml", code=1)
-    assert "cannot redo verdicts: the store lacks evaluate.base/samples/procedural_" in failed.stderr
+    assert "cannot rerun only verdicts: the store lacks evaluate.base/samples/procedural_" in failed.stderr
     assert "Remedy: run the pipeline or these stages first" in failed.stderr
     assert len(outputs(again.store, "samples")) == 1
 
@@ -336,7 +336,7 @@ print(json.dumps(pipeline(config=table, options=json.loads(sys.argv[1]))))
 
 def test_the_flow_takes_plain_parameters(again: Any, outputs: Outputs) -> None:
     """As a deployment gives them: tables and lists, of the config as it was written."""
-    done = again.python(DEPLOYED, json.dumps({"goals": ["evaluate.base"], "remake": "verdicts"}))
+    done = again.python(DEPLOYED, json.dumps({"goals": ["evaluate.base"], "rerun_only": "verdicts"}))
     found = {artifact["key"]: artifact for artifact in json.loads(done.stdout.splitlines()[-1])}
     assert set(found) == {
         *("model.base", "benchmark.procedural_double", "benchmark.procedural_mixed"),

@@ -81,41 +81,41 @@ def test_goals_are_stages_kinds_and_globs_with_what_they_depend_on(
 ) -> None:
     run = plan_run(config(), RunOptions(**options))
     assert set(map(str, run.graph)) == set(map(str, run.plan.graph)) == stages
-    assert run.context.redo == frozenset()
+    assert run.context.rerun == frozenset()
 
 
 @pytest.mark.parametrize(
-    ("options", "redo"),
+    ("options", "rerun"),
     [
         ({}, set()),
-        ({"goals": ["train.a"], "force": True}, {"train.a"}),
-        ({"goals": ["train.a*"], "force": True}, {"train.a", "train.ab"}),
-        ({"goals": ["evaluate"], "remake": "verdicts"}, {"evaluate.base/verdicts", "evaluate.a/verdicts"}),
-        ({"goals": ["evaluate.a"], "remake": "samples"}, {"evaluate.a/samples"}),
-        ({"from_stage": "report"}, {"report", "publish.static_site"}),
-        ({"from_stage": "train.a"}, {"train.a", "evaluate.a", "report", "publish.static_site"}),
-        ({"goals": ["evaluate.a"], "from_stage": "train.a"}, {"train.a", "evaluate.a"}),
+        ({"goals": ["train.a"], "rerun": True}, {"train.a"}),
+        ({"goals": ["train.a*"], "rerun": True}, {"train.a", "train.ab"}),
+        ({"goals": ["evaluate"], "rerun_only": "verdicts"}, {"evaluate.base/verdicts", "evaluate.a/verdicts"}),
+        ({"goals": ["evaluate.a"], "rerun_only": "samples"}, {"evaluate.a/samples"}),
+        ({"rerun_from": "report"}, {"report", "publish.static_site"}),
+        ({"rerun_from": "train.a"}, {"train.a", "evaluate.a", "report", "publish.static_site"}),
+        ({"goals": ["evaluate.a"], "rerun_from": "train.a"}, {"train.a", "evaluate.a"}),
     ],
 )
-def test_what_is_made_again(config: Config, options: dict[str, Any], redo: set[str]) -> None:
-    assert plan_run(config(), RunOptions(**options)).context.redo == redo
+def test_what_is_made_again(config: Config, options: dict[str, Any], rerun: set[str]) -> None:
+    assert plan_run(config(), RunOptions(**options)).context.rerun == rerun
 
 
 def test_force_without_goals_makes_all_again(config: Config) -> None:
-    run = plan_run(config(), RunOptions(force=True))
-    assert run.context.redo == set(map(str, run.graph))
+    run = plan_run(config(), RunOptions(rerun=True))
+    assert run.context.rerun == set(map(str, run.graph))
 
 
 def test_a_kind_of_artifacts_is_made_again_and_not_its_stages_others(config: Config) -> None:
-    context = plan_run(config(), RunOptions(goals=("evaluate",), remake="verdicts")).context
+    context = plan_run(config(), RunOptions(goals=("evaluate",), rerun_only="verdicts")).context
     stage = StageKey("evaluate", "base")
-    assert context.redoes(ArtifactKey(stage, "verdicts", "procedural_double"))
-    assert not context.redoes(ArtifactKey(stage, "samples", "procedural_double"))
-    assert not context.redoes(ArtifactKey(StageKey("model", "base")))
+    assert context.reruns(ArtifactKey(stage, "verdicts", "procedural_double"))
+    assert not context.reruns(ArtifactKey(stage, "samples", "procedural_double"))
+    assert not context.reruns(ArtifactKey(StageKey("model", "base")))
 
 
 @pytest.mark.parametrize(
-    "options", [{"goals": ("train.c",)}, {"from_stage": "train.c"}, {"goals": ("data",), "from_stage": "train.c"}]
+    "options", [{"goals": ("train.c",)}, {"rerun_from": "train.c"}, {"goals": ("data",), "rerun_from": "train.c"}]
 )
 def test_a_stage_that_does_not_exist_is_named(config: Config, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"unknown stage 'train\.c'"):
@@ -125,7 +125,7 @@ def test_a_stage_that_does_not_exist_is_named(config: Config, options: dict[str,
 def test_planning_changes_nothing_and_a_run_that_can_start_passes(config: Config, tmp_path: Path) -> None:
     run = plan_run(config())
     assert not (tmp_path / "runs").exists()
-    assert {run.plan.standing(key) for key in run.graph} == {"to do"}
+    assert {run.plan.state(key) for key in run.graph} == {"to do"}
     preflight(run)
 
 
@@ -141,8 +141,8 @@ def test_only_ready_is_content_with_goals_that_are_not_made(config: Config) -> N
     preflight(plan_run(config(), RunOptions(goals=("model",), only_ready=True)))
 
 
-def test_nothing_is_remade_of_what_is_not_there(config: Config) -> None:
-    text = refused(config(), StoreError, goals=("evaluate.base",), remake="verdicts")
+def test_nothing_is_rerun_of_what_is_not_there(config: Config) -> None:
+    text = refused(config(), StoreError, goals=("evaluate.base",), rerun_only="verdicts")
     for part in ("verdicts", "model.base, benchmark.procedural_double, evaluate.base/samples/procedural_double"):
         assert part in text
 
@@ -227,7 +227,7 @@ def test_options_of_a_deployment_are_plain_values() -> None:
     schema = parameter_schema(pipeline).model_dump_for_openapi()
     assert not validate({"config": TABLE, "options": OPTIONS}, schema, raise_on_error=True)
     assert not validate({"config": "configs/demo.toml"}, schema, raise_on_error=True)
-    for wrong in ({"goal": ["train"]}, {"goals": "train"}, {"only_ready": "perhaps"}, {"force": [1]}):
+    for wrong in ({"goal": ["train"]}, {"goals": "train"}, {"only_ready": "perhaps"}, {"rerun": [1]}):
         assert validate({"config": TABLE, "options": wrong}, schema, raise_on_error=False), wrong
     taken = pipeline.validate_parameters({"config": TABLE, "options": OPTIONS})
     assert taken["options"] == RunOptions(goals=("train.a", "evaluate"), only_ready=True)

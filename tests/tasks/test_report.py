@@ -102,10 +102,10 @@ def test_no_path_is_part_of_it(report: Report, tmp_path: Path) -> None:
 def test_what_the_samples_record_stands_in_the_protocol(tmp_path: Path) -> None:
     asked = step(suites=["aime24"])
     base = StageKey("model", "base")
-    (m,) = asked.plan.protocol.measurements
+    (m,) = asked.contents.protocol.measurements
     artifacts = Same(tmp_path)
     planned = asked._result(base, m, artifacts).protocol
-    assert (planned.prompt_hash, planned.engine_version) == (None, asked.plan.protocol.engine_version)
+    assert (planned.prompt_hash, planned.engine_version) == (None, asked.contents.protocol.engine_version)
     folder = artifacts[samples_key(StageKey("evaluate", "base"), "aime24")].output
     folder.mkdir(parents=True)
     file = folder / "sampling.json"

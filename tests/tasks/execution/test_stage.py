@@ -131,7 +131,7 @@ def test_a_failure_commits_nothing_and_keeps_the_work(context: Context) -> None:
     for name in "ab":
         assert not (folder(context, step, name) / "manifest.json").exists()
     assert (folder(context, step, "a") / "work" / "checkpoint").exists()
-    assert check(step, step.targets(NOTHING, context)[0], context).standing == "started"
+    assert check(step, step.targets(NOTHING, context)[0], context).state == "started"
     step.fail_after = None
     run_stage(stage, NOTHING, context)
     assert step.calls[-1] == ["a", "b"]
@@ -155,9 +155,9 @@ def test_damage_is_reported_and_made_again(
     before = run_stage(stage, NOTHING, context)
     broken = folder(context, step, "b") / "output" / "one"
     broken.write_text("?")
-    assert check(step, step.targets(NOTHING, context)[1], context).standing == "damaged"
+    assert check(step, step.targets(NOTHING, context)[1], context).state == "damaged"
     after = run_stage(stage, NOTHING, context)
-    assert f"{broken} has 1 bytes instead of 5; it will be redone" in caplog.text
+    assert f"{broken} has 1 bytes instead of 5; it will be produced again" in caplog.text
     assert step.calls == [["a", "b"], ["b"]]
     assert after[key("b")].outputs == before[key("b")].outputs
 
@@ -166,14 +166,14 @@ def test_redo_makes_again_once(context: Context) -> None:
     step = Letters("a")
     stage = Stage(LETTERS, (), (step,))
     run_stage(stage, NOTHING, context)
-    forced = again(context, redo=frozenset({"letters"}))
+    forced = again(context, rerun=frozenset({"letters"}))
     run_stage(stage, NOTHING, forced)
     assert len(step.calls) == 2
     # A retry of the same run, which keeps the moment of its first start, does not do it a third time.
     run_stage(stage, NOTHING, forced)
     assert len(step.calls) == 2
     run_stage(
-        stage, NOTHING, again(context, redo=frozenset({"letters"}), since=datetime.now(UTC) + timedelta(seconds=1))
+        stage, NOTHING, again(context, rerun=frozenset({"letters"}), since=datetime.now(UTC) + timedelta(seconds=1))
     )
     assert len(step.calls) == 3
 
@@ -195,7 +195,7 @@ def test_waiting_for_another_run_can_be_cancelled(context: Context) -> None:
     waiting = again(context)
     waiting.cancelled.set()
     with context.store.lease(context.store.slot(target.kind, target.fingerprint)).held():
-        assert check(step, target, context).standing == "running"
+        assert check(step, target, context).state == "running"
         with pytest.raises(HPTError, match="stopped while waiting for process"):
             run_stage(Stage(LETTERS, (), (step,)), NOTHING, waiting)
 
@@ -280,7 +280,7 @@ def test_what_is_missing_is_compared_with_the_last_of_its_name(
     run_stage(Stage(LETTERS, (), (step,)), NOTHING, again(context, pipeline="demo"))
     wanted = replace(step.wanted, **change)
     found = check(step, wanted, again(context, pipeline="demo"))
-    assert (found.standing == "done") == (not change)
+    assert (found.state == "done") == (not change)
     assert text in found.text
     if change:
         assert check(step, wanted, again(context, pipeline="other")).text == "", "another pipeline's are not looked at"
