@@ -9,6 +9,7 @@ slice's own error from a lost node. When this process ends, Ray ends its tasks.
 import importlib
 import logging
 import math
+import os
 import socket
 import time
 from pathlib import Path
@@ -23,6 +24,7 @@ from hpt_core.evaluation import sample
 from hpt_core.evaluation.shards import read_questions, rows_in_shards
 from hpt_core.evaluation.spec import SampleSpec, Slice
 from hpt_core.evaluation.spending import spent_on
+from hpt_core.plugins import FOLDERS
 from hpt_core.worker import ENVIRONMENT, leave_standard_output, main
 
 logger = logging.getLogger("hpt.evaluation.cluster")
@@ -47,7 +49,7 @@ class ClusterSpec(Frozen):
     address: str
     """Address of the cluster, as for ray.init."""
     slices: int | None = Field(None, ge=1)
-    """Number of slices. None means one per GPU of the cluster, or one per node where there are no GPUs."""
+    """Number of slices. None means one per GPU of the cluster, or one per node if there are no GPUs."""
 
 
 def run(spec: ClusterSpec) -> None:
@@ -77,7 +79,7 @@ def run(spec: ClusterSpec) -> None:
 
 
 def _require_listening(address: str) -> None:
-    """Raise ConfigError where nothing listens at HOST:PORT. Ray itself would keep trying for many minutes."""
+    """Raise ConfigError if nothing listens at HOST:PORT. Ray itself would keep trying for many minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
         return
@@ -103,7 +105,8 @@ def _generate(ray: Any, spec: ClusterSpec) -> None:
         num_cpus=cpus,
         max_retries=0,
         scheduling_strategy="SPREAD",
-        runtime_env={"env_vars": {**ENVIRONMENT, "OMP_NUM_THREADS": str(cpus)}},
+        # The folders of plug-ins lie on the nodes' shared file system, as the store does.
+        runtime_env={"env_vars": {**ENVIRONMENT, "OMP_NUM_THREADS": str(cpus), FOLDERS: os.environ.get(FOLDERS, "")}},
     )
     budget = spec.sample.budget.left(spent_on(spec.sample.units), count)
     specs = [
@@ -150,7 +153,7 @@ def _slice(text: str) -> Failure | None:
 
 
 def _outcome(ray: Any, reference: Any) -> str:
-    """Why a slice was lost; "" where it finished. Raises the HPTError that ended it."""
+    """Why a slice was lost; "" if it finished. Raises the HPTError that ended it."""
     try:
         failure = ray.get(reference)
     except ray.exceptions.RayTaskError as error:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,15 +20,25 @@ from hpt_core.evaluation.journal import read
 from hpt_core.evaluation.sample import run
 from hpt_core.evaluation.spec import SampleSpec
 from hpt_core.files import write_text
+from hpt_core.plugins import FOLDERS
 from tests.hpt_core.evaluation.test_sample import K, shards, spec_of
 
+PROMPT = '''
+"""A prompt beside a config."""
+from hpt_core.prompts.plain import PlainText
 
-def spec_with(folder: Path, model: Path) -> SampleSpec:
+class Letters(PlainText):
+    """A plain prompt of its own."""
+    template: str = "Letters: {question}"
+'''
+
+
+def spec_with(folder: Path, model: Path, **changed: Any) -> SampleSpec:
     folder.mkdir(exist_ok=True)
     units = [
         u | {"sampling": {"max_tokens": 64}, "k": 4 * u["k"]} for u in spec_of(folder, model).model_dump()["units"]
     ]
-    return spec_of(folder, model, units=units, engine="transformers")
+    return spec_of(folder, model, units=units, engine="transformers", **changed)
 
 
 class Ray:
@@ -123,13 +134,19 @@ def test_without_the_token_the_cluster_is_closed(ray_cluster, tiny_model, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_node_that_is_killed_changes_no_sample(ray_cluster, tiny_model, tmp_path):
-    whole, spec = spec_with(tmp_path / "whole", tiny_model), spec_with(tmp_path / "sliced", tiny_model)
+def test_a_node_that_is_killed_changes_no_sample(ray_cluster, tiny_model, tmp_path, monkeypatch):
+    """Nor does a plug-in in the config's folder, which the nodes must find too."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "letters_prompt.py").write_text(PROMPT)
+    monkeypatch.setenv(FOLDERS, str(tmp_path / "config"))
+    monkeypatch.syspath_prepend(tmp_path / "config")
+    whole, spec = (spec_with(tmp_path / n, tiny_model, prompt="letters_prompt:Letters") for n in ("whole", "sliced"))
     path = tmp_path / "spec.json"
     write_text(path, ClusterSpec(sample=spec, address=ray_cluster.address).model_dump_json())
     command = [sys.executable, "-m", "hpt_core.evaluation.cluster", str(path)]
+    environment = ray_cluster.environment | {FOLDERS: os.environ[FOLDERS]}
     with (tmp_path / "log.txt").open("w") as log:
-        process = subprocess.Popen(command, env=ray_cluster.environment, stdout=subprocess.PIPE, stderr=log, text=True)
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
     with process:
         assert process.stdout is not None
         events = []
