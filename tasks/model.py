@@ -1,8 +1,8 @@
 """Base models: `python -m hpt_core.models.materialize` fills a model folder."""
 
 import json
-from collections.abc import Sequence
-from pathlib import Path
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import Field
@@ -10,13 +10,15 @@ from pydantic import Field
 from hpt_core.artifacts import Cost, FileEntry
 from hpt_core.code import code_of
 from hpt_core.errors import PreflightError
-from hpt_core.model_folder import read_object, size
+from hpt_core.models.base import KnownModel
 from hpt_core.models.materialize import ModelConfig, ModelSpec
 from tasks.execution.artifact import Artifacts, Job, Stage, Step, Target
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Context
 from tasks.execution.keys import MODEL, Output, StageKey
 from tasks.execution.kind import NamedStages, StageConfig
+
+LOG = logging.getLogger("hpt.model")
 
 TOKENIZER = Output("tokenizer", "model")
 """The same folder, for stages that depend only on the tokenizer."""
@@ -60,6 +62,17 @@ class ModelStep(Step):
         found: dict[str, Any] = json.loads((job.slot.output / FILE).read_text(encoding="utf-8"))
         return found
 
+    def preflight(self, artifacts: Artifacts, context: Context) -> int:
+        """Warn about checks that the stages with this model skip, because its size or context length is unknown."""
+        known = model_size(self.stage, self.config, artifacts)
+        skipped = ["disk", "memory"] if known.parameters is None else []
+        skipped += ["context length"] if known.context is None else []
+        if skipped:
+            LOG.warning(
+                "%s: not checked before the run, because the model is not there yet: %s", self.stage, ", ".join(skipped)
+            )
+        return 0
+
     def needs(self, context: Context) -> str:
         """A download, or nothing."""
         return self.config.source.needs()
@@ -86,8 +99,8 @@ class ModelFacts(NamedTuple):
     context: int | None
     """Context length in tokens."""
     parameters: int | None
-    config: dict[str, Any]
-    """Its config.json."""
+    config: Mapping[str, Any]
+    """Its config.json, as far as it is known."""
 
     def require_room(self, what: str, tokens: int) -> None:
         """Raise PreflightError if this many new tokens leave no room for a prompt."""
@@ -101,14 +114,8 @@ class ModelFacts(NamedTuple):
 def model_size(key: StageKey, config: ModelConfig, artifacts: Artifacts) -> ModelFacts:
     """The facts known about the model `model.NAME`, whether or not it has been fetched."""
     made = artifacts.of(key)
-    folder = made.path(MODEL) if made and not made.provisional else getattr(config.source, "path", None)
-    found: dict[str, Any] = {}
-    parameters = None
-    if folder is not None and (Path(folder) / "config.json").is_file():
-        found = read_object(Path(folder) / "config.json")
-        parameters = size(Path(folder)).parameters
-    context = config.max_position_embeddings or found.get("max_position_embeddings")
-    return ModelFacts(key, context or getattr(config.source, "max_positions", None), parameters, found)
+    known = KnownModel.of_folder(made.path(MODEL)) if made and not made.provisional else config.source.known()
+    return ModelFacts(key, config.max_position_embeddings or known.context, known.parameters, known.config)
 
 
 KIND = Models()

@@ -1,8 +1,11 @@
 """The contract of a model source: it makes a complete Hugging Face folder."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from hpt_core import model_folder
 from hpt_core.plugins import PluginConfig
 from hpt_core.worker import Progress
 
@@ -17,12 +20,34 @@ class Materialized(NamedTuple):
     """SHA-256 over only the tokenizer files and chat template, on which data preparation depends."""
 
 
+class KnownModel(NamedTuple):
+    """What is known about a model before it is made. None is unknown."""
+
+    context: int | None = None
+    """Context length in tokens."""
+    parameters: int | None = None
+    config: Mapping[str, Any] = MappingProxyType({})
+    """Its config.json, or the known part of it."""
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> "KnownModel":
+        """What a model folder's config.json and weights say; nothing if there is no config.json."""
+        if not (folder / "config.json").is_file():
+            return cls()
+        config = model_folder.read_object(folder / "config.json")
+        return cls(config.get("max_position_embeddings"), model_folder.size(folder).parameters, config)
+
+
 class ModelSourceConfig(PluginConfig, kind="models", package="hpt_core.models"):
     """Base of the model sources' configs."""
 
     def needs(self) -> str:
         """What the source needs, for `hpt plan`: "network: 3 GB from the Hub", "a folder PATH", or ""."""
         return ""
+
+    def known(self) -> KnownModel:
+        """What is known about the model before `materialize`. Checks of what is unknown are skipped before a run."""
+        return KnownModel()
 
     def identity(self) -> dict[str, Any]:
         """What decides the model: the content hash of files, or the Hub repository and revision. Raises ModelError

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from hpt_core import model_folder
-from hpt_core.models.base import ModelSourceConfig
+from hpt_core.models.base import KnownModel, ModelSourceConfig
 from hpt_core.worker import Progress
 
 
@@ -17,6 +17,10 @@ class FolderModel(ModelSourceConfig):
     def needs(self) -> str:
         """The folder, if it is missing."""
         return "" if self.path.is_dir() else f"a folder {self.path}"
+
+    def known(self) -> KnownModel:
+        """What the folder's files say."""
+        return KnownModel.of_folder(self.path)
 
     def identity(self) -> dict[str, Any]:
         """The content hash, independent of the path. Raises ModelError where a file is missing."""

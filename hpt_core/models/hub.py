@@ -8,7 +8,7 @@ from pydantic import Field
 
 from hpt_core import hub, model_folder
 from hpt_core.errors import ModelError
-from hpt_core.models.base import ModelSourceConfig
+from hpt_core.models.base import KnownModel, ModelSourceConfig
 from hpt_core.worker import Progress
 
 SMALL_FILES = (*model_folder.CONFIG_FILES, *model_folder.TOKENIZER_FILES)
@@ -33,6 +33,11 @@ class HubModel(ModelSourceConfig):
         if self._local() is not None:
             return ""
         return f"network: {self.repo} from the Hub"
+
+    def known(self) -> KnownModel:
+        """What the local folder's files say; nothing about a model on the Hub."""
+        local = self._local()
+        return KnownModel() if local is None else KnownModel.of_folder(local)
 
     def identity(self) -> dict[str, Any]:
         """Repository and revision, or the local folder's content hash. Raises ModelError for an incomplete folder."""

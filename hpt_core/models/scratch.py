@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from hpt_core.models.base import ModelSourceConfig
+from hpt_core.models.base import KnownModel, ModelSourceConfig
 from hpt_core.worker import Progress
 
 SPECIAL = ("<pad>", "<bos>", "<eos>")
@@ -46,6 +46,15 @@ class ScratchModel(ModelSourceConfig):
                 f"hidden_size {self.hidden_size} is not an even multiple of heads {self.heads}; change one of the two"
             )
         return self
+
+    def known(self) -> KnownModel:
+        """Context length, number of weights and shape: the fields decide them."""
+        width, inner = self.hidden_size, self.intermediate_size
+        # Four projections, of which three have biases; three layers of the feed-forward network; two norms.
+        block = 4 * width * width + 3 * width + 3 * width * inner + 2 * width
+        embeddings = (256 + len(SPECIAL)) * width * (1 if self.tie_embeddings else 2)
+        shape = {"hidden_size": width, "intermediate_size": inner, "num_hidden_layers": self.layers}
+        return KnownModel(self.max_positions, embeddings + self.layers * block + width, shape)
 
     def materialize(self, folder: Path, progress: Progress) -> None:
         """Write a complete model folder; the same config gives the same bytes."""

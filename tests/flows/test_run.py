@@ -1,5 +1,6 @@
 """A run before it starts: what it would do, what is made again, and what it lacks."""
 
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -181,17 +182,38 @@ def test_responses_that_leave_no_room_for_a_prompt(config: Config, changes: dict
 def test_checkpoints_and_the_trained_model_must_fit_on_the_disk(
     config: Config, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Known once the model to start from is there."""
-    here, goal = config(store=str(made)), RunOptions(goals=("train.a",))
-    folder = plan_run(here, goal).plan.artifacts[BASE].path(MODEL)
-    train = here.config_of(StageKey("train", "a"))
+    """Known before the model to start from is made, and once it is there."""
+    goal = RunOptions(goals=("train.a",))
+    folder = plan_run(config(store=str(made)), goal).plan.artifacts[BASE].path(MODEL)
+    train = config().config_of(StageKey("train", "a"))
     need = SPARE_BYTES + size(folder).parameters * (12 * (train.keep_checkpoints + 1) + 4)
     usage = shutil.disk_usage("/")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=need))
-    preflight(plan_run(here, goal))
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=need - 1))
-    with pytest.raises(PreflightError, match="GiB of disk"):
+    for here in (config(), config(store=str(made))):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=need))
         preflight(plan_run(here, goal))
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=need - 1))
+        with pytest.raises(PreflightError, match="GiB of disk"):
+            preflight(plan_run(here, goal))
+
+
+def test_what_cannot_be_checked_before_a_model_is_there_is_said(
+    config: Config, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("HPT_MODELS", str(tmp_path / "models"))
+    monkeypatch.setattr(logging.getLogger("hpt"), "propagate", True)
+    source = {"name": "hub", "repo": "nobody/nothing", "local": "mine"}
+    options = RunOptions(goals=("model", "train.a"))
+    for table, skipped in (({}, "disk, memory, context length"), ({"max_position_embeddings": 64}, "disk, memory")):
+        caplog.clear()
+        preflight(plan_run(config(model={"base": {"source": source, **table}}), options))
+        (line,) = caplog.messages
+        assert line == f"model.base: not checked before the run, because the model is not there yet: {skipped}"
+    caplog.clear()
+    local = plan_run(config(store=str(made)), options).plan.artifacts[BASE].path(MODEL)
+    shutil.copytree(local, tmp_path / "models" / "mine")
+    preflight(plan_run(config(model={"base": {"source": source}}), options))
+    preflight(plan_run(config(), options))
+    assert not caplog.messages
 
 
 def test_names_lead_to_what_a_run_with_nothing_to_do_reuses(config: Config, made: Path, tmp_path: Path) -> None:

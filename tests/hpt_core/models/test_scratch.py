@@ -1,11 +1,13 @@
 """Scratch models: complete, deterministic, and loaded alike by transformers and vLLM."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from hpt_core.files import sha256_file
+from hpt_core.models.base import KnownModel
 from hpt_core.models.scratch import ScratchModel
 
 SMALL = ScratchModel(layers=1, hidden_size=64, heads=2, intermediate_size=64, max_positions=64, seed=3)
@@ -37,6 +39,14 @@ def test_random_state_is_left_alone(tmp_path: Path) -> None:
     before = torch.random.get_rng_state()
     make(tmp_path / "a")
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("changes", [{}, {"tie_embeddings": False, "layers": 2, "intermediate_size": 48}])
+def test_size_and_shape_are_known_before_it_is_made(tmp_path: Path, changes: dict[str, Any]) -> None:
+    config = SMALL.model_copy(update=changes)
+    known, made = config.known(), KnownModel.of_folder(make(tmp_path / "a", config))
+    assert (known.context, known.parameters) == (made.context, made.parameters)
+    assert dict(known.config).items() <= dict(made.config).items()
 
 
 @pytest.mark.parametrize("text", TEXTS)
