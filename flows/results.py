@@ -1,6 +1,7 @@
 """Read the results of runs as tables: `hpt.open_run("demo.toml").scores()`."""
 
 import importlib
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,8 +13,9 @@ import pyarrow.parquet as pq
 
 from flows.load import load_config
 from flows.run import plan_run
-from hpt_core.artifacts import Store
-from hpt_core.errors import ConfigError, StoreError, near
+from hpt_core.artifacts import Manifest, Store
+from hpt_core.artifacts.store import BY_PIPELINE
+from hpt_core.errors import ConfigError, HPTError, StoreError, near
 from hpt_core.evaluation.shards import read_present, read_questions
 from hpt_core.schemas import VERDICTS
 from tasks import benchmark as benchmarks
@@ -21,6 +23,8 @@ from tasks import evaluate, report, train
 from tasks.execution.artifact import Artifact, Artifacts
 from tasks.execution.config import PipelineConfig
 from tasks.execution.keys import ArtifactKey, StageKey
+
+LOG = logging.getLogger("hpt.results")
 
 Frame = Literal["pyarrow", "pandas", "polars"]
 """The library of the returned table."""
@@ -53,36 +57,47 @@ class StoredSamples:
         )
 
 
-def open_run(source: "str | Path | PipelineConfig") -> "Results":
-    """Open the results of a pipeline, given as a config or the path of one, or the latest results in a store's folder.
+def open_run(source: "str | Path | PipelineConfig", pipeline: str | None = None) -> "Results":
+    """Open the results of a pipeline, given as a config, the path of one, or a store's folder.
 
-    Runs no stage. Raises ConfigError for an invalid config and StoreError for a folder that is not a store.
+    A store that several pipelines use needs the name of one. Runs no stage. Raises ConfigError for an invalid config or
+    pipeline name, and StoreError for a folder that is not a store.
     """
     if isinstance(source, PipelineConfig):
         return Results.of_config(source)
     path = Path(source)
-    return Results.of_store(path) if path.is_dir() else Results.of_config(load_config(path))
+    return Results.of_store(path, pipeline) if path.is_dir() else Results.of_config(load_config(path))
 
 
 class Results:
     """The results of a run, as tables."""
 
-    def __init__(self, artifacts: Mapping[ArtifactKey, Artifact]) -> None:
+    def __init__(
+        self, artifacts: Mapping[ArtifactKey, Artifact], problems: Mapping[StageKey, HPTError] | None = None
+    ) -> None:
         self.artifacts = Artifacts(artifacts)
         """The artifacts in the store, by key."""
+        self.problems = problems or {}
+        """Why stages have no artifacts, as far as planning found it."""
 
     @classmethod
     def of_config(cls, config: PipelineConfig) -> Self:
         """The artifacts in the store for this config."""
-        return cls(plan_run(config).plan.artifacts)
+        plan = plan_run(config).plan
+        return cls(plan.artifacts, plan.problems)
 
     @classmethod
-    def of_store(cls, folder: Path) -> Self:
-        """The latest artifact of each name in a store."""
-        names = folder / "by-name"
-        if not names.is_dir():
-            raise StoreError(f"{folder} is not a store: it has no folder by-name", "give a config or a store")
-        return cls(dict(_linked(Store(folder), names)))
+    def of_store(cls, folder: Path, pipeline: str | None = None) -> Self:
+        """The artifacts that a pipeline used last. Those whose inputs have been replaced since are left out, with a
+        warning."""
+        found = sorted(path.name for path in (folder / BY_PIPELINE).glob("*"))
+        if not found:
+            raise StoreError(f"{folder} is not a store: it has no {BY_PIPELINE}", "give a config or a store")
+        if pipeline is None and len(found) > 1:
+            raise ConfigError(f"{folder} holds the pipelines {', '.join(found)}", "give the name of one: pipeline=...")
+        if pipeline is not None and pipeline not in found:
+            raise ConfigError(f"{folder} holds no pipeline {pipeline!r}", near(pipeline, tuple(found)))
+        return cls(_current(dict(_linked(Store(folder), folder / BY_PIPELINE / (pipeline or found[0])))))
 
     def scores(self, frame: Frame = "pyarrow") -> Any:
         """Scores of every model on every benchmark (benchmarks.report.schemas.SCORES)."""
@@ -96,7 +111,7 @@ class Results:
                 table = pq.read_table(artifact.path(train.LOG))
                 tables.append(table.add_column(0, "stage", pa.array([str(key.stage)] * table.num_rows, pa.string())))
         if not tables:
-            raise StoreError("there are no training logs yet", "run `hpt train` first")
+            raise self._absent("there are no training logs yet", "run `hpt train` first")
         return _as(pa.concat_tables(tables), frame)
 
     def samples(self, model: str | None = None, benchmark: str | None = None, frame: Frame = "pyarrow") -> Any:
@@ -125,7 +140,7 @@ class Results:
                     verdicts = self._verdicts(evaluate.verdicts_key(key.stage, key.part))
                     found.append(StoredSamples(key.stage.name, key.part, questions, table, verdicts))
         if not found:
-            raise StoreError(
+            raise self._absent(
                 "there are no samples yet",
                 "run `hpt evaluate` first, with the same store, data folder (HPT_DATA) and overrides",
             )
@@ -151,18 +166,38 @@ class Results:
     def _report(self) -> Path:
         found = self.artifacts.of(report.KIND.key())
         if found is None or found.provisional:
-            raise StoreError("there is no report yet", "run `hpt report` first")
+            raise self._absent("there is no report yet", "run `hpt report` first")
         return found.path(report.REPORT)
 
+    def _absent(self, cause: str, remedy: str) -> HPTError:
+        """The error for a missing artifact: why its stage cannot run, or else that it has not run yet."""
+        return next(iter(self.problems.values()), StoreError(cause, remedy))
 
-def _linked(store: Store, names: Path) -> Iterator[tuple[ArtifactKey, Artifact]]:
+
+Linked = tuple[Artifact, Manifest]
+
+
+def _current(linked: dict[ArtifactKey, Linked]) -> dict[ArtifactKey, Artifact]:
+    """The artifacts whose inputs are all outputs of others."""
+    while True:
+        hashes = {value for artifact, _ in linked.values() for value in artifact.outputs.values()}
+        outdated = [key for key, (_, manifest) in linked.items() if not hashes.issuperset(manifest.inputs.values())]
+        if not outdated:
+            return {key: artifact for key, (artifact, _) in linked.items()}
+        for key in outdated:
+            LOG.warning("%s is left out: its inputs have been replaced since", key)
+            del linked[key]
+
+
+def _linked(store: Store, names: Path) -> Iterator[tuple[ArtifactKey, Linked]]:
     for link in sorted(path for path in names.rglob("*") if path.is_symlink()):
         folder = link.resolve()
         manifest = store.slot(folder.parent.name, folder.name).manifest()
         if manifest is not None:
             stage, *rest = link.relative_to(names).parts
             key = ArtifactKey(StageKey.parse(stage), *_kind_and_part(rest, manifest.kind))
-            yield key, Artifact(key, manifest.kind, manifest.fingerprint, folder, manifest.outputs)
+            artifact = Artifact(key, manifest.kind, manifest.fingerprint, folder, manifest.outputs)
+            yield key, (artifact, manifest)
 
 
 def _kind_and_part(rest: list[str], kind: str) -> tuple[str, str]:
