@@ -15,9 +15,9 @@ from benchmarks.report.inputs import Protocol as ReportProtocol
 from hpt_core import verifiers
 from hpt_core.artifacts import Cost
 from hpt_core.base import NOT_IDENTITY, Frozen
+from hpt_core.code import code_of_packages
 from hpt_core.errors import near
 from tasks import benchmark, contamination, evaluate, train
-from tasks.execution import environment
 from tasks.execution.artifact import Artifact, Artifacts, Job, Stage, Step, Target
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Context
@@ -134,9 +134,9 @@ class ReportStep(Step):
             found.append((evaluate.verdicts_key(stage, m.suite.name), evaluate.VERDICTS))
         found += [(model, train.LOG) for model in self.contents.logs]
         inputs = {str(key): (artifacts[key], output) for key, output in found}
-        versions = {"report": environment.source_hash(*SOURCES)}
+        versions = {"report": code_of_packages(*SOURCES)}
         if self.contents.config.published:
-            versions["published"] = environment.source_hash("benchmarks.published")
+            versions["published"] = code_of_packages("benchmarks.published")
         return [self.target(self.contents.as_json() | self._shown(artifacts), inputs, versions)]
 
     def _shown(self, artifacts: Artifacts) -> dict[str, Any]:

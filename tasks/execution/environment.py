@@ -1,6 +1,5 @@
 """Facts about the machine and its packages for manifests, and versions for fingerprints."""
 
-import hashlib
 import importlib
 import importlib.metadata
 import os
@@ -121,18 +120,3 @@ def engine_version(engine: EngineConfig) -> str:
     """An engine's name and version, without importing it: "vllm 0.32.0". Only the name if just a server knows it."""
     name, packages = str(engine.model_dump()["name"]), engine.packages()
     return f"{name} {package_version(*packages, 'hpt-pipelines')}" if packages else name
-
-
-@cache
-def source_hash(*names: str) -> str:
-    """SHA-256 over the files of packages and modules, used as the version of a component that is cheap to redo."""
-    digest = hashlib.sha256()
-    for name in names:
-        file = importlib.import_module(name).__file__
-        assert file is not None
-        top = Path(file).parent
-        files = sorted(top.rglob("*")) if Path(file).name == "__init__.py" else [Path(file)]
-        for path in files:
-            if path.is_file() and "__pycache__" not in path.parts:
-                digest.update(path.relative_to(top).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.publishers.base import PublisherConfig
 from benchmarks.suite import Suite
-from hpt_core.code import code_of, source_file
+from hpt_core.code import code_of, code_of_packages, source_file
 from hpt_core.data.procedural.base import Family
 from hpt_core.data.sources.base import SourceConfig
 from hpt_core.gates.base import Gate
@@ -345,3 +345,21 @@ def test_the_file_of_a_module_is_found() -> None:
     assert str(source_file("json")).endswith("json/__init__.py")
     for nothing in ("sys", "json.decoder.JSONDecoder", "json.nothing", "nothing.at.all", "", ".json"):
         assert source_file(nothing) is None
+
+
+def test_packages_are_hashed_with_their_other_files_and_without_comments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "shown"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "table.py").write_text("WIDTH = 1\n")
+    (package / "page.html").write_text("<p>")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = code_of_packages("shown")
+    (package / "table.py").write_text("# Narrow.\nWIDTH = 1\n")
+    assert code_of_packages("shown") == before
+    (package / "table.py").write_text("WIDTH = 2\n")
+    changed = code_of_packages("shown")
+    (package / "page.html").write_text("<b>")
+    assert len({before, changed, code_of_packages("shown")}) == 3
