@@ -44,7 +44,7 @@ def compare(model: Counts, baseline: Counts, seed: int = 0) -> Difference:
     """Difference of two models on one benchmark, over the questions that both answered.
 
     The p-value comes from the exact sign-flip test on per-question means, the interval from the percentile bootstrap
-    over questions. Raises ValueError where no question is shared.
+    over questions. Raises ValueError if no question is shared.
     """
     scaled, scale = _differences(model, baseline)
     values = scaled / scale

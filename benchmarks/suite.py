@@ -24,18 +24,18 @@ class Question(Frozen):
     kind: str
     """Name of the verifier."""
     family: str = ""
-    """Subject, level or problem family; "" where unknown."""
+    """Subject, level or problem family; "" if unknown."""
 
 
 class QuestionSource(Frozen):
     """Source of a benchmark's questions (a Hub dataset with a local file, or a generator)."""
 
     def needs(self, data_dir: Path | None) -> str:
-        """What the source needs, for `hpt plan`; "" where nothing is missing."""
+        """What the source needs, for `hpt plan`; "" if nothing is missing."""
         return ""
 
     def content(self, data_dir: Path | None) -> dict[str, Any]:
-        """What decides the questions, for fingerprints. Raises DataError where a local file is missing."""
+        """What decides the questions, for fingerprints. Raises DataError if a local file is missing."""
         return self.identity()
 
     def read(self, data_dir: Path | None) -> list[Question]:
@@ -69,7 +69,7 @@ class Suite(Plugin, Frozen, kind="benchmarks", package="benchmarks.suites"):
         """The questions, in the benchmark's order; with a limit, the first `limit` by hash of their id.
 
         The limited set depends only on the questions, and a smaller limit selects a subset of a larger one's. Raises
-        DataError where the source cannot be read, has another number of rows or repeats an id.
+        DataError if the source cannot be read, has another number of rows or repeats an id.
         """
         questions = self.source.read(data_dir)
         if len(questions) != self.rows:

@@ -13,7 +13,7 @@ Table = Mapping[str, Any]
 
 
 class NotIdentity:
-    """Marks a field that is not part of an output's identity: `workers: Annotated[int, NOT_IDENTITY] = 2`.
+    """Marks a field that is not part of an artifact's identity: `workers: Annotated[int, NOT_IDENTITY] = 2`.
 
     On the items of a tuple it marks the whole field.
     """
@@ -50,7 +50,7 @@ class Frozen(BaseModel):
         return data | {key: {"name": name, **unnamed[key]} for key, name in defaults.items() if name}
 
     def identity(self) -> dict[str, Any]:
-        """This config's part of an output's identity, as JSON: all fields that are not marked NOT_IDENTITY."""
+        """This config's part of an artifact's identity, as JSON: all fields that are not marked NOT_IDENTITY."""
         dumped = self.model_dump(mode="json")
         return {key: _identity(value, dumped[key]) for key, value in self.deciding() if key in dumped}
 

@@ -21,16 +21,16 @@ PREPARED = pa.schema(
             ("question_id", _TEXT),  # stable: the source's own id or a hash of the normalized question
             ("question", _TEXT),
             ("gold", _TEXT),
-            ("kind", _TEXT),  # which verifier: "math" or "choice"
-            ("family", _TEXT),  # problem family or ability; "" where the source has none
+            ("kind", _TEXT),  # name of the verifier, such as "math"
+            ("family", _TEXT),  # problem family or ability; "" if the source has none
             ("prompt_tokens", _I32),
         ),
         pa.field("demonstration", _TEXT),  # worked solution without EOS; null without one
         pa.field("demonstration_tokens", _I32),  # with EOS
-        pa.field("demonstration_verdict", _TEXT),  # outcome of verifying the demonstration; null where unchecked
+        pa.field("demonstration_verdict", _TEXT),  # outcome of verifying the demonstration; null if unchecked
     ]
 )
-"""Training questions: one row a question."""
+"""Training questions: one row per question."""
 
 QUESTIONS = pa.schema(
     _required(
@@ -38,10 +38,10 @@ QUESTIONS = pa.schema(
         ("question", _TEXT),
         ("gold", _TEXT),
         ("kind", _TEXT),
-        ("family", _TEXT),  # subject, level or problem family; "" where unknown
+        ("family", _TEXT),  # subject, level or problem family; "" if unknown
     )
 )
-"""Benchmark questions: one row a question, in the benchmark's order."""
+"""Benchmark questions: one row per question, in the benchmark's order."""
 
 ROLLOUTS = pa.schema(
     [
@@ -85,7 +85,7 @@ VERDICTS = pa.schema(
             ("sample_index", _I32),
             ("outcome", _TEXT),  # correct, incorrect, no_answer, timeout, crash, gold_error
         ),
-        pa.field("extracted", _TEXT),  # null where no answer was found
+        pa.field("extracted", _TEXT),  # null if no answer was found
     ]
 )
 """Verdicts on evaluation samples: one row a sample, in the samples' order."""

@@ -117,7 +117,7 @@ def write_stamp(stamp: dict[str, object]) -> None:
 
 
 def environment() -> dict[str, str]:
-    """This process's environment, plus pip's settings under uv's names where uv has no setting."""
+    """This process's environment, plus pip's settings under uv's names if uv has no setting."""
     listed = subprocess.run([str(PYTHON), "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
     if listed.returncode:
         stop(f"pip's configuration cannot be read: {listed.stderr.strip()}", "correct it")

@@ -1,1 +1,1 @@
-"""Kinds of stages, one per file: model, benchmark, data, contamination, train, average, evaluate, report, publish."""
+"""Kinds of stages, one per file; `hpt list stages` prints them."""

@@ -44,8 +44,8 @@ class Config(Frozen):
     # The samples' identity contains the unmarked fields and the resolved protocol (SampleStep); the verdicts' contains
     # grade_timeout_s. `limit` changes the questions, which are an input of both.
     models: tuple[Annotated[StageKey, Reference(MODEL)], ...] = Field(min_length=1)
-    """`model.NAME` and `train.NAME`, in the order of the leaderboard's rows. A glob such as `train.hpt*` stands for all
-    matches in the config's order."""
+    """The models: `model.NAME`, `train.NAME`, or any other stage that produces a model. Their order is that of the
+    leaderboard's rows. A glob such as `train.hpt*` stands for all matches in the config's order."""
     suites: Annotated[tuple[Suite, ...], NOT_IDENTITY] = Field(min_length=1)
     """Benchmarks, by name."""
     engine: EngineConfig = Field(default="vllm", validate_default=True)

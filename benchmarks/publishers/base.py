@@ -35,7 +35,7 @@ class Receipt(Frozen):
     """Hash of the files' paths and contents. Equal publications have equal hashes."""
     when: AwareDatetime
     changed: bool
-    """False where the target already held exactly these files."""
+    """False if the target already held exactly these files."""
 
 
 class PublisherConfig(PluginConfig, kind="publishers", package="benchmarks.publishers"):
@@ -46,7 +46,7 @@ class PublisherConfig(PluginConfig, kind="publishers", package="benchmarks.publi
     benchmarks (GPQA) ask that their questions never appear in public text."""
 
     def needs(self) -> str:
-        """What publishing needs, for `hpt plan`; "" where nothing is missing."""
+        """What publishing needs, for `hpt plan`; "" if nothing is missing."""
         return ""
 
     def publish(self, report: Path) -> Receipt:

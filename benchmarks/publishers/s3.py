@@ -80,7 +80,7 @@ class S3(PublisherConfig):
 
 
 def _recorded(system: Any, path: str) -> dict[str, str]:
-    """Hashes of the last publication's files; empty where there is none or its record cannot be read."""
+    """Hashes of the last publication's files; empty if there is none or its record cannot be read."""
     if not system.exists(path):
         return {}
     try:

@@ -23,7 +23,7 @@ class StaticSite(PublisherConfig):
     """Target folder. It becomes a link to .NAME-VERSION beside it. The previous version is kept for current readers."""
 
     def publish(self, report: Path) -> Receipt:
-        """Publish into `path`. Raises PublishError where `path` holds something else or cannot be written."""
+        """Publish into `path`. Raises PublishError if `path` holds something else or cannot be written."""
         content = Content(report, self.samples)
         target = self.path.absolute()
         version = target.with_name(f".{target.name}-{content.sha256[:16]}")
@@ -53,7 +53,7 @@ class StaticSite(PublisherConfig):
 
     @staticmethod
     def _previous(target: Path) -> Path | None:
-        """The version shown now, or None. Raises PublishError where `target` is not a publication."""
+        """The version shown now, or None. Raises PublishError if `target` is not a publication."""
         if target.is_symlink():
             shown = target.parent / target.readlink()
             if shown.name.startswith(f".{target.name}-"):

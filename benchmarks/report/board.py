@@ -49,7 +49,7 @@ class Cell:
     """Percent."""
     text: str
     bounds: tuple[float, float] | None
-    """The 95 % interval, as fractions of 1; None where unknown."""
+    """The 95 % interval, as fractions of 1; None if unknown."""
     best: bool
     """Whether it is the column's highest measured number, all of the column's measured numbers share one protocol, and
     no question of this number overlaps training data."""
@@ -58,15 +58,15 @@ class Cell:
     differences: tuple[str, ...]
     """Differences of its protocol from the baseline's in the same column."""
     overlap: Overlapping | None
-    """None where no question is known to overlap training data."""
+    """None if no question is known to overlap training data."""
     mark: str
-    """Its marks, in the order of this module; "" where there are none."""
+    """Its marks, in the order of this module; "" if there are none."""
     details: tuple[tuple[str, str], ...]
     """Terms and values: interval, counts, shares, protocol."""
 
     @property
     def interval(self) -> str:
-        """ "50.1–55.3", the bounds in percent; "" where unknown."""
+        """ "50.1–55.3", the bounds in percent; "" if unknown."""
         return "–".join(percent(bound) for bound in self.bounds or ())
 
 
@@ -81,7 +81,7 @@ class Line:
     """ "measured" or "published"."""
     note: str
     cells: tuple[Cell | None, ...]
-    """One per column; None where there is no number."""
+    """One per column; None if there is no number."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def measure(k: int | None) -> str:
 
 
 def _best(rows: list[Row]) -> float | None:
-    """The highest measured number of a column; None where fewer than two are measured or protocols differ."""
+    """The highest measured number of a column; None if fewer than two are measured or protocols differ."""
     measured = [r for r in rows if r["source"] == "measured"]
     if len(measured) < 2 or any(r["differences"] for r in measured):
         return None
@@ -201,7 +201,7 @@ def _details(row: Row) -> list[tuple[str, str]]:
 
 
 def overlap_details(checked: bool, questions: int) -> tuple[tuple[str, str], ...]:
-    """Details on compared questions that overlap the training data of either model; empty where neither was checked."""
+    """Details on compared questions that overlap the training data of either model; empty if neither was checked."""
     if not checked:
         return ()
     return (("In training data", f"{questions:,} of the questions, for either model" if questions else "none"),)

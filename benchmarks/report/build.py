@@ -17,7 +17,7 @@ from hpt_core.worker import main, progress
 def build(inputs: ReportInputs) -> None:
     """Write tables/, leaderboard.md and site/ into `inputs.output`. Equal inputs give equal bytes.
 
-    Raises DataError where samples or verdicts are damaged, and ConfigError where the published results are unknown.
+    Raises DataError if samples or verdicts are damaged, and ConfigError if the published results are unknown.
     """
     published = pa.Table.from_pylist(published_rows(inputs), SCORES)
     tables = inputs.output / "tables"

@@ -25,7 +25,7 @@ LEVEL = re.compile(r"(?:^|[-_ ])(\d{1,2})$")
 BANDS = ("easy", "medium", "hard")
 """Classes by the other models' mean share of correct samples: over 2/3, 1/3 to 2/3, under 1/3."""
 ALL = "all"
-"""The only class where the difficulty is unknown."""
+"""The only class if the difficulty is unknown."""
 
 
 class Classes(NamedTuple):

@@ -49,7 +49,7 @@ class ExclusiveMatrix:
     """How difficulty is defined, and its classes."""
     labels: tuple[str, ...]
     lines: tuple[tuple[str, tuple[Square | None, ...]], ...]
-    """(label, one square per column). None on the diagonal and where two models share no question."""
+    """(label, one square per column). None on the diagonal and if two models share no question."""
 
 
 def matrices(exclusive: pa.Table) -> list[ExclusiveMatrix]:

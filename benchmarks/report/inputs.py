@@ -56,9 +56,9 @@ class Protocol(Frozen):
     seed: int
     """Seed from which the sampling seeds are derived."""
     limit: int | None = None
-    """Maximum number of questions; None where the whole benchmark was asked."""
+    """Maximum number of questions; None if the whole benchmark was asked."""
     prompt_hash: str | None = None
-    """Hash of the first question's rendered prompt, chat template included; None where it was not recorded."""
+    """Hash of the first question's rendered prompt, chat template included; None if it was not recorded."""
 
 
 class BenchmarkResult(Frozen):
@@ -75,7 +75,7 @@ class ModelResult(Frozen):
     """One row of the leaderboard. The order of the models is the order of the rows."""
 
     name: str
-    """`model.NAME` or `train.NAME`."""
+    """Key of the stage that produced the model, such as `train.hpt`."""
     label: str
     """Name in tables."""
     algorithm: str | None = None
@@ -85,7 +85,7 @@ class ModelResult(Frozen):
     train_log: Path | None = None
     """log.parquet of its training stage (hpt_core.schemas.TRAIN_LOG)."""
     trained_on: tuple[str, ...] = ()
-    """`data.NAME` of its training stage and of those that made its starting model; empty where unknown."""
+    """`data.NAME` of its training stage and of those that made its starting model; empty if unknown."""
 
 
 class ContaminationResult(Frozen):
@@ -155,7 +155,7 @@ class ReportInputs(Frozen):
 
     @property
     def created_text(self) -> str:
-        """Date and time for readers: "2026-01-31 06:00 UTC", with the offset where it is not UTC."""
+        """Date and time for readers: "2026-01-31 06:00 UTC", with the offset if it is not UTC."""
         return _stamp(self.created)
 
 

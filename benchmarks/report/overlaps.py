@@ -41,7 +41,7 @@ class Checked:
     """Words of an n-gram."""
 
     def of(self, model: ModelResult, benchmark: str) -> Overlaps | None:
-        """The overlaps with all training data of a model; None where its data are unknown or not all were checked."""
+        """The overlaps with all training data of a model; None if its data are unknown or not all were checked."""
         parts = [self.by_data.get((data, benchmark)) for data in model.trained_on]
         known = [part for part in parts if part is not None]
         if not parts or len(known) < len(parts):
@@ -52,7 +52,7 @@ class Checked:
         )
 
     def of_pair(self, first: Measured, second: Measured) -> frozenset[str] | None:
-        """Ids of questions that overlap the training data of either model; None where neither model was checked."""
+        """Ids of questions that overlap the training data of either model; None if neither model was checked."""
         found = [self.of(m.model, m.suite.name) for m in (first, second)]
         known = [overlaps.either for overlaps in found if overlaps is not None]
         return frozenset().union(*known) if known else None
@@ -66,11 +66,11 @@ class Cleaned:
     """Questions that overlap training questions or demonstrations."""
     in_demonstrations: int
     score: ScoreInterval | None
-    """Score without the overlapping questions; None where no others remain."""
+    """Score without the overlapping questions; None if no others remain."""
 
 
 def write_overlaps(inputs: ReportInputs, path: Path) -> Checked:
-    """Write CONTAMINATION to `path`. Raises DataError where a table cannot be read."""
+    """Write CONTAMINATION to `path`. Raises DataError if a table cannot be read."""
     parts, found = [CONTAMINATION.empty_table()], {}
     for result in inputs.contamination:
         table = read_table(result.path, schemas.CONTAMINATION)
@@ -93,7 +93,7 @@ def clean(m: Measured, checked: Checked) -> Cleaned | None:
     """A benchmark's score without the questions that overlap the model's training data, including that of its starting
     model.
 
-    None where the training data are unknown or not all were checked.
+    None if the training data are unknown or not all were checked.
     """
     overlaps = checked.of(m.model, m.suite.name)
     if overlaps is None:
@@ -105,7 +105,7 @@ def clean(m: Measured, checked: Checked) -> Cleaned | None:
 
 
 def clean_average(members: Sequence[Cleaned | None]) -> Cleaned | None:
-    """The average of a group; None where a benchmark was not checked. Its score is None if any member has no score."""
+    """The average of a group; None if a benchmark was not checked. Its score is None if any member has no score."""
     known = [c for c in members if c is not None]
     if len(known) < len(members):
         return None
@@ -118,7 +118,7 @@ def clean_average(members: Sequence[Cleaned | None]) -> Cleaned | None:
 
 
 def clean_columns(cleaned: Cleaned | None, checked: Checked) -> Row:
-    """The overlap columns of SCORES; empty where nothing was checked."""
+    """The overlap columns of SCORES; empty if nothing was checked."""
     if cleaned is None:
         return {}
     s = cleaned.score

@@ -43,7 +43,7 @@ class Delta:
     text: str
     interval: str
     verdict: str
-    """ "better" or "worse" where the corrected p-value is under SIGNIFICANT and the protocols agree, else "even"."""
+    """ "better" or "worse" if the corrected p-value is under SIGNIFICANT and the protocols agree, else "even"."""
     comparable: bool
     mark: str
     """Marks beside the number: not comparable, or questions that overlap training data."""

@@ -11,7 +11,7 @@ _WORDS = {
     "grader_version": "grader",
     "grade_timeout_s": "grading limit",
 }
-"""Display names of the fields of Protocol, where they differ from the field's name."""
+"""Display names of the fields of Protocol, if they differ from the field's name."""
 _LONG = {"prompt": "another prompt", "engine": "another engine config"}
 """Fields whose values are too long to show. The number's details show them."""
 

@@ -34,7 +34,7 @@ SCORES = pa.schema(
             ("source_note", _TEXT),  # the pipeline's name, or where the number is printed
             ("row", _I32),  # place of the model in the leaderboard, from 0
             ("column", _I32),  # place of the benchmark or average in the leaderboard, from 0
-            ("model", _TEXT),  # "model.NAME", "train.NAME" or "published.LABEL"
+            ("model", _TEXT),  # key of the stage, such as "train.hpt", or "published.LABEL"
             ("label", _TEXT),  # what tables show
             ("benchmark", _TEXT),  # name of the benchmark, or the group of an average
             ("title", _TEXT),  # what tables show
@@ -55,17 +55,17 @@ SCORES = pa.schema(
             ("g_pass_curve", pa.list_(pa.struct([("share", _F64), ("value", _F64)]))),  # G-pass@k by share of correct
             ("mg_pass_at_k", _F64),  # twice the integral of G-pass@k over shares from 1/2 to 1
             ("standard_error", _F64),  # of avg_at_k, clustered by question; null with one question
-            ("standard_error_questions", _F64),  # its part from the choice of questions; null where k is 1
+            ("standard_error_questions", _F64),  # its part from the choice of questions; null if k is 1
             ("standard_error_samples", _F64),  # its part from the randomness of sampling; estimated separately
             ("interval_low", _F64),  # 95 % interval of avg_at_k
             ("interval_high", _F64),
             ("bootstrap_low", _F64),  # the same interval by a percentile bootstrap over questions, as a check
             ("bootstrap_high", _F64),
-            ("overlapping_questions", _I32),  # with training questions or demonstrations; null where unchecked
+            ("overlapping_questions", _I32),  # with training questions or demonstrations; null if unchecked
             ("overlapping_in_demonstrations", _I32),  # of them, those with demonstrations
             ("overlap_share", _F64),  # minimum share of a question's n-grams in the data for it to overlap
             ("overlap_ngram", _I32),  # words of an n-gram
-            ("avg_at_k_clean", _F64),  # avg_at_k without overlapping_questions; null where unknown
+            ("avg_at_k_clean", _F64),  # avg_at_k without overlapping_questions; null if unknown
             ("clean_low", _F64),  # 95 % interval of avg_at_k_clean
             ("clean_high", _F64),
             ("truncated_share", _F64),  # samples cut at max_tokens
@@ -76,7 +76,7 @@ SCORES = pa.schema(
             ("gold_error_share", _F64),  # samples whose gold answer cannot be read, a data error
             ("mean_tokens", _F64),  # generated tokens per sample
             ("prompt", _TEXT),  # the prompt component; from here on, null in averages whose members differ
-            ("prompt_hash", _TEXT),  # of the first question's rendered prompt; null where not recorded
+            ("prompt_hash", _TEXT),  # of the first question's rendered prompt; null if not recorded
             ("temperature", _F64),
             ("top_p", _F64),
             ("max_tokens", _I32),  # maximum new tokens
@@ -89,7 +89,7 @@ SCORES = pa.schema(
             ("grader_version", _TEXT),
             ("grade_timeout_s", _F64),  # time limit of one comparison, in seconds
             ("seed", _I64),
-            ("limit", _I32),  # maximum questions; null where the whole benchmark was asked
+            ("limit", _I32),  # maximum questions; null if the whole benchmark was asked
         ),
     ]
 )
@@ -115,9 +115,9 @@ COMPARISONS = pa.schema(
             ("interval_high", _F64),
             ("p_value", _F64),  # two-sided sign-flip test on per-question means
             ("p_holm", _F64),  # Holm-corrected within the rows of the same kind
-            ("protocol_differences", pa.list_(_TEXT)),  # protocol fields that differ; empty where comparable
+            ("protocol_differences", pa.list_(_TEXT)),  # protocol fields that differ; empty if comparable
         ),
-        *_optional(("overlapping_questions", _I32)),  # with either's training data; null where neither was checked
+        *_optional(("overlapping_questions", _I32)),  # with either's training data; null if neither was checked
     ]
 )
 """Paired comparisons with the baseline: one row per model and benchmark, and one per model and group average."""
@@ -140,9 +140,9 @@ EXCLUSIVE = pa.schema(
             ("questions", _I32),  # of this difficulty that both answered
             ("solved", _I32),  # by the model: more than half of its samples are correct
             ("exclusive", _I32),  # solved by the model and not by the other
-            ("protocol_differences", pa.list_(_TEXT)),  # protocol fields that differ; empty where comparable
+            ("protocol_differences", pa.list_(_TEXT)),  # protocol fields that differ; empty if comparable
         ),
-        *_optional(("overlapping_questions", _I32)),  # with either's training data; null where neither was checked
+        *_optional(("overlapping_questions", _I32)),  # with either's training data; null if neither was checked
     ]
 )
 """Questions that one model solves and another does not: one row per benchmark, ordered model pair and difficulty."""

@@ -20,7 +20,7 @@ class TerminalTable(NamedTuple):
 
 
 def terminal_table(output: Path) -> TerminalTable:
-    """The leaderboard of the report in folder `output`. Raises DataError where it has no scores."""
+    """The leaderboard of the report in folder `output`. Raises DataError if it has no scores."""
     path = output / "tables" / "scores.parquet"
     try:
         board = make_board(pq.read_table(path))

@@ -20,7 +20,7 @@ from hpt_core.files import write_parquet
 def build_tables(inputs: ReportInputs, folder: Path, progress: Callable[[int, int, str], None]) -> pa.Table:
     """Write all tables except the scores into `folder`. Returns the measured scores.
 
-    Raises DataError where samples and verdicts do not match or a file cannot be read.
+    Raises DataError if samples and verdicts do not match or a file cannot be read.
     """
     measured = measure(inputs, folder / "samples.parquet", progress)
     checked = write_overlaps(inputs, folder / "contamination.parquet")
@@ -89,7 +89,7 @@ def _difference_row(pairs: list[tuple[Measured, Measured]], average: bool) -> Ro
 
 
 def _overlapping(pairs: list[tuple[Measured, Measured]], checked: Checked) -> int | None:
-    """Number of compared questions that overlap either model's training data; None where a benchmark was not
+    """Number of compared questions that overlap either model's training data; None if a benchmark was not
     checked."""
     found = [(checked.of_pair(*pair), pair) for pair in pairs]
     counts = [len(ids & set(a.counts) & set(b.counts)) for ids, (a, b) in found if ids is not None]

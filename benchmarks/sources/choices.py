@@ -17,12 +17,12 @@ def with_options(question: str, labels: Sequence[str], options: Sequence[str], m
 
 
 def offered(question: str) -> list[str]:
-    """Labels of the options at the end of `question`, as the verifier reads them; [] where there are none."""
+    """Labels of the options at the end of `question`, as the verifier reads them; [] if there are none."""
     return list(options_of(question))
 
 
 def require_offered(gold: str, labels: Sequence[str]) -> None:
-    """Raise ValueError where `gold` is not one of the labels."""
+    """Raise ValueError if `gold` is not one of the labels."""
     if gold not in labels:
         raise ValueError(f"answer {gold!r} is not among the options {', '.join(labels) or '(none found)'}")
 
@@ -31,7 +31,7 @@ def shuffled(question: str, correct: str, wrong: Sequence[str]) -> tuple[list[st
     """The options in an order fixed by a stable hash, and the letter of the correct one.
 
     Options are sorted by SHA-256 of the question and the option, so the order does not depend on a random generator,
-    other rows or the order of the columns. Raises ValueError where two options are equal.
+    other rows or the order of the columns. Raises ValueError if two options are equal.
     """
     options = [correct, *wrong]
     if len(set(options)) < len(options):

@@ -56,7 +56,7 @@ class Dataset(QuestionSource):
     """Mapping of the local file's rows."""
 
     def local_file(self, data_dir: Path) -> Path:
-        """Path of the local file. Raises DataError where it is missing."""
+        """Path of the local file. Raises DataError if it is missing."""
         path = data_dir / "benchmarks" / f"{self.name}.json"
         if not path.is_file():
             raise DataError(
@@ -67,7 +67,7 @@ class Dataset(QuestionSource):
         return path
 
     def needs(self, data_dir: Path | None) -> str:
-        """The missing local file, or the Hub dataset; "" where nothing is missing."""
+        """The missing local file, or the Hub dataset; "" if nothing is missing."""
         if data_dir is None:
             terms = ", with its terms accepted and HF_TOKEN set" if self.gated else ""
             return f"network: {self.hub} from the Hub{terms}"
@@ -87,7 +87,7 @@ class Dataset(QuestionSource):
         return self.questions(self.download(), self.from_hub)
 
     def download(self) -> Path:
-        """Path of the Hub file in the local Hub cache. Raises DataError where it is not available."""
+        """Path of the Hub file in the local Hub cache. Raises DataError if it is not available."""
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
 

@@ -14,7 +14,7 @@ Row = dict[str, Any]
 def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
     """Every row of a JSON list, JSON lines, CSV or Parquet file as ("FILE row N", row), N counted from 1.
 
-    Raises DataError where the file cannot be read, has the wrong format, or a row is not an object.
+    Raises DataError if the file cannot be read, has the wrong format, or a row is not an object.
     """
     readers = {".json": _json, ".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
     if path.suffix not in readers:
@@ -36,7 +36,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
 def text(row: Row, column: str) -> str:
     """The column's value as text, without surrounding white space (27.0 gives "27").
 
-    Raises ValueError where it is missing, empty or neither text nor a number.
+    Raises ValueError if it is missing, empty or neither text nor a number.
     """
     if column not in row:
         raise ValueError(f"has no field {column!r}; its fields are {', '.join(sorted(map(str, row)))}")
@@ -51,7 +51,7 @@ def text(row: Row, column: str) -> str:
 
 
 def texts(row: Row, column: str) -> list[str]:
-    """The column's value as a list of texts. Raises ValueError where it is missing, empty or not a list of texts."""
+    """The column's value as a list of texts. Raises ValueError if it is missing, empty or not a list of texts."""
     if column not in row:
         raise ValueError(f"has no field {column!r}; its fields are {', '.join(sorted(map(str, row)))}")
     values = row[column]

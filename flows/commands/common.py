@@ -27,7 +27,7 @@ Set = Annotated[
     typer.Option("--set", metavar="A.B=C", help="Override a field. The value is TOML. Repeatable."),
 ]
 StoreOption = Annotated[
-    str | None, typer.Option("--store", help="Folder for the stages' outputs, instead of the config's.")
+    str | None, typer.Option("--store", help="Folder for the stages' artifacts, instead of the config's.")
 ]
 DataDir = Annotated[
     Path | None,
@@ -36,7 +36,7 @@ DataDir = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
 Verify = Annotated[bool, typer.Option("--verify", help="Rehash every stored file before it is reused.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first malformed row of training data.")]
-Force = Annotated[bool, typer.Option("--force", help="Rerun stages even if the store holds their outputs.")]
+Force = Annotated[bool, typer.Option("--force", help="Rerun stages even if the store holds their artifacts.")]
 Model = Annotated[
     str | None, typer.Option("--model", help="An evaluated model: hpt, or its stage train.hpt. Default: all.")
 ]

@@ -28,7 +28,7 @@ def run(
     strict: Strict = False,
     as_json: Json = False,
 ) -> None:
-    """Run a pipeline. Outputs in the store are reused, and interrupted stages continue."""
+    """Run a pipeline. Artifacts in the store are reused, and interrupted stages continue."""
     resolved = common.read_config(config, overrides, store, data_dir)
     common.resumes_with("run", config, set=overrides, store=store, data_dir=data_dir, strict=strict)
     execute(resolved, RunOptions(rerun=force, verify=verify, strict=strict), as_json)

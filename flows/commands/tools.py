@@ -18,7 +18,11 @@ app.add_typer(models, name="models")
 @app.command()
 def grade(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE.jsonl", help="Rows {id, gold, response, kind: math|choice[, question]}.")
+        Path,
+        typer.Argument(
+            metavar="FILE.jsonl",
+            help="JSON lines with id, gold, response, kind (`hpt list verifiers`) and, for a choice, question.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE.parquet", help="File for the verdicts.")],
     workers: Annotated[int, typer.Option("--workers", min=1, help="Grading processes.")] = 2,

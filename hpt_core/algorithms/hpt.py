@@ -1,6 +1,6 @@
 """Hybrid Post-Training: each question trains on its rollouts or, if they fail, on its demonstration.
 
-Paper, algorithm 1: P is the mean reward of a question's n rollouts; P > gamma gives the RL signal (Dr. GRPO:
+Paper, algorithm 1: P is the share of a question's n rollouts that are correct; P > gamma gives the RL signal (Dr. GRPO:
 r = pi_theta / pi_old, A_i = R_i - mean R, clip 0.2), P <= gamma the SFT signal with coefficient c. Write l_it for
 - min(r_it A_i, clip(r_it, 0.8, 1.2) A_i), p for pi_theta, Q for the update's questions and M for the constant length;
 `normalization` is one of

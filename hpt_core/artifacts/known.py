@@ -40,7 +40,7 @@ class KnownFiles:
         return found if isinstance(found, dict) else {}
 
     def sha256(self, path: Path, fresh: bool = False) -> str:
-        """Hash of the file at `path`. Raises OSError where it cannot be read."""
+        """Hash of the file at `path`. Raises OSError if it cannot be read."""
         status = path.stat()
         key, mark = str(path.resolve()), [status.st_size, status.st_mtime_ns]
         checked = (key, status.st_size, status.st_mtime_ns)

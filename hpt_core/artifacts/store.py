@@ -51,7 +51,9 @@ class Slot:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValidationError) as error:
-            LOG.warning("%s cannot be read (%s); the artifact is produced again", self.manifest_file, type(error).__name__)
+            LOG.warning(
+                "%s cannot be read (%s); the artifact will be produced again", self.manifest_file, type(error).__name__
+            )
             return None
 
     def damage(self, known: KnownFiles, verify: bool = False) -> list[Damage]:

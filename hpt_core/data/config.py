@@ -12,7 +12,7 @@ class DataConfig(Frozen):
     """Training questions to prepare: `[data.NAME]`."""
 
     source: SourceConfig
-    """Where the questions come from: openr1, gsm8k, jsonl or procedural."""
+    """Where the questions come from; see `hpt list sources`."""
     max_prompt_tokens: int = Field(1024, ge=1)
     """Questions with a longer prompt are dropped (training scripts: 1024)."""
     max_demonstration_tokens: int = Field(8192, ge=1)

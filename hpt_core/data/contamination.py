@@ -98,7 +98,7 @@ class Matcher:
         return len(self._grams)
 
     def ngrams(self, number: int) -> int:
-        """Distinct runs of words of a question; 0 where it is compared as a whole."""
+        """Distinct runs of words of a question; 0 if it is compared as a whole."""
         return self._ngrams[number]
 
     def grams(self, number: int) -> frozenset[str]:
@@ -134,7 +134,7 @@ class Matcher:
 
 
 def _as_whole(text: str) -> tuple[str, ...]:
-    """A whole text as a gram that no run of words equals; none where it has no words."""
+    """A whole text as a gram that no run of words equals; none if it has no words."""
     found = whole(text)
     return (f"= {found}",) if found else ()
 

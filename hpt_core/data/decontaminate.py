@@ -28,7 +28,7 @@ def whole(text: str) -> str:
 
 
 def split_ngrams(found: list[str], n: int) -> list[str]:
-    """Every run of `n` words, in order; none where there are fewer words."""
+    """Every run of `n` words, in order; none if there are fewer words."""
     return [" ".join(found[i : i + n]) for i in range(len(found) - n + 1)]
 
 
@@ -47,7 +47,7 @@ class BenchmarkQuestion(NamedTuple):
 
 
 def read_questions(benchmark: str, path: Path) -> list[tuple[str, str]]:
-    """(id, text) of each benchmark question in questions.parquet. Raises DataError where it cannot be read."""
+    """(id, text) of each benchmark question in questions.parquet. Raises DataError if it cannot be read."""
     try:
         table = pq.read_table(path, columns=["question_id", "question"])
     except (OSError, pa.ArrowException) as error:

@@ -60,7 +60,7 @@ def run(spec: PrepareSpec) -> None:
 
 
 def read_benchmarks(benchmarks: Mapping[str, Path], ngram: int) -> OverlapIndex:
-    """The index of all benchmark questions. Raises DataError where a file cannot be read."""
+    """The index of all benchmark questions. Raises DataError if a file cannot be read."""
     index = OverlapIndex(ngram)
     for name, path in benchmarks.items():
         for question_id, question in read_questions(name, path):

@@ -80,7 +80,7 @@ class RowCounts:
 
 
 def spread(values: Sequence[int]) -> dict[str, float] | None:
-    """Count, total, minimum, mean, median, 95th percentile and maximum; None where there are no values."""
+    """Count, total, minimum, mean, median, 95th percentile and maximum; None if there are no values."""
     if not values:
         return None
     ordered = sorted(values)

@@ -145,7 +145,7 @@ class Preparation:
 
 
 def _normalized(row: SourceRow) -> SourceRow:
-    """The row with normalized texts. Raises UnicodeEncodeError where a text cannot be encoded as UTF-8."""
+    """The row with normalized texts. Raises UnicodeEncodeError if a text cannot be encoded as UTF-8."""
     clean = row._replace(
         question_id=row.question_id.strip(),
         question=normalize(row.question),
@@ -157,7 +157,7 @@ def _normalized(row: SourceRow) -> SourceRow:
 
 
 def _checked(row: SourceRow) -> Item:
-    """What to verify: the demonstration, or the gold answer itself where there is none, to detect a malformed one."""
+    """What to verify: the demonstration, or the gold answer itself if there is none, to detect a malformed one."""
     shown = f"\\boxed{{{row.gold}}}" if row.demonstration is None else row.demonstration
     return Item(row.kind, row.gold, shown, row.question)
 

@@ -15,7 +15,7 @@ from hpt_core.schemas import SAMPLES
 
 
 def assemble(spec: SampleSpec, plan: UnitPlan) -> None:
-    """Write the missing shards and sampling.json. Raises DataError where a sample is missing."""
+    """Write the missing shards and sampling.json. Raises DataError if a sample is missing."""
     whole = set(plan.whole_shards())
     missing = [shard for shard in plan.shards if shard not in whole]
     if not missing and (plan.unit.output / "sampling.json").is_file():

@@ -29,7 +29,7 @@ class Audited:
     ours: str
     """Outcome by name."""
     string: str | None
-    """None where the grader does not apply: Math-Verify does not grade multiple choice."""
+    """None if the grader does not apply: Math-Verify does not grade multiple choice."""
     math_verify: str | None
 
     @property
@@ -92,7 +92,7 @@ def _plain(verdict: Verdict) -> tuple[str, str | None]:
 
 
 def _others(pool: VerifierPool, asked: Sequence[Item]) -> list[tuple[str | None, str | None]]:
-    """(string, Math-Verify) outcomes in order; None where a grader does not apply."""
+    """(string, Math-Verify) outcomes in order; None if a grader does not apply."""
     outcomes: dict[str, list[str | None]] = {}
     for name in GRADERS[1:]:
         applies = [name in item.resolved.references for item in asked]

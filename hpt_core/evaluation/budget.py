@@ -73,7 +73,7 @@ class Budget(Frozen):
         return next((name for name, limit, used in self._uses(spent) if limit is not None and used >= limit), None)
 
     def left(self, spent: Spent, parts: int = 1) -> "Budget":
-        """The budget that remains for each of `parts` after `spent`. Raises BudgetError where nothing remains."""
+        """The budget that remains for each of `parts` after `spent`. Raises BudgetError if nothing remains."""
         if name := self.reached(spent):
             raise used_up(name)
         rest = {name: (limit - used) / parts for name, limit, used in self._uses(spent) if limit is not None}

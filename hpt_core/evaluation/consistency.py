@@ -56,7 +56,7 @@ def _at_least(n: int, c: int, k: int, least: int) -> float:
 
 
 def majority(answers: Sequence[str | None], correct: Sequence[bool]) -> float:
-    """1 where the most frequent answer of a question's samples is correct, else 0. In a tie, the share of tied answers
+    """1 if the most frequent answer of a question's samples is correct, else 0. In a tie, the share of tied answers
     that are correct.
 
     Samples without an answer do not vote. All correct samples count as one answer, however they write it. Wrong answers

@@ -48,13 +48,13 @@ class Estimate(Frozen):
     tokens: int
     """Tokens to generate."""
     tokens_low: int | None
-    """95 % interval; None where a benchmark's pilot had one question."""
+    """95 % interval; None if a benchmark's pilot had one question."""
     tokens_high: int | None
     prompt_tokens: int
     seconds: float
     """Sampling time, summed over slices."""
     cost: float
-    """Cost at the budget's prices; 0 where there are none."""
+    """Cost at the budget's prices; 0 if there are none."""
 
 
 def write(plan: UnitPlan, questions: Sequence[int], spent: Spent) -> None:

@@ -115,7 +115,7 @@ def _row(value: Row) -> Row:
 
 
 def _parse(line: bytes) -> Row | None:
-    """The line's object; None where it is not a complete JSON object or lacks a column."""
+    """The line's object; None if it is not a complete JSON object or lacks a column."""
     if not line.endswith(b"\n"):
         return None
     try:

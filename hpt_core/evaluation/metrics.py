@@ -55,7 +55,7 @@ class Score:
     k: int
     """Samples per question."""
     mean: float
-    """avg@k: mean over questions of the share of correct samples; pass@1 where k is 1."""
+    """avg@k: mean over questions of the share of correct samples; pass@1 if k is 1."""
     stderr: float
     """Standard error of `mean`, clustered by question; NaN with one question."""
     low: float
@@ -200,7 +200,7 @@ def require_k(indices: Mapping[str, Sequence[int]], k: int) -> None:
 def score(benchmark: str, samples: pa.Table, verdicts: pa.Table, k: int) -> Score:
     """The score of one model on one benchmark.
 
-    samples, verdicts: schemas SAMPLES and VERDICTS, in the same order. Raises DataError where there is no sample, the
+    samples, verdicts: schemas SAMPLES and VERDICTS, in the same order. Raises DataError if there is no sample, the
     tables do not match, or a question does not have exactly k samples.
     """
     if samples.num_rows == 0:
@@ -244,7 +244,7 @@ def score(benchmark: str, samples: pa.Table, verdicts: pa.Table, k: int) -> Scor
 def group_average(scores: Sequence[Score]) -> Average:
     """The unweighted mean over benchmarks, whose scores are treated as independent.
 
-    Raises ValueError where there is no score.
+    Raises ValueError if there is no score.
     """
     found = combined([ScoreInterval(s.mean, s.low, s.high) for s in scores])
     return Average(
@@ -260,7 +260,7 @@ def combined(estimates: Sequence[ScoreInterval]) -> ScoreInterval:
     """The unweighted mean of independent estimates.
 
     The interval combines theirs: on each side, the distances to the mean add in quadrature (Zou and Donner 2008). So it
-    keeps their asymmetry and never has zero width. Raises ValueError where there is no estimate.
+    keeps their asymmetry and never has zero width. Raises ValueError if there is no estimate.
     """
     if not estimates:
         raise ValueError("an average needs at least one score")

@@ -43,7 +43,7 @@ class Lengths:
 
     @property
     def mean(self) -> float:
-        """Mean tokens of the finished responses; the limit where there are none."""
+        """Mean tokens of the finished responses; the limit if there are none."""
         return self._total / self._count if self._count else float(self._limit)
 
 

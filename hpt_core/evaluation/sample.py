@@ -58,7 +58,7 @@ class Found:
 
 
 class ProgressCallback(Protocol):
-    """Called with progress. `left` is the estimated remaining time in seconds, None where unknown."""
+    """Called with progress. `left` is the estimated remaining time in seconds, None if unknown."""
 
     def __call__(self, done: int, total: int, text: str = "", left: float | None = None) -> None: ...
 

@@ -38,7 +38,7 @@ def plan(questions: int, k: int, shard_samples: int) -> list[Shard]:
 
 
 def read_questions(path: Path) -> pa.Table:
-    """A benchmark's questions. Raises DataError where the file is missing, has another schema, or repeats an id."""
+    """A benchmark's questions. Raises DataError if the file is missing, has another schema, or repeats an id."""
     table = _read(path, QUESTIONS, "evaluate the benchmark again")
     ids = table.column("question_id").to_pylist()
     if len(set(ids)) != len(ids):
@@ -47,7 +47,7 @@ def read_questions(path: Path) -> pa.Table:
 
 
 def read_samples(folder: Path) -> pa.Table:
-    """All samples of a unit, in the order of the questions. Raises DataError where a shard is missing or damaged."""
+    """All samples of a unit, in the order of the questions. Raises DataError if a shard is missing or damaged."""
     paths = sorted(folder.glob("part-*.parquet"))
     expected = [folder / Shard(i, 0, 0).file_name for i in range(len(paths))]
     if not paths or paths != expected:
@@ -59,7 +59,7 @@ def read_samples(folder: Path) -> pa.Table:
 def read_present(output: Path, work: Path) -> pa.Table:
     """All existing samples of a unit, also of an unfinished one: those in shards, then those only in journals.
 
-    Raises DataError where a shard is damaged.
+    Raises DataError if a shard is damaged.
     """
     rows: dict[tuple[str, int], journal.Row] = {}
     # Read journals first: they are removed once the shards exist. The first of two entries counts, as in shards.

@@ -127,7 +127,7 @@ def make_plan(spec: SampleSpec, unit: SampleUnit, prompt: Prompt) -> UnitPlan:
 
 
 def check_context(context: int, plans: list[UnitPlan]) -> None:
-    """Raise PreflightError where the longest prompt plus max_tokens exceeds a context of `context` tokens."""
+    """Raise PreflightError if the longest prompt plus max_tokens exceeds a context of `context` tokens."""
     for p in plans:
         wanted = p.unit.sampling.max_tokens
         if p.longest + wanted > context:

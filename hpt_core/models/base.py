@@ -51,7 +51,7 @@ class ModelSourceConfig(PluginConfig, kind="models", package="hpt_core.models"):
 
     def identity(self) -> dict[str, Any]:
         """What decides the model: the content hash of files, or the Hub repository and revision. Raises ModelError
-        where a local folder is missing or incomplete."""
+        if a local folder is missing or incomplete."""
         return super().identity()
 
     def materialize(self, folder: Path, progress: Progress) -> None:
@@ -59,6 +59,6 @@ class ModelSourceConfig(PluginConfig, kind="models", package="hpt_core.models"):
         raise NotImplementedError
 
     def origin(self) -> dict[str, str]:
-        """The exact origin of a materialized model (Hub repository and resolved commit); empty where its content alone
+        """The exact origin of a materialized model (Hub repository and resolved commit); empty if its content alone
         identifies it. Call it after `materialize`."""
         return {}

@@ -23,7 +23,7 @@ def default_folder(name: str) -> Path:
 def fetch(name: str, to: Path | None = None, progress: Progress = lambda done, total, text: None) -> Path:
     """Make the folder of model `name` at `to`, whole or not at all, and return it. A complete existing folder is kept.
 
-    Raises ConfigError for an unknown name, and ModelError where the model is not available or `to` holds something
+    Raises ConfigError for an unknown name, and ModelError if the model is not available or `to` holds something
     else.
     """
     if name not in KNOWN:

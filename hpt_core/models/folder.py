@@ -23,11 +23,11 @@ class FolderModel(ModelSourceConfig):
         return KnownModel.of_folder(self.path)
 
     def identity(self) -> dict[str, Any]:
-        """The content hash, independent of the path. Raises ModelError where a file is missing."""
+        """The content hash, independent of the path. Raises ModelError if a file is missing."""
         return {"name": self.name, "content": model_folder.content_id(self.path)}
 
     def materialize(self, folder: Path, progress: Progress) -> None:
-        """Link or copy the model's files into `folder`. Raises ModelError where one is missing."""
+        """Link or copy the model's files into `folder`. Raises ModelError if one is missing."""
         files = model_folder.require_complete(self.path)
         folder.mkdir(parents=True, exist_ok=True)
         model_folder.place(files, folder)

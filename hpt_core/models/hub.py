@@ -58,7 +58,7 @@ class HubModel(ModelSourceConfig):
         model_folder.place(files, folder)
 
     def origin(self) -> dict[str, str]:
-        """Repository and resolved commit; empty where a local folder is used."""
+        """Repository and resolved commit; empty if a local folder is used."""
         if self._local() is not None:
             return {}
         return {"repo": self.repo, "commit": self._fetch((), None, offline=True).commit}

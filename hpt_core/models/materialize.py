@@ -19,7 +19,7 @@ class ModelConfig(Frozen):
     """A starting model: `[model.NAME]`."""
 
     source: ModelSourceConfig
-    """Where the model comes from: hub, folder or scratch."""
+    """Where the model comes from; see `hpt list models`."""
     rope_theta: float | None = Field(None, gt=0)
     """Overrides the model's rotary base; 40000 for Qwen2.5-Math (training scripts)."""
     max_position_embeddings: int | None = Field(None, ge=1)

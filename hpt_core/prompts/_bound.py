@@ -17,7 +17,7 @@ class BoundPrompt(ABC):
     """A prompt bound to one tokenizer (transformers.PreTrainedTokenizerBase)."""
 
     def __init__(self, tokenizer: Any) -> None:
-        """Raises ModelError where the tokenizer has no EOS token, which must end each demonstration."""
+        """Raises ModelError if the tokenizer has no EOS token, which must end each demonstration."""
         if tokenizer.eos_token_id is None:
             raise ModelError(
                 f"the tokenizer of {tokenizer.name_or_path or 'the model'} has no EOS token",
@@ -50,7 +50,7 @@ class BoundPrompt(ABC):
         """The demonstration's token ids, ending with one EOS.
 
         They follow `encode(question)`: prompt and demonstration are tokenized separately, as for a rollout. A leading
-        "<think>\\n" is dropped where the rendered prompt already ends with it.
+        "<think>\\n" is dropped if the rendered prompt already ends with it.
         """
         if demonstration.startswith(THINK) and self.render(question).endswith(THINK):
             demonstration = demonstration.removeprefix(THINK)

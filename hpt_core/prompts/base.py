@@ -22,13 +22,13 @@ class Prompt(Protocol):
         ...
 
     def encode(self, question: str, instruction: str | None = None) -> list[int]:
-        """The prompt's token ids, with exactly one BOS where the tokenizer uses one."""
+        """The prompt's token ids, with exactly one BOS if the tokenizer uses one."""
         ...
 
     def encode_demonstration(self, question: str, demonstration: str) -> list[int]:
         """The demonstration's token ids, ending with one EOS.
 
-        A leading "<think>\\n" is dropped where the rendered prompt already ends with it.
+        A leading "<think>\\n" is dropped if the rendered prompt already ends with it.
         """
         ...
 
@@ -37,6 +37,6 @@ class PromptConfig(PluginConfig, kind="prompts", package="hpt_core.prompts"):
     """Base of the prompts' configs."""
 
     def bind(self, tokenizer: Any) -> Prompt:
-        """The prompt for one tokenizer (transformers.PreTrainedTokenizerBase). Raises ModelError where the tokenizer
+        """The prompt for one tokenizer (transformers.PreTrainedTokenizerBase). Raises ModelError if the tokenizer
         lacks something that the prompt needs, such as a chat template."""
         raise NotImplementedError

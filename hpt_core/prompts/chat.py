@@ -17,7 +17,7 @@ class ChatTemplate(PromptConfig):
     """Instruction on its own line after the question. "" or None omits it."""
 
     def bind(self, tokenizer: Any) -> "ChatPrompt":
-        """Raises ModelError where the tokenizer has no chat template or the template refuses the messages."""
+        """Raises ModelError if the tokenizer has no chat template or the template refuses the messages."""
         return ChatPrompt(self, tokenizer)
 
 

@@ -26,7 +26,7 @@ class PlainText(PromptConfig):
         return value
 
     def bind(self, tokenizer: Any) -> "PlainPrompt":
-        """The prompt for `tokenizer`; raises ModelError where it has no EOS token."""
+        """The prompt for `tokenizer`; raises ModelError if it has no EOS token."""
         return PlainPrompt(self, tokenizer)
 
 

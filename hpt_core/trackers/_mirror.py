@@ -45,7 +45,7 @@ class Mirror:
 
 
 def check_all(trackers: Iterable[TrackerConfig]) -> None:
-    """Raise ConfigError where a tracker cannot run on this machine."""
+    """Raise ConfigError if a tracker cannot run on this machine."""
     for tracker in trackers:
         tracker.check()
 
@@ -55,7 +55,7 @@ def open_all(
 ) -> Mirror:
     """Open the trackers of a run that continues after `steps_done` steps; none on ranks other than 0.
 
-    `folder` is the run's own. `config` is shown with the run. Raises ConfigError where a tracker cannot run here. Any
+    `folder` is the run's own. `config` is shown with the run. Raises ConfigError if a tracker cannot run here. Any
     other failure, such as an unreachable server, is a warning.
     """
     if rank() != 0 or not trackers:

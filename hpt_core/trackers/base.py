@@ -28,7 +28,7 @@ class TrackerConfig(PluginConfig, kind="trackers", package="hpt_core.trackers"):
     """
 
     def check(self) -> None:
-        """Raise ConfigError where a package or a token that the tracker needs is missing. Opens nothing."""
+        """Raise ConfigError if a package or a token that the tracker needs is missing. Opens nothing."""
         raise NotImplementedError
 
     def open(self, folder: Path, run_name: str, config: Mapping[str, Any], steps_done: int) -> Tracker:
@@ -41,7 +41,7 @@ class TrackerConfig(PluginConfig, kind="trackers", package="hpt_core.trackers"):
 
 
 def require(tracker: str, module: str, package: str) -> None:
-    """Raise ConfigError with the install command where `module` is not installed."""
+    """Raise ConfigError with the install command if `module` is not installed."""
     if importlib.util.find_spec(module) is None:
         raise ConfigError(
             f"trackers: {tracker} needs the package {package}, which is not installed",

@@ -101,8 +101,8 @@ class TrainConfig(Frozen):
     optimizer: OptimizerConfig = OptimizerConfig()
     """AdamW, gradient clipping and spike limit."""
     minibatch_rows: int | None = Field(None, ge=1)
-    """Rows per optimizer update; None makes one update per step. The scripts use 512: 64 questions of 8 rollouts, where
-    a question gated to its demonstration gives one row. The last update of a step may be smaller."""
+    """Rows per optimizer update; None makes one update per step. The scripts use 512, for 64 questions with 8
+    rollouts; a question gated to its demonstration gives one row. The last update of a step may be smaller."""
     micro_batch_tokens: Annotated[int, NOT_IDENTITY] = Field(8192, ge=1)
     """Maximum prompt and response tokens in one forward pass. The gradient does not depend on it."""
     packing: Annotated[bool, NOT_IDENTITY] = True

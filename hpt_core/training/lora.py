@@ -16,7 +16,7 @@ PREFIX = "base_model.model."
 
 
 def require_peft() -> None:
-    """Raise ConfigError where peft is missing."""
+    """Raise ConfigError if peft is missing."""
     try:
         import peft  # noqa: F401
     except ImportError as error:

@@ -21,7 +21,7 @@ class Applied(NamedTuple):
 
 
 def require_eight_bit() -> None:
-    """Raise ConfigError where bitsandbytes is missing."""
+    """Raise ConfigError if bitsandbytes is missing."""
     try:
         import bitsandbytes  # noqa: F401
     except ImportError as error:

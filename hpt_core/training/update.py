@@ -103,7 +103,7 @@ class Updater:
             output = update.loss(self._token_batch(found, batch, members, tokens, before), members)
             loss = output.loss
             if found.values is not None:
-                # FSDP2 needs a gradient of the value head on every rank, even where the loss does not use it.
+                # FSDP2 needs a gradient of the value head on every rank, even if the loss does not use it.
                 loss = loss + 0.0 * found.values.sum()
             # FSDP2 averages gradients over ranks, but the shares of the loss must be summed.
             (loss * self.world.size).backward()  # type: ignore[no-untyped-call]

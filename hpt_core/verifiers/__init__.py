@@ -1,4 +1,4 @@
-"""Verifiers, one file each: math, choice. The same grader gives training rewards and evaluation scores.
+"""Verifiers, one per file; `hpt list verifiers` prints them. One grader gives training rewards and evaluation scores.
 
 Importing a verifier does not load sympy; comparing answers does.
 """

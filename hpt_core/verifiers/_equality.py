@@ -200,7 +200,7 @@ def same_value(gold: Value, answer: Value) -> bool:
 
 
 def check(node: Node) -> None:
-    """Raise Unreadable where a gold answer contains an expression that Math-Verify's parser cannot read."""
+    """Raise Unreadable if a gold answer contains an expression that Math-Verify's parser cannot read."""
     match node:
         case Leaf(text):
             if plain_text(text) is None and number(text) is None and parse(text) is None:

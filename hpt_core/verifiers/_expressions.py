@@ -1,4 +1,4 @@
-"""Expressions: parsed by Math-Verify's parser and compared by value, or by Math-Verify where they have no value."""
+"""Expressions: parsed by Math-Verify's parser and compared by value, or by Math-Verify if they have no value."""
 
 import hashlib
 import logging
@@ -11,7 +11,7 @@ LONGEST = 2000
 _DIGITS = 40
 """Significant digits of an evaluation."""
 _TIGHT = 1e-18
-"""Maximum difference of two equal values: relative, and also absolute where they exceed 1."""
+"""Maximum difference of two equal values: relative, and also absolute if they exceed 1."""
 _CONSTANT = 1e-30
 """Maximum relative difference of two equal constant quotients. The quotients of x = N and x = N + 1 differ by 1/N^2."""
 _ROUNDED = 1e-6
@@ -81,7 +81,7 @@ class Expression:
 
 @lru_cache(maxsize=512)
 def parse(text: str) -> Expression | None:
-    """The unevaluated expression, or None where Math-Verify's parser cannot read all of it."""
+    """The unevaluated expression, or None if Math-Verify's parser cannot read all of it."""
     if len(text) > LONGEST:
         return None
     from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
@@ -190,7 +190,7 @@ def _place(name: str, seed: int, index: int, steps: bool) -> Any:
 
 
 def _value(tree: Any, places: dict[Any, Any], digits: int = _DIGITS) -> Any:
-    """A number with `real` and `imag` (mpmath), or None where the tree has no value at that point."""
+    """A number with `real` and `imag` (mpmath), or None if the tree has no value at that point."""
     import mpmath
     import sympy
 

@@ -8,7 +8,7 @@ _TOKEN = re.compile(r"\\boxed\s*\{|\\[{}]|\\\\(?!boxed)|[{}]")
 
 
 def after_thinking(response: str) -> str:
-    """The part after the last </think>, or the whole response where there is none."""
+    """The part after the last </think>, or the whole response if there is none."""
     return response.rpartition(THINK_END)[2]
 
 

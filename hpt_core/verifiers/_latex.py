@@ -168,7 +168,7 @@ _BARE_UNIT = re.compile(r"(.*[\d}%)])\s*([a-z]{2,}(?: [a-z]{2,})*)\s*(?:\^\s*\{?
 
 
 def split_unit(text: str) -> tuple[str, str | None]:
-    """A leaf's body and its unit in normal form; the unit is None where none is written.
+    """A leaf's body and its unit in normal form; the unit is None if none is written.
 
     Inside \\text{}, any word is a unit. Bare letters are a unit only if they follow a number and are known names of at
     least two letters, so "2n" and "\\frac{37}{4} m" stay products.

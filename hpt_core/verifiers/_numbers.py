@@ -16,7 +16,7 @@ _LONGEST_NUMBER = 400
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A numeral's exact value. `decimal` is True where a decimal point or exponent may imply rounding."""
+    """A numeral's exact value. `decimal` is True if a decimal point or exponent may imply rounding."""
 
     exact: Fraction
     decimal: bool

@@ -166,7 +166,7 @@ def _bracketed(text: str, depth: int) -> Node | None:
 
 
 def _relation(text: str, depth: int) -> Node | None:
-    """An equation or inequality; an interval where inequalities bound one variable."""
+    """An equation or inequality; an interval if inequalities bound one variable."""
     pieces = split_relations(text)
     if len(pieces) < 3:
         return None
@@ -225,7 +225,7 @@ _BRACKET = re.compile(r"\\[{}]|\\(?:begin|end)\{[a-zA-Z]+\*?\}|\\\\|\\[a-zA-Z]+|
 
 
 def _levels(text: str) -> list[tuple[str, int, int]]:
-    """Tokens of `text` as (token, start, depth outside the token). Depth is negative where brackets do not match."""
+    """Tokens of `text` as (token, start, depth outside the token). Depth is negative if brackets do not match."""
     depth, found = 0, []
     for match in _BRACKET.finditer(text):
         token = match.group()

@@ -30,7 +30,7 @@ class Judgment(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The outcome, the extracted answer (None where there is none), and the reward."""
+    """The outcome, the extracted answer (None if there is none), and the reward."""
 
     outcome: Outcome
     extracted: str | None
@@ -45,7 +45,7 @@ class Verdict(NamedTuple):
 class Verifier(PluginConfig, kind="verifiers", package="hpt_core.verifiers"):
     """A verifier in two steps, so that equal answers are compared only once. Both steps are pure functions.
 
-    `question` is the question's text, "" where it is unknown.
+    `question` is the question's text, "" if it is unknown.
     """
 
     version: ClassVar[str] = "1"
@@ -76,7 +76,7 @@ class Verifier(PluginConfig, kind="verifiers", package="hpt_core.verifiers"):
         return self.verdict(self.judge(gold, answer, question), answer)
 
     def verdict(self, found: Outcome | Judgment, answer: str | None) -> Verdict:
-        """The verdict on an answer. Raises ValueError where a broken verifier gives a reward out of range."""
+        """The verdict on an answer. Raises ValueError if a broken verifier gives a reward out of range."""
         least, largest = self.reward_range
         if isinstance(found, Outcome):
             found = Judgment(found, largest if found is Outcome.CORRECT else least)

@@ -70,7 +70,7 @@ class Choice(Verifier):
     """The answer is the content of the last \\boxed{} after the thinking, or else what the last sentence that names an
     answer gives.
 
-    It is the option's label or, where the question is known, its text: equal except for case, white space, LaTeX markup
+    It is the option's label or, if the question is known, its text: equal except for case, white space, LaTeX markup
     and a final period, and matching exactly one option. An answer that is both a label and an option's text counts as
     the label. So "3" is the third of options 1 to 4, but with options A to D it is the option whose text is 3. A label
     that the question does not offer is incorrect.
@@ -81,7 +81,7 @@ class Choice(Verifier):
     references: ClassVar[tuple[str, ...]] = ("string",)
 
     def extract(self, response: str, question: str = "") -> str | None:
-        """The label in capitals. Without one, the box's content; None where there is no box either."""
+        """The label in capitals. Without one, the box's content; None if there is no box either."""
         text, offered = after_thinking(response), options(question)
         boxed = last_boxed(text)
         if boxed is not None:
@@ -92,7 +92,7 @@ class Choice(Verifier):
         return stated or None
 
     def judge(self, gold: str, answer: str | None, question: str = "") -> Outcome:
-        """GOLD_ERROR where the gold answer is not a label or is not offered by the question, whatever the answer."""
+        """GOLD_ERROR if the gold answer is not a label or is not offered by the question, whatever the answer."""
         match, offered = _GOLD.fullmatch(_WRAPPING.sub("", gold.removeprefix("\\boxed")).strip()), options(question)
         truth = match.group(1).upper() if match else None
         if truth is None or (offered and truth not in offered):
@@ -112,7 +112,7 @@ def _lists(text: str) -> bool:
 
 
 def _boxed(text: str, offered: Mapping[str, str]) -> str | None:
-    """The label that a box's `text` gives or describes; None where it gives several."""
+    """The label that a box's `text` gives or describes; None if it gives several."""
     chosen, bare = _chosen(text, offered), _bare(text)
     if chosen is None and (aside := _ASIDE.match(bare)):
         return _chosen(f"{aside.group(1)}. {bare[aside.end() :]}", offered)
@@ -120,7 +120,7 @@ def _boxed(text: str, offered: Mapping[str, str]) -> str | None:
 
 
 def _chosen(text: str, offered: Mapping[str, str]) -> str | None:
-    """The label that `text` gives or describes; None where it gives several.
+    """The label that `text` gives or describes; None if it gives several.
 
     An offered label on its own comes first, then an option's text, then a label followed by more text. With options A
     to E, "E. coli" is the option with that text; it is the label E only if no option has it.
@@ -172,7 +172,7 @@ def _plain(text: str) -> str:
 def _stated(text: str, offered: Mapping[str, str]) -> str | None:
     """What the last sentence that names an answer gives: a label, or an option's text up to the sentence's end.
 
-    "" where it gives several labels, None where there is no such sentence.
+    "" if it gives several labels, None if there is no such sentence.
     """
     bare = _bare(text)
     labels: dict[int, str] = {}

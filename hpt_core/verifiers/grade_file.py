@@ -18,7 +18,7 @@ GRADED = pa.schema(
     [pa.field(name, pa.string(), nullable=False) for name in ("id", "kind", "outcome")]
     + [pa.field("extracted", pa.string()), pa.field("gold", pa.string(), nullable=False)]
 )
-"""One row per response, in the file's order. `extracted` is null where no answer was found."""
+"""One row per response, in the file's order. `extracted` is null if no answer was found."""
 BATCH = 4096
 """Responses verified at once."""
 
@@ -35,8 +35,8 @@ def grade_file(
     """Verify every row of `source` ({"id", "gold", "response", "kind"[, "question"]}) and write GRADED to `target`.
 
     Returns the number of rows for every outcome. `target` is written whole or not at all. Before verification, raises
-    DataError with file and line of a malformed row, and ConfigError where `target` is `source` itself. Raises
-    StoreError where `target` cannot be written.
+    DataError with file and line of a malformed row, and ConfigError if `target` is `source` itself. Raises
+    StoreError if `target` cannot be written.
     """
     rows = read_rows(source)
     if target.exists() and target.samefile(source):
@@ -60,8 +60,8 @@ def grade_file(
 
 
 def read_rows(source: Path) -> list[Row]:
-    """All rows of `source`; blank lines are skipped. Raises DataError with file and line where a row is malformed or
-    repeats an id, DataError where there is no row, and ConfigError where the file cannot be read."""
+    """All rows of `source`; blank lines are skipped. Raises DataError with file and line if a row is malformed or
+    repeats an id, DataError if there is no row, and ConfigError if the file cannot be read."""
     rows: dict[str, tuple[int, Row]] = {}
     try:
         with source.open("rb") as lines:

@@ -25,11 +25,11 @@ class Math(Verifier):
     references: ClassVar[tuple[str, ...]] = ("string", "math_verify")
 
     def extract(self, response: str, question: str = "") -> str | None:
-        """The content of the last \\boxed{} after the thinking; None where there is none or it is empty."""
+        """The content of the last \\boxed{} after the thinking; None if there is none or it is empty."""
         return last_boxed(after_thinking(response)) or None
 
     def judge(self, gold: str, answer: str | None, question: str = "") -> Outcome:
-        """GOLD_ERROR where the gold answer does not parse, whatever the answer; else the result of the comparison."""
+        """GOLD_ERROR if the gold answer does not parse, whatever the answer; else the result of the comparison."""
         from hpt_core.verifiers._equality import check, same
         from hpt_core.verifiers._reading import Many, Ordered, Unreadable, read
 

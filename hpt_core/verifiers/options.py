@@ -11,7 +11,7 @@ _LINE = re.compile(r"^(?:\(([A-J]|10|[1-9])\)|([A-J]|10|[1-9])[.)]) ", re.MULTIL
 @lru_cache(maxsize=4096)
 def options(question: str) -> dict[str, str]:
     """Label -> option, for the options at the end of `question`, one per line as "A) ...", "A. ..." or "(A) ..."; {}
-    where there are none. Do not modify the result, which is cached.
+    if there are none. Do not modify the result, which is cached.
 
     Options may span several lines, which may be numbered themselves. So letters are tried before digits, and the
     options start at the last "A" (or "1"). Text after an empty line that follows the last option is not part of it.

@@ -30,7 +30,7 @@ class Item(NamedTuple):
     gold: str
     response: str
     question: str = ""
-    """The question's text, which contains the options of a choice. "" where it is unknown."""
+    """The question's text, which contains the options of a choice. "" if it is unknown."""
 
     @property
     def resolved(self) -> Verifier:
@@ -60,7 +60,7 @@ class Comparison(NamedTuple):
     gold: str
     answer: str | None
     question: str
-    """ "" where the verifier does not read the question."""
+    """ "" if the verifier does not read the question."""
 
     @classmethod
     def of(cls, item: Item) -> "Comparison":
@@ -87,7 +87,7 @@ class Pending:
     def result(self, progress: Callable[[int, int], None] | None = None) -> list[Verdict]:
         """Wait for the verdicts, in the items' order; `progress(done, total)` counts distinct answers.
 
-        Raises VerifierError where the pool cannot work at all. A failure on a single answer is that answer's verdict.
+        Raises VerifierError if the pool cannot work at all. A failure on a single answer is that answer's verdict.
         """
         outcomes: dict[Comparison, Outcome | Judgment] = {}
         total = sum(len(chunk) for chunk in self._chunks)

@@ -94,7 +94,7 @@ class PipelineConfig(Frozen):
         return tuple(r for _, r, taken in references(self.config_of(key), str(key)) if taken == output)
 
     def root(self, key: StageKey) -> StageKey:
-        """The base model of a model, following the first input where a stage has several."""
+        """The base model of a model, following the first input if a stage has several."""
         while origins := self.inputs(key, MODEL):
             key = origins[0]
         return key

@@ -52,7 +52,7 @@ def check(step: Step, target: Target, context: Context) -> Check:
         return Check("rerun", text="requested")
     artifact = Artifact(target.key, target.kind, target.fingerprint, slot.folder, manifest.outputs, reused=True)
     if not step.holds(artifact):
-        return Check("damaged", text="its output outside the store is gone")
+        return Check("damaged", text="what it published outside the store is gone")
     return Check("done", artifact)
 
 

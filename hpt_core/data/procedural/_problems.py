@@ -18,7 +18,7 @@ def sample(
     """`rows` distinct problems. Families alternate, and within a family its difficulties alternate.
 
     Repeat a difficulty to get more of it. With the same seed, fewer rows are a prefix of more rows. Raises DataError
-    where a family has too few instances.
+    if a family has too few instances.
     """
     used: set[str] = set()
     streams = {
@@ -30,7 +30,7 @@ def sample(
 
 
 def stream(family: Family, difficulty: int, seed: int, split: Split, used: set[str]) -> Iterator[Problem]:
-    """An endless stream of new instances whose keys are added to `used`. Raises DataError where they run out."""
+    """An endless stream of new instances whose keys are added to `used`. Raises DataError if they run out."""
     rng = Random(derive(seed, "procedural", family.name, difficulty))
     while True:
         for _ in range(_ATTEMPTS):

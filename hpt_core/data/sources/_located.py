@@ -15,7 +15,7 @@ from hpt_core.worker import progress
 
 
 def find(file: Path, data_dir: Path | None) -> Path:
-    """`file` in data_dir/train, else `file` itself. Raises DataError where neither exists."""
+    """`file` in data_dir/train, else `file` itself. Raises DataError if neither exists."""
     places = [file] if file.is_absolute() or data_dir is None else [data_dir / "train" / file, file]
     for path in places:
         if path.is_file():
@@ -52,7 +52,7 @@ class LocatedConfig(SourceConfig):
         return ("*.parquet",)
 
     def local(self, data_dir: Path | None) -> Path | None:
-        """The local file, or None where the Hub is used. Raises DataError where `file` does not exist."""
+        """The local file, or None if the Hub is used. Raises DataError if `file` does not exist."""
         if self.file is not None:
             return find(self.file, data_dir)
         path = data_dir / "train" / self.stand_in() if data_dir else None

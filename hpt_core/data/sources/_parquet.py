@@ -28,7 +28,7 @@ def is_messages(kind: pa.DataType) -> bool:
 
 
 def open_file(path: Path, columns: Columns) -> pq.ParquetFile:
-    """Open the file at `path`. Raises DataError where it is missing, not Parquet, or lacks a column of `columns`."""
+    """Open the file at `path`. Raises DataError if it is missing, not Parquet, or lacks a column of `columns`."""
     try:
         file = pq.ParquetFile(path)
     except FileNotFoundError as error:

@@ -33,7 +33,7 @@ class SourceConfig(PluginConfig, kind="sources", package="hpt_core.data.sources"
     """Base of the sources' configs."""
 
     def needs(self, data_dir: Path | None) -> str:
-        """What the source needs, for `hpt plan`; "" where nothing is missing."""
+        """What the source needs, for `hpt plan`; "" if nothing is missing."""
         return ""
 
     def content(self, data_dir: Path | None) -> dict[str, object]:
@@ -46,9 +46,9 @@ class SourceConfig(PluginConfig, kind="sources", package="hpt_core.data.sources"
         return ("math",)
 
     def count(self, data_dir: Path | None) -> int | None:
-        """Number of rows, for progress; None where it is unknown until all are read."""
+        """Number of rows, for progress; None if it is unknown until all are read."""
         return None
 
     def read(self, data_dir: Path | None) -> Iterator[SourceRow | MalformedRow]:
-        """Every row, in the source's order. Raises DataError where a file is missing or has the wrong format."""
+        """Every row, in the source's order. Raises DataError if a file is missing or has the wrong format."""
         raise NotImplementedError

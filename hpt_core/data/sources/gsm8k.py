@@ -36,7 +36,7 @@ class GSM8K(LocatedConfig):
         return (f"main/{self.split}-*.parquet",)
 
     def read(self, data_dir: Path | None) -> Iterator[SourceRow | MalformedRow]:
-        """Every row. Raises DataError where a file is missing or has another schema."""
+        """Every row. Raises DataError if a file is missing or has another schema."""
         paths = self.paths(data_dir)
         if "prompt" in open_file(paths[0], {}).schema_arrow.names:
             for where, row in read_rows(paths, COLUMNS):

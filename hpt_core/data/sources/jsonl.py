@@ -28,16 +28,16 @@ class JSONLines(SourceConfig):
         return ""
 
     def content(self, data_dir: Path | None) -> dict[str, object]:
-        """The file's content hash. Raises DataError where it is missing."""
+        """The file's content hash. Raises DataError if it is missing."""
         return {"name": self.name, "sha256": content_hash(find(self.file, data_dir))}
 
     def kinds(self, data_dir: Path | None) -> tuple[str, ...]:
-        """The verifiers that the rows name. Raises DataError where the file is missing."""
+        """The verifiers that the rows name. Raises DataError if the file is missing."""
         path = find(self.file, data_dir)
         return _kinds(self, data_dir, path, path.stat().st_mtime_ns)
 
     def read(self, data_dir: Path | None) -> Iterator[SourceRow | MalformedRow]:
-        """Every non-empty line. Raises DataError where the file is missing or cannot be read."""
+        """Every non-empty line. Raises DataError if the file is missing or cannot be read."""
         path = find(self.file, data_dir)
         try:
             with path.open("rb") as lines:
@@ -77,7 +77,7 @@ def _row(where: str, line: bytes) -> SourceRow | MalformedRow:
 
 
 def _text(row: dict[str, Any], name: str) -> str:
-    """The field as text; numbers are converted with str(). "" where it is missing or null."""
+    """The field as text; numbers are converted with str(). "" if it is missing or null."""
     value = row.get(name)
     if value is None:
         return ""

@@ -27,6 +27,6 @@ class OpenR1(LocatedConfig):
         return "openr1.parquet"
 
     def read(self, data_dir: Path | None) -> Iterator[SourceRow | MalformedRow]:
-        """Every row. Raises DataError where a file is missing or has another schema."""
+        """Every row. Raises DataError if a file is missing or has another schema."""
         for where, row in read_rows(self.paths(data_dir), COLUMNS):
             yield openr1_row(where, row, self.drop_think)

@@ -19,7 +19,7 @@ class String(Verifier):
         return last_boxed(response) or None
 
     def judge(self, gold: str, answer: str | None, question: str = "") -> Outcome:
-        """GOLD_ERROR where the gold answer is empty."""
+        """GOLD_ERROR if the gold answer is empty."""
         truth = _bare(gold)
         if not truth:
             return Outcome.GOLD_ERROR
