@@ -1,6 +1,5 @@
 """Facts about the machine and its packages for manifests, and versions for fingerprints."""
 
-import importlib
 import importlib.metadata
 import os
 import platform
