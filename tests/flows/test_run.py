@@ -1,6 +1,5 @@
 """A run before it starts: what it would do, what is made again, and what it lacks."""
 
-import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -200,7 +199,6 @@ def test_what_cannot_be_checked_before_a_model_is_there_is_said(
     config: Config, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("HPT_MODELS", str(tmp_path / "models"))
-    monkeypatch.setattr(logging.getLogger("hpt"), "propagate", True)
     source = {"name": "hub", "repo": "nobody/nothing", "local": "mine"}
     options = RunOptions(goals=("model", "train.a"))
     for table, skipped in (({}, "disk, memory, context length"), ({"max_position_embeddings": 64}, "disk, memory")):
