@@ -22,16 +22,24 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
-SHARED = {"prefect_environment": "server", "shared_engine": "engine", "skilled_model": "trained"}
-"""Fixtures of a session that take seconds to make -> the group of the tests that use them, which one process runs."""
+SHARED = {
+    "prefect_environment": "server",
+    "shared_engine": "engine",
+    "own_server": "engine",
+    "skilled_model": "trained",
+    "undisturbed": "trained",
+    "ray_cluster": "ray",
+}
+"""Fixtures of a session or a module that take seconds to make -> the group of the tests that use them, which one
+process runs. A test with several fixtures must get one group from all."""
 SLOW = {"prefect_environment", "shared_engine", "chromium"}
 """Fixtures whose tests are slow: `make test-fast` starts no server, engine or browser."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests with one server, engine or trained model together where several processes run the suite; mark the
-    slow ones."""
+    """Keep tests with one server, engine or trained model together if several processes run the suite, and mark slow
+    ones."""
     for item in items:
         if SLOW.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)

@@ -380,7 +380,7 @@ def test_identity_says_what_answers_and_not_where() -> None:
 
 
 @pytest.fixture(scope="module")
-def own(tiny_model: Path) -> Iterator[EndpointEngine]:
+def own_server(tiny_model: Path) -> Iterator[EndpointEngine]:
     """An engine with a server of our own; the module's last test kills it."""
     config = Endpoint(serve=Serve(kv_cache_gib=0.25))
     engine = config.open(tiny_model, max_model_len=160, dtype="float32", seed=0)
@@ -398,29 +398,29 @@ def own(tiny_model: Path) -> Iterator[EndpointEngine]:
     ],
 )
 def test_our_server_says_what_the_vllm_engine_says(
-    own: EndpointEngine, vllm_engine: VLLMEngine, sampling: Sampling
+    own_server: EndpointEngine, vllm_engine: VLLMEngine, sampling: Sampling
 ) -> None:
-    theirs, ours = vllm_engine.generate(REQUESTS, sampling), own.generate(REQUESTS, sampling)
+    theirs, ours = vllm_engine.generate(REQUESTS, sampling), own_server.generate(REQUESTS, sampling)
     for a, b in zip(theirs, ours, strict=True):
         assert (a.token_ids, a.text, a.finish_reason) == (b.token_ids, b.text, b.finish_reason)
         assert b.logprobs == pytest.approx(a.logprobs, abs=1e-5)
     reasons = {rollout.finish_reason for rollout in ours}
     assert reasons <= {"stop", "length"} if sampling.stop_repetition is None else "repetition" in reasons
-    assert own.version == "endpoint " + vllm_engine.version
+    assert own_server.version == "endpoint " + vllm_engine.version
 
 
 @pytest.mark.slow
-def test_a_killed_server_is_an_error_and_leaves_nothing(own: EndpointEngine) -> None:
+def test_a_killed_server_is_an_error_and_leaves_nothing(own_server: EndpointEngine) -> None:
     keeper = next(p for p in psutil.Process().children() if any("_keeper.py" in part for part in p.cmdline()))
     below = keeper.children(recursive=True)
     (server,) = keeper.children()
     assert len(below) > 1
     key = server.environ()["VLLM_API_KEY"]
     assert len(key) > 30 and not any(key in part for p in [keeper, *below] for part in p.cmdline())
-    stream = own.stream((request, Sampling(max_tokens=120)) for request in REQUESTS * 50)
+    stream = own_server.stream((request, Sampling(max_tokens=120)) for request in REQUESTS * 50)
     next(stream)
     server.send_signal(signal.SIGKILL)
     with pytest.raises(EngineError, match="vllm serve ended with code 137"):
         list(stream)
-    own.close()
+    own_server.close()
     assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in [keeper, *below])
