@@ -25,11 +25,11 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
 
 
-def test_the_answer_is_the_last_line(environment: dict[str, str]) -> None:
+def test_the_last_line_is_the_result(environment: dict[str, str]) -> None:
     assert child.call("program", {"number": 4}, environment) == {"twice": 8}
 
 
-def test_a_failure_and_a_limit_end_the_command(environment: dict[str, str]) -> None:
+def test_a_failure_or_timeout_exits(environment: dict[str, str]) -> None:
     with pytest.raises(child.Failed, match="exit code 1"):
         child.call("program", {"numbre": 4}, environment)
     with pytest.raises(child.Failed, match="longer than 1 s"):

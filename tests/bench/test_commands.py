@@ -15,7 +15,7 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize(("part", "name"), COMMANDS)
-def test_a_command_explains_itself_and_is_documented(part: str, name: str) -> None:
+def test_a_command_has_help_and_documentation(part: str, name: str) -> None:
     if name != "gpu":  # its options are its own program's, which tests/bench/speed/gpu starts
         done = CliRunner().invoke(app, [part, name, "--help"])
         assert done.exit_code == 0, done.output
@@ -23,7 +23,7 @@ def test_a_command_explains_itself_and_is_documented(part: str, name: str) -> No
     assert f"bench.{part} {name}`" in (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
 
 
-def test_a_model_that_is_missing_is_named() -> None:
+def test_a_missing_model_error_names_the_remedy() -> None:
     done = CliRunner().invoke(app, ["speed", "step", "--model", "/nowhere"])
     assert done.exit_code == 2
     assert "hpt models fetch" in done.output

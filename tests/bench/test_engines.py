@@ -11,7 +11,7 @@ from hpt_core.rollout.base import EngineConfig, Request, Sampling
 SAMPLING = Sampling(max_tokens=3)
 
 
-def test_answers_are_put_behind_the_responses_in_turn(tiny_model: Path) -> None:
+def test_answers_are_appended_to_responses_in_turn(tiny_model: Path) -> None:
     tokenizer = load_tokenizer(tiny_model)
     first, second = (tuple(tokenizer(text).input_ids) for text in ("1+1=", "2+2="))
     requests = [Request(prompt, seed) for prompt in (first, second) for seed in range(3)]
@@ -35,7 +35,7 @@ def test_answers_are_put_behind_the_responses_in_turn(tiny_model: Path) -> None:
     engine.close()
 
 
-def test_an_engine_is_watched(tiny_model: Path) -> None:
+def test_the_engine_times_are_recorded(tiny_model: Path) -> None:
     config = Watched(engine=EngineConfig.from_value("transformers"))
     engine = config.open(tiny_model, 32, "float32", 0)
     assert engine.version.startswith("transformers ")

@@ -8,13 +8,13 @@ from bench import machine, records
 from bench.records import Record
 
 
-def test_a_record_survives_its_file(tmp_path: Path) -> None:
+def test_a_record_round_trips_through_its_file(tmp_path: Path) -> None:
     record = Record("step", machine.describe(2), {"pairs": 1}, {"ratio": 1.5}, [{"pair": 1}])
     records.write(tmp_path / "step.json", record)
     assert records.read(tmp_path / "step.json") == record
 
 
-def test_the_machine_is_told_in_a_sentence() -> None:
+def test_the_provenance_describes_the_machine() -> None:
     found = machine.describe(2)
     assert found["threads"] == 2
     sentence = Record("step", found, {}, {}).provenance

@@ -12,11 +12,11 @@ TEXT = tables.DOCUMENT.read_text(encoding="utf-8")
 RESULTS = sorted(records.RESULTS.glob("*.json"))
 
 
-def test_the_document_is_what_the_records_give() -> None:
+def test_the_document_matches_the_records() -> None:
     assert tables.filled(TEXT) == TEXT, "python -m bench.tables"
 
 
-def test_every_table_has_its_place() -> None:
+def test_the_document_has_every_table_once() -> None:
     assert re.findall(r"<!-- table: (\w+) -->", TEXT).count("step") == 1
     assert sorted(re.findall(r"<!-- table: (\w+) -->", TEXT)) == sorted(tables.TABLES)
 

@@ -21,7 +21,7 @@ def test_questions_are_independent_across_suites() -> None:
 
 
 @pytest.mark.parametrize("name", SUITES)
-def test_suite_holds_its_rows_the_same_ones_always(name: str) -> None:
+def test_a_suite_always_has_the_same_rows(name: str) -> None:
     suite = get_suite(name)
     questions = suite.source.read(None)
     assert len(questions) == suite.rows
@@ -30,7 +30,7 @@ def test_suite_holds_its_rows_the_same_ones_always(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SUITES)
-def test_no_training_split_holds_a_question(name: str) -> None:
+def test_no_training_split_contains_a_suites_question(name: str) -> None:
     source = get_suite(name).source
     assert isinstance(source, ProceduralQuestions)
     problems = _problems.sample(source.families, source.difficulties, source.rows, source.seed, "test")
@@ -51,7 +51,7 @@ def test_a_worked_solution_fits_the_limit_of_tokens(name: str) -> None:
     assert max(len(problem.solution) for problem in problems) + 1 <= SAMPLING.max_tokens
 
 
-def test_out_of_distribution_suites_show_what_no_training_question_does() -> None:
+def test_out_of_distribution_questions_differ_from_all_training_questions() -> None:
     trained = [row.question.split(" ")[:-1] for row in Source(rows=3000, seed=1).read(None)]
     assert {len({operation[0] for operation in chain}) for chain in trained} == {1}
     assert not any(operation.endswith("15") for chain in trained for operation in chain)

@@ -5,7 +5,7 @@ from benchmarks.suite import get_suite
 from hpt_core.errors import ConfigError
 
 
-def test_the_three_tables_are_there() -> None:
+def test_the_three_tables_exist() -> None:
     assert published_names() == ("llama-3.1-8b", "qwen2.5-math-1.5b", "qwen2.5-math-7b")
     counts = {name: [row.label for row in get_published(name).rows] for name in published_names()}
     assert counts["qwen2.5-math-7b"] == ["base", "SFT", "GRPO", "SFT → GRPO", "LUFFY", "SRFT", "HPT"]

@@ -27,7 +27,7 @@ def test_sign_flip_equals_enumeration(differences: list[int]) -> None:
 
 
 @given(st.integers(0, 30), st.integers(0, 30))
-def test_one_sample_a_question_is_mcnemars_exact_test(better: int, worse: int) -> None:
+def test_one_sample_per_question_gives_mcnemars_exact_test(better: int, worse: int) -> None:
     n, m = better + worse, min(better, worse)
     binomial = min(1.0, 2 * sum(math.comb(n, i) for i in range(m + 1)) / 2**n)
     differences = np.array([1] * better + [-1] * worse + [0] * 5)

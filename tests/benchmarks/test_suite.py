@@ -79,7 +79,7 @@ def test_limits_are_nested_keep_the_order_and_ignore_the_rows_order():
     assert {q.question_id for q in listed(*reversed(ids)).load(None, 7)} == set(taken[7])
 
 
-def test_limit_takes_the_same_questions_today_as_ever():
+def test_limit_always_takes_the_same_questions():
     assert [q.question_id for q in listed(*"abcdefghij").load(None, 3)] == ["a", "b", "e"]
 
 

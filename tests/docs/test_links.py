@@ -25,7 +25,7 @@ def anchors(document: Path) -> frozenset[str]:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
-def test_links_lead_somewhere(document: Path) -> None:
+def test_every_link_has_a_target(document: Path) -> None:
     _, prose = split(document)
     for target in LINK.findall(re.sub(r"`[^`]*`", "", prose)):
         if re.match(r"https?:", target):

@@ -28,7 +28,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_pages_load_nothing_from_elsewhere(site: Path) -> None:
+def test_pages_load_nothing_from_the_network(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > 20
     for page in pages:
@@ -47,7 +47,7 @@ def test_links_of_the_site_lead_to_pages(site: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_documents_at_the_top_are_pages(site: Path) -> None:
+def test_top_level_documents_are_pages(site: Path) -> None:
     home = (site / "index.html").read_text(encoding="utf-8")
     assert "make demo" in home
     assert "Stages as values" in (site / "explanation" / "architecture.html").read_text(encoding="utf-8")

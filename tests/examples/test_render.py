@@ -77,7 +77,7 @@ def test_there_are_examples_of_both() -> None:
     assert {path.name for path in KUBERNETES} == {"pipeline.yaml.j2", "multinode.yaml.j2", "worker.yaml.j2"}
 
 
-def test_a_value_that_does_not_exist_is_named() -> None:
+def test_an_unknown_value_is_an_error_that_names_it() -> None:
     with pytest.raises(ConfigError, match=r"there is no value 'node'.*did you mean 'nodes'"):
         render(SLURM[0], ["node=4"])
     with pytest.raises(ConfigError, match="cannot read"):
@@ -116,7 +116,7 @@ DIRECTIVES = {
 
 @pytest.mark.parametrize("values", VALUES, ids=["default", "larger"])
 @pytest.mark.parametrize("template", SLURM, ids=lambda p: p.name)
-def test_a_batch_script_is_one(template: Path, values: list[str], tmp_path: Path) -> None:
+def test_a_batch_script_has_valid_directives(template: Path, values: list[str], tmp_path: Path) -> None:
     text = render(template, values)
     script = tmp_path / "job.sbatch"
     script.write_text(text)
@@ -170,7 +170,7 @@ def calls(cluster: Path) -> list[list[str]]:
 
 @pytest.mark.parametrize("values", VALUES, ids=["default", "larger"])
 @pytest.mark.parametrize("template", SLURM, ids=lambda p: p.name)
-def test_a_batch_script_calls_hpt_as_hpt_reads_it(template: Path, values: list[str], cluster: Path) -> None:
+def test_a_batch_script_calls_hpt_with_valid_options(template: Path, values: list[str], cluster: Path) -> None:
     (cluster / ".venv" / "bin" / "hpt").symlink_to(cluster / ".venv" / "bin" / "srun")
     text = (cluster / ".venv" / "bin" / "srun").read_text().replace('name == "srun"', "False")
     (cluster / ".venv" / "bin" / "srun").write_text(text)
@@ -209,7 +209,7 @@ def documents(template: Path, values: list[str]) -> list[dict[str, Any]]:
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("values", VALUES, ids=["default", "larger"])
 @pytest.mark.parametrize("template", KUBERNETES, ids=lambda p: p.name)
-def test_a_manifest_fits_kubernetes_own_schemas(template: Path, values: list[str]) -> None:
+def test_a_manifest_matches_the_kubernetes_schemas(template: Path, values: list[str]) -> None:
     schemas = pytest.importorskip("kubernetes_validate", reason="needs the package kubernetes-validate")
     for document in documents(template, values):
         for version in ("1.27", "1.31", "1.34"):
@@ -292,14 +292,14 @@ DOCUMENT = (ROOT / "docs" / "guides" / "clusters.md").read_text(encoding="utf-8"
 
 
 @pytest.mark.parametrize("block", re.findall(r"^```toml\n(.*?)^```", DOCUMENT, re.M | re.S))
-def test_the_documents_configs_are_ones(block: str) -> None:
+def test_configs_in_the_document_load(block: str) -> None:
     table = read_table(ROOT / "configs" / "demo.toml")
     config = PipelineConfig.model_validate(table | tomllib.loads(block))
     assert config.resources.launcher or [t.name for t in config.trackers] == ["tensorboard", "wandb", "mlflow"]
 
 
 @pytest.mark.parametrize("line", re.findall(r"^    hpt [^#\n]*", DOCUMENT, re.M))
-def test_the_documents_commands_are_ones(line: str) -> None:
+def test_commands_in_the_document_exist(line: str) -> None:
     words = shlex.split(line.replace("CONFIG", "configs/demo.toml"))
     assert parsed(words)[0] in ("run", "spec", "evaluate")
 

@@ -139,7 +139,7 @@ def test_two_nodes_train_one_model(cluster: Cluster) -> None:
     assert cluster.calls.read_text() == "show hostnames localhost,localhost\n"
 
 
-def test_before_its_time_is_up_a_job_stops_in_order_and_is_queued_again(cluster: Cluster) -> None:
+def test_a_job_stops_cleanly_before_its_time_limit_and_requeues(cluster: Cluster) -> None:
     job = cluster.submit(render("pipeline.sbatch.j2", config="tiny.toml"), steps=100_000)
     checkpoints: list[Any] = []
     end = time.monotonic() + 300

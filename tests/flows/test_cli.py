@@ -163,7 +163,7 @@ def test_an_incomplete_model_folder(hpt: Hpt, tmp_path: Path, missing: str) -> N
         ),
     ],
 )
-def test_what_training_could_not_be_started_with_is_told_before_anything_runs(
+def test_training_errors_are_reported_before_anything_runs(
     hpt: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, override: str, parts: list[str]
 ) -> None:
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
@@ -183,7 +183,7 @@ def test_missing_benchmark_data(hpt: Hpt, tmp_path: Path) -> None:
     assert "aime24.json" in result.err
 
 
-def test_plan_of_a_config_whose_model_is_missing_still_shows_the_rest(hpt: Hpt, tmp_path: Path) -> None:
+def test_a_plan_with_a_missing_model_shows_the_other_stages(hpt: Hpt, tmp_path: Path) -> None:
     with_model_folder(tmp_path, "tokenizer.json")
     result = hpt("plan", "demo.toml", "--json")
     assert result.code == 0
@@ -193,7 +193,7 @@ def test_plan_of_a_config_whose_model_is_missing_still_shows_the_rest(hpt: Hpt, 
     assert stages["report"]["state"] == "blocked"
 
 
-def test_plan_shows_every_output_and_writes_nothing(hpt: Hpt, tmp_path: Path) -> None:
+def test_plan_shows_every_artifact_and_writes_nothing(hpt: Hpt, tmp_path: Path) -> None:
     result = hpt("plan", "demo.toml")
     assert result.code == 0
     for part in ("model.base", "procedural_double", "samples", "verdicts", "report", "provisional"):
@@ -216,7 +216,7 @@ def test_list(hpt: Hpt) -> None:
 
 
 @pytest.mark.slow
-def test_prompt_of_a_trained_model_takes_the_tokenizer_it_was_made_with(hpt: Hpt, tmp_path: Path) -> None:
+def test_prompt_of_a_trained_model_uses_its_base_models_tokenizer(hpt: Hpt, tmp_path: Path) -> None:
     (tmp_path / "demo.toml").write_text(GOOD + TRAIN.replace("NAME", "sft"))
     asked = ["prompt", "demo.toml", "--benchmark", "procedural_double", "--json"]
     trained, base = hpt(*asked, "--model", "train.x"), hpt(*asked, "--model", "base")
@@ -318,7 +318,7 @@ def test_a_full_disk_is_seen_before_anything_starts(hpt: Hpt, tmp_path: Path, mo
         (["list"], None),
     ],
 )
-def test_what_goes_on_after_an_interrupt(
+def test_after_an_interrupt_the_command_prints_how_to_continue(
     hpt: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], again: str | None
 ) -> None:
     """Where the user stops a command, it advises one that goes on."""

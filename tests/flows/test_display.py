@@ -19,7 +19,7 @@ def progress(done: int, text: str = "", total: int = 10) -> Notice:
     return Notice("train.hpt", "progress", text, done, total, "steps")
 
 
-def test_the_time_left_is_that_of_the_steps_that_are_left() -> None:
+def test_the_time_left_counts_the_remaining_steps() -> None:
     pace = Pace()
     pace.take(0.0, 0, 10)
     assert pace.left(0.0) is None
@@ -33,14 +33,14 @@ def test_the_time_left_is_that_of_the_steps_that_are_left() -> None:
     assert pace.left(20.0) is None
 
 
-def test_what_a_resumed_stage_found_done_is_no_pace() -> None:
+def test_finished_work_of_a_resumed_stage_does_not_count_as_pace() -> None:
     pace = Pace()
     pace.take(0.0, 90, 100)
     pace.take(5.0, 91, 100)
     assert pace.left(5.0) == pytest.approx(45.0)
 
 
-def test_another_count_begins_anew() -> None:
+def test_a_new_count_restarts_the_pace() -> None:
     pace = Pace()
     for now, done in ((0.0, 1), (1.0, 2)):
         pace.take(now, done, 4)
@@ -51,7 +51,7 @@ def test_another_count_begins_anew() -> None:
 
 
 @given(st.floats(0.1, 100), st.integers(2, 3 * RECENT))
-def test_a_steady_pace_is_found_whatever_came_before(each: float, steps: int) -> None:
+def test_the_pace_follows_the_recent_steps(each: float, steps: int) -> None:
     pace = Pace()
     pace.take(0.0, 0, 1000)
     pace.take(1e5, 1, 1000)
@@ -61,7 +61,7 @@ def test_a_steady_pace_is_found_whatever_came_before(each: float, steps: int) ->
     assert pace.left(now) == pytest.approx(each * (1000 - 1 - RECENT - steps), rel=1e-6)
 
 
-def test_a_steps_result_stays_in_sight_while_the_next_one_samples() -> None:
+def test_a_steps_result_stays_visible_while_the_next_step_samples() -> None:
     line = StageLine()
     texts = []
     for notice in (
@@ -120,7 +120,7 @@ def test_a_training_stage_shows_progress_reward_gated_share_and_time_left(clock:
         assert part in training
 
 
-def test_without_a_terminal_there_are_throttled_lines(clock: list[float]) -> None:
+def test_without_a_terminal_progress_lines_are_throttled(clock: list[float]) -> None:
     console = Console(file=io.StringIO(), force_terminal=False, width=160, soft_wrap=True)
     display = Display(["train.hpt"], console)
     for done in range(9):

@@ -39,7 +39,7 @@ def names(keys: Iterable[object]) -> list[str]:
     return list(map(str, keys))
 
 
-def test_the_graph_holds_what_is_needed_dependencies_first(tmp_path: Path) -> None:
+def test_the_graph_lists_dependencies_first(tmp_path: Path) -> None:
     graph = graphs.build(config(tmp_path))
     assert StageKey("model", "unused") not in graph
     assert set(names(graph)) == {
@@ -62,13 +62,13 @@ def test_an_unknown_stage_has_near_matches(tmp_path: Path) -> None:
         graphs.build(config(tmp_path), ["train.sfd"])
 
 
-def test_what_follows_from_a_stage(tmp_path: Path) -> None:
+def test_descendants_of_a_stage(tmp_path: Path) -> None:
     found = graphs.following(graphs.build(config(tmp_path)), [StageKey("train", "sft_grpo")])
     published = {"publish.static_site", "publish.static_site-2"}
     assert set(names(found)) == {"train.sft_grpo", "evaluate.sft_grpo", "report"} | published
 
 
-def test_a_plan_of_nothing_done_is_provisional_after_the_first_stages(tmp_path: Path) -> None:
+def test_an_empty_store_gives_provisional_fingerprints_after_the_first_stages(tmp_path: Path) -> None:
     plan = plan_run(config(tmp_path)).plan
     assert not plan.finished
     assert {str(p.target.key) for p in plan.planned if not p.target.provisional} == {
@@ -91,7 +91,7 @@ def test_a_plan_of_nothing_done_is_provisional_after_the_first_stages(tmp_path: 
         {"train.sft.rollouts_per_question": 3, "train.sft.sampling.temperature": 0.5, "train.sft.engine": "scripted"},
     ],
 )
-def test_what_does_not_change_an_output_does_not_change_its_fingerprint(tmp_path: Path, field: dict[str, Any]) -> None:
+def test_settings_that_do_not_change_an_artifact_keep_its_fingerprint(tmp_path: Path, field: dict[str, Any]) -> None:
     changed = config(tmp_path).model_dump(mode="json", by_alias=True)
     for path, value in field.items():
         target = changed
@@ -102,7 +102,7 @@ def test_what_does_not_change_an_output_does_not_change_its_fingerprint(tmp_path
     assert fingerprints(PipelineConfig.model_validate(changed)) == fingerprints(config(tmp_path))
 
 
-def test_names_are_no_part_of_a_fingerprint(tmp_path: Path) -> None:
+def test_names_do_not_enter_fingerprints(tmp_path: Path) -> None:
     first = fingerprints(config(tmp_path))
     text = config(tmp_path).model_dump_json(by_alias=True).replace("sft_grpo", "second").replace("data.d", "data.e")
     text = text.replace('"data":{"d"', '"data":{"e"')
@@ -121,7 +121,7 @@ def test_names_are_no_part_of_a_fingerprint(tmp_path: Path) -> None:
         ({"prompt": "plain"}, ["data.d", "train.sft", "evaluate.base/samples/procedural_double"], ["model.base"]),
     ],
 )
-def test_what_changes_an_output_changes_its_fingerprint(
+def test_settings_that_change_an_artifact_change_its_fingerprint(
     tmp_path: Path, change: dict[str, Any], moved: list[str], kept: list[str]
 ) -> None:
     before, after = fingerprints(config(tmp_path)), fingerprints(config(tmp_path, **change))
@@ -129,7 +129,7 @@ def test_what_changes_an_output_changes_its_fingerprint(
     assert [key for key in kept if before[key] != after[key]] == []
 
 
-def test_what_a_model_and_those_before_it_were_trained_on_is_checked_before_training(tmp_path: Path) -> None:
+def test_all_training_data_of_a_chain_is_checked_before_training(tmp_path: Path) -> None:
     source = {"name": "procedural", "rows": 8, "seed": 1}
     data = {name: {"source": source, "model": "model.base", "ngram": n} for name, n in (("d", 13), ("e", 9), ("f", 5))}
     train = {
@@ -150,7 +150,7 @@ def test_what_a_model_and_those_before_it_were_trained_on_is_checked_before_trai
     assert ngrams == {f"contamination.{name}/{b}": 13 for name in "de" for b in evaluate["suites"]}
 
 
-def test_what_counts_as_an_overlap_makes_the_report_anew(tmp_path: Path) -> None:
+def test_a_new_overlap_threshold_rebuilds_the_report(tmp_path: Path) -> None:
     before = fingerprints(config(tmp_path))
     report = {"report", "publish.static_site", "publish.static_site-2"}
     searched = {f"contamination.d/procedural_{name}" for name in ("double", "mixed")}
@@ -160,7 +160,7 @@ def test_what_counts_as_an_overlap_makes_the_report_anew(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("goal", ["report", "publish"])
-def test_what_training_data_hold_is_found_before_hours_are_spent(tmp_path: Path, goal: str) -> None:
+def test_contamination_is_checked_before_training_and_evaluation(tmp_path: Path, goal: str) -> None:
     keys = names(graphs.build(config(tmp_path), [goal]))
     assert keys.index("contamination.d") < min(keys.index(k) for k in ("train.sft", "evaluate.base"))
 
@@ -175,17 +175,17 @@ def test_a_gate_that_would_check_nothing_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0, 1.01])
-def test_no_share_at_all_is_no_threshold(tmp_path: Path, share: float) -> None:
+def test_a_wrong_overlap_share_is_refused(tmp_path: Path, share: float) -> None:
     with pytest.raises(ValueError, match="overlap_share"):
         config(tmp_path, report={"overlap_share": share})
 
 
-def test_a_model_that_was_trained_on_nothing_here_is_not_checked(tmp_path: Path) -> None:
+def test_a_model_without_training_here_is_not_checked(tmp_path: Path) -> None:
     graph = graphs.build(config(tmp_path, evaluate={"models": ["model.base"], "suites": ["procedural_double"]}))
     assert not [key for key in graph if key.kind == "contamination"]
 
 
-def test_the_gate_makes_publications_anew_and_nothing_else(tmp_path: Path) -> None:
+def test_the_gate_changes_only_publications(tmp_path: Path) -> None:
     before, after = fingerprints(config(tmp_path)), fingerprints(config(tmp_path, report={"max_overlap": 0.1}))
     moved = {key for key in before if before[key] != after[key]}
     assert moved == {"publish.static_site", "publish.static_site-2"}
@@ -202,7 +202,9 @@ def test_a_new_grader_keeps_the_samples(tmp_path: Path, monkeypatch: pytest.Monk
     assert after[key.format("verdicts")] != before[key.format("verdicts")]
 
 
-def test_a_new_prompt_version_makes_anew_what_it_put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_prompt_version_reruns_the_stages_that_use_prompts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = fingerprints(config(tmp_path))
     monkeypatch.setattr("hpt_core.prompts.VERSION", 99)
     after = fingerprints(config(tmp_path))
@@ -211,7 +213,7 @@ def test_a_new_prompt_version_makes_anew_what_it_put(tmp_path: Path, monkeypatch
     assert not moved & {"model.base", "benchmark.procedural_double"}
 
 
-def test_a_training_stage_without_rollouts_does_not_depend_on_who_would_draw_them(tmp_path: Path) -> None:
+def test_training_without_rollouts_does_not_depend_on_the_engine(tmp_path: Path) -> None:
     versions = {str(p.target.key): set(p.target.versions) for p in plan_run(config(tmp_path)).plan.planned}
     components = {key: {name for name in found if "." not in name} for key, found in versions.items()}
     assert components["train.sft"] == {"estimator", "trainer", "prompts"}
@@ -222,7 +224,7 @@ def test_a_training_stage_without_rollouts_does_not_depend_on_who_would_draw_the
     assert not {package for found in code.values() for package in found if package.startswith("tasks")}
 
 
-def test_a_stage_that_cannot_start_blocks_what_follows_and_nothing_else(tmp_path: Path) -> None:
+def test_a_stage_that_cannot_start_blocks_only_its_descendants(tmp_path: Path) -> None:
     broken = {"base": {"source": "scratch"}, "gone": {"source": {"name": "folder", "path": str(tmp_path / "gone")}}}
     evaluate = {"models": ["model.base", "model.gone"], "suites": ["procedural_double"]}
     c = config(tmp_path, model=broken, evaluate=evaluate)

@@ -133,7 +133,7 @@ PLACES: dict[str, tuple[tuple[str, ...], set[str]]] = {
 """Kind -> where a config names one, and what is made with it: stages, or a kind of an evaluation's artifacts."""
 
 
-def test_no_kind_is_left_out() -> None:
+def test_every_kind_has_a_case() -> None:
     pipeline_type({})
     assert set(PLACES) | {"stages"} == set(KINDS)
 
@@ -193,7 +193,7 @@ def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", sorted(PLACES))
-def test_a_users_plug_in(kind: str, module: str, tmp_path: Path) -> None:
+def test_editing_a_users_plug_in_reruns_the_stages_that_use_it(kind: str, module: str, tmp_path: Path) -> None:
     config = config_with(kind, module)
     before = planned(config, tmp_path / "runs")
     file = tmp_path / f"{module}.py"
@@ -227,7 +227,9 @@ OURS = {
 
 
 @pytest.mark.parametrize("kind", sorted(OURS))
-def test_a_plug_in_of_ours(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_editing_a_shipped_plug_in_reruns_the_stages_that_use_it(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module, users = OURS[kind]
     original = Path(str(importlib.import_module(module).__file__))
     edited = tmp_path / "edited" / original.name
@@ -245,7 +247,7 @@ def test_a_plug_in_of_ours(kind: str, tmp_path: Path, monkeypatch: pytest.Monkey
     assert changed(before, planned(config, tmp_path / "runs")) == users - unknown
 
 
-def test_a_stage_kind_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_editing_a_users_stage_kind_reruns_its_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "my_stages.py"
     file.write_text(MODULE.replace("my_KIND", "my_stages"))
     monkeypatch.setenv("HPT_PLUGINS", "")

@@ -203,7 +203,7 @@ def hpt(folder: Path, site: Path, *arguments: str) -> "subprocess.CompletedProce
 
 
 @pytest.mark.slow
-def test_a_whole_pipeline_of_somebody_elses_plug_ins(site: Path, tmp_path: Path) -> None:
+def test_an_installed_package_of_plug_ins_runs_in_a_pipeline(site: Path, tmp_path: Path) -> None:
     rows = [{"question": f"q{i} ?", "answer": str(i), "demonstration": f"so {i}", "kind": "contains"} for i in range(8)]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (tmp_path / "acme.toml").write_text(PIPELINE)

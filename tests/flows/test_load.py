@@ -37,7 +37,7 @@ def config(tmp_path: Path) -> Path:
     return file
 
 
-def test_overrides_take_toml_values_in_order(config: Path) -> None:
+def test_overrides_are_toml_values_applied_in_order(config: Path) -> None:
     loaded = load_config(
         config,
         [
@@ -62,18 +62,18 @@ def test_overrides_take_toml_values_in_order(config: Path) -> None:
     assert (loaded.store, loaded.data_dir) == ("there", Path("/data"))
 
 
-def test_a_stage_may_be_made_of_overrides(config: Path) -> None:
+def test_overrides_can_define_a_stage(config: Path) -> None:
     overrides = ["from=model.base", "data=data.d", "algorithm=sft", "steps=2"]
     loaded = load_config(config, [f"train.more.{override}" for override in overrides])
     assert loaded.train["more"].steps == 2
 
 
 @pytest.mark.parametrize(("text", "value"), [("none", None), ('"none"', "none"), ("None", "None")])
-def test_none_stands_for_none(text: str, value: str | None) -> None:
+def test_toml_value_reads_none(text: str, value: str | None) -> None:
     assert toml_value(text) == value
 
 
-def test_none_takes_a_value_of_the_file_back(config: Path) -> None:
+def test_none_sets_a_value_of_the_file_to_none(config: Path) -> None:
     config.write_text(GOOD.replace("steps = 3", "steps = 3\noptimizer = { gradient_clip = 2.0 }\nseed = 5"))
     loaded = load_config(config, ["train.hpt.optimizer.gradient_clip=none", "train.hpt.seed=none"]).train["hpt"]
     assert (loaded.optimizer.gradient_clip, loaded.seed) == (None, None)
@@ -81,7 +81,7 @@ def test_none_takes_a_value_of_the_file_back(config: Path) -> None:
 
 @pytest.mark.parametrize("field", ["stabilization_mask", "stabilization_mask.name"])
 @pytest.mark.parametrize("algorithm", ['"hpt"', '{ name = "hpt", rl = { stabilization_mask = "clip" } }'])
-def test_none_names_the_variant_where_there_is_one(config: Path, field: str, algorithm: str) -> None:
+def test_none_selects_a_variant_named_none(config: Path, field: str, algorithm: str) -> None:
     config.write_text(GOOD.replace('algorithm = "hpt"', f"algorithm = {algorithm}"))
     loaded = load_config(config, [f"train.hpt.algorithm.rl.{field}=none"])
     assert loaded.train["hpt"].algorithm.model_dump()["rl"]["stabilization_mask"] == {"name": "none"}
@@ -158,7 +158,7 @@ def test_a_missing_file_lists_its_neighbors(config: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [lambda p: p.mkdir(), lambda p: p.write_bytes(b"\xff\xfe\x00")])
-def test_what_is_no_text_file(tmp_path: Path, make: Any) -> None:
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path, make: Any) -> None:
     make(tmp_path / "x.toml")
     with pytest.raises(ConfigError):
         load_config(tmp_path / "x.toml")
@@ -191,7 +191,7 @@ def test_words_are_strings(text: str) -> None:
         ("train.hpt.sampling.top_p=0.9", "sampling.top_p is 0.9"),
     ],
 )
-def test_what_would_fail_in_the_last_stage_fails_at_load(config: Path, override: str, said: str) -> None:
+def test_errors_of_the_last_stage_are_found_at_load(config: Path, override: str, said: str) -> None:
     with pytest.raises(ConfigError) as error:
         load_config(config, [override])
     assert said in str(error.value)
@@ -207,7 +207,7 @@ def write(folder: Path, **files: str) -> Path:
 SHARED = GOOD.replace('name = "demo"', 'name = "shared"\nseed = 3')
 
 
-def test_a_config_over_one_that_it_extends(tmp_path: Path) -> None:
+def test_a_config_overrides_its_base(tmp_path: Path) -> None:
     above = """
 extends = "shared.toml"
 name = "mine"
@@ -238,7 +238,7 @@ path = "elsewhere"
     assert load_config(tmp_path / "shared.toml").train["hpt"].steps == 3, "the base itself is as it was"
 
 
-def test_of_several_bases_the_later_wins_and_the_file_itself_over_all(tmp_path: Path) -> None:
+def test_later_bases_win_and_the_file_wins_over_all(tmp_path: Path) -> None:
     write(
         tmp_path,
         shared=SHARED,
@@ -251,7 +251,7 @@ def test_of_several_bases_the_later_wins_and_the_file_itself_over_all(tmp_path: 
     assert (loaded.data["d"].limit, loaded.data["d"].ngram) == (4, 7)
 
 
-def test_bases_extend_others_by_paths_of_their_own(tmp_path: Path) -> None:
+def test_a_base_finds_its_own_bases_by_relative_path(tmp_path: Path) -> None:
     (tmp_path / "base").mkdir()
     write(tmp_path / "base", shared=SHARED, fast='extends = "shared.toml"\n[train.hpt]\nsteps = 1\n')
     # What two bases have in common may come twice.
@@ -272,7 +272,7 @@ def test_a_plug_in_of_the_base_is_replaced_with_its_fields(tmp_path: Path) -> No
     assert (same.name, same.gate.gamma, same.normalization) == ("hpt", 0.5, "script")
 
 
-def test_overrides_lie_over_all_files(tmp_path: Path) -> None:
+def test_overrides_win_over_all_files(tmp_path: Path) -> None:
     write(tmp_path, shared=SHARED, mine='extends = "shared.toml"\n[train.hpt]\nsteps = 9\n')
     overrides = ["train.hpt.steps=5", "train.hpt.algorithm.gate.gamma=0.25", "data.d.limit=2"]
     loaded = load_config(tmp_path / "mine.toml", overrides)
@@ -304,7 +304,7 @@ def test_overrides_lie_over_all_files(tmp_path: Path) -> None:
         ({"mine": GOOD + '[train.hpt.extends]\na = "b.toml"\n'}, ["unknown field 'train.hpt.extends'"]),
     ],
 )
-def test_what_cannot_be_extended(tmp_path: Path, files: dict[str, str], parts: list[str]) -> None:
+def test_wrong_bases_are_refused(tmp_path: Path, files: dict[str, str], parts: list[str]) -> None:
     write(tmp_path, **files)
     with pytest.raises(ConfigError) as caught:
         load_config(tmp_path / "mine.toml")

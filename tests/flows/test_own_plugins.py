@@ -60,7 +60,7 @@ def links(hpt: Any) -> dict[str, tuple[Path, int]]:
     return {str(path.relative_to(names)): (path.resolve(), path.lstat().st_ino) for path in found}
 
 
-def test_an_edited_part_makes_again_what_was_made_with_it_and_nothing_else(fresh: Any) -> None:
+def test_an_edited_part_reruns_only_the_stages_that_use_it(fresh: Any) -> None:
     fresh.write(MODEL + TRAINED)
     parts, numbers = fresh.folder / "my_parts.py", fresh.folder / "my_numbers.py"
     parts.write_text(PARTS)
@@ -214,7 +214,7 @@ max_tokens = 40
 FIRST, AGAIN, SECOND = "my_stages:NOTES.first", "my_stages:NOTES.first_again", "my_stages:COPIES.second"
 
 
-def test_kinds_of_stages_beside_the_config_are_planned_run_and_reported(fresh: Any) -> None:
+def test_stage_kinds_beside_the_config_are_planned_run_and_reported(fresh: Any) -> None:
     fresh.write(MODEL + OWN + EVALUATED)
     file = fresh.folder / "my_stages.py"
     file.write_text(STAGES)
@@ -266,7 +266,7 @@ def test_kinds_of_stages_beside_the_config_are_planned_run_and_reported(fresh: A
         ),
     ],
 )
-def test_what_is_wrong_with_a_table_of_ones_own_is_told_as_with_any_other(
+def test_errors_in_the_table_of_a_users_stage_kind_name_field_and_remedy(
     fresh: Any, table: str, parts: list[str]
 ) -> None:
     fresh.write(MODEL + table)

@@ -50,7 +50,7 @@ def read_until(stream: Any, text: str) -> str:
     raise AssertionError(f"{text!r} did not come:\n{found}")
 
 
-def test_a_run_makes_everything_and_prints_the_leaderboard(finished: Any, outputs: Outputs) -> None:
+def test_a_run_produces_every_artifact_and_prints_the_leaderboard(finished: Any, outputs: Outputs) -> None:
     out, err = (finished.folder / "run.out").read_text(), (finished.folder / "run.err").read_text()
     assert "procedural" in out.lower() or "double" in out.lower()
     assert "Average" in out
@@ -118,7 +118,7 @@ def test_samples_are_shown_with_their_verdicts(finished: Any) -> None:
     assert "did you mean 'procedural_" in finished("samples", "tiny.toml", "--benchmark", "double", code=2).stderr
 
 
-def test_samples_are_there_while_the_rest_is_drawn(again: Any, outputs: Outputs) -> None:
+def test_samples_can_be_read_while_sampling_continues(again: Any, outputs: Outputs) -> None:
     for kind in ("verdicts", "report"):
         for folder in outputs(again.store, kind):
             shutil.rmtree(folder)
@@ -131,7 +131,7 @@ def test_samples_are_there_while_the_rest_is_drawn(again: Any, outputs: Outputs)
     assert "there are no samples yet" in again("samples", "tiny.toml", code=1).stderr
 
 
-def test_a_renamed_pipeline_shares_the_outputs(again: Any) -> None:
+def test_a_renamed_pipeline_shares_the_artifacts(again: Any) -> None:
     again.config.write_text(again.config.read_text().replace("base", "other").replace('"tiny"', '"renamed"'))
     plan = json.loads(again("plan", "tiny.toml", "--json").stdout)
     states = {s["stage"]: s["state"] for s in plan["stages"]}
@@ -139,7 +139,7 @@ def test_a_renamed_pipeline_shares_the_outputs(again: Any) -> None:
     assert states["report"] == "to do"
 
 
-def test_a_damaged_output_is_named_and_made_again_and_nothing_else(again: Any, outputs: Outputs) -> None:
+def test_only_a_damaged_artifact_is_named_and_produced_again(again: Any, outputs: Outputs) -> None:
     (verdicts, _) = outputs(again.store, "verdicts")
     file = verdicts / "output" / "verdicts.parquet"
     whole = file.read_bytes()
@@ -153,7 +153,7 @@ def test_a_damaged_output_is_named_and_made_again_and_nothing_else(again: Any, o
     assert attempts(verdicts) == 2
 
 
-def test_a_damaged_shard_is_drawn_again_alone(again: Any, outputs: Outputs) -> None:
+def test_only_a_damaged_shard_is_sampled_again(again: Any, outputs: Outputs) -> None:
     samples = outputs(again.store, "samples")[0]
     (shard,) = (samples / "output" / "samples").glob("part-*.parquet")
     whole = shard.read_bytes()
@@ -163,7 +163,7 @@ def test_a_damaged_shard_is_drawn_again_alone(again: Any, outputs: Outputs) -> N
     assert [attempts(v) for v in outputs(again.store, "verdicts")] == [1, 1]
 
 
-def test_a_stage_that_failed_is_rerun_alone(again: Any) -> None:
+def test_only_a_failed_stage_is_rerun(again: Any) -> None:
     """From Prefect (`flow-run retry`) and from `hpt rerun`; the finished stages are skipped."""
     again.published.parent.mkdir()
     again.published.write_text("in the way")
@@ -186,7 +186,7 @@ def test_a_stage_that_failed_is_rerun_alone(again: Any) -> None:
     assert rerun.stderr.count(": reused") == len(STAGES) - 1
 
 
-def test_rerun_from_a_stage_makes_what_follows_again(again: Any, outputs: Outputs) -> None:
+def test_rerun_from_a_stage_reruns_its_descendants(again: Any, outputs: Outputs) -> None:
     again("rerun", "tiny.toml", "--from", "report")
     assert attempts(outputs(again.store, "report")[0]) == 2
     assert attempts(outputs(again.store, "verdicts")[0]) == 1
@@ -200,7 +200,7 @@ def test_regrade_grades_the_stored_samples_again(again: Any, outputs: Outputs) -
     assert before == [f.stat().st_mtime_ns for o in outputs(again.store, "samples") for f in o.rglob("part-*.parquet")]
 
 
-def test_regrade_draws_no_sample_that_is_missing(again: Any, outputs: Outputs) -> None:
+def test_regrade_without_samples_is_refused(again: Any, outputs: Outputs) -> None:
     shutil.rmtree(outputs(again.store, "samples")[0])
     failed = again("regrade", "tiny.toml", code=1)
     assert "cannot rerun only verdicts: the store lacks evaluate.base/samples/procedural_" in failed.stderr
@@ -220,7 +220,7 @@ def test_two_runs_at_once_do_the_work_once(again: Any, outputs: Outputs) -> None
     assert texts[0][0] == texts[1][0]
 
 
-def test_a_killed_run_leaves_no_process_and_goes_on_from_its_checkpoint(again: Any, outputs: Outputs) -> None:
+def test_a_killed_run_leaves_no_process_and_continues_from_its_checkpoint(again: Any, outputs: Outputs) -> None:
     again.train_too()
     process = again.start("train", "tiny.toml")
     work = again.store / "train"
@@ -245,7 +245,7 @@ def test_a_killed_run_leaves_no_process_and_goes_on_from_its_checkpoint(again: A
     assert "resuming after step " in log
 
 
-def test_ctrl_c_stops_in_order_and_says_how_to_go_on(again: Any) -> None:
+def test_ctrl_c_stops_cleanly_and_says_how_to_continue(again: Any) -> None:
     again.train_too()
     process = again.start("train", "tiny.toml")
     seen = read_until(process.stderr, "train.sft: ")
@@ -265,7 +265,7 @@ def test_grade_version_changes_regrade_without_sampling(again: Any, outputs: Out
     assert len(outputs(again.store, "verdicts")) == 4
 
 
-def test_stages_side_by_side(fresh: Any, outputs: Outputs) -> None:
+def test_independent_stages_run_in_parallel(fresh: Any, outputs: Outputs) -> None:
     """Independent branches run at the same time, and go on when one fails."""
     fresh.train_too()
     done = fresh(
@@ -281,7 +281,7 @@ def test_stages_side_by_side(fresh: Any, outputs: Outputs) -> None:
     assert len(outputs(fresh.store, "verdicts")) == 2
 
 
-def test_a_sweep_runs_and_one_of_its_stages_is_made_again(again: Any) -> None:
+def test_one_stage_of_a_sweep_can_be_rerun(again: Any) -> None:
     again.train_too()
     text = again.config.read_text().replace("steps = 150", "steps = 1").replace(', "train.sft"]', "]")
     variants = '[[train.sft.variants]]\nname = "two"\nsteps = 2\n[[train.sft.variants]]\nname = "three"\nsteps = 3\n'
@@ -357,7 +357,7 @@ def test_the_flow_takes_plain_parameters(again: Any, outputs: Outputs) -> None:
     assert "StoreError" in failed.stderr and "evaluate.base" in failed.stderr
 
 
-def test_names_in_the_store_lead_to_a_pipelines_artifacts(finished: Any) -> None:
+def test_names_in_the_store_link_to_a_pipelines_artifacts(finished: Any) -> None:
     keys = {
         *STAGES,
         *(

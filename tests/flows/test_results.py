@@ -63,12 +63,12 @@ def test_samples_are_not_joined_with_questions_that_have_been_replaced(
     assert "evaluate.base/verdicts/x is left out" in caplog.text
 
 
-def test_a_folder_that_is_no_store(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="is not a store"):
         open_run(tmp_path)
 
 
-def test_what_keeps_a_stage_from_running_is_told_instead_of_its_missing_results(
+def test_a_blocked_stage_is_reported_instead_of_missing_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HPT_DATA", str(tmp_path / "nowhere"))

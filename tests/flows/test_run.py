@@ -76,9 +76,7 @@ def refused(config: PipelineConfig, kind: type[HPTError], **options: Any) -> str
         ({"goals": ["*.a"]}, {"model.base", "data.d", "train.a", "benchmark.procedural_double", "evaluate.a"}),
     ],
 )
-def test_goals_are_stages_kinds_and_globs_with_what_they_depend_on(
-    config: Config, options: dict[str, Any], stages: set[str]
-) -> None:
+def test_goals_include_their_dependencies(config: Config, options: dict[str, Any], stages: set[str]) -> None:
     run = plan_run(config(), RunOptions(**options))
     assert set(map(str, run.graph)) == set(map(str, run.plan.graph)) == stages
     assert run.context.rerun == frozenset()
@@ -141,18 +139,18 @@ def test_only_ready_is_content_with_goals_that_are_not_made(config: Config) -> N
     preflight(plan_run(config(), RunOptions(goals=("model",), only_ready=True)))
 
 
-def test_nothing_is_rerun_of_what_is_not_there(config: Config) -> None:
+def test_rerun_only_needs_the_other_artifacts(config: Config) -> None:
     text = refused(config(), StoreError, goals=("evaluate.base",), rerun_only="verdicts")
     for part in ("verdicts", "model.base, benchmark.procedural_double, evaluate.base/samples/procedural_double"):
         assert part in text
 
 
-def test_a_source_that_is_missing_is_told_before_anything_starts(config: Config, tmp_path: Path) -> None:
+def test_a_missing_source_is_reported_before_anything_starts(config: Config, tmp_path: Path) -> None:
     gone = {"base": {"source": {"name": "folder", "path": str(tmp_path / "gone")}}}
     assert "gone" in refused(config(model=gone), ModelError)
 
 
-def test_a_full_disk_is_seen_before_anything_starts(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_before_anything_starts(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
     text = refused(config(), PreflightError)
@@ -195,7 +193,7 @@ def test_checkpoints_and_the_trained_model_must_fit_on_the_disk(
             preflight(plan_run(here, goal))
 
 
-def test_what_cannot_be_checked_before_a_model_is_there_is_said(
+def test_skipped_checks_are_reported(
     config: Config, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("HPT_MODELS", str(tmp_path / "models"))
@@ -214,7 +212,7 @@ def test_what_cannot_be_checked_before_a_model_is_there_is_said(
     assert not caplog.messages
 
 
-def test_names_lead_to_what_a_run_with_nothing_to_do_reuses(config: Config, made: Path, tmp_path: Path) -> None:
+def test_a_run_with_nothing_to_do_updates_the_names(config: Config, made: Path, tmp_path: Path) -> None:
     shutil.copytree(made, tmp_path / "runs", symlinks=True)
     run = plan_run(config(name="other"), RunOptions(goals=("model",)))
     assert run.plan.finished

@@ -16,7 +16,7 @@ def test_a_peer_has_pinned_requirements(peer: Peer) -> None:
     assert any(line.lower().startswith(peer.distribution.lower()) for line in pins)
 
 
-def test_an_environment_that_is_there_is_not_made_again(tmp_path: Path) -> None:
+def test_an_existing_environment_is_reused(tmp_path: Path) -> None:
     peer = PEERS["trl"]
     (tmp_path / "trl").mkdir()
     digest = hashlib.sha256(environments._identity(peer)).hexdigest()

@@ -29,7 +29,7 @@ def start(folder: Path, crash: int = 0) -> Side:
     return Side("child", [sys.executable, str(script)], folder / "log", variables())
 
 
-def test_a_side_does_one_step_for_each_request_and_ends(tmp_path: Path) -> None:
+def test_a_side_runs_one_step_per_request_and_exits(tmp_path: Path) -> None:
     with start(tmp_path) as side:
         facts = [side.warm(), *(side.step() for _ in range(3))]
     assert [f["step"] for f in facts] == [1, 2, 3, 4]
@@ -37,7 +37,7 @@ def test_a_side_does_one_step_for_each_request_and_ends(tmp_path: Path) -> None:
     assert side._process.poll() == 0
 
 
-def test_peak_memory_is_of_the_step_alone(tmp_path: Path) -> None:
+def test_peak_memory_covers_only_the_step(tmp_path: Path) -> None:
     with start(tmp_path) as side:
         first = side.warm()
         second, third = side.step(), side.step()
@@ -48,7 +48,7 @@ def test_peak_memory_is_of_the_step_alone(tmp_path: Path) -> None:
     assert second["tree_gib"] >= second["peak_gib"]
 
 
-def test_a_side_that_dies_is_an_error_with_the_end_of_its_log(tmp_path: Path) -> None:
+def test_a_dead_side_raises_an_error_with_the_end_of_its_log(tmp_path: Path) -> None:
     with start(tmp_path, crash=2) as side:
         side.warm()
         with pytest.raises(Ended, match="out of luck"):

@@ -14,12 +14,12 @@ def test_a_difference_is_relative_to_the_largest_element() -> None:
 
 
 @pytest.mark.parametrize(("ours", "problem"), [(None, "missing"), (torch.zeros(1), "zero")])
-def test_what_proves_nothing_ends_the_run(ours: torch.Tensor | None, problem: str) -> None:
+def test_a_comparison_that_proves_nothing_exits(ours: torch.Tensor | None, problem: str) -> None:
     with pytest.raises(SystemExit, match=problem):
         difference("grpo", "model", [(torch.zeros(1), ours)], clipped=None)
 
 
-def test_rows_count_without_their_padding() -> None:
+def test_padding_does_not_count() -> None:
     model = tiny.doubled(tiny.model())
     inputs = {
         "prompt_ids": torch.tensor([[0, 5, 6], [4, 5, 6]]),
@@ -35,7 +35,7 @@ def test_rows_count_without_their_padding() -> None:
     assert all(ours is not None for _, ours in of_weights(model, model))
 
 
-def test_rewards_have_every_kind_of_group() -> None:
+def test_rewards_cover_every_kind_of_group() -> None:
     rewards = torch.tensor(tiny.rewards()).view(tiny.GROUPS, tiny.ROLLOUTS).sum(1).tolist()
     assert rewards == [1, tiny.ROLLOUTS // 2, tiny.ROLLOUTS - 1, tiny.ROLLOUTS]
     assert len(tiny.prompts()) == tiny.GROUPS

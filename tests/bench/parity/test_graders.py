@@ -41,7 +41,7 @@ def test_our_verdicts_on_made_responses(questions: list[Question]) -> None:
         ("other sign", "0", None),
     ],
 )
-def test_spellings(form: str, gold: str, text: str | None) -> None:
+def test_notations_of_gold_answers(form: str, gold: str, text: str | None) -> None:
     assert spellings.FORMS[form](gold) == text
 
 
@@ -49,7 +49,7 @@ def verdict(**changes: Any) -> dict[str, Any]:
     return {"correct": False, "read": None} | changes
 
 
-def test_disagreements_have_a_cause() -> None:
+def test_every_disagreement_has_a_cause() -> None:
     row = {
         "id": "boxed/aime24/1", "form": "boxed", "benchmark": "aime24", "gold": "1", "outcome": "correct",
         "extracted": "1", "response": "\\boxed{1}",
@@ -70,7 +70,7 @@ def test_disagreements_have_a_cause() -> None:
     assert "| compares | 1 | 1 | 0 | 0 | 0 | 1 |" in graders.table(Record("graders", {}, {}, {"scorers": counts}))
 
 
-def test_verdicts_that_the_store_does_not_hold_end_the_run() -> None:
+def test_a_verdict_that_differs_from_the_stored_one_exits() -> None:
     row = {"id": "x", "kind": "math", "gold": "1", "response": "\\boxed{1}", "question": "?", "stored": "incorrect"}
     with pytest.raises(SystemExit, match="incorrect in the store, correct now"):
         graders.grade([row], 1)

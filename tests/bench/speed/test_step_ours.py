@@ -14,7 +14,7 @@ from hpt_core.model_folder import load_tokenizer
 
 
 @pytest.mark.slow
-def test_length_and_outcomes_are_imposed_and_the_run_waits(tiny_model: Path, tmp_path: Path) -> None:
+def test_the_engine_fixes_length_and_answers_and_the_run_waits(tiny_model: Path, tmp_path: Path) -> None:
     tokens, rollouts = 24, 4
     tokenizer = load_tokenizer(tiny_model)
     made = sums.write(tmp_path / "prepared.parquet", tokenizer, 6)

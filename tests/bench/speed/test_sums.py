@@ -10,7 +10,7 @@ from hpt_core.model_folder import load_tokenizer
 from hpt_core.verifiers import get
 
 
-def test_sums_are_prepared_questions_with_right_demonstrations(tiny_model: Path, tmp_path: Path) -> None:
+def test_sums_are_prepared_questions_with_correct_demonstrations(tiny_model: Path, tmp_path: Path) -> None:
     tokenizer = load_tokenizer(tiny_model)
     made = sums.write(tmp_path / "prepared.parquet", tokenizer, 20, length=100)
     rows = pq.read_table(tmp_path / "prepared.parquet", schema=schemas.PREPARED).to_pylist()

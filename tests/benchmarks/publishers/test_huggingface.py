@@ -127,7 +127,7 @@ def test_one_commit_uploads_everything(
     assert TOKEN not in receipt.model_dump_json()
 
 
-def test_the_same_again_makes_no_commit(make_report: Make, hub: Hub) -> None:
+def test_publishing_the_same_report_again_makes_no_commit(make_report: Make, hub: Hub) -> None:
     config, report = HuggingFace(repo="lab/board", endpoint=hub.url, token_env="HPT_TEST_TOKEN"), make_report("a")
     first = config.publish(report)
     second = config.publish(report)
@@ -136,7 +136,7 @@ def test_the_same_again_makes_no_commit(make_report: Make, hub: Hub) -> None:
     assert second.sha256 == first.sha256
 
 
-def test_a_refusal_is_an_error_without_the_token(make_report: Make, hub: Hub) -> None:
+def test_an_error_does_not_show_the_token(make_report: Make, hub: Hub) -> None:
     hub.forbid = True
     with pytest.raises(PublishError) as caught:
         HuggingFace(repo="lab/board", endpoint=hub.url, token_env="HPT_TEST_TOKEN").publish(make_report("a"))

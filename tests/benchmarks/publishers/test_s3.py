@@ -35,7 +35,7 @@ def test_everything_is_uploaded_and_recorded(make_report: Make, url: str) -> Non
     assert "tables/samples.parquet" not in found
 
 
-def test_the_same_again_uploads_nothing(make_report: Make, url: str) -> None:
+def test_publishing_the_same_report_again_uploads_nothing(make_report: Make, url: str) -> None:
     report = make_report("a")
     S3(url=url).publish(report)
     system, root = fsspec.core.url_to_fs(url)
@@ -44,7 +44,7 @@ def test_the_same_again_uploads_nothing(make_report: Make, url: str) -> None:
     assert system.modified(f"{root}/leaderboard.md") == before
 
 
-def test_files_that_are_gone_are_removed_and_foreign_ones_stay(make_report: Make, url: str) -> None:
+def test_stale_files_are_removed_and_other_files_stay(make_report: Make, url: str) -> None:
     first, second = make_report("a"), make_report("b")
     (first / "site/old.js").write_text("old")
     S3(url=url).publish(first)
@@ -57,7 +57,7 @@ def test_files_that_are_gone_are_removed_and_foreign_ones_stay(make_report: Make
     assert found["leaderboard.md"] == b"leaderboard.md b"
 
 
-def test_pages_come_after_what_they_need_and_the_record_last(
+def test_pages_are_uploaded_after_their_assets_and_the_record_last(
     make_report: Make, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     system, root = fsspec.core.url_to_fs(url)
@@ -80,7 +80,7 @@ def test_pages_come_after_what_they_need_and_the_record_last(
 
 
 @pytest.mark.parametrize("again", ["a", "b"])
-def test_a_failed_upload_is_named_and_mended(
+def test_a_failed_upload_is_named_and_repaired(
     make_report: Make, url: str, monkeypatch: pytest.MonkeyPatch, again: str
 ) -> None:
     system, _ = fsspec.core.url_to_fs(url)

@@ -24,7 +24,7 @@ def snapshot(folder: Path) -> dict[str, str]:
     return {p.relative_to(folder).as_posix(): p.read_text() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_first_publication_holds_the_whole_report_without_samples(make_report: Make, tmp_path: Path) -> None:
+def test_first_publication_contains_the_report_without_samples(make_report: Make, tmp_path: Path) -> None:
     target = tmp_path / "public" / "board"
     receipt = StaticSite(path=target).publish(make_report("a"))
     assert receipt.changed
@@ -43,7 +43,7 @@ def test_samples_are_published_on_request(make_report: Make, tmp_path: Path) -> 
     assert (tmp_path / "board/tables/samples.parquet").is_file()
 
 
-def test_publishing_the_same_again_changes_nothing(make_report: Make, tmp_path: Path) -> None:
+def test_publishing_the_same_report_again_changes_nothing(make_report: Make, tmp_path: Path) -> None:
     config, report = StaticSite(path=tmp_path / "board"), make_report("a")
     first = config.publish(report)
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "board").rglob("*")}
@@ -53,7 +53,7 @@ def test_publishing_the_same_again_changes_nothing(make_report: Make, tmp_path: 
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "board").rglob("*")} == before
 
 
-def test_a_new_report_replaces_the_old_and_one_older_version_stays(make_report: Make, tmp_path: Path) -> None:
+def test_a_new_report_replaces_the_old_one_and_keeps_one_version(make_report: Make, tmp_path: Path) -> None:
     config = StaticSite(path=tmp_path / "board")
     for text in "abc":
         assert config.publish(make_report(text)).changed
@@ -62,7 +62,7 @@ def test_a_new_report_replaces_the_old_and_one_older_version_stays(make_report: 
     assert kept == ["leaderboard.md b", "leaderboard.md c"]
 
 
-def test_a_damaged_publication_is_made_whole_again(make_report: Make, tmp_path: Path) -> None:
+def test_a_damaged_publication_is_repaired(make_report: Make, tmp_path: Path) -> None:
     config, report = StaticSite(path=tmp_path / "board"), make_report("a")
     config.publish(report)
     (tmp_path / "board/leaderboard.md").write_text("changed by hand")
@@ -70,7 +70,7 @@ def test_a_damaged_publication_is_made_whole_again(make_report: Make, tmp_path: 
     assert (tmp_path / "board/leaderboard.md").read_text() == "leaderboard.md a"
 
 
-def test_holds_tells_whether_the_receipt_still_stands(make_report: Make, tmp_path: Path) -> None:
+def test_holds_checks_whether_the_publication_still_exists(make_report: Make, tmp_path: Path) -> None:
     config, path = StaticSite(path=tmp_path / "board"), tmp_path / "receipt.json"
     assert not config.holds(path)
     path.write_text(config.publish(make_report("a")).model_dump_json())
@@ -81,7 +81,7 @@ def test_holds_tells_whether_the_receipt_still_stands(make_report: Make, tmp_pat
     assert not config.holds(path)
 
 
-def test_an_interrupted_publication_leaves_the_old_one(
+def test_an_interrupted_publication_keeps_the_old_one(
     make_report: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = StaticSite(path=tmp_path / "board")
@@ -102,7 +102,7 @@ def test_an_interrupted_publication_leaves_the_old_one(
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "link"])
-def test_what_is_not_ours_is_left_alone(make_report: Make, tmp_path: Path, kind: str) -> None:
+def test_files_of_others_are_not_touched(make_report: Make, tmp_path: Path, kind: str) -> None:
     target, elsewhere = tmp_path / "board", tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "thesis.tex").write_text("precious")
@@ -117,7 +117,7 @@ def test_what_is_not_ours_is_left_alone(make_report: Make, tmp_path: Path, kind:
     assert "precious" in (target.read_text() if kind == "file" else (target / "thesis.tex").read_text())
 
 
-def test_an_empty_folder_may_be_filled(make_report: Make, tmp_path: Path) -> None:
+def test_an_empty_folder_is_accepted(make_report: Make, tmp_path: Path) -> None:
     (tmp_path / "board").mkdir()
     StaticSite(path=tmp_path / "board").publish(make_report("a"))
     assert (tmp_path / "board/site/index.html").is_file()

@@ -37,11 +37,11 @@ def counts(table: pa.Table, model: str, other: str, benchmark: str) -> dict[str,
     ("correct", "samples", "solved"),
     [(1, 1, True), (0, 1, False), (1, 2, False), (2, 2, True), (16, 32, False), (17, 32, True), (2, 3, True)],
 )
-def test_more_than_half_of_the_samples_solve_a_question(correct: int, samples: int, solved: bool) -> None:
+def test_a_question_is_solved_by_more_than_half_of_the_samples(correct: int, samples: int, solved: bool) -> None:
     assert solves(correct, samples) is solved
 
 
-def test_both_ways_by_hand(hand_inputs: Make) -> None:
+def test_counts_in_both_directions_match_hand_computed_values(hand_inputs: Make) -> None:
     table = exclusive(hand_inputs())
     # Two models alone: nothing but themselves could tell the difficulty.
     assert counts(table, "train.hpt", "model.base", "math500") == {"all": (4, 3, 2)}
@@ -79,7 +79,7 @@ def four(answered: Make, tmp_path: Path) -> Make:
     return make
 
 
-def test_the_other_models_tell_the_difficulty(four: Make) -> None:
+def test_the_other_models_define_the_difficulty(four: Make) -> None:
     table = exclusive(four())
     # c and d judge for a and b: q1 is solved by both, q2 by one, q3 and q4 by none.
     assert counts(table, "model.b", "model.a", "math500") == {"easy": (1, 1, 0), "medium": (1, 1, 1), "hard": (2, 1, 0)}
@@ -89,7 +89,7 @@ def test_the_other_models_tell_the_difficulty(four: Make) -> None:
     assert set(table.column("difficulty_by").to_pylist()) == {"other models"}
 
 
-def test_a_benchmarks_own_levels_go_first(four: Make) -> None:
+def test_a_benchmarks_own_levels_take_precedence(four: Make) -> None:
     families = {"q1": "algebra-1", "q2": "geometry-5", "q3": "number_theory-5", "q4": "algebra-2"}
     table = exclusive(four(families))
     assert counts(table, "model.b", "model.a", "math500") == {
@@ -100,7 +100,7 @@ def test_a_benchmarks_own_levels_go_first(four: Make) -> None:
     assert set(table.column("difficulty_by").to_pylist()) == {"level"}
 
 
-def test_subjects_are_no_levels(four: Make) -> None:
+def test_subjects_are_not_levels(four: Make) -> None:
     families = {"q1": "algebra-1", "q2": "geometry", "q3": "algebra-5", "q4": "algebra-2"}
     assert set(exclusive(four(families)).column("difficulty_by").to_pylist()) == {"other models"}
 
@@ -145,7 +145,7 @@ def test_the_matrix_of_the_page(four: Make) -> None:
     assert "Questions solved by one model and not by another" in html
 
 
-def test_leaderboard_md_holds_each_model_against_the_baseline(four: Make) -> None:
+def test_leaderboard_md_compares_each_model_with_the_baseline(four: Make) -> None:
     inputs = four(baseline="model.c")
     table = exclusive(inputs)
     assert {model: tuple(pairs[0][:2]) for model, pairs in against(table, "model.c").items()} == {

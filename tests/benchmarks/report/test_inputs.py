@@ -8,7 +8,7 @@ from benchmarks.report.inputs import ReportInputs
 Make = Callable[..., ReportInputs]
 
 
-def test_a_spec_survives_json(hand_inputs: Make) -> None:
+def test_a_spec_round_trips_through_json(hand_inputs: Make) -> None:
     inputs = hand_inputs(notes=("One.",))
     assert ReportInputs.model_validate_json(inputs.model_dump_json()) == inputs
     assert inputs.created_text == "2026-01-31 06:00 UTC"

@@ -49,7 +49,7 @@ def test_ties_are_all_marked_and_the_out_average_too(hand_inputs: Make) -> None:
     assert hpt[5].startswith("**50.0** †")
 
 
-def test_nothing_is_best_where_protocols_differ(hand_inputs: Make) -> None:
+def test_no_number_is_best_if_protocols_differ(hand_inputs: Make) -> None:
     inputs = hand_inputs()
     base, hpt = inputs.models
     result = hpt.results["aime24"]
@@ -75,7 +75,7 @@ def test_published_numbers_are_never_best_and_carry_no_interval(hand_inputs: Mak
     assert "Qwen2.5-Math-7B in Towards a Unified View" in text
 
 
-def test_the_terminal_table_tells_the_same(hand_inputs: Make) -> None:
+def test_the_terminal_table_shows_the_same_numbers(hand_inputs: Make) -> None:
     inputs = hand_inputs(published="qwen2.5-math-7b")
     build(inputs)
     found = terminal_table(inputs.output)
@@ -95,13 +95,13 @@ def test_the_terminal_table_tells_the_same(hand_inputs: Make) -> None:
     assert any("2 of 198" in note for note in found.notes)
 
 
-def test_a_report_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_report_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"scores\.parquet"):
         terminal_table(tmp_path)
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1))
-def test_escaped_text_is_shown_as_it_is(text: str) -> None:
+def test_escaped_text_is_shown_unchanged(text: str) -> None:
     html = MarkdownIt().enable("table").render(f"| x |\n|---|\n| {escape(text)} |\n")
     (cell,) = re.findall(r"<td>(.*?)</td>", html, re.DOTALL)
     shown = cell
@@ -124,7 +124,7 @@ def test_the_worker_builds_from_a_spec_file(hand_inputs: Make, tmp_path: Path) -
     assert (inputs.output / "site/index.html").is_file()
 
 
-def test_the_worker_names_what_is_missing(hand_inputs: Make, tmp_path: Path) -> None:
+def test_the_worker_names_missing_files(hand_inputs: Make, tmp_path: Path) -> None:
     inputs = hand_inputs()
     next(inputs.models[0].results["aime24"].samples.iterdir()).unlink()
     spec = tmp_path / "spec.json"

@@ -62,7 +62,7 @@ def scores(inputs: ReportInputs) -> dict[tuple[str, str], dict[str, Any]]:
     return {(row["label"], row["kind"]): row for row in rows}
 
 
-def test_a_score_is_told_without_what_the_model_and_those_before_it_were_trained_on(trained: Make) -> None:
+def test_a_clean_score_leaves_out_all_training_data_of_the_chain(trained: Make) -> None:
     rows = scores(trained())
     sft, grpo = rows["sft", "benchmark"], rows["grpo", "benchmark"]
     # q1 overlaps a training question, q1 and q4 overlap demonstrations: trained on is what stands in either.
@@ -78,7 +78,7 @@ def test_a_score_is_told_without_what_the_model_and_those_before_it_were_trained
 
 
 @pytest.mark.parametrize(("least", "questions"), [(0.05, 3), (0.25, 2), (0.26, 1), (1.0, 1)])
-def test_a_question_overlaps_from_a_share_of_its_ngrams_on(
+def test_a_question_overlaps_from_the_threshold_share_of_ngrams(
     trained: Make, tmp_path: Path, least: float, questions: int
 ) -> None:
     # q1 shares a stock phrase; q3 is held in demonstrations alone.
@@ -88,7 +88,7 @@ def test_a_question_overlaps_from_a_share_of_its_ngrams_on(
     assert rows["sft", "benchmark"]["overlap_share"] == least
 
 
-def test_what_was_not_checked_is_null_and_what_is_clean_keeps_its_score(trained: Make, tmp_path: Path) -> None:
+def test_unchecked_models_are_null_and_clean_models_keep_their_score(trained: Make, tmp_path: Path) -> None:
     none = {f"q{i}": 0.0 for i in range(1, 5)}
     rows = scores(trained(contamination=(overlap(tmp_path / "other", "data.a", none),)))
     columns = (
@@ -104,7 +104,7 @@ def test_what_was_not_checked_is_null_and_what_is_clean_keeps_its_score(trained:
     assert (sft["clean_low"], sft["clean_high"]) == (sft["interval_low"], sft["interval_high"])
 
 
-def test_where_every_question_overlaps_no_score_is_left(trained: Make, tmp_path: Path) -> None:
+def test_there_is_no_clean_score_if_every_question_overlaps(trained: Make, tmp_path: Path) -> None:
     every = {f"q{i}": 1.0 for i in range(1, 5)}
     inputs = trained(contamination=(overlap(tmp_path / "other", "data.a", every),))
     rows = scores(inputs)
@@ -137,7 +137,7 @@ def table(inputs: ReportInputs, name: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_comparisons_count_what_overlaps_the_data_of_either(trained: Make) -> None:
+def test_comparisons_count_questions_that_overlap_the_data_of_either(trained: Make) -> None:
     inputs = trained()
     build(inputs)
     found = {(r["model"], r["kind"]): r["overlapping_questions"] for r in table(inputs, "comparisons")}
@@ -165,7 +165,7 @@ def test_each_difficulty_counts_its_own_overlaps(trained: Make) -> None:
         assert [found[*pair, band] for band in ("easy", "medium", "hard")] == [1, 0, 1]
 
 
-def test_a_comparison_of_which_nothing_was_checked_says_nothing(trained: Make) -> None:
+def test_an_unchecked_comparison_has_no_mark(trained: Make) -> None:
     inputs = trained(contamination=())
     build(inputs)
     for name in ("comparisons", "exclusive"):

@@ -51,7 +51,7 @@ def relabeled(inputs: ReportInputs, text: str) -> ReportInputs:
     return inputs.model_copy(update={"title": text, "pipeline": text, "notes": (text,), "models": models})
 
 
-def test_hostile_texts_stay_texts(hand_inputs: Make) -> None:
+def test_hostile_texts_are_escaped(hand_inputs: Make) -> None:
     plain, hostile = hand_inputs(), relabeled(hand_inputs(), EVIL)
     suites = tuple(s.model_copy(update={"title": f"{EVIL} {s.title}"}) for s in hostile.suites)
     hostile = hostile.model_copy(update={"suites": suites})
@@ -67,7 +67,7 @@ def test_hostile_texts_stay_texts(hand_inputs: Make) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=15)
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=40))
-def test_any_text_keeps_the_structure(hand_inputs: Make, text: str) -> None:
+def test_no_text_breaks_the_structure(hand_inputs: Make, text: str) -> None:
     inputs = hand_inputs()
     tables = inputs.output / "tables"
     if not tables.exists():
@@ -80,7 +80,7 @@ def test_any_text_keeps_the_structure(hand_inputs: Make, text: str) -> None:
     assert [t for t, _ in read(render(changed, board, shown)).tags] == [t for t, _ in plain.tags]
 
 
-def test_nothing_is_asked_of_the_network(hand_inputs: Make) -> None:
+def test_the_page_loads_nothing_from_the_network(hand_inputs: Make) -> None:
     inputs = hand_inputs(published="qwen2.5-math-7b")
     build(inputs)
     html = (inputs.output / "site/index.html").read_text()
@@ -102,7 +102,7 @@ def test_nothing_is_asked_of_the_network(hand_inputs: Make) -> None:
     assert "default-src 'none'" in html
 
 
-def test_figures_get_the_numbers_of_the_tables(hand_inputs: Make) -> None:
+def test_figures_show_the_numbers_of_the_tables(hand_inputs: Make) -> None:
     inputs = hand_inputs()
     build(inputs)
     html = (inputs.output / "site/index.html").read_text()

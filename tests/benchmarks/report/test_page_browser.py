@@ -117,7 +117,7 @@ def test_a_number_opens_by_keyboard(page: Page) -> None:
     assert "arXiv:2509.04419" in page.locator("#s-5-1").inner_text()
 
 
-def test_best_is_marked_among_measured_only(page: Page) -> None:
+def test_only_measured_numbers_are_marked_as_best(page: Page) -> None:
     best = page.locator("#leaderboard .number.best")
     assert best.count() == 10
     assert page.locator("#leaderboard tr.published .number.best").count() == 0
@@ -134,7 +134,7 @@ def test_curves_are_drawn(page: Page) -> None:
     assert page.locator("#averages figure").first.locator("path.point").count() == 4 + 7
 
 
-def test_differences_are_colored_where_significant(page: Page) -> None:
+def test_significant_differences_are_colored(page: Page) -> None:
     assert page.locator("#comparisons tbody tr").count() == 3
     assert page.locator("#comparisons .number.better").count() > 0
     first = page.locator("#comparisons .number.better").first
@@ -142,7 +142,7 @@ def test_differences_are_colored_where_significant(page: Page) -> None:
     assert "corrected" in page.locator(f"#{first.get_attribute('popovertarget')}").inner_text()
 
 
-def test_what_one_model_solves_and_another_does_not(page: Page) -> None:
+def test_the_page_shows_questions_that_only_one_model_solves(page: Page) -> None:
     assert page.locator("table.matrix").count() == 8
     matrix = page.locator("table.matrix").nth(3)
     assert matrix.locator("thead th").all_inner_texts()[1:] == ["Base", "SFT", "GRPO", "HPT"]
@@ -162,7 +162,7 @@ def test_what_one_model_solves_and_another_does_not(page: Page) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_follows_the_readers_color_scheme(browser: Browser, site: Path, scheme: str) -> None:
+def test_the_page_follows_the_color_scheme(browser: Browser, site: Path, scheme: str) -> None:
     context = browser.new_context(color_scheme="dark" if scheme == "dark" else "light")
     page = context.new_page()
     page.goto((site / "index.html").as_uri())
@@ -184,7 +184,7 @@ def test_it_follows_the_readers_color_scheme(browser: Browser, site: Path, schem
     context.close()
 
 
-def test_it_fits_a_phone(browser: Browser, site: Path) -> None:
+def test_the_page_fits_a_phone(browser: Browser, site: Path) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844})
     page = context.new_page()
     page.goto((site / "index.html").as_uri())
@@ -197,7 +197,7 @@ def test_it_fits_a_phone(browser: Browser, site: Path) -> None:
     context.close()
 
 
-def test_the_table_is_there_without_scripts(browser: Browser, site: Path) -> None:
+def test_the_table_works_without_scripts(browser: Browser, site: Path) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto((site / "index.html").as_uri())

@@ -56,7 +56,7 @@ def test_the_cases_cover_every_field() -> None:
 
 
 @pytest.mark.parametrize(("field", "value"), cases())
-def test_any_difference_is_marked_wherever_the_number_stands(two: ReportInputs, field: str, value: Any) -> None:
+def test_any_protocol_difference_is_marked_everywhere(two: ReportInputs, field: str, value: Any) -> None:
     inputs = changed(two, **{field: value})
     build(inputs)
     rows = pq.read_table(inputs.output / "tables" / "scores.parquet").to_pylist()
@@ -84,13 +84,13 @@ def test_another_number_of_samples_is_marked_too(answered: Make) -> None:
     assert row["deviations"] == ["k = 2 instead of 1"]
 
 
-def test_models_differ_by_intent(two: ReportInputs) -> None:
+def test_the_model_itself_is_not_a_protocol_difference(two: ReportInputs) -> None:
     first = two.models[0].results["math500"].protocol
     second = first.model_copy(update={"model_hash": "sha256:" + "99" * 32})
     assert differences(second, first) == protocol_differences(second, first) == []
 
 
-def test_deviations_tell_of_every_field_of_the_sampler(two: ReportInputs) -> None:
+def test_deviations_name_every_sampling_field(two: ReportInputs) -> None:
     suite, protocol = two.suites[0], two.models[0].results["math500"].protocol
     for field, value in SAMPLING.items():
         other = protocol.model_copy(update={"sampling": protocol.sampling.model_copy(update={field: value})})
@@ -98,7 +98,7 @@ def test_deviations_tell_of_every_field_of_the_sampler(two: ReportInputs) -> Non
     assert deviations(suite, protocol, suite.rows) == []
 
 
-def test_another_chat_template_is_marked_though_the_prompt_is_configured_alike(two: ReportInputs) -> None:
+def test_another_chat_template_is_marked_even_with_the_same_prompt_config(two: ReportInputs) -> None:
     inputs = changed(two, prompt_hash="sha256:" + "77" * 32)
     build(inputs)
     rows = pq.read_table(inputs.output / "tables" / "scores.parquet").to_pylist()
@@ -106,7 +106,7 @@ def test_another_chat_template_is_marked_though_the_prompt_is_configured_alike(t
     assert found["other"] == ["unlike base: rendered prompt 777777777777 instead of 333333333333"]
 
 
-def test_the_baseline_is_what_a_column_is_held_against(two: ReportInputs) -> None:
+def test_a_column_is_compared_with_the_baseline(two: ReportInputs) -> None:
     inputs = changed(two, dtype="float32").model_copy(update={"baseline": "model.other"})
     build(inputs)
     rows = pq.read_table(inputs.output / "tables" / "scores.parquet").to_pylist()
@@ -130,7 +130,7 @@ def test_stopping_repetition_deviates_from_a_benchmark_that_does_not(two: Report
     assert found == {"base": ["does not stop repetition"], "other": []}
 
 
-def test_every_protocol_value_stands_in_the_row_and_behind_the_number(two: ReportInputs) -> None:
+def test_every_protocol_value_is_in_the_row_and_behind_the_number(two: ReportInputs) -> None:
     build(two)
     row = pq.read_table(two.output / "tables" / "scores.parquet").to_pylist()[0]
     protocol = two.models[0].results["math500"].protocol

@@ -109,7 +109,7 @@ PROTOCOL = (
 """Columns that say how a number was made."""
 
 
-def test_averages_tell_that_in_which_their_benchmarks_agree(hand_inputs: Make) -> None:
+def test_averages_show_the_fields_in_which_benchmarks_agree(hand_inputs: Make) -> None:
     sampling = Sampling(temperature=0.6, top_p=0.95, max_tokens=64)
     inputs = with_protocol(hand_inputs(), "train.hpt", "math500", seed=8, sampling=sampling, grader_version="choice 1")
     build(inputs)
@@ -211,7 +211,7 @@ def test_the_training_log_names_its_stage(hand_inputs: Make) -> None:
     assert [(r["stage"], r["algorithm"], r["step"]) for r in found] == [("train.hpt", "hpt", i) for i in range(1, 6)]
 
 
-def test_published_rows_stand_apart(hand_inputs: Make) -> None:
+def test_published_rows_are_separate(hand_inputs: Make) -> None:
     inputs = hand_inputs(published="qwen2.5-math-7b")
     build(inputs)
     published = [r for r in rows(inputs, "scores") if r["source"] == "published"]
@@ -229,7 +229,7 @@ def test_published_rows_stand_apart(hand_inputs: Make) -> None:
     assert not [r for r in rows(inputs, "comparisons") if r["model"].startswith("published")]
 
 
-def test_printed_averages_stand_where_the_benchmarks_are_the_same(full_inputs: ReportInputs) -> None:
+def test_printed_averages_are_shown_for_the_same_benchmarks(full_inputs: ReportInputs) -> None:
     build(full_inputs)
     found = {r["benchmark"]: r for r in rows(full_inputs, "scores") if r["model"] == "published.SFT → GRPO"}
     assert (found["in"]["avg_at_k"], found["in"]["deviations"]) == (0.465, [])

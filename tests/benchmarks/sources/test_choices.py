@@ -34,7 +34,7 @@ def test_offered_finds_the_options(question, labels):
 
 
 @given(OPTIONS, st.randoms(use_true_random=False))
-def test_shuffle_depends_on_the_options_alone(options, generator):
+def test_shuffle_depends_only_on_the_options(options, generator):
     correct, wrong = options[0], options[1:]
     ordered, gold = shuffled("Why?", correct, wrong)
     assert sorted(ordered) == sorted(options)
@@ -48,7 +48,7 @@ def test_shuffle_spreads_the_gold_over_the_letters():
     assert all(430 < golds.count(letter) < 570 for letter in "ABCD")
 
 
-def test_equal_options_and_foreign_golds_are_errors():
+def test_equal_options_and_unknown_gold_labels_are_errors():
     with pytest.raises(ValueError, match="the same"):
         shuffled("Why?", "a", ["b", "a"])
     with pytest.raises(ValueError, match=r"'E' is not among the options A, B"):

@@ -64,7 +64,7 @@ def test_settings_of_the_parts_are_shown(show: Show) -> None:
     assert "signal off on the demonstration, coefficient 1  (the gate never selects it)" in show("hpt").out
 
 
-def test_a_part_can_be_changed(show: Show) -> None:
+def test_set_changes_a_part(show: Show) -> None:
     changes = ("--set", "gate.gamma=0.25", "--set", "rl.stabilization_mask=none", "--set", "sft_coefficient=0.3")
     data = json.loads(show("hpt", *changes, "--json").out)
     assert data["gate"]["gamma"] == 0.25

@@ -41,7 +41,7 @@ def test_differences_are_shown(again: Any) -> None:
     assert f"graders disagree on {len(differences)} of 16 samples; --limit shows more than 1" in shown.stderr
 
 
-def test_without_samples_it_says_what_to_do(again: Any, outputs: Outputs) -> None:
+def test_an_audit_without_samples_names_the_remedy(again: Any, outputs: Outputs) -> None:
     assert "did you mean 'procedural_" in again("audit", "tiny.toml", "--benchmark", "double", code=2).stderr
     for kind in ("samples", "verdicts", "report"):
         for folder in outputs(again.store, kind):

@@ -57,7 +57,7 @@ def shown(run_here: Any, config: Path, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_a_shipped_config_that_is_shown_is_the_same_config(run_here: Any, tmp_path: Path, path: Path) -> None:
+def test_showing_a_shipped_config_gives_the_same_config(run_here: Any, tmp_path: Path, path: Path) -> None:
     again = tmp_path / "again.toml"
     again.write_text(shown(run_here, path))
     assert load_config(again) == read_config(path, None, None, None)
@@ -65,7 +65,7 @@ def test_a_shipped_config_that_is_shown_is_the_same_config(run_here: Any, tmp_pa
     assert PipelineConfig.model_validate(table) == load_config(again)
 
 
-def test_whatever_a_config_says_is_shown_so_that_it_can_be_read(run_here: Any, tmp_path: Path) -> None:
+def test_every_shown_config_can_be_loaded_again(run_here: Any, tmp_path: Path) -> None:
     (tmp_path / "awkward.toml").write_text(AWKWARD)
     again = tmp_path / "again.toml"
     again.write_text(shown(run_here, tmp_path / "awkward.toml"))
@@ -76,7 +76,7 @@ def test_whatever_a_config_says_is_shown_so_that_it_can_be_read(run_here: Any, t
     assert shown(run_here, again) == again.read_text()
 
 
-def test_overrides_bases_and_defaults_are_in_it(run_here: Any, tmp_path: Path) -> None:
+def test_the_shown_config_contains_overrides_bases_and_defaults(run_here: Any, tmp_path: Path) -> None:
     (tmp_path / "base.toml").write_text(AWKWARD)
     (tmp_path / "mine.toml").write_text('extends = "base.toml"\nname = "mine"\n')
     text = shown(run_here, tmp_path / "mine.toml", "--set", "train.name.steps=9", "--store", "there")
@@ -88,7 +88,7 @@ def test_overrides_bases_and_defaults_are_in_it(run_here: Any, tmp_path: Path) -
     assert 'models = ["train.name", "train.name_second"]' in text
 
 
-def test_what_cannot_be_read_is_not_shown(run_here: Any, tmp_path: Path) -> None:
+def test_an_unreadable_config_is_not_shown(run_here: Any, tmp_path: Path) -> None:
     (tmp_path / "broken.toml").write_text(AWKWARD.replace("steps = 3", "stps = 3"))
     result = run_here("config", "show", "broken.toml")
     assert (result.code, result.out) == (2, "")
@@ -169,7 +169,7 @@ def files(tmp_path: Path, tiny_model: Path) -> dict[str, str]:
         (["--model", "Qwen/Qwen2.5-Math-1.5B", "--data", "FILE"], "hub", "jsonl"),
     ],
 )
-def test_what_init_writes_can_be_loaded(
+def test_configs_that_init_writes_load(
     run_here: Any, files: dict[str, str], arguments: list[str], source: str, data: str
 ) -> None:
     given = [files.get(argument, argument) for argument in arguments]
@@ -212,7 +212,7 @@ def test_init_fits_the_context_of_a_small_model(run_here: Any, tiny_model: Path,
         (["there"], ["there.toml", "--out"]),
     ],
 )
-def test_what_init_refuses(run_here: Any, tmp_path: Path, arguments: list[str], parts: list[str]) -> None:
+def test_init_refuses_wrong_input(run_here: Any, tmp_path: Path, arguments: list[str], parts: list[str]) -> None:
     (tmp_path / "there.toml").write_text("mine")
     result = run_here("init", *arguments)
     assert result.code == 2

@@ -29,7 +29,7 @@ def test_a_pilot_is_estimated_and_its_samples_are_kept(fresh):
     assert "all samples exist already" in fresh("estimate", str(fresh.config)).stdout
 
 
-def test_what_cannot_be_estimated_says_why(fresh):
+def test_an_impossible_estimate_names_the_cause(fresh):
     fresh.train_too()
     assert "train.sft is not trained yet" in fresh("estimate", str(fresh.config), "sft", code=1).stderr
     assert "did you mean" in fresh("estimate", str(fresh.config), "bse", code=2).stderr.lower()

@@ -70,7 +70,7 @@ def test_a_kind_of_stage_without_a_config_of_its_own_shows_its_field_in_a_pipeli
     assert (field["name"], field["takes"], field["default"]) == ("publish", "list of one of publishers", "[]")
 
 
-def test_types_and_defaults_are_in_words(run_here: Any) -> None:
+def test_types_and_defaults_are_described_in_words(run_here: Any) -> None:
     fields = {f["name"]: f for f in json.loads(run_here("show", "stages", "train", "--json").out)["fields"]}
     assert (fields["from"]["takes"], fields["from"]["default"]) == ("a stage, such as train.hpt", "required")
     assert fields["steps"]["takes"] == "integer, at least 1"
@@ -81,7 +81,7 @@ def test_types_and_defaults_are_in_words(run_here: Any) -> None:
     assert fields["packing"]["default"] in ("true", "false")
 
 
-def test_a_plug_in_of_the_users_is_shown_by_its_import_path(
+def test_a_users_plug_in_is_shown_by_its_import_path(
     run_here: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "shown_gates.py").write_text(

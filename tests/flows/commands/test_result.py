@@ -40,7 +40,7 @@ def test_a_narrower_terminal_breaks_between_number_and_interval() -> None:
     assert lines[at + 1].split() == ["[red]", "[50.0–90.1]"]
 
 
-def test_a_terminal_too_narrow_for_intervals_shows_the_numbers_whole() -> None:
+def test_a_narrow_terminal_leaves_out_intervals_but_not_numbers() -> None:
     lines = printed(32)
     assert all(len(line) <= 32 for line in lines if line not in (*FOUND.notes, lines[-1]))
     base = next(line for line in lines if "75.0" in line)

@@ -26,7 +26,7 @@ def torchrun(hpt: Any, spec: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_what_a_launcher_trained_is_taken_up(again: Any) -> None:
+def test_the_pipeline_continues_with_a_model_that_a_launcher_trained(again: Any) -> None:
     again.train_too()
     found = again("spec", "tiny.toml", "train.sft", *SHORT)
     (line,) = found.stdout.splitlines()
@@ -56,7 +56,7 @@ def test_what_a_launcher_trained_is_taken_up(again: Any) -> None:
     assert "Remedy: use `hpt rerun CONFIG --from train.sft`" in refused.stderr
 
 
-def test_the_spec_goes_where_it_is_asked_to(again: Any) -> None:
+def test_out_sets_the_place_of_the_spec(again: Any) -> None:
     again.train_too()
     answer = json.loads(again("spec", "tiny.toml", "train.sft", "--out", "here/spec.json", "--json").stdout)
     assert answer == {
@@ -72,7 +72,7 @@ def test_the_spec_goes_where_it_is_asked_to(again: Any) -> None:
     ("stage", "said"),
     [("train.sfd", "did you mean 'train.sft'"), ("model.base", "there is no training stage 'model.base'")],
 )
-def test_a_stage_that_is_no_training_stage(again: Any, stage: str, said: str) -> None:
+def test_only_training_stages_have_a_spec(again: Any, stage: str, said: str) -> None:
     again.train_too()
     refused = again("spec", "tiny.toml", stage, code=2)
     assert said in refused.stderr

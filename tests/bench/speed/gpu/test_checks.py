@@ -29,13 +29,13 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_needs_vllm_is_left_out_where_there_is_none(root: Path) -> None:
+def test_tests_that_need_vllm_are_left_out_without_it(root: Path) -> None:
     found = checks.choose(root, have_vllm=False)
     assert found.files == ["tests/training/test_mixed.py"]
     assert found.left_out == [f"tests/training/test_{name}.py::test_with_an_engine" for name in ("engine", "mixed")]
 
 
-def test_all_are_run_where_there_is_vllm(root: Path) -> None:
+def test_all_tests_run_with_vllm(root: Path) -> None:
     found = checks.choose(root, have_vllm=True)
     assert found.files == ["tests/training/test_engine.py", "tests/training/test_mixed.py"]
     assert found.left_out == []

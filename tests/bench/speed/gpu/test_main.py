@@ -16,7 +16,7 @@ ABSENT = ("prefect", "vllm", "jinja2", "plotly", "sqlalchemy", "typer")
 
 
 @pytest.mark.slow
-def test_the_check_measures_a_step_of_each_shape_without_what_is_absent(tmp_path: Path) -> None:
+def test_the_check_measures_each_shape_without_missing_packages(tmp_path: Path) -> None:
     # Every process imports it first, also those that the check starts.
     (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({ABSENT!r}))\n")
     out = tmp_path / "gpu.json"
@@ -44,7 +44,7 @@ def test_the_check_measures_a_step_of_each_shape_without_what_is_absent(tmp_path
     assert not gpu.failed(record.summary)
 
 
-def test_a_step_that_fails_leaves_the_record_of_the_others() -> None:
+def test_a_failed_step_keeps_the_results_of_the_others() -> None:
     found = gpu.step("tiny", {**os.environ, "PYTHONPATH": str(ROOT)}, timeout_s=0.5)
     assert "took longer than" in found["error"]
     assert gpu.failed({"tests": {"exit_code": 0}, "steps": {"tiny": found}})

@@ -13,7 +13,7 @@ from hpt_core.training.config import LoraConfig
 
 # What the model cards on the Hub say: 1.54 and 7.61 billion.
 @pytest.mark.parametrize(("name", "parameters"), [("qwen2.5-1.5b", 1_543_714_304), ("qwen2.5-7b", 7_615_616_512)])
-def test_shapes_are_the_true_ones(name: str, parameters: int) -> None:
+def test_shapes_have_the_real_models_sizes(name: str, parameters: int) -> None:
     from transformers import Qwen2ForCausalLM
 
     with torch.device("meta"):

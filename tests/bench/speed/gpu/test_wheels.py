@@ -17,11 +17,11 @@ def test_every_wheel_has_the_version_of_the_constraints() -> None:
     assert "antlr4-python3-runtime==4.13.2" in pins
 
 
-def test_here_nothing_is_missing() -> None:
+def test_this_environment_lacks_no_package() -> None:
     assert wheels.missing() == []
 
 
-def test_a_folder_without_wheels_ends_the_check(tmp_path: Path) -> None:
+def test_a_folder_without_wheels_exits(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=re.escape("python -m bench.speed.gpu.wheels")):
         wheels.install(tmp_path, tmp_path / "site")
 
