@@ -7,12 +7,9 @@ any text may contain so few words.
 """
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
@@ -33,10 +30,6 @@ ROWS = 256
 """Rows per read."""
 _COMMON = 8
 """A gram is common if at least this many questions contain it."""
-_SIEVE_BITS = 24
-"""The sieve takes 16 MiB. 12,032 questions of 60 to 300 words (as many as in MMLU-Pro) set 11 % of it, so 11 % of all
-runs of words are looked up in vain. With 4 MiB they set 38 %, and a text takes twice as long."""
-_BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
 class ContaminationUnit(Frozen):
@@ -68,18 +61,19 @@ class Matcher:
 
     def __init__(self, n: int) -> None:
         self._n = n
+        self._shortest = min(n, SHORTEST)
         self._grams: list[frozenset[str]] = []
         self._ngrams: list[int] = []
         self._holders: dict[str, list[int]] = {}
         self._lengths: set[int] = set()
-        self._word_ids: dict[str, int] = {}
-        self._sieve = np.zeros(1 << _SIEVE_BITS, dtype=bool)
+        self._beginnings: set[str] = set()
+        """The first words of every gram, as many as the shortest has. They tell where in a text to look."""
 
     def add(self, question: str) -> int:
         """Add a benchmark question; returns its number."""
         number = len(self._grams)
         found = words(question)
-        length = min(self._n, len(found)) if len(found) >= min(self._n, SHORTEST) else 0
+        length = min(self._n, len(found)) if len(found) >= self._shortest else 0
         grams = frozenset(split_ngrams(found, length) if length else _as_whole(question))
         self._grams.append(grams)
         self._ngrams.append(len(grams) if length else 0)
@@ -87,10 +81,8 @@ class Matcher:
             self._holders.setdefault(gram, []).append(number)
         if length:
             self._lengths.add(length)
-            ids = [self._word_ids.setdefault(word, len(self._word_ids) + 1) for word in found]
-            for at, places in self._places(ids):
-                if at == length:
-                    self._sieve[places] = True
+            last = len(found) - length
+            self._beginnings.update(split_ngrams(found[: last + self._shortest], self._shortest))
         return number
 
     def __len__(self) -> int:
@@ -112,25 +104,10 @@ class Matcher:
     def find(self, text: str) -> frozenset[str]:
         """The grams of all questions that appear in `text`."""
         found = words(text)
-        known = self._word_ids
-        runs: set[str] = set(_as_whole(text))
-        for length, places in self._places([known.get(word, 0) for word in found]):
-            # Every position where a gram begins, and by chance a few others.
-            starts = np.flatnonzero(self._sieve[places]).tolist()
-            runs.update(" ".join(found[start : start + length]) for start in starts)
-        return frozenset(runs & self._holders.keys())
-
-    def _places(self, ids: list[int]) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
-        """(length, [len(ids) - length + 1] sieve positions) for each length in use; one position per run of word
-        ids."""
-        values = np.array(ids, dtype=np.uint64) * _BASE
-        total = np.zeros(len(ids), dtype=np.uint64)
-        for length in range(1, min(self._n, len(ids)) + 1):
-            # Extend the hash of each shorter run by the word after it.
-            total = (total[: len(ids) - length + 1] ^ values[length - 1 :]) * _BASE
-            total ^= total >> np.uint64(29)
-            if length in self._lengths:
-                yield length, (total >> np.uint64(64 - _SIEVE_BITS)).astype(np.int64)
+        beginnings = enumerate(split_ngrams(found, self._shortest))
+        starts = [start for start, beginning in beginnings if beginning in self._beginnings]
+        runs = {" ".join(found[start : start + length]) for start in starts for length in self._lengths}
+        return frozenset(self._holders.keys() & runs.union(_as_whole(text)))
 
 
 def _as_whole(text: str) -> tuple[str, ...]:
