@@ -289,7 +289,9 @@ def test_an_evaluated_model_that_does_not_exist_has_near_matches(hpt: Hpt, name:
     assert f"did you mean '{hint}'" in result.err
 
 
-def test_a_full_disk_is_seen_before_anything_starts(hpt: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_before_anything_starts(
+    hpt: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
     result = hpt("run", "demo.toml")

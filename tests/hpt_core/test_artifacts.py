@@ -46,7 +46,7 @@ def made(slot: Slot, known: KnownFiles) -> Manifest:
     return manifest
 
 
-def test_manifest_makes_the_output_exist(tmp_path: Path, known: KnownFiles) -> None:
+def test_the_manifest_makes_the_artifact_exist(tmp_path: Path, known: KnownFiles) -> None:
     slot = Store(tmp_path / "store").slot("train", "f" * 64)
     assert slot.manifest() is None
     manifest = made(slot, known)
@@ -56,7 +56,7 @@ def test_manifest_makes_the_output_exist(tmp_path: Path, known: KnownFiles) -> N
     assert slot.damage(known) == []
 
 
-def test_what_a_killed_writer_left_is_no_part_of_an_output(tmp_path: Path, known: KnownFiles) -> None:
+def test_leftovers_of_a_killed_writer_are_not_part_of_an_artifact(tmp_path: Path, known: KnownFiles) -> None:
     output = tmp_path / "output"
     for name in (
         ".model.1a2b3c4d.tmp/config.json",
@@ -89,7 +89,7 @@ def test_damage_names_the_file(tmp_path: Path, known: KnownFiles) -> None:
     assert slot.damage(known) == []
 
 
-def test_verify_hashes_what_the_clock_hides(tmp_path: Path, known: KnownFiles) -> None:
+def test_verify_finds_changes_that_keep_the_modification_time(tmp_path: Path, known: KnownFiles) -> None:
     slot = Store(tmp_path).slot("train", "b" * 64)
     made(slot, known)
     known.save()
@@ -108,14 +108,14 @@ def test_verify_hashes_what_the_clock_hides(tmp_path: Path, known: KnownFiles) -
     assert found.stdout.split() == ["0", "1"]
 
 
-def test_a_broken_manifest_is_no_manifest(tmp_path: Path, known: KnownFiles) -> None:
+def test_a_broken_manifest_counts_as_missing(tmp_path: Path, known: KnownFiles) -> None:
     slot = Store(tmp_path).slot("train", "c" * 64)
     made(slot, known)
     slot.manifest_file.write_text('{"stage": "train')
     assert slot.manifest() is None
 
 
-def test_a_copied_manifest_does_not_pass_for_another_output(tmp_path: Path, known: KnownFiles) -> None:
+def test_a_copied_manifest_does_not_make_another_artifact(tmp_path: Path, known: KnownFiles) -> None:
     store = Store(tmp_path)
     made(store.slot("train", "d" * 64), known)
     other = store.slot("train", "e" * 64)
@@ -123,7 +123,7 @@ def test_a_copied_manifest_does_not_pass_for_another_output(tmp_path: Path, know
     assert "belongs to another artifact" in str(other.damage(known)[0])
 
 
-def test_outputs_hash_ignores_where_the_files_lie(tmp_path: Path, known: KnownFiles) -> None:
+def test_outputs_hash_ignores_the_place_of_the_files(tmp_path: Path, known: KnownFiles) -> None:
     hashes = set()
     for name in ("one", "two"):
         slot = Store(tmp_path / name).slot("train", name[0] * 64)
@@ -180,7 +180,7 @@ def test_known_files_without_a_cache(tmp_path: Path) -> None:
     known.save()
 
 
-def test_lease_excludes_and_is_given_back(tmp_path: Path) -> None:
+def test_lease_excludes_others_and_is_released(tmp_path: Path) -> None:
     one, two = Lease(tmp_path / "lease.json"), Lease(tmp_path / "lease.json")
     with one.held():
         assert not two.try_take()
@@ -198,7 +198,7 @@ def test_lease_is_renewed_while_it_is_held(tmp_path: Path) -> None:
         one.confirm()
 
 
-def test_lease_past_its_expiry_is_taken_over_and_the_first_holder_is_told(tmp_path: Path) -> None:
+def test_an_expired_lease_is_taken_over_and_the_first_holder_fails(tmp_path: Path) -> None:
     one, two = Lease(tmp_path / "lease.json"), Lease(tmp_path / "lease.json")
     assert one.try_take()
     found = json.loads(one.file.read_text())
@@ -256,7 +256,7 @@ def _count(folder: str, rounds: int) -> None:
             file.write_text(str(value + 1))
 
 
-def test_lease_lets_one_in_at_a_time(tmp_path: Path) -> None:
+def test_lease_has_one_holder_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "count").write_text("0")
     # A stale lease to begin with: everyone wants to take it over at once.
     (tmp_path / "lease.json").write_text(json.dumps({"pid": 1, "host": "gone", "expires": 0, "token": "old"}))
@@ -269,7 +269,7 @@ def test_lease_lets_one_in_at_a_time(tmp_path: Path) -> None:
     assert (tmp_path / "count").read_text() == "30"
 
 
-def test_lease_waiting_is_reported_and_can_be_given_up(tmp_path: Path) -> None:
+def test_waiting_for_a_lease_is_reported_and_can_be_cancelled(tmp_path: Path) -> None:
     class Stop(Exception):
         pass
 

@@ -121,7 +121,7 @@ def test_a_hub_model_is_downloaded_once_and_known_by_its_commit(hub: Hub, tiny_m
 
 
 @pytest.mark.slow
-def test_what_the_hub_cannot_give_is_one_clear_line(hub: Hub, tiny_model: Path, tmp_path: Path) -> None:
+def test_hub_failures_are_one_line_errors(hub: Hub, tiny_model: Path, tmp_path: Path) -> None:
     hub.repositories["models/owner/tiny"] = {k: v for k, v in files_of(tiny_model).items() if "tokenizer" not in k}
 
     def error(endpoint: str, **source: Any) -> str:

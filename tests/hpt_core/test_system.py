@@ -13,14 +13,14 @@ ABSENT = system.Need(
 PROGRAM = system.Need("absent-program", "a test", system._program("absent-program"), ("absent-utils",) * 4)
 
 
-def test_what_is_there_is_not_missing_and_what_is_not_is() -> None:
+def test_missing_libraries_and_programs_are_found() -> None:
     assert system._library("libc.so.6")()
     assert system._program("absent-program", "sh")()
     assert not ABSENT.present()
     assert not PROGRAM.present()
 
 
-def test_the_machine_that_runs_the_tests_lacks_nothing() -> None:
+def test_this_machine_lacks_nothing() -> None:
     assert system.missing(_kernels.engine() or "cpu") == []
 
 

@@ -23,17 +23,17 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def test_it_needs_the_standard_library_alone() -> None:
+def test_the_script_needs_only_the_standard_library() -> None:
     done = subprocess.run([sys.executable, "-I", "-S", str(SCRIPT), "--help"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("path", [SCRIPT, ROOT / "hpt_core" / "system.py"], ids=lambda path: path.name)
-def test_an_older_python_can_read_it_and_so_say_what_is_needed(path: Path) -> None:
+def test_an_older_python_prints_what_is_needed(path: Path) -> None:
     ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 7))
 
 
-def test_unknown_extras_are_an_error_that_lists_the_known() -> None:
+def test_unknown_extras_are_an_error_that_lists_the_known_extras() -> None:
     done = subprocess.run([sys.executable, str(SCRIPT), "s4"], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("[setup] unknown: s4. Remedy: choose from cpu, dev, eight-bit, gpu, ")
@@ -45,13 +45,13 @@ def test_cpu_and_gpu_together_are_an_error() -> None:
     assert "choose one" in done.stderr
 
 
-def test_nothing_configured_hands_over_our_constraints_alone(setup_env: ModuleType, clean: object) -> None:
+def test_without_pip_settings_uv_gets_only_our_constraints(setup_env: ModuleType, clean: object) -> None:
     found = setup_env.environment()
     assert found["UV_CONSTRAINT"] == "requirements/constraints.txt"
     assert not {"UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS"} & set(found)
 
 
-def test_pips_configuration_is_handed_to_uv(
+def test_pips_configuration_is_passed_to_uv(
     setup_env: ModuleType, clean: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "pip.conf").write_text(
@@ -84,7 +84,7 @@ def test_pips_configuration_is_handed_to_uv(
     assert "ignoring pip's setting no-binary = numpy" in capsys.readouterr().out
 
 
-def test_uvs_own_settings_go_before_pips(setup_env: ModuleType, clean: pytest.MonkeyPatch) -> None:
+def test_uvs_own_settings_take_precedence_over_pips(setup_env: ModuleType, clean: pytest.MonkeyPatch) -> None:
     clean.setenv("PIP_INDEX_URL", "https://pips.example/simple")
     clean.setenv("UV_DEFAULT_INDEX", "https://uvs.example/simple")
     assert setup_env.environment()["UV_DEFAULT_INDEX"] == "https://uvs.example/simple"

@@ -41,18 +41,18 @@ def tensors(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model.safetensors")
 
 
-def test_all_the_weight_on_one_model_gives_it_bit_by_bit(models: tuple[Path, Path], tmp_path: Path) -> None:
+def test_full_weight_on_one_model_gives_it_bit_for_bit(models: tuple[Path, Path], tmp_path: Path) -> None:
     found = averaged(models, (1.0, 0.0), tmp_path)
     assert found.keys() == tensors(models[0]).keys()
     assert all(torch.equal(found[name], tensor) for name, tensor in tensors(models[0]).items())
 
 
-def test_a_model_with_itself_is_itself(models: tuple[Path, Path], tmp_path: Path) -> None:
+def test_averaging_a_model_with_itself_gives_the_model(models: tuple[Path, Path], tmp_path: Path) -> None:
     found = averaged((models[0], models[0]), (0.5, 0.5), tmp_path)
     assert all(torch.equal(found[name], tensor) for name, tensor in tensors(models[0]).items())
 
 
-def test_the_average_is_a_complete_model_whatever_the_order(models: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_average_is_a_complete_model_in_any_order(models: tuple[Path, Path], tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     found = averaged(models, (0.25, 0.75), tmp_path / "a")
@@ -75,7 +75,7 @@ def test_an_average_in_bfloat16_is_rounded_once(values: list[float], weight: flo
     assert torch.equal(found, exact.to(torch.bfloat16))
 
 
-def test_what_is_no_float_is_the_first_models() -> None:
+def test_tensors_that_are_not_floats_come_from_the_first_model() -> None:
     counts = [torch.tensor([1, 2]), torch.tensor([5, 6])]
     assert torch.equal(average(counts, [0.0, 1.0]), counts[0])
 
@@ -135,20 +135,20 @@ def pipeline(**changes: Any) -> dict[str, Any]:
     }
 
 
-def test_only_models_made_of_one_model_are_averaged() -> None:
+def test_models_of_different_origin_are_refused() -> None:
     with pytest.raises(
         ValidationError, match=r"average\.soup\.models: train\.a starts from model\.base but model\.other"
     ):
         PipelineConfig.model_validate(pipeline(average={"soup": {"models": ["train.a", "model.other"]}}))
 
 
-def test_globs_stand_for_models() -> None:
+def test_globs_select_models() -> None:
     config = PipelineConfig.model_validate(pipeline(average={"soup": {"models": ["train.[ab]"]}}))
     assert [str(key) for key in config.config_of(StageKey("average", "soup")).models] == ["train.a", "train.b"]
 
 
 @pytest.mark.slow
-def test_a_pipeline_trains_averages_and_goes_on_from_the_average(tmp_path: Path) -> None:
+def test_a_pipeline_trains_averages_and_continues_from_the_average(tmp_path: Path) -> None:
     """The kind of stage is known to plan, run, report and command line without a word of it elsewhere."""
     from flows.fields import toml
 

@@ -27,7 +27,7 @@ def table(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("warns", "said"), [((0.2, 0.49), 2), ((0.2, 0.5), 0), ((0.05, 0.5), 3), ((0.5, 0.0), 1)])
-def test_a_publication_that_will_be_refused_is_warned_of(
+def test_a_publication_that_will_be_refused_gives_a_warning(
     table: Path, caplog: pytest.LogCaptureFixture, warns: tuple[float, float], said: int
 ) -> None:
     step = ContaminationStep(StageKey("contamination", "d"), DATA, 13, ("aime24",), warns)

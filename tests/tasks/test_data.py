@@ -21,5 +21,5 @@ def target_of(folder: Path, strict: bool) -> Target:
     return target
 
 
-def test_an_output_made_without_strict_is_no_answer_to_strict(tmp_path: Path) -> None:
+def test_an_artifact_made_without_strict_is_not_reused_with_strict(tmp_path: Path) -> None:
     assert target_of(tmp_path, True).fingerprint != target_of(tmp_path, False).fingerprint

@@ -29,7 +29,7 @@ def score(title: str, questions: int, overlapping: int | None, **more: Any) -> d
     return {**front, "questions": questions, "overlapping_questions": overlapping, **more}
 
 
-def test_the_worst_benchmark_is_named_with_its_share_and_what_to_do(tmp_path: Path) -> None:
+def test_the_worst_benchmark_is_named_with_its_share_and_a_remedy(tmp_path: Path) -> None:
     report = page(tmp_path, score("AIME 2024", 30, 3), score("MATH-500", 500, 100), score("Minerva", 272, 1))
     with pytest.raises(PublishError) as caught:
         require_overlap(report, 0.05, TRAINED)
@@ -56,7 +56,7 @@ def test_the_limit_itself_passes(tmp_path: Path, limit: float, passes: bool, tim
             require_overlap(report, limit, TRAINED)
 
 
-def test_the_limit_is_the_number_as_it_is_written(tmp_path: Path) -> None:
+def test_the_limit_is_an_exact_decimal(tmp_path: Path) -> None:
     # 0.29 * 100 is less than 29 in binary fractions, and so are others.
     rows = [score(f"b{n}", 100, n) for n in range(101)]
     (tmp_path / "all").mkdir()

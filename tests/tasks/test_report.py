@@ -67,13 +67,13 @@ def report(tmp_path: Path) -> Report:
         {"limit": 2},
     ],
 )
-def test_another_protocol_is_another_report_though_verdicts_are_the_same_bytes(
+def test_another_protocol_changes_the_report_even_with_the_same_verdicts(
     report: Report, change: dict[str, Any]
 ) -> None:
     assert report(**change).fingerprint != report().fingerprint
 
 
-def test_another_grader_engine_or_benchmark_is_another_report(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_grader_engine_or_benchmark_changes_the_report(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     before = report().fingerprint
     with monkeypatch.context() as patch:
         patch.setattr(type(verifiers.get("math")), "version", "math-next")
@@ -91,15 +91,15 @@ def test_another_grader_engine_or_benchmark_is_another_report(report: Report, mo
 
 
 @pytest.mark.parametrize("change", [{"shard_samples": 3}, {"budget": {"hours": 1}}])
-def test_how_the_machine_is_used_is_no_part_of_it(report: Report, change: dict[str, Any]) -> None:
+def test_machine_settings_do_not_change_the_report(report: Report, change: dict[str, Any]) -> None:
     assert report(**change).fingerprint == report().fingerprint
 
 
-def test_no_path_is_part_of_it(report: Report, tmp_path: Path) -> None:
+def test_paths_do_not_change_the_report(report: Report, tmp_path: Path) -> None:
     assert str(tmp_path) not in json.dumps(report().config)
 
 
-def test_what_the_samples_record_stands_in_the_protocol(tmp_path: Path) -> None:
+def test_the_protocol_contains_what_the_samples_record(tmp_path: Path) -> None:
     asked = step(suites=["aime24"])
     base = StageKey("model", "base")
     (m,) = asked.contents.protocol.measurements

@@ -53,7 +53,7 @@ def test_several_processes_share_the_cores(
     assert spec.threads == expected
 
 
-def test_what_trackers_write_lies_beside_the_output(tmp_path: Path) -> None:
+def test_tracker_files_are_beside_the_artifacts_files(tmp_path: Path) -> None:
     trackers = (TrackerConfig.from_value({"name": "wandb", "mode": "offline"}),)
     store = Store(tmp_path / "runs")
     context = Context(store, KnownFiles(tmp_path / "known"), pipeline="demo", trackers=trackers)
@@ -68,7 +68,7 @@ def test_what_trackers_write_lies_beside_the_output(tmp_path: Path) -> None:
     assert read.config.identity() == CONFIG.identity(), "where the stage's inputs come from decides nothing"
 
 
-def test_how_a_stage_is_started_and_shown_is_no_part_of_its_fingerprint(tmp_path: Path) -> None:
+def test_launcher_and_trackers_do_not_enter_the_fingerprint(tmp_path: Path) -> None:
     store, known = Store(tmp_path / "runs"), KnownFiles(tmp_path / "known")
     trackers = (TrackerConfig.from_value("tensorboard"),)
     plain = Context(store, known)
@@ -82,7 +82,7 @@ def test_how_a_stage_is_started_and_shown_is_no_part_of_its_fingerprint(tmp_path
     assert step().targets(artifacts(tmp_path), plain) == step().targets(artifacts(tmp_path), other)
 
 
-def test_the_graders_are_those_of_the_kinds_that_the_data_hold(tmp_path: Path) -> None:
+def test_graders_are_those_of_the_datas_kinds(tmp_path: Path) -> None:
     grpo = Config.model_validate(CONFIG.model_dump(by_alias=True) | {"algorithm": "grpo"})
     trained = TrainStep(StageKey("train", "x"), grpo, PlainText(), 1, (MODEL, ModelConfig(source=ScratchModel())))
     given = artifacts(tmp_path)
@@ -95,7 +95,7 @@ def test_the_graders_are_those_of_the_kinds_that_the_data_hold(tmp_path: Path) -
 
 
 @pytest.mark.skipif(bool(environment.gpus()), reason="there is a GPU")
-def test_without_a_gpu_there_is_one_process_unless_more_are_asked_for() -> None:
+def test_without_a_gpu_there_is_one_process_by_default() -> None:
     assert environment.training_processes(None) == 1
     assert environment.training_processes(3) == 3
 

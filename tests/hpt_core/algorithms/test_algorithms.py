@@ -97,7 +97,7 @@ def test_defaults_are_the_compositions_of_the_paper() -> None:
     assert parts(srft, "rl") == imitation | fixed | {"advantage": "signed_entropy"}
 
 
-def test_the_demonstration_joins_the_group_in_luffy_and_srft_and_is_alone_in_hpt() -> None:
+def test_the_demonstration_joins_the_group_in_luffy_and_srft_but_not_in_hpt() -> None:
     for form in ("paper", "script"):
         luffy, srft = (parse(f'{{ name = "{name}", form = "{form}" }}') for name in ("luffy", "srft"))
         joined = (luffy.rl.advantage, luffy.off.advantage, srft.off.advantage)
@@ -106,7 +106,7 @@ def test_the_demonstration_joins_the_group_in_luffy_and_srft_and_is_alone_in_hpt
     assert not parse('"hpt"').off.advantage.with_demonstration
 
 
-def test_form_fills_only_what_is_left_out() -> None:
+def test_form_sets_only_missing_fields() -> None:
     algorithm = parse('{ name = "luffy", form = "script", rl = { stabilization_mask = "clip", coefficient = 2.0 } }')
     assert algorithm.rl.stabilization_mask.name == "clip"
     assert algorithm.rl.aggregation.name == "constant_length"
@@ -229,7 +229,7 @@ def test_documented_gates_parse(gate: str) -> None:
     assert parse(f'{{ name = "hpt", gate = {gate} }}').name == "hpt"
 
 
-def test_table_of_the_document_is_what_is_shipped() -> None:
+def test_the_table_of_the_document_lists_the_shipped_algorithms() -> None:
     called = {
         "stabilization_mask": 2,
         "reference_policy": 3,

@@ -352,14 +352,14 @@ def _sides(problem: Problem, of: Callable, advantages: Callable, low: float, hig
     ],
     ids=["clip", "clip-higher", "two-sided", "joint-group", "gae", "sequence"],
 )
-def test_problems_lie_on_both_sides_of_each_bound_with_both_signs(
+def test_problems_cover_both_sides_of_each_bound_with_both_signs(
     problem: str, of: Callable, advantages: Callable, low: float, high: float
 ) -> None:
     seen = _sides(PROBLEMS[problem], of, advantages, low, high)
     assert seen >= set(itertools.product(("below", "within", "above"), (-1, 1)))
 
 
-def test_problem_lies_on_both_sides_of_the_value_clip_and_of_the_importance_cap() -> None:
+def test_a_problem_covers_both_sides_of_the_value_clip_and_the_importance_cap() -> None:
     problem = PROBLEMS["far"]
     moved = (problem.values - problem.old_values).abs()
     assert (moved > 0.2).any() and (moved < 0.2).any()
@@ -368,7 +368,7 @@ def test_problem_lies_on_both_sides_of_the_value_clip_and_of_the_importance_cap(
 
 
 @pytest.mark.parametrize(("case", "problem"), BOTH)
-def test_gradient_is_the_textbook_one(case: str, problem: str) -> None:
+def test_gradient_equals_the_textbook_gradient(case: str, problem: str) -> None:
     reference = textbook_gradient(CASES[case].loss, PROBLEMS[problem])
     assert reference.abs().max() > 1e-4
     close(ours(case, PROBLEMS[problem]), reference)
@@ -395,7 +395,7 @@ def problems(draw: st.DrawFn) -> Problem:
 @pytest.mark.parametrize("case", CASES)
 @given(problem=problems(), split=st.integers(0, 2**16))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_gradient_is_the_textbook_one_for_any_shape_and_split(case: str, problem: Problem, split: int) -> None:
+def test_gradient_equals_the_textbook_gradient_for_any_shape_and_split(case: str, problem: Problem, split: int) -> None:
     close(ours(case, problem, order_seed=split), textbook_gradient(CASES[case].loss, problem))
 
 
@@ -455,7 +455,7 @@ def test_signals_of_weight_zero_give_exactly_zero(name: str) -> None:
     assert estimator.update([row for g in PROBLEMS["far"].groups for row in estimator.rows(g)]).active == ()
 
 
-def test_ratio_that_overflows_is_stopped_by_the_clip_without_nan() -> None:
+def test_the_clip_stops_an_overflowing_ratio_without_nan() -> None:
     problem = make_problem([[1, 0]], [[3, 3, 1]], seed=0)
     problem.old_logprobs[0] = -2000.0
     gradient = our_gradient({"name": "grpo"}, problem)

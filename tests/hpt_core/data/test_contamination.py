@@ -35,7 +35,7 @@ def plainly(question: str, text: str, n: int) -> tuple[set[str], int]:
 
 @settings(max_examples=300)
 @given(st.lists(TEXT, min_size=1, max_size=5), st.lists(TEXT, min_size=1, max_size=4), st.integers(1, 8))
-def test_it_finds_what_a_plain_search_finds(questions: list[str], texts: list[str], n: int) -> None:
+def test_the_index_finds_the_same_as_a_plain_search(questions: list[str], texts: list[str], n: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(contamination, "_COMMON", 2)
         matcher, index = Matcher(n), OverlapIndex(n)
@@ -172,7 +172,7 @@ def test_data_larger_than_a_batch_are_read_whole(tmp_path: Path) -> None:
     assert found(tmp_path)["a"]["question_match"] == "last"
 
 
-def test_nothing_overlaps_nothing(tmp_path: Path) -> None:
+def test_texts_without_words_do_not_overlap(tmp_path: Path) -> None:
     run(spec(write(tmp_path, [("a", "???")], [("t", "!", None)])))
     assert found(tmp_path)["a"]["question_overlap"] == 0.0
 

@@ -31,7 +31,7 @@ def index(n: int, *questions: str) -> OverlapIndex:
 
 @given(st.data())
 @settings(max_examples=200, deadline=None)
-def test_a_shared_ngram_is_found_whatever_its_dress(data: st.DataObject) -> None:
+def test_a_shared_ngram_is_found_in_any_case_and_punctuation(data: st.DataObject) -> None:
     n = data.draw(st.integers(1, 8))
     shared = data.draw(st.lists(WORD, min_size=n, max_size=n + 4))
 
@@ -53,7 +53,7 @@ def test_a_short_question_is_compared_as_a_whole(found: list[str], data: st.Data
 
 
 @given(st.lists(WORD, min_size=13, max_size=40, unique_by=str.casefold))
-def test_fewer_shared_words_are_no_overlap(found: list[str]) -> None:
+def test_fewer_shared_words_are_not_an_overlap(found: list[str]) -> None:
     benchmark = index(13, " ".join(found))
     assert benchmark.find(" ".join(found[:12])) is None
     assert benchmark.find(" ".join(reversed(found))) is None
@@ -66,7 +66,7 @@ def test_short_questions_differ_by_their_operators() -> None:
     assert benchmark.find("a well known sum 3+5") == BenchmarkQuestion("bench", "1")
 
 
-def test_nothing_overlaps_nothing() -> None:
+def test_texts_without_words_do_not_overlap() -> None:
     assert index(1, "", "?!").find("...") is None
     assert whole("...") == ""
     assert words("ﬁne ½ x_1 Ǆ") == ["fine", "1", "2", "x", "1", "dž"]

@@ -84,7 +84,7 @@ def test_texts_are_normalized() -> None:
     assert steps.question_key("a b") != steps.question_key("A b")
 
 
-def test_each_reason_has_its_rows(pool: VerifierPool) -> None:
+def test_each_reason_lists_its_rows(pool: VerifierPool) -> None:
     overlaps = OverlapIndex(3)
     overlaps.add("aime24", "q7", "Find the sum of all bases")
     rows: list[SourceRow | MalformedRow] = [
@@ -137,7 +137,7 @@ def test_each_reason_has_its_rows(pool: VerifierPool) -> None:
     assert places["unverified_incorrect"] == [{"where": "row 9", "detail": "'3' against '2'"}]
 
 
-def test_flag_keeps_the_verdict_and_keep_asks_nobody(pool: VerifierPool) -> None:
+def test_flag_keeps_the_verdict_and_keep_does_not_verify(pool: VerifierPool) -> None:
     rows = [
         row(1, "Wrong?", demonstration="\\boxed{3}"),
         row(2, "Right?"),

@@ -48,7 +48,7 @@ def pool():
         yield pool
 
 
-def test_each_grader_has_its_say(pool):
+def test_every_grader_gives_its_verdict(pool):
     seen = []
     audited = audit(pool, *tables(), None, lambda *event: seen.append(event))
     assert {(a.question_id, a.sample_index): a.passed_by for a in audited} == EXPECTED
@@ -74,7 +74,7 @@ def test_counts_name_every_set_of_graders(pool):
     assert {name for key in found for name in key.split("+")} == {"agree", *GRADERS}
 
 
-def test_stored_verdicts_are_ours_and_the_rest_is_graded_now(pool):
+def test_stored_verdicts_are_used_and_missing_ones_are_graded(pool):
     stored = [
         {"benchmark": "b", "question_id": "half", "sample_index": 2, "outcome": "correct", "extracted": "as stored"}
     ]

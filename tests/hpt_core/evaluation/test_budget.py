@@ -20,7 +20,7 @@ def test_cost_adds_up_time_and_tokens():
     ("limit", "name", "is_are"),
     [({"tokens": 500_000}, "tokens", "are"), ({"hours": 0.5}, "hours", "are"), ({"cost": 8.0}, "cost", "is")],
 )
-def test_a_limit_that_is_reached_names_its_field(limit, name, is_are):
+def test_a_reached_limit_names_its_field(limit, name, is_are):
     budget = Budget(prices=PRICES, **limit)
     assert budget.reached(SPENT) == name
     with pytest.raises(BudgetError, match=f"budget's {name} {is_are} used up") as error:
@@ -29,14 +29,14 @@ def test_a_limit_that_is_reached_names_its_field(limit, name, is_are):
     assert budget.reached(Spent(499_999, 0, 0)) is None
 
 
-def test_what_is_left_is_shared_out():
+def test_the_remaining_budget_is_divided():
     left = Budget(tokens=1000, hours=2.0).left(Spent(200, 0, 3600), parts=4)
     assert (left.tokens, left.hours, left.cost) == (200, 0.25, None)
     assert left.reached(Spent(199)) is None
     assert left.reached(Spent(200)) == "tokens"
 
 
-def test_without_limits_nothing_is_too_much():
+def test_without_limits_nothing_is_refused():
     assert Budget().reached(Spent(10**12, 10**12, 1e9)) is None
     assert Budget().left(Spent(10**12), 3) == Budget()
     assert not Budget().limited

@@ -119,7 +119,7 @@ def ray_cluster() -> Iterator[Ray]:
 
 
 @pytest.mark.slow
-def test_without_the_token_the_cluster_is_closed(ray_cluster, tiny_model, tmp_path):
+def test_the_cluster_refuses_clients_without_the_token(ray_cluster, tiny_model, tmp_path):
     path = tmp_path / "spec.json"
     sample = spec_with(tmp_path / "sliced", tiny_model)
     write_text(path, ClusterSpec(sample=sample, address=ray_cluster.address).model_dump_json())
@@ -134,7 +134,7 @@ def test_without_the_token_the_cluster_is_closed(ray_cluster, tiny_model, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_node_that_is_killed_changes_no_sample(ray_cluster, tiny_model, tmp_path, monkeypatch):
+def test_a_killed_node_changes_no_sample(ray_cluster, tiny_model, tmp_path, monkeypatch):
     """Nor does a plug-in in the config's folder, which the nodes must find too."""
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "letters_prompt.py").write_text(PROMPT)
@@ -175,7 +175,7 @@ def test_without_ray_the_remedy_names_the_package(tiny_model, tmp_path, monkeypa
     assert "hpt-pipelines[ray]" in error.value.remedy
 
 
-def test_where_nothing_listens_no_one_waits(tiny_model, tmp_path):
+def test_an_address_without_a_cluster_fails_at_once(tiny_model, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"

@@ -16,7 +16,7 @@ SMALL = st.integers(1, 7).flatmap(lambda n: st.tuples(st.just(n), st.integers(0,
 
 
 @given(SMALL, st.fractions(0, 1, max_denominator=8))
-def test_g_pass_equals_drawing_every_subset(drawn, share):
+def test_g_pass_equals_enumerating_every_subset(drawn, share):
     n, c, k = drawn
     subsets = list(itertools.combinations([1] * c + [0] * (n - c), k))
     wanted = max(1, math.ceil(share * k))
@@ -24,7 +24,7 @@ def test_g_pass_equals_drawing_every_subset(drawn, share):
     assert g_pass_at_k(n, c, k, float(share)) == float(expected)
 
 
-def test_a_share_is_taken_as_it_is_written():
+def test_a_share_is_an_exact_decimal():
     """0.55 * 100 is above 55 in binary."""
     assert g_pass_at_k(100, 55, 100, 0.55) == 1.0
 
@@ -91,7 +91,7 @@ def test_variances_add_up_to_the_clustered_one_unless_the_questions_part_is_esti
     assert found.questions == pytest.approx(max(0.0, total - found.samples), abs=1e-12)
 
 
-def test_questions_that_are_alike_have_no_variance_of_their_own():
+def test_identical_questions_have_no_variance_between_questions():
     # Each is right half of the time: all of their spread, and more, is that of their samples.
     found = variance([1, 1, 1, 1], 2)
     assert found.questions == 0.0 < found.samples

@@ -36,7 +36,7 @@ def test_benchmarks_add_up_and_their_errors_in_quadrature():
     assert found.cost == pytest.approx(46.0 + 4600)
 
 
-def test_what_is_finished_costs_nothing():
+def test_finished_samples_cost_nothing():
     found = whole([unit(missing=0, responses=0)], Budget())
     assert (found.tokens, found.tokens_high, found.prompt_tokens, found.seconds, found.cost) == (0, 0, 0, 0.0, 0.0)
     assert whole([], Budget()).tokens == 0
@@ -65,7 +65,7 @@ def written(tmp_path, model, capsys, **changed):
     return spec, found, rows
 
 
-def test_a_pilot_is_written_as_it_was_drawn(tiny_model, tmp_path, capsys):
+def test_a_pilots_estimate_matches_its_samples(tiny_model, tmp_path, capsys):
     _, found, rows = written(tmp_path, tiny_model, capsys)
     for name, unit in found.items():
         missing = K[name] * (QUESTIONS_OF[name] - 2)
@@ -76,7 +76,7 @@ def test_a_pilot_is_written_as_it_was_drawn(tiny_model, tmp_path, capsys):
     assert len({unit.tokens_per_second for unit in found.values()}) == 1
 
 
-def test_at_temperature_0_one_response_is_drawn_a_question(tiny_model, tmp_path, capsys):
+def test_temperature_0_samples_one_response_per_question(tiny_model, tmp_path, capsys):
     _, found, rows = written(tmp_path, tiny_model, capsys, sampling={"temperature": 0, "max_tokens": 8})
     unit = found["many"]
     assert (unit.missing, unit.responses) == (40, 10)
@@ -84,7 +84,7 @@ def test_at_temperature_0_one_response_is_drawn_a_question(tiny_model, tmp_path,
     assert len(rows["many"]) == 8
 
 
-def test_what_another_run_has_finished_is_left_out_of_the_mean(tiny_model, tmp_path, capsys):
+def test_samples_of_other_runs_do_not_enter_the_mean(tiny_model, tmp_path, capsys):
     spec, found, _ = written(tmp_path, tiny_model, capsys)
     whole_run = spec.model_copy(update={"pilot": None, "units": spec.units[:1]})
     here(whole_run, capsys)

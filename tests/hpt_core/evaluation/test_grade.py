@@ -56,7 +56,7 @@ def unit(folder, name="b", asked=ASKED, k=2, sampled=None, per_shard=2, question
     }
 
 
-def test_verdicts_stand_beside_their_samples(tmp_path):
+def test_verdicts_match_their_samples(tmp_path):
     run(GradeSpec.model_validate({"units": [unit(tmp_path)], "workers": 1}))
     verdicts = pq.read_table(tmp_path / "b" / "verdicts.parquet")
     samples = read_samples(tmp_path / "b" / "samples")

@@ -19,7 +19,7 @@ ROW = {
 }
 
 
-def test_what_was_appended_is_read_back(tmp_path):
+def test_appended_entries_are_read_back(tmp_path):
     sessions = [new_session(), new_session()]
     for number, session in enumerate(sessions):
         journal = Journal(tmp_path / "journal", session, f"engine {number}")
@@ -32,12 +32,12 @@ def test_what_was_appended_is_read_back(tmp_path):
     assert [(e.at, e.generated) for e in found[3:]] == [(0.0, 3), (1.5, 6), (3.0, 9)]
 
 
-def test_no_journal_is_no_entry(tmp_path):
+def test_a_missing_journal_has_no_entries(tmp_path):
     assert list(read(tmp_path / "nowhere")) == []
 
 
 @given(st.integers(0, 10**6))
-def test_cut_anywhere_every_whole_line_counts(tmp_path_factory, cut):
+def test_a_truncated_journal_keeps_every_complete_line(tmp_path_factory, cut):
     folder = tmp_path_factory.mktemp("journal")
     journal = Journal(folder, "s", "engine")
     for index in range(4):
@@ -50,7 +50,7 @@ def test_cut_anywhere_every_whole_line_counts(tmp_path_factory, cut):
     assert [e.row["sample_index"] for e in read(folder)] == list(range(max(0, lines - 1)))
 
 
-def test_what_is_no_sample_is_left_out(tmp_path):
+def test_lines_that_are_not_samples_are_left_out(tmp_path):
     lines = [{"engine": "e"}, {"at": 1.0}, [1], {**ROW, "at": 1.0, "generated": 3}]
     (tmp_path / "s.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + "not JSON\n")
     assert [(e.engine, e.row) for e in read(tmp_path)] == [("e", ROW)]

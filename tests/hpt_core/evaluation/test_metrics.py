@@ -59,7 +59,7 @@ def test_pass_at_k_equals_the_exact_fraction(data):
 
 
 @given(st.integers(1, 7).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
-def test_pass_at_k_equals_drawing_every_subset(drawn):
+def test_pass_at_k_equals_enumerating_every_subset(drawn):
     n, c, k = drawn
     subsets = list(itertools.combinations([True] * c + [False] * (n - c), k))
     assert pass_at_k(n, c, k) == pytest.approx(sum(any(s) for s in subsets) / len(subsets), abs=1e-15)
@@ -236,7 +236,7 @@ def test_group_average_is_unweighted_and_its_interval_holds_it():
     assert average.high == pytest.approx(0.495 + math.hypot(large.high - large.mean, small.high) / 2)
 
 
-def test_average_of_one_is_itself_and_of_none_an_error():
+def test_average_of_one_score_is_the_score_and_of_none_an_error():
     one = score("b", *tables({"q0": ["correct"], "q1": ["incorrect"]}), 1)
     average = group_average([one])
     assert (average.mean, average.low, average.high) == pytest.approx((one.mean, one.low, one.high))

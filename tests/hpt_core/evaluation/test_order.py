@@ -17,7 +17,7 @@ def queue(*questions, k=2, finished=()):
 
 
 @given(st.lists(st.integers(0, 5), max_size=5), st.integers(1, 3), st.randoms(use_true_random=False))
-def test_everything_is_drawn_once_with_a_question_kept_together(questions, k, random):
+def test_everything_is_sampled_once_with_a_questions_samples_together(questions, k, random):
     asked = []
     waiting = []
     q = queue(*questions, k=k)
@@ -37,12 +37,12 @@ def test_one_question_of_each_comes_first():
     assert [ask.unit for ask in queue(3, 3, 3, k=1)][:3] == [0, 1, 2]
 
 
-def test_then_the_longest_expected_come_first():
+def test_the_longest_expected_responses_come_next():
     order = [ask.unit for ask in queue(4, 4, 4, k=1, finished=(10, 900, 300))]
     assert order == [0, 1, 2, 1, 1, 1, 2, 2, 2, 0, 0, 0]
 
 
-def test_what_finishes_changes_the_order():
+def test_finished_responses_change_the_order():
     q = queue(10, 10, k=1)
     iterator = iter(q)
     seen = []
@@ -56,14 +56,14 @@ def test_what_finishes_changes_the_order():
     assert q.tokens_left == 0
 
 
-def test_tokens_left_are_the_mean_so_far_for_each_that_is_missing():
+def test_remaining_tokens_use_the_mean_of_finished_responses():
     q = queue(2, 1, k=2, finished=(100,))
     assert q.tokens_left == 4 * 100 + 2 * LIMIT
     q.finished(Ask(0, 0, 0), 300)
     assert q.tokens_left == 3 * 200 + 2 * LIMIT
 
 
-def test_little_known_counts_as_long():
+def test_benchmarks_with_few_responses_count_as_long():
     lengths = Lengths(LIMIT)
     assert lengths.expected == LIMIT
     lengths.add(100)

@@ -151,7 +151,7 @@ def test_sampling_json_holds_engine_cost_and_prompt(undisturbed):
 
 
 @pytest.mark.slow
-def test_progress_counts_all_units_and_says_how_long_it_takes(undisturbed):
+def test_progress_counts_all_units_and_estimates_the_time_left(undisturbed):
     _, _, events = undisturbed
     done = [event["done"] for event in events]
     assert {event["event"] for event in events} == {"progress"}
@@ -165,7 +165,7 @@ def test_progress_counts_all_units_and_says_how_long_it_takes(undisturbed):
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_it_ends_with_the_same_samples(undisturbed, tiny_model, tmp_path):
+def test_a_killed_run_ends_with_the_same_samples(undisturbed, tiny_model, tmp_path):
     """SIGKILL three times, at moments drawn by seed: what had finished stays, and a rerun draws only the rest."""
     spec = spec_of(tmp_path, tiny_model)
     for moment in sorted(random.Random(2).sample(range(4, TOTAL - 12), 3)):
@@ -213,7 +213,7 @@ def test_slices_end_with_the_samples_of_one_run(tiny_model, tmp_path, capsys):
             assert (tmp_path / "sliced" / name / "samples" / path.name).read_bytes() == path.read_bytes()
 
 
-def test_joining_draws_nothing(tiny_model, tmp_path, monkeypatch):
+def test_joining_slices_samples_nothing(tiny_model, tmp_path, monkeypatch):
     monkeypatch.setattr("hpt_core.evaluation.sample.JOIN_WAIT_S", 0)
     spec = plain_spec(tmp_path, tiny_model, joins=True)
     with pytest.raises(DataError, match=f"{TOTAL} samples are missing"):
@@ -235,7 +235,7 @@ def test_other_shard_bounds_cost_no_sample(tiny_model, tmp_path, capsys):
         assert report["engines"] == ["transformers " + transformers.__version__]
 
 
-def test_a_pilot_draws_a_few_questions_that_the_run_need_not_draw_again(tiny_model, tmp_path, capsys):
+def test_the_run_reuses_the_samples_of_a_pilot(tiny_model, tmp_path, capsys):
     spec = plain_spec(tmp_path, tiny_model)
     events = here(spec.model_copy(update={"pilot": 2}), capsys)
     assert events[-1]["done"] == events[-1]["total"] == 2 * sum(K.values())
@@ -247,7 +247,7 @@ def test_a_pilot_draws_a_few_questions_that_the_run_need_not_draw_again(tiny_mod
     assert here(spec, capsys)[0]["done"] == 2 * sum(K.values())
 
 
-def test_a_budget_that_is_used_up_keeps_what_was_drawn(tiny_model, tmp_path, capsys):
+def test_a_spent_budget_keeps_the_samples(tiny_model, tmp_path, capsys):
     spec = plain_spec(tmp_path, tiny_model)
     small = spec.model_copy(update={"budget": Budget(tokens=200)})
     with pytest.raises(BudgetError, match="tokens are used up") as error:
@@ -296,7 +296,7 @@ def test_temperature_zero_repeats_the_one_greedy_answer(tiny_model, tmp_path):
     assert "the 4 samples of a question are equal" in (tmp_path / "log.txt").read_text()
 
 
-def test_too_long_for_the_context_names_the_question_and_the_room(tiny_model, tmp_path):
+def test_a_prompt_over_the_context_names_question_and_limit(tiny_model, tmp_path):
     unit = {
         "benchmark": "long",
         "questions": questions(tmp_path / "long.parquet", 3, length=100),

@@ -89,7 +89,7 @@ def test_soft_gate_ramps_between_its_bounds(success_rate: float, alpha: float) -
     assert (found.get("rl", 0), found.get("sft", 0)) == (alpha, 1 - alpha)
 
 
-def test_soft_gate_adds_up_a_signal_that_both_sides_name() -> None:
+def test_soft_gate_adds_coefficients_of_a_signal_on_both_sides() -> None:
     gate = soft.Soft(above=["rl", "sft"], otherwise="sft")
     assert gate.signal_names == ("rl", "sft")
     assert gate.coefficients(0.25, True) == {"rl": 0.25, "sft": 1.0}

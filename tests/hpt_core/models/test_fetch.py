@@ -10,7 +10,7 @@ from hpt_core.errors import ConfigError, ModelError
 from hpt_core.models import fetch
 
 
-def test_an_unknown_model_lists_the_known() -> None:
+def test_an_unknown_model_lists_the_known_models() -> None:
     with pytest.raises(ConfigError, match="did you mean 'smollm2-135m'"):
         fetch.fetch("smollm2")
 
@@ -22,7 +22,7 @@ def test_the_default_folder_is_in_hpt_models(monkeypatch: pytest.MonkeyPatch) ->
     assert fetch.default_folder("smollm2-135m") == Path("/srv/models/smollm2-135m")
 
 
-def test_a_complete_folder_is_kept_and_anything_else_is_not_overwritten(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_complete_folder_is_kept_and_other_files_are_not_overwritten(tiny_model: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
     assert fetch.fetch("smollm2-135m", folder) == folder
     (folder / "config.json").unlink()
@@ -31,7 +31,9 @@ def test_a_complete_folder_is_kept_and_anything_else_is_not_overwritten(tiny_mod
     assert (folder / "model.safetensors").is_file()
 
 
-def test_without_a_network_there_is_one_line_and_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_there_is_a_one_line_error_and_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
         monkeypatch.setenv(name, "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
@@ -48,7 +50,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_smollm2_answers_in_sentences_and_stops(tmp_path: Path) -> None:
+def test_smollm2_writes_sentences_and_stops(tmp_path: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

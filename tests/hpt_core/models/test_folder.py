@@ -92,7 +92,7 @@ def test_broken_json_is_refused(model: Path) -> None:
         folder.FolderModel(path=model).identity()
 
 
-def test_identity_is_the_content_and_not_the_place(model: Path, tmp_path: Path) -> None:
+def test_identity_depends_on_content_not_on_path(model: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(model, tmp_path / "copy"))
     first = folder.FolderModel(path=model).identity()
     assert folder.FolderModel(path=copy).identity() == first
@@ -128,9 +128,7 @@ LEGACY: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("rotary", LEGACY)
-def test_overrides_reach_the_model_wherever_its_config_keeps_them(
-    model: Path, tmp_path: Path, rotary: dict[str, Any]
-) -> None:
+def test_overrides_reach_every_layout_of_the_models_config(model: Path, tmp_path: Path, rotary: dict[str, Any]) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
@@ -161,7 +159,7 @@ def test_overrides_change_the_identity(model: Path, tmp_path: Path) -> None:
     assert plain.tokenizer_id == other.tokenizer_id
 
 
-def test_an_override_that_a_model_takes_no_heed_of_is_refused(model: Path, tmp_path: Path) -> None:
+def test_an_override_that_a_model_ignores_is_refused(model: Path, tmp_path: Path) -> None:
     (model / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_layer": 1, "n_embd": 8, "n_head": 1}))
     with pytest.raises(ModelError, match="gpt2 has no single rotary base"):
         materialize(ModelConfig(source=folder.FolderModel(path=model), rope_theta=40_000.0), tmp_path / "out", silent)
@@ -186,7 +184,7 @@ def run_worker(spec: dict[str, Any], path: Path) -> "subprocess.CompletedProcess
 
 
 @pytest.mark.slow
-def test_the_program_writes_the_model_and_what_it_is(model: Path, tmp_path: Path) -> None:
+def test_the_program_writes_the_model_and_its_description(model: Path, tmp_path: Path) -> None:
     spec = {"config": {"source": {"name": "folder", "path": str(model)}}, "output": str(tmp_path / "out")}
     done = run_worker(spec, tmp_path / "spec.json")
     assert done.returncode == 0, done.stderr
@@ -242,7 +240,7 @@ print(json.dumps([float((trainer(f) - rolled).abs().max()) for f in sys.argv[1:3
 """
 
 
-def test_a_hub_model_takes_the_local_folder_where_it_is_there(
+def test_a_hub_model_uses_the_local_folder_if_it_exists(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HPT_MODELS", str(tmp_path))

@@ -27,13 +27,13 @@ def test_same_config_gives_the_same_bytes(tmp_path: Path) -> None:
     assert hashes(make(tmp_path / "a")) == hashes(make(tmp_path / "b"))
 
 
-def test_seed_changes_the_weights_alone(tmp_path: Path) -> None:
+def test_seed_changes_only_the_weights(tmp_path: Path) -> None:
     first = hashes(make(tmp_path / "a"))
     second = hashes(make(tmp_path / "b", SMALL.model_copy(update={"seed": 4})))
     assert {name for name in first if first[name] != second[name]} == {"model.safetensors"}
 
 
-def test_random_state_is_left_alone(tmp_path: Path) -> None:
+def test_random_state_does_not_change(tmp_path: Path) -> None:
     import torch
 
     before = torch.random.get_rng_state()
@@ -92,7 +92,7 @@ def test_heads_must_fit() -> None:
 
 
 @pytest.mark.slow
-def test_vllm_draws_what_transformers_computes(tmp_path: Path) -> None:
+def test_vllm_samples_what_transformers_computes(tmp_path: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 

@@ -35,7 +35,7 @@ def test_plain_is_the_llama_template_of_the_paper() -> None:
     assert plain.PlainText().bind(tokenizer()).render("What is 1 + 1?") == LLAMA
 
 
-def test_chat_is_the_template_with_the_instruction_behind_the_question() -> None:
+def test_chat_puts_the_instruction_after_the_question() -> None:
     text = chat.ChatTemplate().bind(tokenizer()).render("What is 1 + 1?")
     assert text == (
         "<bos>user: What is 1 + 1?\n"
@@ -61,7 +61,7 @@ def test_a_benchmark_replaces_or_removes_the_instruction(config: Any) -> None:
 
 @given(question=st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
 @settings(max_examples=50, deadline=None)
-def test_a_question_stands_in_the_plain_text_as_it_is(question: str) -> None:
+def test_a_plain_prompt_contains_the_question_unchanged(question: str) -> None:
     prompt = plain.PlainText(template="Q: {question} {answer}", instruction="").bind(tokenizer())
     assert prompt.render(question) == f"Q: {question} {{answer}}"
     assert plain.PlainText().bind(tokenizer()).render("{question} {x} {}").count("{question}") == 1
@@ -83,7 +83,7 @@ def test_a_plain_template_has_one_place_for_the_question(template: str) -> None:
         ("{{ messages[0]['content'] }}", False, 0),  # neither uses it
     ],
 )
-def test_one_bos_whoever_writes_it(template: str | None, adds_bos: bool, expected: int) -> None:
+def test_the_prompt_has_one_bos_from_template_or_tokenizer(template: str | None, adds_bos: bool, expected: int) -> None:
     found = tokenizer(template, adds_bos)
     ids = chat.ChatTemplate().bind(found).encode("What is 1 + 1?")
     assert ids.count(found.bos_token_id) == expected
@@ -107,7 +107,7 @@ def test_a_demonstration_has_no_bos_and_one_eos() -> None:
 
 
 @pytest.mark.parametrize(("end", "kept"), [("<think>\n", False), ("", True), ("<think>", True)])
-def test_think_is_dropped_where_the_prompt_ends_with_it(end: str, kept: bool) -> None:
+def test_think_is_dropped_if_the_prompt_ends_with_it(end: str, kept: bool) -> None:
     found = tokenizer("{{ messages[0]['content'] }}" + end.replace("\n", "{{ '\\n' }}"))
     prompt = chat.ChatTemplate().bind(found)
     assert prompt.render("Q?").endswith(end)
@@ -136,7 +136,7 @@ def test_a_tokenizer_without_eos_is_refused() -> None:
         plain.PlainText().bind(found)
 
 
-def test_configs_take_a_name_alone() -> None:
+def test_configs_accept_a_bare_name() -> None:
     adapter = TypeAdapter(PromptConfig)
     assert adapter.validate_python("plain") == plain.PlainText()
     with pytest.raises(ValidationError, match="did you mean 'chat'"):

@@ -33,7 +33,7 @@ def test_the_check_that_setup_runs(without_libnuma: dict[str, str]) -> None:
     assert (done.returncode, done.stderr.startswith(MISSING)) == (1, True), done.stderr
 
 
-def test_hpt_run_says_it_before_any_stage(without_libnuma: dict[str, str], tmp_path: Path) -> None:
+def test_hpt_run_reports_missing_kernels_before_any_stage(without_libnuma: dict[str, str], tmp_path: Path) -> None:
     done = run(without_libnuma, "flows.cli", "run", "configs/demo.toml", "--set", f"store={tmp_path / 'store'}")
     assert done.returncode == 2, done.stdout + done.stderr
     assert MISSING in done.stderr

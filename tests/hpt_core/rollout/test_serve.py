@@ -51,7 +51,7 @@ def family(keeper: int, size: int) -> list[int]:
 
 
 @pytest.mark.parametrize("how", ["pipe", "signal"])
-def test_all_of_it_ends(how: str) -> None:
+def test_every_process_of_the_server_ends(how: str) -> None:
     with keep("sh", "-c", FAMILY) as keeper:
         below = family(keeper.pid, 3)
         assert keeper.stdin is not None
@@ -60,7 +60,7 @@ def test_all_of_it_ends(how: str) -> None:
         assert not any(alive(pid) for pid in below)
 
 
-def test_what_does_not_end_is_killed() -> None:
+def test_a_process_that_does_not_end_is_killed() -> None:
     with keep(sys.executable, "-c", STUBBORN, grace=0.2) as keeper:
         assert keeper.stdout is not None and keeper.stdin is not None
         assert keeper.stdout.readline() == b"up\n"
@@ -68,7 +68,7 @@ def test_what_does_not_end_is_killed() -> None:
         assert keeper.wait(10) == 128 + signal.SIGKILL
 
 
-def test_what_a_server_leaves_behind_ends_with_it() -> None:
+def test_leftover_processes_end_with_the_server() -> None:
     with keep("sh", "-c", "sleep 1000 & echo $!; exit 3") as keeper:
         assert keeper.stdout is not None
         left = int(keeper.stdout.readline())
@@ -77,7 +77,7 @@ def test_what_a_server_leaves_behind_ends_with_it() -> None:
 
 
 @pytest.mark.parametrize("victim", ["parent", "keeper"])
-def test_a_killed_parent_takes_it_along(victim: str) -> None:
+def test_the_server_ends_with_a_killed_parent(victim: str) -> None:
     script = f"""
 import subprocess, sys, time
 keeper = subprocess.Popen([sys.executable, "-I", {str(KEEPER)!r}, "5", "sleep", "1000"], stdin=subprocess.PIPE)
@@ -98,7 +98,7 @@ def start(monkeypatch: pytest.MonkeyPatch, program: str) -> Server:
     return Server(VLLM(), Path("model"), 64, "float32", 0)
 
 
-def test_a_server_that_fails_says_why(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_server_names_the_cause(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     server = start(
         monkeypatch, "import os; print('the key is', os.environ['VLLM_API_KEY']); raise MemoryError('no room')"
     )
@@ -112,7 +112,7 @@ def test_a_server_that_fails_says_why(monkeypatch: pytest.MonkeyPatch, caplog: p
     assert not folder.exists()
 
 
-def test_a_server_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_answer_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_serve, "TELL_EVERY_S", 0.2)
     server = start(monkeypatch, "import time; print('loading', flush=True); time.sleep(1000)")
     with pytest.raises(EngineError, match=r"does not answer after 1 s; .*startup_timeout_s"):

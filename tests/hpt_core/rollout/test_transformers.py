@@ -23,7 +23,7 @@ def engine(tiny_model: Path) -> TransformersEngine:
     return Transformers().open(tiny_model, max_model_len=160, dtype="float32", seed=0)
 
 
-def test_same_seeds_same_rollouts_alone_and_together(engine: TransformersEngine) -> None:
+def test_same_seeds_give_same_rollouts_alone_and_together(engine: TransformersEngine) -> None:
     together = engine.generate(REQUESTS, SAMPLING)
     assert [engine.generate([request], SAMPLING)[0] for request in REQUESTS] == together
 
@@ -52,7 +52,7 @@ def test_vllm_and_transformers_give_the_same_logprobs(vllm_engine: VLLMEngine, t
         torch.testing.assert_close(torch.tensor(rollout.logprobs), expected, rtol=0, atol=1e-5)
 
 
-def test_sync_changes_what_it_says(tiny_model: Path) -> None:
+def test_sync_changes_the_responses(tiny_model: Path) -> None:
     engine = Transformers().open(tiny_model, max_model_len=160, dtype="float32", seed=0)
     before = engine.generate(REQUESTS, SAMPLING)
     model = load_model(tiny_model)
@@ -72,7 +72,7 @@ def test_distribution_follows_temperature_and_top_p() -> None:
     assert distribution_of(logits, Sampling(temperature=0)).exp().tolist() == [1.0, 0.0, 0.0, 0.0]
 
 
-def test_frequencies_are_the_distribution(engine: TransformersEngine, tiny_model: Path) -> None:
+def test_frequencies_match_the_distribution(engine: TransformersEngine, tiny_model: Path) -> None:
     draws = engine.generate([Request((1, 40), seed) for seed in range(400)], Sampling(max_tokens=1, temperature=0.3))
     with torch.no_grad():
         expected = (load_model(tiny_model)(torch.tensor([[1, 40]])).logits[0, -1] / 0.3).softmax(-1)

@@ -30,7 +30,7 @@ def test_other_seeds_give_other_rollouts(vllm_engine: VLLMEngine) -> None:
     assert len({r.token_ids for r in vllm_engine.generate(same_prompt, SAMPLING)}) == 4
 
 
-def test_results_keep_order_and_depend_on_no_other_request(vllm_engine: VLLMEngine) -> None:
+def test_results_keep_order_and_do_not_depend_on_other_requests(vllm_engine: VLLMEngine) -> None:
     together = vllm_engine.generate(REQUESTS, SAMPLING)
     for i in (0, 7, 23):
         assert vllm_engine.generate([REQUESTS[i]], SAMPLING)[0].token_ids == together[i].token_ids
@@ -67,7 +67,7 @@ def test_top_p_one_token_is_certain(vllm_engine: VLLMEngine) -> None:
     assert all(p == 0.0 for r in rollouts for p in r.logprobs)
 
 
-def test_greedy_draws_the_same_for_every_seed(vllm_engine: VLLMEngine) -> None:
+def test_greedy_decoding_does_not_depend_on_the_seed(vllm_engine: VLLMEngine) -> None:
     greedy = vllm_engine.generate([Request((1, 40), 1), Request((1, 40), 2)], Sampling(max_tokens=8, temperature=0))
     assert greedy[0].token_ids == greedy[1].token_ids
 
@@ -96,7 +96,7 @@ def test_missing_folder_is_an_engine_error(tmp_path: Path) -> None:
         VLLM().open(tmp_path / "none", max_model_len=64, dtype="float32", seed=0)
 
 
-def test_stream_takes_no_more_than_it_can_use_and_gives_up_the_rest(vllm_engine: VLLMEngine) -> None:
+def test_stream_takes_only_requests_that_it_can_use_and_cancels_the_rest(vllm_engine: VLLMEngine) -> None:
     taken = []
 
     def draws():
@@ -113,7 +113,7 @@ def test_stream_takes_no_more_than_it_can_use_and_gives_up_the_rest(vllm_engine:
     assert len(vllm_engine.generate(REQUESTS, SAMPLING)) == len(REQUESTS)
 
 
-def test_what_comes_next_may_depend_on_what_has_finished(vllm_engine: VLLMEngine) -> None:
+def test_the_next_request_may_depend_on_finished_ones(vllm_engine: VLLMEngine) -> None:
     found: list[int] = []
 
     def draws():

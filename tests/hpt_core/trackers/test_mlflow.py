@@ -32,7 +32,7 @@ def mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
-def test_a_run_goes_on_without_a_step_twice(mlflow: Any, spec_of: SpecOf, tmp_path: Path) -> None:
+def test_a_resumed_run_logs_no_step_twice(mlflow: Any, spec_of: SpecOf, tmp_path: Path) -> None:
     spec = spec_of("mlflow")
     # Cut short after step 4, with its newest checkpoint at step 2.
     for done, last in ((0, 4), (2, 6)):

@@ -41,7 +41,7 @@ def test_rows_become_scalars_without_nan(spec_of: SpecOf, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("done", [0, 2])
-def test_a_run_that_goes_on_shows_no_step_twice(spec_of: SpecOf, tmp_path: Path, done: int) -> None:
+def test_a_resumed_run_shows_no_step_twice(spec_of: SpecOf, tmp_path: Path, done: int) -> None:
     """Cut short after step 4, with its newest checkpoint at step 2, or with none."""
     spec = spec_of("tensorboard")
     train(spec, 0, range(1, 5), 0.25)

@@ -44,7 +44,7 @@ def test_a_row_is_its_finite_numbers() -> None:
     assert numbers(ROW) == {"reward": 0.25, "updates": 2.0}
 
 
-def test_a_tracker_that_fails_is_one_warning_and_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_tracker_gives_one_warning_and_others_continue(caplog: pytest.LogCaptureFixture) -> None:
     good, bad = Recorder(), Recorder()
     mirror = Mirror({"bad": bad, "good": good})
     for step, fails in enumerate([False, True, True, False, True], 1):
@@ -59,7 +59,7 @@ def test_a_tracker_that_fails_is_one_warning_and_others_go_on(caplog: pytest.Log
     assert (good.closed, bad.closed) == (1, 1)
 
 
-def test_no_tracker_changes_another_ones_row() -> None:
+def test_no_tracker_changes_the_row_of_another() -> None:
     class Greedy(Recorder):
         def log(self, step: int, row: dict[str, float]) -> None:
             row.clear()
@@ -70,7 +70,7 @@ def test_no_tracker_changes_another_ones_row() -> None:
 
 
 @pytest.mark.parametrize("name", [n for n in PACKAGES if importlib.util.find_spec(n) is None])
-def test_a_missing_package_is_an_error_before_training_that_names_the_command(spec_of: SpecOf, name: str) -> None:
+def test_a_missing_package_is_an_error_before_training(spec_of: SpecOf, name: str) -> None:
     spec = spec_of(name)
     for act in (lambda: check_all(spec.trackers), lambda: spec.open_trackers(0)):
         with pytest.raises(ConfigError, match=rf"{name} needs the package {name}.*Remedy: `pip install {name}`"):
@@ -91,7 +91,7 @@ def test_an_unknown_tracker_has_near_matches(spec_of: SpecOf) -> None:
         spec_of("tensorbord")
 
 
-def test_no_trackers_touch_nothing(spec_of: SpecOf, tmp_path: Path) -> None:
+def test_without_trackers_no_file_is_written(spec_of: SpecOf, tmp_path: Path) -> None:
     mirror = spec_of().open_trackers(0)
     mirror.log(ROW)
     mirror.close()

@@ -25,7 +25,7 @@ def test_no_token_is_an_error_before_training(spec_of: SpecOf, tmp_path: Path, m
 
 
 @pytest.mark.slow
-def test_an_offline_run_lies_in_the_runs_folder_and_keeps_its_name(spec_of: SpecOf, tmp_path: Path) -> None:
+def test_an_offline_run_is_in_the_runs_folder_and_keeps_its_name(spec_of: SpecOf, tmp_path: Path) -> None:
     spec = spec_of({"name": "wandb", "mode": "offline", "tags": ["t"]})
     mirror = spec.open_trackers(0)
     mirror.log({"step": 1, "reward": 0.25})

@@ -17,7 +17,7 @@ class Stop(Exception):
     """Ends a run from outside."""
 
 
-def test_each_step_is_handed_over_once_logged_and_an_error_ends_the_run(make_spec: Any, tmp_path: Path) -> None:
+def test_after_step_gets_each_logged_step_and_its_error_ends_the_run(make_spec: Any, tmp_path: Path) -> None:
     seen: list[tuple[int, int, int]] = []
 
     class Driven(TrainSpec):

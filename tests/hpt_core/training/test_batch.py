@@ -40,7 +40,7 @@ def test_a_question_too_large_for_one_micro_batch_is_cut() -> None:
     assert split(rows, 13, packed=True) == [[0, 1], [2, 3], [4]]
 
 
-def test_collate_places_each_response_token_behind_what_predicts_it() -> None:
+def test_collate_pairs_each_response_token_with_the_position_that_predicts_it() -> None:
     rows = [Tokens((5, 6, 7), (8, 9)), Tokens((1,), (2, 3, 4), temperature=0.5)]
     batch = collate(rows)
     assert batch.input_ids.tolist() == [[5, 6, 7, 8], [1, 2, 3, 0]]

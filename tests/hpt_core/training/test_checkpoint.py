@@ -40,7 +40,7 @@ def draws() -> tuple[float, float, float]:
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_restored_run_goes_on_as_the_undisturbed_one(tmp_path: Path, asynchronous: bool) -> None:
+def test_a_restored_run_equals_an_uninterrupted_one(tmp_path: Path, asynchronous: bool) -> None:
     model, optimizer = trained(3)
     state = {"counts": {"a": 1}, "cursor": [0, 8]}
     saving = Checkpointer(tmp_path, keep=1, asynchronous=asynchronous)
@@ -83,7 +83,7 @@ def test_checkpoint_before_any_update_was_applied_is_restored(tmp_path: Path) ->
     assert torch.equal(other.weight, model.weight)
 
 
-def test_failure_while_writing_leaves_the_earlier_one_alone(tmp_path: Path) -> None:
+def test_a_failed_write_keeps_the_earlier_checkpoint(tmp_path: Path) -> None:
     model, optimizer = trained(1)
     saving = Checkpointer(tmp_path, keep=1)
     saving.save(1, model, optimizer, {})
@@ -102,7 +102,7 @@ def test_half_written_folders_are_ignored_and_removed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_newest_is_told_by_number(tmp_path: Path) -> None:
+def test_the_number_decides_which_checkpoint_is_newest(tmp_path: Path) -> None:
     model, optimizer = trained(1)
     for step in (99_999, 100_000):
         Checkpointer(tmp_path, keep=1).save(step, model, optimizer, {})
@@ -143,7 +143,7 @@ def test_checkpoint_cut_short_is_named(tmp_path: Path) -> None:
         saving.load(model, optimizer)
 
 
-def test_asynchronous_one_holds_the_weights_of_its_step_and_appears_when_asked(tmp_path: Path) -> None:
+def test_an_asynchronous_checkpoint_holds_the_weights_of_its_step(tmp_path: Path) -> None:
     model, optimizer = trained(3)
     before = model.weight.detach().clone()
     saving = Checkpointer(tmp_path, keep=1, asynchronous=True)

@@ -13,7 +13,7 @@ def question(gold: str, kind: str, text: str = "?") -> TrainingQuestion:
     return TrainingQuestion("q", text, gold, kind, None, 1, None)
 
 
-def test_verdicts_keep_the_rollouts_order_whatever_finishes_first() -> None:
+def test_verdicts_keep_the_order_of_the_rollouts() -> None:
     count = 2 * CHUNK + 3
     order = random.Random(4).sample(range(count), count)
     with VerifierPool(1) as pool:
@@ -36,5 +36,5 @@ def test_a_choice_is_verified_with_its_question() -> None:
         assert [judged.verdict.extracted for judged in verifying.result()] == ["A", "B"]
 
 
-def test_without_rollouts_there_is_nothing_to_wait_for() -> None:
+def test_without_rollouts_nothing_waits() -> None:
     assert Verifying(None, []).result() == []

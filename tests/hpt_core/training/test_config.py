@@ -20,7 +20,7 @@ def identity(algorithm: str = "hpt", **changes: Any) -> dict[str, Any]:
         {"checkpoint_every": 1, "keep_checkpoints": 4},
     ],
 )
-def test_memory_and_names_decide_nothing(change: dict[str, Any]) -> None:
+def test_memory_settings_and_names_do_not_change_the_identity(change: dict[str, Any]) -> None:
     assert identity(**change) == identity()
 
 
@@ -28,11 +28,11 @@ def test_memory_and_names_decide_nothing(change: dict[str, Any]) -> None:
     "change",
     [{"steps": 4}, {"engine": "transformers"}, {"rollouts_per_question": 2}, {"sampling": {"temperature": 0.5}}],
 )
-def test_what_changes_the_training_changes_the_identity(change: dict[str, Any]) -> None:
+def test_settings_that_change_the_training_change_the_identity(change: dict[str, Any]) -> None:
     assert identity(**change) != identity()
 
 
-def test_only_the_length_of_sampling_matters_without_rollouts() -> None:
+def test_without_rollouts_only_the_sampling_length_counts() -> None:
     sampling = {"temperature": 0.0, "top_p": 0.5}
     drawn = {"engine": "transformers", "rollouts_per_question": 2}
     assert identity("sft", sampling=sampling, **drawn) == identity("sft")

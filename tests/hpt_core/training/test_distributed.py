@@ -52,7 +52,7 @@ def log_of(folder: Path) -> list[dict[str, Any]]:
     return pq.read_table(folder / "output" / "log.parquet").to_pylist()
 
 
-def test_groups_are_dealt_out_evenly_and_all_of_them() -> None:
+def test_all_groups_are_distributed_evenly() -> None:
     groups = [[i] for i in range(7)]
     dealt = [World(rank, 3).mine(groups) for rank in range(3)]
     assert [len(part) for part in dealt] == [3, 3, 3]
@@ -129,7 +129,7 @@ def test_two_ranks_train_as_one_process_does(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", [1, 2])
-def test_run_goes_on_with_another_number_of_ranks(
+def test_a_run_continues_with_another_number_of_ranks(
     make_spec: Any, start: Start, train: Train, skilled_model: Path, tmp_path: Path, first: int
 ) -> None:
     """From one rank to two, or back: a checkpoint is of the run, not of its ranks."""

@@ -29,7 +29,7 @@ def test_every_signal_has_its_part_of_the_surrogate() -> None:
     pa.Table.from_pylist([row | later], schema=schemas.TRAIN_LOG)
 
 
-def test_a_step_is_described_without_the_surrogates_value() -> None:
+def test_the_text_of_a_step_leaves_out_the_surrogates_value() -> None:
     """Only the surrogate's gradient is meaningful: a step of pure imitation shows its likelihood."""
     updates = [Updated(loss=-1.0, demonstration_nats=6.0, demonstration_tokens=4)]
     row = log_row(1, {"sft": Signal(on="demonstration")}, Collected((), 0.0, 0.0), updates, 1e-3, SECONDS, 4.0)

@@ -58,7 +58,7 @@ def test_forward_in_a_padded_or_packed_batch_equals_each_row_alone(tiny_model: P
         assert found.values is None
 
 
-def test_packed_gradient_is_that_of_padded_rows(tiny_model: Path) -> None:
+def test_packed_gradient_equals_that_of_padded_rows(tiny_model: Path) -> None:
     gradients = []
     for packed in (False, True):
         model = load_model(tiny_model)
@@ -81,7 +81,7 @@ def test_bfloat16_is_near_float32(tiny_model: Path, packed: bool) -> None:
     torch.testing.assert_close(rough, exact, rtol=0, atol=0.2)
 
 
-def test_shards_gathered_without_a_backward_pass_are_let_go(tiny_model: Path) -> None:
+def test_shards_gathered_without_a_backward_pass_are_freed(tiny_model: Path) -> None:
     """A later pass would compute with them, whatever an update changed meanwhile."""
     policy = make_policy(load_model(tiny_model), "float32")
     calls: list[str] = []

@@ -36,7 +36,7 @@ def test_only_adapters_train(adapted: torch.nn.Module) -> None:
     assert trained == {name for name, p in adapted.named_parameters() if p.requires_grad}
 
 
-def test_merged_weights_have_the_names_and_do_the_work_of_the_model(adapted: torch.nn.Module, tiny_model: Path) -> None:
+def test_merged_weights_have_the_models_names_and_results(adapted: torch.nn.Module, tiny_model: Path) -> None:
     plain = load_model(tiny_model)
     assert {name for name, _ in named_weights(adapted)} == set(plain.state_dict())
     before = forward(make_policy(plain, "float32"), BATCH).logprobs
@@ -54,7 +54,7 @@ def test_export_is_a_plain_model_folder(adapted: torch.nn.Module, tiny_model: Pa
 
 
 @pytest.mark.parametrize("target", ["lm_head", "embed_tokens"])
-def test_head_and_embedding_take_no_adapter(tiny_model: Path, target: str) -> None:
+def test_head_and_embedding_cannot_have_an_adapter(tiny_model: Path, target: str) -> None:
     with pytest.raises(ConfigError, match="includes the embedding or the output head"):
         add_adapters(load_model(tiny_model), LoraConfig(targets=("q_proj", target)))
 

@@ -89,7 +89,7 @@ def test_checkpoints_hold_weights_and_moments_of_what_trains() -> None:
     assert checkpoint_bytes(adapters, 1_000_000, {}) == 3 * 12 * 1_000_000, "of a shape that is not known, all weights"
 
 
-def test_adapters_are_as_many_as_peft_adds(tiny_model: Path) -> None:
+def test_the_number_of_adapter_weights_matches_peft(tiny_model: Path) -> None:
     pytest.importorskip("peft", reason="needs peft")
     from hpt_core.training.lora import add_adapters
     from hpt_core.training.model import load_model

@@ -17,7 +17,7 @@ def model_with_gradient(scale: float) -> torch.nn.Module:
     return model
 
 
-def test_gradients_are_zeroed_and_made_where_there_are_none() -> None:
+def test_gradients_are_zeroed_and_missing_ones_are_created() -> None:
     model = model_with_gradient(1.0)
     model[0].bias.grad = None
     zero_gradients(make_optimizer(model, OptimizerConfig()))
@@ -72,7 +72,7 @@ def test_clipping_scales_the_gradient_and_reports_the_norm_before() -> None:
 @pytest.mark.parametrize(
     ("scale", "skipped"), [(100.0, True), (math.nan, False), (math.inf, False), (-math.inf, False)]
 )
-def test_guards_leave_weights_and_moments_alone(scale: float, skipped: bool) -> None:
+def test_guards_do_not_change_weights_and_moments(scale: float, skipped: bool) -> None:
     model = model_with_gradient(scale)
     config = OptimizerConfig(spike_limit=80.0)
     optimizer = make_optimizer(model, config)

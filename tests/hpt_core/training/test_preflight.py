@@ -57,7 +57,7 @@ def test_eight_bit_moments_of_several_ranks(make_spec: Any, tmp_path: Path) -> N
         check_questions(spec, estimator, [], [], World(size=2))
 
 
-def test_more_held_out_than_there_are(make_spec: Any, tmp_path: Path) -> None:
+def test_more_held_out_questions_than_exist(make_spec: Any, tmp_path: Path) -> None:
     spec = make_spec(tmp_path, validation={"questions": 40})
     refused(spec, PreflightError, "validation holds out 40 questions, but the data has only 40")
 
@@ -71,7 +71,7 @@ def test_missing_data(make_spec: Any, tmp_path: Path) -> None:
     refused(make_spec(tmp_path, data=tmp_path / "none.parquet"), PreflightError, "does not exist")
 
 
-def test_data_that_are_no_table(make_spec: Any, tmp_path: Path) -> None:
+def test_data_that_is_not_a_table(make_spec: Any, tmp_path: Path) -> None:
     (tmp_path / "broken.parquet").write_text("question,answer")
     refused(make_spec(tmp_path, data=tmp_path / "broken.parquet"), DataError, "is not a table of prepared questions")
 

@@ -85,19 +85,19 @@ def ask(kind: str, gold: str) -> TrainingQuestion:
     return TrainingQuestion("q", "1 + 1", gold, kind, "the demonstration", 3, 4)
 
 
-def test_partial_credit_is_a_reward_and_no_success(own: str, pool: VerifierPool) -> None:
+def test_partial_credit_is_a_reward_but_not_a_success(own: str, pool: VerifierPool) -> None:
     found = pool.verify([(f"{own}:Credit", "4", answer) for answer in ("4", "2", "3", "", "four")])
     assert [v.reward for v in found] == [1.0, 0.5, 0.0, 0.0, 0.0]
     assert [v.outcome for v in found] == [Outcome.CORRECT, *[Outcome.INCORRECT] * 2, *[Outcome.NO_ANSWER] * 2]
     assert [v.correct for v in found] == [True, False, False, False, False]
 
 
-def test_a_reward_out_of_its_range_is_an_error_and_not_a_verdict(own: str, pool: VerifierPool) -> None:
+def test_a_reward_out_of_range_is_an_error(own: str, pool: VerifierPool) -> None:
     with pytest.raises(VerifierError, match=r"own_rewards:Broken' gave a reward of 3\.0, not in \(-1\.0, 0\.0\)"):
         pool.verify([(f"{own}:Broken", "4", "4")])
 
 
-def test_several_verifiers_are_weighted_and_the_own_one_says_what_is_correct(own: str, pool: VerifierPool) -> None:
+def test_verifiers_are_weighted_and_the_questions_own_decides_correctness(own: str, pool: VerifierPool) -> None:
     parts = rewards_of({"weight": 2.0}, {"verifier": {"name": f"{own}:Length", "most": 20}, "weight": 0.5})
     responses = [r"\boxed{4}", r"\boxed{5}", "x" * 40]
     verifying = Verifying(pool, [ask("math", "4")] * 3, parts)
@@ -108,7 +108,7 @@ def test_several_verifiers_are_weighted_and_the_own_one_says_what_is_correct(own
     assert [judged.reward for judged in found] == pytest.approx([2 - 0.5 * 9 / 20, -0.5 * 9 / 20, -0.5])
 
 
-def test_without_the_own_verdict_gates_still_count_it(own: str, pool: VerifierPool) -> None:
+def test_gates_count_the_own_verdict_even_without_its_reward(own: str, pool: VerifierPool) -> None:
     verifying = Verifying(pool, [ask("math", "4")], rewards_of({"verifier": f"{own}:Length"}))
     verifying.add_text(0, r"\boxed{4}")
     (judged,) = verifying.result()
@@ -116,7 +116,7 @@ def test_without_the_own_verdict_gates_still_count_it(own: str, pool: VerifierPo
     assert judged.reward == pytest.approx(-0.09)
 
 
-def test_a_demonstration_is_correct_by_definition_and_judged_for_the_rest(own: str, pool: VerifierPool) -> None:
+def test_a_demonstration_is_correct_and_gets_the_other_rewards(own: str, pool: VerifierPool) -> None:
     parts = rewards_of({}, {"verifier": f"{own}:Length"})
     verifying = Verifying(pool, [ask("math", "4")], parts, by_definition=True)
     verifying.add_text(0, "no box at all")
@@ -133,12 +133,12 @@ def test_gates_count_correct_rollouts_whatever_their_rewards() -> None:
         estimator.rows(Group("q", (0.5, 0.4), (3, 3), 4))
 
 
-def test_parts_that_tell_right_from_wrong_do_so_by_the_verdict() -> None:
+def test_parts_that_need_correctness_use_the_verdict() -> None:
     group = Group("q", (0.7, 0.9), (3, 3), None, correct=(True, False), demonstration_reward=0.8)
     assert SignedEntropy().estimate(group) == ((1.0, 0.0), 1.0)
 
 
-def test_rewards_count_only_where_rollouts_do(own: str) -> None:
+def test_rewards_do_not_count_without_rollouts(own: str) -> None:
     def identity(algorithm: str, **fields: Any) -> dict[str, Any]:
         return TrainConfig.model_validate({"algorithm": algorithm, "steps": 1, **fields}).identity()
 

@@ -35,7 +35,7 @@ def agreement(engine: VLLMEngine, model: torch.nn.Module) -> sync.Agreement:
     return found
 
 
-def test_agrees_after_a_sync(vllm_engine: VLLMEngine, moved: torch.nn.Module) -> None:
+def test_engine_agrees_after_a_sync(vllm_engine: VLLMEngine, moved: torch.nn.Module) -> None:
     vllm_engine.sync_weights(named_weights(moved))
     found = agreement(vllm_engine, moved)
     sync.check(found, "float32", step=1)
@@ -56,16 +56,16 @@ def test_stale_tied_head_is_caught(vllm_engine: VLLMEngine, moved: torch.nn.Modu
         sync.check(agreement(vllm_engine, moved), "float32", step=1)
 
 
-def test_tied_weights_come_under_both_names(tiny_model: Path) -> None:
+def test_tied_weights_are_sent_under_both_names(tiny_model: Path) -> None:
     names = [name for name, _ in named_weights(make_policy(load_model(tiny_model), "float32"))]
     assert {"lm_head.weight", "model.embed_tokens.weight"} <= set(names)
 
 
-def test_not_a_number_is_no_agreement() -> None:
+def test_nan_is_a_disagreement() -> None:
     with pytest.raises(WeightSyncError):
         sync.check(sync.Agreement(float("nan"), float("nan"), float("nan")), "bfloat16", step=1)
 
 
-def test_probes_are_spread_and_few() -> None:
+def test_probes_are_few_and_spread_out() -> None:
     assert sync.probes(128) == [0, 16, 32, 48, 64, 80, 96, 112]
     assert sync.probes(3) == [0, 1, 2]

@@ -161,7 +161,7 @@ def kill_within_checkpoint(process: "subprocess.Popen[str]", checkpoints: Path) 
 
 
 @pytest.mark.slow
-def test_killed_runs_end_as_the_undisturbed_one(
+def test_killed_runs_end_like_an_uninterrupted_one(
     undisturbed: Path, make_spec: Any, start: Start, train: Train, skilled_model: Path, tmp_path: Path
 ) -> None:
     """SIGKILL at seeded moments within steps, and once within a checkpoint; then the run is finished."""

@@ -122,7 +122,7 @@ class Overflowing(Updater):
         return done
 
 
-def test_non_finite_loss_leaves_the_weights_though_the_gradient_is_finite(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_non_finite_loss_keeps_the_weights_even_if_the_gradient_is_finite(tiny_model: Path, tmp_path: Path) -> None:
     plain = updater(tiny_model, tmp_path)
     one = Overflowing(plain.policy, plain.optimizer, plain.estimator, plain.config, tmp_path)
     before = {name: tensor.clone() for name, tensor in one.policy.state_dict().items()}
@@ -171,7 +171,7 @@ def test_tokens_of_rollouts_count_by_the_truncated_importance_weight(
         torch.testing.assert_close(weighted, factor * plain, rtol=1e-3, atol=1e-6)
 
 
-def test_value_head_learns_and_the_export_leaves_it_out(tiny_model: Path, tmp_path: Path) -> None:
+def test_value_head_learns_and_is_not_exported(tiny_model: Path, tmp_path: Path) -> None:
     one = updater(tiny_model, tmp_path, algorithm="ppo", minibatch_rows=3)
     rows, tokens = step_rows(one.estimator)
     head = one.policy.value_head
@@ -196,7 +196,7 @@ def drawn_by(one: Updater, tokens: list[Tokens], rows: list[Row], error: float) 
 
 
 @pytest.mark.parametrize("minibatch_rows", [None, 3])
-def test_engine_that_disagrees_stops_the_run_before_a_weight_changes(
+def test_a_disagreeing_engine_stops_the_run_before_a_weight_changes(
     tiny_model: Path, tmp_path: Path, minibatch_rows: int | None
 ) -> None:
     one = updater(tiny_model, tmp_path, minibatch_rows=minibatch_rows)
@@ -210,7 +210,7 @@ def test_engine_that_disagrees_stops_the_run_before_a_weight_changes(
     assert one.agreement.mean == pytest.approx(1e-5, rel=0.2)
 
 
-def test_step_that_trains_on_demonstrations_alone_compares_its_probes(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_step_with_only_demonstrations_compares_its_probes(tiny_model: Path, tmp_path: Path) -> None:
     one = updater(tiny_model, tmp_path)
     rows, tokens = step_rows(one.estimator)
     demonstrations = [i for i, row in enumerate(rows) if row.index == DEMONSTRATION]

@@ -22,7 +22,7 @@ from hpt_core.training.validation import BestModel
 QUESTIONS = [TrainingQuestion(f"q{i}", f"{i}?", str(i), "math", None, 4, None) for i in range(50)]
 
 
-def test_held_out_questions_are_the_same_whatever_the_order() -> None:
+def test_held_out_questions_do_not_depend_on_the_order() -> None:
     kept, held = hold_out(QUESTIONS, 12)
     assert len(held) == 12
     assert [q for q in QUESTIONS if q not in held] == kept
@@ -39,7 +39,7 @@ def test_nothing_left_to_train_on_is_refused() -> None:
         hold_out(QUESTIONS, 50)
 
 
-def test_only_a_better_model_is_kept_and_the_old_one_until_pruned(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_better_model_is_kept_and_the_old_one_until_pruned(tiny_model: Path, tmp_path: Path) -> None:
     policy = make_policy(load_model(tiny_model), "float32")
     best = BestModel(tmp_path / "best", World())
     assert best.path is None

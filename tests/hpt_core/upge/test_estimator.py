@@ -57,7 +57,9 @@ def batch(update: Update, rows: list[int], seed: int = 0) -> TokenBatch:
         (reinforce.REINFORCE(regularizers=("value_loss",)), True, False, False, True),
     ],
 )
-def test_what_an_algorithm_uses(config: Any, rollouts: bool, demonstrations: bool, old: bool, values: bool) -> None:
+def test_an_algorithms_requirements_are_known(
+    config: Any, rollouts: bool, demonstrations: bool, old: bool, values: bool
+) -> None:
     estimator = Estimator(config, max_length=8)
     assert estimator.uses_rollouts is rollouts
     assert estimator.uses_demonstrations is demonstrations
@@ -171,14 +173,14 @@ def test_advantages_per_token_keep_every_row_active() -> None:
         (grpo.GRPO(), 2.0, "rollout_logprobs", "needs rollout_logprobs"),
     ],
 )
-def test_what_an_algorithm_reads_must_be_given(config: Any, cap: float | None, missing: str, message: str) -> None:
+def test_missing_inputs_of_an_algorithm_are_errors(config: Any, cap: float | None, missing: str, message: str) -> None:
     estimator = Estimator(config, max_length=8, importance_cap=cap)
     update = estimator.update(estimator.rows(SOLVED))
     with pytest.raises(TrainingError, match=message):
         update.loss(batch(update, [0, 1])._replace(**{missing: None}), [0, 1])
 
 
-def test_importance_is_truncated_and_leaves_demonstrations_alone() -> None:
+def test_importance_is_truncated_and_does_not_apply_to_demonstrations() -> None:
     estimator = Estimator(hpt.HPT(rl={"stabilization_mask": "none"}), max_length=8, importance_cap=2.0)
     plain = Estimator(hpt.HPT(rl={"stabilization_mask": "none"}), max_length=8)
     rows = [*estimator.rows(SOLVED), *estimator.rows(FAILED)]
@@ -307,7 +309,7 @@ def test_one_row_may_carry_two_signals() -> None:
     assert tokens.logprobs.grad.tolist() == pytest.approx([-1.5 / 4] * 4)
 
 
-def test_the_mask_sees_the_advantage_of_the_token_not_of_its_row() -> None:
+def test_the_mask_uses_the_advantage_of_the_token_not_of_the_row() -> None:
     estimator = Estimator(ppo.PPO(regularizers=()), max_length=8)
     update = estimator.update(estimator.rows(Group("q", (1.0,), (2,), None)))
     tokens = batch(update, [0])

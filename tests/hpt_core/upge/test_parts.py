@@ -86,7 +86,7 @@ def test_clip_bounds_are_independent() -> None:
 
 @pytest.mark.parametrize(("ratio", "weight"), [(0.1, 0.1), (1.0, 1.0), (1.19, 1.19), (1.3, 1.2), (9.0, 1.2)])
 @pytest.mark.parametrize("advantage", [1.0, 0.0, -1.0])
-def test_clipped_ratio_bounds_the_weight_from_above_whatever_the_sign(
+def test_clipped_ratio_bounds_the_weight_from_above_for_both_signs(
     ratio: float, weight: float, advantage: float
 ) -> None:
     tokens = signal_tokens([math.log(ratio) - 1], [-1.0], [advantage])
@@ -182,7 +182,7 @@ def advantages_by_recursion(values: list[float], reward: float, gamma: float, la
     seed=st.integers(0, 2**16),
 )
 @settings(deadline=None)
-def test_gae_is_its_recursion(lengths: list[int], gamma: float, lam: float, seed: int) -> None:
+def test_gae_equals_its_recursion(lengths: list[int], gamma: float, lam: float, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     values = torch.randn(sum(lengths), generator=generator, dtype=torch.float64)
     rewards = torch.randn(len(lengths), generator=generator, dtype=torch.float64)
@@ -234,7 +234,7 @@ def test_zscore_divides_by_sample_deviation_plus_epsilon() -> None:
     assert group_zscore.GroupZscore().estimate(group(rewards)).rollouts == pytest.approx(expected, rel=1e-14)
 
 
-def test_a_lone_member_has_no_zscore() -> None:
+def test_a_single_member_has_no_zscore() -> None:
     assert group_zscore.GroupZscore().estimate(group([1.0])) == ((1.0,), 1.0)
     assert group_zscore.GroupZscore().estimate(group([0.0])) == ((0.0,), 1.0)
     assert group_zscore.GroupZscore(with_demonstration=True).estimate(group([])) == ((), 1.0)

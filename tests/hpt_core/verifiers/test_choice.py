@@ -205,12 +205,12 @@ def test_a_list_of_options_chooses_none(question, response, extracted):
     ],
 )
 @pytest.mark.timeout(20)
-def test_white_space_and_repeated_words_take_no_time(response, extracted):
+def test_white_space_and_repeated_words_are_fast(response, extracted):
     assert get("choice").extract(response, "Which?\nA) x\nB) y") == extracted
 
 
 @pytest.mark.timeout(20)
-def test_a_box_of_great_length_is_no_option():
+def test_a_very_long_box_is_not_an_option():
     box = "the" + " " * 100_000 + "B"
     assert get("choice").verify("B", rf"\boxed{{{box}}}").outcome is Outcome.INCORRECT
 
@@ -228,7 +228,7 @@ def test_a_box_of_great_length_is_no_option():
         "The answer is A. No, the answer is B or C.",
     ],
 )
-def test_several_labels_are_none(response):
+def test_several_labels_give_no_answer(response):
     assert get("choice").extract(response) not in list("ABC")
 
 
@@ -266,5 +266,5 @@ def test_several_labels_are_none(response):
         (r"\boxed{A) haemoglobin A and B}", "A"),
     ],
 )
-def test_how_a_label_is_said(response, extracted):
+def test_forms_of_a_label(response, extracted):
     assert get("choice").extract(response) == extracted

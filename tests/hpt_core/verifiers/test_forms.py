@@ -35,7 +35,7 @@ def test_the_table_has_every_form_and_no_case_twice():
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['form']}: {case['gold']}")
-def test_right_answers_pass_and_perturbed_ones_fail(pool, case):
+def test_correct_answers_pass_and_perturbed_ones_fail(pool, case):
     found = outcomes(pool, [(case["gold"], answer) for answer in case["right"] + case["wrong"]])
     right, wrong = found[: len(case["right"])], found[len(case["right"]) :]
     assert [a for a, o in zip(case["right"], right, strict=True) if o is not Outcome.CORRECT] == []
@@ -52,14 +52,14 @@ def another_digit(answer: str) -> list[str]:
     ]
 
 
-def test_no_right_answer_survives_another_digit(pool):
+def test_no_correct_answer_passes_with_another_digit(pool):
     pairs = [(case["gold"], other) for case in CASES for right in case["right"] for other in another_digit(right)]
     assert len(pairs) > 800
     found = outcomes(pool, pairs)
     assert [pair for pair, outcome in zip(pairs, found, strict=True) if outcome is Outcome.CORRECT] == []
 
 
-def test_no_right_answer_survives_a_sign(pool):
+def test_no_correct_answer_passes_with_another_sign(pool):
     signless = {"text", "yes or no", "set", "infinity", "ratio", "base", "union", "matrix", "vector", "inequality"}
     pairs = [
         (case["gold"], right[1:] if right[0] in "-−" else f"-{right}")

@@ -82,7 +82,7 @@ def test_a_file_without_rows_is_an_error(tmp_path, text):
 
 
 @pytest.mark.parametrize("make", ["hardlink_to", "symlink_to", None])
-def test_the_file_that_is_graded_is_never_overwritten(tmp_path, make):
+def test_the_graded_file_is_never_overwritten(tmp_path, make):
     source = tmp_path / "answers.jsonl"
     source.write_text(lines(ROWS), encoding="utf-8")
     target = tmp_path / "sub" / ".." / source.name if make is None else tmp_path / "other"

@@ -42,7 +42,7 @@ def test_submit_returns_before_the_verdicts_and_reports_progress(pool):
     assert seen[-1] == (100, 100) and seen == sorted(seen)
 
 
-def test_one_endless_comparison_costs_its_neighbors_nothing(pool):
+def test_an_endless_comparison_does_not_affect_others(pool):
     endless = math("5", "\\sum_{k=1}^{10^{9}} \\frac{1}{k^2+k}")
     items = [math(str(n), str(n)) for n in range(20)]
     verdicts = pool.verify([*items[:10], endless, *items[10:]])
@@ -56,7 +56,7 @@ def test_equal_answers_are_compared_once(pool):
     assert {v.outcome for v in pending.result()} == {Outcome.CORRECT}
 
 
-def test_the_question_counts_where_the_verifier_reads_it(pool):
+def test_the_question_counts_if_the_verifier_reads_it(pool):
     one, other = "Which?\n\nA) iron\nB) gold", "Which?\n\nA) gold\nB) iron"
     items = [Item("choice", "A", "\\boxed{iron}", question) for question in (one, other, one)]
     items += [Item("math", "5", "\\boxed{5}", question) for question in (one, other)]
@@ -66,7 +66,7 @@ def test_the_question_counts_where_the_verifier_reads_it(pool):
     assert [v.extracted for v in pending.result()] == ["A", "B", "A", "5", "5"]
 
 
-def test_an_exception_is_a_crash_and_no_end(pool):
+def test_an_exception_is_a_crash_verdict_and_the_pool_continues(pool):
     # A gold answer of another type than text breaks any verifier.
     broken = Item("math", None, "\\boxed{5}")  # type: ignore[arg-type]
     assert [v.outcome for v in pool.verify([broken, math("5", "5")])] == [Outcome.CRASH, Outcome.CORRECT]
@@ -87,7 +87,7 @@ def test_it_serves_several_threads_at_once(pool):
     assert results == expected
 
 
-def test_a_crashing_process_is_a_verdict_of_its_own(tmp_path):
+def test_a_crashing_process_gives_a_crash_verdict(tmp_path):
     # Less address space than a comparison needs: the process fails or dies, whatever it is asked.
     with VerifierPool(workers=1, timeout_s=2.0, memory_mib=1) as small:
         assert small.verify([math("x^2", "x^{2}+\\sqrt{y}")])[0].outcome is Outcome.CRASH
@@ -132,7 +132,7 @@ def test_unknown_kind_and_closed_pool_are_errors():
         pool.verify([math("5", "5")])
 
 
-def test_kinds_are_the_variants_alone():
+def test_kinds_are_the_shipped_verifiers():
     assert kinds() == ("choice", "math")
     assert version("choice") == "choice-3"
 

@@ -43,7 +43,7 @@ def test_no_text_breaks_the_extraction(name, response, question):
 
 @settings(max_examples=25)
 @given(st.lists(st.tuples(TEXTS, LATEX), min_size=1, max_size=40))
-def test_every_text_gets_a_verdict_and_always_the_same(pool, pairs):
+def test_every_text_always_gets_the_same_verdict(pool, pairs):
     items = [Item("math", gold, f"\\boxed{{{answer}}}") for gold, answer in pairs]
     verdicts = pool.verify(items)
     assert Outcome.CRASH not in {verdict.outcome for verdict in verdicts}
@@ -51,14 +51,14 @@ def test_every_text_gets_a_verdict_and_always_the_same(pool, pairs):
 
 
 @given(NUMBERS, NUMBERS, st.sampled_from(WRITTEN), st.sampled_from(WRITTEN))
-def test_a_number_is_correct_where_it_is_the_gold_one_and_nowhere_else(gold, other, write, written):
+def test_a_number_is_correct_only_if_it_equals_the_gold_answer(gold, other, write, written):
     for number in (gold, gold + 1, -gold, gold * 10, other):
         outcome = get("math").judge(write(gold), written(number))
         assert (outcome is Outcome.CORRECT) == (number == gold)
 
 
 @given(st.fractions(max_denominator=10**4), st.fractions(max_denominator=10**4))
-def test_a_fraction_is_correct_where_it_is_the_gold_one_and_nowhere_else(gold, other):
+def test_a_fraction_is_correct_only_if_it_equals_the_gold_answer(gold, other):
     for number in (gold, other, -gold, gold + Fraction(1, 7), 1 / gold if gold else Fraction(1)):
         for answer in (f"\\frac{{{number.numerator}}}{{{number.denominator}}}", str(number)):
             outcome = get("math").judge(f"\\dfrac{{{gold.numerator}}}{{{gold.denominator}}}", answer)
@@ -66,7 +66,7 @@ def test_a_fraction_is_correct_where_it_is_the_gold_one_and_nowhere_else(gold, o
 
 
 @given(st.lists(NUMBERS, min_size=2, max_size=5, unique=True), st.randoms(use_true_random=False), NUMBERS)
-def test_order_counts_in_tuples_and_not_among_answers(numbers, generator, other):
+def test_order_counts_in_tuples_but_not_among_several_answers(numbers, generator, other):
     mixed = list(numbers)
     generator.shuffle(mixed)
     many, other_order = ", ".join(map(str, numbers)), ", ".join(map(str, mixed))
@@ -101,7 +101,7 @@ WORDS = (
 @given(
     st.lists(WORDS, min_size=3, max_size=10, unique=True), st.sampled_from(["ABCDEFGHIJ", (*tuple("123456789"), "10")])
 )
-def test_each_option_is_chosen_by_its_label_and_by_its_text_alone(texts, alphabet):
+def test_each_option_is_chosen_only_by_its_label_or_text(texts, alphabet):
     labels = list(alphabet[: len(texts)])
     question = "Which one?\n\n" + "\n".join(f"{label}) {text}" for label, text in zip(labels, texts, strict=True))
     assert options(question) == dict(zip(labels, texts, strict=True))

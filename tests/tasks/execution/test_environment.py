@@ -27,7 +27,7 @@ FIRST, SECOND = 81559 * 2**20, 24564 * 2**20
         ("7", ()),
     ],
 )
-def test_memory_is_that_of_the_devices_a_worker_sees(visible: str | None, expected: tuple[int, ...]) -> None:
+def test_memory_counts_the_devices_that_a_worker_sees(visible: str | None, expected: tuple[int, ...]) -> None:
     assert visible_memory(TABLE, visible) == expected
 
 

@@ -30,13 +30,13 @@ KIND = st.from_regex(r"[a-z_]+", fullmatch=True) | IN_MODULE
         ("acme.stages:NOTES", StageKey("acme.stages:NOTES")),
     ],
 )
-def test_a_stages_key_is_read_as_it_is_written(text: str, key: StageKey) -> None:
+def test_a_stages_key_is_parsed(text: str, key: StageKey) -> None:
     assert StageKey.parse(text) == key
     assert str(key) == text
 
 
 @given(KIND, NAME | st.just(""))
-def test_every_key_is_read_back(kind: str, name: str) -> None:
+def test_every_key_round_trips(kind: str, name: str) -> None:
     key = StageKey(kind, name)
     assert StageKey.parse(str(key)) == key
 
@@ -95,7 +95,7 @@ def test_a_reference_is_a_string_in_a_config_and_a_key_in_code(teacher: str | No
         ({"origin": "model.a", "others": [None]}, "others"),
     ],
 )
-def test_what_is_no_reference_is_told_how_to_write_one(table: dict[str, Any], field: str) -> None:
+def test_a_wrong_reference_error_shows_how_to_write_one(table: dict[str, Any], field: str) -> None:
     with pytest.raises(
         ValidationError, match=r"does not refer to a stage; write its kind and name, such as model\.base"
     ) as c:
@@ -103,7 +103,7 @@ def test_what_is_no_reference_is_told_how_to_write_one(table: dict[str, Any], fi
     assert c.value.errors()[0]["loc"][0] == field
 
 
-def test_the_schema_of_a_reference_takes_none_only_where_it_may_be_left_out() -> None:
+def test_the_schema_allows_none_only_for_optional_references() -> None:
     fields = Holder.model_json_schema()["properties"]
     assert fields["origin"]["type"] == fields["others"]["items"]["type"] == "string"
     assert [kind["type"] for kind in fields["teacher"]["anyOf"]] == ["string", "null"]
@@ -177,12 +177,12 @@ def changed(*path: str, to: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_a_reference_that_fits_nothing_has_near_matches(path: tuple[str, ...], to: Any, message: str) -> None:
+def test_an_unknown_reference_has_near_matches(path: tuple[str, ...], to: Any, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         PipelineConfig.model_validate(changed(*path, to=to))
 
 
-def test_what_a_config_refers_to_is_found_through_all_stages() -> None:
+def test_references_are_found_in_all_stages() -> None:
     first = pipeline()["train"]["sft"]
     second = {**first, "from": "train.sft", "data": "data.e"}
     data = {name: pipeline()["data"]["d"] for name in ("d", "e")}
@@ -197,7 +197,7 @@ def test_what_a_config_refers_to_is_found_through_all_stages() -> None:
     assert config.train["more"] is config.config_of(more)
 
 
-def test_two_stages_that_make_models_of_one_name_are_refused() -> None:
+def test_two_stages_with_models_of_the_same_name_are_refused() -> None:
     trained = pipeline()["train"]["sft"]
     with pytest.raises(ValidationError, match=r"'base' names model\.base and train\.base; rename one"):
         PipelineConfig.model_validate(pipeline(train={"base": trained, "sft": trained}))

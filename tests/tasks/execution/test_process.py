@@ -119,7 +119,7 @@ def test_the_workers_own_error_is_raised(tmp_path: Path, program: Program) -> No
     assert caught.value.exit_code == 2
 
 
-def test_a_full_disk_is_said_with_its_remedy(tmp_path: Path, program: Program) -> None:
+def test_a_full_disk_is_an_error_with_a_remedy(tmp_path: Path, program: Program) -> None:
     module = program(
         "full",
         """
@@ -145,7 +145,7 @@ def test_a_traceback_becomes_one_line_with_the_log(tmp_path: Path, program: Prog
     assert "Traceback" in (tmp_path / "log.txt").read_text()
 
 
-def test_a_killed_worker_is_told_apart(tmp_path: Path, program: Program) -> None:
+def test_a_killed_worker_is_reported_as_killed(tmp_path: Path, program: Program) -> None:
     module = program("killed", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     with pytest.raises(WorkerError, match=r"SIGKILL.*memory"):
         run(job(tmp_path, module), lambda _: None)
@@ -167,7 +167,7 @@ def test_a_limit_ends_every_descendant(tmp_path: Path, program: Program) -> None
     assert not [pid for pid in json.loads((tmp_path / "pids").read_text()) if alive(pid)]
 
 
-def test_what_a_worker_leaves_behind_is_ended(tmp_path: Path, program: Program) -> None:
+def test_leftover_processes_of_a_worker_are_ended(tmp_path: Path, program: Program) -> None:
     module = program(
         "leaver",
         """
@@ -277,7 +277,7 @@ def pids_of_ranks(tmp_path: Path) -> list[int]:
 
 
 @pytest.mark.slow
-def test_only_rank_0_speaks_and_all_write_the_log(tmp_path: Path, program: Program) -> None:
+def test_only_rank_0_reports_and_all_ranks_write_the_log(tmp_path: Path, program: Program) -> None:
     body = """
         report = progress("steps")
         for step in (1, 2, 3):
@@ -366,7 +366,7 @@ def test_no_rank_outlives_the_parent(tmp_path: Path, program: Program, how: sign
     wait_for(lambda: not any(alive(pid) for pid in pids))
 
 
-def test_an_event_is_read_behind_a_launchers_prefix(tmp_path: Path, program: Program) -> None:
+def test_an_event_is_read_after_a_launchers_prefix(tmp_path: Path, program: Program) -> None:
     body = """
     import json
     for prefix in ("[rank0]:", "[default0]:", "0: "):
@@ -379,7 +379,7 @@ def test_an_event_is_read_behind_a_launchers_prefix(tmp_path: Path, program: Pro
     assert "and more" in (tmp_path / "log.txt").read_text()
 
 
-def test_a_launcher_of_ones_own_starts_the_program(tmp_path: Path, program: Program, monkeypatch: Any) -> None:
+def test_a_custom_launcher_starts_the_program(tmp_path: Path, program: Program, monkeypatch: Any) -> None:
     monkeypatch.setenv("HOW", f"{sys.executable} -X utf8")
     module = program("mine", "import os, sys; print('utf8', sys.flags.utf8_mode, file=sys.stderr)")
     with_launcher = dataclasses.replace(job(tmp_path, module), launcher=launcher(8, "env SOME='a b' $HOW"))

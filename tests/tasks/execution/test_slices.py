@@ -58,7 +58,7 @@ def slot(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_slices_give_the_samples_of_one_process_and_one_count_of_progress(tmp_path, tiny_model, slot):
+def test_slices_give_the_same_samples_as_one_process(tmp_path, tiny_model, slot):
     whole = spec_of(tmp_path / "whole", tiny_model)
     sample.run(whole, lambda *_, **__: None)
     spec = spec_of(tmp_path / "sliced", tiny_model)
@@ -79,14 +79,14 @@ def test_slices_give_the_samples_of_one_process_and_one_count_of_progress(tmp_pa
 
 
 @pytest.mark.slow
-def test_what_ends_a_slice_ends_the_evaluation(tmp_path, tiny_model, slot):
+def test_a_failed_slice_ends_the_evaluation(tmp_path, tiny_model, slot):
     spec = spec_of(tmp_path, tiny_model, budget={"tokens": 20})
     with pytest.raises(BudgetError, match="tokens are used up"):
         slices.sample(STAGE, spec, [slot], context_of(tmp_path, slices=2))
 
 
 @pytest.mark.slow
-def test_a_run_that_ends_ends_its_slices(tmp_path, tiny_model, slot):
+def test_a_run_ends_its_slices(tmp_path, tiny_model, slot):
     spec = spec_of(tmp_path, tiny_model)
     cancelled = threading.Event()
     cancelled.set()
@@ -98,7 +98,7 @@ def test_a_run_that_ends_ends_its_slices(tmp_path, tiny_model, slot):
     ("gpus", "visible", "expected"),
     [(0, None, ()), (2, None, ("0", "1")), (2, "3,GPU-abc", ("3", "GPU-abc")), (1, "1", ("1",))],
 )
-def test_visible_devices_are_named_as_cuda_names_them(monkeypatch, gpus, visible, expected):
+def test_visible_devices_have_cudas_names(monkeypatch, gpus, visible, expected):
     monkeypatch.setattr(environment, "gpu_memory_bytes", lambda: (2**30,) * gpus)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
@@ -107,7 +107,7 @@ def test_visible_devices_are_named_as_cuda_names_them(monkeypatch, gpus, visible
 
 
 @pytest.mark.parametrize("count", [None, 5])
-def test_each_slice_has_a_device_of_its_own(tmp_path, tiny_model, slot, monkeypatch, count):
+def test_each_slice_has_its_own_device(tmp_path, tiny_model, slot, monkeypatch, count):
     jobs, at_work, most, both = [], [], [], threading.Event()
 
     def pretend(job, *_):
@@ -145,7 +145,7 @@ def test_an_error_of_any_kind_ends_the_others(tmp_path, tiny_model, slot, monkey
     assert ended == [True, True]
 
 
-def test_a_slice_without_budget_leaves_the_others_theirs(tmp_path, tiny_model, slot, monkeypatch):
+def test_a_slice_without_budget_does_not_take_that_of_others(tmp_path, tiny_model, slot, monkeypatch):
     budgets = []
 
     def pretend(job, show, stop):

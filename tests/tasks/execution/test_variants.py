@@ -163,7 +163,7 @@ def test_overrides_reach_the_variants(config: Path) -> None:
 
 
 @pytest.mark.parametrize("table", [False, True])
-def test_an_override_below_a_default_keeps_it_where_the_stage_itself_is_left_out(config: Path, table: bool) -> None:
+def test_an_override_below_a_default_keeps_it_without_the_stage_itself(config: Path, table: bool) -> None:
     more = ["train.hpt.variants_only=true", 'evaluate.models=["train.hpt_grpo"]'] if table else []
     stages = load_config(config, [*more, "train.hpt.algorithm.gate.gamma=0.75"]).train
     assert stages["hpt_gamma_1_8"].algorithm.gate.gamma == 0.125
@@ -186,14 +186,14 @@ optimizer = { warmup_steps = 2 }
 """
 
 
-def test_what_stages_of_a_kind_share_is_written_once_and_each_overrides_it(config: Path, tmp_path: Path) -> None:
+def test_shared_fields_are_written_once_and_each_stage_can_override_them(config: Path, tmp_path: Path) -> None:
     apart = fingerprints(load_config(config))
     loaded = load_config(write(tmp_path, HEAD + COMMON + OWN + VARIANTS + TAIL))
     assert [f"train.{name}" for name in loaded.train] == KEYS
     assert fingerprints(loaded) == apart
 
 
-def test_a_common_table_is_no_stage_and_reaches_every_stage(tmp_path: Path) -> None:
+def test_a_common_table_is_not_a_stage_and_applies_to_every_stage(tmp_path: Path) -> None:
     other = '[train.sft]\nalgorithm = "sft"\n'
     loaded = load_config(write(tmp_path, HEAD + COMMON + OWN + other + TAIL), ["train.*.steps=5"])
     assert {name: stage.steps for name, stage in loaded.train.items()} == {"hpt": 3, "sft": 5}
@@ -217,7 +217,7 @@ def test_a_wrong_common_table_names_field_and_remedy(tmp_path: Path, text: str, 
         assert part in str(caught.value)
 
 
-def test_globs_keep_order_and_name_nothing_twice(config: Path) -> None:
+def test_globs_keep_order_without_duplicates(config: Path) -> None:
     def models(value: str) -> list[str]:
         evaluate = load_config(config, [f"evaluate.models={value}"]).evaluate
         assert evaluate is not None
@@ -314,7 +314,7 @@ def test_stages_of_a_sweep_are_selected_like_any_other(config: Path) -> None:
         graphs.match(graph, "train.hpx*")
 
 
-def test_names_are_no_part_of_a_variants_fingerprint(config: Path) -> None:
+def test_names_do_not_enter_a_variants_fingerprint(config: Path) -> None:
     table: dict[str, Any] = tomllib.loads(config.read_text())
     before = fingerprints(PipelineConfig.model_validate(table))
     for variant in table["train"]["hpt"]["variants"]:

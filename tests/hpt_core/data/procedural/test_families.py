@@ -81,7 +81,7 @@ def test_same_random_numbers_give_the_same_problem(family: str) -> None:
     assert [generator.generate(Random(5), d) for d in (1, 4)] == [generator.generate(Random(5), d) for d in (1, 4)]
 
 
-def test_the_generator_version_stands_for_these_problems() -> None:
+def test_the_generator_version_fixes_these_problems() -> None:
     """Whoever changes a problem by what no family's own module says raises VERSION, and then this table."""
     assert VERSION == 1
     assert {f: Family.from_value(f).generate(Random(0), 2).question for f in FAMILIES} == PINNED
@@ -106,7 +106,7 @@ def test_splits_hold_across_families() -> None:
     assert not set(mixed) & plain
 
 
-def test_fewer_rows_are_the_first_of_more() -> None:
+def test_fewer_rows_are_a_prefix_of_more_rows() -> None:
     few = draw(("double", "mirror"), (1, 3, 3), 11, 4, "train")
     assert few == draw(("double", "mirror"), (1, 3, 3), 60, 4, "train")[:11]
     assert [(p.family, p.difficulty) for p in few[:6]] == [
@@ -143,7 +143,7 @@ def test_verifier_reads_every_answer_exactly(family: str) -> None:
         assert verifier.verify(problem.answer, f"\\boxed{{{wrong}}}").outcome is Outcome.INCORRECT
 
 
-def test_unknown_family_names_near_ones() -> None:
+def test_unknown_family_lists_near_matches() -> None:
     with pytest.raises(ConfigError, match="did you mean 'mirror'"):
         Family.plugin_kind.load("miror")
 
@@ -158,7 +158,7 @@ class Only(Family):
         return Problem(self.name, difficulty, question, "\\boxed{1}", "1")
 
 
-def test_exhausted_family_says_so() -> None:
+def test_exhausted_family_is_an_error() -> None:
     stream = _problems.stream(Only(), 2, 0, "pretrain", set())
     with pytest.raises(DataError, match="family 'only' has no more instances of difficulty 2 in the split 'pretrain'"):
         list(stream)

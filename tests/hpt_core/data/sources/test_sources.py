@@ -105,7 +105,7 @@ def test_damage_within_a_file_is_named_by_the_last_good_row(tmp_path: Path) -> N
         list(openr1.OpenR1(file=path).read(None))
 
 
-def test_a_file_in_the_data_folder_goes_first(tmp_path: Path) -> None:
+def test_a_file_in_the_data_folder_takes_precedence(tmp_path: Path) -> None:
     write(tmp_path / "train" / "openr1.parquet", [openr1_row(), openr1_row()])
     write(tmp_path / "train" / "mine.parquet", [openr1_row()])
     assert openr1.OpenR1().needs(tmp_path) == ""
@@ -154,7 +154,7 @@ def test_gsm8k_of_the_data_folder(shared_data: Path) -> None:
     assert source.needs(shared_data) == ""
 
 
-def test_jsonl_takes_what_is_there(tmp_path: Path) -> None:
+def test_jsonl_reads_the_fields_that_exist(tmp_path: Path) -> None:
     lines = [
         json.dumps({"question": "1+1?", "answer": 2, "source": "ignored"}),
         "",
