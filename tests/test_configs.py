@@ -1,4 +1,4 @@
-"""Every shipped config parses, and the paper's recipes say what the paper and its scripts say."""
+"""Every shipped config parses, and the paper's recipes have the settings of the paper and its scripts."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The shipped deployments: each is the one flow, with options that it takes."""
+"""The shipped deployments: each runs the one flow with valid options."""
 
 from pathlib import Path
 from typing import Any

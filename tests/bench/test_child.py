@@ -1,4 +1,4 @@
-"""Measurements in a process of their own."""
+"""Measurements in separate processes."""
 
 import os
 from pathlib import Path

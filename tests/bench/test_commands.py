@@ -1,4 +1,4 @@
-"""Every command explains itself and is in the document."""
+"""Every command has a help text and is in the document."""
 
 import pytest
 from typer.testing import CliRunner

@@ -1,4 +1,4 @@
-"""Engines around others."""
+"""Engines that wrap other engines."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Records and how their numbers are shown."""
+"""Records and the format of their numbers."""
 
 from pathlib import Path
 

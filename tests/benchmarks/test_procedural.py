@@ -1,4 +1,4 @@
-"""The procedural suites: fixed questions that no training data can hold."""
+"""The procedural suites: fixed questions that training data cannot contain."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Every suite, the limit, and the errors that name what is wrong with a benchmark."""
+"""Every suite, the limit, and errors of benchmarks."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the documents' code names exists: commands with their options, configs with their fields, files, classes."""
+"""Everything that code in the documents names exists: commands, options, config fields, files, classes."""
 
 import os
 import pkgutil

@@ -1,4 +1,4 @@
-"""The documents' Python runs as it stands there."""
+"""The Python examples of the documents run unchanged."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""The documentation builds as a site, without a warning and without the network."""
+"""The documentation site builds without warnings and without the network."""
 
 import os
 import re

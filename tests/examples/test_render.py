@@ -1,4 +1,4 @@
-"""The cluster examples render, are what their schedulers take, and name only what the command and the configs have."""
+"""The cluster examples render, are valid for their schedulers, and name existing commands, options and fields."""
 
 import os
 import re
@@ -141,7 +141,7 @@ def test_a_batch_script_has_valid_directives(template: Path, values: list[str], 
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder in which a batch script runs as on node1 of two; what it calls of the cluster is noted in `calls`."""
+    """A folder in which a batch script runs as on the first of two nodes. Cluster commands are recorded in `calls`."""
     bin_ = tmp_path / ".venv" / "bin"
     bin_.mkdir(parents=True)
     program = ELSEWHERE.format(python=sys.executable, log=str(tmp_path / "calls"))

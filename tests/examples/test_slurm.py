@@ -1,4 +1,4 @@
-"""The batch scripts as a cluster runs them: real `hpt`, real torchrun, and stand-ins for Slurm alone."""
+"""The batch scripts as a cluster runs them: real `hpt`, real torchrun, and stand-ins only for Slurm."""
 
 import json
 import os

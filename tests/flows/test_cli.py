@@ -1,4 +1,4 @@
-"""The command line itself: wrong input gives one clear line, the right exit code, and nothing half-written."""
+"""The command line: wrong input gives a one-line error, the right exit code, and no partial files."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Training data that hold benchmark questions, through the real pipeline."""
+"""Training data that contains benchmark questions, in a real pipeline."""
 
 import json
 from collections.abc import Callable

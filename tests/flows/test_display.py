@@ -1,4 +1,4 @@
-"""What a terminal shows while a run goes on."""
+"""The progress display of a run."""
 
 import io
 import time

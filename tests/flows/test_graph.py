@@ -1,4 +1,4 @@
-"""The graph: what is needed, in which order, and what a fingerprint is taken of."""
+"""The graph: dependencies, order, and the contents of fingerprints."""
 
 from collections.abc import Iterable
 from pathlib import Path

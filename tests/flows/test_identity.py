@@ -1,5 +1,7 @@
-"""Edit a plug-in and exactly the stages that use it run again; edit a comment and none does. One of every kind, inside
-and outside of the tree."""
+"""An edit of a plug-in reruns exactly the stages that use it; an edit of a comment reruns none.
+
+Every kind of plug-in is tested, with a shipped one and with a user's.
+"""
 
 import importlib
 import sys
@@ -95,7 +97,7 @@ CLASSES = {
     "trackers": "TensorBoard",
     "verifiers": "MyVerifier",
 }
-"""Kind -> the class of ours that the user's derives from, or the user's own."""
+"""Kind -> the shipped class that the user's class derives from, or the code of the user's own class."""
 TINY = {"name": "scratch", "layers": 1, "hidden_size": 32, "intermediate_size": 32, "heads": 1}
 PIPELINE: dict[str, Any] = {
     "name": "identity",
@@ -130,7 +132,7 @@ PLACES: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "publishers": (("publish",), {"publish.Mine"}),
     "trackers": (("trackers",), set()),
 }
-"""Kind -> where a config names one, and what is made with it: stages, or a kind of an evaluation's artifacts."""
+"""Kind -> the field that names the plug-in, and the stages or kinds of artifacts that depend on it."""
 
 
 def test_every_kind_has_a_case() -> None:
@@ -140,7 +142,7 @@ def test_every_kind_has_a_case() -> None:
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A module of the user's for one kind; its name."""
+    """Write a user's module for one kind and return its name."""
     kind = request.node.callspec.params["kind"]
     name = f"my_{kind}"
     base = CLASSES.get(kind)
@@ -154,7 +156,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixt
 
 
 def config_with(kind: str, module: str) -> PipelineConfig:
-    """The pipeline with the user's plug-in of a kind in its place."""
+    """The pipeline with the user's plug-in of a kind."""
     path, _ = PLACES[kind]
     named: Any = f"{module}:Mine"
     if kind == "models":
@@ -178,7 +180,7 @@ def config_with(kind: str, module: str) -> PipelineConfig:
 
 
 def planned(config: PipelineConfig, store: Path) -> dict[str, list[dict[str, str]]]:
-    """Versions and hashes of code in fingerprints, by stage or by kind of an evaluation's artifacts."""
+    """Versions and code hashes in fingerprints, by stage or, for evaluations, by kind of artifact."""
     plan: Plan = plan_run(config.model_copy(update={"store": str(store)})).plan
     assert not plan.problems, plan.problems
     found: dict[str, list[dict[str, str]]] = {}
@@ -223,7 +225,7 @@ OURS = {
     "publishers": ("benchmarks.publishers.static_site", {"publish.static_site"}),
     "trackers": ("hpt_core.trackers.tensorboard", set()),
 }
-"""Kind -> one of ours, and what the pipeline makes with it. Training's graders are those of its data's rows."""
+"""Kind -> a shipped plug-in, and the stages that depend on it. Training uses the graders of its data's rows."""
 
 
 @pytest.mark.parametrize("kind", sorted(OURS))

@@ -1,4 +1,4 @@
-"""Files beside a config, in runs by the command: an edited part of the estimator, and kinds of stages of one's own."""
+"""Plug-ins in files beside a config: an edited part of the estimator, and a user's kinds of stages."""
 
 import json
 from pathlib import Path
@@ -229,7 +229,7 @@ def test_stage_kinds_beside_the_config_are_planned_run_and_reported(fresh: Any) 
     assert (named / FIRST / "output" / "note.txt").read_text().startswith("one: ")
     assert (named / AGAIN / "output" / "note.txt").read_text().startswith("two: ")
     assert "model.safetensors" in (named / FIRST / "output" / "note.txt").read_text()
-    # A model is one whatever made it: it stands in the table, under what made it.
+    # A model from any kind of stage is in the table, under its stage's name.
     assert "| second |" in (named / "report" / "output" / "leaderboard.md").read_text()
     assert (named / "evaluate.second" / "verdicts" / "procedural_double" / "output").is_dir()
     assert json.loads((named / FIRST / "manifest.json").read_text())["config"] == {"text": "one"}
@@ -243,7 +243,7 @@ def test_stage_kinds_beside_the_config_are_planned_run_and_reported(fresh: Any) 
     }
     file.write_text(STAGES.replace('f"{self.config.text}: {names}"', 'f"{self.config.text}: {names}!"'))
     states = plan(fresh)
-    # Both kinds lie in the file: what either made is made anew, the copy before the note on it.
+    # Both kinds are in the edited file, so the artifacts of both are produced again.
     assert states[SECOND] == ("to do", "changed: my_stages.py")
     assert states[FIRST][0] == states[AGAIN][0] == "to do"
 

@@ -1,4 +1,4 @@
-"""The pipeline as its users run it: processes, a real server, workers that really work."""
+"""The pipeline as users run it: real processes, a real server, real workers."""
 
 import contextlib
 import json

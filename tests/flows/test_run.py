@@ -1,4 +1,4 @@
-"""A run before it starts: what it would do, what is made again, and what it lacks."""
+"""A run before it starts: its plan, the stages to rerun, and the checks."""
 
 import shutil
 from collections.abc import Callable

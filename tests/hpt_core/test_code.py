@@ -1,4 +1,4 @@
-"""The code of plug-ins: what counts as a change, and whose code counts."""
+"""Hashes of plug-in code: the changes and the modules that count."""
 
 import importlib
 import os
@@ -172,7 +172,7 @@ def test_a_change_of_code_changes_the_hash_and_back_again(write: Write, old: str
     assert code_of(plugin) == before
 
 
-def test_what_is_left_of_a_body_without_its_docstring_is_the_same_as_nothing(write: Write) -> None:
+def test_a_body_with_only_a_docstring_equals_an_empty_body(write: Write) -> None:
     write("mine", gate() + 'class Empty:\n    """It holds nothing."""\n\n\ndef nothing():\n    """Nothing."""\n')
     plugin = Gate.from_value("mine:Mine")
     before = code_of(plugin)
@@ -191,7 +191,7 @@ def test_what_is_left_of_a_body_without_its_docstring_is_the_same_as_nothing(wri
         "from ..gates.helper import VALUE",
     ],
 )
-def test_what_a_module_imports_from_its_own_package_counts(write: Write, line: str) -> None:
+def test_imports_from_the_same_package_count(write: Write, line: str) -> None:
     write("mine_package.gates.own", gate(line))
     write("mine_package.gates.helper", "from ..far import deep\nVALUE = 1\n")
     write("mine_package.far.deep", "DEPTH = 2\n")
@@ -206,7 +206,7 @@ def test_what_a_module_imports_from_its_own_package_counts(write: Write, line: s
 
 
 @pytest.mark.parametrize("indent", ["if True:\n    ", "def late():\n    "])
-def test_an_import_counts_wherever_it_stands_and_nothing_is_imported_for_it(write: Write, indent: str) -> None:
+def test_an_import_counts_anywhere_in_a_module_and_is_not_executed(write: Write, indent: str) -> None:
     write("mine_package.own", gate(f"{indent}from mine_package.helper import Part"))
     write("mine_package.helper", "from mine_package.more import VALUE\nclass Part: pass\n")
     write("mine_package.more", "VALUE = 1\n")
@@ -245,7 +245,7 @@ def test_to_find_code_imports_nothing(write: Write) -> None:
         ("from bare.part import VALUE", {"bare.part"}),
     ],
 )
-def test_what_lies_beside_a_module_without_a_package_counts(
+def test_files_beside_a_module_without_a_package_count(
     write: Write, tmp_path: Path, line: str, found: set[str]
 ) -> None:
     write("own", gate(line))
@@ -259,7 +259,7 @@ def test_what_lies_beside_a_module_without_a_package_counts(
     assert modules("own:Mine") == {"own"} | found
 
 
-def test_a_plugin_of_a_whole_package_counts_what_the_package_holds(write: Write) -> None:
+def test_a_plugin_that_is_a_package_counts_all_its_modules(write: Write) -> None:
     write("mine_package.__init__", gate("from mine_package.sub import part", "from .other import VALUE"))
     write("mine_package.sub.part", "VALUE = 1\n")
     write("mine_package.other", "VALUE = 1\n")
@@ -281,7 +281,7 @@ def test_other_packages_do_not_count(write: Write, tmp_path: Path, monkeypatch: 
     assert modules("own:Mine") == {"own", "beside"}
 
 
-def test_what_lies_beside_an_installed_module_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_beside_an_installed_module_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = tmp_path / "site-packages"
     site.mkdir()
     (site / "installed.py").write_text(gate("import beside"))
@@ -290,7 +290,7 @@ def test_what_lies_beside_an_installed_module_does_not_count(tmp_path: Path, mon
     assert modules("installed:Mine") == {"installed"}
 
 
-def test_a_plugin_that_derives_from_one_of_ours_counts_ours_too(write: Write) -> None:
+def test_a_plugin_that_derives_from_a_shipped_one_counts_both(write: Write) -> None:
     write("own", gate("import helper", base="Switch", defined_in="hpt_core.gates.switch"))
     write("helper", "VALUE = 1\n")
     assert modules("own:Mine") == {"own", "helper", "hpt_core.gates.switch"}
@@ -302,7 +302,7 @@ def test_a_plugin_that_derives_from_one_of_ours_counts_ours_too(write: Write) ->
     assert modules("families:MINE", Family) == {"families", *modules("whole", Family)}
 
 
-def test_a_plugin_that_derives_from_somebody_elses_counts_both(write: Write) -> None:
+def test_a_plugin_that_derives_from_an_installed_one_counts_both(write: Write) -> None:
     write("theirs.gates", gate("from theirs.helper import VALUE"))
     write("theirs.helper", "VALUE = 1\n")
     write("own", "from theirs.gates import Mine as Theirs\nclass Mine(Theirs): pass\n")
@@ -310,7 +310,7 @@ def test_a_plugin_that_derives_from_somebody_elses_counts_both(write: Write) -> 
 
 
 @pytest.mark.parametrize(("kind", "name"), ALL)
-def test_every_plugin_of_ours_counts_with_its_own_module(kind: str, name: str) -> None:
+def test_every_shipped_plugin_counts_its_own_module(kind: str, name: str) -> None:
     required = REQUIRED.get(f"{kind}.{name}")
     code = code_of(KINDS[kind].base.from_value({"name": name, **required} if required else name))
     assert f"{KINDS[kind].package}.{name}" in code
@@ -319,7 +319,7 @@ def test_every_plugin_of_ours_counts_with_its_own_module(kind: str, name: str) -
     assert not [module for module in code if module.endswith((".base", "._base"))]
 
 
-def test_plugins_within_a_config_count_and_the_rest_of_ours_does_not() -> None:
+def test_plugins_in_a_config_count_and_other_shipped_ones_do_not() -> None:
     config = TrainConfig.model_validate({"algorithm": "hpt", "steps": 1, "engine": "transformers"})
     found = code_of(config)
     expected = {"hpt_core.algorithms.hpt", "hpt_core.gates.switch", "hpt_core.rollout.transformers"}
@@ -329,12 +329,12 @@ def test_plugins_within_a_config_count_and_the_rest_of_ours_does_not() -> None:
     assert list(found) == sorted(found)
 
 
-def test_what_decides_nothing_does_not_count() -> None:
+def test_plugins_that_do_not_affect_the_result_do_not_count() -> None:
     config = TrainConfig.model_validate({"algorithm": "sft", "steps": 1, "engine": "transformers"})
     assert "hpt_core.rollout.transformers" not in code_of(config)
 
 
-def test_plugins_are_found_in_whatever_holds_them() -> None:
+def test_plugins_are_found_in_nested_values() -> None:
     alone = code_of(Switch())
     assert alone == code_of([Switch()]) == code_of({"a": (Switch(),)}) == code_of(None, "switch", 3, Switch())
     assert code_of() == code_of("switch", None) == {}

@@ -1,4 +1,4 @@
-"""Plug-ins: every way to name one, what is said where there is none, and that a name means the same everywhere."""
+"""Plug-ins: every way to name one, errors for unknown names, and the same meaning of a name everywhere."""
 
 import importlib
 import json
@@ -179,7 +179,7 @@ def test_every_kind_is_known() -> None:
 
 
 @pytest.mark.parametrize(("kind", "name"), ALL)
-def test_every_name_loads_and_what_it_names_is_called_so(kind: str, name: str) -> None:
+def test_every_name_loads_a_plugin_of_that_name(kind: str, name: str) -> None:
     base = BASES[kind]
     found = base.plugin_kind.load(name)
     if issubclass(base, PluginConfig):
@@ -195,7 +195,7 @@ def test_every_name_loads_and_what_it_names_is_called_so(kind: str, name: str) -
     assert "\n" not in summary(found)
 
 
-def test_no_file_that_holds_no_plugin_is_a_name() -> None:
+def test_a_file_without_a_plugin_is_not_a_name() -> None:
     assert Gate.plugin_kind.names == ("always", "gate_off", "soft", "switch")
     assert not {"base", "pool", "options", "references", "_worker"} & set(Verifier.plugin_kind.names)
 
@@ -220,7 +220,7 @@ def test_an_instance_is_taken_as_it_is() -> None:
     assert Holder(gate="switch") == Holder(gate=Switch()) == Holder(gate={"name": "switch"})
 
 
-def test_a_table_without_a_name_has_that_of_the_default() -> None:
+def test_a_table_without_a_name_gets_the_default_name() -> None:
     holder = Holder.model_validate({"gate": {"gamma_low": 0.5}})
     assert holder.gate == Soft(gamma_low=0.5)
     train = TrainConfig.model_validate({"steps": 1, "algorithm": {"name": "hpt", "gate": {"gamma": 0.5}}})
@@ -258,7 +258,7 @@ def test_a_table_without_a_name_has_that_of_the_default() -> None:
         ({"name": "mine:QUARTER", "gamma": 1}, "'mine:QUARTER' has no field 'gamma'; give only its name"),
     ],
 )
-def test_what_names_no_plugin_is_an_error_with_a_remedy(write_module: WriteModule, value: object, message: str) -> None:
+def test_an_unknown_plugin_is_an_error_with_a_remedy(write_module: WriteModule, value: object, message: str) -> None:
     write_module("mine", GATES)
     write_module("broken", "1 / 0\n")
     write_module("wrong", "class Gate(:\n")
@@ -269,7 +269,7 @@ def test_what_names_no_plugin_is_an_error_with_a_remedy(write_module: WriteModul
     assert message in error["msg"]
 
 
-def test_loading_says_the_same_as_an_error_of_ours(write_module: WriteModule) -> None:
+def test_load_raises_config_errors_with_a_remedy(write_module: WriteModule) -> None:
     write_module("mine", GATES)
     with pytest.raises(ConfigError, match=r"unknown name 'swich' in gates\. Remedy: did you mean 'switch'"):
         Gate.plugin_kind.load("swich")
@@ -293,13 +293,13 @@ def test_a_plugin_is_named_by_its_import_path(write_module: WriteModule) -> None
     assert Holder(gate="mine:QUARTER").gate.name == "switch"
 
 
-def test_the_import_path_of_one_of_ours_is_its_name() -> None:
+def test_the_import_path_of_a_shipped_plugin_becomes_its_name() -> None:
     assert Gate.from_value("hpt_core.gates.switch:Switch").name == "switch"
     assert Family.from_value("hpt_core.data.procedural.double:FAMILY").name == "double"
     assert Family.from_value("double").name == "double"
 
 
-def test_an_instance_is_called_what_it_is_ours_as_whoever_holds_it(write_module: WriteModule) -> None:
+def test_an_instance_has_its_own_name_in_every_module(write_module: WriteModule) -> None:
     write_module("families", FAMILIES)
     code = (
         "import families\n"
@@ -312,7 +312,7 @@ def test_an_instance_is_called_what_it_is_ours_as_whoever_holds_it(write_module:
     assert done.stdout.split() == ["mirror", "families:MINE", "families", "True", "mirror"], done.stderr
 
 
-def test_a_class_is_no_plugin_of_a_kind_whose_plugins_are_instances(write_module: WriteModule) -> None:
+def test_a_class_is_refused_if_the_kinds_plugins_are_instances(write_module: WriteModule) -> None:
     write_module("families", FAMILIES)
     assert Holder(family="families:MINE").family.name == "families:MINE"
     with pytest.raises(ValidationError, match="'families:Mine' is not one of families; name an instance of hpt_core"):
@@ -321,7 +321,7 @@ def test_a_class_is_no_plugin_of_a_kind_whose_plugins_are_instances(write_module
         Suite.plugin_kind.load("benchmarks.suite:Suite")
 
 
-def test_an_instance_that_no_module_holds_cannot_be_named(write_module: WriteModule) -> None:
+def test_an_instance_outside_any_module_cannot_be_named(write_module: WriteModule) -> None:
     write_module("families", FAMILIES)
     module = importlib.import_module("families")
     with pytest.raises(ConfigError, match=r"cannot be imported by other processes\. Remedy: assign it to a name"):
@@ -341,7 +341,7 @@ def test_a_plugin_is_named_by_its_entry_point(install: Callable[[str], None]) ->
     assert "steep" not in PromptConfig.plugin_kind.names
 
 
-def test_what_an_entry_point_names_is_called_so_by_whatever_way_it_came(install: Callable[[str], None]) -> None:
+def test_a_plugin_of_an_entry_point_always_has_its_name(install: Callable[[str], None]) -> None:
     install("[hpt_pipelines.gates]\nsteep = fake_gates:Steep\n\n[hpt_pipelines.families]\nmine = fake_families:MINE\n")
     module = importlib.import_module("fake_gates")
     assert module.Steep().name == "steep"
@@ -350,7 +350,7 @@ def test_what_an_entry_point_names_is_called_so_by_whatever_way_it_came(install:
     assert Family.from_value("fake_families:MINE").name == "mine"
 
 
-def test_an_entry_point_may_lead_to_where_a_class_is_not_defined(install: Callable[[str], None]) -> None:
+def test_an_entry_point_may_point_to_a_reexported_class(install: Callable[[str], None]) -> None:
     install("[hpt_pipelines.gates]\nsteep = fake_gates_too:Steep\n")
     Path(sys.path[0], "fake_gates_too.py").write_text("from fake_gates import Steep\n")
     gate = Gate.from_value("steep")
@@ -358,7 +358,7 @@ def test_an_entry_point_may_lead_to_where_a_class_is_not_defined(install: Callab
     assert Holder.model_validate_json(Holder(gate=gate).model_dump_json()).gate == gate
 
 
-def test_an_entry_point_that_leads_nowhere_is_an_error(install: Callable[[str], None]) -> None:
+def test_an_entry_point_without_a_target_is_an_error(install: Callable[[str], None]) -> None:
     install("[hpt_pipelines.gates]\na = fake_gates:Nothing\nb = nowhere:Gate\nc = fake_gates:Other\n")
     expected = {"a": "fake_gates has no 'Nothing'", "b": "'nowhere:Gate' cannot be imported", "c": "'c' is not one of"}
     for name, message in expected.items():
@@ -415,7 +415,7 @@ def test_a_config_round_trips_through_json(write_module: WriteModule, install: C
     assert holder.identity() == table
 
 
-def test_a_concrete_class_takes_a_table_with_its_own_name_alone() -> None:
+def test_a_concrete_class_accepts_only_its_own_name() -> None:
     assert Switch.model_validate({"name": "switch", "gamma": 0.5}) == Switch(gamma=0.5)
     assert Switch.model_validate({"name": "hpt_core.gates.switch:Switch"}) == Switch()
     assert Switch.model_validate_json(Switch().model_dump_json()) == Switch()
@@ -425,7 +425,7 @@ def test_a_concrete_class_takes_a_table_with_its_own_name_alone() -> None:
         Switch.model_validate({"name": "swich"})
 
 
-def test_the_name_is_no_field() -> None:
+def test_the_name_is_not_a_field() -> None:
     for kind, base in BASES.items():
         if issubclass(base, PluginConfig):
             for name in base.plugin_kind.names:
@@ -487,7 +487,7 @@ def test_an_earlier_name_of_a_field_gives_the_new_one(
     assert error["msg"] == f"unknown field; it is called {new!r} now"
 
 
-def test_an_earlier_name_that_has_no_successor_here_is_any_unknown_field() -> None:
+def test_an_earlier_name_without_a_successor_is_an_unknown_field() -> None:
     with pytest.raises(ValidationError, match=r"unknown field; .*known: gate, others, engine, family"):
         Holder.model_validate({"optimiser": 1})
 
@@ -501,7 +501,7 @@ def test_a_spec_with_an_unknown_field_is_an_error_that_names_it(tmp_path: Path) 
         read_spec(Holder, tmp_path / "spec.json")
 
 
-def test_folders_of_plugins_reach_the_processes_that_are_started(
+def test_folders_of_plugins_reach_child_processes(
     write_module: WriteModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_module("mine", GATES)

@@ -1,4 +1,4 @@
-"""What the system must have, and the command that installs it."""
+"""Required system packages, and the command that installs them."""
 
 from pathlib import Path
 

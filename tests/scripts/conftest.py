@@ -1,4 +1,4 @@
-"""Set-up's script as a module, and uv."""
+"""The setup script as a module, and uv."""
 
 import importlib.util
 import shutil

@@ -1,4 +1,4 @@
-"""What set-up decides, and what it says where it cannot go on."""
+"""The decisions and error messages of setup."""
 
 import ast
 import os

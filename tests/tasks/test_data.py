@@ -1,4 +1,4 @@
-"""What prepared data's fingerprint takes."""
+"""The fingerprint of prepared data."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a report's fingerprint takes."""
+"""The fingerprint of a report."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The training stage: what its worker is told, and how many processes there are of it."""
+"""The training stage: its worker's spec and the number of processes."""
 
 import os
 import sys

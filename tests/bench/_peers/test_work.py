@@ -1,4 +1,4 @@
-"""What every contestant is given."""
+"""The workload of the contestants."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How gradients are compared."""
+"""The comparison of gradients."""
 
 import pytest
 import torch

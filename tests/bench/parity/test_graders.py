@@ -1,4 +1,4 @@
-"""Responses made from gold answers, and how verdicts on them are compared."""
+"""Responses made from gold answers, and the comparison of verdicts on them."""
 
 from typing import Any
 

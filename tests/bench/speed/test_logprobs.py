@@ -1,4 +1,4 @@
-"""The ways that bench.speed.logprobs compares."""
+"""The computations that bench.speed.logprobs compares."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Our side of bench.speed.step: the training worker, a step at a time."""
+"""Our side of bench.speed.step: the training worker, one step at a time."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is made of single measurements, and the tables of it."""
+"""Summaries of single measurements, and their tables."""
 
 import pytest
 

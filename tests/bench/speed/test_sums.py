@@ -1,4 +1,4 @@
-"""Questions that need no data."""
+"""Training questions that need no data set."""
 
 from pathlib import Path
 

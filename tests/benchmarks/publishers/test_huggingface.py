@@ -1,4 +1,4 @@
-"""The Hub's endpoints that an upload uses, spoken by a small server: what is asserted is what goes over the wire."""
+"""Uploads to a small server with the Hub's endpoints; the tests check the requests that it receives."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""A small finished evaluation on disk: what the stages before the report leave behind."""
+"""A small finished evaluation on disk: the inputs of the report."""
 
 import math
 import random

@@ -1,4 +1,4 @@
-"""Scores with and without the questions that stand in training data."""
+"""Scores with and without questions that overlap training data."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

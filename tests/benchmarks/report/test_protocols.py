@@ -1,4 +1,4 @@
-"""No number stands in a column under another protocol without a mark."""
+"""A number measured under another protocol than its column has a mark."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Options as text: labels, order, and what counts as an option."""
+"""Options as text: labels, order, and the rules for options."""
 
 import pytest
 from hypothesis import given

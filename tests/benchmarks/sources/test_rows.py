@@ -1,4 +1,4 @@
-"""Reading rows: every format gives the same rows, and every fault names file and place."""
+"""Reading rows: every format gives the same rows, and every error names file and position."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`hpt config show`, `hpt config reference` and `hpt init`: what they print is what can be read again."""
+"""`hpt config show`, `hpt config reference` and `hpt init`: their output can be read again."""
 
 import json
 import tomllib

@@ -1,4 +1,4 @@
-"""What a finished run shows in a terminal."""
+"""The result of a finished run in a terminal."""
 
 import io
 

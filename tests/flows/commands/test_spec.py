@@ -1,4 +1,4 @@
-"""`hpt spec`: a stage trained by a launcher of one's own, and taken up by the pipeline."""
+"""`hpt spec`: a custom launcher trains a stage, and the pipeline continues with its model."""
 
 import json
 import subprocess

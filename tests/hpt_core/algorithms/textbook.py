@@ -1,6 +1,6 @@
 """Textbook losses, written from the papers' formulas on a toy policy; the reference of the gradient tests.
 
-It shares nothing with the product: log-probabilities come from logits here, clips are PPO's min() and not a mask, and
+It shares no code with the product: log-probabilities come from logits here, clips are PPO's min() and not a mask, and
 advantages follow their recursions. Q is the number of questions, M (`max_length`) the constant length.
 """
 

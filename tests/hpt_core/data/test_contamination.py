@@ -1,4 +1,4 @@
-"""How much of a benchmark question stands in training data."""
+"""The share of a benchmark question that occurs in training data."""
 
 import json
 import subprocess

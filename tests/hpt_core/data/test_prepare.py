@@ -1,4 +1,4 @@
-"""Data preparation: what is kept, what is dropped and why, and the report that adds up."""
+"""Data preparation: kept rows, dropped rows with reasons, and the report."""
 
 import json
 import os

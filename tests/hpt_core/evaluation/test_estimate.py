@@ -1,4 +1,4 @@
-"""What is left of an evaluation, from the estimates of its benchmarks."""
+"""The estimate of the remaining work of an evaluation."""
 
 import shutil
 

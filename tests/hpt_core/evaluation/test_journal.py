@@ -1,4 +1,4 @@
-"""Journals: what was appended is read back, whatever a crash left at the end."""
+"""Journals: appended entries are read back, also after a crash."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The order in which samples are drawn."""
+"""The order of sampling."""
 
 from hypothesis import given
 from hypothesis import strategies as st

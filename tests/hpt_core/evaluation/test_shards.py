@@ -1,4 +1,4 @@
-"""The plan of shards, and what reading them back refuses."""
+"""The plan of shards, and errors when they are read."""
 
 import pyarrow as pa
 import pytest

@@ -1,4 +1,4 @@
-"""Gates: the truth table of each, and that every gate keeps the contract."""
+"""Gates: the truth table of each, and the contract of all."""
 
 import pytest
 from pydantic import TypeAdapter, ValidationError

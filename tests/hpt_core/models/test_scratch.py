@@ -1,4 +1,4 @@
-"""Scratch models: complete, deterministic, and loaded alike by transformers and vLLM."""
+"""Scratch models: complete, deterministic, and loaded by transformers and vLLM."""
 
 from pathlib import Path
 from typing import Any

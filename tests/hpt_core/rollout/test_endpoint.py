@@ -1,4 +1,4 @@
-"""The endpoint engine, against a server that plays an OpenAI endpoint and against a real `vllm serve`."""
+"""The endpoint engine, against a stand-in for an OpenAI server and against a real `vllm serve`."""
 
 import json
 import math
@@ -189,7 +189,7 @@ def test_prompts_go_as_token_ids_and_come_back_as_rollouts(endpoint: FakeEndpoin
     assert endpoint.keys == {f"Bearer {KEY}"}
 
 
-def test_another_server_gives_text_alone(endpoint: FakeEndpoint, opened: Opened) -> None:
+def test_another_server_gives_only_text(endpoint: FakeEndpoint, opened: Opened) -> None:
     endpoint.vllm = False
     engine = opened()
     (rollout,) = engine.generate(REQUESTS[:1], SAMPLING)
@@ -199,7 +199,7 @@ def test_another_server_gives_text_alone(endpoint: FakeEndpoint, opened: Opened)
     assert endpoint.bodies[0].keys().isdisjoint({"return_token_ids", "logprobs", "repetition_detection"})
 
 
-def test_runaway_repetition_ends_on_vllm_alone(endpoint: FakeEndpoint, opened: Opened) -> None:
+def test_runaway_repetition_stops_only_on_vllm(endpoint: FakeEndpoint, opened: Opened) -> None:
     stop = Sampling(max_tokens=24, stop_repetition=StopRepetition(times=3, shortest=2, longest=9))
     opened().generate(REQUESTS[:1], stop)
     expected = {"max_pattern_size": 9, "min_pattern_size": 2, "min_count": 3}
@@ -209,7 +209,7 @@ def test_runaway_repetition_ends_on_vllm_alone(endpoint: FakeEndpoint, opened: O
     assert not endpoint.bodies
 
 
-def test_errors_that_pass_are_outlived(endpoint: FakeEndpoint, opened: Opened) -> None:
+def test_temporary_errors_are_retried(endpoint: FakeEndpoint, opened: Opened) -> None:
     endpoint.replies = [(429, {"retry-after": "1"}, {}), (500, {}, {}), (503, {}, {})]
     started = time.monotonic()
     assert len(opened(concurrency=1).generate(REQUESTS[:2], SAMPLING)) == 2
@@ -230,7 +230,7 @@ def test_errors_that_pass_are_outlived(endpoint: FakeEndpoint, opened: Opened) -
         (422, {"error": {"message": "prompt must be a string"}}, ["prompt must be a string", "token ids"]),
     ],
 )
-def test_errors_that_last_name_the_remedy(
+def test_permanent_errors_name_the_remedy(
     endpoint: FakeEndpoint, opened: Opened, status: int, body: Any, said: list[str]
 ) -> None:
     endpoint.replies = [(status, {}, json.loads(json.dumps(body).replace("{key}", KEY)))] * 9
@@ -259,14 +259,14 @@ def test_works_without_a_key(endpoint: FakeEndpoint, opened: Opened, monkeypatch
         (lambda a: a["choices"][0].update(finish_reason="length"), "after 3 of 24 tokens"),
     ],
 )
-def test_answers_that_are_not_what_was_asked_for_are_refused(
+def test_wrong_answers_of_the_server_are_refused(
     endpoint: FakeEndpoint, opened: Opened, change: Callable[[dict[str, Any]], object], said: str
 ) -> None:
     endpoint.change = change
     assert said in failure(opened(concurrency=1))
 
 
-def test_never_more_than_concurrency_under_way(endpoint: FakeEndpoint, opened: Opened) -> None:
+def test_at_most_concurrency_requests_run_at_once(endpoint: FakeEndpoint, opened: Opened) -> None:
     endpoint.seconds = lambda seed: 0.05
     taken = yielded = 0
 
@@ -282,13 +282,13 @@ def test_never_more_than_concurrency_under_way(endpoint: FakeEndpoint, opened: O
     assert (yielded, endpoint.most_at_once) == (len(REQUESTS), 3)
 
 
-def test_yields_as_they_finish(endpoint: FakeEndpoint, opened: Opened) -> None:
+def test_the_stream_yields_responses_as_they_finish(endpoint: FakeEndpoint, opened: Opened) -> None:
     endpoint.seconds = lambda seed: 1.0 if seed == 0 else 0.1 * seed
     order = [index for index, _ in opened().stream((request, SAMPLING) for request in REQUESTS[:4])]
     assert order == [1, 2, 3, 0]
 
 
-def test_closing_the_stream_gives_up_what_is_under_way(endpoint: FakeEndpoint, opened: Opened) -> None:
+def test_closing_the_stream_cancels_running_requests(endpoint: FakeEndpoint, opened: Opened) -> None:
     endpoint.seconds = lambda seed: 0.0 if seed == 0 else 30.0
     engine = opened()
     stream = engine.stream((request, SAMPLING) for request in REQUESTS[:4])
@@ -302,7 +302,7 @@ def test_closing_the_stream_gives_up_what_is_under_way(endpoint: FakeEndpoint, o
     assert len(engine.generate(REQUESTS, SAMPLING)) == len(REQUESTS)
 
 
-def test_closing_the_engine_gives_up_too(endpoint: FakeEndpoint, opened: Opened) -> None:
+def test_closing_the_engine_cancels_running_requests(endpoint: FakeEndpoint, opened: Opened) -> None:
     endpoint.seconds = lambda seed: 0.0 if seed == 0 else 30.0
     engine = opened()
     stream = engine.stream((request, SAMPLING) for request in REQUESTS[:4])
@@ -320,7 +320,7 @@ def test_a_slow_server_is_a_timeout(endpoint: FakeEndpoint, opened: Opened) -> N
     assert "within 0.3 s" in text and "raise timeout_s" in text
 
 
-def test_names_what_is_served(endpoint: FakeEndpoint, tiny_model: Path) -> None:
+def test_errors_list_the_served_models(endpoint: FakeEndpoint, tiny_model: Path) -> None:
     endpoint.models = ["one", "two"]
     with pytest.raises(EngineError, match=r"several models: one, two\. Remedy: set served_model"):
         endpoint.open(tiny_model)
@@ -329,7 +329,7 @@ def test_names_what_is_served(endpoint: FakeEndpoint, tiny_model: Path) -> None:
     endpoint.open(tiny_model, served_model="two").close()
 
 
-def test_what_does_not_fit_is_seen_at_once(endpoint: FakeEndpoint, tiny_model: Path) -> None:
+def test_a_server_that_does_not_fit_is_refused_at_once(endpoint: FakeEndpoint, tiny_model: Path) -> None:
     with pytest.raises(EngineError, match=r"only 160 tokens, but 161 are needed\. Remedy: .*--max-model-len 161"):
         Endpoint(url=endpoint.url).open(tiny_model, max_model_len=161, dtype="float32", seed=0)
     with pytest.raises(EngineError, match="add the API's path"):
@@ -341,12 +341,12 @@ def test_what_does_not_fit_is_seen_at_once(endpoint: FakeEndpoint, tiny_model: P
         endpoint.open(tiny_model / "nothing")
 
 
-def test_nobody_there(tiny_model: Path) -> None:
+def test_a_missing_server_is_an_error(tiny_model: Path) -> None:
     with pytest.raises(EngineError, match=r"cannot reach http://127.0.0.1:9/v1.*start the server"):
         Endpoint(url="http://127.0.0.1:9/v1").open(tiny_model, max_model_len=160, dtype="float32", seed=0)
 
 
-def test_takes_no_weights(opened: Opened) -> None:
+def test_the_engine_accepts_no_weights(opened: Opened) -> None:
     engine = opened()
     engine.release()
     with pytest.raises(EngineError, match='engine = "vllm"'):
@@ -371,7 +371,7 @@ def test_wrong_configs_fail_at_load(fields: dict[str, Any], said: str) -> None:
     assert KEY not in caught.value.errors()[0]["msg"]
 
 
-def test_identity_says_what_answers_and_not_where() -> None:
+def test_identity_depends_on_the_served_model_not_on_the_url() -> None:
     there, elsewhere = Endpoint(url="http://a/v1", served_model="m"), Endpoint(url="https://b/v1", served_model="m")
     assert there.identity() == elsewhere.identity() == {"name": "endpoint", "served_model": "m", "serve": None}
     own = Endpoint(serve=Serve(prefix_caching=False), concurrency=3)
@@ -397,7 +397,7 @@ def own_server(tiny_model: Path) -> Iterator[EndpointEngine]:
         Sampling(max_tokens=120, temperature=0, stop_repetition=StopRepetition(times=2, shortest=1, longest=40)),
     ],
 )
-def test_our_server_says_what_the_vllm_engine_says(
+def test_our_server_gives_the_same_samples_as_the_vllm_engine(
     own_server: EndpointEngine, vllm_engine: VLLMEngine, sampling: Sampling
 ) -> None:
     theirs, ours = vllm_engine.generate(REQUESTS, sampling), own_server.generate(REQUESTS, sampling)

@@ -1,4 +1,4 @@
-"""Without what vLLM loads, every command that needs it says which package has it, before anything starts."""
+"""If a library that vLLM loads is missing, every command that needs it names the package before anything starts."""
 
 import importlib.metadata
 import os

@@ -1,4 +1,4 @@
-"""The child process of `vllm serve`: what it is called with, how it ends, and that nothing of it stays."""
+"""The child process of `vllm serve`: its arguments, its end, and that no process is left."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What all trackers share: what fails before training is an error, what fails during it a warning."""
+"""All trackers: a failure before training is an error, a failure during training is a warning."""
 
 import importlib.util
 import math

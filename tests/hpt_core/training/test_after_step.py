@@ -1,4 +1,4 @@
-"""A run that is driven step by step, from a spec of one's own."""
+"""A run that a custom spec drives step by step."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Verdicts are made while the engine draws, and come back in the rollouts' order."""
+"""Rollouts are graded while sampling continues, and verdicts keep the rollouts' order."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""What of a training stage's config decides its result."""
+"""The fields of a training stage's config that enter its identity."""
 
 from typing import Any
 

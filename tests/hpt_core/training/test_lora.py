@@ -1,4 +1,4 @@
-"""Adapters train alone, and are merged wherever the model is used elsewhere."""
+"""Only adapters train, and they are merged into the exported model."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Models are loaded from whatever counts as a complete model folder."""
+"""Models load from every complete model folder."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Runs that are refused before anything heavy starts."""
+"""Runs that are refused before training starts."""
 
 import importlib.util
 import json

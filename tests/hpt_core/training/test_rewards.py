@@ -1,4 +1,4 @@
-"""Rewards of somebody's own: partial credit, penalties, weights; gates go on counting what is correct."""
+"""Custom rewards: partial credit, penalties, weights. Gates still count correct rollouts."""
 
 import os
 import sys

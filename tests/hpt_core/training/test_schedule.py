@@ -1,4 +1,4 @@
-"""Drawing questions."""
+"""The order of training questions."""
 
 import pytest
 from hypothesis import given

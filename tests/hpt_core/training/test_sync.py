@@ -1,4 +1,4 @@
-"""Agreement after a sync, with a real vLLM and tied embeddings, and its absence."""
+"""Agreement and disagreement after a sync, with a real vLLM and tied embeddings."""
 
 from pathlib import Path
 

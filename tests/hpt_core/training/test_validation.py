@@ -1,4 +1,4 @@
-"""Held-out questions, and the best model by them."""
+"""Held-out questions, and the choice of the best model."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""Every form that an answer takes: right ones pass, their perturbations fail. The cases are data, forms.json."""
+"""Every form of an answer: correct ones pass, perturbed ones fail. The cases are in forms.json."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""No input hangs or kills the grader: each has its verdict, and the pool goes on."""
+"""No input hangs or kills the grader: each input gets a verdict, and the pool continues."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""What holds for any text and any number."""
+"""Properties that hold for any text and any number."""
 
 from fractions import Fraction
 

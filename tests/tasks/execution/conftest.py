@@ -1,4 +1,4 @@
-"""Worker programs small enough to be read beside the tests that run them."""
+"""Small worker programs for the tests."""
 
 import textwrap
 from collections.abc import Callable

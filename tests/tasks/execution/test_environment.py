@@ -1,4 +1,4 @@
-"""What the machine is found to have."""
+"""The description of the machine."""
 
 import re
 import subprocess

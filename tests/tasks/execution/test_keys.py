@@ -1,4 +1,4 @@
-"""Names of stages and artifacts, and what a config refers to by them."""
+"""Keys of stages and artifacts, and references in configs."""
 
 import json
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""Skip or run: decided by fingerprint, manifest, damage and what is asked for, whatever the stage makes."""
+"""Skip or run: fingerprint, manifest, damage and options decide, for every kind of stage."""
 
 import json
 import threading
@@ -79,7 +79,7 @@ def folder(context: Context, step: Letters, name: str) -> Path:
     return context.store.slot(target.kind, target.fingerprint).folder
 
 
-def test_what_is_made_is_reused(context: Context) -> None:
+def test_finished_artifacts_are_reused(context: Context) -> None:
     step = Letters("ab")
     stage = Stage(LETTERS, (), (step,))
     first = run_stage(stage, NOTHING, context)
@@ -91,14 +91,14 @@ def test_what_is_made_is_reused(context: Context) -> None:
     assert json.dumps([m.as_json() for m in second.values()])
 
 
-def test_only_what_is_missing_is_made(context: Context) -> None:
+def test_only_missing_artifacts_are_produced(context: Context) -> None:
     run_stage(Stage(LETTERS, (), (Letters("ab"),)), NOTHING, context)
     step = Letters("abc")
     run_stage(Stage(LETTERS, (), (step,)), NOTHING, context)
     assert step.calls == [["c"]]
 
 
-def test_a_new_version_makes_all_again_beside_the_old(context: Context) -> None:
+def test_a_new_version_produces_new_artifacts_beside_the_old_ones(context: Context) -> None:
     old, new = Letters("a"), Letters("a", code="2")
     run_stage(Stage(LETTERS, (), (old,)), NOTHING, context)
     run_stage(Stage(LETTERS, (), (new,)), NOTHING, context)
@@ -106,7 +106,7 @@ def test_a_new_version_makes_all_again_beside_the_old(context: Context) -> None:
     assert folder(context, old, "a").is_dir()
 
 
-def test_the_manifest_says_what_made_it(context: Context) -> None:
+def test_the_manifest_records_how_the_artifact_was_produced(context: Context) -> None:
     step = Letters("ab")
     run_stage(Stage(LETTERS, (), (step,)), NOTHING, context)
     manifest = json.loads((folder(context, step, "a") / "manifest.json").read_text())
@@ -137,7 +137,7 @@ def test_a_failure_commits_nothing_and_keeps_the_work(context: Context) -> None:
     assert step.calls[-1] == ["a", "b"]
 
 
-def test_half_an_output_of_a_stage_that_cannot_go_on_is_removed(context: Context) -> None:
+def test_partial_files_are_removed_if_the_stage_cannot_continue(context: Context) -> None:
     step = Once("a")
     stray = folder(context, step, "a") / "output" / "stray"
     stray.parent.mkdir(parents=True)
@@ -147,7 +147,7 @@ def test_half_an_output_of_a_stage_that_cannot_go_on_is_removed(context: Context
 
 
 @pytest.mark.parametrize("kind", [Letters, Once])
-def test_damage_is_reported_and_made_again(
+def test_damage_is_reported_and_repaired(
     context: Context, kind: type[Letters], caplog: pytest.LogCaptureFixture
 ) -> None:
     step = kind("ab")
@@ -162,7 +162,7 @@ def test_damage_is_reported_and_made_again(
     assert after[key("b")].outputs == before[key("b")].outputs
 
 
-def test_redo_makes_again_once(context: Context) -> None:
+def test_rerun_produces_an_artifact_again_once(context: Context) -> None:
     step = Letters("a")
     stage = Stage(LETTERS, (), (step,))
     run_stage(stage, NOTHING, context)
@@ -206,7 +206,7 @@ def links(context: Context) -> dict[str, Path]:
     return {str(p.relative_to(root)): p.resolve() for p in root.rglob("*") if p.is_symlink()}
 
 
-def test_an_artifact_is_found_by_its_name_its_pipeline_and_its_day(context: Context) -> None:
+def test_an_artifact_is_linked_by_name_by_pipeline_and_by_day(context: Context) -> None:
     named = again(context, pipeline="demo")
     step = Letters("ab")
     run_stage(Stage(LETTERS, (), (step,)), NOTHING, named)
@@ -221,7 +221,7 @@ def test_an_artifact_is_found_by_its_name_its_pipeline_and_its_day(context: Cont
     assert before == {path: named.store.root.joinpath(path).lstat().st_ino for path in expected}, "nothing was replaced"
 
 
-def test_a_name_leads_to_what_was_used_last(context: Context) -> None:
+def test_a_name_links_to_the_artifact_used_last(context: Context) -> None:
     first, second = again(context, pipeline="first"), again(context, pipeline="second")
     old, new = Letters("a"), Letters("a", code="2")
     run_stage(Stage(LETTERS, (), (old,)), NOTHING, first)
@@ -233,7 +233,7 @@ def test_a_name_leads_to_what_was_used_last(context: Context) -> None:
     assert links(context)["by-name/letters/a"] == folder(context, old, "a")
 
 
-def test_a_store_that_takes_no_links_still_takes_outputs(
+def test_a_store_without_links_still_keeps_artifacts(
     context: Context, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(self: Path, target: str) -> None:
@@ -263,7 +263,7 @@ def test_a_store_that_takes_no_links_still_takes_outputs(
         ({"inputs": {"model": "x", "data": "y"}, "versions": {"letters": "9"}, "config": {}}, "input data and 1 more"),
     ],
 )
-def test_what_is_missing_is_compared_with_the_last_of_its_name(
+def test_a_missing_artifact_is_compared_with_the_last_of_its_name(
     context: Context, change: dict[str, Any], text: str
 ) -> None:
     """In its config, field by field, its versions and its inputs."""

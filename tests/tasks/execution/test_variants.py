@@ -1,4 +1,4 @@
-"""Sweeps: a variant is the stage that would be written out by hand."""
+"""Sweeps: a variant equals the same stage written out by hand."""
 
 import copy
 import json

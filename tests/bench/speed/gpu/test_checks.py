@@ -1,4 +1,4 @@
-"""Which tests the check runs."""
+"""The choice of tests that the check runs."""
 
 from pathlib import Path
 

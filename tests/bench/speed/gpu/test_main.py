@@ -1,4 +1,4 @@
-"""The whole check, on the CPU and with tiny shapes: a machine with a GPU is not where it should fail first."""
+"""The whole check on a CPU with tiny shapes, so errors are found before a GPU is used."""
 
 import os
 import subprocess

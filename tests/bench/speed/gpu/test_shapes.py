@@ -1,4 +1,4 @@
-"""Models of true shapes."""
+"""Models with the shapes of real models."""
 
 from pathlib import Path
 

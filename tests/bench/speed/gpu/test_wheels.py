@@ -1,4 +1,4 @@
-"""What is carried to a machine without a network."""
+"""Wheels for a machine without a network."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The procedural source: rows as the contract wants them, and what its fingerprint takes."""
+"""The procedural source: its rows and its identity."""
 
 import pytest
 from pydantic import ValidationError

@@ -1,4 +1,4 @@
-"""Training data sources: rows, malformed rows, files that are not what they should be."""
+"""Training data sources: rows, malformed rows, wrong files."""
 
 import json
 from pathlib import Path
