@@ -21,14 +21,14 @@ QUIET = {
 
 
 def quiet_environment() -> None:
-    """Set QUIET where the environment has no value. Call it before Prefect is imported."""
+    """Set the variables of QUIET that the environment lacks. Call it before Prefect is imported."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
 
 
 @contextlib.contextmanager
 def prefect_settings() -> Iterator[None]:
-    """Disable the heartbeat for a temporary server, where it has no use and costs a second at the end of each flow."""
+    """Disable the heartbeat for a temporary server: it is useless there and costs a second at the end of each flow."""
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     if PREFECT_API_URL.value():
