@@ -58,11 +58,10 @@ def serve(
     arguments = _serve.serve_arguments(config, model, max_model_len, dtype, 0, on_gpu=False)
     arguments[arguments.index("--served-model-name") + 1] = NAME
     arguments.remove("--disable-log-stats")
-    keeper = [sys.executable, "-I", str(Path(_serve.__file__).with_name("_keeper.py")), str(_serve.GRACE_S)]
     own = _serve._environment(config, server.key) | environment | {"VLLM_SERVER_DEV_MODE": "1"}
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [*keeper, *_serve._program(), *arguments, "--host", HOST, "--port", str(port)],
+            [*_serve.supervised(), *_serve._program(), *arguments, "--host", HOST, "--port", str(port)],
             stdin=subprocess.PIPE, stdout=stream, stderr=subprocess.STDOUT, env=own, start_new_session=True,
         )  # fmt: skip
     try:
@@ -70,7 +69,7 @@ def serve(
         yield server
     finally:
         assert process.stdin is not None
-        process.stdin.close()  # this makes the keeper end the server
+        process.stdin.close()  # this makes the supervisor end the server
         try:
             process.wait(3 * _serve.GRACE_S)
         except subprocess.TimeoutExpired:

@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from hpt_core import supervisor
 from hpt_core.errors import EngineError
 from hpt_core.rollout.vllm import VLLM, engine_settings
 
@@ -23,6 +25,8 @@ logger = logging.getLogger("hpt.rollout.endpoint")
 HOST = "127.0.0.1"
 GRACE_S = 10.0
 """Seconds that the server has to end before it is killed."""
+ORPHANS_GRACE_S = 1.0
+"""The same for the remaining processes when the server has ended by itself."""
 TELL_EVERY_S = 10.0
 """Seconds between log lines while the server starts."""
 TAIL = 30
@@ -56,11 +60,10 @@ class Server:
         self.port: int = self._reserved.getsockname()[1]
         self._folder = Path(tempfile.mkdtemp(prefix="hpt-serve-"))
         self._log = self._folder / "log"
-        keeper = [sys.executable, "-I", str(Path(__file__).with_name("_keeper.py")), str(GRACE_S)]
         arguments = serve_arguments(config, model, max_model_len, dtype, seed, _on_gpu())
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [*keeper, *_program(), *arguments, "--host", HOST, "--port", str(self.port)],
+                [*supervised(), *_program(), *arguments, "--host", HOST, "--port", str(self.port)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -157,6 +160,12 @@ def serve_arguments(config: VLLM, model: Path, max_model_len: int, dtype: str, s
         option = name.replace("_", "-")
         found += [f"--{'' if value else 'no-'}{option}"] if isinstance(value, bool) else [f"--{option}", str(value)]
     return found
+
+
+def supervised() -> list[str]:
+    """The supervisor's command, to which the server's is appended."""
+    graces = ("--grace", str(GRACE_S), "--orphans-grace", str(ORPHANS_GRACE_S))
+    return supervisor.command(*graces, "--death-signal", str(int(signal.SIGTERM)))
 
 
 def _program() -> list[str]:

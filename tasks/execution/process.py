@@ -1,7 +1,7 @@
 """Run a worker program: its log goes to files, its events go to the caller, and no process of it outlives the caller.
 
 A launcher, by default torchrun on this machine, starts a program of several processes. They share one standard output
-and one log. tasks/execution/supervisor.py ends all of them, although torchrun starts each in a new session.
+and one log. hpt_core/supervisor.py ends all of them, although torchrun starts each in a new session.
 """
 
 import contextlib
@@ -24,11 +24,10 @@ from typing import IO, Any
 
 from pydantic import BaseModel
 
-from hpt_core import errors, worker
+from hpt_core import errors, supervisor, worker
 from hpt_core.artifacts import Cost
 from hpt_core.errors import ConfigError, HPTError, WorkerError, WorkerStopped, WorkerTimeout
 from hpt_core.files import write_text
-from tasks.execution import supervisor
 
 LOG = logging.getLogger("hpt.worker")
 
@@ -103,13 +102,12 @@ def run(job: WorkerRun, on_event: Callable[[Event], None], cancelled: threading.
     Another thread can set `cancelled` to end the worker.
     """
     write_text(job.spec_file, job.spec.model_dump_json(indent=2, by_alias=True) + "\n")
-    command = [sys.executable, "-I", "-S", str(Path(supervisor.__file__)), "--grace", str(GRACE_S)]
-    command += ["--timeout", str(job.timeout_s or 0), "--", *_program(job)]
+    command = supervisor.command("--grace", str(GRACE_S), "--timeout", str(job.timeout_s or 0), "--usage")
     with contextlib.ExitStack() as stack:
         logs = [stack.enter_context(_append(path)) for path in job.logs]
         _header(logs, job)
         process = subprocess.Popen(
-            command,
+            [*command, *_program(job)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

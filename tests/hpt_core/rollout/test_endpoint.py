@@ -411,16 +411,16 @@ def test_our_server_gives_the_same_samples_as_the_vllm_engine(
 
 @pytest.mark.slow
 def test_a_killed_server_is_an_error_and_leaves_nothing(own_server: EndpointEngine) -> None:
-    keeper = next(p for p in psutil.Process().children() if any("_keeper.py" in part for part in p.cmdline()))
-    below = keeper.children(recursive=True)
-    (server,) = keeper.children()
+    supervisor = next(p for p in psutil.Process().children() if any("supervisor.py" in part for part in p.cmdline()))
+    below = supervisor.children(recursive=True)
+    (server,) = supervisor.children()
     assert len(below) > 1
     key = server.environ()["VLLM_API_KEY"]
-    assert len(key) > 30 and not any(key in part for p in [keeper, *below] for part in p.cmdline())
+    assert len(key) > 30 and not any(key in part for p in [supervisor, *below] for part in p.cmdline())
     stream = own_server.stream((request, Sampling(max_tokens=120)) for request in REQUESTS * 50)
     next(stream)
     server.send_signal(signal.SIGKILL)
     with pytest.raises(EngineError, match="vllm serve ended with code 137"):
         list(stream)
     own_server.close()
-    assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in [keeper, *below])
+    assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in [supervisor, *below])

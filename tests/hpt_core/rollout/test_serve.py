@@ -13,10 +13,9 @@ import pytest
 
 from hpt_core.errors import EngineError
 from hpt_core.rollout import _serve
-from hpt_core.rollout._serve import Server, serve_arguments
+from hpt_core.rollout._serve import Server, serve_arguments, supervised
 from hpt_core.rollout.vllm import VLLM
 
-KEEPER = Path(_serve.__file__).with_name("_keeper.py")
 FAMILY = "sleep 1000 & sleep 1000 & wait"
 """A server with two processes of its own."""
 STUBBORN = (
@@ -37,59 +36,60 @@ def eventually(condition: Callable[[], bool], seconds: float = 10) -> bool:
     return True
 
 
-def keep(*command: str, grace: float = 5.0) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        [sys.executable, "-I", str(KEEPER), str(grace), *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+def supervise(*command: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([*supervised(), *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
-def family(keeper: int, size: int) -> list[int]:
-    """Processes below the keeper, once all are there."""
-    process = psutil.Process(keeper)
+def family(supervisor: int, size: int) -> list[int]:
+    """Processes below the supervisor, once all are there."""
+    process = psutil.Process(supervisor)
     assert eventually(lambda: len(process.children(recursive=True)) == size)
     return [child.pid for child in process.children(recursive=True)]
 
 
 @pytest.mark.parametrize("how", ["pipe", "signal"])
 def test_every_process_of_the_server_ends(how: str) -> None:
-    with keep("sh", "-c", FAMILY) as keeper:
-        below = family(keeper.pid, 3)
-        assert keeper.stdin is not None
-        keeper.stdin.close() if how == "pipe" else keeper.terminate()
-        assert keeper.wait(10) == 128 + signal.SIGTERM
+    with supervise("sh", "-c", FAMILY) as supervisor:
+        below = family(supervisor.pid, 3)
+        assert supervisor.stdin is not None
+        supervisor.stdin.close() if how == "pipe" else supervisor.terminate()
+        assert supervisor.wait(10) == 128 + signal.SIGTERM
         assert not any(alive(pid) for pid in below)
 
 
-def test_a_process_that_does_not_end_is_killed() -> None:
-    with keep(sys.executable, "-c", STUBBORN, grace=0.2) as keeper:
-        assert keeper.stdout is not None and keeper.stdin is not None
-        assert keeper.stdout.readline() == b"up\n"
-        keeper.stdin.close()
-        assert keeper.wait(10) == 128 + signal.SIGKILL
+def test_a_process_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_serve, "GRACE_S", 0.2)
+    with supervise(sys.executable, "-c", STUBBORN) as supervisor:
+        assert supervisor.stdout is not None and supervisor.stdin is not None
+        assert supervisor.stdout.readline() == b"up\n"
+        (server,) = family(supervisor.pid, 1)
+        supervisor.stdin.close()
+        assert supervisor.wait(10) == 128 + signal.SIGTERM
+        assert not alive(server)
 
 
 def test_leftover_processes_end_with_the_server() -> None:
-    with keep("sh", "-c", "sleep 1000 & echo $!; exit 3") as keeper:
-        assert keeper.stdout is not None
-        left = int(keeper.stdout.readline())
-        assert keeper.wait(10) == 3
+    with supervise("sh", "-c", "sleep 1000 & echo $!; exit 3") as supervisor:
+        assert supervisor.stdout is not None
+        left = int(supervisor.stdout.readline())
+        assert supervisor.wait(10) == 3
         assert not alive(left)
 
 
-@pytest.mark.parametrize("victim", ["parent", "keeper"])
+@pytest.mark.parametrize("victim", ["parent", "supervisor"])
 def test_the_server_ends_with_a_killed_parent(victim: str) -> None:
     script = f"""
-import subprocess, sys, time
-keeper = subprocess.Popen([sys.executable, "-I", {str(KEEPER)!r}, "5", "sleep", "1000"], stdin=subprocess.PIPE)
-print(keeper.pid, flush=True)
+import subprocess, time
+supervisor = subprocess.Popen({[*supervised(), "sleep", "1000"]!r}, stdin=subprocess.PIPE)
+print(supervisor.pid, flush=True)
 time.sleep(1000)
 """
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
-        keeper = int(parent.stdout.readline())
-        (server,) = family(keeper, 1)
-        os.kill(parent.pid if victim == "parent" else keeper, signal.SIGKILL)
-        assert eventually(lambda: not alive(keeper) and not alive(server))
+        supervisor = int(parent.stdout.readline())
+        (server,) = family(supervisor, 1)
+        os.kill(parent.pid if victim == "parent" else supervisor, signal.SIGKILL)
+        assert eventually(lambda: not alive(supervisor) and not alive(server))
         parent.kill()
 
 

@@ -1,8 +1,8 @@
-"""A small process between a task and its worker. It ends all of the worker's processes when the task's process is gone.
+"""A small process above a worker or an engine's server. It ends all their processes when its own parent is gone.
 
-`python -I supervisor.py --timeout SECONDS --grace SECONDS -- COMMAND...`, with a pipe from the parent as standard
-input. It is a subreaper, so all processes that the worker starts remain its descendants, even in new sessions. It ends
-every descendant on SIGTERM, SIGINT, end-of-file on standard input, or at the time limit. Its exit code is the worker's
+`python -I -S supervisor.py [OPTIONS] -- COMMAND...`, with a pipe from the parent as standard input. It is a subreaper,
+so all processes that the command starts remain its descendants, even in new sessions. It ends every descendant when the
+command ends, on SIGTERM, SIGINT, end-of-file on standard input, or at the time limit. Its exit code is the command's
 (128 + signal if a signal killed it), 124 at the time limit, or 143 if it was stopped. It uses only the standard
 library, so it starts in milliseconds and needs little memory.
 """
@@ -26,17 +26,22 @@ TIMED_OUT = 124
 STOPPED = 143
 
 
+def command(*options: str) -> list[str]:
+    """The command of a supervisor, up to the command that it runs."""
+    return [sys.executable, "-I", "-S", __file__, *options, "--"]
+
+
 def prctl(option: int, value: int) -> None:
     """The system call `prctl`. Raises OSError."""
     if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl")
 
 
-def end_with(parent: int) -> None:
-    """Make the kernel kill this process when `parent` ends. Exits now if it has already ended."""
-    prctl(SET_DEATH_SIGNAL, signal.SIGKILL)
+def end_with(parent: int, number: int) -> None:
+    """Let the kernel send signal `number` to this process when `parent` ends. Exits now if it has already ended."""
+    prctl(SET_DEATH_SIGNAL, number)
     if os.getppid() != parent:
-        os._exit(128 + signal.SIGKILL)
+        os._exit(128 + number)
 
 
 def descendants() -> list[int]:
@@ -67,15 +72,11 @@ def reap() -> dict[int, int]:
     return ended
 
 
-def end_all(grace: float) -> dict[int, int]:
-    """End every descendant: SIGTERM first, SIGKILL after `grace` seconds. Returns the exit codes by process id."""
-    ended: dict[int, int] = {}
+def end_all(grace: float) -> None:
+    """End every descendant: SIGTERM first, SIGKILL after `grace` seconds."""
     give_up = time.monotonic() + grace
     signalled: set[int] = set()
-    while True:
-        left = descendants()
-        if not left:
-            return ended | reap()
+    while left := descendants():
         late = time.monotonic() > give_up
         for pid in left:
             if late or pid not in signalled:
@@ -83,11 +84,12 @@ def end_all(grace: float) -> dict[int, int]:
                     os.kill(pid, signal.SIGKILL if late else signal.SIGTERM)
                 signalled.add(pid)
         time.sleep(0.02)
-        ended |= reap()
+        reap()
+    reap()
 
 
-def watch(child: int, deadline: float | None, wake: int) -> int:
-    """Wait until the worker ends, a stop is requested or the time limit passes. Returns the code to exit with."""
+def watch(child: "subprocess.Popen[bytes]", deadline: float | None, wake: int) -> int:
+    """Wait until the child ends, a stop is requested or the time limit passes. Returns the code to exit with."""
     while True:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         ready, _, _ = select.select([0, wake], [], [], left)
@@ -100,15 +102,19 @@ def watch(child: int, deadline: float | None, wake: int) -> int:
             if signal.SIGTERM in signals or signal.SIGINT in signals:
                 return STOPPED
             ended = reap()
-            if child in ended:
-                return ended[child] if ended[child] >= 0 else 128 - ended[child]
+            if child.pid in ended:
+                child.returncode = ended[child.pid]
+                return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
 
 def main() -> int:
     """Run the command under supervision."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--timeout", type=float, default=0.0)
-    parser.add_argument("--grace", type=float, default=5.0)
+    parser.add_argument("--timeout", type=float, default=0.0, help="time limit in seconds; 0 for none")
+    parser.add_argument("--grace", type=float, default=5.0, help="seconds between SIGTERM and SIGKILL")
+    parser.add_argument("--orphans-grace", type=float, default=5.0, help="the same if the command ended by itself")
+    parser.add_argument("--death-signal", type=int, default=signal.SIGKILL, help="sent if the supervisor is killed")
+    parser.add_argument("--usage", action="store_true", help="print an event with CPU time and memory at the end")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
 
@@ -119,18 +125,21 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
     supervisor = os.getpid()
-    child = subprocess.Popen(options.command, stdin=subprocess.DEVNULL, preexec_fn=lambda: end_with(supervisor))
+    child = subprocess.Popen(
+        options.command, stdin=subprocess.DEVNULL, preexec_fn=lambda: end_with(supervisor, options.death_signal)
+    )
     deadline = time.monotonic() + options.timeout if options.timeout > 0 else None
-    code = watch(child.pid, deadline, wake_read)
-    end_all(options.grace)
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    event = {
-        "event": "usage",
-        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),
-        "peak_memory_bytes": usage.ru_maxrss * 1024,
-    }
-    with contextlib.suppress(OSError):
-        os.write(1, (json.dumps(event) + "\n").encode())
+    code = watch(child, deadline, wake_read)
+    end_all(options.grace if child.returncode is None else options.orphans_grace)
+    if options.usage:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        event = {
+            "event": "usage",
+            "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),
+            "peak_memory_bytes": usage.ru_maxrss * 1024,
+        }
+        with contextlib.suppress(OSError):
+            os.write(1, (json.dumps(event) + "\n").encode())
     # reap() has already reaped the child; without a return code, Popen would warn about it.
     child.returncode = code
     return code
