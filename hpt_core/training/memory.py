@@ -34,11 +34,17 @@ def require_memory(stage: str, config: TrainConfig, parameters: int, ranks: int,
     import psutil
 
     need = memory_of_rank(config, parameters, ranks, bool(gpus))
-    total, where = (gpus[0], "the first GPU") if gpus else (psutil.virtual_memory().total, "this machine")
-    need *= 1 if gpus else ranks
-    if need > total:
+    if gpus:
+        require_bytes(need, gpus[0], f"{stage} needs about", "the first GPU has")
+    else:
+        require_bytes(need * ranks, psutil.virtual_memory().total, f"{stage} needs about", "this machine has")
+
+
+def require_bytes(need: float, available: float, what: str, where: str) -> None:
+    """Raise PreflightError if `need` bytes exceed the `available` ones. `what` and `where` begin the two statements."""
+    if need > available:
         raise PreflightError(
-            f"{stage} needs about {need / GIB:.1f} GiB of memory and {where} has {total / GIB:.1f} GiB",
+            f"{what} {need / GIB:.1f} GiB of memory, but {where} {available / GIB:.1f} GiB",
             "use a smaller model, a larger machine, more GPUs, lora, or optimizer.eight_bit",
         )
 

@@ -8,7 +8,7 @@ from hpt_core.trackers import check_all
 from hpt_core.training.config import TrainSpec
 from hpt_core.training.distributed import World
 from hpt_core.training.lora import require_peft
-from hpt_core.training.memory import GIB, WEIGHT, memory_of_rank
+from hpt_core.training.memory import WEIGHT, memory_of_rank, require_bytes
 from hpt_core.training.optimizer import require_eight_bit
 from hpt_core.training.questions import TrainingQuestion
 from hpt_core.training.schedule import cursor
@@ -69,18 +69,8 @@ def _check_memory(spec: TrainSpec, world: World) -> None:
     on_gpu = torch.cuda.is_available()
     need = memory_of_rank(spec.config, weights, world.size, on_gpu)
     host = psutil.virtual_memory().available / world.local_size
+    share = "its share of the free memory is"
     # With several ranks, each loads the whole model into main memory before it keeps its shard.
-    _require(weights * WEIGHT if world.size > 1 else 0, host, "each rank's copy of the weights takes", "of memory")
-    what = "weights, gradients, moments and engine take"
-    if on_gpu:
-        _require(need, torch.cuda.mem_get_info()[0], what, "of the GPU's memory")
-    else:
-        _require(need, host, what, "of memory")
-
-
-def _require(need: float, available: float, what: str, where: str) -> None:
-    if need > available:
-        raise PreflightError(
-            f"{what} {need / GIB:.1f} GiB {where}, but only {available / GIB:.1f} GiB are free",
-            "choose a smaller model, a larger machine, more ranks (resources.processes), lora, or optimizer.eight_bit",
-        )
+    require_bytes(weights * WEIGHT if world.size > 1 else 0, host, "each rank's copy of the weights takes", share)
+    available, where = (torch.cuda.mem_get_info()[0], "the GPU's free memory is") if on_gpu else (host, share)
+    require_bytes(need, available, "the weights, gradients, moments and engine of a rank take", where)

@@ -34,7 +34,7 @@ def stage(algorithm: str, dtype: str = "float32", **fields: Any) -> TrainConfig:
 def test_a_model_fits_or_is_refused(algorithm: str, dtype: str, bytes_each: int, beside: int) -> None:
     most = (psutil.virtual_memory().total - beside) // bytes_each
     require_memory("train.x", stage(algorithm, dtype), most, 1, ())
-    with pytest.raises(PreflightError, match=r"train\.x needs about .* and this machine has .*Remedy: "):
+    with pytest.raises(PreflightError, match=r"train\.x needs about .*, but this machine has .*Remedy: "):
         require_memory("train.x", stage(algorithm, dtype), most + 1, 1, ())
 
 
