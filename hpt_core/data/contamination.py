@@ -16,7 +16,7 @@ from pydantic import Field
 
 from hpt_core import schemas, worker
 from hpt_core.base import Frozen
-from hpt_core.data.decontaminate import read_questions, split_ngrams, whole, words
+from hpt_core.data.decontaminate import as_whole, read_questions, split_ngrams, words
 from hpt_core.errors import DataError
 from hpt_core.files import write_parquet
 
@@ -74,7 +74,7 @@ class Matcher:
         number = len(self._grams)
         found = words(question)
         length = min(self._n, len(found)) if len(found) >= self._shortest else 0
-        grams = frozenset(split_ngrams(found, length) if length else _as_whole(question))
+        grams = frozenset(split_ngrams(found, length) if length else as_whole(question))
         self._grams.append(grams)
         self._ngrams.append(len(grams) if length else 0)
         for gram in grams:
@@ -107,13 +107,7 @@ class Matcher:
         beginnings = enumerate(split_ngrams(found, self._shortest))
         starts = [start for start, beginning in beginnings if beginning in self._beginnings]
         runs = {" ".join(found[start : start + length]) for start in starts for length in self._lengths}
-        return frozenset(self._holders.keys() & runs.union(_as_whole(text)))
-
-
-def _as_whole(text: str) -> tuple[str, ...]:
-    """A whole text as a gram that no run of words equals; none if it has no words."""
-    found = whole(text)
-    return (f"= {found}",) if found else ()
+        return frozenset(self._holders.keys() & runs.union(as_whole(text)))
 
 
 class Shared:

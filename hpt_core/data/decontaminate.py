@@ -27,6 +27,12 @@ def whole(text: str) -> str:
     return " ".join(_TOKEN.findall(_plain(text)))
 
 
+def as_whole(text: str) -> tuple[str, ...]:
+    """A whole text as a gram that no run of words equals; none if it has no word or operator."""
+    found = whole(text)
+    return (f"= {found}",) if found else ()
+
+
 def split_ngrams(found: list[str], n: int) -> list[str]:
     """Every run of `n` words, in order; none if there are fewer words."""
     return [" ".join(found[i : i + n]) for i in range(len(found) - n + 1)]
@@ -60,23 +66,16 @@ class OverlapIndex:
 
     def __init__(self, n: int) -> None:
         self._n = n
-        self._ngrams: dict[str, BenchmarkQuestion] = {}
-        self._wholes: dict[str, BenchmarkQuestion] = {}
+        self._questions: dict[str, BenchmarkQuestion] = {}
 
     def add(self, benchmark: str, question_id: str, question: str) -> None:
         """Add one benchmark question. Where several share an n-gram, the first is reported."""
-        overlap = BenchmarkQuestion(benchmark, question_id)
-        if text := whole(question):
-            self._wholes.setdefault(text, overlap)
-        for ngram in self._split(question):
-            self._ngrams.setdefault(ngram, overlap)
+        for gram in self._grams(question):
+            self._questions.setdefault(gram, BenchmarkQuestion(benchmark, question_id))
 
     def find(self, question: str) -> BenchmarkQuestion | None:
         """The first benchmark question that `question` overlaps, or None."""
-        for ngram in self._split(question):
-            if ngram in self._ngrams:
-                return self._ngrams[ngram]
-        return self._wholes.get(whole(question))
+        return next((self._questions[gram] for gram in self._grams(question) if gram in self._questions), None)
 
-    def _split(self, text: str) -> list[str]:
-        return split_ngrams(words(text), self._n)
+    def _grams(self, text: str) -> list[str]:
+        return [*split_ngrams(words(text), self._n), *as_whole(text)]
