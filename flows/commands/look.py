@@ -127,7 +127,7 @@ def _as_json(found: graphs.Plan) -> list[dict[str, Any]]:
             "state": found.state(key),
             "after": [str(need) for need in found.graph[key].after],
             "problem": str(found.problems[key]) if key in found.problems else None,
-            "outputs": [
+            "artifacts": [
                 {
                     "key": str(p.target.key),
                     "kind": p.target.kind,
@@ -153,14 +153,14 @@ def status(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Show the state of each output: when it was finished, how long it took, its size and rows."""
+    """Show the state of each artifact: when it was finished, how long it took, its size and rows."""
     resolved = common.read_config(config, overrides, store, data_dir)
     run = plan_run(resolved)
     rows = [_status_row(planned, run.context) for planned in run.plan.planned]
     if as_json:
         common.print_json(rows)
         return
-    table = Table("output", "state", "ended", "took", "size", "rows", box=None, pad_edge=False, header_style="bold")
+    table = Table("artifact", "state", "ended", "took", "size", "rows", box=None, pad_edge=False, header_style="bold")
     for row in rows:
         ended = "" if row["end"] is None else f"{row['end']:%Y-%m-%d %H:%M}"
         table.add_row(

@@ -25,7 +25,7 @@ def print_result(config: PipelineConfig, artifacts: Artifacts, as_json: bool) ->
         for found in shown:
             for name, value in found.facts.items():
                 facts[name] = [*facts.get(name, []), *value] if isinstance(value, list) else value
-        common.print_json({**facts, "outputs": [artifact.as_json() for artifact in artifacts.values()]})
+        common.print_json({**facts, "artifacts": [artifact.as_json() for artifact in artifacts.values()]})
         return
     if not shown:
         for artifact in artifacts.values():

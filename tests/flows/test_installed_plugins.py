@@ -239,7 +239,7 @@ def test_an_installed_package_of_plug_ins_runs_in_a_pipeline(site: Path, tmp_pat
         "publish.one_file",
     }
     (training,) = [stage for stage in json.loads(plan.stdout)["stages"] if stage["stage"] == "train.acme"]
-    assert training["outputs"][0]["text"] == f"changed: {changed.relative_to(tmp_path)}"
+    assert training["artifacts"][0]["text"] == f"changed: {changed.relative_to(tmp_path)}"
 
 
 def rollouts(output: Path) -> list[dict[str, Any]]:

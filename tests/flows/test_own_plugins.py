@@ -50,7 +50,7 @@ class Halved(TokenMean):
 def plan(hpt: Any) -> dict[str, tuple[str, str]]:
     """State and text by stage, for stages of one artifact."""
     found = json.loads(hpt("plan", "tiny.toml", "--json").stdout)
-    return {s["stage"]: (s["state"], s["outputs"][0]["text"]) for s in found["stages"] if len(s["outputs"]) == 1}
+    return {s["stage"]: (s["state"], s["artifacts"][0]["text"]) for s in found["stages"] if len(s["artifacts"]) == 1}
 
 
 def links(hpt: Any) -> dict[str, tuple[Path, int]]:
@@ -238,7 +238,7 @@ def test_stage_kinds_beside_the_config_are_planned_run_and_reported(fresh: Any) 
     rerun = fresh("rerun", "tiny.toml", "--from", FIRST)
     assert f"{FIRST}: done" in rerun.stderr and f"{AGAIN}: reused" in rerun.stderr
     changed = fresh("plan", "tiny.toml", "--set", "my_stages:NOTES.first.text=three", "--json").stdout
-    assert {s["stage"]: s["outputs"][0]["text"] for s in json.loads(changed)["stages"] if s["state"] == "to do"} == {
+    assert {s["stage"]: s["artifacts"][0]["text"] for s in json.loads(changed)["stages"] if s["state"] == "to do"} == {
         FIRST: "changed: text"
     }
     file.write_text(STAGES.replace('f"{self.config.text}: {names}"', 'f"{self.config.text}: {names}!"'))
