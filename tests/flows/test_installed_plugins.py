@@ -194,26 +194,27 @@ def site(package: Path, tmp_path: Path) -> Path:
     return tmp_path / "site"
 
 
-def hpt(folder: Path, site: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "PYTHONPATH": str(site), "HPT_CACHE": str(folder / "cache"), "COLUMNS": "200"}
-    command = [sys.executable, "-m", "flows.cli", *arguments]
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400, check=False
-    )
+def test_an_installed_package_of_plug_ins_runs_in_a_pipeline(
+    prefect_environment: dict[str, str], site: Path, tmp_path: Path
+) -> None:
+    own = {"PYTHONPATH": str(site), "HPT_CACHE": str(tmp_path / "cache"), "COLUMNS": "200"}
 
+    def hpt(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "flows.cli", *arguments]
+        return subprocess.run(
+            command, cwd=tmp_path, env=prefect_environment | own, capture_output=True, text=True, timeout=400
+        )
 
-@pytest.mark.slow
-def test_an_installed_package_of_plug_ins_runs_in_a_pipeline(site: Path, tmp_path: Path) -> None:
     rows = [{"question": f"q{i} ?", "answer": str(i), "demonstration": f"so {i}", "kind": "contains"} for i in range(8)]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (tmp_path / "acme.toml").write_text(PIPELINE)
-    listed = hpt(tmp_path, site, "list", "advantages").stdout
+    listed = hpt("list", "advantages").stdout
     assert "leave_one_out  A = R minus the mean of the other members'" in listed
-    shown = hpt(tmp_path, site, "show", "advantages", "leave_one_out").stdout
+    shown = hpt("show", "advantages", "leave_one_out").stdout
     assert "scale" in shown
     assert "Factor of the advantage." in shown
 
-    done = hpt(tmp_path, site, "run", "acme.toml", "--json")
+    done = hpt("run", "acme.toml", "--json")
     assert done.returncode == 0, done.stderr
     assert [receipt["target"] for receipt in json.loads(done.stdout)["published"]] == ["board.md"]
     assert "Acme double" in (tmp_path / "board.md").read_text()
@@ -230,7 +231,7 @@ def test_an_installed_package_of_plug_ins_runs_in_a_pipeline(site: Path, tmp_pat
     # A new release of the package: what was made with the changed module is made again, and nothing else.
     changed = site / "acme" / "arithmetic.py"
     changed.write_text(changed.read_text().replace("max(1, n - 1)", "max(1, n - 1.0)"))
-    plan = hpt(tmp_path, site, "plan", "acme.toml", "--json")
+    plan = hpt("plan", "acme.toml", "--json")
     states = {stage["stage"]: stage["state"] for stage in json.loads(plan.stdout)["stages"]}
     assert {stage for stage, state in states.items() if state != "done"} == {
         "train.acme",

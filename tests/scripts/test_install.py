@@ -36,6 +36,7 @@ model = "model.base"
 from = "model.base"
 data = "data.d"
 algorithm = "hpt"
+engine = "transformers"
 steps = 1
 questions_per_step = 4
 rollouts_per_question = 2

@@ -1,5 +1,6 @@
 """Averages of models: the numbers, what is refused, and a pipeline that trains, averages and evaluates."""
 
+import functools
 import json
 import shutil
 import subprocess
@@ -147,15 +148,17 @@ def test_globs_select_models() -> None:
     assert [str(key) for key in config.config_of(StageKey("average", "soup")).models] == ["train.a", "train.b"]
 
 
-@pytest.mark.slow
-def test_a_pipeline_trains_averages_and_continues_from_the_average(tmp_path: Path) -> None:
+def test_a_pipeline_trains_averages_and_continues_from_the_average(
+    prefect_environment: dict[str, str], tmp_path: Path
+) -> None:
     """The kind of stage is known to plan, run, report and command line without a word of it elsewhere."""
     from flows.fields import toml
 
     lines = [f"{key} = {toml(value)}" for key, value in pipeline(store=str(tmp_path / "runs")).items()]
     (tmp_path / "soup.toml").write_text("\n".join(lines))
     command = [sys.executable, "-m", "flows.cli", "run", "soup.toml", "--json"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False)
+    run = functools.partial(subprocess.run, cwd=tmp_path, env=prefect_environment, capture_output=True, text=True)
+    done = run(command, timeout=500)
     assert done.returncode == 0, done.stderr
     named = tmp_path / "runs" / "by-name"
     soup = tensors(named / "average.soup" / "output" / "model")
@@ -167,7 +170,5 @@ def test_a_pipeline_trains_averages_and_continues_from_the_average(tmp_path: Pat
     assert len(set(manifest["inputs"].values())) == 2
     assert "| soup | measured |" in (named / "report" / "output" / "leaderboard.md").read_text()
     assert (named / "train.after" / "output" / "model").is_dir()
-    again = subprocess.run(
-        [*command[:3], "average", "soup.toml"], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    again = run([*command[:3], "average", "soup.toml"], check=True)
     assert "average.soup: reused" in again.stderr
