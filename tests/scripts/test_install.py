@@ -45,6 +45,7 @@ sampling = { max_tokens = 16 }
 [evaluate]
 models = ["train.hpt"]
 suites = ["procedural_double"]
+engine = "transformers"
 limit = 2
 k = 1
 max_tokens = 16
