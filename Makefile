@@ -7,7 +7,7 @@ EXTRAS ?=
 BIN := .venv/bin
 # One process per core, up to four. Tests that share a server or an engine run in one process.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(shell n=$$(nproc); echo $$((n > 4 ? 4 : n))) --dist loadgroup
-# Where no bytecode is kept, every process of a run compiles Prefect, transformers and vLLM again: 5 s for each engine.
+# Without kept bytecode, every process of a run compiles Prefect, transformers and vLLM again: 5 s for each engine.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup setup-dev demo test test-fast lint docs constraints clean

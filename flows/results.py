@@ -78,13 +78,14 @@ class Results:
         self.artifacts = Artifacts(artifacts)
         """The artifacts in the store, by key."""
         self.problems = problems or {}
-        """Why stages have no artifacts, as far as planning found it."""
+        """The planning errors of stages, their own or those of the stages that block them."""
 
     @classmethod
     def of_config(cls, config: PipelineConfig) -> Self:
         """The artifacts in the store for this config."""
         plan = plan_run(config).plan
-        return cls(plan.artifacts, plan.problems)
+        blocked = {key: plan.problems[upstream] for key, upstream in plan.blocked.items()}
+        return cls(plan.artifacts, plan.problems | blocked)
 
     @classmethod
     def of_store(cls, folder: Path, pipeline: str | None = None) -> Self:
@@ -111,7 +112,7 @@ class Results:
                 table = pq.read_table(artifact.path(train.LOG))
                 tables.append(table.add_column(0, "stage", pa.array([str(key.stage)] * table.num_rows, pa.string())))
         if not tables:
-            raise self._absent("there are no training logs yet", "run `hpt train` first")
+            raise self._absent(train.KIND.name, "there are no training logs yet", "run `hpt train` first")
         return _as(pa.concat_tables(tables), frame)
 
     def samples(self, model: str | None = None, benchmark: str | None = None, frame: Frame = "pyarrow") -> Any:
@@ -141,6 +142,7 @@ class Results:
                     found.append(StoredSamples(key.stage.name, key.part, questions, table, verdicts))
         if not found:
             raise self._absent(
+                evaluate.KIND.name,
                 "there are no samples yet",
                 "run `hpt evaluate` first, with the same store, data folder (HPT_DATA) and overrides",
             )
@@ -166,12 +168,13 @@ class Results:
     def _report(self) -> Path:
         found = self.artifacts.of(report.KIND.key())
         if found is None or found.provisional:
-            raise self._absent("there is no report yet", "run `hpt report` first")
+            raise self._absent(report.KIND.name, "there is no report yet", "run `hpt report` first")
         return found.path(report.REPORT)
 
-    def _absent(self, cause: str, remedy: str) -> HPTError:
-        """The error for a missing artifact: why its stage cannot run, or else that it has not run yet."""
-        return next(iter(self.problems.values()), StoreError(cause, remedy))
+    def _absent(self, kind: str, cause: str, remedy: str) -> HPTError:
+        """The error for missing artifacts: why a stage of this kind cannot run, or else that it has not run yet."""
+        found = (error for key, error in self.problems.items() if key.kind == kind)
+        return next(found, StoreError(cause, remedy))
 
 
 Linked = tuple[Artifact, Manifest]

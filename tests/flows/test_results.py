@@ -82,3 +82,6 @@ def test_a_blocked_stage_is_reported_instead_of_missing_results(
     for read in (results.scores, results.samples):
         with pytest.raises(DataError, match="nowhere"):
             read()
+    # Training does not need the benchmark.
+    with pytest.raises(StoreError, match="no training logs yet"):
+        results.training_log()
