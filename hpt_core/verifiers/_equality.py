@@ -206,7 +206,7 @@ def _same_statement(gold: Chain, answer: Chain) -> bool:
     names = [chain.sides[0] if chain.nodes[0] is None else chain.sides[-1] for chain in (gold, answer)]
     if not all(map(names_a_quantity, names)):
         return not is_name(names[0]) or not is_name(names[1])
-    return same_name(*names) or not all(map(is_name, names)) or _renamed_function(*names, values)
+    return same_name(*names) or not all(map(is_name, names)) or _renamed_function(names[0], names[1], values)
 
 
 def _renamed_function(name: str, other: str, values: list[Node]) -> bool:

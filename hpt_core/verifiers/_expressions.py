@@ -11,6 +11,7 @@ from typing import Any
 import flint
 from flint import fmpq
 
+from hpt_core.verifiers._matrices import Rows, rows
 from hpt_core.verifiers._numbers import Value, number
 from hpt_core.verifiers._values import (
     START_BITS,
@@ -94,6 +95,12 @@ class Expression:
 
         if self.tree == other.tree:
             return True
+        try:
+            matrices = rows(self.tree), rows(other.tree)
+        except Unsupported:
+            return False
+        if matrices != (None, None):
+            return _same_entries(*matrices)
         if self.tree.has(sympy.oo) or other.tree.has(sympy.oo):
             return bool(self.tree.doit() == other.tree.doit())
         pair = _standing_in(self.tree), _standing_in(other.tree)
@@ -140,6 +147,16 @@ class Expression:
             return near(pair, fmpq(1, 10**places), fmpq(1))
         except (Undefined, Unsupported, Imprecise):
             return False
+
+
+def _same_entries(one: Rows | None, other: Rows | None) -> bool:
+    if one is None or other is None or len(one) != len(other):
+        return False
+    pairs = zip(one, other, strict=True)
+    return all(
+        len(left) == len(right) and all(Expression(a).equals(Expression(b)) for a, b in zip(left, right, strict=True))
+        for left, right in pairs
+    )
 
 
 def _agree(pair: tuple[Any, Any], rounded: bool) -> bool | None:

@@ -3,8 +3,8 @@
 import re
 
 _INTRODUCTION = re.compile(
-    r"(?:\\text\{)?[\s,:]*[A-Za-z][A-Za-z'’ ,]*\s(?:is|are|equals?|be|gives?|get|have|obtain)\s*(?:equal\s+to|given\s+by)?\s*:?\s*(?:\}\s*:?\s*|\$\s*)?"
-    r"(?=\S)|(?:\\text\{)?\s*(?:(?:the|our)\s+)?(?:final\s+|correct\s+)?(?:answer|solution|result)s?\s*[:=]\s*\}?\s*(?=\S)"
+    r"(?:\\text\{)?[\s,:]*[A-Za-z][A-Za-z'’ ,]*\s(?:is|are|equals?|be|gives?|get|have|obtain)\s*"
+    r"(?:equal\s+to|given\s+by)?\s*:?\s*(?:\}\s*:?\s*|\$\s*)?(?=\S)|(?:\\text\{)?\s*(?:(?:the|our)\s+)?(?:final\s+|correct\s+)?(?:answer|solution|result)s?\s*[:=]\s*\}?\s*(?=\S)"
     r"|\\text\{\s*(?:so|thus|hence|therefore|then)[\s,:]*\}\s*(?=\S)|(?:so|thus|hence|therefore),?\s+(?=[^\sA-Za-z])",
     re.IGNORECASE,
 )

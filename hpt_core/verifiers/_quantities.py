@@ -4,7 +4,8 @@ import re
 
 _INDEX = r"(?:_(?:\w|\{[^{}]*\}))?"
 _PRIME = r"(?:'+|\^(?:\\prime|\{\\prime+\}|\\ast|\*|\{\*\}|\{\\ast\}))?"
-_WORD = r"(?:\\?[A-Za-z]+|\\text\{[^{}]*\}|\\(?:over(?:line|rightarrow)|vec|hat|bar|tilde|mathbb|mathcal|mathbf)\s*(?:\{[^{}]*\}|[A-Za-z]))"
+_ACCENT = r"\\(?:over(?:line|rightarrow)|vec|hat|bar|tilde|mathbb|mathcal|mathbf)\s*(?:\{[^{}]*\}|[A-Za-z])"
+_WORD = rf"(?:\\?[A-Za-z]+|\\text\{{[^{{}}]*\}}|{_ACCENT})"
 NAME = re.compile(rf"{_WORD}'*{_INDEX}{_PRIME}(?:\s*\([\w\s,]*\))?")
 """A variable or function: x, M, f(x), m_{\\max}, \\overline{AB}."""
 _SEGMENT = r"(?:\\over(?:line|rightarrow)\s*\{[A-Z]{2}\}|[A-Z]'?[A-Z]'?|\|[A-Z]{2}\|)"

@@ -100,7 +100,7 @@ def _several(text: str, listed: bool, depth: int) -> Node | None:
         if len(sizes) == 1 and sizes != {1} and (named or separators == (";",)):
             tuples = [tuple(_read(part, True, depth + 1) for part in group) for group in groups]
             return Many(tuple(Ordered("(", items, ")") for items in tuples))
-    parts = [part for part in split(text, (",", ";", "\\lor", "\\land"))]
+    parts = split(text, (",", ";", "\\lor", "\\land"))
     if len(parts) > 1:
         parts = [part for part in parts if part.strip()]
         if any(_ELLIPSIS.fullmatch(part.strip()) for part in parts):

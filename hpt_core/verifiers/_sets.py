@@ -1,5 +1,6 @@
 """Sets of real numbers: intervals written with inequalities, unions, set-builder notation, the reals without points."""
 
+import itertools
 import re
 from collections.abc import Callable
 
@@ -58,7 +59,7 @@ def without(points: tuple[Node, ...]) -> Node | None:
     if order is None:
         return None
     bounds = [_INFINITE[0], *(Leaf(texts[index]) for index in order), _INFINITE[1]]
-    return Many(tuple(Ordered("(", pair, ")") for pair in zip(bounds, bounds[1:], strict=False)), kind="union")
+    return Many(tuple(Ordered("(", pair, ")") for pair in itertools.pairwise(bounds)), kind="union")
 
 
 def _joined(text: str, read: Read) -> Node | None:

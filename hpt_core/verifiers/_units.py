@@ -53,18 +53,16 @@ SCALES = {
 }
 """Words that multiply the number before them."""
 _FRACTIONS = "half third fourth quarter fifth sixth seventh eighth ninth tenth hundredth thousandth millionth billionth"
-_ALTERING = frozenset(
-    (
-        "and or nor not no non neither either is are was were be than least most more less fewer over under above below "
-        "beneath about around approximately roughly nearly almost before after past to till until from off minus plus "
-        "negative times multiplied divided mod modulo choose factorial root squared cubed power reciprocal inverse "
-        "opposite complement twice thrice double doubled triple tripled halved between within without except excluding "
-        "short deficit loss owed debt point zero one two three four five six seven eight nine ten score gross by "
-        f"halves {_FRACTIONS}"
-    ).split()
-    + [f"{word}s" for word in _FRACTIONS.split()]
-    + [word for scale in SCALES for word in (scale, f"{scale}s")]
-)
+_OTHER_WORDS = """
+    and or nor not no non neither either is are was were be than least most more less fewer over under above below beneath
+    about around approximately roughly nearly almost before after past to till until from off minus plus negative times
+    multiplied divided mod modulo choose factorial root squared cubed power reciprocal inverse opposite complement twice
+    thrice double doubled triple tripled halved halves between within without except excluding short deficit loss owed
+    debt point zero one two three four five six seven eight nine ten score gross by
+"""
+_ALTERING = frozenset(_OTHER_WORDS.split()) | {
+    word + ending for word in (*_FRACTIONS.split(), *SCALES) for ending in ("", "s")
+}
 """Words behind a number that change it, or say that the number alone is not the answer."""
 _SQUARED = {"square": "^2", "sq": "^2", "squared": "^2", "cubic": "^3", "cubed": "^3", "cu": "^3"}
 _BASE = re.compile(r"([+-]?[0-9A-Z]*\.?[0-9A-Z]+)_(?:\{?(\d+)\}?|\{?\\text\{(\w+)\}\}?)")

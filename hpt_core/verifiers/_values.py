@@ -234,7 +234,7 @@ def _factorial(self: Evaluation, tree: Any) -> Number:
     if whole is not None and whole <= LARGEST_FACTORIAL:
         if self.places and whole > LARGEST_FACTORIAL_AT_A_POINT:
             raise Undefined
-        return fmpq(fmpz.fac_ui(whole))
+        return fmpq(fmpz.fac_ui(fmpz(whole)))
     return _gamma_of(self, value + 1)
 
 
@@ -457,4 +457,5 @@ def times(one: Number, other: Number) -> Number:
 
 def _bound(value: Number) -> arb:
     """The largest size of the value."""
-    return abs(arb(value) if isinstance(value, fmpq) else value).upper()
+    bound: arb = abs(arb(value) if isinstance(value, fmpq) else value).upper()
+    return bound
