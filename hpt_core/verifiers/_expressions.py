@@ -18,6 +18,7 @@ from hpt_core.verifiers._values import (
     Evaluation,
     Imprecise,
     Pair,
+    TooLarge,
     Undefined,
     Unsupported,
     equal,
@@ -107,6 +108,8 @@ class Expression:
         rounded = self.rounded != other.rounded
         try:
             found = _agree(pair, rounded)
+        except TooLarge:
+            return False
         except Unsupported:
             found = None
         return self._equals_by_math_verify(other) if found is None else found
@@ -124,7 +127,7 @@ class Expression:
             return None
         try:
             return _factor(pair)
-        except Unsupported:
+        except (Unsupported, TooLarge):
             return None
 
     def real(self) -> float | None:
@@ -133,7 +136,7 @@ class Expression:
             with flint.ctx.workprec(START_BITS):
                 value = Evaluation({}, real=True).of(_standing_in(self.tree))
                 return float(flint.arb(value).mid())
-        except (Undefined, Unsupported, Imprecise, OverflowError):
+        except (Undefined, Unsupported, Imprecise, TooLarge, OverflowError):
             return None
 
     def rounds_to(self, decimal: Fraction, places: int) -> bool:
@@ -145,7 +148,7 @@ class Expression:
 
         try:
             return near(pair, fmpq(1, 10**places), fmpq(1))
-        except (Undefined, Unsupported, Imprecise):
+        except (Undefined, Unsupported, Imprecise, TooLarge):
             return False
 
 
@@ -175,7 +178,7 @@ def _agree(pair: tuple[Any, Any], rounded: bool) -> bool | None:
                 if _equal_at(pair, places, real, rounded) is False:
                     return False
                 decided += 1
-            except Undefined:
+            except (Undefined, TooLarge):
                 continue
         if decided >= DECISIVE:
             return True

@@ -52,7 +52,9 @@ SCALES = {
     "dozen": "\\cdot 12",
 }
 """Words that multiply the number before them."""
-_FRACTIONS = "half third fourth quarter fifth sixth seventh eighth ninth tenth hundredth thousandth millionth billionth"
+_FRACTIONS = (
+    "half third fourth quarter fifth sixth seventh eighth ninth tenth hundredth thousandth millionth billionth"
+)
 _OTHER_WORDS = """
     and or nor not no non neither either is are was were be than least most more less fewer over under above below beneath
     about around approximately roughly nearly almost before after past to till until from off minus plus negative times

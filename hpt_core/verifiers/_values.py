@@ -26,6 +26,8 @@ TERMS = 5_000
 """Maximum terms of a sum or product."""
 START_BITS = 128
 MOST_BITS = 1 << 21
+LARGEST_EXPONENT = 1 << 50
+"""Maximum exponent, and argument of an exponential or gamma function."""
 MARGIN = 100
 """Bits of precision beyond those that the sizes of the numbers account for."""
 
@@ -40,6 +42,10 @@ class Imprecise(Exception):
 
 class Unsupported(Exception):
     """A function that has no rule here."""
+
+
+class TooLarge(Exception):
+    """A number whose logarithm is too large to calculate with: 9^{9^{9^9}}."""
 
 
 class Evaluation:
@@ -90,6 +96,8 @@ class Evaluation:
 
     def power(self, base: Number, exponent: Number) -> Number:
         """base^exponent."""
+        if not (isinstance(base, fmpq) and base in (0, 1, -1)):
+            _within_limits(exponent)
         if isinstance(exponent, fmpq) and exponent.q == 1:
             return self._whole_power(base, exponent.p)
         if isinstance(base, fmpq) and base == 0:
@@ -120,10 +128,17 @@ class Evaluation:
     def smooth(self, tree: Any, method: str) -> Number:
         """The value of a function of one argument by its method in FLINT, which gives NaN outside its domain."""
         (argument,) = self.parts(tree)
+        if method in ("exp", "lgamma", "sinh", "cosh"):
+            _within_limits(argument)
         found = getattr(self.ball(argument), method)()
         if not found.is_finite():
             raise Undefined if isinstance(argument, fmpq) else Imprecise
         return found
+
+
+def _within_limits(value: Number) -> None:
+    if _bound(value) > LARGEST_EXPONENT:
+        raise TooLarge
 
 
 def _magnitude(value: Number) -> int:
@@ -246,6 +261,7 @@ def _gamma(self: Evaluation, tree: Any) -> Number:
 def _gamma_of(self: Evaluation, value: Number) -> Number:
     if isinstance(value, fmpq) and value.q == 1 and value <= 0:
         raise Undefined
+    _within_limits(value)
     if self.places and (value > LARGEST_FACTORIAL_AT_A_POINT) is True:
         raise Undefined
     return self.ball(value).gamma()

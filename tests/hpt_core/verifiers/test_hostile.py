@@ -96,8 +96,6 @@ RESPONSES = {
     "open braces": "{" * 500_000,
     "letters": "a" * 3_000_000,
     "thoughts": "</think>" * 100_000 + "\\boxed",
-    "half a command": "\\boxed{\\frac{1}{2}",
-    "an escaped end": "\\boxed{5\\",
     "statements": "the answer is " * 100_000,
     "stars": "*" * 1_000_000,
 }
