@@ -3,80 +3,247 @@
 import hashlib
 import logging
 import re
+from collections.abc import Iterator
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
+import flint
+from flint import fmpq
+
+from hpt_core.verifiers._matrices import Rows, rows
+from hpt_core.verifiers._numbers import Value, number
+from hpt_core.verifiers._values import (
+    START_BITS,
+    Evaluation,
+    Imprecise,
+    Pair,
+    TooLarge,
+    Undefined,
+    Unsupported,
+    equal,
+    near,
+    times,
+)
+
 LONGEST = 2000
 """Maximum characters of an expression to parse."""
-_DIGITS = 40
-"""Significant digits of an evaluation."""
-_TIGHT = 1e-18
-"""Maximum difference of two equal values: relative, and also absolute if they exceed 1."""
-_CONSTANT = 1e-30
-"""Maximum relative difference of two equal constant quotients. The quotients of x = N and x = N + 1 differ by 1/N^2."""
-_ROUNDED = 1e-6
-"""Maximum absolute difference between a value with decimals and an exact one. The relative maximum is 1e-4."""
-_POINTS = 4
-"""Number of points at which expressions with variables are compared."""
+ROUNDED = fmpq(1, 10**6)
+"""Maximum absolute difference between a value with decimals and an exact one..."""
+ROUNDED_RELATIVE = fmpq(1, 10**4)
+"""...and the maximum relative one."""
+DECISIVE = 3
+"""Points at which two expressions with variables must have values, all of them equal."""
+RANGES = (
+    (0.1, 0.9),
+    (1.1, 3),
+    (0.1, 0.9),
+    (-0.9, -0.1),
+    (1.1, 3),
+    (-3, -1.1),
+    (3, 40),
+    (-40, -3),
+    (500, 2000),
+    (-900, -200),
+)
+"""Ranges of the points for real variables. The first SMALL are near 1, where decimals decide."""
+SMALL = 6
+WHOLE_RANGES = (
+    (1, 9),
+    (1, 9),
+    (-9, -1),
+    (10, 60),
+    (1, 9),
+    (-60, -10),
+    (10, 60),
+    (100, 3000),
+    (10_000, 10**6),
+    (10**8, 10**9),
+)
+"""Ranges of the points for whole variables."""
 _REAL = frozenset("xyztr")
 """Variables that are taken as real numbers inside floors."""
-_LARGEST_DIGITS = 20_000
-"""Maximum decimal digits of a number to evaluate."""
 
 
 class Expression:
     """A parsed expression. Undefined functions and derivatives count as separate variables."""
 
-    def __init__(self, tree: Any) -> None:
+    def __init__(self, tree: Any, rounded: bool | None = None) -> None:
         self.tree = tree
+        self.rounded = _inexact(tree) if rounded is None else rounded
+        """Whether it contains decimals."""
+
+    @classmethod
+    def of(cls, value: Value) -> "Expression":
+        """A numeral."""
+        import sympy
+
+        return cls(sympy.Rational(value.exact.numerator, value.exact.denominator), value.decimal)
 
     def __sub__(self, other: "Expression") -> "Expression":
         import sympy
 
         return Expression(sympy.Add(self.tree, sympy.Mul(-1, other.tree, evaluate=False), evaluate=False))
 
+    @property
+    def variables(self) -> frozenset[str]:
+        """Names of the free variables."""
+        return frozenset(str(symbol.name) for symbol in _standing_in(self.tree).free_symbols)
+
     def equals(self, other: "Expression") -> bool:
-        """Whether the two are mathematically equal."""
+        """Whether the two are mathematically equal wherever both have a value."""
+        import sympy
+
         if self.tree == other.tree:
             return True
-        if _too_large(self.tree) or _too_large(other.tree):
+        try:
+            matrices = rows(self.tree), rows(other.tree)
+        except Unsupported:
             return False
+        if matrices != (None, None):
+            return _same_entries(*matrices)
+        if self.tree.has(sympy.oo) or other.tree.has(sympy.oo):
+            return bool(self.tree.doit() == other.tree.doit())
         pair = _standing_in(self.tree), _standing_in(other.tree)
-        compared = 0
-        for point in _points(*pair):
-            values = [_value(tree, point.places) for tree in pair]
-            if values[0] is None or values[1] is None:
-                continue
-            rounded = _inexact(self.tree) != _inexact(other.tree)
-            if not (_close(values[0], values[1], rounded) and _close_to_the_unit(pair, values, point.places, rounded)):
-                if point.decisive or (abs(values[0].imag) + abs(values[1].imag) == 0):
-                    return False
-                continue
-            compared += point.decisive
-        return compared > 0 or self._equals_by_math_verify(other)
+        rounded = self.rounded != other.rounded
+        try:
+            found = _agree(pair, rounded)
+        except TooLarge:
+            return False
+        except Unsupported:
+            found = None
+        return self._equals_by_math_verify(other) if found is None else found
 
     def _equals_by_math_verify(self, other: "Expression") -> bool:
         from math_verify import verify
 
         logging.getLogger("math_verify").setLevel(logging.ERROR)  # hides its warning that its own timeout is off
-        return bool(verify(_exact(self.tree), _exact(other.tree), timeout_seconds=None))
+        return bool(verify(_standing_in(self.tree), _standing_in(other.tree), timeout_seconds=None))
 
-    def proportional(self, other: "Expression") -> bool:
-        """Whether the two are equal up to a nonzero constant factor."""
-        import mpmath
-
-        if _too_large(self.tree) or _too_large(other.tree):
-            return False
-        pair = _standing_in(_exact(self.tree)), _standing_in(_exact(other.tree))
+    def factor(self, other: "Expression") -> int | None:
+        """The sign of the constant c with self = c other, 0 if its sign is unknown; None if there is no such c."""
+        pair = _standing_in(self.tree), _standing_in(other.tree)
         if not (pair[0].free_symbols and pair[0].free_symbols == pair[1].free_symbols):
+            return None
+        try:
+            return _factor(pair)
+        except (Unsupported, TooLarge):
+            return None
+
+    def real(self) -> float | None:
+        """The value, if it is a real number."""
+        try:
+            with flint.ctx.workprec(START_BITS):
+                value = Evaluation({}, real=True).of(_standing_in(self.tree))
+                return float(flint.arb(value).mid())
+        except (Undefined, Unsupported, Imprecise, TooLarge, OverflowError):
+            return None
+
+    def rounds_to(self, decimal: Fraction, places: int) -> bool:
+        """Whether `decimal`, written with `places` decimals, is this number rounded or cut off there."""
+        tree = _standing_in(self.tree)
+
+        def pair() -> tuple[Any, Any, int]:
+            return Evaluation({}, real=True).of(tree), fmpq(decimal.numerator, decimal.denominator), 0
+
+        try:
+            return near(pair, fmpq(1, 10**places), fmpq(1))
+        except (Undefined, Unsupported, Imprecise, TooLarge):
             return False
-        ratios = []
-        for point in _points(*pair):
-            values = [_value(tree, point.places) for tree in pair]
-            if point.decisive and values[0] is not None and values[1] is not None and values[1] != 0:
-                with mpmath.workdps(_DIGITS):
-                    ratios.append(values[0] / values[1])
-        return len(ratios) > 1 and ratios[0] != 0 and all(_close(ratios[0], r, False, _CONSTANT) for r in ratios)
+
+
+def _same_entries(one: Rows | None, other: Rows | None) -> bool:
+    if one is None or other is None or len(one) != len(other):
+        return False
+    pairs = zip(one, other, strict=True)
+    return all(
+        len(left) == len(right) and all(Expression(a).equals(Expression(b)) for a, b in zip(left, right, strict=True))
+        for left, right in pairs
+    )
+
+
+def _agree(pair: tuple[Any, Any], rounded: bool) -> bool | None:
+    """Whether two trees have equal values wherever both have one; None if that is nowhere."""
+    if not (pair[0].free_symbols or pair[1].free_symbols):
+        for real in _fields(pair):
+            try:
+                return _equal_at(pair, {}, real, rounded)
+            except Undefined:
+                continue
+        return None
+    for real in _fields(pair):
+        decided = 0
+        for places in _points(pair, SMALL if rounded else None):
+            try:
+                if _equal_at(pair, places, real, rounded) is False:
+                    return False
+                decided += 1
+            except (Undefined, TooLarge):
+                continue
+        if decided >= DECISIVE:
+            return True
+    return None
+
+
+def _fields(pair: tuple[Any, Any]) -> tuple[bool, ...]:
+    """Whether to calculate with real numbers: first yes, then no; only no if an expression contains i."""
+    import sympy
+
+    return (False,) if any(tree.has(sympy.I) for tree in pair) else (True, False)
+
+
+def _equal_at(pair: tuple[Any, Any], places: dict[Any, fmpq], real: bool, rounded: bool) -> bool | None:
+    values = _pair(pair, places, real)
+    if not rounded:
+        return equal(values)
+    try:
+        return near(values, ROUNDED, ROUNDED_RELATIVE)
+    except Imprecise:
+        raise Undefined from None
+
+
+def _pair(pair: tuple[Any, Any], places: dict[Any, fmpq], real: bool) -> Pair:
+    def values() -> tuple[Any, Any, int]:
+        evaluations = [Evaluation(places, real) for _ in pair]
+        one, other = (evaluation.of(tree) for evaluation, tree in zip(evaluations, pair, strict=True))
+        return one, other, sum(evaluation.size for evaluation in evaluations)
+
+    return values
+
+
+def _factor(pair: tuple[Any, Any]) -> int | None:
+    """See Expression.factor. At each point, self(point) other(base) must equal self(base) other(point)."""
+    base: dict[Any, fmpq] = {}
+    sign, decided = 0, 0
+    for places in _points(pair, None):
+        try:
+            if not base:
+                sign = _sign_of_quotient(pair, places)
+                base = places if sign else {}
+            elif equal(_crossed(pair, places, base)) is False:
+                return None
+            else:
+                decided += 1
+        except (Undefined, Imprecise):
+            continue
+    return sign if decided >= DECISIVE else None
+
+
+def _sign_of_quotient(pair: tuple[Any, Any], places: dict[Any, fmpq]) -> int:
+    """1 or -1; 0 if one of the values is, or may be, zero."""
+    with flint.ctx.workprec(START_BITS):
+        one, other, _ = _pair(pair, places, True)()
+        signs = [1 if value > 0 else -1 if value < 0 else 0 for value in (one, other)]
+        return signs[0] * signs[1]
+
+
+def _crossed(pair: tuple[Any, Any], places: dict[Any, fmpq], base: dict[Any, fmpq]) -> Pair:
+    def values() -> tuple[Any, Any, int]:
+        one, other, size = _pair(pair, places, True)()
+        first, second, first_size = _pair(pair, base, True)()
+        return times(one, second), times(first, other), size + first_size
+
+    return values
 
 
 @lru_cache(maxsize=512)
@@ -86,18 +253,20 @@ def parse(text: str) -> Expression | None:
         return None
     from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
     from latex2sympy2_extended.math_normalization import NormalizationConfig, normalize_latex
+    from sympy.core.parameters import evaluate as unevaluated
 
-    spelling = NormalizationConfig(basic_latex=True, malformed_operators=True, boxed="none")
+    spelling = NormalizationConfig(basic_latex=True, boxed="none")
     try:
         text = _DEGREES.sub(r"(\\frac{\1\\pi}{180})", text)
         text = _FRACTION_FACTOR.sub(r"\\frac{\1}{\2}", text)
         variables = _NOT_EULER.sub(r"\\text{\1}", _NOT_CONSTANTS.sub(r"\\text{\1}", text))
-        tree = latex2sympy(
-            normalize_latex(variables, spelling),
-            is_real=None,
-            normalization_config=None,
-            conversion_config=ConversionConfig(lowercase_symbols=False),
-        )
+        with unevaluated(False):  # sympy would calculate every digit of a binomial
+            tree = latex2sympy(
+                normalize_latex(variables, spelling),
+                is_real=None,
+                normalization_config=None,
+                conversion_config=ConversionConfig(lowercase_symbols=False),
+            )
     except (MemoryError, SystemError):  # CPython raises either when out of memory
         raise
     except Exception:  # the parser raises bare Exceptions, and others on unusual input
@@ -125,22 +294,19 @@ def _lost(text: str, tree: Any) -> bool:
 
 
 def _standing_in(tree: Any) -> Any:
-    """The tree with a symbol for each undefined function and derivative, and with i and e as constants."""
+    """The tree with a symbol for each undefined function and derivative, with i and e as constants, and with its
+    decimals as exact fractions."""
     import sympy
     from sympy.core.function import AppliedUndef
+    from sympy.core.parameters import evaluate
 
     opaque = tree.atoms(AppliedUndef, sympy.Derivative)
-    replaced = tree.xreplace({part: sympy.Symbol(str(part)) for part in opaque}) if opaque else tree
     constants = {"i": sympy.I, "e": sympy.E}
-    names = {symbol: constants[symbol.name] for symbol in replaced.free_symbols if symbol.name in constants}
-    return _exact(replaced.xreplace(names))
-
-
-def _exact(tree: Any) -> Any:
-    """The tree with its decimals as exact fractions."""
-    import sympy
-
-    return tree.xreplace({number: sympy.Rational(str(number)) for number in tree.atoms(sympy.Float)})
+    names = {symbol: constants[symbol.name] for symbol in tree.free_symbols if symbol.name in constants}
+    decimals = {number: sympy.Rational(str(number)) for number in tree.atoms(sympy.Float)}
+    replaced = {part: sympy.Symbol(str(part)) for part in opaque} | names | decimals
+    with evaluate(False):
+        return tree.xreplace(replaced) if replaced else tree
 
 
 def _inexact(tree: Any) -> bool:
@@ -149,128 +315,54 @@ def _inexact(tree: Any) -> bool:
     return bool(tree.atoms(sympy.Float))
 
 
-class _Point:
-    """Values of the variables. At a decisive point, equal expressions must have equal values."""
-
-    def __init__(self, places: dict[Any, Any], decisive: bool) -> None:
-        self.places = places
-        self.decisive = decisive
-
-
-def _points(*trees: Any) -> list[_Point]:
+def _points(pair: tuple[Any, Any], limit: int | None) -> Iterator[dict[Any, fmpq]]:
     """Comparison points. They depend only on the variables' names, so every run gives the same verdict."""
-    import sympy
-
-    symbols = sorted(set().union(*(tree.free_symbols for tree in trees)), key=lambda symbol: str(symbol.name))
-    if not symbols:
-        return [_Point({}, True)]
-    whole = any(tree.has(sympy.floor, sympy.ceiling, sympy.factorial, sympy.binomial, sympy.Mod) for tree in trees)
-    steps = whole and not any(tree.has(sympy.factorial, sympy.binomial, sympy.Mod) for tree in trees)
-    points = []
-    for index in range(3 * _POINTS if whole else _POINTS + 2):
+    symbols = sorted(pair[0].free_symbols | pair[1].free_symbols, key=lambda symbol: str(symbol.name))
+    whole = set().union(*map(_whole_variables, pair))
+    for index, (low, high) in enumerate(RANGES[:limit]):
         places = {}
         for symbol in symbols:
             seed = int.from_bytes(hashlib.sha256(f"{symbol.name} {index}".encode()).digest()[:4], "big")
-            value = _place(symbol.name, seed, index, steps) if whole else sympy.Rational(seed % 9973 + 5000, 9973)
-            places[symbol] = value if whole or index < _POINTS else value * (-1) ** (seed // 7)
-        points.append(_Point(places, whole or index < _POINTS))
-    return points
+            if symbol in whole:
+                least, largest = WHOLE_RANGES[index]
+                places[symbol] = fmpq(least + seed % (largest - least + 1))
+                continue
+            value = fmpq(int(low * 9973) + seed % int((high - low) * 9973), 9973)
+            # Of several variables, some are negative and others positive.
+            places[symbol] = -value if low < 0 and len(symbols) > 1 and seed & 1 << 30 else value
+        yield places
 
 
-def _place(name: str, seed: int, index: int, steps: bool) -> Any:
-    """A value for an integer variable. Where only floors require integers, large values are included too, so that n/100
-    takes several integer parts; letters that usually denote real numbers get fractions."""
+def _whole_variables(tree: Any) -> set[Any]:
+    """Variables that stand for whole numbers: in factorials, binomials, remainders, limits of sums and exponents of
+    negative numbers, and in floors if their letter is not one of _REAL."""
     import sympy
 
-    if not steps:
-        return sympy.Integer(seed % 17 + 2)
-    if name in _REAL:
-        return sympy.Rational(seed % 99_991, 997)
-    return sympy.Integer(seed % (17 if index % 2 else 1999) + 2)
-
-
-def _value(tree: Any, places: dict[Any, Any], digits: int = _DIGITS) -> Any:
-    """A number with `real` and `imag` (mpmath), or None if the tree has no value at that point."""
-    import mpmath
-    import sympy
-
-    try:
-        value = sympy.N(tree, digits, subs=places or None)
-        real, imaginary = value.as_real_imag()
-        if not (real.is_number and imaginary.is_number and real.is_finite and imaginary.is_finite):
-            return _infinity(value)
-        with mpmath.workdps(digits):
-            return mpmath.mpc(mpmath.mpf(str(real)), mpmath.mpf(str(imaginary)))
-    except (MemoryError, SystemError, RecursionError):
-        raise
-    except Exception:  # sympy raises many exception types for expressions without a value
-        return None
-
-
-def _infinity(value: Any) -> Any:
-    import mpmath
-    import sympy
-
-    return {sympy.oo: mpmath.mpc("inf"), -sympy.oo: mpmath.mpc("-inf")}.get(value)
-
-
-def _close(one: Any, other: Any, rounded: bool, tight: float = _TIGHT) -> bool:
-    import mpmath
-
-    with mpmath.workdps(_DIGITS):
-        if mpmath.isinf(one) or mpmath.isinf(other):
-            return bool(one == other)
-        difference, scale = abs(one - other), max(abs(one), abs(other))
-        if rounded:
-            return bool(difference <= _ROUNDED and difference <= 1e-4 * scale)
-        return bool(difference <= tight * scale or scale < mpmath.mpf(10) ** (5 - _DIGITS))
-
-
-def _close_to_the_unit(pair: tuple[Any, Any], values: list[Any], places: dict[Any, Any], rounded: bool) -> bool:
-    """Whether close values are also close in absolute terms. 2^{1009} + 1 is relatively very close to 2^{1009}."""
-    import mpmath
-
-    scale = max(abs(values[0]), abs(values[1]))
-    if scale <= 1 or mpmath.isinf(scale):
-        return True
-    digits = _DIGITS + int(mpmath.log10(scale))
-    one, other = (_value(tree, places, digits) for tree in pair)
-    with mpmath.workdps(digits):
-        return one is not None and other is not None and bool(abs(one - other) <= (_ROUNDED if rounded else _TIGHT))
-
-
-def _too_large(tree: Any) -> bool:
-    """Whether evaluation would need a number with too many digits (9^{9^9}, (10^9)!)."""
-    import sympy
-
+    found: set[Any] = set()
     for part in sympy.preorder_traversal(tree):
-        if isinstance(part, sympy.factorial | sympy.factorial2 | sympy.gamma) and _log10(part.args[0]) > 4:
-            return True
-        if isinstance(part, sympy.Pow | sympy.exp) and not part.free_symbols and _log10(part) > _LARGEST_DIGITS:
-            return True
-        if isinstance(part, sympy.Pow) and not part.exp.free_symbols and _log10(part.exp) > 5:
-            return True
-    return False
+        if isinstance(
+            part, sympy.factorial | sympy.factorial2 | sympy.binomial | sympy.Mod | sympy.Sum | sympy.Product
+        ):
+            found |= part.free_symbols
+        elif isinstance(part, sympy.Pow) and part.base.is_number and part.base.is_negative:
+            found |= part.exp.free_symbols
+        elif isinstance(part, sympy.floor | sympy.ceiling):
+            found |= {symbol for symbol in part.free_symbols if symbol.name not in _REAL}
+    return found
 
 
-def _log10(tree: Any) -> float:
-    """An upper estimate of |log10 |tree|| for numbers; 0 for expressions with variables."""
-    import math
-
-    import sympy
-
-    if tree.free_symbols:
-        return 0.0
-    if tree.is_Rational:
-        return math.log10(max(abs(tree.p), tree.q))
-    if isinstance(tree, sympy.Pow):
-        exponent = _log10(tree.exp)
-        return math.inf if exponent > 300 else _log10(tree.base) * float(10**exponent)
-    if isinstance(tree, sympy.Add):
-        return max(map(_log10, tree.args)) + math.log10(len(tree.args))
-    if isinstance(tree, sympy.Mul):
-        return math.fsum(map(_log10, tree.args))
-    if isinstance(tree, sympy.exp):
-        exponent = _log10(tree.args[0])
-        return math.inf if exponent > 300 else float(10**exponent)
-    return 1.0
+def ascending(texts: list[str]) -> list[int] | None:
+    """Positions of the texts in ascending order of their values; None if one is no real number or two are equal."""
+    values = []
+    for text in texts:
+        numeral = number(text)
+        if numeral is not None:
+            values.append(float(numeral.exact))
+            continue
+        expression = parse(text)
+        value = None if expression is None else expression.real()
+        if value is None:
+            return None
+        values.append(value)
+    order = sorted(range(len(values)), key=values.__getitem__)
+    return order if len(set(values)) == len(values) else None

@@ -4,13 +4,14 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-_DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+"
+_DIGITS = r"(?:[1-9]\d{0,2}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+"
 _DECIMAL = re.compile(rf"({_DIGITS})(?:[eE]([+-]?\d{{1,4}})|(?:\\times|\\cdot|\*)10\^(?:\{{([+-]?\d{{1,4}})\}}|(\d)))?")
 _POWER_OF_TEN = re.compile(r"10\^(?:\{([+-]?\d{1,4})\}|(\d))")
 _FRACTION = re.compile(rf"\\frac(?:\{{([+-]?(?:{_DIGITS}))\}}|(\d))(?:\{{([+-]?(?:{_DIGITS}))\}}|(\d))")
 _SLASH = re.compile(rf"({_DIGITS})/({_DIGITS})")
 _MIXED = re.compile(r"(\d+)(?:\\frac\{(\d+)\}\{(\d+)\}|\\frac(\d)(\d)| (\d+)/(\d+))")
 _REPEATING = re.compile(r"(\d*)\.(\d*)\\(?:overline|bar)(?:\{(\d+)\}|(\d))")
+_SPACED = re.compile(r"[1-9]\d{0,2}(?: \d{3})+(?:\.\d+)?")
 _LONGEST_NUMBER = 400
 
 
@@ -40,7 +41,7 @@ def _unsigned(bare: str, spaced: str) -> Value | None:
     if match := re.fullmatch(r"(\d+) (\d+)/(\d+)", spaced):
         whole, above, below = (int(group) for group in match.groups())
         return Value(whole + Fraction(above, below), False) if below else None
-    if re.search(r"\d ?,? \d", spaced):
+    if re.search(r"\d ?,? \d", spaced) and not _SPACED.fullmatch(spaced):
         return None  # two numbers, not one
     if match := _DECIMAL.fullmatch(bare):
         exponent = next((g for g in match.groups()[1:] if g), None)

@@ -1,105 +1,113 @@
-"""Parses the structure of an answer's LaTeX: a list of answers, a tuple, a set, an interval, a matrix, text, a number.
-
-Only the outer structure is parsed here, without sympy. Math-Verify's parser reads the expressions inside.
-"""
+"""Reads the structure of an answer's LaTeX, without sympy. The expressions inside are left to Math-Verify's parser."""
 
 import re
-from dataclasses import dataclass
 
-from hpt_core.verifiers._latex import clean, plain_text, split_unit, strip_outer_braces
+from hpt_core.verifiers._brackets import balanced, split, split_relations
+from hpt_core.verifiers._latex import clean, plain_text, strip_outer_braces
+from hpt_core.verifiers._nodes import Chain, Leaf, Many, Matrix, Node, Ordered, Relation, Unreadable
 from hpt_core.verifiers._numbers import number
+from hpt_core.verifiers._phrases import without_phrases
+from hpt_core.verifiers._quantities import is_name, names_a_quantity
+from hpt_core.verifiers._sets import read_set
+from hpt_core.verifiers._units import split_unit
 
 DEEPEST = 20
 """Maximum nesting of brackets. No benchmark's answers are nested deeper."""
-
-
-class Unreadable(Exception):
-    """The text is not an answer: it is empty or its brackets do not match."""
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """A number, expression or text, with its unit if one is written ("deg", "%", "cm^2", "base 8")."""
-
-    text: str
-    unit: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Many:
-    """Several answers in any order: "1, -2", a set in braces, or the parts of a union (`kind` tells them apart)."""
-
-    items: tuple["Node", ...]
-    kind: str = "answers"
-
-
-@dataclass(frozen=True, slots=True)
-class Ordered:
-    """A tuple or an interval. Brackets and order matter."""
-
-    opening: str
-    items: tuple["Node", ...]
-    closing: str
-
-
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """Rows of a matrix or a column vector."""
-
-    rows: tuple[tuple["Node", ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Relation:
-    """`left` "=" `right`, or an inequality between them."""
-
-    left: str
-    operator: str
-    right: "Node"
-
-
-Node = Leaf | Many | Ordered | Matrix | Relation
+LONGEST_CHAIN = 20
 
 _MATRIX = re.compile(
-    r"([(\[]?)\s*\\begin\{((?:[pb]|small)?matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{\2\}\s*([)\]]?)", re.DOTALL
+    r"([(\[]?)\s*\\begin\{((?:[pb]|small)?matrix|array)\}(?:\{[lcr|]*\})?((?:(?!\\begin\{).)*)\\end\{\2\}\s*([)\]]?)",
+    re.DOTALL,
 )
-_REALS = re.compile(
-    r"\\mathbb\s*\{?\s*R\s*\}?|(?:\\text\{\s*)?(?:all|the) (?:real numbers|reals)(?:\s*\})?", re.IGNORECASE
-)
-_MEMBER = re.compile(
-    r"(?:[A-Za-z]|\\[a-z]+)\s*\\in(?![a-zA-Z])\s*|[A-Za-z]\s*(?=[(\[][^()\[\]]*,[^()\[\]]*\]$|\[[^()\[\]]*,[^()\[\]]*\)$)"
-)
-_RELATION = re.compile(r"\\le(?![a-z])|\\ge(?![a-z])|\\ne(?![a-z])|\\approx(?![a-z])|[<>=]")
+_CASES = re.compile(r"(?:\\\{)?\s*\\begin\{(cases|aligned|array)\}(?:\{[lcr|]*\})?(.*)\\end\{\1\}", re.DOTALL)
 _MEASURE = re.compile(r"\d+(?:\.\d+)?\s*\\text\{[^{}\d]*\}\s*")
 _PLUS_MINUS = re.compile(r"\\pm(?![a-z])|\\mp(?![a-z])")
 _OPENING = {"(": ")", "[": "]", "\\{": "\\}"}
+_CLOCK = re.compile(r"(?:[01]?\d|2[0-4])(?::[0-5]\d){1,2}")
+_ELLIPSIS = re.compile(r"\\(?:[lc]?dots[bcmio]?)(?![a-z])|\.\.\.|…")
+_MODULUS = re.compile(
+    r"(?:\\pmod\s*(?:\{(?P<braced>.*)\}|(?P<short>\w+))|(?P<open>\()?\s*(?:\\bmod|\\mod|\\text\{\s*mod\s*\}|mod(?![a-z]))\s*(?P<plain>[^()]+?)\s*(?(open)\)))$",
+    re.DOTALL,
+)
 
 
 def read(text: str, listed: bool = False) -> Node:
     """Parse `text`. Raises Unreadable. `listed` reads "108,135" as two answers, not as a thousands separator."""
-    cleaned = clean(text)
+    cleaned = without_phrases(clean(text))
     if not cleaned:
         raise Unreadable("empty")
     return _read(cleaned, listed, 0)
 
 
 def _read(text: str, listed: bool, depth: int) -> Node:
-    text = strip_outer_braces(text.strip())
+    text = strip_outer_braces(text.strip()).rstrip(",; ")
     if not text:
         raise Unreadable("an empty part")
     if depth > DEEPEST:
         raise Unreadable("nested too deep")
-    if _REALS.fullmatch(text):
-        return Ordered("(", (Leaf("-\\infty"), Leaf("\\infty")), ")")
     if plain_text(text) is not None:
-        return Leaf(text)
+        return _REALS_IN_WORDS if _is_reals(text) else Leaf(text)
     if (match := _MATRIX.fullmatch(text)) and match.group(1) + match.group(4) in ("", "()", "[]"):
-        return _matrix(match.group(3), depth)
+        return _matrix(match.group(3), text, depth)
+    if match := _CASES.fullmatch(text):
+        return _system(match.group(2), depth)
     if not listed and (whole := _with_thousands(text)) is not None:
         return whole
-    parts = split(text, (",", ";"))
+    found = read_set(text, lambda part: _read(part, True, depth + 1))
+    return (
+        found
+        or _several(text, listed, depth)
+        or _residue(text, depth)
+        or _bracketed(text, depth)
+        or _relation(text, depth)
+        or _measures(text)
+        or _leaf(text)
+    )
+
+
+_REALS_IN_WORDS = Ordered("(", (Leaf("-\\infty"), Leaf("\\infty")), ")")
+
+
+def _is_reals(text: str) -> bool:
+    return plain_text(text) in (
+        "all real numbers",
+        "all reals",
+        "the real numbers",
+        "the reals",
+        "all the real numbers",
+    )
+
+
+def _with_thousands(text: str) -> Node | None:
+    """A number with thousands separators ("2,000 \\text{ m}", "N = 2,000"), whose commas do not separate answers."""
+    pieces = split_relations(text)
+    body, _ = split_unit(pieces[-1])
+    if "," not in body or number(body) is None:
+        return None
+    if len(pieces) == 1:
+        return _leaf(text)
+    return _chain(text, 0) if set(pieces[1::2]) <= {"=", "\\approx"} and "," not in pieces[0] else None
+
+
+def _several(text: str, listed: bool, depth: int) -> Node | None:
+    """Several answers, or the groups of values that solve a problem with several unknowns."""
+    for separators in (("\\lor",), (";",)):
+        parts = [part for part in split(text, separators) if part.strip()]
+        if len(parts) < 2:
+            continue
+        groups = [[part for part in split(group, (",", "\\land")) if part.strip()] for group in parts]
+        sizes, named = {len(group) for group in groups}, all("=" in part for group in groups for part in group)
+        if len(sizes) == 1 and sizes != {1} and (named or separators == (";",)):
+            tuples = [tuple(_read(part, True, depth + 1) for part in group) for group in groups]
+            return Many(tuple(Ordered("(", items, ")") for items in tuples))
+    parts = split(text, (",", ";", "\\lor", "\\land"))
     if len(parts) > 1:
-        return _many([_read(part, listed, depth + 1) for part in parts if part.strip()])
+        parts = [part for part in parts if part.strip()]
+        if any(_ELLIPSIS.fullmatch(part.strip()) for part in parts):
+            return Ordered("", tuple(_read(part, listed, depth + 1) for part in parts), "")
+        return _many([_read(part, listed, depth + 1) for part in parts])
+    if _ELLIPSIS.fullmatch(text):
+        return Leaf("\\ldots", literal=True)
     # In a set, each element has its own signs.
     if _PLUS_MINUS.search(text) and not (text.startswith("\\{") and text.endswith("\\}")):
         signs = [_signed(text, sign) for sign in "+-"]
@@ -107,20 +115,7 @@ def _read(text: str, listed: bool, depth: int) -> Node:
     union = split(text, ("\\cup",))
     if len(union) > 1:
         return Many(tuple(_read(part, listed, depth + 1) for part in union), kind="union")
-    if member := _MEMBER.match(text):
-        return _read(text[member.end() :], listed, depth + 1)
-    return _bracketed(text, depth) or _relation(text, depth) or _measures(text) or _leaf(text)
-
-
-def _with_thousands(text: str) -> Node | None:
-    """A number with thousands separators ("2,000 \\text{ m}", "N = 2,000"), whose commas do not separate answers."""
-    *left, right = split_relations(text)
-    body, _ = split_unit(right)
-    if "," not in body or number(body) is None:
-        return None
-    if not left:
-        return _leaf(text)
-    return Relation(left[0].strip(), "=", _leaf(right)) if left[1:] == ["="] and "," not in left[0] else None
+    return None
 
 
 def _many(nodes: list[Node]) -> Node:
@@ -137,9 +132,37 @@ def _signed(text: str, sign: str) -> str:
     return signed.strip().removeprefix("+")
 
 
-def _matrix(body: str, depth: int) -> Matrix:
+def _matrix(body: str, text: str, depth: int) -> Matrix:
     rows = [row for row in split(body, ("\\\\",)) if row.strip()]
-    return Matrix(tuple(tuple(_read(cell, True, depth + 1) for cell in split(row, ("&",))) for row in rows))
+    return Matrix(tuple(tuple(_read(cell, True, depth + 1) for cell in split(row, ("&",))) for row in rows), text)
+
+
+def _system(body: str, depth: int) -> Many:
+    """The rows of a system of equations or of a definition by cases, in any order."""
+    rows = []
+    for row in split(body, ("\\\\",)):
+        cells = [cell.strip().strip(",") for cell in split(row, ("&",)) if cell.strip(" ,")]
+        joined = "".join(cells) if any(cell.startswith(("=", "<", ">", "\\")) for cell in cells[1:]) else None
+        if joined is not None and len(split_relations(joined)) == 3 and not split_relations(cells[0])[1:]:
+            cells = [joined]
+        if cells:
+            nodes = tuple(_read(cell, True, depth + 1) for cell in cells)
+            rows.append(nodes[0] if len(nodes) == 1 else Ordered("case", nodes, ""))
+    if not rows:
+        raise Unreadable("a system without rows")
+    return Many(tuple(rows), kind="system")
+
+
+def _residue(text: str, depth: int) -> Node | None:
+    """x \\equiv 2 \\pmod 5, or 2 \\pmod 5."""
+    found = _MODULUS.search(text)
+    if found is None or not found.start():
+        return None
+    modulus = found.group("braced") or found.group("short") or found.group("plain")
+    value = split_relations(text[: found.start()].strip())
+    if set(value[1::2]) - {"\\equiv", "="} or not value[-1].strip():
+        return None
+    return Ordered("mod", (_read(value[-1], True, depth + 1), _read(modulus, True, depth + 1)), "")
 
 
 def _bracketed(text: str, depth: int) -> Node | None:
@@ -166,49 +189,36 @@ def _bracketed(text: str, depth: int) -> Node | None:
 
 
 def _relation(text: str, depth: int) -> Node | None:
-    """An equation or inequality; an interval if inequalities bound one variable."""
+    """An equation, a chain of equal sides, or an inequality."""
     pieces = split_relations(text)
     if len(pieces) < 3:
         return None
-    sides, operators = [p.strip() for p in pieces[::2]], pieces[1::2]
-    if any(not side for side in sides):
+    if set(pieces[1::2]) <= {"=", "\\approx"}:
+        return _chain(text, depth)
+    if not all(piece.strip() for piece in pieces):
         raise Unreadable("a relation without one of its sides")
-    if all(operator in ("=", "\\approx") for operator in operators):
-        return Relation(sides[0], "=", _read(sides[-1], True, depth + 1))
-    interval = _interval(sides, operators, depth)
-    if interval is not None:
-        return interval
-    if len(sides) != 2:
-        return Leaf(text)
-    return Relation(sides[0], operators[0], _read(sides[1], True, depth + 1))
+    return Relation(pieces[0].strip(), pieces[1], pieces[2].strip()) if len(pieces) == 3 else Leaf(text)
 
 
-def _interval(sides: list[str], operators: list[str], depth: int) -> Node | None:
-    """x > 2, 2 < x and 1 <= x < 2 as intervals; None for other relations."""
-    variable = re.compile(r"[A-Za-z]|\\[a-z]+(?<!\\pi)(?<!\\infty)")
-    if "\\ne" in operators or "=" in operators or "\\approx" in operators:
-        return None
-    if all(operator in (">", "\\ge") for operator in operators):
-        sides, operators = sides[::-1], [{">": "<", "\\ge": "\\le"}[o] for o in operators[::-1]]
-    if not all(operator in ("<", "\\le") for operator in operators):
-        return None
-    bracket = {"<": ("(", ")"), "\\le": ("[", "]")}
-
-    def bound(text: str) -> Node:
-        return _read(text, True, depth + 1)
-
-    if len(sides) == 3 and variable.fullmatch(sides[1]):
-        return Ordered(bracket[operators[0]][0], (bound(sides[0]), bound(sides[2])), bracket[operators[1]][1])
-    if len(sides) == 2 and variable.fullmatch(sides[0]) and not variable.fullmatch(sides[1]):
-        return Ordered("(", (Leaf("-\\infty"), bound(sides[1])), bracket[operators[0]][1])
-    if len(sides) == 2 and variable.fullmatch(sides[1]) and not variable.fullmatch(sides[0]):
-        return Ordered(bracket[operators[0]][0], (bound(sides[0]), Leaf("\\infty")), ")")
-    return None
+def _chain(text: str, depth: int) -> Node:
+    """Sides joined by "=" and "\\approx". A side that only names a quantity is not read."""
+    pieces = split_relations(text)
+    sides, operators = [piece.strip() for piece in pieces[::2]], ["=", *pieces[1::2]]
+    if not sides[0] and operators[1:] == ["\\approx"]:  # "\\approx 3.92"
+        return _read(sides[1], True, depth + 1)
+    if len(sides) > LONGEST_CHAIN or not all(sides):
+        raise Unreadable("a relation without one of its sides")
+    first = None if names_a_quantity(sides[0]) else _read(sides[0], True, depth + 1)
+    last = None if first is not None and len(sides) == 2 and is_name(sides[1]) else _read(sides[-1], True, depth + 1)
+    nodes = (first, *(_read(side, True, depth + 1) for side in sides[1:-1]), last)
+    return Chain(tuple(sides), nodes, tuple(operator == "\\approx" for operator in operators))
 
 
 def _leaf(text: str) -> Leaf:
     if not balanced(text):
         raise Unreadable("brackets that do not match")
+    if _CLOCK.fullmatch(text):
+        return Leaf(text.lstrip("0") or text, literal=":0" in text or text.count(":") == 2)
     body, unit = split_unit(text)
     return Leaf(body, unit)
 
@@ -219,60 +229,3 @@ def _measures(text: str) -> Node | None:
     if len(parts) < 2 or _MEASURE.sub("", text).strip(" ,"):
         return None
     return Many(tuple(_leaf(part.strip()) for part in parts), kind="measures")
-
-
-_BRACKET = re.compile(r"\\[{}]|\\(?:begin|end)\{[a-zA-Z]+\*?\}|\\\\|\\[a-zA-Z]+|[(){}\[\]]|.", re.DOTALL)
-
-
-def _levels(text: str) -> list[tuple[str, int, int]]:
-    """Tokens of `text` as (token, start, depth outside the token). Depth is negative if brackets do not match."""
-    depth, found = 0, []
-    for match in _BRACKET.finditer(text):
-        token = match.group()
-        closes = token in (")", "]", "}", "\\}") or token.startswith("\\end{")
-        opens = token in ("(", "[", "{", "\\{") or token.startswith("\\begin{")
-        depth -= closes
-        found.append((token, match.start(), depth))
-        depth += opens
-    return found
-
-
-def balanced(text: str) -> bool:
-    """Whether every bracket is matched. "(" may end with "]", as in intervals; braces are strict."""
-    stack: list[str] = []
-    for token, _, _ in _levels(text):
-        if token in ("(", "["):
-            stack.append("round")
-        elif token in ("{", "\\{"):
-            stack.append(token)
-        elif token.startswith("\\begin{"):
-            stack.append(token[6:])
-        elif token in (")", "]"):
-            if not stack or stack.pop() != "round":
-                return False
-        elif token in ("}", "\\}"):
-            if not stack or stack.pop() != token.replace("}", "{"):
-                return False
-        elif token.startswith("\\end{") and (not stack or stack.pop() != token[4:]):
-            return False
-    return not stack
-
-
-def split(text: str, separators: tuple[str, ...]) -> list[str]:
-    """Parts of `text` between separators that are outside all brackets."""
-    parts, last = [], 0
-    for token, start, depth in _levels(text):
-        if depth == 0 and token in separators:
-            parts.append(text[last:start])
-            last = start + len(token)
-    return [*parts, text[last:]]
-
-
-def split_relations(text: str) -> list[str]:
-    """Sides and operators in turn: ["1", "<", "x", "\\le", "2"]. Operators inside brackets do not count."""
-    pieces, last = [], 0
-    for token, start, depth in _levels(text):
-        if depth == 0 and _RELATION.fullmatch(token):
-            pieces += [text[last:start], token]
-            last = start + len(token)
-    return [*pieces, text[last:]]

@@ -1,17 +1,24 @@
 """Math answers: mathematically equal to the gold answer, with the help of Math-Verify's parser and comparison."""
 
+import re
+from collections.abc import Callable
 from importlib.metadata import version as package_version
 from typing import ClassVar
 
-from hpt_core.verifiers._extract import after_thinking, last_boxed
+from hpt_core.verifiers._extract import after_thinking, boxes, content, final_boxes
 from hpt_core.verifiers.base import Outcome, Verifier
 
 LONGEST = 8000
 """Maximum characters of an answer. A longer answer is incorrect; a longer gold answer is a GOLD_ERROR."""
+_JOINED = re.compile(r"\}?[\s$.]*(?:,|;|&|\\text\{\s*(?:and|or)\s*\}|and|or|\\quad)+[\s$]*(?:[A-Za-z](?:_\w)?\s*=\s*)?")
+"""Between two boxes that state two answers at once."""
 
 
 class Math(Verifier):
-    """The answer is the last \\boxed{} after the thinking.
+    """The answer is the last \\boxed{} after the thinking. A box that is cut off there is incorrect.
+
+    Where the gold answer has several parts, they may be in boxes of their own at the end of the response. Where it has
+    one, several boxes joined by "and" or "or" are incorrect.
 
     A unit may be omitted or added, because the question names it; a different unit is incorrect. Several answers and
     sets compare in any order, tuples and intervals in their own order. A decimal may stand for an exact value that it
@@ -19,19 +26,27 @@ class Math(Verifier):
     """
 
     version: ClassVar[str] = "+".join(
-        ["math-5", *(f"{p}-{package_version(p)}" for p in ("math-verify", "latex2sympy2_extended", "sympy"))]
+        [
+            "math-6",
+            *(
+                f"{package}-{package_version(package)}"
+                for package in ("math-verify", "latex2sympy2_extended", "sympy", "python-flint")
+            ),
+        ]
     )
 
     references: ClassVar[tuple[str, ...]] = ("string", "math_verify")
 
     def extract(self, response: str, question: str = "") -> str | None:
-        """The content of the last \\boxed{} after the thinking; None if there is none or it is empty."""
-        return last_boxed(after_thinking(response)) or None
+        """The content of the last \\boxed{} after the thinking; None if there is none or it is empty. Several boxes
+        near each other are kept with the text between them."""
+        return final_boxes(after_thinking(response)) or None
 
     def judge(self, gold: str, answer: str | None, question: str = "") -> Outcome:
         """GOLD_ERROR if the gold answer does not parse, whatever the answer; else the result of the comparison."""
         from hpt_core.verifiers._equality import check, same
-        from hpt_core.verifiers._reading import Many, Ordered, Unreadable, read
+        from hpt_core.verifiers._nodes import Many, Ordered, Unreadable
+        from hpt_core.verifiers._reading import read
 
         if len(gold) > LONGEST:
             return Outcome.GOLD_ERROR
@@ -44,12 +59,31 @@ class Math(Verifier):
             return Outcome.NO_ANSWER
         if len(answer) > LONGEST:
             return Outcome.INCORRECT
-        try:
-            if same(truth, read(answer)):
-                return Outcome.CORRECT
-            # "108,135" is one number, unless the gold answer has several parts.
-            if isinstance(truth, Many | Ordered) and same(truth, read(answer, listed=True)):
-                return Outcome.CORRECT
-        except Unreadable:
-            pass
-        return Outcome.INCORRECT
+
+        several = isinstance(truth, Many | Ordered)
+
+        def equal(text: str) -> bool:
+            try:
+                # "108,135" is one number, unless the gold answer has several parts.
+                return same(truth, read(text)) or (several and same(truth, read(text, listed=True)))
+            except Unreadable:
+                return False
+
+        parts = len(truth.items) if isinstance(truth, Many | Ordered) else 1
+        return Outcome.CORRECT if _judged(answer, parts, equal) else Outcome.INCORRECT
+
+
+def _judged(answer: str, parts: int, equal: Callable[[str], bool]) -> bool:
+    """Whether an answer, or the boxes in it, equal a gold answer of several `parts`."""
+    found = boxes(answer) if answer.startswith("\\boxed") else []
+    if not found:
+        return equal(answer)
+    if found[-1].end is None:
+        return False
+    inside = [content(answer, box) for box in found]
+    if parts > 1:
+        return equal(inside[-1]) or (len(inside) >= parts and equal(", ".join(inside[-parts:])))
+    first = len(found) - 1
+    while first and _JOINED.fullmatch(answer[found[first - 1].end : found[first].command]):
+        first -= 1
+    return all(map(equal, inside[first:]))

@@ -23,6 +23,7 @@ PACKAGES = {
     "latex2sympy2-extended": "latex2sympy2_extended",
     "math-verify": "math_verify",
     "pebble": "pebble",
+    "python-flint": "flint",
     "pydantic": "pydantic",
     "pydantic-core": "pydantic_core",
     "typing-extensions": "typing_extensions",

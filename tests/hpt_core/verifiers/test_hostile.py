@@ -86,14 +86,16 @@ HOSTILE = {
     "TeX macros": "\\def\\a{\\a\\a}\\a",
     "format strings": "%s%n{0.__class__}",
 }
-RESPONSES = {
+CUT_OFF = {
     "open boxes": "\\boxed{" * 100_000,
     "open boxes with text": "\\boxed{5" * 100_000,
+    "half a command": "\\boxed{\\frac{1}{2",
+    "an escaped end": "\\boxed{5\\",
+}
+RESPONSES = {
     "open braces": "{" * 500_000,
     "letters": "a" * 3_000_000,
     "thoughts": "</think>" * 100_000 + "\\boxed",
-    "half a command": "\\boxed{\\frac{1}{2}",
-    "an escaped end": "\\boxed{5\\",
     "statements": "the answer is " * 100_000,
     "stars": "*" * 1_000_000,
 }
@@ -136,6 +138,12 @@ def test_hostile_gold_answers_get_a_verdict(pool, name):
 def test_hostile_responses_hold_no_answer(pool, name):
     asked = [Item("math", "5", RESPONSES[name]), Item("choice", "A", RESPONSES[name], QUESTION)]
     assert pool.verify(asked) == [Verdict(Outcome.NO_ANSWER, None, 0.0)] * 2
+
+
+@pytest.mark.parametrize("name", CUT_OFF)
+def test_boxes_that_are_cut_off_are_incorrect(pool, name):
+    asked = [Item("math", "5", f"\\boxed{{5}} {CUT_OFF[name]}"), Item("choice", "A", CUT_OFF[name], QUESTION)]
+    assert [verdict.outcome for verdict in pool.verify(asked)] == [Outcome.INCORRECT, Outcome.NO_ANSWER]
 
 
 @pytest.mark.slow
