@@ -88,7 +88,8 @@ _BE = (
 _NOT = _any("n't|'t| not|not| never| no longer")
 _BE_NOT = rf"(?:\b(?i:is|would|must|should|will|can|could|need|does|wo){_NOT}(?i: be)?\b|'s (?i:not|never|no longer)\b)"
 LINK = re.compile(
-    rf"(?:(?P<no>{_BE_NOT})|{_BE}|(?P<sign>[\"\])]? ?[:=→]| ?-(?= ))|(?P<asked>\?(?= )))(?P<more>{_ADVERBS}(?:[ :=→\n]|-(?!\d))*)"
+    rf"(?:(?P<no>{_BE_NOT})|{_BE}|(?P<sign>[\"\])]? ?[:=→]| ?-(?= ))|(?P<asked>\?(?= )))"
+    rf"(?P<more>{_ADVERBS}(?:[ :=→\n]|-(?!\d))*)"
 )
 """What joins "the answer" and the option: "is", "would therefore be", ":", "→", and as `no` "is not"."""
 ANSWER = re.compile(
