@@ -1,17 +1,21 @@
-"""Compares graders on the same samples: ours, plain text comparison, and Math-Verify with its defaults."""
+"""Compares graders on the same samples: ours, plain text comparison, Math-Verify with its defaults, and on request a
+model that judges."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import pyarrow as pa
 
 from hpt_core.evaluation.grade import BATCH, items
+from hpt_core.evaluation.judge import FAILED, UNPARSEABLE, Judge
 from hpt_core.verifiers.base import Outcome, Verdict
 from hpt_core.verifiers.pool import Item, VerifierPool
 from hpt_core.verifiers.references import REFERENCES
 
 GRADERS = ("ours", "string", "math_verify")
+JUDGE = "judge"
 AGREE = "agree"
 
 Progress = Callable[[int, int], None]
@@ -31,18 +35,25 @@ class Audited:
     string: str | None
     """None if the grader does not apply: Math-Verify does not grade multiple choice."""
     math_verify: str | None
+    judge: str | None = None
+    """See hpt_core.evaluation.judge.Judged; None without a judge."""
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """Each grader's outcome. A grader that does not apply is left out, and a judge that gave no verdict."""
+        given = {name: getattr(self, name) for name in (*GRADERS, JUDGE)}
+        return {name: outcome for name, outcome in given.items() if outcome not in (None, UNPARSEABLE, FAILED)}
 
     @property
     def passed_by(self) -> tuple[str, ...]:
         """The graders that find the answer correct."""
-        return tuple(name for name in GRADERS if getattr(self, name) == Outcome.CORRECT)
+        return tuple(name for name, outcome in self.verdicts.items() if outcome == Outcome.CORRECT)
 
     @property
     def disputed(self) -> bool:
         """Whether one grader finds the answer correct and another does not. Different reasons for failure do not
         count."""
-        asked = sum(getattr(self, name) is not None for name in GRADERS)
-        return 0 < len(self.passed_by) < asked
+        return 0 < len(self.passed_by) < len(self.verdicts)
 
 
 def audit(
@@ -51,8 +62,9 @@ def audit(
     samples: pa.Table,
     verdicts: pa.Table | None,
     progress: Progress | None = None,
+    judge: Judge | None = None,
 ) -> list[Audited]:
-    """Every sample with the outcomes of the three graders, in order. Takes tables QUESTIONS, SAMPLES and, if graded,
+    """Every sample with the outcomes of the graders, in order. Takes tables QUESTIONS, SAMPLES and, if graded,
     VERDICTS.
 
     Our outcome is the stored verdict; a sample without one is graded now. `progress(done, total)` counts samples.
@@ -66,10 +78,11 @@ def audit(
         batch = list(zip(asked[start : start + BATCH], keys[start : start + BATCH], strict=True))
         ours = iter(pool.verify([item for item, key in batch if key not in stored]))
         others = _others(pool, [item for item, _ in batch])
-        for (item, key), (string, math_verify) in zip(batch, others, strict=True):
+        judged = _judged(judge, [item for item, _ in batch], start, len(asked), progress)
+        for (item, key), (string, math_verify), said in zip(batch, others, judged, strict=True):
             row = stored.get(key)
             outcome, extracted = (row["outcome"], row["extracted"]) if row else _plain(next(ours))
-            found.append(Audited(*key, item.gold, extracted, outcome, string, math_verify))
+            found.append(Audited(*key, item.gold, extracted, outcome, string, math_verify, said))
         if progress is not None:
             progress(len(found), len(asked))
     return found
@@ -78,9 +91,32 @@ def audit(
 def counts(audited: Sequence[Audited]) -> dict[str, int]:
     """Number of samples on which the graders agree, and number that each proper subset of graders finds correct
     ("ours", "ours+math_verify"...). Every subset is listed, also with count 0."""
+    graders = (*GRADERS, JUDGE) if any(a.judge is not None for a in audited) else GRADERS
     found = Counter("+".join(a.passed_by) if a.disputed else AGREE for a in audited)
-    sets = (tuple(name for at, name in enumerate(GRADERS) if number >> at & 1) for number in range(1, 7))
-    return {name: found[name] for name in (AGREE, *sorted(map("+".join, sets), key=lambda n: (n.count("+"), n)))}
+    subsets = ("+".join(names) for size in range(1, len(graders)) for names in combinations(graders, size))
+    return {name: found[name] for name in (AGREE, *sorted(subsets, key=lambda n: (n.count("+"), n)))}
+
+
+def judgments(audited: Sequence[Audited]) -> dict[str, int]:
+    """Number of the judge's outcomes of each kind, and of its verdicts that each other grader shares: "agrees with
+    ours"... of "compared with ours"."""
+    outcomes = Counter(a.judge for a in audited)
+    found = {name: outcomes[name] for name in (Outcome.CORRECT, Outcome.INCORRECT, UNPARSEABLE, FAILED)}
+    for name in GRADERS:
+        both = [a for a in audited if JUDGE in a.verdicts and name in a.verdicts]
+        same = sum((JUDGE in a.passed_by) == (name in a.passed_by) for a in both)
+        found |= {f"agrees_with_{name}": same, f"compared_with_{name}": len(both)}
+    return {str(name): count for name, count in found.items()}
+
+
+def _judged(
+    judge: Judge | None, batch: Sequence[Item], start: int, total: int, progress: Progress | None
+) -> list[str | None]:
+    """The judge's outcomes in order; None without a judge. Reports progress, because a judge is slow."""
+    if judge is None:
+        return [None] * len(batch)
+    report = None if progress is None else lambda done: progress(start + done, total)
+    return [judged.outcome for judged in judge.judge(batch, report)]
 
 
 def _key(row: dict[str, object]) -> tuple[object, object]:

@@ -7,6 +7,11 @@ LETTERS = tuple("ABCDEFGHIJ")
 DIGITS = (*"123456789", "10")
 _LINE = re.compile(r"^(?:\(([A-J]|10|[1-9])\)|([A-J]|10|[1-9])[.)]) ", re.MULTILINE)
 
+_EXCEPTION = re.compile(
+    r"\b(?:NOT|EXCEPT|LEAST)\b|\b(?i:which|what)\b[^.?!]*(?:\b(?i:not|except|false|incorrect|wrong|untrue|inaccurate"
+    r"|invalid|least|cannot|unlikely|error)\b|n't\b)|\b(?i:except):?\s*$"
+)
+
 
 @lru_cache(maxsize=4096)
 def options(question: str) -> dict[str, str]:
@@ -30,3 +35,9 @@ def options(question: str) -> dict[str, str]:
             last = run[-1][0]
             return {**found, last: found[last].split("\n\n")[0].strip()}
     return {}
+
+
+def asks_for_exception(question: str) -> bool:
+    """Whether the question asks which option is false or does not fit. Then an option called correct is not chosen."""
+    stem = "\n".join(line for line in question.splitlines() if not _LINE.match(f"{line} "))
+    return _EXCEPTION.search(stem) is not None

@@ -6,6 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.hpt_core.rollout.test_endpoint import FakeEndpoint, endpoint
+
+__all__ = ["endpoint"]
+
 Outputs = Callable[[Path, str], list[Path]]
 
 
@@ -39,6 +43,29 @@ def test_differences_are_shown(again: Any) -> None:
     shown = again("audit", "tiny.toml", "--limit", "1")
     assert "Where they differ" in shown.stdout and differences[0]["question_id"] in shown.stdout
     assert f"graders disagree on {len(differences)} of 16 samples; --limit shows more than 1" in shown.stderr
+
+
+def test_a_served_model_judges_too_and_changes_nothing(finished: Any, endpoint: FakeEndpoint) -> None:
+    endpoint.answer = lambda body: {"choices": [{"text": "correct"}]}  # type: ignore[method-assign]
+    judge = ("--judge", "tiny", "--judge-url", endpoint.url)
+    found = json.loads(finished("audit", "tiny.toml", "--json", *judge).stdout)
+    asked = len(endpoint.bodies)
+    assert found["judge"] == {"model": "tiny", "url": endpoint.url, "server": "vllm 0.32.0", "prompt": "judge-1"}
+    assert [c["judged"]["correct"] for c in found["counts"]] == [8, 8]
+    assert {d["judge"] for d in found["differences"]} == {"correct"}
+    shown = finished("audit", "tiny.toml", *judge)
+    assert "Verdicts of the judge" in shown.stdout and "agrees with ours" in shown.stdout
+    assert f"tiny at {endpoint.url}" in shown.stdout and "judge-1" in shown.stdout
+    assert 0 < asked == len(endpoint.bodies), "the answers are remembered"
+    alone = json.loads(finished("audit", "tiny.toml", "--json").stdout)
+    assert alone["judge"] is None and {d["judge"] for d in alone["differences"]} <= {None}
+
+
+def test_a_judge_that_cannot_be_asked_names_the_option(run_here: Callable[..., Any], endpoint: FakeEndpoint) -> None:
+    wrong = run_here("audit", "tiny.toml", "--judge", "large", "--judge-url", endpoint.url)
+    assert wrong.code == 1 and "does not serve 'large'. Remedy: set --judge to one of tiny" in wrong.err
+    wrong = run_here("audit", "tiny.toml", "--judge", "tiny", "--judge-url", "nowhere")
+    assert wrong.code == 2 and "--judge-url: url is not an http or https address" in wrong.err
 
 
 def test_an_audit_without_samples_names_the_remedy(again: Any, outputs: Outputs) -> None:

@@ -1,7 +1,15 @@
+"""Multiple choice. Real endings of responses, and ways of naming an option or not, are in choice_cases.json."""
+
+import json
+import time
+from pathlib import Path
+
 import pytest
 
 from hpt_core.verifiers import Outcome, get
 
+TABLE = json.loads((Path(__file__).parent / "choice_cases.json").read_text(encoding="utf-8"))
+LABELS = [*"ABCDEFGHIJ"]
 CASES = [
     (r"so \boxed{C}", "C"),
     (r"\boxed{c}", "C"),
@@ -268,3 +276,86 @@ def test_several_labels_give_no_answer(response):
 )
 def test_forms_of_a_label(response, extracted):
     assert get("choice").extract(response) == extracted
+
+
+def read(response, question=None):
+    """The label that is read from `response`; None if what is read is no label."""
+    answer = get("choice").extract(response, TABLE["questions"].get(question, ""))
+    return answer if answer in (*LABELS, *map(str, range(1, 11))) else None
+
+
+@pytest.mark.parametrize("case", TABLE["endings"], ids=lambda case: f"{case['style']}: {case['response'][-40:]}")
+def test_endings_of_responses(case):
+    assert read(case["response"], case["question"]) == case["label"]
+
+
+def test_ways_of_naming_an_option():
+    assert [(case, said) for case in TABLE["stated"] if (said := read(*case[1:])) != case[0]] == []
+
+
+def test_sentences_that_name_no_option():
+    """Negations, conditions, questions, hedges, opinions of others, lists, and letters that mean something else."""
+    assert [(case, said) for case in TABLE["not_stated"] if (said := read(*case)) is not None] == []
+
+
+SHOWN = ["{}", "({})", "**{}**", "**({})**", "$\\text{{{}}}$", '"{}"']
+
+
+@pytest.mark.timeout(120)
+def test_statements_name_their_label_and_perturbed_ones_do_not():
+    """Each of the labels in each sentence: the sentence gives this label and no other, and a perturbed one does not."""
+    pairs, faults, started = 0, [], time.process_time()
+    for label in LABELS:
+        for statement in TABLE["templates"]:
+            for shown in SHOWN:
+                said = statement.format(shown.format(label))
+                pairs += 1
+                if read(said) != label:
+                    faults.append((said, read(said)))
+        for perturbed in TABLE["perturbed"]:
+            for other in LABELS:
+                said = perturbed.format(x=label, y=other)
+                pairs += other != label
+                if other != label and read(said) == label:
+                    faults.append((said, label))
+    assert faults == []
+    assert pairs > 5000
+    assert time.process_time() - started < 30
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    ["answer is ", "the answer is A. ", "it's ", "I think ", "A or ", "so ", "(", "wait, no, ", "#\n", "A\n", '"A'],
+)
+@pytest.mark.timeout(60)
+def test_a_megabyte_is_read_in_linear_time(phrase):
+    question = "Which?\n\n" + "\n".join(
+        f"{label}) {text}" for label, text in zip("ABCD", ("a" * 5000, "5", "(", "\\"), strict=True)
+    )
+    started = time.process_time()
+    assert get("choice").extract(phrase * (1_000_000 // len(phrase)) + "\nSo the answer is B.", question) == "B"
+    assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("question", "response", "extracted"),
+    [
+        ("", "This holds as \\boxed{E_k > h\\nu}.\n\nAnswer: B", "B"),
+        ("", "Answer: B, since \\boxed{x = 5}.", "B"),
+        ("", "\\boxed{}\n\nAnswer: B", "B"),
+        ("", "\\boxed{x = 5}", "x = 5"),
+        ("", "\\boxed{x = 5} I don't think the answer is B.", "x = 5"),
+        ("", "\\boxed{C}\n\nAnswer: B", "C"),
+        ("", "Answer: B. \\boxed{5}", "5"),
+        ("", "Answer: A. \\boxed{A, B}", "A, B"),
+        ("", "Answer: A. \\boxed{AB}", "AB"),
+        ("", "Answer: A. \\boxed{(A) \\text{ or } (B)}", "(A) \\text{ or } (B)"),
+        (LETTERS, "\\boxed{F}. Answer: B", "F"),
+        (LETTERS, "\\boxed{3}. Answer: B", "B"),
+        (LETTERS, "\\boxed{Salmonella}. Answer: B", "E"),
+        (LETTERS, "\\boxed{\\text{by symmetry}}. The answer is the mitochondrion.", "A"),
+        (LETTERS, "\\boxed{7}", "7"),
+    ],
+)
+def test_a_box_without_a_label_does_not_hide_a_statement(question, response, extracted):
+    assert get("choice").extract(response, question) == extracted
