@@ -20,7 +20,7 @@ WORDS = 30_000
 POOL = 20_000
 """Different sentences."""
 GROUP_ROWS = 1_000
-CHARACTERS = 2.9
+CHARACTERS = 2.6
 """Characters of this text in one token of SmolLM2."""
 SYLLABLES = (
     "ba",
