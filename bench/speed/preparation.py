@@ -11,6 +11,7 @@ Exit code 1: our speed is less than 0.9 of the bare tokenizer's (median over the
 import os
 import statistics
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,7 +36,7 @@ def main(
 ) -> None:
     """Compare prepared rows per second with the bare tokenizer (about 10 minutes a round on two cores)."""
     options.require_model(model)
-    facts = {"rows": rows, "tokens": tokens, "rounds": rounds, "chunk": 256}
+    facts = {"rows": rows, "tokens": tokens, "rounds": rounds, "tokenizers": version("tokenizers")}
     found: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "made.parquet"
