@@ -71,7 +71,12 @@ class Suite(Plugin, Frozen, kind="benchmarks", package="benchmarks.suites"):
         The limited set depends only on the questions, and a smaller limit selects a subset of a larger one's. Raises
         DataError if the source cannot be read, has another number of rows or repeats an id.
         """
-        questions = self.source.read(data_dir)
+        try:
+            questions = self.source.read(data_dir)
+        except ValueError as error:  # also pydantic's, for a question that is not text
+            raise DataError(
+                f"the questions of benchmark {self.name} cannot be read: {error}", "correct them"
+            ) from error
         if len(questions) != self.rows:
             raise DataError(
                 f"benchmark {self.name} has {len(questions)} rows where {self.rows} are expected",

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from hpt_core.base import merge, named_fields
 from hpt_core.errors import ConfigError, near
+from hpt_core.paths import expand_named
 from hpt_core.plugins import Plugin, add_folder, is_kind
 from tasks.execution import variants
 from tasks.execution.config import PipelineConfig, pipeline_type
@@ -64,7 +65,8 @@ def read_table(path: Path, within: tuple[Path, ...] = ()) -> dict[str, Any]:
         )
     found: dict[str, Any] = {}
     for base in bases:
-        found = merge(found, read_table(path.parent / base, (*within, path.resolve())))
+        below = path.parent / expand_named(base, f"{path}: extends")
+        found = merge(found, read_table(below, (*within, path.resolve())))
     return merge(found, table)
 
 
@@ -80,7 +82,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"cannot read {path}: {error.strerror}", "give the path of a TOML file") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not a text file", "give the path of a TOML file") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also an integer of thousands of digits
         raise ConfigError(f"{path} is not valid TOML: {error}", "correct the line") from error
 
 
@@ -124,7 +126,7 @@ def toml_value(text: str) -> Any:
         return None
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -12,16 +12,19 @@ from hpt_core.artifacts import Cost, FileEntry
 from hpt_core.base import NOT_IDENTITY
 from hpt_core.code import code_of
 from hpt_core.data import decontaminate
-from hpt_core.data.config import DataConfig
+from hpt_core.data.config import DataConfig, Room
 from hpt_core.data.prepare import PrepareSpec
 from hpt_core.data.procedural import base as _families  # noqa: F401  (registers a kind of plug-in)
+from hpt_core.models.materialize import ModelConfig
 from hpt_core.prompts.base import PromptConfig
+from hpt_core.training.config import TrainConfig
 from tasks import benchmark, model
 from tasks.execution.artifact import Artifacts, Job, Stage, Step, Target
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Context
 from tasks.execution.keys import MODEL, PREPARED, Output, Reference, StageKey
 from tasks.execution.kind import NamedStages, StageConfig
+from tasks.model import model_size
 
 KINDS = Output("kinds", "")
 """Comma-separated names of the rows' verifiers."""
@@ -42,16 +45,24 @@ class PrepareStep(Step):
     kind = "data"
     produces = (PREPARED,)
 
-    def __init__(self, stage: StageKey, config: Config, prompt: PromptConfig) -> None:
+    def __init__(
+        self, stage: StageKey, config: Config, prompt: PromptConfig, model: ModelConfig, trained: Sequence[TrainConfig]
+    ) -> None:
+        """`model` is the config of the model that the data is prepared for, `trained` those of the stages that train on
+        the data."""
         super().__init__(stage)
         self.config = config
         self.prompt = prompt
+        self.model = model
+        self.trained = trained
 
     def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
         """One target, which depends on the tokenizer (not the weights) and the questions to decontaminate against."""
         source = self.config.source
         config = {**self.config.identity(), "prompt": self.prompt.identity()}
         config["source"] = source.content(context.data_dir)
+        if (room := self.room(artifacts)) is not None:
+            config["room"] = room.model_dump()
         if context.strict:
             # Do not reuse an artifact that was produced without --strict, because malformed rows may have been dropped.
             config["strict"] = True
@@ -63,6 +74,19 @@ class PrepareStep(Step):
             graders = [verifiers.get(kind) for kind in source.kinds(context.data_dir)]
             versions |= {grader.name: grader.version for grader in graders}
         return [self.target(config, inputs, versions | code_of(self.config, self.prompt, graders))]
+
+    def room(self, artifacts: Artifacts) -> Room | None:
+        """The model's context, if a row within the limits of the config may exceed it; None too while it is unknown.
+
+        Training could not use such a row. The preparation leaves it out, so that training does not fail after hours.
+        """
+        response = max((config.sampling.max_tokens for config in self.trained if config.uses_engine), default=0)
+        demonstrations = not self.trained or any(config.uses_demonstrations for config in self.trained)
+        longest = max(response, self.config.max_demonstration_tokens if demonstrations else 0)
+        context = model_size(self.config.model, self.model, artifacts).context
+        if context is None or self.config.max_prompt_tokens + longest <= context:
+            return None
+        return Room(context=context, response=response, demonstrations=demonstrations)
 
     @property
     def benchmarks(self) -> list[StageKey]:
@@ -78,6 +102,7 @@ class PrepareStep(Step):
             model=artifacts[self.config.model].path(MODEL),
             benchmarks={key.name: artifacts[key].path(benchmark.QUESTIONS) for key in self.benchmarks},
             data_dir=context.data_dir,
+            room=self.room(artifacts),
             strict=context.strict,
             workers=context.resources.workers,
             output=job.slot.output,
@@ -110,7 +135,10 @@ class Data(NamedStages):
 
     def stage(self, key: StageKey, config: Config, pipeline: PipelineConfig) -> Stage:
         """`data.NAME`."""
-        step = PrepareStep(key, config, pipeline.prompt)
+        from tasks import train  # it imports this module
+
+        trained = [stage for stage in train.KIND.of(pipeline).values() if stage.data == key]
+        step = PrepareStep(key, config, pipeline.prompt, pipeline.config_of(config.model), trained)
         return Stage(key, (config.model, *step.benchmarks), (step,))
 
 

@@ -4,13 +4,20 @@ import sys
 
 import typer
 
-from bench.speed import evaluation, grading, logprobs, phases, step
+from bench.speed import evaluation, grading, logprobs, phases, preparation, step
 from bench.speed.gpu import __main__ as gpu_check
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Measure speed and memory, also against other packages."
 )
-COMMANDS = {"phases": phases, "step": step, "logprobs": logprobs, "grading": grading, "evaluation": evaluation}
+COMMANDS = {
+    "phases": phases,
+    "step": step,
+    "logprobs": logprobs,
+    "grading": grading,
+    "preparation": preparation,
+    "evaluation": evaluation,
+}
 for name, module in COMMANDS.items():
     app.command(name=name)(module.main)
 

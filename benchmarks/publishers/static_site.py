@@ -14,12 +14,13 @@ from pydantic import ValidationError
 from benchmarks.publishers.base import Content, PublisherConfig, Receipt
 from hpt_core.errors import PublishError
 from hpt_core.files import replacing_folder, sha256_file
+from hpt_core.paths import UserPath
 
 
 class StaticSite(PublisherConfig):
     """`[[publish]] name = "static_site"`."""
 
-    path: Path
+    path: UserPath
     """Target folder. It becomes a link to .NAME-VERSION beside it. The previous version is kept for current readers."""
 
     def publish(self, report: Path) -> Receipt:

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from benchmarks.sources.choices import offered, require_offered
-from benchmarks.sources.rows import Row, read_rows, text
+from benchmarks.sources.rows import Row, gold, read_rows, text
 from benchmarks.suite import Question, QuestionSource
 from hpt_core.errors import DataError
 from hpt_core.files import sha256_file
+from hpt_core.paths import require_data_dir
+from hpt_core.rows import text_of
 
 
 class Asked(NamedTuple):
@@ -29,7 +31,36 @@ Mapping = Callable[[Row], Asked]
 
 def columns(question: str, answer: str) -> Mapping:
     """A mapping for datasets with one column for questions and one for answers."""
-    return lambda row: Asked(text(row, question), text(row, answer))
+    return lambda row: Asked(text(row, question), gold(row, answer))
+
+
+def questions_of(path: Path, mapping: Mapping, kind: str = "math") -> list[Question]:
+    """The questions of a JSON, JSON lines, CSV or Parquet file, for the verifier `kind`.
+
+    Ids are hashes of the question, so they do not depend on the order of the rows. A question that occurs several
+    times counts as often; its copies are named "ID-2" and so on. Raises DataError that names file and row.
+    """
+    times: Counter[str] = Counter()
+    questions = []
+    for row in _asked(path, mapping, kind):
+        digest = hashlib.sha256(row.question.encode()).hexdigest()[:16]
+        times[digest] += 1
+        question_id = digest if times[digest] == 1 else f"{digest}-{times[digest]}"
+        questions.append(
+            Question(question_id=question_id, question=row.question, gold=row.gold, kind=kind, family=row.family)
+        )
+    return questions
+
+
+def _asked(path: Path, mapping: Mapping, kind: str) -> Iterator[Asked]:
+    for where, row in read_rows(path):
+        try:
+            asked = Asked(*map(text_of, mapping(row)))
+            if kind == "choice":
+                require_offered(asked.gold, offered(asked.question))
+        except ValueError as error:
+            raise DataError(f"{where} {error}", "correct the row or replace the file by a whole copy") from error
+        yield asked
 
 
 class Dataset(QuestionSource):
@@ -59,6 +90,7 @@ class Dataset(QuestionSource):
         """Path of the local file. Raises DataError if it is missing."""
         path = data_dir / "benchmarks" / f"{self.name}.json"
         if not path.is_file():
+            require_data_dir(data_dir)
             raise DataError(
                 f"{path} is missing",
                 f"put the benchmark there as a list of {{prompt, answer}}, leave {self.name} out, or unset data_dir "
@@ -83,8 +115,8 @@ class Dataset(QuestionSource):
     def read(self, data_dir: Path | None) -> list[Question]:
         """All questions, in the file's order. Raises DataError that names file and row."""
         if data_dir is not None:
-            return self.questions(self.local_file(data_dir), self.from_local)
-        return self.questions(self.download(), self.from_hub)
+            return questions_of(self.local_file(data_dir), self.from_local, self.kind)
+        return questions_of(self.download(), self.from_hub, self.kind)
 
     def download(self) -> Path:
         """Path of the Hub file in the local Hub cache. Raises DataError if it is not available."""
@@ -103,32 +135,3 @@ class Dataset(QuestionSource):
                 f"{what} cannot be downloaded ({type(error).__name__})",
                 f"check the network, or set data_dir (HPT_DATA) to a folder with benchmarks/{self.name}.json",
             ) from error
-
-    def questions(self, path: Path, mapping: Mapping) -> list[Question]:
-        """The questions of `path`.
-
-        Ids are hashes of the question, so they do not depend on the order of the rows. A question that occurs several
-        times in the dataset counts as often; its copies are named "ID-2" and so on.
-        """
-        times: Counter[str] = Counter()
-        questions = []
-        for row in self._asked(path, mapping):
-            digest = hashlib.sha256(row.question.encode()).hexdigest()[:16]
-            times[digest] += 1
-            question_id = digest if times[digest] == 1 else f"{digest}-{times[digest]}"
-            questions.append(
-                Question(
-                    question_id=question_id, question=row.question, gold=row.gold, kind=self.kind, family=row.family
-                )
-            )
-        return questions
-
-    def _asked(self, path: Path, mapping: Mapping) -> Iterator[Asked]:
-        for where, row in read_rows(path):
-            try:
-                asked = mapping(row)
-                if self.kind == "choice":
-                    require_offered(asked.gold, offered(asked.question))
-            except ValueError as error:
-                raise DataError(f"{where} {error}", "correct the row or replace the file by a whole copy") from error
-            yield asked

@@ -1,36 +1,35 @@
 """Reads rows of a data file, each with its file and row number."""
 
 import csv
-import json
-from collections.abc import Iterator
+import io
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from hpt_core import parquet
 from hpt_core.errors import DataError
-
-Row = dict[str, Any]
+from hpt_core.rows import Row as Row
+from hpt_core.rows import answer_of, decode_parts, json_items, name_of, parse_json, text_of
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
     """Every row of a JSON list, JSON lines, CSV or Parquet file as ("FILE row N", row), N counted from 1.
 
-    Raises DataError if the file cannot be read, has the wrong format, or a row is not an object.
+    Raises DataError if the file cannot be read, has the wrong format, or a row cannot be read or is not an object.
     """
-    readers = {".json": _json, ".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
-    if path.suffix not in readers:
-        raise DataError(f"{path} has an unknown format", f"use one of {', '.join(readers)}")
-    try:
-        for number, row in enumerate(readers[path.suffix](path), start=1):
-            where = f"{path} row {number}"
-            if not isinstance(row, dict):
-                raise DataError(f"{where} is {_kind(row)} where an object is expected", "correct the row")
-            yield where, row
-    except OSError as error:
-        raise DataError(
-            f"cannot read {path}: {error.strerror or error}", "check the path and its permissions"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error.reason}", "replace the file by a whole copy") from error
+    rows: Iterator[tuple[str, Any]]
+    if path.suffix == ".parquet":
+        rows = parquet.read_rows([path], {})
+    elif path.suffix in READERS:
+        rows = _numbered(path, READERS[path.suffix])
+    else:
+        raise DataError(f"{path} has an unknown format", f"use one of {', '.join((*READERS, '.parquet'))}")
+    for where, row in rows:
+        if not isinstance(row, dict):
+            problem = row if isinstance(row, ValueError) else f"is {name_of(row)} where an object is expected"
+            raise DataError(f"{where} {problem}", "correct the row, or replace the file by a whole copy")
+        yield where, row
 
 
 def text(row: Row, column: str) -> str:
@@ -38,70 +37,77 @@ def text(row: Row, column: str) -> str:
 
     Raises ValueError if it is missing, empty or neither text nor a number.
     """
-    if column not in row:
-        raise ValueError(f"has no field {column!r}; its fields are {', '.join(sorted(map(str, row)))}")
-    value = row[column]
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(f"field {column!r} is {_kind(value)} where text is expected")
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if not (stripped := str(value).strip()):
-        raise ValueError(f"field {column!r} is empty")
-    return stripped
+    return _field(row, column, text_of)
+
+
+def gold(row: Row, column: str) -> str:
+    """A gold answer as text, without surrounding white space. A list stands for its only answer. See `text`."""
+    return _field(row, column, answer_of)
 
 
 def texts(row: Row, column: str) -> list[str]:
     """The column's value as a list of texts. Raises ValueError if it is missing, empty or not a list of texts."""
-    if column not in row:
-        raise ValueError(f"has no field {column!r}; its fields are {', '.join(sorted(map(str, row)))}")
-    values = row[column]
+    values = _present(row, column)
     if not isinstance(values, list) or not values:
-        raise ValueError(f"field {column!r} is {_kind(values)} where a list of texts is expected")
+        raise ValueError(f"field {column!r} is {name_of(values)} where a list of texts is expected")
     return [text({f"{column}[{i}]": value}, f"{column}[{i}]") for i, value in enumerate(values)]
 
 
-def _kind(value: object) -> str:
-    names = {dict: "an object", list: "a list", str: "text", bool: "a truth value", int: "a number", float: "a number"}
-    return "nothing" if value is None else names.get(type(value), type(value).__name__)
-
-
-def _json(path: Path) -> Iterator[object]:
+def _field(row: Row, column: str, read: Callable[[Any], str]) -> str:
+    value = _present(row, column)
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+        stripped = read(value).strip()
+    except ValueError as error:
+        raise ValueError(f"field {column!r} {error}") from error
+    if not stripped:
+        raise ValueError(f"field {column!r} is empty")
+    return stripped
+
+
+def _present(row: Row, column: str) -> Any:
+    if column not in row:
+        raise ValueError(f"has no field {column!r}; its fields are {', '.join(sorted(map(repr, row)))}")
+    return row[column]
+
+
+def _numbered(path: Path, reader: Callable[[str], Iterator[Any]]) -> Iterator[tuple[str, Any]]:
+    """("FILE row N", row); at the first row that cannot be read, the error instead of the row."""
+    try:
+        rows = reader(decode_parts(path.read_bytes()))
+    except OSError as error:
         raise DataError(
-            f"{path} is not JSON: line {error.lineno}: {error.msg}", "replace the file by a whole copy"
+            f"cannot read {path}: {error.strerror or error}", "check the path and its permissions"
         ) from error
-    if not isinstance(rows, list):
-        raise DataError(f"{path} holds {_kind(rows)} where a list of rows is expected", "correct the file")
-    yield from rows
-
-
-def _jsonl(path: Path) -> Iterator[object]:
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                try:
-                    yield json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise DataError(f"{path} line {number} is not JSON: {error.msg}", "correct the line") from error
-
-
-def _csv(path: Path) -> Iterator[object]:
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        try:
-            yield from csv.DictReader(lines, strict=True)
-        except csv.Error as error:
-            raise DataError(f"{path} is not CSV: {error}", "replace the file by a whole copy") from error
-
-
-def _parquet(path: Path) -> Iterator[object]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{path} {error}", "replace the file by a whole copy") from error
+    number = 0
     try:
-        table = pq.read_table(path)
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path} is not Parquet: {error}", "replace the file by a whole copy") from error
-    for batch in table.to_batches():
-        yield from batch.to_pylist()
+        for number, row in enumerate(rows, start=1):
+            yield f"{path} row {number}", row
+    except ValueError as error:
+        yield f"{path} row {number + 1}", error
+    except csv.Error as error:
+        yield f"{path} row {number + 1}", ValueError(f"is not CSV: {error}")
+
+
+def _jsonl(content: str) -> Iterator[object]:
+    return (parse_json(line) for line in content.split("\n") if line.strip())
+
+
+def _csv(content: str) -> Iterator[object]:
+    csv.field_size_limit(sys.maxsize)  # by default, Python refuses fields of more than 128 KiB
+    lines = csv.DictReader(io.StringIO(content, newline=""), strict=True)
+    names = lines.fieldnames or ()
+    if len(set(names)) < len(names):
+        raise ValueError("has two columns with the same name")
+    return (_whole(row) for row in lines)
+
+
+def _whole(row: Row) -> Row:
+    if None in row:
+        raise ValueError("has more fields than there are columns; quote a field that contains a comma")
+    return row
+
+
+READERS: dict[str, Callable[[str], Iterator[Any]]] = {".json": json_items, ".jsonl": _jsonl, ".csv": _csv}
+"""Suffix of a text file -> its reader, which raises ValueError or csv.Error at a row that it cannot read."""

@@ -2,20 +2,20 @@
 the level follows: "algebra-3"."""
 
 from benchmarks.sources.dataset import Asked, Dataset
-from benchmarks.sources.rows import Row, text
+from benchmarks.sources.rows import Row, gold, text
 from benchmarks.suite import Suite
 
 
 def from_hub(row: Row) -> Asked:
     """Columns problem, answer, subject ("Counting & Probability") and level (1 to 5)."""
     subject = text(row, "subject").lower().replace("&", "and").replace(" ", "_")
-    return Asked(text(row, "problem"), text(row, "answer"), f"{subject}-{text(row, 'level')}")
+    return Asked(text(row, "problem"), gold(row, "answer"), f"{subject}-{text(row, 'level')}")
 
 
 def from_local(row: Row) -> Asked:
     """The id contains the subject: "test/counting_and_probability/119.json"."""
     parts = str(row.get("id", "")).split("/")
-    return Asked(text(row, "prompt"), text(row, "answer"), parts[1] if len(parts) == 3 else "")
+    return Asked(text(row, "prompt"), gold(row, "answer"), parts[1] if len(parts) == 3 else "")
 
 
 SUITE = Suite(

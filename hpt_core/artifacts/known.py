@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from hpt_core.files import sha256_file, write_json
+from hpt_core.paths import expand_named
 
 
 def cache_folder() -> Path:
     """Folder of this user's caches: HPT_CACHE, else hpt/ in XDG_CACHE_HOME or ~/.cache."""
     if named := os.environ.get("HPT_CACHE"):
-        return Path(named)
+        return Path(expand_named(named, "HPT_CACHE"))
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hpt"
 
 

@@ -15,6 +15,7 @@ from hpt_core.artifacts.lease import Lease
 from hpt_core.artifacts.manifest import Manifest
 from hpt_core.errors import ConfigError, StoreError
 from hpt_core.files import write_text
+from hpt_core.paths import expand_named
 
 LOG = logging.getLogger("hpt.store")
 
@@ -112,7 +113,7 @@ class Store:
             raise ConfigError(
                 f"store {str(url)!r}: stores on {protocol!r} are not supported", "give a local or mounted folder"
             )
-        self.root = Path(path).expanduser().resolve()
+        self.root = Path(expand_named(path, "store")).resolve()
 
     def slot(self, kind: str, fingerprint: str) -> Slot:
         """The folder of an artifact, whether or not the artifact exists."""

@@ -8,6 +8,24 @@ from hpt_core.base import Frozen
 from hpt_core.data.sources.base import SourceConfig
 
 
+class Room(Frozen):
+    """The room that a model's context leaves, and what training puts into it."""
+
+    context: int
+    """Context length in tokens."""
+    response: int = 0
+    """The most tokens of a response that a training stage samples: its sampling.max_tokens."""
+    demonstrations: bool = True
+    """Whether a training stage trains on demonstrations."""
+
+    def problem(self, prompt: int, demonstration: int | None) -> str:
+        """What exceeds the context; "" if everything fits."""
+        shown = demonstration if self.demonstrations and demonstration is not None else 0
+        what = "demonstration" if shown >= self.response else "longest response"
+        total = prompt + max(shown, self.response)
+        return f"prompt and {what} take {total} tokens, the context is {self.context}" if total > self.context else ""
+
+
 class DataConfig(Frozen):
     """Training questions to prepare: `[data.NAME]`."""
 

@@ -40,7 +40,8 @@ def split_ngrams(found: list[str], n: int) -> list[str]:
 
 def _plain(text: str) -> str:
     # Soft hyphens and zero-width characters (category Cf) are invisible inside words.
-    text = "".join(c for c in text if c.isascii() or unicodedata.category(c) != "Cf")
+    if not text.isascii():
+        text = "".join(c for c in text if c.isascii() or unicodedata.category(c) != "Cf")
     # Case folding can undo the composed form, so normalize again afterwards.
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
@@ -75,6 +76,8 @@ class OverlapIndex:
 
     def find(self, question: str) -> BenchmarkQuestion | None:
         """The first benchmark question that `question` overlaps, or None."""
+        if not self._questions:
+            return None
         return next((self._questions[gram] for gram in self._grams(question) if gram in self._questions), None)
 
     def _grams(self, text: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,11 @@ import pyarrow.parquet as pq
 
 from hpt_core import schemas, worker
 from hpt_core.base import Frozen
-from hpt_core.data.config import DataConfig
+from hpt_core.data.config import DataConfig, Room
 from hpt_core.data.decontaminate import OverlapIndex, read_questions
+from hpt_core.data.sources.base import MalformedRow, SourceRow
 from hpt_core.data.steps import Candidate, Preparation
+from hpt_core.data.tokens import TokenCounter
 from hpt_core.files import replacing, write_json
 from hpt_core.prompts.base import PromptConfig
 from hpt_core.verifiers.pool import VerifierPool
@@ -22,7 +23,9 @@ from hpt_core.worker import Progress
 logger = logging.getLogger("hpt.data")
 
 CHUNK_ROWS = 256
-"""Rows that are read, verified and written together. Bounds memory for a source of any size."""
+CHUNK_CHARACTERS = 8_000_000
+"""Rows, and characters, that are cleaned, measured, verified and written together. They bound memory for a source of
+any size: three chunks are held at a time."""
 
 
 class PrepareSpec(Frozen):
@@ -35,6 +38,8 @@ class PrepareSpec(Frozen):
     benchmarks: dict[str, Path] = {}
     """Benchmark name -> its questions.parquet, for decontamination."""
     data_dir: Path | None = None
+    room: Room | None = None
+    """The context of the model; None drops no row for it."""
     strict: bool = False
     """Stop at the first malformed row instead of counting it."""
     workers: int = 2
@@ -46,16 +51,16 @@ def run(spec: PrepareSpec) -> None:
     from hpt_core.model_folder import load_tokenizer
 
     overlaps = read_benchmarks(spec.benchmarks, spec.config.ngram)
-    prompt = spec.prompt.bind(load_tokenizer(spec.model))
+    counter = TokenCounter(spec.prompt, load_tokenizer(spec.model))
     pool = None if spec.config.unverified == "keep" else VerifierPool(spec.workers)
     try:
-        preparation = Preparation(spec.config, prompt, overlaps, pool, spec.strict)
+        preparation = Preparation(spec.config, counter, overlaps, pool, spec.strict, spec.room)
         example = _write(spec, preparation, worker.progress("rows"))
     finally:
         if pool is not None:
             pool.close()
     report = preparation.tally.report()
-    write_json(spec.output / "report.json", {**report, "example_prompt": prompt.render(example)})
+    write_json(spec.output / "report.json", {**report, "example_prompt": counter.prompt.render(example)})
     logger.info("kept %d of %d questions", report["rows_kept"], report["rows_read"])
 
 
@@ -71,13 +76,12 @@ def read_benchmarks(benchmarks: Mapping[str, Path], ngram: int) -> OverlapIndex:
 def _write(spec: PrepareSpec, preparation: Preparation, progress: Progress) -> str:
     """Prepare chunk by chunk until the source or the limit ends. Returns the first question that was kept."""
     total = spec.config.source.count(spec.data_dir) or 0  # 0: unknown
-    rows = iter(spec.config.source.read(spec.data_dir))
+    chunks = split(spec.config.source.read(spec.data_dir))
     tally = preparation.tally
     example: str | None = None
     with replacing(spec.output / "prepared.parquet") as beside:
         with pq.ParquetWriter(beside, schemas.PREPARED, compression="zstd") as file:
-            while not preparation.full and (chunk := list(islice(rows, CHUNK_ROWS))):
-                kept = preparation.keep(chunk)
+            for kept in preparation.keep(chunks):
                 if kept:
                     example = example or kept[0].row.question
                     file.write_table(pa.Table.from_pylist(list(_records(kept)), schemas.PREPARED))
@@ -85,6 +89,20 @@ def _write(spec: PrepareSpec, preparation: Preparation, progress: Progress) -> s
         if example is None:
             raise tally.nothing_left()
     return example
+
+
+def split(rows: Iterable[SourceRow | MalformedRow]) -> Iterator[list[SourceRow | MalformedRow]]:
+    """The rows in chunks of at most CHUNK_ROWS, fewer if they are long."""
+    chunk: list[SourceRow | MalformedRow] = []
+    size = 0
+    for row in rows:
+        chunk.append(row)
+        size += sum(len(text or "") for text in row)
+        if len(chunk) == CHUNK_ROWS or size >= CHUNK_CHARACTERS:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def _records(questions: Iterable[Candidate]) -> Iterator[dict[str, Any]]:

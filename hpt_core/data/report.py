@@ -7,12 +7,13 @@ from typing import Any
 from hpt_core.errors import DataError
 
 REASONS: dict[str, str] = {
-    "malformed": "correct the rows that report.json names, or the source's schema",
+    "malformed": "correct the rows, or take a file of the source's schema",
     "duplicate": "take a source with other questions",
     "no_demonstration": 'set demonstrations = "optional", or take a source with worked solutions',
     "contaminated": "shorten decontaminate, or raise ngram",
     "prompt_too_long": "raise max_prompt_tokens",
     "demonstration_too_long": "raise max_demonstration_tokens",
+    "over_context": "lower sampling.max_tokens of the training stages, or raise the model's max_position_embeddings",
     "gold_error": "correct the gold answers: they do not parse",
     "unverified_incorrect": 'set unverified = "flag" to keep them, or correct the answers',
     "unverified_no_answer": 'set unverified = "flag" to keep them, or box the demonstrations\' answers',
@@ -37,11 +38,14 @@ class RowCounts:
         self._prompt_tokens: list[int] = []
         self._demonstration_tokens: list[int] = []
 
-    def drop(self, reason: str, where: str, detail: str = "") -> None:
-        """Count a row as dropped for one of REASONS; `detail` is specific to this row."""
+    def drop(self, reason: str, where: str, detail: str = "", benchmark: str = "") -> None:
+        """Count a row as dropped for one of REASONS; `detail` is specific to this row, `benchmark` the one that
+        contaminates it."""
         if reason not in REASONS:
             raise KeyError(reason)
         self._dropped[reason] += 1
+        if benchmark:
+            self.overlaps[benchmark] += 1
         if len(self._places[reason]) < PLACES:
             self._places[reason].append({"where": where, "detail": detail} if detail else {"where": where})
 

@@ -2,15 +2,16 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
-from hpt_core.data.config import DataConfig
+from hpt_core.data.config import DataConfig, Room
 from hpt_core.data.decontaminate import OverlapIndex
 from hpt_core.data.report import RowCounts
 from hpt_core.data.sources.base import MalformedRow, SourceRow
+from hpt_core.data.tokens import TokenCounter, Tokens
 from hpt_core.errors import DataError
-from hpt_core.prompts.base import Prompt
 from hpt_core.verifiers.base import Outcome, Verdict
 from hpt_core.verifiers.pool import Item, VerifierPool
 
@@ -30,6 +31,8 @@ class Drop(NamedTuple):
     reason: str
     where: str
     detail: str = ""
+    benchmark: str = ""
+    """The benchmark of a contaminated row."""
 
 
 def normalize(text: str) -> str:
@@ -47,11 +50,20 @@ class Preparation:
     """The preparation of one data set. `tally` counts every row under the first step that drops it."""
 
     def __init__(
-        self, config: DataConfig, prompt: Prompt, overlaps: OverlapIndex, pool: VerifierPool | None, strict: bool
+        self,
+        config: DataConfig,
+        counter: TokenCounter,
+        overlaps: OverlapIndex,
+        pool: VerifierPool | None = None,
+        strict: bool = False,
+        room: Room | None = None,
     ) -> None:
-        """`pool` verifies demonstrations; None skips verification. `strict` stops at the first malformed row."""
+        """`pool` verifies demonstrations; None skips verification. `strict` stops at the first malformed row. Rows that
+        do not fit into `room` are dropped."""
         self._config = config
-        self._prompt = prompt
+        self._counter = counter
+        self._limits = Tokens(config.max_prompt_tokens, config.max_demonstration_tokens)
+        self._room = room
         self._overlaps = overlaps
         self._pool = pool
         self._strict = strict
@@ -64,11 +76,29 @@ class Preparation:
         """Whether the limit is reached."""
         return self._config.limit is not None and self.tally.kept >= self._config.limit
 
-    def keep(self, rows: Sequence[SourceRow | MalformedRow]) -> list[Candidate]:
-        """The rows to keep, in order. Raises DataError at a malformed row if `strict` is set."""
+    def keep(self, chunks: Iterable[Sequence[SourceRow | MalformedRow]]) -> Iterator[list[Candidate]]:
+        """The rows to keep of each chunk, in order, until the limit is reached.
+
+        Tokens are counted in the background while the rows before are verified and the rows after are read and cleaned.
+        Raises DataError at a malformed row if `strict` is set.
+        """
+        with ThreadPoolExecutor(1) as background:
+            waiting: Future[list[Candidate | Drop]] | None = None
+            for chunk in chunks:
+                counting = background.submit(self._measure, [self._clean(row) for row in chunk])
+                if waiting is not None:
+                    yield self._finish(waiting.result())
+                    if self.full:
+                        return
+                waiting = counting
+            if waiting is not None:
+                yield self._finish(waiting.result())
+
+    def _finish(self, rows: list[Candidate | Drop]) -> list[Candidate]:
+        """Verify and count the rows; returns those to keep."""
         self.tally.read += len(rows)
         kept = []
-        for result in self._verify([self._measure(self._clean(row)) for row in rows]):
+        for result in self._verify(rows):
             if isinstance(result, Candidate) and self.full:
                 result = Drop("over_limit", result.row.where)
             if isinstance(result, Drop):
@@ -105,22 +135,21 @@ class Preparation:
             return Drop("no_demonstration", row.where)
         overlap = self._overlaps.find(clean.question)
         if overlap is not None:
-            self.tally.overlaps[overlap.benchmark] += 1
-            return Drop("contaminated", row.where, f"{overlap.benchmark} {overlap.question_id}")
+            return Drop("contaminated", row.where, f"{overlap.benchmark} {overlap.question_id}", overlap.benchmark)
         return clean._replace(question_id=question_id)
 
-    def _measure(self, row: SourceRow | Drop) -> Candidate | Drop:
-        if isinstance(row, Drop):
-            return row
-        prompt = len(self._prompt.encode(row.question))
-        if prompt > self._config.max_prompt_tokens:
-            return Drop("prompt_too_long", row.where, f"{prompt} tokens")
-        if row.demonstration is None:
-            return Candidate(row, prompt)
-        demonstration = len(self._prompt.encode_demonstration(row.question, row.demonstration))
-        if demonstration > self._config.max_demonstration_tokens:
-            return Drop("demonstration_too_long", row.where, f"{demonstration} tokens")
-        return Candidate(row, prompt, demonstration)
+    def _measure(self, rows: list[SourceRow | Drop]) -> list[Candidate | Drop]:
+        counts = iter(self._counter.count([row for row in rows if isinstance(row, SourceRow)], self._limits))
+        return [row if isinstance(row, Drop) else self._fitting(row, next(counts)) for row in rows]
+
+    def _fitting(self, row: SourceRow, tokens: Tokens) -> Candidate | Drop:
+        for name, count, limit in zip(Tokens._fields, tokens, self._limits, strict=True):
+            if count is not None and limit is not None and count > limit:
+                shown = f"{count} tokens" if count <= 2 * limit else f"more than {2 * limit} tokens"
+                return Drop(f"{name}_too_long", row.where, shown)
+        if self._room is not None and (problem := self._room.problem(tokens.prompt, tokens.demonstration)):
+            return Drop("over_context", row.where, problem)
+        return Candidate(row, tokens.prompt, tokens.demonstration)
 
     def _verify(self, results: list[Candidate | Drop]) -> Iterator[Candidate | Drop]:
         if self._pool is None:

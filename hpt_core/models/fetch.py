@@ -8,6 +8,7 @@ from hpt_core import model_folder
 from hpt_core.errors import ConfigError, ModelError
 from hpt_core.files import replacing_folder
 from hpt_core.models import _smollm2
+from hpt_core.paths import expand_named
 from hpt_core.plugins import near
 from hpt_core.worker import Progress
 
@@ -17,7 +18,7 @@ KNOWN: dict[str, Callable[[Path, Progress], None]] = {"smollm2-135m": _smollm2.m
 
 def default_folder(name: str) -> Path:
     """Default folder of model `name`: HPT_MODELS/NAME, or models/NAME."""
-    return Path(os.environ.get("HPT_MODELS") or "models") / name
+    return Path(expand_named(os.environ.get("HPT_MODELS") or "models", "HPT_MODELS")) / name
 
 
 def fetch(name: str, to: Path | None = None, progress: Progress = lambda done, total, text: None) -> Path:

@@ -5,13 +5,14 @@ from typing import Any
 
 from hpt_core import model_folder
 from hpt_core.models.base import KnownModel, ModelSourceConfig
+from hpt_core.paths import UserPath
 from hpt_core.worker import Progress
 
 
 class FolderModel(ModelSourceConfig):
     """A Hugging Face model folder: config.json, safetensors weights, tokenizer."""
 
-    path: Path
+    path: UserPath
     """The folder. It is only read."""
 
     def needs(self) -> str:

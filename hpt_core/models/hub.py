@@ -9,6 +9,7 @@ from pydantic import Field
 from hpt_core import hub, model_folder
 from hpt_core.errors import ModelError
 from hpt_core.models.base import KnownModel, ModelSourceConfig
+from hpt_core.paths import expand_named
 from hpt_core.worker import Progress
 
 SMALL_FILES = (*model_folder.CONFIG_FILES, *model_folder.TOKENIZER_FILES)
@@ -64,15 +65,18 @@ class HubModel(ModelSourceConfig):
         return {"repo": self.repo, "commit": self._fetch((), None, offline=True).commit}
 
     def _local(self) -> Path | None:
+        folder = self._named()
+        return folder if folder is not None and folder.is_dir() else None
+
+    def _named(self) -> Path | None:
+        """The folder that `local` names, whether or not it exists."""
         if self.local is None:
             return None
-        folder = Path(os.environ.get("HPT_MODELS") or "models") / self.local
-        return folder if folder.is_dir() else None
+        return Path(expand_named(os.environ.get("HPT_MODELS") or "models", "HPT_MODELS")) / self.local
 
     def _fetch(self, weights: tuple[str, ...], progress: Progress | None, offline: bool = False) -> hub.Snapshot:
         instead = 'name a local copy: source = { name = "folder", path = ... }'
-        if self.local is not None:
-            folder = Path(os.environ.get("HPT_MODELS") or "models") / self.local
+        if (folder := self._named()) is not None:
             instead = f"put the model into {folder} (`hpt models fetch {self.local}` where it is known)"
         files = (*SMALL_FILES, *weights)
         return hub.fetch(self.repo, self.revision, files, "model", ModelError, instead, progress, offline)

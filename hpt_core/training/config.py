@@ -148,6 +148,11 @@ class TrainConfig(Frozen):
         return Estimator(self.algorithm, max_length=self.sampling.max_tokens).uses_rollouts
 
     @property
+    def uses_demonstrations(self) -> bool:
+        """Whether the algorithm may train on demonstrations."""
+        return Estimator(self.algorithm, max_length=self.sampling.max_tokens).uses_demonstrations
+
+    @property
     def uses_engine(self) -> bool:
         """Whether the run samples: for rollouts, or for validation."""
         return self.uses_rollouts or self.validation is not None

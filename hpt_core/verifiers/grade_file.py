@@ -1,13 +1,14 @@
 """Grade a JSON-lines file of responses: the implementation of `hpt grade FILE.jsonl --out FILE.parquet`."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from hpt_core.errors import ConfigError, DataError, StoreError
 from hpt_core.files import write_parquet
+from hpt_core.rows import answer_of, name_of, parse_line, text_of
 from hpt_core.verifiers import get
 from hpt_core.verifiers.base import Outcome
 from hpt_core.verifiers.pool import Item, VerifierPool
@@ -83,23 +84,28 @@ def read_rows(source: Path) -> list[Row]:
 
 
 def _row(line: bytes, where: str) -> Row:
-    remedy = f"each line is a JSON object with {', '.join(FIELDS)}"
     try:
-        value = json.loads(line)
-    except ValueError as error:  # JSON and UTF-8 errors alike
-        raise DataError(f"{where}: not JSON: {error}", remedy) from error
-    if not isinstance(value, dict):
-        raise DataError(f"{where}: not an object", remedy)
-    value.setdefault("question", "")
-    for field in (*FIELDS, "question"):
-        if field not in value:
-            raise DataError(f"{where}: {field!r} is missing", remedy)
-        if field in ("id", "gold") and isinstance(value[field], int | float) and not isinstance(value[field], bool):
-            value[field] = str(value[field])
-        if not isinstance(value[field], str):
-            raise DataError(f"{where}: {field!r} is {type(value[field]).__name__}, not text", remedy)
+        value = parse_line(line)
+        if not isinstance(value, dict):
+            raise ValueError(f"is {name_of(value)} where an object is expected")
+        row = {field: _field({"question": "", **value}, field) for field in (*FIELDS, "question")}
+    except ValueError as error:
+        raise DataError(f"{where} {error}", f"each line is a JSON object with {', '.join(FIELDS)}") from error
     try:
-        get(value["kind"])
+        get(row["kind"])
     except ConfigError as error:
         raise DataError(f"{where}: {error.cause}", error.remedy) from error
-    return {field: value[field] for field in (*FIELDS, "question")}
+    return row
+
+
+def _field(row: dict[str, Any], name: str) -> str:
+    """A field as text. An id and a gold answer may be numbers."""
+    if name not in row:
+        raise ValueError(f"has no field {name!r}")
+    value = row[name]
+    try:
+        if name not in ("id", "gold") and not isinstance(value, str):
+            raise ValueError(f"is {name_of(value)} where text is expected")
+        return answer_of(value) if name == "gold" else text_of(value)
+    except ValueError as error:
+        raise ValueError(f"field {name!r} {error}") from error

@@ -4,14 +4,21 @@ import inspect
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, GetJsonSchemaHandler, ValidatorFunctionWrapHandler, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    GetJsonSchemaHandler,
+    ValidatorFunctionWrapHandler,
+    create_model,
+    model_validator,
+)
 from pydantic_core import CoreSchema
 
 from hpt_core.base import Frozen, Table, item_marks
 from hpt_core.errors import near
+from hpt_core.paths import UserPath, expand
 from hpt_core.prompts.base import PromptConfig
 from hpt_core.trackers.base import TrackerConfig
 from tasks.execution import variants
@@ -30,9 +37,9 @@ class PipelineConfig(Frozen):
     """Name of the pipeline, shown on the page and in Prefect."""
     seed: int = 0
     """All other seeds derive from this one."""
-    store: str = "runs"
+    store: Annotated[str, AfterValidator(expand)] = "runs"
     """Folder for the stages' artifacts."""
-    data_dir: Path | None = None
+    data_dir: UserPath | None = None
     """Folder with local copies of benchmarks and training data. None uses the environment variable HPT_DATA, or the Hub
     if it is not set."""
     prompt: PromptConfig = Field(default="chat", validate_default=True)

@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from hpt_core.artifacts import Cost, KnownFiles, Slot, Store
+from hpt_core.paths import expand_named
 from hpt_core.trackers.base import TrackerConfig
 from tasks.execution import process
 from tasks.execution.keys import ArtifactKey, StageKey
@@ -139,10 +140,8 @@ def as_notice(stage: str, event: process.Event) -> Notice | None:
 
 def data_folder(configured: Path | None) -> Path | None:
     """The folder with local copies of data: the configured one, else HPT_DATA, else None."""
-    if configured is not None:
-        return configured.expanduser()
     named = os.environ.get("HPT_DATA")
-    return Path(named).expanduser() if named else None
+    return configured or (Path(expand_named(named, "HPT_DATA")) if named else None)
 
 
 class Throttle:

@@ -54,6 +54,16 @@ def test_identity_needs_no_network_and_is_stable(name):
     assert source.content(None)
 
 
+def test_a_source_that_refuses_a_row_is_an_error_of_the_benchmark():
+    class Refusing(QuestionSource):
+        def read(self, data_dir):
+            raise ValueError("field 'a' is empty")
+
+    suite = listed("a").model_copy(update={"source": Refusing()})
+    with pytest.raises(DataError, match="the questions of benchmark listed cannot be read: field 'a' is empty"):
+        suite.load(None)
+
+
 def test_unknown_suite_names_near_matches():
     with pytest.raises(ConfigError, match=r"did you mean 'aime25' or 'aime24'"):
         get_suite("aime2")

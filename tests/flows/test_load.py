@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from flows.load import apply, load_config, toml_value
 from hpt_core.errors import ConfigError
+from tasks.execution.config import PipelineConfig
 
 GOOD = """
 name = "demo"
@@ -60,6 +61,54 @@ def test_overrides_are_toml_values_applied_in_order(config: Path) -> None:
     assert loaded.train["hpt"].algorithm.model_dump()["gate"]["gamma"] == 0.25
     assert loaded.publish[0].model_dump()["path"] == Path("elsewhere")
     assert (loaded.store, loaded.data_dir) == ("there", Path("/data"))
+
+
+def test_paths_replace_home_and_variables(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("WHERE", "/data")
+    config.write_text(GOOD.replace('path = "site"', 'path = "~/site"'))
+    loaded = load_config(
+        config,
+        ['data.d.source={name="jsonl", file="$WHERE/a.jsonl"}', "data_dir=${WHERE}/copies"],
+        store="$HOME/runs",
+    )
+    assert (loaded.store, loaded.data_dir) == ("/home/me/runs", Path("/data/copies"))
+    assert loaded.data["d"].source.model_dump()["file"] == Path("/data/a.jsonl")
+    assert loaded.publish[0].model_dump()["path"] == Path("/home/me/site")
+    assert PipelineConfig.model_validate(loaded.model_dump(mode="json", by_alias=True)) == loaded
+
+
+@pytest.mark.parametrize(
+    "field", ["store", "data_dir", "publish.0.path", "data.d.source.file", "model.base.source.path"]
+)
+def test_a_variable_that_is_not_set_is_named_with_its_field(
+    config: Path, field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UNSET", raising=False)
+    made = GOOD.replace('{ name = "scratch" }', '{ name = "folder", path = "m" }')
+    config.write_text(made.replace('{ name = "procedural", rows = 8, seed = 1 }', '{ name = "jsonl", file = "a" }'))
+    with pytest.raises(ConfigError) as caught:
+        load_config(config, [f"{field}=$UNSET/x"])
+    assert f"{field} = '$UNSET/x': $UNSET is not set. Remedy: set it in the environment" in str(caught.value)
+
+
+def test_a_base_may_be_named_with_a_variable(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BASES", str(tmp_path))
+    (tmp_path / "below").mkdir()
+    child = tmp_path / "below" / "child.toml"
+    child.write_text('extends = "$BASES/demo.toml"\nseed = 3')
+    assert (load_config(child).seed, load_config(child).name) == (3, "demo")
+    child.write_text('extends = "$NO_BASES/demo.toml"')
+    monkeypatch.delenv("NO_BASES", raising=False)
+    with pytest.raises(ConfigError, match=r"child\.toml: extends = '\$NO_BASES/demo\.toml': \$NO_BASES is not set"):
+        load_config(child)
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 10_000])
+def test_toml_that_python_cannot_read_is_an_error(config: Path, value: str) -> None:
+    config.write_text(f"seed = {value}\n{GOOD}")
+    with pytest.raises(ConfigError, match="is not valid TOML"):
+        load_config(config)
 
 
 def test_overrides_can_define_a_stage(config: Path) -> None:

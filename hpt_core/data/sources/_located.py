@@ -8,18 +8,20 @@ from pydantic import Field
 from hpt_core import hub
 from hpt_core.artifacts.known import KnownFiles
 from hpt_core.base import NOT_IDENTITY
-from hpt_core.data.sources._parquet import count_rows
 from hpt_core.data.sources.base import SourceConfig
 from hpt_core.errors import DataError
+from hpt_core.parquet import count_rows
+from hpt_core.paths import UserPath, require_data_dir
 from hpt_core.worker import progress
 
 
 def find(file: Path, data_dir: Path | None) -> Path:
-    """`file` in data_dir/train, else `file` itself. Raises DataError if neither exists."""
+    """`file` in data_dir/train, else `file` itself. Raises DataError if neither exists, or data_dir does not."""
     places = [file] if file.is_absolute() or data_dir is None else [data_dir / "train" / file, file]
     for path in places:
         if path.is_file():
             return path
+    require_data_dir(data_dir)
     raise DataError(
         f"there is no file {' nor '.join(str(p) for p in places)}", "correct the path or data_dir (HPT_DATA)"
     )
@@ -40,7 +42,7 @@ class LocatedConfig(SourceConfig):
     """Dataset repository on the Hub."""
     revision: Annotated[str, NOT_IDENTITY] = "main"
     """Branch, tag or commit."""
-    file: Annotated[Path | None, NOT_IDENTITY] = None
+    file: Annotated[UserPath | None, NOT_IDENTITY] = None
     """Local Parquet file to read instead of the Hub's: looked up in data_dir/train, then as given."""
 
     def stand_in(self) -> str:
@@ -52,9 +54,10 @@ class LocatedConfig(SourceConfig):
         return ("*.parquet",)
 
     def local(self, data_dir: Path | None) -> Path | None:
-        """The local file, or None if the Hub is used. Raises DataError if `file` does not exist."""
+        """The local file, or None if the Hub is used. Raises DataError if `file` or data_dir does not exist."""
         if self.file is not None:
             return find(self.file, data_dir)
+        require_data_dir(data_dir)
         path = data_dir / "train" / self.stand_in() if data_dir else None
         return path if path and path.is_file() else None
 
@@ -63,7 +66,7 @@ class LocatedConfig(SourceConfig):
         try:
             return "" if self.local(data_dir) else f"network: {self.repo} from the Hub"
         except DataError:
-            return f"a file {self.file}"
+            return f"a file {self.file}" if self.file else f"a folder {data_dir}"
 
     def content(self, data_dir: Path | None) -> dict[str, object]:
         """The local file's content hash, or the Hub repository and revision, with the settings that change the rows."""

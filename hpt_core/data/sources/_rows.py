@@ -1,44 +1,60 @@
-"""Reads rows in the schema of Elliott/Openr1-Math-46k-8192."""
+"""Reads rows in the schema of Elliott/Openr1-Math-46k-8192, and tells malformed rows from others."""
 
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
-from pyarrow.types import is_struct
-
-from hpt_core.data.sources._parquet import Columns, Row, is_messages
 from hpt_core.data.sources.base import MalformedRow, SourceRow
+from hpt_core.parquet import Columns, is_messages, is_object
 from hpt_core.prompts.base import THINK
+from hpt_core.rows import Row, answer_of, text_of
 
-COLUMNS: Columns = {"prompt": is_messages, "target": is_messages, "reward_model": is_struct}
+COLUMNS: Columns = {"prompt": is_messages, "target": is_messages, "reward_model": is_object}
+READ = (*COLUMNS, "ability")
+"""The columns that are used."""
+Raw = TypeVar("Raw")
 
 
-def openr1_row(where: str, row: Row, drop_think: bool = False) -> SourceRow | MalformedRow:
-    """The user's message as question and the assistant's as demonstration. A system message is ignored."""
+def source_rows(
+    rows: Iterable[tuple[str, Raw | ValueError]], read: Callable[[str, Raw], SourceRow]
+) -> Iterator[SourceRow | MalformedRow]:
+    """Each row as `read(where, row)` gives it; malformed if that raises ValueError, or if the row is an error."""
+    for where, row in rows:
+        try:
+            if isinstance(row, ValueError):
+                raise row
+            found: SourceRow | MalformedRow = read(where, row)
+        except ValueError as error:
+            found = MalformedRow(where, str(error))
+        yield found
+
+
+def openr1_row(where: str, row: Row, drop_think: bool = False) -> SourceRow:
+    """The user's message as question and the assistant's as demonstration. A system message is ignored. Raises
+    ValueError."""
+    demonstration = _only(row["target"], "target", "assistant") if row["target"] else None
+    return SourceRow(
+        where=where,
+        question_id="",  # extra_info.index is -1 in every row of the original
+        question=_only(row["prompt"], "prompt", "user"),
+        gold=_gold(row["reward_model"]),
+        kind="math",
+        demonstration=demonstration.removeprefix(THINK) if demonstration and drop_think else demonstration,
+        family=in_field("ability", text_of, row.get("ability") or ""),
+    )
+
+
+def in_field(name: str, read: Callable[[Any], str], value: Any) -> str:
+    """`read(value)`. A ValueError begins with the field's name."""
     try:
-        return SourceRow(
-            where=where,
-            question_id="",  # extra_info.index is -1 in every row of the original
-            question=_only(row["prompt"], "prompt", "user"),
-            gold=_gold(row["reward_model"]),
-            kind="math",
-            demonstration=_demonstration(row["target"], drop_think),
-            family=str(row.get("ability") or ""),
-        )
+        return read(value)
     except ValueError as error:
-        return MalformedRow(where, str(error))
+        raise ValueError(f"{name} {error}") from error
 
 
 def _gold(reward_model: Any) -> str:
-    gold = (reward_model or {}).get("ground_truth")
-    if not isinstance(gold, str) or not gold.strip():
-        raise ValueError("reward_model.ground_truth is empty")
-    return gold
-
-
-def _demonstration(messages: Any, drop_think: bool) -> str | None:
-    if not messages:
-        return None
-    text = _only(messages, "target", "assistant")
-    return text.removeprefix(THINK) if drop_think else text
+    name = "reward_model.ground_truth"
+    value = (reward_model or {}).get("ground_truth")
+    return _filled(name, "" if value is None else in_field(name, answer_of, value))
 
 
 def _only(messages: Any, column: str, role: str) -> str:
@@ -48,6 +64,23 @@ def _only(messages: Any, column: str, role: str) -> str:
         roles = ", ".join(str(m["role"]) for m in found) or "none"
         raise ValueError(f"{column} must hold one message, the {role}'s; it holds {roles}")
     content = found[0]["content"]
-    if not isinstance(content, str) or not content.strip():
-        raise ValueError(f"{column} is empty")
-    return content
+    return _filled(column, "" if content is None else in_field(column, _content, content))
+
+
+def _content(content: Any) -> str:
+    """The text of a message: text, or a list of parts with a text each."""
+    return "".join(map(_part, content)) if isinstance(content, list) else text_of(content)
+
+
+def _part(part: Any) -> str:
+    if not isinstance(part, dict):
+        return text_of(part)
+    if part.get("type") not in (None, "text"):
+        raise ValueError(f"has a part of type {part['type']!r}, which is not text")
+    return text_of(part.get("text"))
+
+
+def _filled(name: str, text: str) -> str:
+    if not text.strip():
+        raise ValueError(f"{name} is empty")
+    return text

@@ -9,13 +9,13 @@ from pydantic import Field
 
 from hpt_core.base import NOT_IDENTITY
 from hpt_core.data.sources._located import LocatedConfig
-from hpt_core.data.sources._parquet import Row, is_text, open_file, read_rows
-from hpt_core.data.sources._rows import COLUMNS, openr1_row
+from hpt_core.data.sources._rows import COLUMNS, READ, in_field, openr1_row, source_rows
 from hpt_core.data.sources.base import MalformedRow, SourceRow
+from hpt_core.parquet import is_text, open_file, read_rows
+from hpt_core.rows import Row, text_of
 
 _HUB_COLUMNS = {"question": is_text, "answer": is_text}
 _CALCULATOR = re.compile(r"<<[^<>]*>>")
-_FINAL = re.compile(r"\s*####\s*([^\n]+?)\s*$")
 
 
 class GSM8K(LocatedConfig):
@@ -39,21 +39,18 @@ class GSM8K(LocatedConfig):
         """Every row. Raises DataError if a file is missing or has another schema."""
         paths = self.paths(data_dir)
         if "prompt" in open_file(paths[0], {}).schema_arrow.names:
-            for where, row in read_rows(paths, COLUMNS):
-                yield openr1_row(where, row)
+            yield from source_rows(read_rows(paths, COLUMNS, READ), openr1_row)
         else:
-            for where, row in read_rows(paths, _HUB_COLUMNS):
-                yield _hub_row(where, row)
+            yield from source_rows(read_rows(paths, _HUB_COLUMNS, tuple(_HUB_COLUMNS)), _hub_row)
 
 
-def _hub_row(where: str, row: Row) -> SourceRow | MalformedRow:
-    question, answer = row["question"] or "", row["answer"] or ""
-    final = _FINAL.search(answer)
+def _hub_row(where: str, row: Row) -> SourceRow:
+    question, answer = (in_field(name, text_of, row[name] or "") for name in _HUB_COLUMNS)
+    steps, mark, final = answer.rpartition("####")
+    gold = final.strip().replace(",", "")
     if not question.strip():
-        return MalformedRow(where, "question is empty")
-    if final is None:
-        return MalformedRow(where, 'answer does not end with "#### NUMBER"')
-    gold = final.group(1).replace(",", "")
-    steps = _CALCULATOR.sub("", answer[: final.start()])
-    demonstration = f"{steps}\nThe answer is \\boxed{{{gold}}}."
+        raise ValueError("question is empty")
+    if not mark or not gold or "\n" in gold:
+        raise ValueError('answer does not end with "#### NUMBER"')
+    demonstration = f"{_CALCULATOR.sub('', steps.rstrip())}\nThe answer is \\boxed{{{gold}}}."
     return SourceRow(where, "", question, gold, "math", demonstration, "math")

@@ -1,22 +1,24 @@
 """Questions in JSON lines: {question, answer, demonstration?, id?, kind?, family?} per line; other fields are
 ignored."""
 
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from hpt_core import verifiers
 from hpt_core.data.sources._located import content_hash, find
+from hpt_core.data.sources._rows import in_field, source_rows
 from hpt_core.data.sources.base import MalformedRow, SourceConfig, SourceRow
 from hpt_core.errors import ConfigError, DataError
+from hpt_core.paths import UserPath
+from hpt_core.rows import Row, answer_of, name_of, parse_line, text_of
 
 
 class JSONLines(SourceConfig):
     """A local file whose lines are objects with "question" and "answer"."""
 
-    file: Path
+    file: UserPath
     """The file: looked up in data_dir/train, then as given."""
 
     def needs(self, data_dir: Path | None) -> str:
@@ -41,9 +43,8 @@ class JSONLines(SourceConfig):
         path = find(self.file, data_dir)
         try:
             with path.open("rb") as lines:
-                for number, line in enumerate(lines, start=1):
-                    if line.strip():
-                        yield _row(f"{path} row {number}", line)
+                numbered = ((f"{path} row {number}", line) for number, line in enumerate(lines, start=1))
+                yield from source_rows(((where, line) for where, line in numbered if line.strip()), _row)
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror or error}", "check its permissions") from error
 
@@ -53,47 +54,35 @@ def _kinds(source: JSONLines, data_dir: Path | None, path: Path, modified: int) 
     return tuple(sorted({row.kind for row in source.read(data_dir) if isinstance(row, SourceRow)}))
 
 
-def _row(where: str, line: bytes) -> SourceRow | MalformedRow:
-    try:
-        row = json.loads(line.decode("utf-8-sig").strip())
-    except UnicodeDecodeError as error:
-        return MalformedRow(where, f"not UTF-8: {error.reason}")
-    except json.JSONDecodeError as error:
-        return MalformedRow(where, f"not JSON: {error.msg} at character {error.pos}")
+def _row(where: str, line: bytes) -> SourceRow:
+    row = parse_line(line)
     if not isinstance(row, dict):
-        return MalformedRow(where, "not an object")
-    try:
-        return SourceRow(
-            where=where,
-            question_id=_text(row, "id"),
-            question=_required(row, "question"),
-            gold=_required(row, "answer"),
-            kind=_kind(row),
-            demonstration=_text(row, "demonstration") or None,
-            family=_text(row, "family"),
-        )
-    except ValueError as error:
-        return MalformedRow(where, str(error))
+        raise ValueError(f"is {name_of(row)} where an object is expected")
+    return SourceRow(
+        where=where,
+        question_id=_text(row, "id"),
+        question=_required(row, "question"),
+        gold=_required(row, "answer", answer_of),
+        kind=_kind(row),
+        demonstration=_text(row, "demonstration") or None,
+        family=_text(row, "family"),
+    )
 
 
-def _text(row: dict[str, Any], name: str) -> str:
-    """The field as text; numbers are converted with str(). "" if it is missing or null."""
+def _text(row: Row, name: str, read: Callable[[Any], str] = text_of) -> str:
+    """The field as text; "" if it is missing or null."""
     value = row.get(name)
-    if value is None:
-        return ""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(f"{name} is no text")
-    return str(value)
+    return "" if value is None else in_field(name, read, value)
 
 
-def _required(row: dict[str, Any], name: str) -> str:
-    text = _text(row, name)
+def _required(row: Row, name: str, read: Callable[[Any], str] = text_of) -> str:
+    text = _text(row, name, read)
     if not text.strip():
         raise ValueError(f"{name} is missing or empty")
     return text
 
 
-def _kind(row: dict[str, Any]) -> str:
+def _kind(row: Row) -> str:
     kind = _text(row, "kind") or "math"
     try:
         verifiers.get(kind)

@@ -1,6 +1,7 @@
 """OpenR1-Math-46k: competition questions with demonstrations by DeepSeek-R1 (the paper's training data)."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -8,9 +9,9 @@ from pydantic import Field
 
 from hpt_core.base import NOT_IDENTITY
 from hpt_core.data.sources._located import LocatedConfig
-from hpt_core.data.sources._parquet import read_rows
-from hpt_core.data.sources._rows import COLUMNS, openr1_row
+from hpt_core.data.sources._rows import COLUMNS, READ, openr1_row, source_rows
 from hpt_core.data.sources.base import MalformedRow, SourceRow
+from hpt_core.parquet import read_rows
 
 
 class OpenR1(LocatedConfig):
@@ -28,5 +29,5 @@ class OpenR1(LocatedConfig):
 
     def read(self, data_dir: Path | None) -> Iterator[SourceRow | MalformedRow]:
         """Every row. Raises DataError if a file is missing or has another schema."""
-        for where, row in read_rows(self.paths(data_dir), COLUMNS):
-            yield openr1_row(where, row, self.drop_think)
+        rows = read_rows(self.paths(data_dir), COLUMNS, READ)
+        yield from source_rows(rows, partial(openr1_row, drop_think=self.drop_think))

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.sources.rows import read_rows, text, texts
+from benchmarks.sources.rows import gold, read_rows, text, texts
 from hpt_core.errors import DataError
 
 ROWS = [{"a": "x", "b": "ü,\n1"}, {"a": "y", "b": '"2"'}]
@@ -34,13 +34,19 @@ def test_formats_agree(tmp_path, suffix):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.json", b'[{"a": 1},\n{]', r"x\.json is not JSON: line 2"),
+        ("x.json", b'[{"a": 1},\n{]', r"x\.json row 2 is not JSON: line 2"),
         ("x.json", b'{"a": 1}', r"x\.json holds an object where a list of rows is expected"),
-        ("x.jsonl", b'{"a": 1}\n{"a"\n', r"x\.jsonl line 2 is not JSON"),
+        ("x.jsonl", b'{"a": 1}\n{"a"\n', r"x\.jsonl row 2 is not JSON"),
         ("x.jsonl", b'{"a": 1}\n3\n', r"x\.jsonl row 2 is a number where an object is expected"),
-        ("x.parquet", b"PAR1 but not really", r"x\.parquet is not Parquet"),
-        ("x.csv", b'a,b\n"1"2,3\n', r"x\.csv is not CSV"),
-        ("x.json", b"\xff\xfe", r"x\.json is not UTF-8"),
+        ("x.json", b'[{"a": 1}, ' + b"[" * 10_000, r"x\.json row 2 is nested too deeply"),
+        ("x.jsonl", b'{"a": 1}\n' + b"[" * 10_000, r"x\.jsonl row 2 is nested too deeply"),
+        ("x.jsonl", b'{"a": 1}\n{"a": 1, "a": 2}', r"x\.jsonl row 2 has the field 'a' twice"),
+        ("x.parquet", b"PAR1 but not really", r"x\.parquet cannot be read as Parquet"),
+        ("x.csv", b'a,b\n1,2\n"1"2,3\n', r"x\.csv row 2 is not CSV"),
+        ("x.csv", b"a,b\n1,2\n1,000,2\n", r"x\.csv row 2 has more fields than there are columns"),
+        ("x.csv", b"a,a\n1,2\n", r"x\.csv has two columns with the same name"),
+        ("x.json", b"\xff\xfe", r"x\.json is not UTF-8 text"),
+        ("x.json", '[{"a": 1}]'.encode("utf-16"), r"x\.json is not UTF-8 text"),
         ("x.txt", b"", r"x\.txt has an unknown format"),
     ],
 )
@@ -48,6 +54,23 @@ def test_faults_name_the_file_and_the_place(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         list(read_rows(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.json", b'[{"a": 1, "b": "\xff"}, {"a": "\xff"}]'),
+        ("x.jsonl", b'{"a": 1, "b": "\xff"}\n{"a": "\xff"}\n'),
+        ("x.csv", b"a,b\n1,\xff\n\xff,3\n"),
+    ],
+)
+def test_text_that_is_not_utf8_is_refused_where_it_is_used(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    (_, first), (where, second) = read_rows(tmp_path / name)
+    assert text(first, "a") == "1"
+    assert where.endswith(f"{name} row 2")
+    with pytest.raises(ValueError, match=r"field 'a' contains bytes that are not UTF-8 \(character 1\)"):
+        text(second, "a")
 
 
 def test_missing_file(tmp_path):
@@ -70,3 +93,39 @@ def test_texts_takes_lists_of_text():
             texts({"a": value}, "a")
     with pytest.raises(ValueError, match="no field 'b'"):
         texts({"a": []}, "b")
+
+
+def test_gold_takes_a_list_of_one_answer():
+    assert [gold({"a": value}, "a") for value in (" 2 ", 2, ["2"], [[2.0]])] == ["2"] * 4
+    with pytest.raises(ValueError, match="field 'a' is a list of 2 answers where one is expected"):
+        gold({"a": ["2", "3"]}, "a")
+    with pytest.raises(ValueError, match="field 'a' is NaN, which is not a number"):
+        gold({"a": float("nan")}, "a")
+
+
+def test_rows_hold_long_numbers_and_long_fields(tmp_path):
+    digits, long = "7" * 5000, "x" * 500_000
+    for name, content in {
+        "x.json": f'[{{"a": {digits}, "b": "{long}", "unused": NaN}}]',
+        "x.jsonl": f'\ufeff{{"a": {digits}, "b": "{long}", "unused": Infinity}}',
+        "x.csv": f'a,b\n{digits},"{long}"\n',
+    }.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        ((where, row),) = read_rows(tmp_path / name)
+        assert (where, gold(row, "a"), text(row, "b")) == (f"{tmp_path / name} row 1", digits, long)
+
+
+def test_rows_of_parquet_are_read_from_every_type_of_text(tmp_path):
+    for kind in (pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.dictionary(pa.int32(), pa.string())):
+        column = pa.array(["x", "y"]).cast(kind) if not pa.types.is_dictionary(kind) else pa.array(["x", "y"], kind)
+        pq.write_table(pa.table({"a": column}), tmp_path / "x.parquet")
+        assert [text(row, "a") for _, row in read_rows(tmp_path / "x.parquet")] == ["x", "y"]
+    pq.write_table(
+        pa.table({"a": pa.array([0.1], pa.float32()), "b": pa.array([27], pa.int8())}), tmp_path / "x.parquet"
+    )
+    ((_, row),) = read_rows(tmp_path / "x.parquet")
+    assert (gold(row, "a"), gold(row, "b")) == ("0.1", "27")
+    bad = pa.Array.from_buffers(pa.string(), 2, pa.array([b"ok", b"\xff"]).buffers())
+    pq.write_table(pa.table({"b": pa.array([1, 2]), "a": bad}), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match=r"x\.parquet row 2 a is not UTF-8 text"):
+        list(read_rows(tmp_path / "x.parquet"))

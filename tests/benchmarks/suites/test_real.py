@@ -234,6 +234,9 @@ def test_row_count_that_differs_names_both_numbers(tmp_path):
         ("aime24", [{"prompt": "a", "answer": None}], r"row 1 field 'answer' is nothing where text"),
         ("aime24", [{"prompt": " ", "answer": "1"}], r"row 1 field 'prompt' is empty"),
         ("aime24", [["a", "1"]], r"row 1 is a list where an object is expected"),
+        ("aime24", [{"prompt": "a", "answer": float("nan")}], r"row 1 field 'answer' is NaN, which is not a number"),
+        ("aime24", [{"prompt": "a", "answer": ["1", "2"]}], r"row 1 field 'answer' is a list of 2 answers"),
+        ("aime24", [{"prompt": "a\ud83d", "answer": "1"}], r"row 1 field 'prompt' contains an unpaired surrogate"),
         ("arc_challenge", [{"prompt": "Q\n\nA) x\nB) y\n", "answer": "C"}], r"'C' is not among the options A, B"),
         ("gpqa_diamond", [{"prompt": "Q", "answer": "C"}], r"'C' is not among the options \(none found\)"),
     ],
@@ -242,6 +245,20 @@ def test_malformed_row_is_named_by_file_and_number(tmp_path, name, rows, message
     write_local(tmp_path, name, rows)
     with pytest.raises(DataError, match=message):
         get_suite(name).load(tmp_path)
+
+
+def test_an_answer_may_be_a_number_of_any_length_or_a_list_of_one(tmp_path):
+    rows = [{"prompt": str(i), "answer": [10**4000]} for i in range(29)]
+    write_local(tmp_path, "aime24", rows)
+    path = tmp_path / "benchmarks" / "aime24.json"
+    path.write_text(path.read_text()[:-1] + f', {{"prompt": "long", "answer": {"7" * 5000}}}]')
+    golds = [q.gold for q in get_suite("aime24").load(tmp_path)]
+    assert golds == [str(10**4000)] * 29 + ["7" * 5000]
+
+
+def test_a_data_folder_that_does_not_exist_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"data_dir .*nowhere does not exist.*HPT_DATA"):
+        get_suite("aime24").load(tmp_path / "nowhere")
 
 
 def test_a_repeated_question_counts_as_often(tmp_path):

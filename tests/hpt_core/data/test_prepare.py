@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,19 @@ from hypothesis import strategies as st
 
 from hpt_core import schemas
 from hpt_core.data import prepare, steps
-from hpt_core.data.config import DataConfig
+from hpt_core.data.config import DataConfig, Room
 from hpt_core.data.decontaminate import OverlapIndex
 from hpt_core.data.prepare import PrepareSpec
 from hpt_core.data.report import REASONS, RowCounts, spread
 from hpt_core.data.sources import jsonl
 from hpt_core.data.sources.base import MalformedRow, SourceRow
+from hpt_core.data.tokens import TokenCounter
 from hpt_core.errors import DataError, ModelError
 from hpt_core.models.scratch import byte_tokenizer
 from hpt_core.prompts import plain
 from hpt_core.verifiers.pool import VerifierPool
 
-PROMPT = plain.PlainText(template="{question}", instruction="").bind(byte_tokenizer(256))
+COUNTER = TokenCounter(plain.PlainText(template="{question}", instruction=""), byte_tokenizer(256))
 """One token a byte, and one BOS."""
 
 
@@ -53,10 +55,12 @@ def row(
     return SourceRow(f"row {number}", "", question, gold, "math", demonstration, "")._replace(**changes)
 
 
-def preparation(
-    settings: DataConfig, overlaps: OverlapIndex | None = None, pool: VerifierPool | None = None, strict: bool = False
-) -> steps.Preparation:
-    return steps.Preparation(settings, PROMPT, overlaps or OverlapIndex(settings.ngram), pool, strict)
+def preparation(settings: DataConfig, overlaps: OverlapIndex | None = None, **options: Any) -> steps.Preparation:
+    return steps.Preparation(settings, COUNTER, overlaps or OverlapIndex(settings.ngram), **options)
+
+
+def kept_of(made: steps.Preparation, *chunks: list[Any]) -> list[steps.Candidate]:
+    return [question for chunk in made.keep(chunks) for question in chunk]
 
 
 def dropped(tally: RowCounts) -> dict[str, int]:
@@ -103,8 +107,8 @@ def test_each_reason_lists_its_rows(pool: VerifierPool) -> None:
         row(13, "Third?"),
     ]
     settings = config(max_prompt_tokens=40, max_demonstration_tokens=60, ngram=3, limit=2)
-    made = preparation(settings, overlaps, pool)
-    kept = made.keep(rows)
+    made = preparation(settings, overlaps, pool=pool)
+    kept = kept_of(made, rows)
     assert [q.row.where for q in kept] == ["row 1", "row 12"]
     assert kept[0].prompt_tokens == len("What is 1 + 1?") + 1
     assert kept[0].demonstration_tokens == len("\\boxed{2}") + 1
@@ -145,13 +149,13 @@ def test_flag_keeps_the_verdict_and_keep_does_not_verify(pool: VerifierPool) -> 
         row(4, "Gold?", gold="\\frac{1}{", demonstration=None),
     ]
     flagged = preparation(config(unverified="flag", demonstrations="optional"), pool=pool)
-    assert [(q.row.where, q.verdict) for q in flagged.keep(rows)] == [
+    assert [(q.row.where, q.verdict) for q in kept_of(flagged, rows)] == [
         ("row 1", "incorrect"),
         ("row 2", "correct"),
         ("row 3", None),
     ]
     assert dropped(flagged.tally) == {"gold_error": 1}
-    kept = preparation(config(unverified="keep", demonstrations="optional")).keep(rows)
+    kept = kept_of(preparation(config(unverified="keep", demonstrations="optional")), rows)
     assert [(q.row.where, q.verdict) for q in kept] == [(f"row {i}", None) for i in range(1, 5)]
 
 
@@ -162,14 +166,14 @@ def test_choices_are_verified_by_letter(pool: VerifierPool) -> None:
         row(2, "Which one?", gold="B", kind="choice", demonstration="\\boxed{C}"),
         row(3, "Which two?", gold="Berlin", kind="choice", demonstration="\\boxed{C}"),
     ]
-    assert [q.row.where for q in made.keep(rows)] == ["row 1"]
+    assert [q.row.where for q in kept_of(made, rows)] == ["row 1"]
     assert dropped(made.tally) == {"gold_error": 1, "unverified_incorrect": 1}
 
 
 def test_ids_are_stable_and_clashing_ones_are_named() -> None:
     made = preparation(config(unverified="keep"))
     rows = [row(1, "One?", question_id="a"), row(2, "Two?", question_id="a"), row(3, " Three? "), row(4, "X \ud83d")]
-    first, second = made.keep(rows)
+    first, second = kept_of(made, rows)
     assert first.row.question_id == "a"
     assert second.row.question_id == steps.question_key("Three?")[:16]
     assert [place["detail"] for place in made.tally.report()["places"]["malformed"]] == [
@@ -178,9 +182,32 @@ def test_ids_are_stable_and_clashing_ones_are_named() -> None:
     ]
 
 
+def test_rows_that_exceed_the_models_context_are_dropped_and_counted() -> None:
+    # The prompt has one token more than the question; the demonstration, with its EOS token, has ten.
+    rows = [row(1, "q" * 9), row(2, "q" * 10), row(3, "r" * 14, demonstration=None)]
+    trained_on = {
+        Room(context=20): ["row 1", "row 3"],
+        Room(context=20, response=10): ["row 1"],
+        Room(context=20, response=5, demonstrations=False): ["row 1", "row 2", "row 3"],
+        Room(context=30, response=16, demonstrations=False): ["row 1", "row 2"],
+    }
+    for room, expected in trained_on.items():
+        made = preparation(config(unverified="keep", demonstrations="optional"), room=room)
+        assert [q.row.where for q in kept_of(made, rows)] == expected, room
+        assert made.tally.report()["dropped"]["over_context"] == 3 - len(expected)
+    made = preparation(config(unverified="keep", demonstrations="optional"), room=Room(context=20, response=10))
+    kept_of(made, rows)
+    assert made.tally.report()["places"]["over_context"] == [
+        {"where": "row 2", "detail": "prompt and demonstration take 21 tokens, the context is 20"},
+        {"where": "row 3", "detail": "prompt and longest response take 25 tokens, the context is 20"},
+    ]
+
+
 def test_strict_stops_at_the_first_malformed_row() -> None:
     with pytest.raises(DataError, match=r"row 2 is malformed: not JSON.*leave out --strict"):
-        preparation(config(unverified="keep"), strict=True).keep([row(1, "One?"), MalformedRow("row 2", "not JSON")])
+        kept_of(
+            preparation(config(unverified="keep"), strict=True), [row(1, "One?"), MalformedRow("row 2", "not JSON")]
+        )
 
 
 _ROWS = st.one_of(
@@ -219,9 +246,11 @@ def test_the_report_adds_up(
     overlaps = OverlapIndex(2)
     overlaps.add("bench", "1", "ab ba")
     made = preparation(settings, overlaps)
-    kept = [question for chunk in chunks for question in made.keep(chunk)]
+    kept = kept_of(made, *chunks)
     report = made.tally.report()
-    assert report["rows_read"] == sum(map(len, chunks))
+    # Reading stops with the chunk that reaches the limit.
+    assert report["rows_read"] == sum(map(len, chunks)) or (made.full and report["rows_read"] < sum(map(len, chunks)))
+    assert report["contaminated_by"].get("bench", 0) == report["dropped"]["contaminated"]
     assert report["rows_read"] == report["rows_kept"] + sum(report["dropped"].values())
     assert report["rows_kept"] == len(kept) <= (limit or len(kept))
     assert set(report["dropped"]) == set(REASONS)
@@ -255,6 +284,31 @@ def test_the_files_are_whole_and_of_the_schema(tiny_model: Path, tmp_path: Path,
     assert progress == [(256, 0, "256 of 256 kept"), (512, 0, "300 of 512 kept")]
 
 
+def test_a_very_long_row_takes_no_longer_than_its_beginning(tiny_model: Path, tmp_path: Path) -> None:
+    long = "Let x be the number of apples. " * 330_000  # ten million characters, as many tokens
+    rows = [
+        {"question": long, "answer": 1, "demonstration": "\\boxed{1}"},
+        {"question": "a", "answer": 1, "demonstration": long},
+        {"question": "b", "answer": 1, "demonstration": "\\boxed{1}"},
+    ]
+    started = time.process_time()
+    prepare.run(spec(tmp_path, tiny_model, rows))
+    assert time.process_time() - started < 30
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert {reason: n for reason, n in report["dropped"].items() if n} == {
+        "prompt_too_long": 1,
+        "demonstration_too_long": 1,
+    }
+    assert report["places"]["prompt_too_long"][0]["detail"] == "more than 2048 tokens"
+    assert report["places"]["demonstration_too_long"][0]["detail"] == "more than 16384 tokens"
+
+
+def test_long_rows_are_prepared_in_smaller_chunks() -> None:
+    made = [row(i, "q", demonstration="d" * 3_000_000) for i in range(7)] + [MalformedRow("w", "r")] * 600
+    assert [len(chunk) for chunk in prepare.split(made)] == [3, 3, 256, 256, 89]
+    assert [r for chunk in prepare.split(made) for r in chunk] == made
+
+
 def test_the_same_rows_give_the_same_bytes(tiny_model: Path, tmp_path: Path) -> None:
     rows = [{"question": f"What is {i}?", "answer": i, "demonstration": f"\\boxed{{{i}}}"} for i in range(30)]
     written = []
@@ -272,6 +326,7 @@ def test_no_rows_left_names_the_reason_and_leaves_no_file(tiny_model: Path, tmp_
         prepare.run(spec(tmp_path, tiny_model, rows, config={"max_prompt_tokens": 3}))
     assert "no question is left: 2 of 4 were dropped as prompt_too_long (first: " in str(caught.value)
     assert "raise max_prompt_tokens" in str(caught.value)
+    assert "report.json" not in "".join(REASONS.values())  # it is not written then
     assert list((tmp_path / "out").iterdir()) == []
     with pytest.raises(DataError, match="the source has no rows"):
         prepare.run(spec(tmp_path, tiny_model, []))

@@ -42,12 +42,28 @@ def test_a_choice_takes_its_options_from_the_question(tmp_path):
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ('{"id": "x", ', "line 2: not JSON"),
-        ("[1]", "line 2: not an object"),
-        ('{"id": "x", "gold": "5", "kind": "math"}', "line 2: 'response' is missing"),
-        ('{"id": "x", "gold": "5", "response": null, "kind": "math"}', "line 2: 'response' is NoneType"),
-        ('{"id": "x", "gold": "5", "kind": "math", "response": "", "question": 5}', "line 2: 'question' is int"),
-        ('{"id": "x", "gold": true, "response": "", "kind": "math"}', "line 2: 'gold' is bool"),
+        ('{"id": "x", ', "line 2 is not JSON"),
+        ("[1]", "line 2 is a list where an object is expected"),
+        ('{"id": "x", "gold": "5", "kind": "math"}', "line 2 has no field 'response'"),
+        ('{"id": "x", "gold": "5", "response": null, "kind": "math"}', "line 2 field 'response' is nothing where text"),
+        (
+            '{"id": "x", "gold": "5", "kind": "math", "response": "", "question": 5}',
+            "line 2 field 'question' is a number where text",
+        ),
+        ('{"id": "x", "gold": true, "response": "", "kind": "math"}', "line 2 field 'gold' is a truth value"),
+        (
+            '{"id": "x", "gold": NaN, "response": "", "kind": "math"}',
+            "line 2 field 'gold' is NaN, which is not a number",
+        ),
+        (
+            '{"id": "x", "gold": ["5", "6"], "response": "", "kind": "math"}',
+            "line 2 field 'gold' is a list of 2 answers",
+        ),
+        (
+            '{"id": "x", "gold": "5", "response": "\\ud83d", "kind": "math"}',
+            "line 2 field 'response' contains an unpaired",
+        ),
+        ('{"id": ' + "[" * 10_000, "line 2 is nested too deeply"),
         (
             '{"id": "x", "gold": "5", "response": "", "kind": "maths"}',
             "line 2: unknown name 'maths' in verifiers.*did you mean 'math'",

@@ -1,6 +1,7 @@
 """Training data sources: rows, malformed rows, wrong files."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,151 @@ def test_a_malformed_row_is_named_and_the_others_are_read(tmp_path: Path, change
     assert third.demonstration is None
 
 
+def of_type(name: str, value: Any, kind: pa.DataType) -> pa.Table:
+    """One row in which a column has this value and type."""
+    table = pa.Table.from_pylist([openr1_row()])
+    return table.set_column(table.schema.get_field_index(name), name, pa.array([value], kind))
+
+
+def gold(kind: pa.DataType) -> pa.DataType:
+    return pa.struct([("style", pa.string()), ("ground_truth", kind)])
+
+
+def messages(content: pa.DataType, text: pa.DataType = pa.string()) -> pa.DataType:  # noqa: B008  (immutable)
+    return pa.struct([("role", text), ("content", content)])
+
+
+PARTS = pa.list_(pa.struct([("type", pa.string()), ("text", pa.string()), ("image", pa.string())]))
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "text"),
+    [
+        (27, pa.int64(), "27"),
+        (2**64 - 1, pa.uint64(), str(2**64 - 1)),
+        (27.0, pa.float64(), "27"),
+        (0.1, pa.float32(), "0.1"),
+        (Decimal("2.50"), pa.decimal128(10, 2), "2.5"),
+        (["2"], pa.list_(pa.string()), "2"),
+        ([2.5], pa.list_(pa.float32()), "2.5"),
+        ([[2]], pa.large_list(pa.list_(pa.int32())), "2"),
+        ("2", pa.large_string(), "2"),
+        ("2", pa.string_view(), "2"),
+        ("2", pa.dictionary(pa.int32(), pa.string()), "2"),
+        (b"2", pa.binary(), "2"),
+    ],
+)
+def test_a_gold_answer_of_any_type_is_read_as_its_text(
+    tmp_path: Path, value: Any, kind: pa.DataType, text: str
+) -> None:
+    pq.write_table(
+        of_type("reward_model", {"style": "rule", "ground_truth": value}, gold(kind)), tmp_path / "rows.parquet"
+    )
+    (row,) = openr1.OpenR1(file=tmp_path / "rows.parquet").read(None)
+    assert isinstance(row, SourceRow)
+    assert row.gold == text
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "reason"),
+    [
+        (["2", "3"], pa.list_(pa.string()), "reward_model.ground_truth is a list of 2 answers where one is expected"),
+        ([], pa.list_(pa.string()), "reward_model.ground_truth is a list of 0 answers where one is expected"),
+        (float("nan"), pa.float64(), "reward_model.ground_truth is NaN, which is not a number"),
+        (True, pa.bool_(), "reward_model.ground_truth is a truth value where text is expected"),
+        ({"a": "2"}, pa.struct([("a", pa.string())]), "reward_model.ground_truth is an object where text is expected"),
+        (None, pa.int64(), "reward_model.ground_truth is empty"),
+    ],
+)
+def test_a_gold_answer_without_one_meaning_is_malformed(
+    tmp_path: Path, value: Any, kind: pa.DataType, reason: str
+) -> None:
+    path = tmp_path / "rows.parquet"
+    pq.write_table(of_type("reward_model", {"style": "rule", "ground_truth": value}, gold(kind)), path)
+    assert list(openr1.OpenR1(file=path).read(None)) == [MalformedRow(f"{path} row 1", reason)]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.large_list(messages(pa.large_string(), pa.large_string())),
+        pa.list_(messages(pa.string()), 1),
+        pa.list_view(messages(pa.string())),
+        pa.list_(messages(pa.dictionary(pa.int32(), pa.string()), pa.dictionary(pa.int8(), pa.string()))),
+    ],
+)
+def test_messages_are_read_from_every_type_of_list_and_text(tmp_path: Path, kind: pa.DataType) -> None:
+    plain = pa.array([[message("user", "What?")]], pa.list_(messages(pa.string())))
+    value = pa.array(plain.to_pylist(), kind) if pa.types.is_list_view(kind) else plain.cast(kind)
+    table = pa.Table.from_pylist([openr1_row()])
+    pq.write_table(table.set_column(table.schema.get_field_index("prompt"), "prompt", value), tmp_path / "rows.parquet")
+    (row,) = openr1.OpenR1(file=tmp_path / "rows.parquet").read(None)
+    assert isinstance(row, SourceRow)
+    assert row.question == "What?"
+
+
+def test_a_message_in_parts_is_their_texts(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    parts = [{"type": "text", "text": "What is "}, {"type": "text", "text": "2?"}]
+    pq.write_table(of_type("prompt", [message("user", parts)], pa.list_(messages(PARTS))), path)
+    (row,) = openr1.OpenR1(file=path).read(None)
+    assert isinstance(row, SourceRow)
+    assert row.question == "What is 2?"
+    pq.write_table(
+        of_type("prompt", [message("user", ["What ", "is 2?"])], pa.list_(messages(pa.list_(pa.string())))), path
+    )
+    (row,) = openr1.OpenR1(file=path).read(None)
+    assert isinstance(row, SourceRow)
+    assert row.question == "What is 2?"
+    for wrong, reason in [
+        ([*parts, {"type": "image_url", "image": "x"}], "prompt has a part of type 'image_url', which is not text"),
+        ([{"type": "text"}], "prompt is nothing where text is expected"),
+        ([], "prompt is empty"),
+    ]:
+        pq.write_table(of_type("prompt", [message("user", wrong)], pa.list_(messages(PARTS))), path)
+        assert list(openr1.OpenR1(file=path).read(None)) == [MalformedRow(f"{path} row 1", reason)]
+
+
+def test_text_that_is_not_utf8_is_named_and_other_rows_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    table = pa.Table.from_pylist([openr1_row()] * 3)
+    content = pa.array([b"a", b"\xff", b"c"], pa.binary())
+    broken = pa.Array.from_buffers(pa.string(), 3, content.buffers())
+    users = pa.StructArray.from_arrays([pa.array(["user"] * 3), broken], names=["role", "content"])
+    prompts = pa.ListArray.from_arrays(pa.array([0, 1, 2, 3], pa.int32()), users)
+    pq.write_table(table.set_column(table.schema.get_field_index("prompt"), "prompt", prompts), path)
+    first, second, third = openr1.OpenR1(file=path).read(None)
+    assert isinstance(first, SourceRow) and isinstance(third, SourceRow)
+    assert (first.question, third.question) == ("a", "c")
+    assert second == MalformedRow(f"{path} row 2", "prompt is not UTF-8 text")
+
+
+def test_columns_that_are_not_used_may_hold_anything(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    broken = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff"], pa.binary()).buffers())
+    deep = pa.array([[{"a": [{"b": 1}]}]])
+    table = pa.Table.from_pylist([openr1_row()]).append_column("notes", broken).append_column("deep", deep)
+    pq.write_table(table.drop_columns(["ability"]), path)
+    (row,) = openr1.OpenR1(file=path).read(None)
+    assert isinstance(row, SourceRow)
+    assert row.family == ""
+
+
+def test_columns_without_values_are_read(tmp_path: Path) -> None:
+    write(tmp_path / "rows.parquet", [openr1_row(target=None), openr1_row(target=None)])
+    assert pq.read_schema(tmp_path / "rows.parquet").field("target").type == pa.null()
+    rows = list(openr1.OpenR1(file=tmp_path / "rows.parquet").read(None))
+    assert [row.demonstration for row in rows if isinstance(row, SourceRow)] == [None, None]
+
+
+def test_a_map_is_an_object(tmp_path: Path) -> None:
+    value = [("style", "rule"), ("ground_truth", "2")]
+    pq.write_table(of_type("reward_model", value, pa.map_(pa.string(), pa.string())), tmp_path / "rows.parquet")
+    (row,) = openr1.OpenR1(file=tmp_path / "rows.parquet").read(None)
+    assert isinstance(row, SourceRow)
+    assert row.gold == "2"
+
+
 def test_files_that_are_not_of_the_schema_are_refused(tmp_path: Path) -> None:
     def error(path: Path) -> str:
         with pytest.raises(DataError) as caught:
@@ -85,6 +231,10 @@ def test_files_that_are_not_of_the_schema_are_refused(tmp_path: Path) -> None:
     assert "has no column 'prompt'; its columns are question, answer" in error(other)
     typed = write(tmp_path / "typed.parquet", [openr1_row(prompt="What?")])
     assert "column 'prompt' of" in error(typed)
+    twice = pa.Table.from_pylist([openr1_row()])
+    twice = twice.append_column("prompt", twice["prompt"])
+    pq.write_table(twice, tmp_path / "twice.parquet")
+    assert "has the column 'prompt' twice" in error(tmp_path / "twice.parquet")
     (tmp_path / "text.parquet").write_text('{"question": ')
     assert "cannot be read as Parquet" in error(tmp_path / "text.parquet")
     assert "there is no file" in error(tmp_path / "missing.parquet")
@@ -146,6 +296,29 @@ def test_gsm8k_marks_are_removed_and_the_answer_is_boxed(tmp_path: Path) -> None
     assert fourth.gold == "-3"
 
 
+def test_gsm8k_answers_of_any_length_are_read_in_one_pass(tmp_path: Path) -> None:
+    rows = [
+        {"question": "How many?", "answer": " " * 2_000_000 + "2\n#### 2"},
+        {"question": "a", "answer": " #" * 1_000_000},
+    ]
+    path = write(tmp_path / "rows.parquet", rows)
+    first, second = gsm8k.GSM8K(file=path).read(None)
+    assert isinstance(first, SourceRow)
+    assert first.gold == "2"
+    assert isinstance(second, MalformedRow)
+
+
+def test_a_data_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    missing = tmp_path / "nowhere"
+    for source in (openr1.OpenR1(), gsm8k.GSM8K(), jsonl.JSONLines(file=Path("rows.jsonl"))):
+        with pytest.raises(DataError, match=r"data_dir .*nowhere does not exist.*HPT_DATA"):
+            source.content(missing)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="is not a folder"):
+        openr1.OpenR1().content(tmp_path / "file")
+    assert openr1.OpenR1().needs(missing) == f"a folder {missing}"
+
+
 def test_gsm8k_of_the_data_folder(shared_data: Path) -> None:
     source = gsm8k.GSM8K()
     rows = list(source.read(shared_data))
@@ -172,16 +345,31 @@ def test_jsonl_reads_the_fields_that_exist(tmp_path: Path) -> None:
     assert jsonl.JSONLines(file=path).content(None) == source.content(tmp_path)
 
 
+def test_jsonl_numbers_keep_their_digits(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    answers = ["7" * 5000, "0.30000000000000000001", "[27.0]", "1e-7"]
+    path.write_text("".join(f'{{"question": "a", "answer": {answer}, "other": NaN}}\n' for answer in answers))
+    golds = [row.gold for row in jsonl.JSONLines(file=path).read(None) if isinstance(row, SourceRow)]
+    assert golds == ["7" * 5000, "0.30000000000000000001", "27", "0.0000001"]
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
         (b'{"question": "a"', "not JSON: Expecting ',' delimiter at character 16"),
-        (b"[1]", "not an object"),
+        (b"[1]", "is a list where an object is expected"),
         (b"\xff", "not UTF-8"),
         (b'{"answer": "1"}', "question is missing or empty"),
         (b'{"question": "a", "answer": " "}', "answer is missing or empty"),
-        (b'{"question": ["a"], "answer": "1"}', "question is no text"),
-        (b'{"question": "a", "answer": true}', "answer is no text"),
+        (b'{"question": ["a"], "answer": "1"}', "question is a list where text is expected"),
+        (b'{"question": "a", "answer": true}', "answer is a truth value where text is expected"),
+        (b'{"question": "a", "answer": NaN}', "answer is NaN, which is not a number"),
+        (b'{"question": "a", "answer": -Infinity}', "answer is -Infinity, which is not a number"),
+        (b'{"question": "a", "answer": ["1", "2"]}', "answer is a list of 2 answers where one is expected"),
+        (b'{"question": "a\\udc00", "answer": "1"}', "question contains an unpaired surrogate (character 2)"),
+        (b'{"question": "a", "answer": "1", "id": "\\ud800"}', "id contains an unpaired surrogate"),
+        (b'{"question": "a", "question": "b", "answer": "1"}', "has the field 'question' twice"),
+        (b'{"question": "a", "answer": ' + b"[" * 10_000 + b"]" * 10_000 + b"}", "is nested too deeply to be read"),
         (
             b'{"question": "a", "answer": "1", "kind": "code"}',
             "kind: unknown name 'code' in verifiers; did you mean 'choice'? known: choice, math",
