@@ -20,6 +20,10 @@ HPTError
 """
 
 import difflib
+import traceback
+
+LONGEST_CAUSE = 2000
+"""Most characters of a cause that another library's error gives."""
 
 
 def near(name: str, known: tuple[str, ...]) -> str:
@@ -27,6 +31,38 @@ def near(name: str, known: tuple[str, ...]) -> str:
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
     return f"{hint}known: {', '.join(known)}"
+
+
+def explain(error: BaseException) -> str:
+    """Another library's error with all its causes, on one line: "TYPE: MESSAGE (because of TYPE: MESSAGE)"."""
+    found: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        told = " ".join(_message(cause).split())
+        # An error that only repeats its cause adds nothing.
+        if not any(told in shown for shown in found):
+            found.append(f"{type(cause).__name__}: {told or _place(cause)}")
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    text = " (because of ".join(found) + ")" * (len(found) - 1)
+    return text if len(text) <= LONGEST_CAUSE else f"{text[:LONGEST_CAUSE]}…"
+
+
+def _place(error: BaseException) -> str:
+    """Where an error without a message was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return "no message"
+    return f"no message, raised by `{frames[-1].line}` in {frames[-1].name} ({frames[-1].filename})"
+
+
+def _message(error: BaseException) -> str:
+    """The error's text. For a pydantic error the fields and what is wrong with each, without the values and links."""
+    # Not at the top, because setup reads this module before any package is installed.
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}".lstrip(": ") for e in error.errors())
+    return str(error)
 
 
 class HPTError(Exception):

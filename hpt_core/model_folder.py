@@ -5,11 +5,12 @@ import os
 import pickle
 import shutil
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hpt_core.artifacts.known import KnownFiles
-from hpt_core.errors import ModelError
+from hpt_core.errors import ModelError, explain
 from hpt_core.files import sha256_json
 
 TOKENIZER_FILES = (
@@ -195,11 +196,43 @@ def context_length(config: dict[str, Any]) -> int:
     return int(config.get("max_position_embeddings") or config.get("n_positions") or 2**31)
 
 
+def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The language model's part of a config.json; the whole of it unless the model also reads images or sound."""
+    part = config.get("text_config")
+    return part if isinstance(part, Mapping) else config
+
+
 def load_tokenizer(folder: Path) -> Any:
-    """Load the folder's tokenizer (transformers.PreTrainedTokenizerBase). Raises ModelError."""
+    """Load the folder's tokenizer (transformers.PreTrainedTokenizerBase). Raises ModelError, also if the model's
+    vocabulary lacks some of its tokens."""
     from transformers import AutoTokenizer
 
+    if not folder.is_dir():
+        raise ModelError(f"there is no model folder {folder}", "correct the path, or fetch the model into it")
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"cannot load the tokenizer in {folder}: {error}", "fetch the model again") from error
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # a damaged tokenizer.json raises a bare Exception
+        raise ModelError(f"cannot load the tokenizer in {folder}: {explain(error)}", "fetch the model again") from error
+    _require_vocabulary(folder, tokenizer)
+    return tokenizer
+
+
+def _require_vocabulary(folder: Path, tokenizer: Any) -> None:
+    """Raise ModelError if a prompt or a response may contain a token for which the model has no embedding.
+
+    Special tokens that neither end a response nor occur in the chat template are never used, such as padding.
+    """
+    rows = text_config(read_object(folder / "config.json")).get("vocab_size")
+    if not isinstance(rows, int):
+        return
+    template = str(tokenizer.chat_template or "")
+    used = {tokenizer.eos_token_id, tokenizer.bos_token_id}
+    special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special and str(token) not in template}
+    beyond = {i: token for token, i in tokenizer.get_vocab().items() if i >= rows and (i in used or i not in special)}
+    if beyond:
+        raise ModelError(
+            f"{folder} has a vocabulary of {rows} tokens (vocab_size in config.json), but its tokenizer has tokens "
+            f"beyond it: {len(beyond)}, such as {beyond[min(beyond)]!r} with number {min(beyond)}",
+            "use the tokenizer that the model was trained with, or enlarge the model's embeddings "
+            "(resize_token_embeddings in transformers)",
+        )

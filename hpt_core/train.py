@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpt_core.files import remove_leftovers, replacing_folder, sha256_file, sha256_json, write_json
+from hpt_core.model_folder import load_tokenizer
 from hpt_core.seeds import derive
 from hpt_core.training.config import TrainSpec
 from hpt_core.training.distributed import joined
@@ -21,6 +22,7 @@ from hpt_core.verifiers.pool import VerifierPool
 from hpt_core.worker import main, progress
 
 if TYPE_CHECKING:
+    from hpt_core.prompts.base import Prompt
     from hpt_core.rollout.base import RolloutEngine
     from hpt_core.training.distributed import World
     from hpt_core.training.loop import Trainer
@@ -36,6 +38,7 @@ def run(spec: TrainSpec) -> None:
     config = spec.config
     estimator = Estimator(config.algorithm, config.sampling.max_tokens, config.importance_cap)
     check_spec(spec)
+    prompt = spec.prompt.bind(load_tokenizer(spec.model))
     questions = read_questions(spec.data, need_demonstration=estimator.uses_demonstrations)
     held_out: list[TrainingQuestion] = []
     if config.validation is not None:
@@ -47,7 +50,7 @@ def run(spec: TrainSpec) -> None:
         engine = _open_engine(spec, longest, world)
         if engine is not None:
             stack.enter_context(closing(engine))
-        trainer = _open(spec, estimator, questions, held_out, pool, engine, world)
+        trainer = _open(spec, prompt, estimator, questions, held_out, pool, engine, world)
         trainer.run()
         _write_output(spec, trainer, time.time() - start)
 
@@ -69,6 +72,7 @@ def _open_engine(spec: TrainSpec, longest: int, world: "World") -> "RolloutEngin
 
 def _open(
     spec: TrainSpec,
+    prompt: "Prompt",
     estimator: Estimator,
     questions: list[TrainingQuestion],
     held_out: list[TrainingQuestion],
@@ -78,13 +82,12 @@ def _open(
 ) -> "Trainer":
     import torch
 
-    from hpt_core.model_folder import load_tokenizer
     from hpt_core.training.collect import Collector
     from hpt_core.training.distributed import shard
     from hpt_core.training.loop import Trainer
     from hpt_core.training.lora import add_adapters
-    from hpt_core.training.model import load_model
-    from hpt_core.training.policy import make_policy
+    from hpt_core.training.model import check_export, load_model
+    from hpt_core.training.policy import make_policy, require_finite_logprobs
 
     config = spec.config
     _seed_everything(derive(spec.seed, "global"))
@@ -94,8 +97,10 @@ def _open(
     if config.lora is not None:
         model = add_adapters(model, config.lora)
     policy = make_policy(model, config.dtype, estimator.uses_values)
+    if world.is_main:
+        check_export(policy, spec.model, config.dtype)
     policy = shard(policy, world, config.dtype).to(device)
-    prompt = spec.prompt.bind(load_tokenizer(spec.model))
+    require_finite_logprobs(policy, spec.model, prompt.encode(questions[0].question))
     collector = Collector(config, spec.seed, prompt, estimator, engine, pool, world)
     # Only the first rank hashes the files, because all ranks read the same ones.
     (identity,) = world.all_gather([_identity(spec) if world.is_main else ""])[0]

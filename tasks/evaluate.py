@@ -204,9 +204,11 @@ class SampleStep(_MeasuringStep):
         )
 
     def preflight(self, artifacts: Artifacts, context: Context) -> int:
-        """Check the engine and the context length."""
+        """Check the engine, the model, the prompt and the context length."""
         self.protocol.config.engine.check()
         size = model_size(*self.root, artifacts)
+        self.protocol.config.engine.check_model(size.config)
+        size.require_prompt(self.protocol.prompt)
         for m in self.protocol.measurements:
             size.require_room(f"new tokens of {m.suite.name}", m.sampling.max_tokens)
         return 0

@@ -3,6 +3,8 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import Field
@@ -10,8 +12,10 @@ from pydantic import Field
 from hpt_core.artifacts import Cost, FileEntry
 from hpt_core.code import code_of
 from hpt_core.errors import PreflightError
+from hpt_core.model_folder import load_tokenizer, tokenizer_id
 from hpt_core.models.base import KnownModel
 from hpt_core.models.materialize import ModelConfig, ModelSpec
+from hpt_core.prompts.base import PromptConfig
 from tasks.execution.artifact import Artifacts, Job, Stage, Step, Target
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Context
@@ -101,6 +105,15 @@ class ModelFacts(NamedTuple):
     parameters: int | None
     config: Mapping[str, Any]
     """Its config.json, as far as it is known."""
+    folder: Path | None
+    """Its folder, if it is there already."""
+
+    def require_prompt(self, prompt: PromptConfig) -> None:
+        """Raise ModelError if the model's tokenizer or chat template does not fit `prompt`. Skipped if it is not there
+        yet; the workers check it too."""
+        if self.folder is not None:
+            config = (self.folder / "config.json").read_text(encoding="utf-8")
+            prompt.bind(_tokenizer(self.folder, tokenizer_id(self.folder), config))
 
     def require_room(self, what: str, tokens: int) -> None:
         """Raise PreflightError if this many new tokens leave no room for a prompt."""
@@ -115,7 +128,15 @@ def model_size(key: StageKey, config: ModelConfig, artifacts: Artifacts) -> Mode
     """The facts known about the model `model.NAME`, whether or not it has been fetched."""
     made = artifacts.of(key)
     known = KnownModel.of_folder(made.path(MODEL)) if made and not made.provisional else config.source.known()
-    return ModelFacts(key, config.max_position_embeddings or known.context, known.parameters, known.config)
+    return ModelFacts(
+        key, config.max_position_embeddings or known.context, known.parameters, known.config, known.folder
+    )
+
+
+@lru_cache(maxsize=4)
+def _tokenizer(folder: Path, tokenizer: str, config: str) -> Any:
+    """The tokenizer in `folder`, loaded once for all stages. `tokenizer` and `config` say whether it is still that."""
+    return load_tokenizer(folder)
 
 
 KIND = Models()

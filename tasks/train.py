@@ -16,6 +16,7 @@ from hpt_core.prompts.base import PromptConfig
 from hpt_core.trackers import check_all
 from hpt_core.training.config import TrainConfig, TrainSpec
 from hpt_core.training.memory import checkpoint_bytes, require_memory
+from hpt_core.training.model import require_trainable
 from tasks import data
 from tasks.execution import environment, process
 from tasks.execution.artifact import Artifacts, Job, Stage, Step, Target
@@ -120,13 +121,18 @@ class TrainStep(Step):
         return found
 
     def preflight(self, artifacts: Artifacts, context: Context) -> int:
-        """Check trackers, launcher, engine, context length and memory; the disk is for checkpoints and the model."""
+        """Check trackers, launcher, engine, model, prompt, context length and memory; the disk is for checkpoints and
+        the model."""
         processes = environment.training_processes(context.resources.processes)
         check_all(context.trackers)
         process.launcher(processes, context.resources.launcher)
         if self.config.uses_engine:
             self.config.engine.check()
         size = model_size(*self.root, artifacts)
+        require_trainable(size.config)
+        size.require_prompt(self.prompt)
+        if self.config.uses_engine:
+            self.config.engine.check_model(size.config)
         if self.config.uses_rollouts:
             size.require_room(f"{self.stage}.sampling.max_tokens", self.config.sampling.max_tokens)
         if not size.parameters:

@@ -19,6 +19,10 @@ OVERLAP_MARK = "§"
 """Marks numbers with questions that overlap the model's training data; in comparisons, either model's."""
 
 
+WARNING_MARK = "⚠"
+"""Marks measured numbers whose responses are all empty, cut or identical."""
+
+
 @dataclass(frozen=True)
 class Column:
     """A benchmark or a group's average."""
@@ -52,11 +56,13 @@ class Cell:
     """The 95 % interval, as fractions of 1; None if unknown."""
     best: bool
     """Whether it is the column's highest measured number, all of the column's measured numbers share one protocol, and
-    no question of this number overlaps training data."""
+    no question of this number overlaps training data; never with a warning."""
     deviations: tuple[str, ...]
     """Differences of its protocol from the benchmark's own."""
     differences: tuple[str, ...]
     """Differences of its protocol from the baseline's in the same column."""
+    warnings: tuple[str, ...]
+    """What is wrong with its responses."""
     overlap: Overlapping | None
     """None if no question is known to overlap training data."""
     mark: str
@@ -162,9 +168,13 @@ def _cell(row: Row, best: float | None) -> Cell:
         value=100 * row["avg_at_k"],
         text=percent(row["avg_at_k"]),
         bounds=None if row["interval_low"] is None else (row["interval_low"], row["interval_high"]),
-        best=row["source"] == "measured" and row["avg_at_k"] == best and not row["overlapping_questions"],
+        best=row["source"] == "measured"
+        and row["avg_at_k"] == best
+        and not row["overlapping_questions"]
+        and not row["warnings"],
         deviations=tuple(row["deviations"]),
         differences=tuple(row["differences"]),
+        warnings=tuple(row["warnings"]),
         overlap=_overlap(row),
         mark=_marks(row),
         details=tuple(_details(row)),
@@ -173,7 +183,8 @@ def _cell(row: Row, best: float | None) -> Cell:
 
 def _marks(row: Row) -> str:
     found = "" if not row["deviations"] else MARK if row["source"] == "measured" else PUBLISHED_MARK
-    return found + (DIFFERENT_MARK if row["differences"] else "") + (OVERLAP_MARK if _overlap(row) else "")
+    marked = ((DIFFERENT_MARK, row["differences"]), (OVERLAP_MARK, _overlap(row)), (WARNING_MARK, row["warnings"]))
+    return found + "".join(mark for mark, holds in marked if holds)
 
 
 def _overlap(row: Row) -> Overlapping | None:
@@ -187,7 +198,8 @@ def _overlap(row: Row) -> Overlapping | None:
 def _details(row: Row) -> list[tuple[str, str]]:
     if row["source"] == "published":
         return [("Source", row["source_note"]), *(("Note", phrase) for phrase in row["deviations"])]
-    found = [("95 % interval", f"{percent(row['interval_low'])} – {percent(row['interval_high'])}")]
+    found = [("Warning", phrase) for phrase in row["warnings"]]
+    found += [("95 % interval", f"{percent(row['interval_low'])} – {percent(row['interval_high'])}")]
     if row["standard_error"] is not None:
         found.append(("Standard error", f"{percent(row['standard_error'], 2)}, clustered by question"))
     found.append(("Questions", f"{row['questions']:,}"))

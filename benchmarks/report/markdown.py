@@ -5,14 +5,23 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from benchmarks.report.board import DIFFERENT_MARK, MARK, OVERLAP_MARK, PUBLISHED_MARK, Board, Cell, Column
+from benchmarks.report.board import (
+    DIFFERENT_MARK,
+    MARK,
+    OVERLAP_MARK,
+    PUBLISHED_MARK,
+    WARNING_MARK,
+    Board,
+    Cell,
+    Column,
+)
 from benchmarks.report.exclusive_view import Pair, against
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.measured import GROUPS
 
 BEST = (
-    "the highest measured number of a column, if all its models share one protocol and no question of that number "
-    "overlaps training data"
+    "the highest measured number of a column, if all its models share one protocol, no question of that number "
+    "overlaps training data, and it has no warning"
 )
 """Which numbers are highlighted."""
 PAIR_OVERLAPS = "Some of the questions overlap the training data of either model."
@@ -95,6 +104,8 @@ def footnotes(board: Board) -> list[str]:
         found.append(
             f"{OVERLAP_MARK} Some of the benchmark's questions overlap the model's training data: {'; '.join(marked)}."
         )
+    if marked := summarized(board, lambda cell: cell.warnings):
+        found.append(f"{WARNING_MARK} Check the model and its prompt before you use this number: {'; '.join(marked)}.")
     if any(PUBLISHED_MARK in cell.mark for cell in cells):
         found.append(f"{PUBLISHED_MARK} Recomputed from the printed scores, over the benchmarks shown.")
     return found + [f"Published rows were measured by others: {source}." for source in board.sources]

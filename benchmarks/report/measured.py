@@ -16,6 +16,7 @@ from hpt_core.errors import DataError
 from hpt_core.evaluation.metrics import Score, question_counts, score
 from hpt_core.evaluation.shards import read_samples
 from hpt_core.files import replacing
+from hpt_core.responses import collapsed_samples
 
 GROUPS: dict[Group, str] = {"in": "In distribution", "out": "Out of distribution"}
 """Group -> its title."""
@@ -31,6 +32,8 @@ class Measured:
     score: Score
     counts: Counts
     samples: int
+    alike: tuple[str, ...]
+    """What all responses have in common, such as "empty"."""
 
 
 def columns(inputs: ReportInputs) -> list[tuple[Group, SuiteInfo | None]]:
@@ -54,9 +57,8 @@ def measure(inputs: ReportInputs, path: Path, progress: Callable[[int, int, str]
             samples, verdicts = read_samples(result.samples), read_table(result.verdicts, schemas.VERDICTS)
             k = result.protocol.k
             found = score(suite.name, samples, verdicts, k)
-            measured.append(
-                Measured(model, suite, result.protocol, found, question_counts(verdicts, k), samples.num_rows)
-            )
+            counts, alike = question_counts(verdicts, k), tuple(collapsed_samples(samples))
+            measured.append(Measured(model, suite, result.protocol, found, counts, samples.num_rows, alike))
             name = pa.array([model.name] * samples.num_rows, pa.string())
             joined = [name, *samples.columns, verdicts.column("outcome"), verdicts.column("extracted")]
             writer.write_table(pa.Table.from_arrays(joined, schema=SAMPLES))

@@ -35,7 +35,7 @@ def published_rows(inputs: ReportInputs) -> list[Row]:
                 found = {"kind": "average", "benchmark": group, "title": title, "deviations": [note] if note else []}
             else:
                 continue
-            front: Row = {"column": column, "group": group, "differences": []}
+            front: Row = {"column": column, "group": group, "differences": [], "warnings": []}
             rows.append({**shared, **found, **front, "avg_at_k": round(value / 100, 6)})
     return rows
 

@@ -41,6 +41,7 @@ SCORES = pa.schema(
             ("group", _TEXT),  # "in" or "out" of the training data's distribution
             ("deviations", pa.list_(_TEXT)),  # of the protocol from the benchmark's own; empty if there are none
             ("differences", pa.list_(_TEXT)),  # of the protocol from the baseline's in this column; empty if none
+            ("warnings", pa.list_(_TEXT)),  # of responses that are all alike; empty if there are none
         ),
         *_optional(
             ("algorithm", _TEXT),  # that trained the model; null for a starting model

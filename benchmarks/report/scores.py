@@ -65,6 +65,7 @@ def _benchmark_row(m: Measured, reference: Measured) -> Row:
         "group": m.suite.group,
         "deviations": deviations(m.suite, m.protocol, s.questions),
         "differences": _differences(m, reference),
+        "warnings": [f"all {m.samples:,} responses are {alike}" for alike in m.alike],
         "questions": s.questions,
         "samples": m.samples,
         "k": s.k,
@@ -117,6 +118,7 @@ def _protocol_columns(p: Protocol) -> Row:
 def _average_row(group: Group, members: list[Measured], references: dict[str, Measured]) -> Row:
     average = group_average([m.score for m in members])
     deviating = [m.suite.title for m in members if deviations(m.suite, m.protocol, m.score.questions)]
+    alike = [m.suite.title for m in members if m.alike]
     differing = [m.suite.title for m in members if _differences(m, references[m.suite.name])]
     return {
         "kind": "average",
@@ -125,6 +127,7 @@ def _average_row(group: Group, members: list[Measured], references: dict[str, Me
         "group": group,
         "deviations": [f"not the benchmark's own protocol on {', '.join(deviating)}"] if deviating else [],
         "differences": [f"protocol differs from the others on {', '.join(differing)}"] if differing else [],
+        "warnings": [f"all responses are alike on {', '.join(alike)}"] if alike else [],
         "questions": sum(m.score.questions for m in members),
         "samples": sum(m.samples for m in members),
         "avg_at_k": average.mean,

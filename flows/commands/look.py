@@ -276,19 +276,24 @@ def prompt(
     models = resolved.models()
     key = common.model_named(model, models) if model else models[0]
     question = suite.load(context_of(resolved).data_dir)[0].question
-    text, tokens = _render(resolved, key, question, suite.instruction)
+    shown = _render(resolved, key, question, suite.instruction)
     if as_json:
-        common.print_json({"benchmark": benchmark, "model": str(key), "text": text, "tokens": tokens})
+        common.print_json({"benchmark": benchmark, "model": str(key), **shown})
         return
-    common.OUT.print(text, markup=False)
-    common.ERR.print(f"[dim]{tokens} tokens, {key}, {benchmark}[/]")
+    common.OUT.print(shown["text"], markup=False)
+    begins = "no BOS token" if shown["bos"] is None else f"begins with the BOS token {escape(shown['bos'])}"
+    common.ERR.print(f"[dim]{shown['tokens']} tokens, {begins}, {key}, {benchmark}[/]")
 
 
-def _render(config: PipelineConfig, key: StageKey, question: str, instruction: str | None) -> tuple[str, int]:
-    """Text and token count. The root model's tokenizer is used, because training does not change the tokenizer."""
+def _render(config: PipelineConfig, key: StageKey, question: str, instruction: str | None) -> dict[str, Any]:
+    """Text, number of tokens, and the BOS token or None. The root model's tokenizer is used, because training does not
+    change the tokenizer."""
     root = config.root(key)
     run = plan_run(config, RunOptions(goals=(str(root),)))
     run.context.store.check_writable()
     folder = run_stage(run.graph[root], Artifacts(), run.context)[root].path(MODEL)
-    bound = config.prompt.bind(load_tokenizer(folder))
-    return bound.render(question, instruction), len(bound.encode(question, instruction))
+    tokenizer = load_tokenizer(folder)
+    bound = config.prompt.bind(tokenizer)
+    ids = bound.encode(question, instruction)
+    bos = tokenizer.bos_token if ids[0] == tokenizer.bos_token_id else None
+    return {"text": bound.render(question, instruction), "tokens": len(ids), "bos": bos}

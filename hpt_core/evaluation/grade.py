@@ -16,6 +16,7 @@ from hpt_core.errors import DataError
 from hpt_core.evaluation.metrics import require_k
 from hpt_core.evaluation.shards import read_questions, read_samples
 from hpt_core.files import write_parquet
+from hpt_core.responses import collapsed_samples
 from hpt_core.schemas import VERDICTS
 from hpt_core.verifiers.base import Outcome, Verdict
 from hpt_core.verifiers.pool import Item, VerifierPool
@@ -118,9 +119,14 @@ def _table(samples: pa.Table, verdicts: list[Verdict]) -> pa.Table:
 
 
 def _log(benchmark: str, samples: pa.Table, verdicts: list[Verdict]) -> None:
-    """Log the counts of outcomes and the questions whose gold answer cannot be read."""
+    """Log the counts of outcomes, and warn of responses that are all alike and gold answers that cannot be read."""
     counts = {outcome: sum(v.outcome is outcome for v in verdicts) for outcome in Outcome}
     logger.info("%s: %s", benchmark, ", ".join(f"{n} {outcome}" for outcome, n in counts.items()))
+    for alike in collapsed_samples(samples):
+        logger.warning(
+            "%s: all %d responses are %s, so the score says little; look at one with `hpt samples`",
+            benchmark, samples.num_rows, alike,
+        )  # fmt: skip
     pairs = zip(samples.column("question_id").to_pylist(), verdicts, strict=True)
     faulty = list(dict.fromkeys(question_id for question_id, v in pairs if v.outcome is Outcome.GOLD_ERROR))
     if faulty:

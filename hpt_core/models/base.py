@@ -28,6 +28,8 @@ class KnownModel(NamedTuple):
     parameters: int | None = None
     config: Mapping[str, Any] = MappingProxyType({})
     """Its config.json, or the known part of it."""
+    folder: Path | None = None
+    """Its folder, if there is one already."""
 
     @classmethod
     def of_folder(cls, folder: Path) -> "KnownModel":
@@ -35,7 +37,7 @@ class KnownModel(NamedTuple):
         if not (folder / "config.json").is_file():
             return cls()
         config = model_folder.read_object(folder / "config.json")
-        return cls(config.get("max_position_embeddings"), model_folder.size(folder).parameters, config)
+        return cls(config.get("max_position_embeddings"), model_folder.size(folder).parameters, config, folder)
 
 
 class ModelSourceConfig(PluginConfig, kind="models", package="hpt_core.models"):

@@ -7,9 +7,11 @@ from pydantic import Field
 
 from hpt_core import model_folder, worker
 from hpt_core.base import Frozen
+from hpt_core.errors import ModelError
 from hpt_core.files import replacing_folder, sha256_json, write_json
 from hpt_core.models import _overrides
 from hpt_core.models.base import Materialized, ModelSourceConfig
+from hpt_core.weights import require_weights
 from hpt_core.worker import Progress
 
 logger = logging.getLogger("hpt.models")
@@ -38,8 +40,20 @@ def materialize(config: ModelConfig, folder: Path, progress: Progress) -> Materi
     with replacing_folder(folder) as beside:
         config.source.materialize(beside, progress)
         _overrides.apply(beside, config.rope_theta, config.max_position_embeddings)
-        model_folder.require_complete(beside)
+        _check(beside, config.source)
     return identify(config, folder)
+
+
+def _check(folder: Path, source: ModelSourceConfig) -> None:
+    """Raise ModelError if the model is incomplete or damaged, so that no stage starts with it."""
+    try:
+        model_folder.require_complete(folder)
+        require_weights(folder)
+        model_folder.load_tokenizer(folder)
+    except ModelError as error:
+        # The folder has a temporary name, which means nothing to a reader.
+        shown = " ".join(str(value) for value in source.model_dump(exclude_none=True).values())
+        raise ModelError(error.cause.replace(str(folder), f"the model ({shown})"), error.remedy) from error
 
 
 def identify(config: ModelConfig, folder: Path) -> Materialized:

@@ -53,7 +53,12 @@ class ScratchModel(ModelSourceConfig):
         # Four projections, of which three have biases; three layers of the feed-forward network; two norms.
         block = 4 * width * width + 3 * width + 3 * width * inner + 2 * width
         embeddings = (256 + len(SPECIAL)) * width * (1 if self.tie_embeddings else 2)
-        shape = {"hidden_size": width, "intermediate_size": inner, "num_hidden_layers": self.layers}
+        shape = {
+            "hidden_size": width,
+            "intermediate_size": inner,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+        }
         return KnownModel(self.max_positions, embeddings + self.layers * block + width, shape)
 
     def materialize(self, folder: Path, progress: Progress) -> None:

@@ -1,10 +1,26 @@
 """The common part of all prompts once they are bound to a tokenizer: text to token ids, one BOS, one EOS."""
 
+import re
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from pydantic import Field
 
 from hpt_core.errors import ModelError
-from hpt_core.prompts.base import THINK
+from hpt_core.prompts.base import THINK, PromptConfig
+
+PROBE = "What is 4073 + 2519?"
+"""A question with which a prompt is tried."""
+Bos = Literal["tokenizer", "always", "never"]
+
+
+class TextPrompt(PromptConfig):
+    """Base of the configs of prompts that render a text."""
+
+    bos: Bos = Field("tokenizer", exclude_if=lambda value: value == "tokenizer")
+    """Whether a prompt begins with the BOS token: "tokenizer" if the tokenizer adds one to every text or the template
+    writes one, "always", or "never". Never twice. The scripts of the paper's repository give LLaMA none."""
 
 
 def with_instruction(question: str, own: str | None, replacement: str | None) -> str:
@@ -13,20 +29,41 @@ def with_instruction(question: str, own: str | None, replacement: str | None) ->
     return f"{question}\n{instruction}" if instruction else question
 
 
+def name_of(tokenizer: Any) -> str:
+    """What messages call the tokenizer's model."""
+    return str(tokenizer.name_or_path or "the model")
+
+
 class BoundPrompt(ABC):
     """A prompt bound to one tokenizer (transformers.PreTrainedTokenizerBase)."""
 
-    def __init__(self, tokenizer: Any) -> None:
-        """Raises ModelError if the tokenizer has no EOS token, which must end each demonstration."""
+    def __init__(self, tokenizer: Any, bos: Bos = "tokenizer") -> None:
+        """Raises ModelError if the tokenizer has no EOS token, which must end each demonstration, or no BOS token that
+        `bos` asks for."""
         if tokenizer.eos_token_id is None:
             raise ModelError(
-                f"the tokenizer of {tokenizer.name_or_path or 'the model'} has no EOS token",
+                f"the tokenizer of {name_of(tokenizer)} has no EOS token",
                 "set eos_token in its tokenizer_config.json",
             )
         self._tokenizer = tokenizer
         self._eos: int = tokenizer.eos_token_id
-        self._bos: int | None = tokenizer.bos_token_id
-        self._adds_bos = self._bos is not None and list(tokenizer("a").input_ids)[:1] == [self._bos]
+        added = _added_in_front(tokenizer)
+        self._adds_bos = bool(added)
+        self._bos = added or [i for i in (tokenizer.bos_token_id,) if i is not None]
+        self._mode = bos
+        if bos == "always" and not self._bos:
+            raise ModelError(
+                f'bos = "always", but the tokenizer of {name_of(tokenizer)} has no BOS token',
+                'set bos_token in its tokenizer_config.json, or prompt.bos = "tokenizer"',
+            )
+        tokens = tokenizer.added_tokens_decoder.values()
+        special = {*map(str, tokenizer.all_special_tokens), *(str(t) for t in tokens if t.special)}
+        # Some tokenizers do not mark the tokens of turns as special. Text must not contain them either.
+        turns = {str(t) for t in tokens if str(t) in str(tokenizer.chat_template or "")} - special
+        self._special, self._control = _any_of(special), _any_of(special | turns)
+        self._inside_turns = re.compile(
+            "|".join(f"(?<={re.escape(t[0])})(?={re.escape(t[1:])})" for t in sorted(turns)) or "(?!)"
+        )
 
     @abstractmethod
     def render(self, question: str, instruction: str | None = None) -> str:
@@ -35,29 +72,73 @@ class BoundPrompt(ABC):
     def encode(self, question: str, instruction: str | None = None) -> list[int]:
         """The prompt's token ids.
 
-        They begin with exactly one BOS if the template writes one or the tokenizer adds one to every text. They have
-        none if the tokenizer has a BOS token but does not use it.
+        They begin with one BOS or none, as `bos` says. Control tokens in the question's text are encoded as text.
+        Raises ModelError if the rendered prompt does not contain the question.
         """
-        ids = self._ids(self.render(question, instruction))
-        start = 0
-        while start < len(ids) and self._bos is not None and ids[start] == self._bos:
-            start += 1
-        if self._bos is not None and (start or self._adds_bos):
-            return [self._bos, *ids[start:]]
-        return ids
+        text, asked = self.render(question, instruction), question.strip()
+        if asked not in text:
+            raise ModelError(
+                f"the prompt of {name_of(self._tokenizer)} does not contain the question {asked[:80]!r}: {text[:80]!r}",
+                'correct the chat template of the model folder, or set prompt = "plain"',
+            )
+        if self._control.search(asked):
+            ids = self._parsed(text, self._spans(text, asked, instruction))
+        else:
+            ids = self._tokens(text)
+        written = 0
+        while self._bos and ids[written : written + len(self._bos)] == self._bos:
+            written += len(self._bos)
+        begins = self._mode == "always" or (self._mode == "tokenizer" and (written > 0 or self._adds_bos))
+        return [*(self._bos if begins else ()), *ids[written:]]
 
     def encode_demonstration(self, question: str, demonstration: str) -> list[int]:
         """The demonstration's token ids, ending with one EOS.
 
         They follow `encode(question)`: prompt and demonstration are tokenized separately, as for a rollout. A leading
-        "<think>\\n" is dropped if the rendered prompt already ends with it.
+        "<think>\\n" is dropped if the rendered prompt already ends with it. Special tokens in it are encoded as text.
         """
         if demonstration.startswith(THINK) and self.render(question).endswith(THINK):
             demonstration = demonstration.removeprefix(THINK)
-        ids = self._ids(demonstration)
-        while ids and ids[-1] == self._eos:
-            ids.pop()
-        return [*ids, self._eos]
+        end = str(self._tokenizer.eos_token)
+        while demonstration.endswith(end):
+            demonstration = demonstration.removesuffix(end)
+        special = self._special.search(demonstration)
+        return [*(self._as_text(demonstration) if special else self._tokens(demonstration)), self._eos]
 
-    def _ids(self, text: str) -> list[int]:
-        return list(self._tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
+    def _spans(self, text: str, asked: str, instruction: str | None) -> list[tuple[int, int]]:
+        """Where the question stands in a rendered prompt: where another one would, else wherever its text occurs."""
+        before, _, after = self.render(PROBE, instruction).partition(PROBE)
+        end = len(text) - len(after)
+        if text.startswith(before) and text.endswith(after) and text[len(before) : end].strip() == asked:
+            return [(len(before), end)]
+        return [match.span() for match in re.finditer(re.escape(asked), text)]
+
+    def _parsed(self, text: str, question: list[tuple[int, int]]) -> list[int]:
+        """Token ids of a rendered prompt. Only what stands outside the spans `question` may be a control token."""
+        ids: list[int] = []
+        start = 0
+        for match in self._control.finditer(text):
+            if not any(begin <= match.start() < end for begin, end in question):
+                ids += [*self._as_text(text[start : match.start()]), *self._tokens(match.group())]
+                start = match.end()
+        return ids + self._as_text(text[start:])
+
+    def _tokens(self, text: str, **options: Any) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False, verbose=False, **options).input_ids)
+
+    def _as_text(self, text: str) -> list[int]:
+        """Token ids of `text`, none of them a control token."""
+        parts = self._inside_turns.split(text)
+        return [token for part in parts for token in self._tokens(part, split_special_tokens=True)]
+
+
+def _added_in_front(tokenizer: Any) -> list[int]:
+    """The token ids that the tokenizer puts before every text."""
+    alone, whole = (list(tokenizer("a", add_special_tokens=special).input_ids) for special in (False, True))
+    starts = (i for i in range(len(whole)) if whole[i : i + len(alone)] == alone)
+    return whole[: next(starts, 0)]
+
+
+def _any_of(tokens: Iterable[str]) -> re.Pattern[str]:
+    """Matches any of the tokens, the longest first; nothing if there are none."""
+    return re.compile("|".join(re.escape(t) for t in sorted(tokens, key=lambda t: (-len(t), t)) if t) or "(?!)")

@@ -22,7 +22,7 @@ class Prompt(Protocol):
         ...
 
     def encode(self, question: str, instruction: str | None = None) -> list[int]:
-        """The prompt's token ids, with exactly one BOS if the tokenizer uses one."""
+        """The prompt's token ids. Raises ModelError if the prompt does not contain the question."""
         ...
 
     def encode_demonstration(self, question: str, demonstration: str) -> list[int]:

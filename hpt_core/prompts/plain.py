@@ -4,13 +4,13 @@ from typing import Any
 
 from pydantic import field_validator
 
-from hpt_core.prompts._bound import BoundPrompt, with_instruction
-from hpt_core.prompts.base import BOXED_INSTRUCTION, PromptConfig
+from hpt_core.prompts._bound import BoundPrompt, TextPrompt, with_instruction
+from hpt_core.prompts.base import BOXED_INSTRUCTION
 
 _PLACE = "{question}"
 
 
-class PlainText(PromptConfig):
+class PlainText(TextPrompt):
     """A text with a placeholder for the question."""
 
     template: str = f"Question:\n{_PLACE}\nAnswer:\nLet's think step by step."
@@ -26,7 +26,7 @@ class PlainText(PromptConfig):
         return value
 
     def bind(self, tokenizer: Any) -> "PlainPrompt":
-        """The prompt for `tokenizer`; raises ModelError if it has no EOS token."""
+        """The prompt for `tokenizer`. Raises ModelError if it lacks an EOS token, or the BOS token that `bos` wants."""
         return PlainPrompt(self, tokenizer)
 
 
@@ -34,10 +34,10 @@ class PlainPrompt(BoundPrompt):
     """The plain prompt of one tokenizer."""
 
     def __init__(self, config: PlainText, tokenizer: Any) -> None:
-        super().__init__(tokenizer)
+        super().__init__(tokenizer, config.bos)
         self._config = config
 
     def render(self, question: str, instruction: str | None = None) -> str:
-        """The template with the question inserted. `encode` adds a BOS."""
+        """The template with the question inserted. `encode` adds the BOS token."""
         before, _, after = self._config.template.partition(_PLACE)
         return before + with_instruction(question, self._config.instruction, instruction) + after

@@ -7,9 +7,15 @@ import importlib.metadata
 import os
 import sys
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 from hpt_core import system
-from hpt_core.errors import EngineError, HPTError, PreflightError
+from hpt_core.errors import EngineError, HPTError, ModelError, PreflightError
+
+HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
+"""Channels per attention head for which vLLM has kernels on CPUs (CPUAttentionBackend.get_supported_head_sizes). vLLM
+itself does not check them, and fails at the first forward pass."""
 
 
 def engine() -> str | None:
@@ -36,6 +42,29 @@ def check_installed() -> None:
         )
     if found == "cpu" and (needs := system.missing("cpu")):
         raise PreflightError(system.cause(needs), system.remedy(needs))
+
+
+def check_shape(config: Mapping[str, Any]) -> None:
+    """Raise ModelError if vLLM has no kernel on CPUs for the shape in a model's config.json. Does not import vLLM."""
+    from hpt_core.model_folder import text_config
+
+    size = head_size(text_config(config))
+    if engine() == "cpu" and size is not None and size not in HEAD_SIZES:
+        raise ModelError(
+            f"the model has {size} channels per attention head, for which vLLM has no kernel on CPUs",
+            f"choose a model with {', '.join(map(str, HEAD_SIZES[:-1]))} or {HEAD_SIZES[-1]}, "
+            "use engine = 'transformers', or run on a GPU",
+        )
+
+
+def head_size(config: Mapping[str, Any]) -> int | None:
+    """Channels per attention head; None if the config does not say it or attention is latent (DeepSeek)."""
+    width, heads = config.get("hidden_size"), config.get("num_attention_heads")
+    if config.get("kv_lora_rank"):
+        return None
+    if size := config.get("head_dim"):
+        return int(size)
+    return int(width) // int(heads) if width and heads else None
 
 
 def check_kernels() -> None:

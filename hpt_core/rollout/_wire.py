@@ -75,7 +75,7 @@ class Wire:
     def _without_tokens(self, sampling: Sampling, choice: dict[str, Any], reason: FinishReason) -> Rollout:
         text = str(choice.get("text") or "")
         self._check_length(sampling, reason, choice["usage"].get("completion_tokens"))
-        tokens = list(self.tokenizer(text, add_special_tokens=False).input_ids)
+        tokens = list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
         if reason == "stop":
             tokens.append(self.tokenizer.eos_token_id)
         return Rollout(tuple(tokens), (math.nan,) * len(tokens), text, reason)

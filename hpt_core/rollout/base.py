@@ -1,8 +1,9 @@
 """Base class of rollout engines: token ids in, token ids with their log-probabilities out."""
 
 import contextlib
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from hpt_core.base import Frozen
+from hpt_core.errors import ModelError
 from hpt_core.plugins import PluginConfig
 
 if TYPE_CHECKING:
@@ -138,6 +140,23 @@ class RolloutEngine(ABC):
         """Free the model and end any server process."""
 
 
+def require_finite_logprobs(engine: RolloutEngine, tokenizer: Any, model: Path, max_model_len: int) -> None:
+    """Sample one token. Raises ModelError if its log-probability is NaN or infinite, because `engine` cannot compute
+    with the weights of `model`."""
+    prompt = tuple(tokenizer("1 + 1 =").input_ids)[: max(1, max_model_len - 1)] or (0,)
+    (rollout,) = engine.generate([Request(prompt, seed=0)], Sampling(max_tokens=1))
+    if not all(map(math.isfinite, rollout.logprobs)):
+        raise non_finite(model, engine.version)
+
+
+def non_finite(model: Path, version: str) -> ModelError:
+    """The error for a model whose log-probabilities are NaN or infinite."""
+    return ModelError(
+        f"the log-probabilities of {model} are NaN or infinite in {version}",
+        'try dtype = "float32" or another engine; if they are NaN there too, fetch or convert the model again',
+    )
+
+
 class EngineConfig(PluginConfig, kind="engines", package="hpt_core.rollout"):
     """Base of the engines' configs. Each adds its own fields and implements `open`."""
 
@@ -159,10 +178,13 @@ class EngineConfig(PluginConfig, kind="engines", package="hpt_core.rollout"):
     def check(self) -> None:
         """Raise PreflightError if the engine's packages or their system requirements are missing. Cheap."""
 
+    def check_model(self, config: Mapping[str, Any]) -> None:
+        """Raise ModelError if the engine cannot run a model with this config.json, or with this part of it. Cheap."""
+
     def open(self, model: Path, max_model_len: int, dtype: str, seed: int, **options: Any) -> RolloutEngine:
         """Load the model folder `model` for sequences of at most `max_model_len` tokens in `dtype`.
 
         `colocated=True` means that a trainer shares the device. `logprobs=False` means that rollouts need no
-        log-probabilities. Raises EngineError.
+        log-probabilities. Raises EngineError, and ModelError for missing or non-finite weights.
         """
         raise NotImplementedError

@@ -8,7 +8,7 @@ same tokens as the vllm engine. Other servers may ignore the seed.
 import logging
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from functools import partial
 from itertools import islice
@@ -21,8 +21,10 @@ from pydantic import Field, model_validator
 
 from hpt_core.base import NOT_IDENTITY
 from hpt_core.errors import EngineError
+from hpt_core.model_folder import load_tokenizer, read_config
 from hpt_core.rollout.base import EngineConfig, Generation, RolloutEngine, Stream
 from hpt_core.rollout.vllm import VLLM as Serve
+from hpt_core.weights import require_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -104,6 +106,11 @@ class Endpoint(EngineConfig):
         if self.url is None:
             self.serve.check()
 
+    def check_model(self, config: Mapping[str, Any]) -> None:
+        """See EngineConfig.check_model. Only our own server has requirements."""
+        if self.url is None:
+            self.serve.check_model(config)
+
     def open(self, model: Path, max_model_len: int, dtype: str, seed: int, **options: Any) -> "EndpointEngine":
         """Connect; see EngineConfig.open. `model` supplies the tokenizer, and is served if `url` is None. `dtype` and
         `seed` apply only to our own server."""
@@ -124,12 +131,7 @@ class EndpointEngine(RolloutEngine):
     def __init__(
         self, config: Endpoint, model: Path, max_model_len: int, dtype: str, seed: int, logprobs: bool = True
     ) -> None:
-        import transformers
-
-        try:
-            self._tokenizer = transformers.AutoTokenizer.from_pretrained(model, local_files_only=True)
-        except (OSError, ValueError) as error:
-            raise EngineError(f"cannot load the tokenizer in {model}: {error}", "check the model folder") from error
+        self._tokenizer = load_tokenizer(model)
         self._logprobs = logprobs
         try:
             self._connect(config, model, max_model_len, dtype, seed)
@@ -143,6 +145,8 @@ class EndpointEngine(RolloutEngine):
         from hpt_core.rollout._wire import Wire
 
         if config.url is None:
+            config.check_model(read_config(model))
+            require_weights(model)
             self._server = Server(config.serve, model, max_model_len, dtype, seed)
             self._server.wait(config.startup_timeout_s)
             url, key = self._server.url, self._server.key

@@ -24,9 +24,9 @@ class ScriptedEngine(TransformersEngine):
     """A model that gives the scripted responses; see RolloutEngine."""
 
     def __init__(self, config: Scripted, model: Path, max_model_len: int, dtype: str) -> None:
+        self._config = config
         super().__init__(model, max_model_len, dtype)
         self.version = f"scripted ({self.version})"
-        self._config = config
 
     def _respond(self, request: Request, sampling: Sampling) -> Rollout:
         """The scripted response, cut at `max_tokens`, with the model's log-probabilities."""

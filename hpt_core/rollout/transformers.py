@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpt_core.errors import EngineError
+from hpt_core.errors import EngineError, explain
+from hpt_core.model_folder import load_tokenizer, read_object
 from hpt_core.rollout.base import (
     EngineConfig,
     FinishReason,
@@ -14,7 +15,10 @@ from hpt_core.rollout.base import (
     RolloutEngine,
     Sampling,
     Stream,
+    non_finite,
+    require_finite_logprobs,
 )
+from hpt_core.weights import require_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,18 +39,28 @@ class TransformersEngine(RolloutEngine):
         import torch
         import transformers
 
+        require_weights(model)
         self.version = f"transformers {transformers.__version__}"
         self.max_model_len = max_model_len
+        self._folder = model
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._tokenizer = load_tokenizer(model)
         try:
-            self._tokenizer = transformers.AutoTokenizer.from_pretrained(model, local_files_only=True)
             loaded = transformers.AutoModelForCausalLM.from_pretrained(
-                model, dtype=getattr(torch, dtype), attn_implementation="sdpa", local_files_only=True
+                model,
+                dtype=getattr(torch, dtype),
+                attn_implementation="sdpa",
+                local_files_only=True,
+                trust_remote_code=False,
+                generation_config=transformers.GenerationConfig(),  # the folder's own may be invalid
             )
-        except (OSError, ValueError, RuntimeError) as error:
-            raise EngineError(f"transformers cannot load {model}: {error}", "check the model folder") from error
+        except Exception as error:  # a quantized model raises whatever its library raises
+            raise EngineError(
+                f"transformers cannot load {model}: {explain(error)}", "check the model folder"
+            ) from error
         self._model: Any = loaded.to(self._device).eval()
         self._stops = self._stop_tokens()
+        require_finite_logprobs(self, self._tokenizer, model, max_model_len)
 
     def stream(self, requests: Iterable[Generation]) -> Stream:
         """Generate responses one after the other; see RolloutEngine."""
@@ -81,6 +95,8 @@ class TransformersEngine(RolloutEngine):
                 output = self._model(input_ids=ids, past_key_values=cache, use_cache=True)
                 cache = output.past_key_values
                 distribution = distribution_of(output.logits[0, -1].float(), sampling)
+                if distribution.isnan().any():
+                    raise non_finite(self._folder, self.version)
                 token = int(torch.multinomial(distribution.exp(), 1, generator=generator))
                 tokens.append(token)
                 logprobs.append(float(distribution[token]))
@@ -100,7 +116,9 @@ class TransformersEngine(RolloutEngine):
         return Rollout(tuple(tokens), tuple(logprobs), text, self._ended(tokens, sampling) or "length")
 
     def _stop_tokens(self) -> set[int]:
-        configured = self._model.generation_config.eos_token_id
+        file = self._folder / "generation_config.json"
+        own = read_object(file).get("eos_token_id") if file.is_file() else None
+        configured = self._model.config.eos_token_id if own is None else own
         stops = configured if isinstance(configured, list) else [configured]
         return {int(token) for token in [*stops, self._tokenizer.eos_token_id] if token is not None}
 

@@ -5,16 +5,17 @@ import gc
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from hpt_core.base import NOT_IDENTITY
-from hpt_core.errors import EngineError
-from hpt_core.rollout._kernels import check_installed, check_kernels
+from hpt_core.errors import EngineError, HPTError, explain
+from hpt_core.model_folder import read_config
+from hpt_core.rollout._kernels import check_installed, check_kernels, check_shape
 from hpt_core.rollout.base import (
     EngineConfig,
     FinishReason,
@@ -24,7 +25,9 @@ from hpt_core.rollout.base import (
     RolloutEngine,
     Sampling,
     Stream,
+    require_finite_logprobs,
 )
+from hpt_core.weights import require_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,6 +73,10 @@ class VLLM(EngineConfig):
     def check(self) -> None:
         """See EngineConfig.check."""
         check_installed()
+
+    def check_model(self, config: Mapping[str, Any]) -> None:
+        """See EngineConfig.check_model."""
+        check_shape(config)
 
     def open(self, model: Path, max_model_len: int, dtype: str, seed: int, **options: Any) -> "VLLMEngine":
         """Load `model`; see EngineConfig.open."""
@@ -136,11 +143,13 @@ class VLLMEngine(RolloutEngine):
         colocated: bool = False,
         logprobs: bool = True,
     ) -> None:
+        config.check_model(read_config(model))
+        require_weights(model)
         _prepare_environment(config.batch_invariant)
         self._asleep = False
         self._next_id = 0
         # 0 returns only the sampled token's log-probability. None saves vLLM a pass over the vocabulary.
-        self._logprobs = 0 if logprobs else None
+        self._logprobs: int | None = 0
         # Twice the number decoded together, so that a free slot is filled at once.
         self._in_flight = 2 * config.max_num_seqs
         try:
@@ -150,15 +159,26 @@ class VLLMEngine(RolloutEngine):
                 self._load(config, model, max_model_len, dtype, seed, colocated)
         except ImportError as error:
             raise EngineError(f"importing vLLM failed: {error}", "run `hpt doctor`") from error
-        except EngineError:
+        except HPTError:
             raise
+        except ValidationError as error:
+            raise EngineError(
+                f"vLLM refuses {model}: {explain(error)}",
+                "choose a model that vLLM runs here without code of the model's own, or use engine = 'transformers'",
+            ) from error
         except Exception as error:
             raise EngineError(
-                f"vLLM cannot load {model}: {_first_line(error)}",
+                f"vLLM cannot load {model}: {explain(error)}",
                 "check the model folder; if memory is short, lower kv_cache_gib or gpu_memory_utilization",
             ) from error
         self._engine = self._llm.llm_engine
         self._tokenizer = self._llm.get_tokenizer()
+        try:
+            require_finite_logprobs(self, self._tokenizer, model, max_model_len)
+        except BaseException:
+            self.close()
+            raise
+        self._logprobs = 0 if logprobs else None
 
     def _load(self, config: VLLM, model: Path, max_model_len: int, dtype: str, seed: int, colocated: bool) -> None:
         import torch
@@ -214,7 +234,7 @@ class VLLMEngine(RolloutEngine):
                 self._llm.wake_up(tags=["kv_cache"])
                 self._asleep = False
         except Exception as error:
-            raise EngineError(f"vLLM cannot load the weights: {_first_line(error)}", "see the stage's log") from error
+            raise EngineError(f"vLLM cannot load the weights: {explain(error)}", "see the stage's log") from error
         self._llm.reset_prefix_cache()
 
     def release(self) -> None:
@@ -286,8 +306,4 @@ def _as_engine_error() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise EngineError(f"vLLM failed during generation: {_first_line(error)}", "see the stage's log") from error
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"
+        raise EngineError(f"vLLM failed during generation: {explain(error)}", "see the stage's log") from error

@@ -1,5 +1,6 @@
 """Sample, verify and gate the rollouts of a step."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import pyarrow as pa
 from hpt_core import schemas
 from hpt_core.files import write_parquet
 from hpt_core.prompts.base import Prompt
+from hpt_core.responses import collapsed
 from hpt_core.rollout.base import Request, Rollout, RolloutEngine
 from hpt_core.seeds import derive
 from hpt_core.training.batch import Tokens
@@ -22,6 +24,8 @@ from hpt_core.upge.estimator import Estimator
 from hpt_core.verifiers import get
 from hpt_core.verifiers.base import Outcome, Verdict, Verifier
 from hpt_core.verifiers.pool import CHUNK, Item, Pending, VerifierPool
+
+logger = logging.getLogger("hpt.training")
 
 
 class Judged(NamedTuple):
@@ -219,6 +223,19 @@ class Verifying:
 def signals(group: QuestionGroup) -> list[str]:
     """Names of the signals that the gate chose for a question, sorted."""
     return sorted({signal.name for row in group.rows for signal in row.signals})
+
+
+def warn_if_alike(step: int, groups: Sequence[QuestionGroup], told: set[str]) -> None:
+    """Warn if all responses of a step are empty, cut or identical, once for each; `told` holds what was said."""
+    rollouts = [(group.question.question_id, rollout) for group in groups for rollout in group.rollouts]
+    asked, texts = [question for question, _ in rollouts], [rollout.text for _, rollout in rollouts]
+    for alike in collapsed(asked, texts, [rollout.finish_reason for _, rollout in rollouts]):
+        if alike not in told:
+            told.add(alike)
+            logger.warning(
+                "step %d: all %d responses are %s; check the model, its prompt (`hpt prompt`) and sampling.max_tokens",
+                step, len(rollouts), alike,
+            )  # fmt: skip
 
 
 def write_rollouts(path: Path, step: int, groups: Sequence[QuestionGroup]) -> None:

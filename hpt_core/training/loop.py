@@ -13,7 +13,14 @@ from hpt_core.rollout.base import RolloutEngine
 from hpt_core.training import sync
 from hpt_core.training.batch import Tokens
 from hpt_core.training.checkpoint import Checkpointer
-from hpt_core.training.collect import Collected, Collector, QuestionGroup, signals, write_rollouts
+from hpt_core.training.collect import (
+    Collected,
+    Collector,
+    QuestionGroup,
+    signals,
+    warn_if_alike,
+    write_rollouts,
+)
 from hpt_core.training.config import TrainSpec
 from hpt_core.training.log import TrainingLog
 from hpt_core.training.log_row import describe, log_row
@@ -74,6 +81,8 @@ class Trainer:
         """Step of the best model that the newest checkpoint refers to."""
         self.counts: Counter[str] = Counter()
         """Sums over the run's steps, keyed by "group/name"."""
+        self.alike: set[str] = set()
+        """What the responses of some step had in common. Each is warned of once."""
         self.disagreement = 0.0
         """Largest log-probability difference between engine and trainer so far, in nats."""
         self.done = self._resume()
@@ -105,6 +114,7 @@ class Trainer:
         collected = self.collector.collect([self.questions[i] for i in indices], step, self._within(step))
         self._release()
         if self.estimator.uses_rollouts and self.world.is_main:
+            warn_if_alike(step, collected.groups, self.alike)
             write_rollouts(self.spec.work / "rollouts" / f"step-{step:05d}.parquet", step, collected.groups)
         updating = time.perf_counter()
         pairs = [(row, group) for group in collected.groups for row in group.rows]

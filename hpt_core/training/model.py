@@ -2,45 +2,67 @@
 
 import json
 import logging
-import pickle
 import shutil
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hpt_core.errors import ModelError
-from hpt_core.files import replacing_folder
+from hpt_core.errors import ModelError, explain
+from hpt_core.files import replacing_folder, write_json
+from hpt_core.model_folder import load_tokenizer, read_config, read_object
+from hpt_core.weights import require_finite, require_loaded
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 logger = logging.getLogger("hpt.training.model")
 
+SHARD = "50GB"
+"""Maximum size of a weight file, as in transformers."""
 SCALED_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 """Config fields of models whose logits are not just head(hidden). logprobs.py does not support them."""
+
+
+def require_trainable(config: Mapping[str, Any]) -> None:
+    """Raise ModelError if a model with this config.json, or this part of it, cannot be trained."""
+    if method := config.get("quantization_config"):
+        kind = method.get("quant_method", "") if isinstance(method, Mapping) else method
+        raise ModelError(
+            f"the model is quantized ({kind}), and training needs full weights", "start from the original model"
+        )
+    for field in SCALED_LOGITS:
+        if config.get(field) not in (None, 1, 1.0):
+            raise ModelError(f"models with {field} are not supported", "choose a model without scaled logits")
 
 
 def load_model(folder: Path, device: str = "cpu", gradient_checkpointing: bool = False) -> "nn.Module":
     """Load the causal language model in `folder` for training: in float32, without dropout. Raises ModelError."""
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, GenerationConfig
     from transformers.utils import logging as transformers_logging
 
+    require_trainable(read_config(folder))
     transformers_logging.disable_progress_bar()
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True, output_loading_info=True
+            folder,
+            dtype=torch.float32,
+            attn_implementation="sdpa",
+            local_files_only=True,
+            trust_remote_code=False,
+            generation_config=GenerationConfig(),  # training uses none, and the folder's own may be invalid
+            ignore_mismatched_sizes=True,  # reported below
+            output_loading_info=True,
         )
-    except (OSError, EOFError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"cannot load the model in {folder}: {first}", "fetch the model again") from error
-    if info["missing_keys"]:
-        missing = sorted(info["missing_keys"])
+    except Exception as error:  # transformers and the libraries that it calls raise many types
         raise ModelError(
-            f"{folder} is missing the weights {', '.join(missing[:3])} ({len(missing)} in all)", "fetch it again"
-        )
-    for field in SCALED_LOGITS:
-        if getattr(model.config, field, None) not in (None, 1, 1.0):
-            raise ModelError(f"models with {field} are not supported", "choose a model without scaled logits")
+            f"cannot load the model in {folder}: {explain(error)}",
+            "fetch the model again, or choose one that transformers supports",
+        ) from error
+    require_loaded(folder, info)
+    require_finite(str(folder), model.state_dict().items())
+    require_trainable(model.config.to_dict())
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
@@ -61,6 +83,8 @@ def export_model(policy: "nn.Module", source: Path, folder: Path, dtype: str, wr
     Adapters are merged and a value head is left out. Every rank must call this; the one with `writes` writes.
     """
     import torch
+    from huggingface_hub import save_torch_state_dict
+    from transformers.core_model_loading import revert_weight_conversion
 
     from hpt_core.training.policy import causal_lm, named_weights
 
@@ -75,14 +99,50 @@ def export_model(policy: "nn.Module", source: Path, folder: Path, dtype: str, wr
     if not writes:
         return
     with replacing_folder(folder) as beside:
-        model.save_pretrained(beside, state_dict=weights)
-        config = json.loads((beside / "config.json").read_text(encoding="utf-8"))
-        config["dtype"] = dtype
-        (beside / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        for file in sorted(source.iterdir()):
-            if file.is_file() and not _is_weight(file) and file.name != "config.json":
-                shutil.copyfile(file, beside / file.name)
+        save_torch_state_dict(revert_weight_conversion(model, weights), beside, max_shard_size=SHARD)
+        _write_description(model, source, beside, dtype)
     logger.info("exported the model to %s in %s", folder, dtype)
+
+
+def check_export(policy: "nn.Module", source: Path, dtype: str) -> None:
+    """Export the untrained model without its weights and load the result. Raises ModelError.
+
+    So a model folder that cannot be exported is refused before training, not after it.
+    """
+    from transformers import AutoConfig
+
+    from hpt_core.training.policy import causal_lm
+
+    with tempfile.TemporaryDirectory(prefix="hpt-export-") as name:
+        folder = Path(name)
+        try:
+            _write_description(causal_lm(policy), source, folder, dtype)
+            AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        except Exception as error:
+            raise ModelError(
+                f"the model in {source} could not be exported after training: {explain(error)}",
+                "correct its config.json, or fetch the model again",
+            ) from error
+        load_tokenizer(folder)
+
+
+def _write_description(model: Any, source: Path, folder: Path, dtype: str) -> None:
+    """Write everything but the weights. Only the dtype in config.json changes; the other files of `source` are copied
+    as they are.
+
+    Not by `save_pretrained`, which refuses the generation settings of many published models.
+    """
+    config = read_object(source / "config.json")
+    if config.get("model_type") != model.config.model_type:
+        # The language model of a model that also reads images or sound.
+        config = json.loads(model.config.to_json_string())
+    config.pop("torch_dtype", None)
+    # FSDP2 adds the prefix.
+    own = {"architectures": [type(model).__name__.removeprefix("FSDP")], "dtype": dtype}
+    write_json(folder / "config.json", {**config, **own})
+    for file in sorted(source.iterdir()):
+        if file.is_file() and not _is_weight(file) and file.name != "config.json":
+            shutil.copyfile(file, folder / file.name)
 
 
 def _is_weight(file: Path) -> bool:

@@ -3,12 +3,14 @@
 Every use of the weights goes through `Policy.forward`, because FSDP2 gathers shards only when a module is called.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpt_core.errors import ModelError
 from hpt_core.training.attention import LAYOUT, supports_packing, use_packed_attention
-from hpt_core.training.batch import MicroBatch
+from hpt_core.training.batch import MicroBatch, Tokens, collate
 from hpt_core.training.logprobs import TokenStatistics, token_statistics
 
 if TYPE_CHECKING:
@@ -30,6 +32,21 @@ def forward(policy: "nn.Module", batch: MicroBatch) -> TokenStatistics:
         # FSDP2 reshards in the backward pass. Without one, the next pass would use the gathered, outdated weights.
         policy.reshard()  # type: ignore[operator]
     return found
+
+
+def require_finite_logprobs(policy: "nn.Module", model: Path, prompt_ids: Sequence[int]) -> None:
+    """Raise ModelError if log-probabilities after a prompt are NaN or infinite. Every rank must call this."""
+    import torch
+
+    # Any token will do: if one log-probability is not finite, none is.
+    batch = collate([Tokens(tuple(prompt_ids), (prompt_ids[-1],))], next(policy.parameters()).device)
+    with torch.no_grad():
+        found = forward(policy, batch).logprobs
+    if not bool(found.isfinite().all()):
+        raise ModelError(
+            f"the log-probabilities of {model} are NaN or infinite",
+            'set dtype = "float32"; if they are NaN there too, fetch or convert the model again',
+        )
 
 
 def named_weights(policy: "nn.Module") -> Iterator[tuple[str, "Tensor"]]:

@@ -9,6 +9,7 @@ from hpt_core.training.config import TrainSpec
 from hpt_core.training.distributed import World
 from hpt_core.training.lora import require_peft
 from hpt_core.training.memory import WEIGHT, memory_of_rank, require_bytes
+from hpt_core.training.model import require_trainable
 from hpt_core.training.optimizer import require_eight_bit
 from hpt_core.training.questions import TrainingQuestion
 from hpt_core.training.schedule import cursor
@@ -17,7 +18,10 @@ from hpt_core.upge.estimator import Estimator
 
 def check_spec(spec: TrainSpec) -> None:
     """Check the model folder, the data file and the packages. Raises ModelError, ConfigError or PreflightError."""
-    read_config(spec.model)
+    config = read_config(spec.model)
+    require_trainable(config)
+    if spec.config.uses_engine:
+        spec.config.engine.check_model(config)
     if spec.config.lora is not None:
         require_peft()
     if spec.config.optimizer.eight_bit:

@@ -1,5 +1,7 @@
 """A run before it starts: its plan, the stages to rerun, and the checks."""
 
+import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +112,48 @@ def test_a_kind_of_artifacts_is_made_again_and_not_its_stages_others(config: Con
     assert context.reruns(ArtifactKey(stage, "verdicts", "procedural_double"))
     assert not context.reruns(ArtifactKey(stage, "samples", "procedural_double"))
     assert not context.reruns(ArtifactKey(StageKey("model", "base")))
+
+
+def changed_model(model: Path, folder: Path, template: str = "{{ messages[0].content }}", **config: Any) -> Path:
+    """A copy of `model` with this chat template and these fields in config.json."""
+    shutil.copytree(model, folder)
+    (folder / "chat_template.jinja").write_text(template)
+    fields = json.loads((folder / "config.json").read_text()) | config
+    (folder / "config.json").write_text(json.dumps(fields))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("model", "tables", "match"),
+    [
+        ({"template": "Answer:"}, {}, "leaves out or changes the question"),
+        ({"template": "{{ messages[0].content[0].url }}"}, {}, "leaves out or changes the question"),
+        (
+            {"template": "{{ messages[-1].content }}"},
+            {"prompt": {"name": "chat", "system": "Be brief."}},
+            "leaves out or changes the system message",
+        ),
+        ({"template": ""}, {}, "has no chat template"),
+        ({"vocab_size": 100}, {}, "a vocabulary of 100 tokens"),
+        ({"quantization_config": {"quant_method": "fp8"}}, {}, r"the model is quantized \(fp8\)"),
+        ({"head_dim": 16}, {"evaluate": {**TABLE["evaluate"], "engine": "vllm"}}, "16 channels per attention head"),
+    ],
+)
+def test_a_model_that_cannot_be_used_is_refused_before_any_stage(
+    config: Config, tiny_model: Path, tmp_path: Path, model: dict[str, Any], tables: dict[str, Any], match: str
+) -> None:
+    folder = changed_model(tiny_model, tmp_path / "model", **model)
+    source = {"base": {"source": {"name": "folder", "path": str(folder)}}}
+    found = refused(config(model=source, **tables), ModelError)
+    assert re.search(match, found), found
+
+
+def test_a_corrected_model_is_looked_at_again(config: Config, tiny_model: Path, tmp_path: Path) -> None:
+    folder = changed_model(tiny_model, tmp_path / "model", "Answer:")
+    source = {"base": {"source": {"name": "folder", "path": str(folder)}}}
+    refused(config(model=source), ModelError)
+    (folder / "chat_template.jinja").write_text("{% for part in messages[0].content %}{{ part.text }}{% endfor %}")
+    preflight(plan_run(config(model=source)))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from benchmarks.report.markdown import escape
 from benchmarks.report.summary import terminal_table
 from hpt_core.errors import DataError
 from hpt_core.rollout.base import Sampling
+from hpt_core.schemas import SAMPLES
 
 Make = Callable[..., ReportInputs]
 
@@ -93,6 +96,28 @@ def test_the_terminal_table_shows_the_same_numbers(hand_inputs: Make) -> None:
     assert found.rows[1][2].startswith("75.0 [")
     assert found.rows[-1][4] == "61.1‡"
     assert any("2 of 198" in note for note in found.notes)
+
+
+def test_responses_that_are_all_alike_are_marked_everywhere(hand_inputs: Make) -> None:
+    inputs = hand_inputs(published="qwen2.5-math-7b")
+    for shard in sorted(inputs.models[1].results["aime24"].samples.iterdir()):
+        rows = pq.read_table(shard).to_pylist()
+        alike = [row | {"response": "!!!", "finish_reason": "length"} for row in rows]
+        pq.write_table(pa.Table.from_pylist(alike, SAMPLES), shard)
+    build(inputs)
+    text = (inputs.output / "leaderboard.md").read_text()
+    _, base, hpt, *_ = table(text)
+    assert "⚠" not in "".join(base)
+    assert hpt[2].startswith("75.0 ⚠ (")  # the highest number, but not marked as the best
+    assert hpt[3].startswith("**75.0** (")
+    note = (
+        "⚠ Check the model and its prompt before you use this number: AIME 2024: all 4 responses are identical (hpt); "
+        "AIME 2024: all 4 responses are cut at the token limit (hpt)."
+    )
+    assert note in text
+    assert note in terminal_table(inputs.output).notes
+    page = (inputs.output / "site" / "index.html").read_text()
+    assert "⚠ Check the model and its prompt" in page and "all 4 responses are identical" in page
 
 
 def test_a_missing_report_is_an_error(tmp_path: Path) -> None:

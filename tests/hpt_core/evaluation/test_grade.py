@@ -100,6 +100,18 @@ def test_gold_errors_are_counted_and_named_in_the_log(tmp_path, caplog):
     assert "the gold answers of 1 questions cannot be read: broken" in caplog.text
 
 
+def test_responses_that_are_all_alike_are_warned_of(tmp_path, caplog):
+    empty = [("a", "math", "1", ["", " "]), ("b", "math", "2", ["", "\n"])]
+    same = [("a", "math", "1", ["!!", "!!"]), ("b", "math", "2", ["!!", "!!"])]
+    units = [unit(tmp_path, "empty", asked=empty), unit(tmp_path, "same", asked=same), unit(tmp_path, "fine")]
+    run(GradeSpec.model_validate({"units": units, "workers": 1}))
+    warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert [text.partition(",")[0] for text in warned] == [
+        "empty: all 4 responses are empty",
+        "same: all 4 responses are identical",
+    ]
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

@@ -119,6 +119,44 @@ def test_large_files_are_linked(model: Path, tmp_path: Path, monkeypatch: pytest
     assert not (tmp_path / "out" / "config.json").samefile(model / "config.json")
 
 
+@pytest.mark.parametrize(("rows", "lost"), [(258, 1), (200, 59)])
+def test_a_vocabulary_smaller_than_the_tokenizers_is_refused(model: Path, tmp_path: Path, rows: int, lost: int) -> None:
+    edit(model / "config.json", vocab_size=rows)
+    with pytest.raises(
+        ModelError, match=rf"a vocabulary of {rows} tokens .* tokens beyond it: {lost}, such as .*Remedy: use the tok"
+    ):
+        model_folder.load_tokenizer(model)
+    with pytest.raises(ModelError):
+        materialize(ModelConfig(source=folder.FolderModel(path=model)), tmp_path / "out", silent)
+
+
+def test_a_special_token_beyond_the_vocabulary_is_refused_only_if_it_is_used(model: Path) -> None:
+    from tokenizers import AddedToken
+
+    tokenizer = model_folder.load_tokenizer(model)
+    tokenizer.add_tokens([AddedToken("<|padding|>", special=True)], special_tokens=True)
+    tokenizer.save_pretrained(model)
+    assert model_folder.load_tokenizer(model)("a").input_ids
+    tokenizer.chat_template = "<|padding|>{{ messages[0].content }}"
+    tokenizer.save_pretrained(model)
+    with pytest.raises(ModelError, match=r"tokens beyond it: 1, such as '<\|padding\|>' with number 259"):
+        model_folder.load_tokenizer(model)
+    tokenizer.chat_template = "{{ messages[0].content }}"
+    tokenizer.eos_token = "<|padding|>"
+    tokenizer.save_pretrained(model)
+    with pytest.raises(ModelError, match=r"'<\|padding\|>' with number 259"):
+        model_folder.load_tokenizer(model)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"version": "1.0"}'])
+def test_a_damaged_tokenizer_is_refused_with_the_cause(model: Path, content: str) -> None:
+    for name in ("vocab.json", "merges.txt"):
+        (model / name).unlink(missing_ok=True)
+    (model / "tokenizer.json").write_text(content)
+    with pytest.raises(ModelError, match=r"cannot load the tokenizer in .*: .*Remedy: fetch the model again"):
+        model_folder.load_tokenizer(model)
+
+
 LEGACY: list[dict[str, Any]] = [
     {"rope_theta": 10_000.0},
     {"rope_theta": 10_000.0, "rope_scaling": {"rope_type": "linear", "factor": 2.0}},

@@ -123,7 +123,10 @@ def test_a_tokenizer_without_chat_template_is_refused_with_the_remedy() -> None:
 
 
 def test_a_template_that_refuses_a_system_message_is_named() -> None:
-    found = tokenizer("{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}x")
+    found = tokenizer(
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+        "{{ messages[0]['content'] }}"
+    )
     chat.ChatTemplate().bind(found)
     with pytest.raises(ModelError, match="no system role"):
         chat.ChatTemplate(system="s").bind(found)
@@ -134,6 +137,188 @@ def test_a_tokenizer_without_eos_is_refused() -> None:
     found.eos_token = None
     with pytest.raises(ModelError, match="no EOS token"):
         plain.PlainText().bind(found)
+
+
+PARTS = "{% for m in messages %}[{{ m.role }}]{% for part in m.content %}{{ part.text }}{% endfor %}{% endfor %}"
+"""A template that expects content as a list of parts. Over a string it loops without output."""
+INDEXED = "{% for m in messages %}[{{ m.role }}]{{ m.content[0].text }}{% endfor %}"
+TYPED = (
+    "{% for m in messages %}[{{ m.role }}]{% for part in m.content %}{% if part.type == 'text' %}{{ part.text }}"
+    "{% endif %}{% endfor %}{% endfor %}"
+)
+JOINED = "{% for m in messages %}[{{ m.role }}]{{ m.content | map(attribute='text') | join }}{% endfor %}"
+BOTH = (
+    "{% for m in messages %}[{{ m.role }}]{% if m.content is string %}{{ m.content }}{% else %}"
+    "{{ m.content[0].text }}{% endif %}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("template", [PARTS, INDEXED, TYPED, JOINED, BOTH])
+def test_content_as_parts_and_as_a_string_give_the_same_prompt(template: str) -> None:
+    prompt = chat.ChatTemplate(system="Be brief.", instruction=None).bind(tokenizer(template))
+    assert prompt.render("What is 1 + 1?") == "[system]Be brief.[user]What is 1 + 1?"
+
+
+def test_a_template_may_trim_the_question() -> None:
+    found = tokenizer("Q: {{ messages[0].content | trim }}\nA:")
+    assert chat.ChatTemplate(instruction=None).bind(found).render(" 1 + 1? ") == "Q: 1 + 1?\nA:"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "Answer:",
+        "{{ messages[0].text }}",
+        "{% for m in messages if m.role == 'human' %}{{ m.content }}{% endfor %}",
+        "{{ messages[0].content[:10] }}",
+        "{{ messages[0].content | upper }}",
+    ],
+)
+def test_a_template_that_leaves_out_or_changes_the_question_is_refused(template: str) -> None:
+    with pytest.raises(ModelError, match=r"leaves out or changes the question; it gives .*Remedy: correct the chat"):
+        chat.ChatTemplate().bind(tokenizer(template))
+
+
+def test_a_prompt_that_changes_one_question_is_refused() -> None:
+    found = tokenizer("{{ messages[0].content | replace('secret', '***') }}")
+    prompt = chat.ChatTemplate().bind(found)
+    assert prompt.encode("plain")
+    with pytest.raises(ModelError, match="does not contain the question 'a secret number'"):
+        prompt.encode("a secret number")
+
+
+@pytest.mark.parametrize("system", ["Be brief.", " Be brief.\n"])
+def test_a_template_that_drops_the_system_message_is_refused(system: str) -> None:
+    found = tokenizer("{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}")
+    chat.ChatTemplate().bind(found)
+    chat.ChatTemplate(system="").bind(found)
+    with pytest.raises(ModelError, match=r"leaves out or changes the system message. Remedy: leave out prompt.system"):
+        chat.ChatTemplate(system=system).bind(found)
+
+
+def test_a_template_gets_the_configured_date_and_no_clock() -> None:
+    found = tokenizer("{{ strftime_now('%d %b %Y %H:%M') }} {{ messages[0].content }}")
+    config = chat.ChatTemplate(instruction=None)
+    assert config.bind(found).render("Q?") == "26 Jul 2024 00:00 Q?"
+    assert config.identity()["date"] == "2024-07-26"
+    other = chat.ChatTemplate.model_validate({"instruction": "", "date": "2025-01-31"})
+    assert other.bind(found).render("Q?") == "31 Jan 2025 00:00 Q?"
+    assert other.identity() != config.identity()
+
+
+TURNS = "{% for m in messages %}<|turn|>{{ m.role }}:{{ m.content }}<eos>{% endfor %}<|turn|>assistant:"
+
+
+def with_turns(special: bool) -> Any:
+    """A tokenizer whose template begins turns with a token of its own, marked as special or not."""
+    from tokenizers import AddedToken
+
+    found = tokenizer(TURNS)
+    found.add_tokens([AddedToken("<|turn|>", special=special)], special_tokens=special)
+    found.add_tokens([AddedToken("<think>", special=False)])
+    return found
+
+
+@pytest.mark.parametrize("special", [True, False])
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What does <eos> mean?",
+        "<|turn|>assistant\nIt is 4.<eos>",
+        "<eos>",
+        "a<eos><eos>b<|turn|>",
+        "<bos>1 + 1?",
+        "<<eos>",
+        "ends with <",
+    ],
+)
+def test_control_tokens_in_a_question_are_text(special: bool, question: str) -> None:
+    found = with_turns(special)
+    prompt = chat.ChatTemplate(instruction=None).bind(found)
+    turn = found.convert_tokens_to_ids("<|turn|>")
+    bytes_of = {c: found(c, add_special_tokens=False).input_ids for c in set(TURNS + question + "user")}
+
+    def spelled(text: str) -> list[int]:
+        return [i for c in text for i in bytes_of[c]]
+
+    expected = [
+        found.bos_token_id, turn, *spelled("user:" + question), found.eos_token_id, turn, *spelled("assistant:")
+    ]  # fmt: skip
+    assert prompt.encode(question) == expected
+    assert found.decode(prompt.encode(question)[1:]) == prompt.render(question)
+
+
+def test_control_tokens_in_a_plain_prompt_are_text_unless_its_template_has_them() -> None:
+    found = tokenizer()
+    ids = plain.PlainText(template="<eos>{question}=", instruction="").bind(found).encode("1<eos>1")
+    assert ids.count(found.eos_token_id) == 1
+    assert found.decode(ids) == "<bos><eos>1<eos>1="
+
+
+@pytest.mark.parametrize("special", [True, False])
+def test_control_tokens_in_a_demonstration_are_text_and_thinking_tokens_stay(special: bool) -> None:
+    found = with_turns(special)
+    prompt = chat.ChatTemplate().bind(found)
+    ids = prompt.encode_demonstration("Q?", "<think>so <bos> it is<eos> 4<eos><eos>")
+    assert ids[0] == found.convert_tokens_to_ids("<think>")
+    assert [i for i in ids if i in (found.bos_token_id, found.eos_token_id)] == [found.eos_token_id]
+    assert found.decode(ids) == "<think>so <bos> it is<eos> 4<eos>"
+
+
+@given(
+    question=st.lists(st.sampled_from(["<eos>", "<bos>", "<|turn|>", "<", ">", "a", " ", "\n"]), max_size=12).map(
+        "".join
+    )
+)
+@settings(max_examples=50, deadline=None)
+def test_no_question_adds_a_control_token(question: str) -> None:
+    found = with_turns(special=False)
+    prompt = chat.ChatTemplate(instruction=None).bind(found)
+    control = {found.bos_token_id, found.eos_token_id, found.convert_tokens_to_ids("<|turn|>")}
+    ids = prompt.encode(question)
+    assert [i for i in ids if i in control] == [i for i in prompt.encode("Q?") if i in control]
+    assert found.decode(ids[1:]) == prompt.render(question)
+
+
+@pytest.mark.parametrize(
+    "template", [None, "{{ messages[0]['content'] }}", "{{ bos_token * 2 }}{{ messages[0].content }}"]
+)
+@pytest.mark.parametrize("adds_bos", [True, False])
+@pytest.mark.parametrize(("bos", "expected"), [("always", 1), ("never", 0)])
+def test_bos_is_a_field(template: str | None, adds_bos: bool, bos: Any, expected: int) -> None:
+    found = tokenizer(template, adds_bos)
+    for config in (chat.ChatTemplate(bos=bos), plain.PlainText(bos=bos)):
+        ids = config.bind(found).encode("What is 1 + 1?")
+        assert ids.count(found.bos_token_id) == expected
+        assert (ids[0] == found.bos_token_id) is bool(expected)
+
+
+def test_the_default_for_bos_does_not_change_an_identity() -> None:
+    for config in (chat.ChatTemplate, plain.PlainText):
+        assert "bos" not in config().identity()
+        assert config(bos="never").identity()["bos"] == "never"
+
+
+def test_a_bos_that_the_tokenizer_adds_without_naming_it_is_kept() -> None:
+    found = tokenizer("{{ messages[0]['content'] }}")
+    bos = found.bos_token_id
+    found.bos_token = None
+    assert chat.ChatTemplate().bind(found).encode("Q?").count(bos) == 1
+
+
+def test_bos_always_needs_a_bos_token() -> None:
+    found = tokenizer(adds_bos=False)
+    found.bos_token = None
+    with pytest.raises(ModelError, match=r'bos = "always", but the tokenizer of .* has no BOS token'):
+        plain.PlainText(bos="always").bind(found)
+    assert plain.PlainText().bind(found).encode("Q?")
+
+
+def test_a_bos_token_that_also_begins_turns_cannot_be_left_out() -> None:
+    found = tokenizer("{% for m in messages %}<bos>{{ m.content }}{% endfor %}<bos>assistant", adds_bos=False)
+    assert chat.ChatTemplate().bind(found).encode("Q?").count(found.bos_token_id) == 2
+    with pytest.raises(ModelError, match=r"also uses its BOS token '<bos>' between turns.*prompt\.bos = \"tokenizer\""):
+        chat.ChatTemplate(bos="never").bind(found)
 
 
 def test_configs_accept_a_bare_name() -> None:

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from pydantic import ValidationError
 
-from hpt_core.errors import EngineError
+from hpt_core.errors import EngineError, ModelError
 from hpt_core.model_folder import load_tokenizer
 from hpt_core.rollout.base import Request, Sampling, StopRepetition
 from hpt_core.rollout.endpoint import PROBE, Endpoint, EndpointEngine
@@ -337,7 +337,7 @@ def test_a_server_that_does_not_fit_is_refused_at_once(endpoint: FakeEndpoint, t
     endpoint.tokenizer = lambda text, **_: type("Cut", (), {"input_ids": [len(PROBE)]})
     with pytest.raises(EngineError, match=r"tokenizer of .* differs from the model folder's"):
         endpoint.open(tiny_model)
-    with pytest.raises(EngineError, match="check the model folder"):
+    with pytest.raises(ModelError, match="there is no model folder"):
         endpoint.open(tiny_model / "nothing")
 
 

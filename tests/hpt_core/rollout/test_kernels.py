@@ -5,10 +5,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hpt_core.errors import ModelError
 from hpt_core.rollout import _kernels
+from hpt_core.rollout.base import EngineConfig
+from hpt_core.rollout.endpoint import Endpoint
+from hpt_core.rollout.transformers import Transformers
+from hpt_core.rollout.vllm import VLLM
 
 ROOT = Path(__file__).resolve().parents[3]
 MISSING = "libnuma.so.1 is missing, needed by vLLM on CPUs. Remedy: "
@@ -53,6 +59,38 @@ def test_hpt_doctor_names_the_package_and_the_kernels(without_libnuma: dict[str,
 def test_kernels_that_load_are_fine() -> None:
     done = run(dict(os.environ), "hpt_core.rollout._kernels")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("config", "size"),
+    [
+        ({"hidden_size": 64, "num_attention_heads": 4}, 16),
+        ({"hidden_size": 64, "num_attention_heads": 4, "head_dim": 32}, 32),
+        ({"hidden_size": 576, "num_attention_heads": 9, "head_dim": None}, 64),
+        ({"hidden_size": 64}, None),
+        ({"hidden_size": 64, "num_attention_heads": 4, "kv_lora_rank": 16}, None),
+        ({}, None),
+    ],
+)
+def test_channels_per_head(config: dict[str, Any], size: int | None) -> None:
+    assert _kernels.head_size(config) == size
+
+
+@pytest.mark.parametrize("size", [8, 16, 24, 40, 48, 72, 100, 144, 576])
+@pytest.mark.parametrize("engine", [VLLM(), Endpoint()])
+def test_a_shape_without_a_kernel_is_refused_with_the_shapes_that_work(engine: EngineConfig, size: int) -> None:
+    if _kernels.engine() != "cpu":
+        pytest.skip("vllm for GPUs has other kernels")
+    with pytest.raises(ModelError, match=rf"{size} channels per attention head.*Remedy: .*32, 64, 80.* or 512"):
+        engine.check_model({"text_config": {"head_dim": size}})
+
+
+def test_shapes_that_work_and_engines_without_kernels_of_vllm() -> None:
+    for size in _kernels.HEAD_SIZES:
+        VLLM().check_model({"head_dim": size})
+    Endpoint(url="http://localhost:1/v1").check_model({"head_dim": 16})
+    Transformers().check_model({"head_dim": 16})
+    VLLM().check_model({})
 
 
 def test_no_vllm_at_all_names_the_extras() -> None:

@@ -1,11 +1,14 @@
 """The transformers engine, against the trainer's forward pass and against vLLM."""
 
+import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
 
+from hpt_core.errors import EngineError, ModelError
 from hpt_core.rollout.base import Request, Sampling
 from hpt_core.rollout.transformers import Transformers, TransformersEngine, distribution_of
 from hpt_core.rollout.vllm import VLLMEngine
@@ -50,6 +53,26 @@ def test_vllm_and_transformers_give_the_same_logprobs(vllm_engine: VLLMEngine, t
         rows = logits[len(request.prompt_ids) - 1 : -1].log_softmax(-1)
         expected = rows[torch.arange(len(rows)), torch.tensor(rollout.token_ids)]
         torch.testing.assert_close(torch.tensor(rollout.logprobs), expected, rtol=0, atol=1e-5)
+
+
+def test_log_probabilities_that_are_not_finite_are_refused(tiny_model: Path) -> None:
+    engine = Transformers().open(tiny_model, max_model_len=160, dtype="float32", seed=0)
+    model = load_model(tiny_model)
+    with torch.no_grad():
+        model.get_input_embeddings().weight.fill_(torch.nan)
+    engine.sync_weights(named_weights(make_policy(model, "float32")))
+    with pytest.raises(ModelError, match=r"log-probabilities of .* are NaN or infinite in transformers"):
+        engine.generate(REQUESTS, SAMPLING)
+
+
+def test_a_model_that_transformers_refuses_is_named_with_the_cause(tiny_model: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(
+        json.dumps(config | {"quantization_config": {"quant_method": "gptq", "bits": 4}})
+    )
+    with pytest.raises(EngineError, match=r"transformers cannot load .*ImportError: .*GPTQ"):
+        Transformers().open(folder, max_model_len=160, dtype="float32", seed=0)
 
 
 def test_sync_changes_the_responses(tiny_model: Path) -> None:

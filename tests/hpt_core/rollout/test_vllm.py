@@ -1,16 +1,20 @@
 """The vLLM engine, with a real vLLM and a model with tied embeddings."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
-from hpt_core.errors import EngineError
+from hpt_core.errors import EngineError, ModelError
 from hpt_core.model_folder import load_tokenizer
-from hpt_core.rollout.base import Request, Sampling, StopRepetition
+from hpt_core.rollout._kernels import HEAD_SIZES
+from hpt_core.rollout.base import Request, Sampling, StopRepetition, require_finite_logprobs
 from hpt_core.rollout.vllm import VLLM, VLLMEngine
 from hpt_core.training.batch import Tokens
 from hpt_core.training.model import load_model
-from hpt_core.training.policy import make_policy
+from hpt_core.training.policy import make_policy, named_weights
 from hpt_core.training.sync import measure
 
 REQUESTS = [Request((1, *range(40, 44 + i % 5)), seed=1000 + i) for i in range(24)]
@@ -91,9 +95,43 @@ def test_prompt_over_the_context_is_an_engine_error_and_leaves_it_usable(vllm_en
     assert len(vllm_engine.generate(REQUESTS[:2], SAMPLING)) == 2
 
 
-def test_missing_folder_is_an_engine_error(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="vLLM cannot load"):
+def test_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="there is no model folder"):
         VLLM().open(tmp_path / "none", max_model_len=64, dtype="float32", seed=0)
+
+
+def test_head_sizes_are_those_of_vllm(vllm_engine: VLLMEngine) -> None:
+    from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
+
+    assert list(HEAD_SIZES) == CPUAttentionBackend.get_supported_head_sizes()
+
+
+@pytest.mark.parametrize(
+    ("config", "cause"),
+    [
+        ({"quantization_config": {"quant_method": "no_such_method"}}, "no_such_method"),
+        ({"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}}, "custom code|trust_remote_code"),
+        ({"architectures": ["NoSuchForCausalLM"]}, "NoSuchForCausalLM"),
+    ],
+)
+def test_a_model_that_vllm_refuses_is_named_with_the_whole_cause(
+    vllm_engine: VLLMEngine, tiny_model: Path, tmp_path: Path, config: dict[str, object], cause: str
+) -> None:
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | config))
+    with pytest.raises(EngineError, match=cause) as caught:
+        VLLM().open(folder, max_model_len=64, dtype="float32", seed=0)
+    assert "1 validation error" not in str(caught.value)
+
+
+def test_log_probabilities_that_are_not_finite_are_refused(vllm_engine: VLLMEngine, tiny_model: Path) -> None:
+    model = load_model(tiny_model)
+    with torch.no_grad():
+        model.get_input_embeddings().weight.fill_(torch.nan)
+    vllm_engine.sync_weights(named_weights(make_policy(model, "float32")))
+    with pytest.raises(ModelError, match=r"log-probabilities of .* are NaN or infinite in vllm"):
+        require_finite_logprobs(vllm_engine, load_tokenizer(tiny_model), tiny_model, 160)
 
 
 def test_stream_takes_only_requests_that_it_can_use_and_cancels_the_rest(vllm_engine: VLLMEngine) -> None:

@@ -2,8 +2,10 @@
 
 import random
 
-from hpt_core.rollout.base import Rollout
-from hpt_core.training.collect import Verifying
+import pytest
+
+from hpt_core.rollout.base import FinishReason, Rollout
+from hpt_core.training.collect import QuestionGroup, Verifying, warn_if_alike
 from hpt_core.training.questions import TrainingQuestion
 from hpt_core.verifiers.base import Outcome
 from hpt_core.verifiers.pool import CHUNK, VerifierPool
@@ -38,3 +40,23 @@ def test_a_choice_is_verified_with_its_question() -> None:
 
 def test_without_rollouts_nothing_waits() -> None:
     assert Verifying(None, []).result() == []
+
+
+def group(name: str, *texts: str, reason: FinishReason = "stop") -> QuestionGroup:
+    asked = TrainingQuestion(name, "?", "1", "math", None, 1, None)
+    return QuestionGroup(asked, (1,), tuple(Rollout((1,), (0.0,), text, reason) for text in texts), (), (), None, ())
+
+
+def test_responses_that_are_all_alike_are_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    told: set[str] = set()
+    warn_if_alike(1, [group("a", "1", "2"), group("b", "1", "")], told)
+    warn_if_alike(2, [group("a"), group("b")], told)
+    assert (caplog.messages, told) == ([], set())
+    warn_if_alike(3, [group("a", "!", "!", reason="length"), group("b", "!", "!", reason="length")], told)
+    warn_if_alike(4, [group("a", "x", reason="length"), group("b", "y", reason="length")], told)
+    warn_if_alike(5, [group("a", ""), group("b", " ")], told)
+    assert [message.partition(";")[0] for message in caplog.messages] == [
+        "step 3: all 4 responses are identical",
+        "step 3: all 4 responses are cut at the token limit",
+        "step 5: all 2 responses are empty",
+    ]

@@ -142,5 +142,24 @@ def test_damaged_model_folder(
     refused(make_spec(tmp_path, model), ModelError, match)
 
 
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"quantization_config": {"quant_method": "awq"}}, r"the model is quantized \(awq\)"),
+        ({"final_logit_softcapping": 30.0}, "models with final_logit_softcapping are not supported"),
+        ({"head_dim": 16}, "16 channels per attention head, for which vLLM has no kernel on CPUs"),
+        ({"vocab_size": 200}, r"a vocabulary of 200 tokens \(vocab_size in config.json\)"),
+        ({"tie_word_embeddings": False}, r"missing the weights lm_head\.weight"),
+    ],
+)
+def test_a_model_that_cannot_be_trained(
+    make_spec: Any, tiny_model: Path, tmp_path: Path, changes: dict[str, Any], match: str
+) -> None:
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | changes))
+    refused(make_spec(tmp_path, model, engine={"name": "vllm", "kv_cache_gib": 0.25}), ModelError, match)
+
+
 def test_missing_model_folder(make_spec: Any, tmp_path: Path) -> None:
     refused(make_spec(tmp_path, tmp_path / "none"), ModelError, "there is no model folder")

@@ -1,0 +1,58 @@
+"""Errors of other libraries are shown with their whole cause."""
+
+from pydantic import BaseModel, ValidationError, model_validator
+
+from hpt_core.errors import LONGEST_CAUSE, explain
+
+
+class Settings(BaseModel):
+    size: int = 1
+
+    @model_validator(mode="after")
+    def _refuse(self) -> "Settings":
+        if self.size > 1:
+            raise ValueError("the method gptq-x is not supported")
+        return self
+
+
+def refusal(**fields: object) -> ValidationError:
+    try:
+        Settings.model_validate(fields)
+    except ValidationError as error:
+        return error
+    raise AssertionError
+
+
+def test_a_pydantic_error_says_what_is_wrong_with_each_field() -> None:
+    assert explain(refusal(size=2)) == "ValidationError: Value error, the method gptq-x is not supported"
+    assert explain(refusal(size="x")).startswith("ValidationError: size: Input should be a valid integer")
+
+
+def test_causes_follow_and_lines_are_joined() -> None:
+    try:
+        try:
+            raise KeyError("weight")
+        except KeyError as cause:
+            raise RuntimeError("loading failed\n  in layer 3") from cause
+    except RuntimeError as error:
+        assert explain(error) == "RuntimeError: loading failed in layer 3 (because of KeyError: 'weight')"
+
+
+def test_a_cause_that_is_repeated_is_told_once() -> None:
+    try:
+        try:
+            raise ValueError("no room")
+        except ValueError as cause:
+            raise RuntimeError(f"cannot start: {cause}") from cause
+    except RuntimeError as error:
+        assert explain(error) == "RuntimeError: cannot start: no room"
+
+
+def test_an_error_without_text_and_a_long_one() -> None:
+    assert explain(RuntimeError()) == "RuntimeError: no message"
+    try:
+        assert LONGEST_CAUSE < 0
+    except AssertionError as error:
+        error.args = ()
+        assert explain(error).startswith("AssertionError: no message, raised by `assert LONGEST_CAUSE < 0` in test_an_")
+    assert len(explain(RuntimeError("x" * 5000))) == LONGEST_CAUSE + 1
