@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from hpt_core.base import Frozen
+from hpt_core.base import Frozen, Name
 from hpt_core.errors import DataError
 from hpt_core.plugins import Plugin
 from hpt_core.rollout.base import Sampling
@@ -46,7 +46,7 @@ class QuestionSource(Frozen):
 class Suite(Plugin, Frozen, kind="benchmarks", package="benchmarks.suites"):
     """One benchmark. Each module of benchmarks/suites defines one; so may a user's module."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    name: Name
     """Name in tables and artifacts. For our suites, the module's name."""
     title: str
     """Title in tables: "AIME 2024"."""

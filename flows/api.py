@@ -10,8 +10,8 @@ from rich.console import Console
 from flows.display import Display
 from flows.load import load_config, validated
 from flows.results import Results
-from flows.run import RunOptions, plan_run, preflight, reuse
-from flows.server import run_flow
+from flows.run import RunOptions, plan_run, preflight, reuse, warn
+from flows.server import prepare_environment, run_flow
 from tasks.execution.artifact import Artifacts
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Notice, subscribe
@@ -45,7 +45,11 @@ def make(
 
     Without `on_event`, progress is printed on `console`, by default on standard error.
     """
+    prepare_environment()
     run = plan_run(config, options)
+    for notice in warn(run):
+        if on_event is not None:
+            on_event(notice)
     preflight(run)
     with contextlib.ExitStack() as stack:
         if on_event is None:

@@ -9,9 +9,9 @@ import typer
 from pydantic import ValidationError
 from rich.markup import escape
 
-from flows.server import quiet_environment
+from flows.server import prepare_environment
 
-quiet_environment()
+prepare_environment()
 
 from flows.commands import algorithms, audit, common, config, estimate, look, run, samples, spec, tools  # noqa: E402  (Prefect reads the environment at import)
 from hpt_core.errors import HPTError  # noqa: E402

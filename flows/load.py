@@ -4,6 +4,7 @@ Errors name the file, the field, the value and the remedy.
 """
 
 import contextlib
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,12 +14,16 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from hpt_core.base import merge, named_fields
+from flows.fields import type_text
+from hpt_core.base import as_list, merge, named_fields
 from hpt_core.errors import ConfigError, near
 from hpt_core.paths import expand_named
 from hpt_core.plugins import Plugin, add_folder, is_kind
 from tasks.execution import variants
 from tasks.execution.config import PipelineConfig, pipeline_type
+
+OF_PYDANTIC = re.compile(r"function-.*|\[key\]|str|int|float|bool|(tuple|list|dict)\[.*\]")
+"""Parts of a fault's location that are no field: validators, keys of a table, and members of a union."""
 
 
 def load_config(
@@ -144,21 +149,44 @@ def explain(
     faults = _faults(error)
     first = next((fault for fault in faults if fault["type"] == "unknown_field"), faults[0])
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    loc = [str(part) for part in first["loc"] if not str(part).startswith("function-")]
+    loc = [str(part) for part in first["loc"] if not OF_PYDANTIC.fullmatch(str(part))]
     if first["type"] == "unknown_field":
         loc.append(first["ctx"]["field"])
     name = ".".join(loc)
+    name = name if name.isprintable() else repr(name)
     set_by = next((o for o in overrides if o.partition("=")[0].strip() == name), None)
     where = f"--set {set_by}" if set_by else where
     if first["type"] == "unknown_field":
         return ConfigError(f"{where}: unknown field {name!r}", first["ctx"]["remedy"])
-    doc = _doc(model or pipeline_type(table), loc, table)
+    field, left = next(reversed([*_fields(model or pipeline_type(table), loc, table)]), (None, 0))
+    doc = f": {field.description.split('. ')[0].strip()}" if field and field.description else ""
     if first["type"] == "missing":
         return ConfigError(f"{where}: field {name!r} is missing{more}", f"add it{doc}")
     value, (cause, _, remedy) = first.get("input"), first["msg"].removeprefix("Value error, ").partition("; ")
-    shown = "" if isinstance(value, dict | list) else f" = {value!r}"
+    if first["type"] == "literal_error" and isinstance(value, str):
+        remedy = near(value, tuple(re.findall(r"'([^']*)'", first["ctx"]["expected"])))
+    elif first["type"].endswith(("_type", "_parsing", "literal_error")) and field and left <= 1:
+        cause, remedy = _shape(field, name, left == 1, value, cause)
+        remedy += doc
+    shown = "" if isinstance(value, dict | list) or first["loc"][-1:] == ("[key]",) else f" = {value!r}"
     at = f"{name}{shown}: " if name else ""
     return ConfigError(f"{where}: {at}{cause[:1].lower() + cause[1:]}{more}", remedy or f"correct it{doc}")
+
+
+def _shape(field: FieldInfo, name: str, is_item: bool, value: Any, cause: str) -> tuple[str, str]:
+    """(cause, remedy) for a value of the wrong type. `is_item` says that it is an entry of the field, not the field."""
+    takes = type_text(field.annotation, field.metadata)
+    by_name = get_origin(field.annotation) is dict
+    if takes == "table" or takes.startswith("table ") or (by_name and is_item):
+        stage = f"{name.rpartition('.')[0]}.NAME" if is_item else f"{name}.NAME" if by_name else name
+        if isinstance(value, list):
+            stage = name if is_item else stage
+            return "a list of tables is given, but this field takes one table", f"write [{stage}] instead of [[{name}]]"
+        return "a value is given, but this field takes a table", f"write [{stage}], and its fields below it"
+    if isinstance(value, list | dict) and not is_item:
+        given = "a list" if isinstance(value, list) else "a table"
+        return f"{given} is given, but this field takes one value", f"write {name} = VALUE, of type {takes}"
+    return cause, f"give a value of type {takes}"
 
 
 def _faults(error: ValidationError) -> list[ErrorDetails]:
@@ -196,21 +224,18 @@ def _unknown_stage(error: ValidationError, overrides: list[str], known: tuple[st
     return None
 
 
-def _doc(model: type[BaseModel], loc: list[str], table: Any) -> str:
-    """ ": " and the first sentence of the field's description; "" if it has none."""
-    passed = list(_fields(model, loc, table))
-    text = passed[-1].description if passed else None
-    return f": {text.split('. ')[0].strip()}" if text else ""
+def _fields(annotation: Any, loc: list[str], table: Any) -> Iterator[tuple[FieldInfo, int]]:
+    """The fields along a location, each with the number of parts of the location after it.
 
-
-def _fields(annotation: Any, loc: list[str], table: Any) -> Iterator[FieldInfo]:
-    """The fields along a location. `table` holds the given values, whose `name` fields select the plug-ins."""
+    `table` holds the given values, whose `name` fields select the plug-ins.
+    """
     if not loc:
         return
     below = table.get(loc[0]) if isinstance(table, Mapping) else None
     if get_origin(annotation) in (dict, tuple, list):
-        if isinstance(table, list) and loc[0].isdigit() and int(loc[0]) < len(table):
-            below = table[int(loc[0])]
+        if get_origin(annotation) is not dict:
+            items = as_list(table)
+            below = items[int(loc[0])] if items and loc[0].isdigit() and int(loc[0]) < len(items) else None
         yield from _fields(get_args(annotation)[get_origin(annotation) is dict], loc[1:], below)
         return
     for found in (annotation, *get_args(annotation)):
@@ -218,7 +243,7 @@ def _fields(annotation: Any, loc: list[str], table: Any) -> Iterator[FieldInfo]:
             found = _plugin(found, table)
         if isinstance(found, type) and issubclass(found, BaseModel) and loc[0] in named_fields(found):
             field = named_fields(found)[loc[0]]
-            yield field
+            yield field, len(loc) - 1
             yield from _fields(field.annotation, loc[1:], field.default if below is None else below)
             return
 

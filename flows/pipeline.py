@@ -14,7 +14,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext
 
 from flows.load import load_config
-from flows.run import Run, RunOptions, plan_run, preflight
+from flows.run import Run, RunOptions, plan_run, preflight, warn
 from flows.walk import walk
 from tasks.execution.artifact import Artifacts
 from tasks.execution.config import PipelineConfig
@@ -46,6 +46,7 @@ def pipeline(config: PipelineConfig | str, options: RunOptions = RunOptions()) -
     if prepared is None:
         resolved = load_config(Path(config)) if isinstance(config, str) else config
         run = plan_run(resolved, options, _begun())
+        warn(run)
         preflight(run)
         prepared = run, Artifacts()
     run, artifacts = prepared

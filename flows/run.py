@@ -3,16 +3,20 @@
 This module does not import Prefect, so a run with nothing to do returns at once.
 """
 
+import logging
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from flows import graph as graphs
 from hpt_core.artifacts import KnownFiles, Store
-from hpt_core.base import Frozen
+from hpt_core.base import Frozen, idle_settings
 from hpt_core.errors import PreflightError, StoreError
 from tasks.execution.artifact import Artifacts
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Context, Notice, data_folder
+
+LOG = logging.getLogger("hpt.run")
 
 GIB = 2**30
 SPARE_BYTES = GIB // 2
@@ -81,6 +85,16 @@ def plan_run(config: PipelineConfig, options: RunOptions = RunOptions(), since: 
         since=since or datetime.now(UTC),
     )
     return Run(config, options, graph, context, graphs.plan(graph, context))
+
+
+def warn(run: Run) -> tuple[Notice, ...]:
+    """Log the settings that change nothing, and return them as notices of their stages or kinds of stages."""
+    found = []
+    for text in idle_settings(run.config):
+        LOG.warning("%s", text)
+        stage = next((str(key) for key in run.graph if text.startswith(f"{key}.")), re.split(r"\W", text)[0])
+        found.append(Notice(stage, "warned", text))
+    return tuple(found)
 
 
 def preflight(run: Run) -> None:

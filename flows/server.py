@@ -3,27 +3,44 @@
 import contextlib
 import logging
 import os
+import tempfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from flows.prefect_server import require_server, usable_home
 from flows.run import Run
 from tasks.execution.artifact import Artifacts
 
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
 """Defaults for environment variables that Prefect and other libraries read."""
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+LOG = logging.getLogger("hpt.server")
 
 
-def quiet_environment() -> None:
-    """Set the variables of QUIET that the environment lacks. Call it before Prefect is imported."""
+def prepare_environment() -> None:
+    """Set the variables of QUIET and a home if the environment lacks them, and keep loopback addresses from proxies.
+
+    Call it before Prefect is imported. Workers inherit the variables.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        # A user without an entry in the user database, as in some containers. Libraries ask for a home when imported.
+        os.environ["HOME"] = tempfile.mkdtemp(prefix="hpt-home-")
+        LOG.warning("the user has no home; HOME is %s for this run", os.environ["HOME"])
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    hosts = [host.strip() for host in urllib.request.getproxies_environment().get("no", "").split(",")]
+    if "*" not in hosts:
+        # Libraries read either spelling.
+        os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(dict.fromkeys(filter(None, [*hosts, *LOOPBACK])))
 
 
 @contextlib.contextmanager
@@ -43,14 +60,17 @@ def run_flow(run: Run, verbose: bool = False) -> Artifacts:
 
     Logs and tracebacks go to the store's logs/ folder; with `verbose`, Prefect's log also goes to the console.
     """
-    quiet_environment()
+    if warning := usable_home():
+        LOG.warning("%s", warning)
+    logs = run.context.store.root / "logs"
     with prefect_settings():
         from flows.pipeline import run_prepared
 
         # After the import, because importing Prefect configures its loggers.
         if not verbose:
             _silence_console()
-        with _log_file(run.context.store.root / "logs" / f"{run.config.name}.log"):
+        with _log_file(logs / f"{run.config.name}.log"):
+            require_server(logs / "prefect.log")
             return run_prepared(run)
 
 

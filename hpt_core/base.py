@@ -1,9 +1,12 @@
-"""The base class of every config, and how config tables are merged."""
+"""The base class of every config, the type of every name, and how config tables are merged."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, get_args
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from types import NoneType
+from typing import Annotated, Any, Final, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
@@ -21,6 +24,25 @@ class NotIdentity:
 
 NOT_IDENTITY: Final = NotIdentity()
 
+NAME_LENGTH = 100
+"""Longest name, in characters. A name becomes part of file names, which may have 255 bytes."""
+
+
+def check_name(name: Any, also: str = "") -> str:
+    """The name. Raises ValueError unless it consists of ASCII letters, digits, _, - and the characters in `also`."""
+    if isinstance(name, str) and len(name) > NAME_LENGTH:
+        raise ValueError(f"'{name[:20]}...' is a name of {len(name)} characters; use at most {NAME_LENGTH}")
+    if not isinstance(name, str) or not re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9_{also}-]*", name):
+        allowed = ", ".join(["letters", "digits", "_", *also])
+        raise ValueError(f"{name!r} is not a valid name; use {allowed} and -, and begin with a letter or a digit")
+    return name
+
+
+Name = Annotated[str, AfterValidator(check_name)]
+"""Name of a stage, a variant or a benchmark. It is part of keys ("train.NAME"), globs and file names."""
+PipelineName = Annotated[str, AfterValidator(partial(check_name, also="."))]
+"""Name of a pipeline, which may contain a version number."""
+
 RENAMED = {
     "optimiser": "optimizer",
     "regularisers": "regularizers",
@@ -37,7 +59,8 @@ class Frozen(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _read_table(cls, data: Any) -> Any:
-        """Refuse unknown fields, and add the default plug-in's name to a plug-in's table without a name."""
+        """Refuse unknown fields, add the default plug-in's name to a plug-in's table without a name, and take a single
+        value for a list of one: `suites = "math500"`, or `[publish]` instead of `[[publish]]`."""
         if not isinstance(data, dict):
             return data
         fields = named_fields(cls)
@@ -47,7 +70,13 @@ class Frozen(BaseModel):
                 raise unknown_field(str(key), tuple(fields))
         unnamed = {key: value for key, value in data.items() if isinstance(value, dict) and "name" not in value}
         defaults = {key: _default_name(fields[key]) for key in unnamed if key in fields}
-        return data | {key: {"name": name, **unnamed[key]} for key, name in defaults.items() if name}
+        named = {key: {"name": name, **unnamed[key]} for key, name in defaults.items() if name}
+        single = {key: as_list(value) for key, value in data.items() if key in fields and _is_list(fields[key])}
+        return data | named | single
+
+    def without_effect(self) -> Iterator[str]:
+        """Settings of this table, and of no table in it, that change nothing: "FIELD CAUSE; REMEDY"."""
+        yield from ()
 
     def identity(self) -> dict[str, Any]:
         """This config's part of an artifact's identity, as JSON: all fields that are not marked NOT_IDENTITY."""
@@ -60,6 +89,24 @@ class Frozen(BaseModel):
             marks = (*field.metadata, *item_marks(field.annotation))
             if not any(isinstance(mark, NotIdentity) for mark in marks):
                 yield key, getattr(self, key)
+
+
+def idle_settings(config: Any, where: str = "") -> Iterator[str]:
+    """Settings without effect of a config and of every config in it: "where.FIELD CAUSE; REMEDY"."""
+    if isinstance(config, Frozen):
+        yield from (f"{where}.{text}".removeprefix(".") for text in config.without_effect())
+        for key, field in type(config).model_fields.items():
+            yield from idle_settings(getattr(config, key), f"{where}.{field.alias or key}".removeprefix("."))
+    elif isinstance(config, Mapping | tuple):
+        items: Iterable[tuple[Any, Any]] = config.items() if isinstance(config, Mapping) else enumerate(config)
+        for name, value in items:
+            yield from idle_settings(value, f"{where}.{name}".removeprefix("."))
+
+
+def as_list(value: Any) -> Any:
+    """A single value as a list of one. None and everything that holds several values are returned as they are."""
+    is_single = isinstance(value, str | Mapping | BaseModel) or not isinstance(value, Iterable)
+    return [value] if is_single and value is not None else value
 
 
 def named_fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
@@ -97,6 +144,14 @@ def merge(below: Table, above: Table) -> dict[str, Any]:
             under = {}
         found[key] = merge(under, value)
     return found
+
+
+def _is_list(field: FieldInfo) -> bool:
+    """Whether a field takes a list of any length, and nothing else but None."""
+    kinds = [field.annotation] if get_origin(field.annotation) is tuple else get_args(field.annotation)
+    return bool(kinds) and all(
+        kind is NoneType or (get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis) for kind in kinds
+    )
 
 
 def _default_name(field: FieldInfo) -> str | None:

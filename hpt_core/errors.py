@@ -15,6 +15,7 @@ HPTError
 │   ├── WorkerTimeout      a worker process exceeded its time limit
 │   └── WorkerStopped      a worker process was ended with the run
 ├── PreflightError     disk, memory or context length do not suffice
+├── ServerError        the Prefect server cannot be reached or started
 ├── BudgetError        an evaluation has reached its budget
 └── PublishError       a publisher failed
 """
@@ -27,8 +28,9 @@ LONGEST_CAUSE = 2000
 
 
 def near(name: str, known: tuple[str, ...]) -> str:
-    """A remedy for an unknown name: near matches, then all known names."""
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    """A remedy for an unknown name: near matches, whatever their case, then all known names."""
+    lower = difflib.get_close_matches(name.lower(), {k.lower(): None for k in known}, n=3, cutoff=0.5)
+    close = [k for match in lower for k in known if k.lower() == match][:3]
     hint = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
     return f"{hint}known: {', '.join(known)}"
 
@@ -142,6 +144,10 @@ class PreflightError(HPTError):
     """Disk, memory or context length do not suffice for a stage."""
 
     exit_code = 2
+
+
+class ServerError(HPTError):
+    """The Prefect server cannot be reached or started."""
 
 
 class BudgetError(HPTError):

@@ -3,7 +3,7 @@
 Samples and verdicts are separate artifacts, one of each per benchmark, so a new grader version reuses the samples.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -264,6 +264,18 @@ class Evaluation(StageKind):
     def stage_of(self, model: StageKey) -> StageKey:
         """The stage that evaluates a model: `evaluate.NAME` for `train.NAME`."""
         return self.key(model.name)
+
+    def without_effect(self, pipeline: PipelineConfig) -> Iterator[str]:
+        """Several samples that are all the same, and benchmarks' sampling settings that change nothing."""
+        config = self.of(pipeline)
+        measurements = EvaluationPlan.of(pipeline, config).measurements if config else ()
+        overridden = (m.sampling for m in measurements if m.sampling != m.suite.sampling)
+        yield from dict.fromkeys(f"{self.name}.{text}" for sampling in overridden for text in sampling.without_effect())
+        if same := [m.suite.name for m in measurements if m.sampling.temperature == 0 and m.k > 1]:
+            yield (
+                f"{self.name}.k: {', '.join(same)} have several samples per question, but at temperature 0 all are the "
+                "same; set evaluate.k = 1, or a temperature"
+            )
 
     def stages(self, pipeline: PipelineConfig) -> Iterable[Stage]:
         """One stage per model."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from hpt_core.artifacts import Cost, FileEntry
+from hpt_core.base import Name
 from hpt_core.code import code_of
 from hpt_core.errors import PreflightError
 from hpt_core.model_folder import load_tokenizer, tokenizer_id
@@ -86,7 +87,7 @@ class Models(NamedStages):
     """Base models."""
 
     config = Config
-    table = (dict[str, Config], Field(min_length=1))
+    table = (dict[Name, Config], Field(min_length=1))
     order = 10
     is_goal = False
     produces = (MODEL, TOKENIZER)

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,11 @@ class Publication(StageKind):
     table = (tuple[PublisherConfig, ...], ())
     order = 80
     command = ("publish", "Publish the leaderboard")
+
+    def without_effect(self, pipeline: PipelineConfig) -> Iterator[str]:
+        """Publishers without a report."""
+        if self.of(pipeline) and evaluate.KIND.of(pipeline) is None:
+            yield f"{self.name} publishes nothing, because nothing is evaluated; add a table [evaluate]"
 
     def stages(self, pipeline: PipelineConfig) -> Iterable[Stage]:
         """`publish.NAME`, with the publisher's name; a second use is `publish.NAME-2`."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -266,6 +266,11 @@ class Report(StageKind):
                 f"report.max_overlap is {config.max_overlap:g}, but this config trains no model of evaluate.models, so "
                 "nothing would be checked; add a train.NAME to evaluate.models, or remove report.max_overlap"
             )
+
+    def without_effect(self, pipeline: PipelineConfig) -> Iterator[str]:
+        """Settings of a report that is not built."""
+        if evaluate.KIND.of(pipeline) is None and self.of(pipeline) != Config():
+            yield f"{self.name} is not built, because nothing is evaluated; add a table [evaluate]"
 
     def stages(self, pipeline: PipelineConfig) -> Iterable[Stage]:
         """`report`, if the pipeline evaluates anything."""

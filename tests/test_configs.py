@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from flows.load import load_config
+from hpt_core.base import idle_settings
 from tasks.execution.config import PipelineConfig
 from tasks.execution.keys import StageKey
 
@@ -22,6 +23,7 @@ def test_shipped_config_parses_and_survives_a_round_trip(path: Path) -> None:
     config = read(path)
     assert config.name == path.stem
     assert PipelineConfig.model_validate(config.model_dump(mode="json", by_alias=True)) == config
+    assert list(idle_settings(config)) == [], "every setting has an effect"
 
 
 @pytest.mark.parametrize("name", PAPER)

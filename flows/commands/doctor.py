@@ -4,13 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import psutil
 
+from flows.prefect_server import why_unreachable
 from hpt_core import system
 from hpt_core.rollout import _kernels
 from tasks.execution import environment
@@ -132,12 +132,9 @@ def _prefect_server() -> Finding:
     url = os.environ.get("PREFECT_API_URL")
     if not url:
         return Finding("Prefect server", "good", "PREFECT_API_URL is not set: each run starts its own server")
-    try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=5) as answer:
-            answer.read()
-        return Finding("Prefect server", "good", url)
-    except OSError as error:
-        return Finding("Prefect server", "fault", f"{url} does not answer: {error}", "start it: `prefect server start`")
+    if problem := why_unreachable(url):
+        return Finding("Prefect server", "fault", f"cannot reach {url}: {problem}", "start it: `prefect server start`")
+    return Finding("Prefect server", "good", url)
 
 
 def _data() -> Finding:

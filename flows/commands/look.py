@@ -17,7 +17,7 @@ from flows.commands import common
 from flows.commands.common import ConfigFile, DataDir, Json, Set, StoreOption, Verify
 from flows.display import clock
 from flows.fields import Field, fields_of
-from flows.run import RunOptions, context_of, plan_run
+from flows.run import RunOptions, context_of, plan_run, warn
 from hpt_core.errors import ConfigError, near
 from hpt_core.model_folder import load_tokenizer
 from hpt_core.plugins import KINDS, Kind, summary
@@ -51,11 +51,11 @@ def plan(
 ) -> None:
     """Show every stage with its fingerprint, its state and what it needs. Runs nothing."""
     resolved = common.read_config(config, overrides, store, data_dir)
-    found = plan_run(resolved, RunOptions(verify=verify)).plan
+    run = plan_run(resolved, RunOptions(verify=verify))
+    found, warnings = run.plan, [notice.text for notice in warn(run)]
     if as_json:
-        common.print_json(
-            {"pipeline": resolved.name, "store": resolved.store, "finished": found.finished, "stages": _as_json(found)}
-        )
+        facts = {"pipeline": resolved.name, "store": resolved.store, "finished": found.finished, "warnings": warnings}
+        common.print_json({**facts, "stages": _as_json(found)})
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("stage", "fingerprint", "state"):

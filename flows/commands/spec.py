@@ -68,9 +68,7 @@ def write_spec(config: PipelineConfig, key: str, out: Path | None) -> Path:
             f"{key} is already trained: {slot.folder}", f"use `hpt rerun CONFIG --from {key}`, which needs no spec"
         )
     if holder := context.store.lease(slot).holder():
-        raise StoreError(
-            f"process {holder['pid']} on {holder['host']} is running {key}", "wait for it, or end it first"
-        )
+        raise StoreError(f"{key} is being run by {holder}", "wait for it, or end it first")
     file = (out or slot.folder / "spec.json").resolve()
     write_text(file, step.spec(slot, artifacts, context).model_dump_json(indent=2, by_alias=True) + "\n")
     return file

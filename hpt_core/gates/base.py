@@ -1,21 +1,20 @@
 """Base class of a gate, which chooses the signals of a question and their coefficients."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from hpt_core.plugins import PluginConfig
 
 
-def _as_list(names: Any) -> Any:
-    """Convert a single name to a list. Refuse a list that names a signal twice."""
-    if isinstance(names, list | tuple) and len(set(map(str, names))) < len(names):
+def _once_each(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
         raise ValueError(f"{list(names)} names a signal twice; give the signal a coefficient instead")
-    return (names,) if isinstance(names, str) else names
+    return names
 
 
-Chosen = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_as_list)]
-"""Signals that are used together. A single name is the same as a list with one name."""
+Chosen = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_once_each)]
+"""Signals that are used together."""
 
 
 def distinct(*chosen: tuple[str, ...]) -> tuple[str, ...]:

@@ -3,7 +3,11 @@
 import contextlib
 import math
 from abc import ABC, abstractmethod
+<<<<<<< HEAD
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+=======
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+>>>>>>> machines
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -58,6 +62,15 @@ class Sampling(Frozen):
     """Maximum number of new tokens."""
     stop_repetition: StopRepetition | None = Field(None, exclude_if=lambda value: value is None)
     """Ends responses that repeat themselves; None lets them run to `max_tokens`, as the paper does."""
+
+    def without_effect(self) -> Iterator[str]:
+        """A limit on repetitions that are longer than a response."""
+        stop = self.stop_repetition
+        if stop is not None and stop.times * stop.shortest > self.max_tokens:
+            yield (
+                f"stop_repetition needs {stop.times} times {stop.shortest} tokens, but a response has at most "
+                f"{self.max_tokens}; lower stop_repetition.times or stop_repetition.shortest"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Config of a training stage, and the spec of its worker `python -m hpt_core.train`."""
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +14,7 @@ from hpt_core.trackers import Mirror, open_all
 from hpt_core.trackers.base import TrackerConfig
 from hpt_core.upge.algorithm import Algorithm
 from hpt_core.upge.estimator import Estimator
+from hpt_core.upge.reach import Reach
 from hpt_core.verifiers.base import Verifier
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -69,6 +71,11 @@ class ValidationConfig(Frozen):
     keep: Literal["last", "best"] = "best"
     """Which model the stage exports: the last step's, or the validated one with the highest reward (the earliest on a
     tie)."""
+
+    def without_effect(self) -> Iterator[str]:
+        """Samples that are all the same."""
+        if self.temperature == 0 and self.samples > 1:
+            yield f"samples is {self.samples}, but at temperature 0 all of them are the same; set it to 1"
 
 
 class Reward(Frozen):
@@ -140,12 +147,44 @@ class TrainConfig(Frozen):
                 f"sampling.top_p is {self.sampling.top_p}, but training on rollouts needs their probabilities over the "
                 "whole vocabulary; set sampling.top_p to 1"
             )
+        if not self._reach.trains_anything and not any(r.coefficient for r in self.algorithm.regularizers):
+            raise ValueError(f"nothing would be trained: algorithm.{next(self._reach.idle())}")
         return self
+
+    def without_effect(self) -> Iterator[str]:
+        """Settings that change nothing in a run of this length with this many rollouts."""
+        warmup, validation = self.optimizer.warmup_steps, self.validation
+        if warmup >= self.steps:
+            yield (
+                f"optimizer.warmup_steps is {warmup}, so the learning rate does not reach its peak in {self.steps} "
+                "steps; set it below steps"
+            )
+        if validation is not None and validation.every >= self.steps:
+            yield (
+                f"validation.every is {validation.every}, so only the model of the last of {self.steps} steps is "
+                "validated; set it below steps"
+            )
+        saved = math.ceil(self.steps / self.checkpoint_every)
+        if self.keep_checkpoints > max(1, saved):
+            yield (
+                f"keep_checkpoints is {self.keep_checkpoints}, but the run writes only {saved}; "
+                "lower checkpoint_every or keep_checkpoints"
+            )
+        yield from (f"algorithm.{text}" for text in self._reach.idle())
+
+    @property
+    def _estimator(self) -> Estimator:
+        return Estimator(self.algorithm, max_length=self.sampling.max_tokens)
+
+    @property
+    def _reach(self) -> Reach:
+        by_verdict = len(self.rewards) == 1 and self.rewards[0].verifier is None
+        return Reach(self._estimator, self.rollouts_per_question if self.uses_rollouts else 0, by_verdict)
 
     @property
     def uses_rollouts(self) -> bool:
         """Whether the algorithm samples rollouts."""
-        return Estimator(self.algorithm, max_length=self.sampling.max_tokens).uses_rollouts
+        return self._estimator.uses_rollouts
 
     @property
     def uses_demonstrations(self) -> bool:

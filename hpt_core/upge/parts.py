@@ -3,6 +3,7 @@
 Only the likelihood gradient and the regularizer return tensors with gradient.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -157,6 +158,11 @@ class Regularizer(PluginConfig, kind="regularizers", package="hpt_core.upge.regu
 
     coefficient: float
     """Factor of the term."""
+
+    def without_effect(self) -> Iterator[str]:
+        """A term without weight."""
+        if self.coefficient == 0:
+            yield "coefficient is 0, so the term changes nothing; raise it, or remove the term"
 
     def share(self, tokens: TokenBatch, rows: BatchRows) -> "Tensor":
         """Scalar; this micro-batch's share of the whole update's term, without the coefficient.

@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-from hpt_core.base import Frozen, Table, item_marks
+from hpt_core.base import Frozen, PipelineName, Table, item_marks
 from hpt_core.errors import near
 from hpt_core.paths import UserPath, expand
 from hpt_core.prompts.base import PromptConfig
@@ -33,7 +33,7 @@ class PipelineConfig(Frozen):
     known_kinds: ClassVar[list[StageKind]] = []
     """All kinds of stages in the order of `StageKind.order`; `pipeline_type` fills it in."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    name: PipelineName
     """Name of the pipeline, shown on the page and in Prefect."""
     seed: int = 0
     """All other seeds derive from this one."""
@@ -67,8 +67,6 @@ class PipelineConfig(Frozen):
     def _holds_together(self) -> Self:
         known = {key: kind for kind in self.known_kinds for key in self._keys(kind)}
         for key in known:
-            if not variants.NAME.fullmatch(key.name):
-                raise ValueError(f"{key}: {key.name!r} cannot name a stage; use letters, digits, _ and -")
             for field, reference, output in references(self.config_of(key), str(key)):
                 _require(field, reference, output, known)
         for kind in self.known_kinds:
@@ -83,6 +81,11 @@ class PipelineConfig(Frozen):
         for kind in self.known_kinds:
             kind.check(self)
         return self
+
+    def without_effect(self) -> Iterator[str]:
+        """Settings that change nothing because of other tables, from every kind of stage."""
+        for kind in self.known_kinds:
+            yield from kind.without_effect(self)
 
     def kind_of(self, key: StageKey) -> StageKind:
         """The kind of a stage."""

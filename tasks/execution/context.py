@@ -21,7 +21,7 @@ from tasks.execution.resources import ResourcesConfig
 
 LOG = logging.getLogger("hpt.run")
 
-What = Literal["started", "waiting", "progress", "made", "reused", "failed", "skipped"]
+What = Literal["warned", "started", "waiting", "progress", "made", "reused", "failed", "skipped"]
 
 
 @dataclass(frozen=True)

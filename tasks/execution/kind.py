@@ -1,13 +1,13 @@
 """Base classes of kinds of stages. Each file in tasks/ defines one kind."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import ConfigDict, Field
 
-from hpt_core.base import NOT_IDENTITY, Frozen
+from hpt_core.base import NOT_IDENTITY, Frozen, Name
 from hpt_core.plugins import Plugin
 from tasks.execution.artifact import Artifact, Stage
 from tasks.execution.keys import Output, StageKey
@@ -32,7 +32,7 @@ class Variant(Frozen):
 
     model_config = ConfigDict(extra="allow")
 
-    name: str
+    name: Name
     """The variant is the stage `train.NAME_<name>`."""
 
 
@@ -77,6 +77,13 @@ class StageKind(Plugin, ABC, kind="stages", package="tasks"):
     def check(self, pipeline: "PipelineConfig") -> None:
         """Raise ValueError ("FIELD: CAUSE; REMEDY") if this kind's table is inconsistent with other tables."""
 
+    def without_effect(self, pipeline: "PipelineConfig") -> Iterator[str]:
+        """Settings that change nothing because of other tables: "FIELD CAUSE; REMEDY".
+
+        `Frozen.without_effect` has those that a table shows by itself.
+        """
+        yield from ()
+
     def show(self, artifact: Artifact) -> Summary | None:
         """What to print about an artifact after a run."""
         return None
@@ -96,7 +103,7 @@ class NamedStages(StageKind):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if cls.config is not None and "table" not in vars(cls):
-            cls.table = (dict[str, cls.config], {})  # type: ignore[name-defined]
+            cls.table = (dict[Name, cls.config], {})  # type: ignore[name-defined]
 
     @abstractmethod
     def stage(self, key: StageKey, config: Any, pipeline: "PipelineConfig") -> Stage:

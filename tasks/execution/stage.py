@@ -39,7 +39,7 @@ def check(step: Step, target: Target, context: Context) -> Check:
         if target.provisional:
             return Check("to do")
         if holder := context.store.lease(slot).holder():
-            return Check("running", text=f"process {holder['pid']} on {holder['host']}")
+            return Check("running", text=holder)
         begun = slot.work.exists() or (step.keeps_output and slot.output.exists())
         if begun:
             return Check("started", text="continues where it was interrupted")

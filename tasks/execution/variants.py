@@ -10,13 +10,11 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from hpt_core.base import Table, item_marks, merge, named_fields
+from hpt_core.base import Table, as_list, check_name, item_marks, merge, named_fields
 from hpt_core.errors import near
 from tasks.execution.keys import MODEL, Reference
 from tasks.execution.kind import NamedStages, StageKind
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-"""Valid names of stages and variants; they become part of keys and paths."""
 WILD = re.compile(r"[*?\[]")
 COMMON = "*"
 """Name of the table that every stage of a kind is merged over."""
@@ -50,7 +48,7 @@ def variant_keys(stages: Table) -> dict[str, tuple[str, int]]:
     """Name of each variant's stage -> (name of the stage it varies, index in the list). The table may be invalid."""
     found: dict[str, tuple[str, int]] = {}
     for name, stage in stages.items():
-        variants = stage.get("variants") if isinstance(stage, dict) else None
+        variants = as_list(stage.get("variants")) if isinstance(stage, dict) else None
         for i, variant in enumerate(variants if isinstance(variants, list | tuple) else ()):
             if isinstance(variant, dict):
                 found[f"{name}_{variant.get('name')}"] = (name, i)
@@ -68,7 +66,7 @@ def _stages(kind: str, table: Table) -> dict[str, Any]:
         if isinstance(stage, dict):
             stage = merge(common, stage)
         where = f"{kind}.{name}"
-        variants = stage.get("variants", ()) if isinstance(stage, dict) else ()
+        variants = as_list(stage.get("variants", ())) if isinstance(stage, dict) else ()
         only = stage.get("variants_only", False) if isinstance(stage, dict) else False
         if not isinstance(only, bool):
             raise ValueError(f"{where}.variants_only = {only!r} is not a boolean; write true or false")
@@ -105,8 +103,10 @@ def _checked(where: str, variants: Any) -> list[dict[str, Any]]:
     for i, own in enumerate(variants):
         if "name" not in own:
             raise ValueError(f'{where}.{i}: the name is missing; add name = "..."')
-        if not isinstance(own["name"], str) or not NAME.fullmatch(own["name"]):
-            raise ValueError(f"{where}.{i}.name = {own['name']!r} is not a valid name; use letters, digits, _ and -")
+        try:
+            check_name(own["name"])
+        except ValueError as error:
+            raise ValueError(f"{where}.{i}.name = {error}") from error
         if own["name"] in [earlier.get("name") for earlier in variants[:i]]:
             raise ValueError(f"{where}: {own['name']!r} is used twice; rename one")
         if inside := OF_SWEEPS & set(own):
@@ -120,7 +120,7 @@ def _matched(kind: StageKind, name: str, table: Any, known: tuple[str, ...]) -> 
         return table
     found = dict(table)
     for field, info in named_fields(kind.config).items():
-        values = table.get(field)
+        values = as_list(table.get(field))
         if isinstance(values, list | tuple) and any(isinstance(m, Reference) for m in item_marks(info.annotation)):
             found[field] = _models(".".join(filter(None, [kind.name, name, field])), values, known)
     return found

@@ -201,6 +201,15 @@ def test_plan_shows_every_artifact_and_writes_nothing(hpt: Hpt, tmp_path: Path) 
     assert not (tmp_path / "runs").exists()
 
 
+def test_plan_warns_of_settings_without_effect(hpt: Hpt, tmp_path: Path) -> None:
+    (tmp_path / "demo.toml").write_text(GOOD + TRAIN.replace("NAME", "grpo") + "rollouts_per_question = 1\n")
+    result = hpt("plan", "demo.toml")
+    assert result.code == 0
+    assert result.err.count("warning: train.x.algorithm.rl.advantage compares the rollouts of a question") == 1
+    (text,) = json.loads(hpt("plan", "demo.toml", "--json").out)["warnings"]
+    assert text.endswith("set rollouts_per_question to 2 or more")
+
+
 def test_list(hpt: Hpt) -> None:
     found = json.loads(hpt("list", "--json").out)
     assert {"sft", "grpo", "dr_grpo", "hpt"} <= set(found["algorithms"])

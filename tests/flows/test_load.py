@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.load import apply, load_config, toml_value
+from flows.load import apply, load_config, toml_value, validated
+from hpt_core.base import named_fields
 from hpt_core.errors import ConfigError
 from tasks.execution.config import PipelineConfig
 
@@ -183,9 +184,12 @@ def test_wrong_overrides_name_field_value_and_remedy(config: Path, override: str
     [
         (GOOD.replace("steps = 3", "steps = "), ["demo.toml is not valid TOML", "line 12"]),
         (GOOD.replace("steps = 3\n", ""), ["demo.toml", "'train.hpt.steps' is missing", "Training steps"]),
-        (GOOD.replace('name = "demo"', 'name = "De mo"'), ["name = 'De mo'", "pattern"]),
+        (
+            GOOD.replace('name = "demo"', 'name = "De mo"'),
+            ["name = 'De mo': 'De mo' is not a valid name", "use letters"],
+        ),
         (GOOD.replace('from = "model.base"', 'from = "train.hpt"'), ["cycle"]),
-        (GOOD.replace("[data.d]", '[data."../d"]'), ["data.../d: '../d' cannot name a stage", "use letters"]),
+        (GOOD.replace("[data.d]", '[data."../d"]'), ["data.../d: '../d' is not a valid name", "use letters"]),
         (
             GOOD.replace('model = "model.base"\n[train', 'model = "model.other"\n[train')
             + '[model.other]\nsource = { name = "scratch", seed = 2 }\n',
@@ -361,3 +365,170 @@ def test_wrong_bases_are_refused(tmp_path: Path, files: dict[str, str], parts: l
     assert "Remedy: " in message and "\n" not in message
     for part in parts:
         assert part in message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field", "count"),
+    [
+        ("[[publish]]", "[publish]", "publish", 1),
+        ('suites = ["aime24"]', 'suites = "aime24"', "evaluate.suites", 1),
+        ('models = ["model.base", "train.hpt"]', 'models = "model.base"', "evaluate.models", 1),
+        ('models = ["model.base", "train.hpt"]', 'models = "*.*"', "evaluate.models", 2),
+        ("steps = 3", "steps = 3\nrewards = { weight = 2.0 }", "train.hpt.rewards", 1),
+        ("rows = 8", "rows = 8, difficulties = 2", "data.d.source.difficulties", 1),
+        (
+            'algorithm = "hpt"',
+            'algorithm = { name = "hpt", regularizers = "entropy" }',
+            "train.hpt.algorithm.regularizers",
+            1,
+        ),
+        ('name = "demo"', 'name = "demo"\ntrackers = "tensorboard"', "trackers", 1),
+        ("steps = 3", 'steps = 3\nvariants = { name = "short", steps = 1 }', "train", 2),
+    ],
+)
+def test_a_single_value_is_a_list_of_one(config: Path, old: str, new: str, field: str, count: int) -> None:
+    config.write_text(GOOD.replace(old, new))
+    value: Any = load_config(config)
+    for name in field.split("."):
+        value = value[name] if isinstance(value, dict) else getattr(value, name)
+    assert isinstance(value, tuple | dict) and len(value) == count
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "parts"),
+    [
+        (
+            "steps = 3",
+            "steps = [3]",
+            ["train.hpt.steps: a list is given", "takes one value", "steps = VALUE, of type integer"],
+        ),
+        ("steps = 3", "steps = { a = 3 }", ["train.hpt.steps: a table is given", "takes one value"]),
+        ("steps = 3", 'steps = 3\ndtype = ["float32"]', ["dtype: a list is given", '"float32" or "bfloat16"']),
+        (
+            "steps = 3",
+            'steps = 3\noptimizer = "adam"',
+            ["optimizer = 'adam': a value is given", "write [train.hpt.optimizer]"],
+        ),
+        (
+            "steps = 3",
+            "steps = 3\noptimizer = [{}]",
+            ["write [train.hpt.optimizer] instead of [[train.hpt.optimizer]]"],
+        ),
+        ("steps = 3", "steps = 3\noptimizer = { betas = 0.9 }", ["betas = 0.9", "of type list of 2: number, number"]),
+        (
+            "[evaluate]",
+            "[[evaluate]]",
+            ["evaluate: a list of tables is given", "write [evaluate] instead of [[evaluate]]"],
+        ),
+        (
+            "[train.hpt]",
+            "[[train.hpt]]",
+            ["train.hpt: a list of tables is given", "write [train.hpt] instead of [[train.hpt]]"],
+        ),
+        ("[train.hpt]", "[train]", ["train.from = 'model.base': a value is given", "write [train.NAME]"]),
+        ("[model.base]", "[[model]]", ["model: a list of tables is given", "write [model.NAME] instead of [[model]]"]),
+    ],
+)
+def test_a_value_of_the_wrong_shape_gets_a_remedy(config: Path, old: str, new: str, parts: list[str]) -> None:
+    config.write_text(GOOD.replace(old, new))
+    with pytest.raises(ConfigError) as caught:
+        load_config(config)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+WRONG: tuple[Any, ...] = ([], {}, [{}], 7, "words", True)
+
+
+@pytest.mark.parametrize(
+    "section", ["", "train.hpt", "train.hpt.optimizer", "train.hpt.sampling", "data.d", "evaluate", "report"]
+)
+def test_no_field_answers_a_wrong_type_without_a_remedy(section: str) -> None:
+    table = tomllib.loads(GOOD)
+    config = PipelineConfig.model_validate(table)
+    for name in section.split(".") if section else ():
+        config = config[name] if isinstance(config, dict) else getattr(config, name)  # type: ignore[assignment]
+    for name in named_fields(type(config)):
+        for value in WRONG:
+            changed = tomllib.loads(GOOD)
+            place = changed
+            for part in section.split(".") if section else ():
+                place = place.setdefault(part, {})
+            place[name] = value
+            try:
+                validated(changed, "x.toml")
+            except ConfigError as error:
+                assert "input should be a valid" not in error.cause or "of type" in error.remedy, error
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"aime24"', '"AIME24"', "did you mean 'aime24'"),
+        ('"aime24"', '"MATH500"', "did you mean 'math500'"),
+        ('algorithm = "hpt"', 'algorithm = "HPT"', "did you mean 'hpt'"),
+        ('algorithm = "hpt"', 'algorithm = { name = "hpt", gate = "SWITCH" }', "did you mean 'switch'"),
+        ('"scratch"', '"Scratch"', "did you mean 'scratch'"),
+        ('"static_site"', '"STATIC_SITE"', "did you mean 'static_site'"),
+        ('"procedural"', '"PROCEDURAL"', "did you mean 'procedural'"),
+        ('"train.hpt"]', '"TRAIN.HPT"]', "did you mean 'train.hpt'"),
+        ("steps = 3", "STEPS = 3", "did you mean 'steps'"),
+        ("[evaluate]", "[EVALUATE]", "did you mean 'evaluate'"),
+        ("steps = 3", 'steps = 3\ndtype = "BFLOAT16"', "did you mean 'bfloat16'"),
+        ("steps = 3", 'steps = 3\nengine = "VLLM"', "did you mean 'vllm'"),
+    ],
+)
+def test_wrong_case_gets_the_near_match(config: Path, old: str, new: str, said: str) -> None:
+    config.write_text(GOOD.replace(old, new))
+    with pytest.raises(ConfigError) as caught:
+        load_config(config)
+    assert said in str(caught.value)
+
+
+BAD_NAMES = [
+    "a*",
+    "a?",
+    "a[b]",
+    "*x",
+    "../../x",
+    "",
+    "a/b",
+    "a b",
+    ".",
+    "..",
+    "-x",
+    "é",
+    "a\nb",
+    "a:b",
+    "x" * 101,
+    "x" * 300,
+]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+@pytest.mark.parametrize("table", ["model", "data", "train"])
+def test_names_that_no_file_or_glob_can_have_are_refused(table: str, name: str) -> None:
+    """A model with such a name would be left out of the evaluation, or written outside the store."""
+    found = tomllib.loads(GOOD)
+    found[table][name] = found[table].popitem()[1]
+    for evaluated in ([f"{table}.{name}"], ["train.*"], ["model.*"]):
+        found["evaluate"]["models"] = evaluated
+        with pytest.raises(ConfigError) as caught:
+            validated(found, "x.toml")
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_the_same_names_are_refused_for_pipelines_and_variants(name: str) -> None:
+    found = tomllib.loads(GOOD)
+    with pytest.raises(ConfigError, match="use "):
+        validated(found | {"name": name}, "x.toml")
+    found["train"]["hpt"]["variants"] = [{"name": name}]
+    with pytest.raises(ConfigError, match="use "):
+        validated(found, "x.toml")
+
+
+@pytest.mark.parametrize("name", ["a", "A-b_3", "x" * 100])
+def test_names_of_letters_digits_and_dashes_are_accepted(name: str) -> None:
+    found = tomllib.loads(GOOD.replace("train.hpt", f"train.{name}"))
+    assert list(validated(found | {"name": f"{name[:90]}-2.5"}, "x.toml").train) == [name]

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from flows.api import run
 from flows.pipeline import pipeline
-from flows.run import SPARE_BYTES, RunOptions, plan_run, preflight, reuse
+from flows.run import SPARE_BYTES, RunOptions, plan_run, preflight, reuse, warn
+from hpt_core.base import idle_settings
 from hpt_core.errors import ConfigError, HPTError, ModelError, PreflightError, StoreError
 from hpt_core.model_folder import size
 from tasks.execution.artifact import Artifacts
@@ -279,6 +280,38 @@ def test_a_run_with_nothing_to_do_reports_what_it_reuses(
     run(config(), options)
     assert capsys.readouterr().err.endswith(" model.base: reused\n")
     assert len(events) == 1
+
+
+def test_settings_without_effect_are_logged_and_sent_as_events(
+    config: Config, made: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(made, tmp_path / "runs", symlinks=True)
+    train = {"a": TABLE["train"]["a"] | {"optimizer": {"warmup_steps": 5}}}
+    idle = config(train=train, evaluate=TABLE["evaluate"] | {"temperature": 0.0, "k": 2})
+    texts = [notice.text for notice in warn(plan_run(idle))]
+    assert [text.partition(" ")[0] for text in texts] == ["train.a.optimizer.warmup_steps", "evaluate.k:"]
+    assert caplog.messages == texts
+    events = list[Notice]()
+    run(idle, RunOptions(goals=("model",)), on_event=events.append)
+    found = [(event.stage, event.what, event.text) for event in events]
+    assert found[:2] == [("train", "warned", texts[0]), ("evaluate", "warned", texts[1])]
+    assert warn(plan_run(idle))[0].stage == "train.a"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"evaluate": None}, "publish publishes nothing, because nothing is evaluated"),
+        (
+            {"evaluate": None, "publish": (), "report": {"title": "x"}},
+            "report is not built, because nothing is evaluated",
+        ),
+        ({"evaluate": None, "publish": ()}, ""),
+    ],
+)
+def test_tables_that_need_an_evaluation(config: Config, changes: dict[str, Any], said: str) -> None:
+    found = list(idle_settings(config(**changes)))
+    assert [text.partition(";")[0] for text in found] == ([said] if said else [])
 
 
 OPTIONS = {"goals": ["train.a", "evaluate"], "only_ready": True}

@@ -6,6 +6,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -199,10 +200,11 @@ def test_lease_is_renewed_while_it_is_held(tmp_path: Path) -> None:
 
 
 def test_an_expired_lease_is_taken_over_and_the_first_holder_fails(tmp_path: Path) -> None:
-    one, two = Lease(tmp_path / "lease.json"), Lease(tmp_path / "lease.json")
+    one, two = Lease(tmp_path / "lease.json"), Lease(tmp_path / "lease.json", length_s=0.3)
     assert one.try_take()
-    found = json.loads(one.file.read_text())
-    one.file.write_text(json.dumps(found | {"expires": time.time() - 1, "host": "elsewhere"}))
+    assert not two.try_take()
+    time.sleep(0.4)
+    # The holder is suspended: it lives and keeps its lock, but does not renew the lease.
     assert two.try_take()
     with pytest.raises(LockedError, match="took over"):
         one.confirm()
@@ -211,46 +213,134 @@ def test_an_expired_lease_is_taken_over_and_the_first_holder_fails(tmp_path: Pat
     two.release()
 
 
-def test_lease_of_another_host_holds_until_it_expires(tmp_path: Path) -> None:
-    one = Lease(tmp_path / "lease.json")
-    assert one.try_take()
-    found = json.loads(one.file.read_text())
-    one.release()
-    one.file.write_text(json.dumps(found | {"host": "elsewhere", "pid": 1}))
+def abandoned(file: Path, **facts: Any) -> None:
+    """A lease file that no process holds, with other facts about its holder."""
+    lease = Lease(file)
+    assert lease.try_take()
+    found = json.loads(file.read_text())
+    lease.release()
+    file.write_text(json.dumps(found | facts))
+
+
+@pytest.mark.parametrize("facts", [{"kernel": "another"}, {"device": -1}, {"kernel": ""}, {"kernel": None}])
+def test_lease_whose_lock_is_not_visible_here_holds_until_it_expires(tmp_path: Path, facts: dict[str, Any]) -> None:
+    """A holder on another machine, or with another mount of the store, is not taken for dead."""
+    file = tmp_path / "lease.json"
+    abandoned(file, **facts)
+    assert not Lease(file).try_take()
+    holder = Lease(file).holder()
+    assert holder is not None and str(os.getpid()) in holder
+    with Lease(file, length_s=0.2).held(poll_s=0.05) as lease:
+        lease.confirm()
+
+
+def test_lease_of_an_unknown_kernel_holds_until_it_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    abandoned(tmp_path / "lease.json")
+    monkeypatch.setattr("hpt_core.artifacts.lease.KERNEL", tmp_path / "none")
     assert not Lease(tmp_path / "lease.json").try_take()
 
 
-def test_lease_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
-    code = (
-        "import time, pathlib; from hpt_core.artifacts import Lease;"
-        f"Lease(pathlib.Path({str(tmp_path / 'l.json')!r})).try_take(); print('held', flush=True); time.sleep(60)"
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_lease_does_not_depend_on_the_clocks_of_two_machines(tmp_path: Path, hours: int) -> None:
+    """A holder elsewhere whose clock is off renews its lease; one that stopped does not."""
+    file, reader = tmp_path / "lease.json", Lease(tmp_path / "lease.json", length_s=0.5)
+    abandoned(file, kernel="another")
+    for i in range(8):
+        os.utime(file, (0, time.time() + hours * 3600 + i))
+        assert not reader.try_take()
+        time.sleep(0.1)
+    time.sleep(0.5)
+    assert reader.try_take()
+    reader.release()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1, 2]", "7"])
+def test_lease_that_cannot_be_read_holds_until_it_expires(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "lease.json"
+    file.write_text(text)
+    assert not Lease(file).try_take()
+    with Lease(file, length_s=0.2).held(poll_s=0.05) as lease:
+        lease.confirm()
+
+
+HOLD = (
+    "import sys, time, pathlib; from hpt_core.artifacts import Lease;"
+    "held = Lease(pathlib.Path(sys.argv[1])).try_take(); print(held, flush=True); held and time.sleep(60)"
+)
+"""Program that takes a lease and keeps it."""
+CONTAINER = ["unshare", "--fork", "--kill-child", "--pid", "--mount-proc"]
+"""Command that starts a program with process numbers of its own, on the same host name."""
+
+
+def in_container() -> list[str]:
+    if subprocess.run([*CONTAINER, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("may not make a PID namespace")
+    return CONTAINER
+
+
+@pytest.mark.parametrize("contained", [False, True])
+def test_lease_of_a_killed_process_is_free_at_once(tmp_path: Path, contained: bool) -> None:
+    prefix = in_container() if contained else []
+    process = subprocess.Popen(
+        [*prefix, sys.executable, "-c", HOLD, str(tmp_path / "l.json")], stdout=subprocess.PIPE, text=True
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     with process.stdout:
-        assert process.stdout.readline() == "held\n"
+        assert process.stdout.readline() == "True\n"
         lease = Lease(tmp_path / "l.json")
         assert not lease.try_take()
         process.kill()
         process.wait()
-        assert lease.try_take()
-        lease.release()
+        start = time.monotonic()
+        with lease.held(poll_s=0.05):
+            assert time.monotonic() - start < 5
 
 
-def test_lease_of_a_reused_process_number_is_free(tmp_path: Path) -> None:
-    lease = Lease(tmp_path / "lease.json")
-    assert lease.try_take()
-    found = json.loads(lease.file.read_text())
-    lease.release()
-    lease.file.write_text(json.dumps(found | {"started": found["started"] - 100}))
-    assert lease.try_take()
-    lease.release()
+def test_containers_with_one_host_name_exclude_each_other(tmp_path: Path) -> None:
+    """Each sees only its own process numbers, so neither finds the process of the other."""
+    command = [*in_container(), sys.executable, "-c", HOLD, str(tmp_path / "l.json")]
+    holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    with holder.stdout:
+        assert holder.stdout.readline() == "True\n"
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
+        holder.kill()
+        holder.wait()
+
+
+def test_renewal_is_tried_again_after_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A network file system that fails for a moment does not end a run of hours."""
+    lease, reader = Lease(tmp_path / "lease.json", length_s=1.2), Lease(tmp_path / "lease.json", length_s=1.2)
+    utime, failures = os.utime, []
+
+    def failing(*arguments: Any) -> None:
+        if len(failures) < 2:
+            failures.append(arguments)
+            raise OSError(116, "Stale file handle")
+        utime(*arguments)
+
+    monkeypatch.setattr("hpt_core.artifacts.lease.os.utime", failing)
+    with lease.held():
+        for _ in range(32):
+            assert not reader.try_take()
+            time.sleep(0.05)
+        lease.confirm()
+    assert len(failures) == 2
+    assert caplog.text.count("cannot be renewed (Stale file handle)") == 1
+
+
+def test_lease_in_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreError, match=r"cannot lock .*file locks"):
+        Lease(tmp_path / "file" / "lease.json").try_take()
 
 
 def _count(folder: str, rounds: int) -> None:
     file = Path(folder) / "count"
     for _ in range(rounds):
-        with Lease(Path(folder) / "lease.json").held(poll_s=0.001):
+        with Lease(Path(folder) / "lease.json", length_s=1.0).held(poll_s=0.001):
             value = int(file.read_text())
             time.sleep(0.002)
             file.write_text(str(value + 1))

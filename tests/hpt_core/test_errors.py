@@ -1,8 +1,9 @@
-"""Errors of other libraries are shown with their whole cause."""
+"""Near matches of names, and errors of other libraries with their whole cause."""
 
+import pytest
 from pydantic import BaseModel, ValidationError, model_validator
 
-from hpt_core.errors import LONGEST_CAUSE, explain
+from hpt_core.errors import LONGEST_CAUSE, explain, near
 
 
 class Settings(BaseModel):
@@ -56,3 +57,16 @@ def test_an_error_without_text_and_a_long_one() -> None:
         error.args = ()
         assert explain(error).startswith("AssertionError: no message, raised by `assert LONGEST_CAUSE < 0` in test_an_")
     assert len(explain(RuntimeError("x" * 5000))) == LONGEST_CAUSE + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "said"),
+    [
+        ("MATH500", ("math500", "aime24"), "did you mean 'math500'? known: math500, aime24"),
+        ("hpt", ("HPT", "grpo"), "did you mean 'HPT'? known: HPT, grpo"),
+        ("aa", ("Aa", "aA"), "did you mean 'Aa' or 'aA'? known: Aa, aA"),
+        ("zzz", ("math500",), "known: math500"),
+    ],
+)
+def test_near_matches_have_any_case(name: str, known: tuple[str, ...], said: str) -> None:
+    assert near(name, known) == said

@@ -1,9 +1,11 @@
-"""The fields of a training stage's config that enter its identity."""
+"""The fields of a training stage's config that enter its identity, and settings that change nothing."""
 
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from hpt_core.base import idle_settings
 from hpt_core.training.config import TrainConfig
 
 
@@ -37,3 +39,60 @@ def test_without_rollouts_only_the_sampling_length_counts() -> None:
     drawn = {"engine": "transformers", "rollouts_per_question": 2}
     assert identity("sft", sampling=sampling, **drawn) == identity("sft")
     assert identity("sft", sampling={"max_tokens": 7}) != identity("sft")
+
+
+def idle(algorithm: str = "hpt", steps: int = 10, **changes: Any) -> list[str]:
+    return list(idle_settings(TrainConfig.model_validate({"algorithm": algorithm, "steps": steps} | changes)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"optimizer": {"warmup_steps": 10}},
+            "optimizer.warmup_steps is 10, so the learning rate does not reach its peak",
+        ),
+        ({"optimizer": {"warmup_steps": 50}}, "optimizer.warmup_steps is 50"),
+        ({"validation": {"every": 10}}, "validation.every is 10, so only the model of the last of 10 steps"),
+        ({"validation": {"every": 5, "samples": 2, "temperature": 0}}, "validation.samples is 2, but at temperature 0"),
+        ({"keep_checkpoints": 3, "checkpoint_every": 5}, "keep_checkpoints is 3, but the run writes only 2"),
+        ({"rollouts_per_question": 1}, "algorithm.rl trains nothing"),
+        ({"algorithm": {"name": "hpt", "gate": {"gamma": 1}}}, "algorithm.gate never chooses the signal 'rl'"),
+        (
+            {"algorithm": {"name": "hpt", "regularizers": {"name": "entropy", "coefficient": 0}}},
+            "algorithm.regularizers.0.coefficient is 0",
+        ),
+        (
+            {"sampling": {"max_tokens": 16, "stop_repetition": {"times": 4, "shortest": 5}}},
+            "sampling.stop_repetition needs 4 times 5 tokens, but a response has at most 16",
+        ),
+    ],
+)
+def test_settings_that_change_nothing(changes: dict[str, Any], said: str) -> None:
+    (text,) = idle(**changes)
+    assert text.startswith(said)
+    assert "; " in text, "it names a remedy"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"optimizer": {"warmup_steps": 9}},
+        {"validation": {"every": 9}},
+        {"validation": {"every": 5, "samples": 2}},
+        {"keep_checkpoints": 2, "checkpoint_every": 5},
+        {"sampling": {"max_tokens": 20, "stop_repetition": {"times": 4, "shortest": 5}}},
+    ],
+)
+def test_settings_that_change_something(changes: dict[str, Any]) -> None:
+    assert idle(**changes) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"algorithm": "dr_grpo", "rollouts_per_question": 1}, {"algorithm": {"name": "sft", "sft": {"coefficient": 0}}}],
+)
+def test_a_stage_that_trains_nothing_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="nothing would be trained: algorithm"):
+        TrainConfig.model_validate({"steps": 1} | changes)
