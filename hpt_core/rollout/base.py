@@ -3,11 +3,7 @@
 import contextlib
 import math
 from abc import ABC, abstractmethod
-<<<<<<< HEAD
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-=======
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
->>>>>>> machines
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal

@@ -52,15 +52,14 @@ SCALES = {
     "dozen": "\\cdot 12",
 }
 """Words that multiply the number before them."""
-_FRACTIONS = (
-    "half third fourth quarter fifth sixth seventh eighth ninth tenth hundredth thousandth millionth billionth"
-)
+_FRACTIONS = "half third fourth quarter fifth sixth seventh eighth ninth tenth hundredth thousandth millionth billionth"
 _OTHER_WORDS = """
-    and or nor not no non neither either is are was were be than least most more less fewer over under above below beneath
-    about around approximately roughly nearly almost before after past to till until from off minus plus negative times
-    multiplied divided mod modulo choose factorial root squared cubed power reciprocal inverse opposite complement twice
-    thrice double doubled triple tripled halved halves between within without except excluding short deficit loss owed
-    debt point zero one two three four five six seven eight nine ten score gross by
+    and or nor not no non neither either is are was were be than least most more less fewer over under above
+    below beneath about around approximately roughly nearly almost before after past to till until from off
+    minus plus negative times multiplied divided mod modulo choose factorial root squared cubed power reciprocal
+    inverse opposite complement twice thrice double doubled triple tripled halved halves between within without
+    except excluding short deficit loss owed debt point zero one two three four five six seven eight nine ten
+    score gross by
 """
 _ALTERING = frozenset(_OTHER_WORDS.split()) | {
     word + ending for word in (*_FRACTIONS.split(), *SCALES) for ending in ("", "s")
