@@ -2,14 +2,18 @@
 
 import re
 
-THINK_END = "</think>"
+THINK, THINK_END = "<think>", "</think>"
 _TOKEN = re.compile(r"\\boxed\s*\{|\\[{}]|\\\\(?!boxed)|[{}]")
 """Braces and opening boxes. Escaped braces and line breaks are matched too, so that they do not count as braces."""
 
 
 def after_thinking(response: str) -> str:
-    """The part after the last </think>, or the whole response if there is none."""
-    return response.rpartition(THINK_END)[2]
+    """The part after the last </think>, or the whole response if there is none.
+
+    "" if a <think> follows: the response was cut off inside its thinking and has no answer.
+    """
+    rest = response.rpartition(THINK_END)[2]
+    return "" if THINK in rest else rest
 
 
 def last_boxed(text: str) -> str | None:

@@ -76,7 +76,7 @@ class Choice(Verifier):
     that the question does not offer is incorrect.
     """
 
-    version: ClassVar[str] = "choice-3"
+    version: ClassVar[str] = "choice-4"
     reads_question: ClassVar[bool] = True
     references: ClassVar[tuple[str, ...]] = ("string",)
 

@@ -19,7 +19,7 @@ class Math(Verifier):
     """
 
     version: ClassVar[str] = "+".join(
-        ["math-5", *(f"{p}-{package_version(p)}" for p in ("math-verify", "latex2sympy2_extended", "sympy"))]
+        ["math-6", *(f"{p}-{package_version(p)}" for p in ("math-verify", "latex2sympy2_extended", "sympy"))]
     )
 
     references: ClassVar[tuple[str, ...]] = ("string", "math_verify")
