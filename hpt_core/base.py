@@ -1,9 +1,9 @@
 """The base class of every config, and how config tables are merged."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, get_args
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Final, Optional, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
@@ -60,6 +60,28 @@ class Frozen(BaseModel):
             marks = (*field.metadata, *item_marks(field.annotation))
             if not any(isinstance(mark, NotIdentity) for mark in marks):
                 yield key, getattr(self, key)
+
+
+Model = TypeVar("Model", bound=Frozen)
+
+
+def overriding(model: type[BaseModel]) -> Callable[[type[Model]], type[Model]]:
+    """A decorator that gives a config each field of `model` too, None by default, which overrides a value of it.
+
+    They are not part of the identity: the resolved value is. So a field of Sampling is a field of [evaluate] by itself.
+    """
+    fields: dict[str, Any] = {
+        name: (
+            Annotated[Optional[field.annotation], *field.metadata, NOT_IDENTITY],  # noqa: UP045  (known at run time only)
+            Field(None, description=f"Overrides the protocol. {field.description}"),
+        )
+        for name, field in model.model_fields.items()
+    }
+
+    def add(cls: type[Model]) -> type[Model]:
+        return create_model(cls.__name__, __base__=cls, __module__=cls.__module__, __doc__=cls.__doc__, **fields)
+
+    return add
 
 
 def named_fields(model: type[BaseModel]) -> dict[str, FieldInfo]:

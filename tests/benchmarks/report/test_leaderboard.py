@@ -37,7 +37,7 @@ def test_markdown_shows_every_number_with_its_interval(hand_inputs: Make) -> Non
     assert base[:2] == ["base", "measured"]
     assert base[2].startswith("25.0 (")
     assert hpt[2].startswith("**75.0** (")
-    assert "† Not measured under the benchmark's own protocol" in text
+    assert "† Not measured under the report's protocol" in text
     assert "GPQA-Diamond: 2 of 198 questions." in text
 
 
