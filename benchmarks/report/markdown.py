@@ -5,7 +5,16 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from benchmarks.report.board import DIFFERENT_MARK, MARK, OVERLAP_MARK, PUBLISHED_MARK, Board, Cell, Column
+from benchmarks.report.board import (
+    DIFFERENT_MARK,
+    MARK,
+    OVERLAP_MARK,
+    PUBLISHED_MARK,
+    UNLIKE_PUBLISHED_MARK,
+    Board,
+    Cell,
+    Column,
+)
 from benchmarks.report.exclusive_view import Pair, against
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.measured import GROUPS
@@ -30,7 +39,7 @@ def leaderboard(inputs: ReportInputs, board: Board, exclusive: pa.Table) -> str:
     lines = [
         f"# {escape(inputs.title)}",
         "",
-        f"Pipeline {escape(inputs.pipeline)}, {escape(inputs.created_text)}.",
+        f"Pipeline {escape(inputs.pipeline)}, {escape(inputs.created_text)}, protocol {escape(inputs.protocol)}.",
         "Scores are in percent, with 95 % intervals in parentheses.",
         *(part for note in inputs.notes for part in ("", escape(note))),
         "",
@@ -39,6 +48,7 @@ def leaderboard(inputs: ReportInputs, board: Board, exclusive: pa.Table) -> str:
         *(f"| {' | '.join([escape(line.label), line.source, *map(_cell, line.cells)])} |" for line in board.lines),
         "",
         *_footnotes(board),
+        *_others(board),
         *_exclusive(inputs, board, exclusive),
     ]
     return "\n".join(lines) + "\n"
@@ -54,6 +64,15 @@ def summarized(board: Board, of: Callable[[Cell], tuple[str, ...]]) -> list[str]
         f"{column}: {phrase}" + ("" if len(labels) == measured else f" ({', '.join(labels)})")
         for (column, phrase), labels in grouped.items()
     ]
+
+
+def by_phrase(board: Board, of: Callable[[Cell], tuple[str, ...]]) -> list[str]:
+    """As `summarized`, but one phrase for all of its columns: "k = 1 instead of 32 (AIME 2024, AMC)"."""
+    grouped: dict[str, dict[str, None]] = {}
+    for _, column, phrase in board.phrases(of):
+        grouped.setdefault(phrase, {})[column] = None
+    every = sum(not column.average for column in board.columns)
+    return [f"{p}" + ("" if len(columns) == every else f" ({', '.join(columns)})") for p, columns in grouped.items()]
 
 
 def _overlaps(board: Board) -> list[str]:
@@ -86,11 +105,15 @@ def footnotes(board: Board) -> list[str]:
     found = []
     if marked := summarized(board, lambda cell: cell.deviations if MARK in cell.mark else ()):
         found.append(
-            f"{MARK} Not measured under the benchmark's own protocol, so not comparable with other results: "
+            f"{MARK} Not measured under the report's protocol, so not comparable with other results under it: "
             f"{'; '.join(marked)}."
         )
     if marked := summarized(board, lambda cell: cell.differences):
         found.append(f"{DIFFERENT_MARK} Not comparable within its column: {'; '.join(marked)}.")
+    if marked := by_phrase(board, lambda cell: cell.published_differences):
+        found.append(
+            f"{UNLIKE_PUBLISHED_MARK} Not comparable with the published numbers of its column: {'; '.join(marked)}."
+        )
     if marked := _overlaps(board):
         found.append(
             f"{OVERLAP_MARK} Some of the benchmark's questions overlap the model's training data: {'; '.join(marked)}."
@@ -105,6 +128,31 @@ def _footnotes(board: Board) -> list[str]:
     notes = [f"Bold: {BEST}."] if bold else []
     notes += map(escape, footnotes(board))
     return [part for note in notes for part in (note, "")][:-1]
+
+
+def _others(board: Board) -> list[str]:
+    """The scores by graders other than the benchmark's own, if there are any."""
+    rows = []
+    for line in board.lines:
+        for grader in dict.fromkeys(other.grader for cell in line.cells if cell for other in cell.others):
+            found = [
+                {other.grader: other for other in cell.others}.get(grader) if cell else None for cell in line.cells
+            ]
+            rows.append(
+                [escape(line.label), escape(grader), *(f"{o.text} ({o.interval})" if o else "–" for o in found)]
+            )
+    if not rows:
+        return []
+    return [
+        "",
+        "## The same samples by other graders",
+        "",
+        "The score above is that of the benchmark's own verifier.",
+        "",
+        f"| {' | '.join(['Model', 'Grader', *(_header(c) for c in board.columns)])} |",
+        f"|{'|'.join(['---', '---', *('---:' for _ in board.columns)])}|",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
 
 
 def _exclusive(inputs: ReportInputs, board: Board, exclusive: pa.Table) -> list[str]:
