@@ -19,7 +19,7 @@ def published_rows(inputs: ReportInputs) -> list[Row]:
     for place, published in enumerate(table.rows, start=len(inputs.measured)):
         shared = {
             "source": "published",
-            "source_note": f"{table.title} in {table.source}",
+            "source_note": f"{table.title} in {table.source}, protocol {table.protocol.name}",
             "row": place,
             "model": f"published.{published.label}",
             "label": published.label,
