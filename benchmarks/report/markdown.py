@@ -55,24 +55,19 @@ def leaderboard(inputs: ReportInputs, board: Board, exclusive: pa.Table) -> str:
 
 
 def summarized(board: Board, of: Callable[[Cell], tuple[str, ...]]) -> list[str]:
-    """One phrase per fact that `of` returns for the cells: "AIME 2024: 12 of 30 questions (base, HPT)"."""
-    grouped: dict[tuple[str, str], list[str]] = {}
+    """One phrase per fact that `of` returns for the cells: "AIME 2024, AMC: k = 2 instead of 32 (base, HPT)". Models are
+    left out if the fact is true of all measured ones."""
+    labels: dict[tuple[str, str], list[str]] = {}
     for label, column, phrase in board.phrases(of):
-        grouped.setdefault((column, phrase), []).append(label)
+        labels.setdefault((column, phrase), []).append(label)
+    columns: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (column, phrase), names in labels.items():
+        columns.setdefault((phrase, tuple(names)), []).append(column)
     measured = sum(line.source == "measured" for line in board.lines)
     return [
-        f"{column}: {phrase}" + ("" if len(labels) == measured else f" ({', '.join(labels)})")
-        for (column, phrase), labels in grouped.items()
+        f"{', '.join(titles)}: {phrase}" + ("" if len(names) == measured else f" ({', '.join(names)})")
+        for (phrase, names), titles in columns.items()
     ]
-
-
-def by_phrase(board: Board, of: Callable[[Cell], tuple[str, ...]]) -> list[str]:
-    """As `summarized`, but one phrase for all of its columns: "k = 1 instead of 32 (AIME 2024, AMC)"."""
-    grouped: dict[str, dict[str, None]] = {}
-    for _, column, phrase in board.phrases(of):
-        grouped.setdefault(phrase, {})[column] = None
-    every = sum(not column.average for column in board.columns)
-    return [f"{p}" + ("" if len(columns) == every else f" ({', '.join(columns)})") for p, columns in grouped.items()]
 
 
 def _overlaps(board: Board) -> list[str]:
@@ -110,7 +105,7 @@ def footnotes(board: Board) -> list[str]:
         )
     if marked := summarized(board, lambda cell: cell.differences):
         found.append(f"{DIFFERENT_MARK} Not comparable within its column: {'; '.join(marked)}.")
-    if marked := by_phrase(board, lambda cell: cell.published_differences):
+    if marked := summarized(board, lambda cell: cell.published_differences):
         found.append(
             f"{UNLIKE_PUBLISHED_MARK} Not comparable with the published numbers of its column: {'; '.join(marked)}."
         )

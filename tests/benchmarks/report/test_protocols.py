@@ -250,7 +250,8 @@ def test_a_number_unlike_the_published_ones_is_marked_everywhere(
     html = (inputs.output / "site/index.html").read_text()
     assert text.count("‖ (") == 4 and html.count("‖</span>") == 4
     assert [sum("‖" in cell for cell in row) for row in shown.rows] == [2, 2, *[0] * 7]
-    note = f"‖ Not comparable with the published numbers of its column: {'; '.join(expected)}."
+    told = "; ".join(f"MATH-500: {phrase}" for phrase in expected)
+    note = f"‖ Not comparable with the published numbers of its column: {told}."
     assert note in text.replace("\\", "") and note in shown.notes
 
 
