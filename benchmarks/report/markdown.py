@@ -55,8 +55,10 @@ def leaderboard(inputs: ReportInputs, board: Board, exclusive: pa.Table) -> str:
 
 
 def summarized(board: Board, of: Callable[[Cell], tuple[str, ...]]) -> list[str]:
-    """One phrase per fact that `of` returns for the cells: "AIME 2024, AMC: k = 2 instead of 32 (base, HPT)". Models are
-    left out if the fact is true of all measured ones."""
+    """One phrase per fact that `of` returns: "AIME 2024, AMC: k = 2 instead of 32 (base, HPT)".
+
+    Models are left out if the fact is true of all measured ones.
+    """
     labels: dict[tuple[str, str], list[str]] = {}
     for label, column, phrase in board.phrases(of):
         labels.setdefault((column, phrase), []).append(label)
