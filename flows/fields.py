@@ -15,7 +15,14 @@ from pydantic.fields import FieldInfo
 from hpt_core.plugins import Plugin, is_kind
 from tasks.execution.keys import Reference, StageKey
 
-WORDS = {"str": "string", "int": "integer", "float": "number", "bool": "true or false", "Path": "path"}
+WORDS = {
+    "str": "string",
+    "int": "integer",
+    "float": "number",
+    "bool": "true or false",
+    "Path": "path",
+    "Any": "any value",
+}
 """Names of Python types in the config reference."""
 BOUNDS = {
     annotated_types.Ge: ("ge", "at least"),
@@ -142,7 +149,8 @@ def _default(field: FieldInfo) -> str:
         return "required"
     value = field.get_default(call_default_factory=True, validated_data={})
     if isinstance(value, BaseModel) and not isinstance(value, Plugin):
-        return "its fields' defaults"
+        given = {name: field for name, field in value if name in value.model_fields_set}
+        return toml(given) if given else "its fields' defaults"
     return toml(value)
 
 

@@ -1,12 +1,12 @@
 """The base class of every config, the type of every name, and how config tables are merged."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import NoneType
-from typing import Annotated, Any, Final, get_args, get_origin
+from typing import Annotated, Any, Final, Optional, TypeVar, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
@@ -107,6 +107,28 @@ def as_list(value: Any) -> Any:
     """A single value as a list of one. None and everything that holds several values are returned as they are."""
     is_single = isinstance(value, str | Mapping | BaseModel) or not isinstance(value, Iterable)
     return [value] if is_single and value is not None else value
+
+
+Model = TypeVar("Model", bound=Frozen)
+
+
+def overriding(model: type[BaseModel]) -> Callable[[type[Model]], type[Model]]:
+    """A decorator that gives a config each field of `model` too, None by default, which overrides a value of it.
+
+    They are not part of the identity: the resolved value is. So a field of Sampling is a field of [evaluate] by itself.
+    """
+    fields: dict[str, Any] = {
+        name: (
+            Annotated[Optional[field.annotation], *field.metadata, NOT_IDENTITY],  # noqa: UP045  (known at run time only)
+            Field(None, description=f"Overrides the protocol. {field.description}"),
+        )
+        for name, field in model.model_fields.items()
+    }
+
+    def add(cls: type[Model]) -> type[Model]:
+        return create_model(cls.__name__, __base__=cls, __module__=cls.__module__, __doc__=cls.__doc__, **fields)
+
+    return add
 
 
 def named_fields(model: type[BaseModel]) -> dict[str, FieldInfo]:

@@ -8,20 +8,25 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import pyarrow.parquet as pq
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from benchmarks.protocols.base import ProtocolConfig, Settings
+from benchmarks.protocols.benchmark import Benchmark
 from benchmarks.suite import Suite
 from hpt_core import prompts, verifiers
 from hpt_core.artifacts import Cost
-from hpt_core.base import NOT_IDENTITY, Frozen
+from hpt_core.base import NOT_IDENTITY, Frozen, overriding
 from hpt_core.code import code_of
+from hpt_core.errors import ConfigError
 from hpt_core.evaluation.budget import Budget
 from hpt_core.evaluation.estimate import UnitEstimate, read_all
 from hpt_core.evaluation.grade import GradeSpec, GradeUnit
+from hpt_core.evaluation.own_sampling import FIELDS
 from hpt_core.evaluation.spec import SampleSpec, SampleUnit
 from hpt_core.models.materialize import ModelConfig
 from hpt_core.prompts.base import PromptConfig
-from hpt_core.rollout.base import EngineConfig, Sampling, StopRepetition
+from hpt_core.rollout.base import EngineConfig, Sampling
+from hpt_core.verifiers.base import Verifier
 from tasks import benchmark
 from tasks.execution import environment, slices
 from tasks.execution.artifact import Artifacts, Job, Stage, Step, Target
@@ -38,6 +43,7 @@ VERDICTS = Output("verdicts", "verdicts.parquet")
 """One row per sample (hpt_core.schemas.VERDICTS)."""
 
 
+@overriding(Sampling)
 class Config(Frozen):
     """The models and benchmarks to evaluate: `[evaluate]`."""
 
@@ -47,7 +53,17 @@ class Config(Frozen):
     """The models: `model.NAME`, `train.NAME`, or any other stage that produces a model. Their order is that of the
     leaderboard's rows. A glob such as `train.hpt*` stands for all matches in the config's order."""
     suites: Annotated[tuple[Suite, ...], NOT_IDENTITY] = Field(min_length=1)
-    """Benchmarks, by name."""
+    """Benchmarks, by name. May be left out if the protocol names benchmarks."""
+    protocol: Annotated[ProtocolConfig, NOT_IDENTITY] = Field(default="benchmark", validate_default=True)
+    """How the benchmarks are measured: "benchmark" is each benchmark's own settings, "paper" is how the paper's authors
+    measured. The fields below override it, and scores are marked then."""
+    prompt: Annotated[PromptConfig | None, NOT_IDENTITY] = None
+    """Overrides the protocol's prompt, with its system message."""
+    template_arguments: Annotated[dict[str, Any], NOT_IDENTITY] = {}
+    """Arguments for the chat template, beside those of the prompt: { enable_thinking = false }."""
+    generation_config: Annotated[bool, NOT_IDENTITY] = False
+    """Use the temperature, top_p, top_k, min_p and repetition_penalty in the model's generation_config.json, except
+    where they are set here. By default the file is not used for sampling."""
     engine: EngineConfig = Field(default="vllm", validate_default=True)
     """The engine that generates the samples."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
@@ -56,22 +72,29 @@ class Config(Frozen):
     """Maximum number of questions per benchmark: the first ones in a fixed order by hash. Scores are marked as
     limited."""
     k: Annotated[int | None, NOT_IDENTITY] = Field(None, ge=1)
-    """Overrides every benchmark's number of samples per question."""
-    max_tokens: Annotated[int | None, NOT_IDENTITY] = Field(None, ge=1)
-    """Overrides every benchmark's limit on new tokens."""
-    temperature: Annotated[float | None, NOT_IDENTITY] = Field(None, ge=0)
-    """Overrides every benchmark's temperature."""
+    """Overrides the protocol's number of samples per question."""
+    max_total_tokens: Annotated[int | None, NOT_IDENTITY] = Field(None, ge=1)
+    """Overrides the protocol's limit on the tokens of prompt and response together."""
     shard_samples: Annotated[int, NOT_IDENTITY] = Field(512, ge=1)
     """Samples per Parquet shard, rounded up to whole questions."""
     grade_timeout_s: Annotated[float, NOT_IDENTITY] = Field(5.0, gt=0)
     """Seconds allowed per comparison."""
-    stop_repetition: Annotated[StopRepetition | None, NOT_IDENTITY] = None
-    """Ends responses that repeat themselves endlessly, and records it; `{}` uses the default limits. None lets them run
-    to the token limit, as the benchmarks' protocols do."""
     seed: Annotated[int | None, NOT_IDENTITY] = None
-    """Overrides the pipeline's seed for sampling."""
+    """Overrides the protocol's seed for sampling, usually the pipeline's."""
     budget: Annotated[Budget, NOT_IDENTITY] = Budget()
     """Limit on the samples of each model, in tokens, hours or money."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _suites_of_the_protocol(cls, data: Any) -> Any:
+        """Without `suites`, take the protocol's benchmarks."""
+        if not isinstance(data, dict) or "suites" in data or "protocol" not in data:
+            return data
+        try:
+            benchmarks = ProtocolConfig.from_value(data["protocol"]).benchmarks
+        except ValueError:
+            return data  # the field's own validation names the place
+        return data | {"suites": benchmarks} if benchmarks else data
 
     @field_validator("models", "suites")
     @classmethod
@@ -84,16 +107,37 @@ class Config(Frozen):
 
 @dataclass(frozen=True)
 class Measurement:
-    """One benchmark with its resolved protocol: the benchmark's own, with the config's overrides."""
+    """One benchmark with its resolved settings: the protocol's, with the config's overrides."""
 
     suite: Suite
-    sampling: Sampling
-    k: int
+    settings: Settings
+    protocol: Settings
+    """The settings without overrides."""
+    from_model: tuple[str, ...] = ()
+    """Fields of the sampler that the model's generation_config.json replaces, if it has them."""
 
     @property
     def questions(self) -> StageKey:
         """The stage with the benchmark's questions."""
         return benchmark.KIND.key(self.suite.name)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the samples, beside the model, the questions and the engine. Settings that have no effect are
+        left out, as they were before they existed."""
+        s = self.settings
+        return {
+            "prompt": s.prompt.identity(),
+            "instruction": s.instruction,
+            "sampling": s.sampling.identity(),
+            "k": s.k,
+            "seed": s.seed,
+            # The seed of each sample also depends on the benchmark's name.
+            "benchmark": self.suite.name,
+            **({} if s.max_total_tokens is None else {"max_total_tokens": s.max_total_tokens}),
+            **({} if s.seeds == "derived" else {"seeds": s.seeds}),
+            **({} if not self.from_model else {"from_model": list(self.from_model)}),
+        }
 
 
 @dataclass(frozen=True)
@@ -101,20 +145,12 @@ class EvaluationPlan:
     """The resolved protocol of an evaluation; fingerprints are computed from it."""
 
     config: Config
-    prompt: PromptConfig
-    seed: int
     measurements: tuple[Measurement, ...]
 
     @classmethod
     def of(cls, pipeline: PipelineConfig, config: Config) -> "EvaluationPlan":
-        """The protocol of a pipeline."""
-        names = ("max_tokens", "temperature", "stop_repetition")
-        overrides = {name: value for name in names if (value := getattr(config, name)) is not None}
-        measurements = tuple(
-            Measurement(suite, suite.sampling.model_copy(update=overrides), config.k or suite.k)
-            for suite in config.suites
-        )
-        return cls(config, pipeline.prompt, pipeline.seed if config.seed is None else config.seed, measurements)
+        """The protocol of a pipeline. Raises ValueError ("FIELD: CAUSE; REMEDY") if an override does not fit it."""
+        return cls(config, tuple(measurement(pipeline, config, suite) for suite in config.suites))
 
     @property
     def engine_version(self) -> str:
@@ -122,27 +158,33 @@ class EvaluationPlan:
         return environment.engine_version(self.config.engine)
 
 
-class _MeasuringStep(Step):
-    """Base of the two steps: one artifact per benchmark."""
-
-    def __init__(self, stage: StageKey, model: StageKey, protocol: EvaluationPlan) -> None:
-        super().__init__(stage)
-        self.model = model
-        self.protocol = protocol
-        self.by_name = {m.suite.name: m for m in protocol.measurements}
-
-    def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
-        """One target per benchmark."""
-        return [self._target(m, artifacts) for m in self.protocol.measurements]
-
-    def _target(self, m: Measurement, artifacts: Artifacts) -> Target:
-        raise NotImplementedError
-
-    def _measured(self, jobs: Sequence[Job]) -> list[tuple[Job, Measurement]]:
-        return [(job, self.by_name[job.target.key.part]) for job in jobs]
+def measurement(pipeline: PipelineConfig, config: Config, suite: Suite) -> Measurement:
+    """How a config measures a benchmark. Raises ValueError as EvaluationPlan.of does."""
+    ruled = config.protocol.settings(suite, pipeline.prompt, pipeline.seed)
+    sampling = {name: value for name in Sampling.model_fields if (value := getattr(config, name)) is not None}
+    changed = {name: value for name in _OVERRIDES if (value := getattr(config, name)) is not None}
+    changed |= {"sampling": ruled.sampling.model_copy(update=sampling)}
+    if config.template_arguments:
+        changed["prompt"] = _with_arguments(config.prompt or ruled.prompt, config.template_arguments)
+    own = tuple(name for name in FIELDS if name not in sampling) if config.generation_config else ()
+    return Measurement(suite, ruled.model_copy(update=changed), ruled, own)
 
 
-class SampleStep(_MeasuringStep):
+_OVERRIDES = ("prompt", "k", "seed", "max_total_tokens")
+"""Fields of Settings that [evaluate] overrides under the same name."""
+
+
+def _with_arguments(prompt: PromptConfig, arguments: dict[str, Any]) -> PromptConfig:
+    own = getattr(prompt, "template_arguments", None)
+    if own is None:
+        raise ValueError(
+            f"evaluate.template_arguments: the prompt {prompt.name!r} has no chat template; remove them, or set "
+            'evaluate.prompt = "chat"'
+        )
+    return type(prompt).model_validate({**dict(prompt), "template_arguments": {**own, **arguments}})
+
+
+class SampleStep(Step):
     """Samples of one model on every benchmark. One run of the engine generates all missing samples."""
 
     kind = "samples"
@@ -154,24 +196,24 @@ class SampleStep(_MeasuringStep):
         self, stage: StageKey, model: StageKey, protocol: EvaluationPlan, root: tuple[StageKey, ModelConfig]
     ) -> None:
         """`root` is the base model that `model` was trained from, with its config."""
-        super().__init__(stage, model, protocol)
+        super().__init__(stage)
+        self.model = model
+        self.protocol = protocol
         self.root = root
+
+    def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
+        """One target per benchmark."""
+        return [self._target(m, artifacts) for m in self.protocol.measurements]
 
     def _target(self, m: Measurement, artifacts: Artifacts) -> Target:
         p = self.protocol
-        config = p.config.identity() | {
-            "prompt": p.prompt.identity(),
-            "instruction": m.suite.instruction,
-            "sampling": m.sampling.identity(),
-            "k": m.k,
-            "seed": p.seed,
-            # The seed of each sample also depends on the benchmark's name.
-            "benchmark": m.suite.name,
-        }
         inputs = {"model": (artifacts[self.model], MODEL), "questions": (artifacts[m.questions], benchmark.ASKED)}
         versions = {"engine": p.engine_version, "prompts": str(prompts.VERSION)}
+        # The default protocol only hands on what benchmark and pipeline say, so its own code is left out.
+        protocol = () if type(p.config.protocol) is Benchmark else (p.config.protocol,)
+        code = code_of(m.settings.prompt, p.config.engine, protocol)
         key = samples_key(self.stage, m.suite.name)
-        return self.target(config, inputs, versions | code_of(p.prompt, p.config.engine), key)
+        return self.target(p.config.identity() | m.identity, inputs, versions | code, key)
 
     def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
         """Generate all missing samples: in one process, in slices on this machine, or on a Ray cluster."""
@@ -179,25 +221,30 @@ class SampleStep(_MeasuringStep):
 
     def spec(self, jobs: Sequence[Job], artifacts: Artifacts) -> SampleSpec:
         """The worker's spec."""
+        by_name = {m.suite.name: m for m in self.protocol.measurements}
         units = [
             SampleUnit(
                 benchmark=m.suite.name,
                 questions=artifacts[m.questions].path(benchmark.ASKED),
-                instruction=m.suite.instruction,
-                sampling=m.sampling,
-                k=m.k,
+                prompt=m.settings.prompt,
+                instruction=m.settings.instruction,
+                sampling=m.settings.sampling,
+                max_total_tokens=m.settings.max_total_tokens,
+                from_model=m.from_model,
+                k=m.settings.k,
+                seed=m.settings.seed,
+                seeds=m.settings.seeds,
                 output=job.slot.output,
                 work=job.slot.work,
             )
-            for job, m in self._measured(jobs)
+            for job in jobs
+            for m in (by_name[job.target.key.part],)
         ]
         config = self.protocol.config
         return SampleSpec(
             model=artifacts[self.model].path(MODEL),
-            prompt=self.protocol.prompt,
             engine=config.engine,
             dtype=config.dtype,
-            seed=self.protocol.seed,
             shard_samples=config.shard_samples,
             units=tuple(units),
             budget=config.budget,
@@ -208,40 +255,64 @@ class SampleStep(_MeasuringStep):
         self.protocol.config.engine.check()
         size = model_size(*self.root, artifacts)
         self.protocol.config.engine.check_model(size.config)
-        size.require_prompt(self.protocol.prompt)
         for m in self.protocol.measurements:
-            size.require_room(f"new tokens of {m.suite.name}", m.sampling.max_tokens)
+            size.require_prompt(m.settings.prompt)
+            total, new = m.settings.max_total_tokens, m.settings.sampling.max_tokens
+            if total is not None and total <= new:
+                size.require_context(f"evaluate.max_total_tokens of {m.suite.name}", total)
+            else:
+                size.require_room(f"new tokens of {m.suite.name}", new)
         return 0
 
 
-class GradeStep(_MeasuringStep):
-    """Verdicts of one model on every benchmark."""
+class GradeStep(Step):
+    """Verdicts of one model on every benchmark: of its own verifier, and of each further grader of the protocol."""
 
     kind = "verdicts"
     produces = (VERDICTS,)
 
-    def _target(self, m: Measurement, artifacts: Artifacts) -> Target:
-        config = {"timeout_s": self.protocol.config.grade_timeout_s, "k": m.k, "benchmark": m.suite.name}
+    def __init__(self, stage: StageKey, protocol: EvaluationPlan) -> None:
+        super().__init__(stage)
+        self.protocol = protocol
+        self.graded = {
+            verdicts_key(stage, m.suite.name, grader): (m, grader)
+            for m in protocol.measurements
+            for grader in (None, *m.settings.graders)
+        }
+
+    def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
+        """One target per benchmark and grader."""
+        return [self._target_of(key, m, grader, artifacts) for key, (m, grader) in self.graded.items()]
+
+    def _target_of(self, key: ArtifactKey, m: Measurement, other: Verifier | None, artifacts: Artifacts) -> Target:
+        config = {
+            "timeout_s": self.protocol.config.grade_timeout_s,
+            "k": m.settings.k,
+            "benchmark": m.suite.name,
+            **({} if other is None else {"grader": other.identity()}),
+        }
         inputs = {
             "samples": (artifacts[samples_key(self.stage, m.suite.name)], SAMPLES),
             "questions": (artifacts[m.questions], benchmark.ASKED),
         }
-        grader = verifiers.get(m.suite.kind)
-        key = verdicts_key(self.stage, m.suite.name)
+        grader = other or verifiers.get(m.suite.kind)
         return self.target(config, inputs, {grader.name: grader.version} | code_of(grader), key)
 
     def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
         """Run the worker once for all missing verdicts."""
-        units = [
-            GradeUnit(
-                benchmark=m.suite.name,
-                questions=artifacts[m.questions].path(benchmark.ASKED),
-                samples=artifacts[samples_key(self.stage, m.suite.name)].path(SAMPLES),
-                k=m.k,
-                output=job.slot.output / VERDICTS.path,
+        units = []
+        for job in jobs:
+            m, other = self.graded[job.target.key]
+            units.append(
+                GradeUnit(
+                    benchmark=m.suite.name,
+                    questions=artifacts[m.questions].path(benchmark.ASKED),
+                    samples=artifacts[samples_key(self.stage, m.suite.name)].path(SAMPLES),
+                    k=m.settings.k,
+                    grader=other,
+                    output=job.slot.output / VERDICTS.path,
+                )
             )
-            for job, m in self._measured(jobs)
-        ]
         timeout_s = self.protocol.config.grade_timeout_s
         spec = GradeSpec(workers=context.resources.workers, timeout_s=timeout_s, units=tuple(units))
         return context.worker(self.stage, "hpt_core.evaluation.grade", spec, [job.slot for job in jobs])
@@ -261,6 +332,15 @@ class Evaluation(StageKind):
     order = 60
     command = ("evaluate", "Sample and grade models on the benchmarks")
 
+    def check(self, pipeline: PipelineConfig) -> None:
+        """The overrides must fit the protocol, and the engine must honor the sampling options."""
+        config = self.of(pipeline)
+        for m in EvaluationPlan.of(pipeline, config).measurements if config else ():
+            try:
+                config.engine.require(m.settings.sampling)
+            except ConfigError as error:
+                raise ValueError(f"evaluate.engine: {error.cause}; {error.remedy}") from error
+
     def stage_of(self, model: StageKey) -> StageKey:
         """The stage that evaluates a model: `evaluate.NAME` for `train.NAME`."""
         return self.key(model.name)
@@ -269,9 +349,10 @@ class Evaluation(StageKind):
         """Several samples that are all the same, and benchmarks' sampling settings that change nothing."""
         config = self.of(pipeline)
         measurements = EvaluationPlan.of(pipeline, config).measurements if config else ()
-        overridden = (m.sampling for m in measurements if m.sampling != m.suite.sampling)
+        overridden = (m.settings.sampling for m in measurements if m.settings.sampling != m.suite.sampling)
         yield from dict.fromkeys(f"{self.name}.{text}" for sampling in overridden for text in sampling.without_effect())
-        if same := [m.suite.name for m in measurements if m.sampling.temperature == 0 and m.k > 1]:
+        repeated = (m for m in measurements if m.settings.sampling.temperature == 0 and m.settings.k > 1)
+        if same := [m.suite.name for m in repeated]:
             yield (
                 f"{self.name}.k: {', '.join(same)} have several samples per question, but at temperature 0 all are the "
                 "same; set evaluate.k = 1, or a temperature"
@@ -287,7 +368,7 @@ class Evaluation(StageKind):
             key, root = self.stage_of(model), pipeline.root(model)
             steps = (
                 SampleStep(key, model, protocol, (root, pipeline.config_of(root))),
-                GradeStep(key, model, protocol),
+                GradeStep(key, protocol),
             )
             yield Stage(key, (model, *(m.questions for m in protocol.measurements)), steps)
 
@@ -297,9 +378,9 @@ def samples_key(stage: StageKey, suite: str) -> ArtifactKey:
     return ArtifactKey(stage, SampleStep.kind, suite)
 
 
-def verdicts_key(stage: StageKey, suite: str) -> ArtifactKey:
-    """Key of the verdicts of a model on a benchmark."""
-    return ArtifactKey(stage, GradeStep.kind, suite)
+def verdicts_key(stage: StageKey, suite: str, grader: Verifier | None = None) -> ArtifactKey:
+    """Key of the verdicts of a model on a benchmark: of its own verifier, or of another grader."""
+    return ArtifactKey(stage, GradeStep.kind, suite if grader is None else f"{suite}@{grader.name}")
 
 
 def pilot(step: SampleStep, artifacts: Artifacts, context: Context, questions: int) -> dict[str, UnitEstimate]:

@@ -124,6 +124,14 @@ class ModelFacts(NamedTuple):
                 "lower it, or raise the model's max_position_embeddings",
             )
 
+    def require_context(self, what: str, tokens: int) -> None:
+        """Raise PreflightError if the context is shorter than `tokens`."""
+        if self.context and tokens > self.context:
+            raise PreflightError(
+                f"{what} = {tokens} exceeds the context of {self.model}, {self.context} tokens",
+                "lower it, or raise the model's max_position_embeddings",
+            )
+
 
 def model_size(key: StageKey, config: ModelConfig, artifacts: Artifacts) -> ModelFacts:
     """The facts known about the model `model.NAME`, whether or not it has been fetched."""

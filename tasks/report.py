@@ -9,14 +9,16 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from benchmarks.published import published_names
+from benchmarks.published import get_published, published_names
 from benchmarks.report.inputs import BenchmarkResult, ContaminationResult, ModelResult, ReportInputs, SuiteInfo
 from benchmarks.report.inputs import Protocol as ReportProtocol
+from benchmarks.report.rules import prompt_text, published_rules, rules_of
 from hpt_core import verifiers
 from hpt_core.artifacts import Cost
 from hpt_core.base import NOT_IDENTITY, Frozen
 from hpt_core.code import code_of_packages
 from hpt_core.errors import near
+from hpt_core.rollout.base import Sampling
 from tasks import benchmark, contamination, evaluate, train
 from tasks.execution.artifact import Artifact, Artifacts, Job, Stage, Step, Target
 from tasks.execution.config import PipelineConfig
@@ -131,7 +133,8 @@ class ReportStep(Step):
         for model, m in self.contents.pairs:
             stage = evaluate.KIND.stage_of(model)
             found.append((evaluate.samples_key(stage, m.suite.name), evaluate.SAMPLES))
-            found.append((evaluate.verdicts_key(stage, m.suite.name), evaluate.VERDICTS))
+            for grader in (None, *m.settings.graders):
+                found.append((evaluate.verdicts_key(stage, m.suite.name, grader), evaluate.VERDICTS))
         found += [(model, train.LOG) for model in self.contents.logs]
         inputs = {str(key): (artifacts[key], output) for key, output in found}
         versions = {"report": code_of_packages(*SOURCES)}
@@ -141,7 +144,7 @@ class ReportStep(Step):
 
     def _shown(self, artifacts: Artifacts) -> dict[str, Any]:
         """Protocols and benchmarks as the tables show them, because a new protocol may give identical verdicts."""
-        suites = [_suite(m).model_dump(mode="json", exclude={"questions"}) for m in self.contents.protocol.measurements]
+        suites = [self._suite(m).model_dump(mode="json", exclude={"questions"}) for m in self._measurements]
         protocols = [self._protocol(*pair, artifacts).model_dump(mode="json") for pair in self.contents.pairs]
         return {"protocols": protocols, "benchmarks": suites}
 
@@ -156,8 +159,8 @@ class ReportStep(Step):
             baseline=config.baseline and str(config.baseline),
             models=tuple(self._model(model, artifacts) for model in self.contents.methods),
             suites=tuple(
-                _suite(m).model_copy(update={"questions": artifacts[m.questions].path(benchmark.ASKED)})
-                for m in self.contents.protocol.measurements
+                self._suite(m).model_copy(update={"questions": artifacts[m.questions].path(benchmark.ASKED)})
+                for m in self._measurements
             ),
             contamination=tuple(
                 ContaminationResult(
@@ -172,6 +175,22 @@ class ReportStep(Step):
             output=job.slot.output,
         )
         return context.worker(self.stage, "benchmarks.report.build", spec, [job.slot])
+
+    @property
+    def _measurements(self) -> tuple[evaluate.Measurement, ...]:
+        return self.contents.protocol.measurements
+
+    def _suite(self, m: evaluate.Measurement) -> SuiteInfo:
+        """The benchmark with the chosen protocol, and with that of the published numbers in its column."""
+        suite, name = m.suite, self.contents.config.published
+        return SuiteInfo(
+            name=suite.name,
+            title=suite.title,
+            group=suite.group,
+            rows=suite.rows,
+            rules=rules_of(self.contents.protocol.config.protocol, suite, m.protocol),
+            published=name and published_rules(get_published(name), suite, m.protocol.prompt, m.protocol.seed),
+        )
 
     def _model(self, model: StageKey, artifacts: Artifacts) -> ModelResult:
         return ModelResult(
@@ -189,17 +208,23 @@ class ReportStep(Step):
         return BenchmarkResult(
             samples=samples.path(evaluate.SAMPLES),
             verdicts=artifacts[evaluate.verdicts_key(stage, m.suite.name)].path(evaluate.VERDICTS),
+            others={
+                grader.version: artifacts[evaluate.verdicts_key(stage, m.suite.name, grader)].path(evaluate.VERDICTS)
+                for grader in m.settings.graders
+            },
             protocol=self._protocol(model, m, artifacts).model_copy(update=_recorded(samples)),
         )
 
     def _protocol(self, model: StageKey, m: evaluate.Measurement, artifacts: Artifacts) -> ReportProtocol:
         """The protocol of a score, as far as it is known before sampling."""
-        p, suite = self.contents.protocol, m.suite
-        prompt = p.prompt.model_dump_json()
+        p, suite, s = self.contents.protocol, m.suite, m.settings
         return ReportProtocol(
-            prompt=prompt if suite.instruction is None else f"{prompt} with the instruction {suite.instruction!r}",
-            sampling=m.sampling,
-            k=m.k,
+            protocol=p.config.protocol.title,
+            prompt=prompt_text(s),
+            sampling=s.sampling,
+            max_total_tokens=s.max_total_tokens,
+            from_model=bool(m.from_model),
+            k=s.k,
             engine_version=p.engine_version,
             engine=json.dumps(p.config.engine.identity()),
             dtype=p.config.dtype,
@@ -207,7 +232,8 @@ class ReportStep(Step):
             benchmark_hash=artifacts[m.questions].hash(benchmark.ASKED),
             grader_version=verifiers.version(suite.kind),
             grade_timeout_s=p.config.grade_timeout_s,
-            seed=p.seed,
+            seed=s.seed,
+            seeds=s.seeds,
             limit=p.config.limit if p.config.limit and p.config.limit < suite.rows else None,
         )
 
@@ -219,23 +245,19 @@ class ReportStep(Step):
         return max(m.end for m in manifests if m).replace(microsecond=0)
 
 
-def _suite(m: evaluate.Measurement) -> SuiteInfo:
-    suite = m.suite
-    return SuiteInfo(
-        name=suite.name, title=suite.title, group=suite.group, rows=suite.rows, k=suite.k, sampling=suite.sampling
-    )
-
-
-def _recorded(samples: Artifact) -> dict[str, str]:
+def _recorded(samples: Artifact) -> dict[str, Any]:
     """Protocol fields that only the samples' files record, if they do.
 
-    These are the engine's version, which an endpoint's config does not contain, and the hash of a rendered prompt.
+    These are the engine's version, which an endpoint's config does not contain, the hash of a rendered prompt, and
+    sampling options of the model's own.
     """
     try:
         recorded = json.loads((samples.output / "sampling.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    found = {}
+    found: dict[str, Any] = {}
+    if recorded.get("from_model"):
+        found["sampling"] = Sampling.model_validate(recorded["sampling"])
     if engines := recorded.get("engines"):
         found["engine_version"] = ", ".join(engines)
     if example := recorded.get("prompt_example"):

@@ -4,14 +4,18 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.protocols.benchmark import Benchmark
+from benchmarks.protocols.paper import Paper
 from flows.load import load_config
 from hpt_core.base import idle_settings
+from hpt_core.prompts.plain import PlainText
+from tasks.evaluate import EvaluationPlan
 from tasks.execution.config import PipelineConfig
 from tasks.execution.keys import StageKey
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.toml"))
 PAPER = ("qwen2.5-math-7b", "qwen2.5-math-1.5b", "llama-3.1-8b")
-SIX = ("aime24", "aime25", "amc23", "math500", "minerva", "olympiadbench")
+SIX = ("aime24", "aime25", "amc", "math500", "minerva", "olympiadbench")
 
 
 def read(path: Path) -> PipelineConfig:
@@ -70,9 +74,28 @@ def test_paper_recipe_trains_the_rivals_of_the_published_table(name: str, rivals
 
 
 @pytest.mark.parametrize("name", PAPER)
-def test_paper_recipe_evaluates_by_the_protocol(name: str) -> None:
-    evaluate = read(Path(__file__).parent.parent / "configs" / f"{name}.toml").evaluate
-    assert evaluate is not None
-    assert tuple(suite.name for suite in evaluate.suites[:6]) == SIX
-    # Nothing of the benchmarks' own protocol is overridden.
-    assert (evaluate.limit, evaluate.k, evaluate.max_tokens, evaluate.temperature) == (None, None, None, None)
+def test_paper_recipe_evaluates_by_the_papers_protocol(name: str) -> None:
+    config = read(Path(__file__).parent.parent / "configs" / f"{name}.toml")
+    evaluation = config.evaluate
+    assert evaluation is not None
+    assert evaluation.protocol == Paper()
+    assert tuple(suite.name for suite in evaluation.suites[:6]) == SIX
+    assert (evaluation.limit, evaluation.dtype) == (None, "bfloat16")
+    # Nothing of the protocol is overridden, except where the model has no chat template.
+    for m in EvaluationPlan.of(config, evaluation).measurements:
+        prompt = PlainText() if name.startswith("llama") else m.protocol.prompt
+        assert m.settings == m.protocol.model_copy(update={"prompt": prompt})
+
+
+def test_the_small_config_of_the_papers_protocol_overrides_only_sizes() -> None:
+    config = read(Path(__file__).parent.parent / "configs" / "smollm2-paper.toml")
+    assert config.evaluate is not None and config.evaluate.protocol == Paper()
+    for m in EvaluationPlan.of(config, config.evaluate).measurements:
+        sampling = m.protocol.sampling.model_copy(update={"max_tokens": 512})
+        assert m.settings == m.protocol.model_copy(update={"k": 2, "sampling": sampling})
+
+
+@pytest.mark.parametrize("name", ["demo", "smollm2-gsm8k"])
+def test_small_configs_keep_the_benchmarks_own_protocol(name: str) -> None:
+    evaluation = read(Path(__file__).parent.parent / "configs" / f"{name}.toml").evaluate
+    assert evaluation is not None and evaluation.protocol == Benchmark()

@@ -81,6 +81,8 @@ def sample_spec(
         {
             "benchmark": name,
             "questions": str(questions / name / "questions.parquet"),
+            "prompt": {"name": "chat"},
+            "seed": 0,
             "instruction": get_suite(name).instruction,
             "sampling": decoding._asdict(),
             "k": 1,
@@ -89,10 +91,7 @@ def sample_spec(
         }
         for name in BENCHMARKS
     ]
-    prompt = {"name": "chat"}
-    return {
-        "model": str(model.resolve()), "prompt": prompt, "engine": engine, "dtype": dtype, "seed": 0, "units": units
-    }  # fmt: skip
+    return {"model": str(model.resolve()), "engine": engine, "dtype": dtype, "units": units}
 
 
 def grade_spec(questions: Path, output: Path, workers: int) -> dict[str, Any]:

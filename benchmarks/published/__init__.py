@@ -25,6 +25,19 @@ class PublishedRow(Frozen):
     """As printed in the source, which averages unrounded scores."""
 
 
+class PublishedProtocol(Frozen):
+    """How the numbers of a table were measured."""
+
+    name: str
+    """Name in benchmarks/protocols, for prompt, sampler, number of samples and length."""
+    grader: str
+    """The graders, in words."""
+    data: dict[str, str]
+    """Benchmark -> the source of its questions."""
+    source: str
+    """Where this is said."""
+
+
 class PublishedTable(Frozen):
     """One table of published results."""
 
@@ -36,6 +49,8 @@ class PublishedTable(Frozen):
     """Names in benchmarks/suites."""
     groups: dict[Group, tuple[str, ...]]
     """Benchmarks of each average."""
+    protocol: PublishedProtocol
+    """How the numbers were measured."""
     rows: tuple[PublishedRow, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -45,6 +60,8 @@ class PublishedTable(Frozen):
                 raise ValueError(f"{row.label}: {len(row.scores)} scores for {len(self.benchmarks)} benchmarks")
             if set(row.averages) != set(self.groups):
                 raise ValueError(f"{row.label}: averages of {sorted(row.averages)}, groups {sorted(self.groups)}")
+        if set(self.protocol.data) != set(self.benchmarks):
+            raise ValueError(f"protocol.data has {sorted(self.protocol.data)}, benchmarks are {self.benchmarks}")
         return self
 
 

@@ -10,11 +10,13 @@ from benchmarks.published import Group
 from benchmarks.report.schemas import Row
 
 MARK = "†"
-"""Marks measured numbers whose protocol is not the benchmark's own."""
+"""Marks measured numbers whose settings are not those of the chosen protocol."""
 PUBLISHED_MARK = "‡"
 """Marks published averages that are recomputed over the benchmarks shown."""
 DIFFERENT_MARK = "¶"
 """Marks measured numbers whose protocol is not that of the baseline in the same column."""
+UNLIKE_PUBLISHED_MARK = "‖"
+"""Marks measured numbers that differ from their column's published numbers in data, grader, length or sampling."""
 OVERLAP_MARK = "§"
 """Marks numbers with questions that overlap the model's training data; in comparisons, either model's."""
 
@@ -45,6 +47,16 @@ class Overlapping(NamedTuple):
     """The score without them, in percent, or "none left"."""
 
 
+class OtherScore(NamedTuple):
+    """The score of a number's samples by another grader."""
+
+    grader: str
+    text: str
+    """Percent."""
+    interval: str
+    """ "50.1–55.3", in percent."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """One number and its details."""
@@ -58,11 +70,15 @@ class Cell:
     """Whether it is the column's highest measured number, all of the column's measured numbers share one protocol, and
     no question of this number overlaps training data; never with a warning."""
     deviations: tuple[str, ...]
-    """Differences of its protocol from the benchmark's own."""
+    """Differences of its settings from the chosen protocol."""
     differences: tuple[str, ...]
     """Differences of its protocol from the baseline's in the same column."""
     warnings: tuple[str, ...]
     """What is wrong with its responses."""
+    published_differences: tuple[str, ...]
+    """Differences of its protocol from that of the published numbers in the same column."""
+    others: tuple[OtherScore, ...]
+    """Its scores by further graders."""
     overlap: Overlapping | None
     """None if no question is known to overlap training data."""
     mark: str
@@ -175,6 +191,8 @@ def _cell(row: Row, best: float | None) -> Cell:
         deviations=tuple(row["deviations"]),
         differences=tuple(row["differences"]),
         warnings=tuple(row["warnings"]),
+        published_differences=tuple(row["published_differences"]),
+        others=_others(row),
         overlap=_overlap(row),
         mark=_marks(row),
         details=tuple(_details(row)),
@@ -183,8 +201,20 @@ def _cell(row: Row, best: float | None) -> Cell:
 
 def _marks(row: Row) -> str:
     found = "" if not row["deviations"] else MARK if row["source"] == "measured" else PUBLISHED_MARK
-    marked = ((DIFFERENT_MARK, row["differences"]), (OVERLAP_MARK, _overlap(row)), (WARNING_MARK, row["warnings"]))
+    marked = (
+        (DIFFERENT_MARK, row["differences"]),
+        (UNLIKE_PUBLISHED_MARK, row["published_differences"]),
+        (OVERLAP_MARK, _overlap(row)),
+        (WARNING_MARK, row["warnings"]),
+    )
     return found + "".join(mark for mark, holds in marked if holds)
+
+
+def _others(row: Row) -> tuple[OtherScore, ...]:
+    return tuple(
+        OtherScore(o["grader"], percent(o["avg_at_k"]), f"{percent(o['low'])}–{percent(o['high'])}")
+        for o in row["other_scores"] or ()
+    )
 
 
 def _overlap(row: Row) -> Overlapping | None:
@@ -197,7 +227,8 @@ def _overlap(row: Row) -> Overlapping | None:
 
 def _details(row: Row) -> list[tuple[str, str]]:
     if row["source"] == "published":
-        return [("Source", row["source_note"]), *(("Note", phrase) for phrase in row["deviations"])]
+        notes = [("Note", phrase) for phrase in row["deviations"]]
+        return [("Source", row["source_note"]), *_protocol_details(row), *notes]
     found = [("Warning", phrase) for phrase in row["warnings"]]
     found += [("95 % interval", f"{percent(row['interval_low'])} – {percent(row['interval_high'])}")]
     if row["standard_error"] is not None:
@@ -208,8 +239,10 @@ def _details(row: Row) -> list[tuple[str, str]]:
         found += _overlap_details(row)
     if row["kind"] == "benchmark":
         found += _benchmark_details(row)
+    found += [(f"By {o.grader}", f"{o.text} ({o.interval})") for o in _others(row)]
     found += _protocol_details(row)
-    return found + [("Differs", phrase) for phrase in (*row["deviations"], *row["differences"])]
+    found += [("Differs", phrase) for phrase in (*row["deviations"], *row["differences"])]
+    return found + [("Unlike published", phrase) for phrase in row["published_differences"]]
 
 
 def overlap_details(checked: bool, questions: int) -> tuple[tuple[str, str], ...]:
@@ -264,17 +297,22 @@ def _protocol_details(row: Row) -> list[tuple[str, str]]:
         "temperature": "temperature {:g}",
         "top_p": "top_p {:g}",
         "max_tokens": "at most {:,} tokens",
+        "max_total_tokens": "at most {:,} with the prompt",
+        "sampling_options": "{}",
     }
-    limit = "whole benchmark" if row["kind"] == "benchmark" else None
+    limit = "whole benchmark" if (row["kind"], row["source"]) == ("benchmark", "measured") else None
+    own = "options of the model's generation_config.json" if row["from_model"] else None
     terms: dict[str, list[str | None]] = {
-        "Sampler": [_told(row, name, text) for name, text in sampler.items()],
+        "Protocol": [row["protocol"]],
+        "Data": [row["data"]],
+        "Sampler": [*(_told(row, name, text) for name, text in sampler.items()), own],
         "Prompt": [row["prompt"]],
         "Prompt hash": [row["prompt_hash"]],
         "Stops repetition": [row["stop_repetition"]],
         "Engine": [row["engine_version"], row["dtype"]],
         "Engine config": [row["engine"]],
         "Grader": [row["grader_version"], _told(row, "grade_timeout_s", "at most {:g} s a comparison")],
-        "Seed": [_told(row, "seed", "{}")],
+        "Seed": [_told(row, "seed", "{}"), "counted up for each sample" if row["seeds"] == "counted" else None],
         "Limit": [_told(row, "limit", "{:,} questions") or limit],
         "Benchmark hash": [row["benchmark_hash"]],
         "Model hash": [row["model_hash"]],

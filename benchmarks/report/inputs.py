@@ -11,6 +11,38 @@ from hpt_core.plugins import near
 from hpt_core.rollout.base import Sampling
 
 
+class Rules(Frozen):
+    """What a protocol says about a benchmark. A result that differs is marked."""
+
+    protocol: str
+    """Name of the protocol, such as "paper"."""
+    prompt: str
+    """As in Protocol."""
+    sampling: Sampling
+    """Temperature, top_p, maximum new tokens, and all other options."""
+    max_total_tokens: int | None = None
+    """Maximum tokens of prompt and response together; None if there is no such limit."""
+    k: int = Field(ge=1)
+    """Samples per question."""
+    counted_from: int | None = None
+    """The seed of every question's first sample, from which the others count; None if seeds are derived."""
+    dtype: str | None = None
+    """Compute precision of the engine; None allows any."""
+    graders: tuple[str, ...] = ()
+    """Names of the graders beside the benchmark's own verifier."""
+    covers: bool = True
+    """Whether the benchmark is one of the protocol's."""
+
+
+class PublishedRules(Rules):
+    """How a published number was measured. Its graders are not those of any result here."""
+
+    grader: str
+    """Its graders, in words."""
+    data: str
+    """Source of its questions."""
+
+
 class SuiteInfo(Frozen):
     """A benchmark in the report. The order of the suites is the order of the columns."""
 
@@ -22,10 +54,10 @@ class SuiteInfo(Frozen):
     """In or out of the training data's distribution. Averages are taken within a group."""
     rows: int = Field(ge=1)
     """Questions of the whole benchmark. A result with fewer is marked as limited."""
-    k: int = Field(ge=1)
-    """Samples per question in the benchmark's own protocol. A result with another k is marked."""
-    sampling: Sampling
-    """Sampler of the benchmark's own protocol. A result with another sampler is marked."""
+    rules: Rules
+    """The chosen protocol without the config's overrides."""
+    published: PublishedRules | None = None
+    """The protocol of the column's published numbers, if it has any."""
     questions: Path | None = None
     """The questions that were asked (hpt_core.schemas.QUESTIONS). Their families may contain a level of difficulty."""
 
@@ -36,7 +68,11 @@ class Protocol(Frozen):
     prompt: str
     """The prompt component, in words or JSON (kind, system message, instruction)."""
     sampling: Sampling
-    """Temperature, top_p, maximum new tokens, and the rule for stopping repetition."""
+    """Temperature, top_p, maximum new tokens, and all other options."""
+    max_total_tokens: int | None = None
+    """Maximum tokens of prompt and response together; None if there is no such limit."""
+    from_model: bool = False
+    """Whether options of the model's own generation_config.json count. `sampling` contains them."""
     k: int = Field(ge=1)
     """Samples per question."""
     engine_version: str
@@ -54,11 +90,15 @@ class Protocol(Frozen):
     grade_timeout_s: float
     """Time limit of one comparison, in seconds."""
     seed: int
-    """Seed from which the sampling seeds are derived."""
+    """Seed of the samples."""
+    seeds: str = "derived"
+    """How a sample's seed follows from it: "derived", or "counted" (seed + i for sample i)."""
     limit: int | None = None
     """Maximum number of questions; None if the whole benchmark was asked."""
     prompt_hash: str | None = None
     """Hash of the first question's rendered prompt, chat template included; None if it was not recorded."""
+    protocol: str = "benchmark"
+    """Name of the protocol. Overrides of the config show in the other fields."""
 
 
 class BenchmarkResult(Frozen):
@@ -67,7 +107,9 @@ class BenchmarkResult(Frozen):
     samples: Path
     """Folder of sample shards, part-*.parquet (hpt_core.schemas.SAMPLES)."""
     verdicts: Path
-    """verdicts.parquet (hpt_core.schemas.VERDICTS)."""
+    """verdicts.parquet (hpt_core.schemas.VERDICTS), of which the score is computed."""
+    others: dict[str, Path] = Field(default_factory=dict)
+    """Version of each further grader -> its verdicts.parquet."""
     protocol: Protocol
 
 
@@ -152,6 +194,11 @@ class ReportInputs(Frozen):
     def baseline_name(self) -> str:
         """Name of the model with which the others are compared."""
         return self.baseline or self.measured[0].name
+
+    @property
+    def protocol(self) -> str:
+        """Name of the protocol."""
+        return ", ".join(dict.fromkeys(s.rules.protocol for s in self.suites))
 
     @property
     def created_text(self) -> str:

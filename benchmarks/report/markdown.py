@@ -10,6 +10,7 @@ from benchmarks.report.board import (
     MARK,
     OVERLAP_MARK,
     PUBLISHED_MARK,
+    UNLIKE_PUBLISHED_MARK,
     WARNING_MARK,
     Board,
     Cell,
@@ -39,7 +40,7 @@ def leaderboard(inputs: ReportInputs, board: Board, exclusive: pa.Table) -> str:
     lines = [
         f"# {escape(inputs.title)}",
         "",
-        f"Pipeline {escape(inputs.pipeline)}, {escape(inputs.created_text)}.",
+        f"Pipeline {escape(inputs.pipeline)}, {escape(inputs.created_text)}, protocol {escape(inputs.protocol)}.",
         "Scores are in percent, with 95 % intervals in parentheses.",
         *(part for note in inputs.notes for part in ("", escape(note))),
         "",
@@ -48,20 +49,27 @@ def leaderboard(inputs: ReportInputs, board: Board, exclusive: pa.Table) -> str:
         *(f"| {' | '.join([escape(line.label), line.source, *map(_cell, line.cells)])} |" for line in board.lines),
         "",
         *_footnotes(board),
+        *_others(board),
         *_exclusive(inputs, board, exclusive),
     ]
     return "\n".join(lines) + "\n"
 
 
 def summarized(board: Board, of: Callable[[Cell], tuple[str, ...]]) -> list[str]:
-    """One phrase per fact that `of` returns for the cells: "AIME 2024: 12 of 30 questions (base, HPT)"."""
-    grouped: dict[tuple[str, str], list[str]] = {}
+    """One phrase per fact that `of` returns: "AIME 2024, AMC: k = 2 instead of 32 (base, HPT)".
+
+    Models are left out if the fact is true of all measured ones.
+    """
+    labels: dict[tuple[str, str], list[str]] = {}
     for label, column, phrase in board.phrases(of):
-        grouped.setdefault((column, phrase), []).append(label)
+        labels.setdefault((column, phrase), []).append(label)
+    columns: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (column, phrase), names in labels.items():
+        columns.setdefault((phrase, tuple(names)), []).append(column)
     measured = sum(line.source == "measured" for line in board.lines)
     return [
-        f"{column}: {phrase}" + ("" if len(labels) == measured else f" ({', '.join(labels)})")
-        for (column, phrase), labels in grouped.items()
+        f"{', '.join(titles)}: {phrase}" + ("" if len(names) == measured else f" ({', '.join(names)})")
+        for (phrase, names), titles in columns.items()
     ]
 
 
@@ -95,11 +103,15 @@ def footnotes(board: Board) -> list[str]:
     found = []
     if marked := summarized(board, lambda cell: cell.deviations if MARK in cell.mark else ()):
         found.append(
-            f"{MARK} Not measured under the benchmark's own protocol, so not comparable with other results: "
+            f"{MARK} Not measured under the report's protocol, so not comparable with other results under it: "
             f"{'; '.join(marked)}."
         )
     if marked := summarized(board, lambda cell: cell.differences):
         found.append(f"{DIFFERENT_MARK} Not comparable within its column: {'; '.join(marked)}.")
+    if marked := summarized(board, lambda cell: cell.published_differences):
+        found.append(
+            f"{UNLIKE_PUBLISHED_MARK} Not comparable with the published numbers of its column: {'; '.join(marked)}."
+        )
     if marked := _overlaps(board):
         found.append(
             f"{OVERLAP_MARK} Some of the benchmark's questions overlap the model's training data: {'; '.join(marked)}."
@@ -116,6 +128,31 @@ def _footnotes(board: Board) -> list[str]:
     notes = [f"Bold: {BEST}."] if bold else []
     notes += map(escape, footnotes(board))
     return [part for note in notes for part in (note, "")][:-1]
+
+
+def _others(board: Board) -> list[str]:
+    """The scores by graders other than the benchmark's own, if there are any."""
+    rows = []
+    for line in board.lines:
+        for grader in dict.fromkeys(other.grader for cell in line.cells if cell for other in cell.others):
+            found = [
+                {other.grader: other for other in cell.others}.get(grader) if cell else None for cell in line.cells
+            ]
+            rows.append(
+                [escape(line.label), escape(grader), *(f"{o.text} ({o.interval})" if o else "–" for o in found)]
+            )
+    if not rows:
+        return []
+    return [
+        "",
+        "## The same samples by other graders",
+        "",
+        "The score above is that of the benchmark's own verifier.",
+        "",
+        f"| {' | '.join(['Model', 'Grader', *(_header(c) for c in board.columns)])} |",
+        f"|{'|'.join(['---', '---', *('---:' for _ in board.columns)])}|",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
 
 
 def _exclusive(inputs: ReportInputs, board: Board, exclusive: pa.Table) -> list[str]:

@@ -13,13 +13,16 @@ from benchmarks.report.schemas import SAMPLES
 from benchmarks.significance import Counts
 from hpt_core import schemas
 from hpt_core.errors import DataError
-from hpt_core.evaluation.metrics import Score, question_counts, score
+from hpt_core.evaluation.metrics import Score, ScoreInterval, estimate, question_counts, score
 from hpt_core.evaluation.shards import read_samples
 from hpt_core.files import replacing
 from hpt_core.responses import collapsed_samples
+from hpt_core.verifiers.base import Outcome
 
 GROUPS: dict[Group, str] = {"in": "In distribution", "out": "Out of distribution"}
 """Group -> its title."""
+ANY = "any of the graders"
+"""Name of the score that counts a sample as correct if any grader accepts it."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Measured:
     samples: int
     alike: tuple[str, ...]
     """What all responses have in common, such as "empty"."""
+    others: dict[str, ScoreInterval]
+    """Version of each further grader, then ANY -> the score by it; empty without further graders."""
 
 
 def columns(inputs: ReportInputs) -> list[tuple[Group, SuiteInfo | None]]:
@@ -56,14 +61,39 @@ def measure(inputs: ReportInputs, path: Path, progress: Callable[[int, int, str]
             progress(done, len(units), f"{model.label} on {suite.title}")
             samples, verdicts = read_samples(result.samples), read_table(result.verdicts, schemas.VERDICTS)
             k = result.protocol.k
-            found = score(suite.name, samples, verdicts, k)
+            found, others = score(suite.name, samples, verdicts, k), _other_scores(suite.name, result, verdicts)
             counts, alike = question_counts(verdicts, k), tuple(collapsed_samples(samples))
-            measured.append(Measured(model, suite, result.protocol, found, counts, samples.num_rows, alike))
+            measured.append(Measured(model, suite, result.protocol, found, counts, samples.num_rows, alike, others))
             name = pa.array([model.name] * samples.num_rows, pa.string())
             joined = [name, *samples.columns, verdicts.column("outcome"), verdicts.column("extracted")]
             writer.write_table(pa.Table.from_arrays(joined, schema=SAMPLES))
     progress(len(units), len(units), "")
     return measured
+
+
+def _other_scores(benchmark: str, result: BenchmarkResult, verdicts: pa.Table) -> dict[str, ScoreInterval]:
+    """The scores by the further graders, and by any of all graders. Raises DataError."""
+    keys = ["question_id", "sample_index"]
+    correct = {result.protocol.grader_version: _correct(verdicts)}
+    for grader, path in result.others.items():
+        table = read_table(path, schemas.VERDICTS)
+        if not table.select(keys).equals(verdicts.select(keys)):
+            raise DataError(f"benchmark {benchmark}: the verdicts of {grader} are on other samples", "grade it again")
+        correct[grader] = _correct(table)
+    if not result.others:
+        return {}
+    wanted = {grader: correct[grader] for grader in result.others}
+    wanted[ANY] = [any(votes) for votes in zip(*correct.values(), strict=True)]
+    k = result.protocol.k
+    # question_counts has found k consecutive samples of every question.
+    return {
+        grader: estimate([sum(votes[at : at + k]) / k for at in range(0, len(votes), k)])
+        for grader, votes in wanted.items()
+    }
+
+
+def _correct(verdicts: pa.Table) -> list[bool]:
+    return [outcome == Outcome.CORRECT for outcome in verdicts.column("outcome").to_pylist()]
 
 
 def _units(inputs: ReportInputs) -> Iterator[tuple[ModelResult, SuiteInfo, BenchmarkResult]]:

@@ -118,6 +118,7 @@ def _facts(inputs: ReportInputs, board: Board) -> list[tuple[str, str]]:
         ("Run", inputs.created_text),
         ("Models", models),
         ("Benchmarks", str(len(inputs.suites))),
+        ("Protocol", inputs.protocol),
         ("Engine", ", ".join(sorted({p.engine_version for p in protocols}))),
         ("Grader", ", ".join(sorted({p.grader_version for p in protocols}))),
     ]

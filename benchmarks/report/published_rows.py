@@ -1,9 +1,9 @@
 """Published results as rows of the scores table."""
 
 from benchmarks.published import Group, PublishedRow, PublishedTable, get_published
-from benchmarks.report.inputs import ReportInputs
+from benchmarks.report.inputs import ReportInputs, SuiteInfo
 from benchmarks.report.measured import GROUPS, columns
-from benchmarks.report.schemas import Row
+from benchmarks.report.schemas import Row, sampling_columns
 
 
 def published_rows(inputs: ReportInputs) -> list[Row]:
@@ -19,7 +19,7 @@ def published_rows(inputs: ReportInputs) -> list[Row]:
     for place, published in enumerate(table.rows, start=len(inputs.measured)):
         shared = {
             "source": "published",
-            "source_note": f"{table.title} in {table.source}",
+            "source_note": f"{table.title} in {table.source}, protocol {table.protocol.name}",
             "row": place,
             "model": f"published.{published.label}",
             "label": published.label,
@@ -35,9 +35,27 @@ def published_rows(inputs: ReportInputs) -> list[Row]:
                 found = {"kind": "average", "benchmark": group, "title": title, "deviations": [note] if note else []}
             else:
                 continue
-            front: Row = {"column": column, "group": group, "differences": [], "warnings": []}
-            rows.append({**shared, **found, **front, "avg_at_k": round(value / 100, 6)})
+            front: Row = {"column": column, "group": group}
+            front |= {"differences": [], "published_differences": [], "warnings": []}
+            measured_by = {} if suite is None else _protocol(suite)
+            rows.append({**shared, **found, **front, **measured_by, "avg_at_k": round(value / 100, 6)})
     return rows
+
+
+def _protocol(suite: SuiteInfo) -> Row:
+    """Columns on how a published number was measured."""
+    rules = suite.published
+    if rules is None:
+        return {}
+    return {
+        "protocol": rules.protocol,
+        "data": rules.data,
+        "k": rules.k,
+        **sampling_columns(rules.sampling),
+        "max_total_tokens": rules.max_total_tokens,
+        "prompt": rules.prompt,
+        "grader_version": rules.grader,
+    }
 
 
 def _average(

@@ -3,11 +3,13 @@
 Shares, scores and intervals are fractions of 1; the leaderboard shows percent.
 """
 
+import json
 from typing import Any
 
 import pyarrow as pa
 
 from hpt_core import schemas
+from hpt_core.rollout.base import Sampling
 
 Row = dict[str, Any]
 """One row of a table, by column."""
@@ -39,9 +41,10 @@ SCORES = pa.schema(
             ("benchmark", _TEXT),  # name of the benchmark, or the group of an average
             ("title", _TEXT),  # what tables show
             ("group", _TEXT),  # "in" or "out" of the training data's distribution
-            ("deviations", pa.list_(_TEXT)),  # of the protocol from the benchmark's own; empty if there are none
+            ("deviations", pa.list_(_TEXT)),  # of the settings from the chosen protocol; empty if there are none
             ("differences", pa.list_(_TEXT)),  # of the protocol from the baseline's in this column; empty if none
             ("warnings", pa.list_(_TEXT)),  # of responses that are all alike; empty if there are none
+            ("published_differences", pa.list_(_TEXT)),  # of the protocol from the column's published numbers'
         ),
         *_optional(
             ("algorithm", _TEXT),  # that trained the model; null for a starting model
@@ -76,12 +79,21 @@ SCORES = pa.schema(
             ("crash_share", _F64),  # samples whose comparison ended its process or ran out of memory
             ("gold_error_share", _F64),  # samples whose gold answer cannot be read, a data error
             ("mean_tokens", _F64),  # generated tokens per sample
-            ("prompt", _TEXT),  # the prompt component; from here on, null in averages whose members differ
+            (
+                "other_scores",  # avg_at_k by each further grader, then by any of all graders; null without
+                pa.list_(pa.struct([("grader", _TEXT), ("avg_at_k", _F64), ("low", _F64), ("high", _F64)])),
+            ),
+            ("protocol", _TEXT),  # name of the protocol; from here on, null in averages whose members differ
+            ("data", _TEXT),  # source of a published number's questions; null in measured rows
+            ("prompt", _TEXT),  # the prompt component
             ("prompt_hash", _TEXT),  # of the first question's rendered prompt; null if not recorded
             ("temperature", _F64),
             ("top_p", _F64),
             ("max_tokens", _I32),  # maximum new tokens
+            ("max_total_tokens", _I32),  # maximum tokens of prompt and response together; null without a limit
             ("stop_repetition", _TEXT),  # the rule for stopping repetition, as JSON; null without one
+            ("sampling_options", _TEXT),  # all other sampling options that have an effect, as JSON; null without any
+            ("from_model", pa.bool_()),  # whether options of the model's generation_config.json count
             ("engine_version", _TEXT),
             ("engine", _TEXT),  # the engine's config as JSON, without settings that cannot change a sample
             ("dtype", _TEXT),  # the engine's compute precision
@@ -90,6 +102,7 @@ SCORES = pa.schema(
             ("grader_version", _TEXT),
             ("grade_timeout_s", _F64),  # time limit of one comparison, in seconds
             ("seed", _I64),
+            ("seeds", _TEXT),  # "derived" from the seed, or "counted": seed + i for sample i
             ("limit", _I32),  # maximum questions; null if the whole benchmark was asked
         ),
     ]
@@ -168,3 +181,15 @@ SAMPLES = pa.schema(
 
 TRAINING_LOG = pa.schema([*_required(("stage", _TEXT), ("label", _TEXT), ("algorithm", _TEXT)), *schemas.TRAIN_LOG])
 """Training logs of all stages: one row per stage and step."""
+
+
+def sampling_columns(sampling: Sampling) -> Row:
+    """The columns of SCORES for sampling options. Those without a column of their own share `sampling_options`."""
+    rule = sampling.stop_repetition
+    own = {"temperature": sampling.temperature, "top_p": sampling.top_p, "max_tokens": sampling.max_tokens}
+    others = {name: value for name, value in sampling.options.items() if name not in (*own, "stop_repetition")}
+    return {
+        **own,
+        "stop_repetition": None if rule is None else json.dumps(rule.model_dump(mode="json")),
+        "sampling_options": json.dumps(others, ensure_ascii=False) if others else None,
+    }

@@ -1,16 +1,15 @@
 """The measured rows of the scores table."""
 
-import json
 import math
 
 from benchmarks.published import Group
 from benchmarks.report.inputs import Protocol, ReportInputs
 from benchmarks.report.measured import GROUPS, Measured, columns
 from benchmarks.report.overlaps import Checked, clean, clean_average, clean_columns
-from benchmarks.report.protocols import deviations, differences
-from benchmarks.report.schemas import Row
+from benchmarks.report.protocols import deviations, differences, published_differences
+from benchmarks.report.schemas import Row, sampling_columns
 from benchmarks.significance import bootstrap_interval
-from hpt_core.evaluation.metrics import group_average
+from hpt_core.evaluation.metrics import ScoreInterval, combined, group_average
 
 
 def score_rows(inputs: ReportInputs, measured: list[Measured], checked: Checked) -> list[Row]:
@@ -66,6 +65,7 @@ def _benchmark_row(m: Measured, reference: Measured) -> Row:
         "deviations": deviations(m.suite, m.protocol, s.questions),
         "differences": _differences(m, reference),
         "warnings": [f"all {m.samples:,} responses are {alike}" for alike in m.alike],
+        "published_differences": published_differences(m.suite, m.protocol, s.questions),
         "questions": s.questions,
         "samples": m.samples,
         "k": s.k,
@@ -90,29 +90,14 @@ def _benchmark_row(m: Measured, reference: Measured) -> Row:
         "crash_share": s.crash,
         "gold_error_share": s.gold_error,
         "mean_tokens": s.mean_tokens,
+        "other_scores": [_other(grader, found) for grader, found in m.others.items()] or None,
         **_protocol_columns(m.protocol),
     }
 
 
 def _protocol_columns(p: Protocol) -> Row:
-    repetition = p.sampling.stop_repetition
-    return {
-        "prompt": p.prompt,
-        "prompt_hash": p.prompt_hash,
-        "temperature": p.sampling.temperature,
-        "top_p": p.sampling.top_p,
-        "max_tokens": p.sampling.max_tokens,
-        "stop_repetition": None if repetition is None else json.dumps(repetition.model_dump(mode="json")),
-        "engine_version": p.engine_version,
-        "engine": p.engine,
-        "dtype": p.dtype,
-        "model_hash": p.model_hash,
-        "benchmark_hash": p.benchmark_hash,
-        "grader_version": p.grader_version,
-        "grade_timeout_s": p.grade_timeout_s,
-        "seed": p.seed,
-        "limit": p.limit,
-    }
+    columns = {name: value for name, value in p if name not in ("sampling", "k")}
+    return {**columns, **sampling_columns(p.sampling)}
 
 
 def _average_row(group: Group, members: list[Measured], references: dict[str, Measured]) -> Row:
@@ -120,14 +105,21 @@ def _average_row(group: Group, members: list[Measured], references: dict[str, Me
     deviating = [m.suite.title for m in members if deviations(m.suite, m.protocol, m.score.questions)]
     alike = [m.suite.title for m in members if m.alike]
     differing = [m.suite.title for m in members if _differences(m, references[m.suite.name])]
+    unlike = [m.suite.title for m in members if published_differences(m.suite, m.protocol, m.score.questions)]
+    graders = list(dict.fromkeys(grader for m in members for grader in m.others))
+    shared = [grader for grader in graders if all(grader in m.others for m in members)]
     return {
         "kind": "average",
         "benchmark": group,
         "title": f"{GROUPS[group]} average",
         "group": group,
-        "deviations": [f"not the benchmark's own protocol on {', '.join(deviating)}"] if deviating else [],
+        "deviations": [f"not the protocol {members[0].suite.rules.protocol} on {', '.join(deviating)}"]
+        if deviating
+        else [],
         "differences": [f"protocol differs from the others on {', '.join(differing)}"] if differing else [],
         "warnings": [f"all responses are alike on {', '.join(alike)}"] if alike else [],
+        "published_differences": [f"protocol differs from the published one on {', '.join(unlike)}"] if unlike else [],
+        "other_scores": [_other(grader, combined([m.others[grader] for m in members])) for grader in shared] or None,
         "questions": sum(m.score.questions for m in members),
         "samples": sum(m.samples for m in members),
         "avg_at_k": average.mean,
@@ -136,6 +128,10 @@ def _average_row(group: Group, members: list[Measured], references: dict[str, Me
         "interval_high": average.high,
         **_shared_columns([{"k": m.protocol.k, **_protocol_columns(m.protocol)} for m in members]),
     }
+
+
+def _other(grader: str, found: ScoreInterval) -> Row:
+    return {"grader": grader, "avg_at_k": found.mean, "low": found.low, "high": found.high}
 
 
 def _shared_columns(protocols: list[Row]) -> Row:

@@ -21,6 +21,8 @@ from flows.run import RunOptions, context_of, plan_run, warn
 from hpt_core.errors import ConfigError, near
 from hpt_core.model_folder import load_tokenizer
 from hpt_core.plugins import KINDS, Kind, summary
+from hpt_core.prompts.base import PromptConfig
+from tasks import evaluate
 from tasks.execution.artifact import Artifacts
 from tasks.execution.config import PipelineConfig, pipeline_type
 from tasks.execution.context import Context
@@ -270,13 +272,16 @@ def prompt(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Show a prompt exactly as the engine receives it. Fetches the base model if the store lacks it."""
+    """Show a prompt exactly as the engine receives it in an evaluation. Fetches the base model if it is missing."""
     resolved = common.read_config(config, overrides, store, data_dir)
     suite = get_suite(benchmark)
     models = resolved.models()
     key = common.model_named(model, models) if model else models[0]
     question = suite.load(context_of(resolved).data_dir)[0].question
-    shown = _render(resolved, key, question, suite.instruction)
+    evaluation = evaluate.KIND.of(resolved)
+    found = None if evaluation is None else evaluate.measurement(resolved, evaluation, suite).settings
+    used, instruction = (found.prompt, found.instruction) if found else (resolved.prompt, suite.instruction)
+    shown = _render(resolved, key, used, question, instruction)
     if as_json:
         common.print_json({"benchmark": benchmark, "model": str(key), **shown})
         return
@@ -285,7 +290,9 @@ def prompt(
     common.ERR.print(f"[dim]{shown['tokens']} tokens, {begins}, {key}, {benchmark}[/]")
 
 
-def _render(config: PipelineConfig, key: StageKey, question: str, instruction: str | None) -> dict[str, Any]:
+def _render(
+    config: PipelineConfig, key: StageKey, prompt: PromptConfig, question: str, instruction: str | None
+) -> dict[str, Any]:
     """Text, number of tokens, and the BOS token or None. The root model's tokenizer is used, because training does not
     change the tokenizer."""
     root = config.root(key)
@@ -293,7 +300,7 @@ def _render(config: PipelineConfig, key: StageKey, question: str, instruction: s
     run.context.store.check_writable()
     folder = run_stage(run.graph[root], Artifacts(), run.context)[root].path(MODEL)
     tokenizer = load_tokenizer(folder)
-    bound = config.prompt.bind(tokenizer)
+    bound = prompt.bind(tokenizer)
     ids = bound.encode(question, instruction)
     bos = tokenizer.bos_token if ids[0] == tokenizer.bos_token_id else None
     return {"text": bound.render(question, instruction), "tokens": len(ids), "bos": bos}

@@ -18,7 +18,7 @@ from hpt_core.evaluation.shards import read_questions, read_samples
 from hpt_core.files import write_parquet
 from hpt_core.responses import collapsed_samples
 from hpt_core.schemas import VERDICTS
-from hpt_core.verifiers.base import Outcome, Verdict
+from hpt_core.verifiers.base import Outcome, Verdict, Verifier
 from hpt_core.verifiers.pool import Item, VerifierPool
 from hpt_core.worker import main, progress
 
@@ -39,6 +39,8 @@ class GradeUnit(Frozen):
     """Folder of sample shards."""
     k: int = Field(ge=1)
     """Samples that every question must have, as in the SampleUnit."""
+    grader: Verifier | None = None
+    """Grades instead of the questions' own verifiers."""
     output: Path
     """verdicts.parquet to write."""
 
@@ -63,6 +65,8 @@ def run(spec: GradeSpec) -> None:
         for unit, questions, samples in units:
             verdicts: list[Verdict] = []
             asked = items(questions, samples)
+            if unit.grader is not None:
+                asked = [item._replace(verifier=unit.grader) for item in asked]
             for start in range(0, len(asked), BATCH):
                 verdicts += pool.verify(asked[start : start + BATCH])
                 report(done + len(verdicts), total, unit.benchmark)

@@ -23,6 +23,7 @@ from hpt_core.evaluation.assemble import assemble
 from hpt_core.evaluation.budget import Budget, Spent, used_up
 from hpt_core.evaluation.journal import Journal, Row, new_session, read
 from hpt_core.evaluation.order import Ask, Lengths, Missing, Queue
+from hpt_core.evaluation.own_sampling import with_own_sampling
 from hpt_core.evaluation.spec import SampleSpec
 from hpt_core.evaluation.spending import spent_on
 from hpt_core.evaluation.units import UnitPlan, check_context, make_plan
@@ -69,13 +70,16 @@ def report_event(done: int, total: int, text: str = "", left: float | None = Non
 
 
 def run(spec: SampleSpec, report: ProgressCallback = report_event) -> None:
-    """Generate the missing samples. Raises DataError, ModelError and PreflightError before sampling starts, BudgetError
-    and EngineError during sampling; finished samples are kept."""
+    """Generate the missing samples. Raises ConfigError, DataError, ModelError and PreflightError before sampling
+    starts, BudgetError and EngineError during sampling; finished samples are kept."""
     from hpt_core.model_folder import context_length, load_tokenizer, read_config
 
     context = context_length(read_config(spec.model))
-    prompt = spec.prompt.bind(load_tokenizer(spec.model))
-    plans = [make_plan(spec, unit, prompt) for unit in spec.units]
+    spec = with_own_sampling(spec)
+    for unit in spec.units:
+        spec.engine.require(unit.sampling)
+    tokenizer = load_tokenizer(spec.model)
+    plans = [make_plan(spec, unit, tokenizer) for unit in spec.units]
     check_context(context, plans)
     units = _joined(spec, plans) if spec.joins else [_look(spec, plan) for plan in plans]
     total, present = sum(u.mine for u in units), sum(u.present for u in units)
@@ -85,8 +89,8 @@ def run(spec: SampleSpec, report: ProgressCallback = report_event) -> None:
         budget = spec.budget
         if spec.slice is None and budget.limited:
             budget = budget.left(spent_on(spec.units))
-        length = max(plan.longest + plan.unit.sampling.max_tokens for plan in plans)
-        engine = spec.engine.open(spec.model, length, spec.dtype, spec.seed, logprobs=False)
+        length = max(plan.longest_sequence for plan in plans)
+        engine = spec.engine.open(spec.model, length, spec.dtype, spec.units[0].seed, logprobs=False)
         try:
             _Sampler(budget, units, engine, report).run(present, total)
         finally:
@@ -190,7 +194,7 @@ class _Sampler:
                 return
             plan = self._units[ask.unit].plan
             self._asks[place] = ask
-            yield plan.request(ask.question, ask.sample_index), plan.unit.sampling
+            yield plan.request(ask.question, ask.sample_index), plan.sampling(ask.question)
 
     def _take(self, ask: Ask, rollout: Rollout) -> None:
         self._queue.finished(ask, len(rollout.token_ids))
@@ -205,7 +209,7 @@ class _Sampler:
             {
                 "benchmark": plan.unit.benchmark,
                 **plan.key(ask.question, index)._asdict(),
-                "response": rollout.text,
+                "response": plan.opening + rollout.text,
                 "tokens": len(rollout.token_ids),
                 "prompt_tokens": len(plan.prompts[ask.question]),
                 "finish_reason": rollout.finish_reason,

@@ -10,6 +10,10 @@ from hpt_core.evaluation.budget import Budget
 from hpt_core.prompts.base import PromptConfig
 from hpt_core.rollout.base import EngineConfig, Sampling
 
+Seeds = Literal["derived", "counted"]
+"""Seeds of samples: "derived" from the seed, the benchmark, the question and the sample's index; or "counted": seed + i
+for sample i of every question."""
+
 
 class SampleUnit(Frozen):
     """One model on one benchmark."""
@@ -17,11 +21,18 @@ class SampleUnit(Frozen):
     benchmark: str
     questions: Path
     """questions.parquet."""
+    prompt: PromptConfig
     instruction: str | None = None
     """Replaces the prompt's instruction if the benchmark has its own (Suite.instruction)."""
     sampling: Sampling
+    max_total_tokens: int | None = Field(None, ge=1)
+    """Maximum tokens of prompt and response together. Limits each response beside `sampling.max_tokens`."""
+    from_model: tuple[str, ...] = ()
+    """Fields of `sampling` that the model's generation_config.json replaces, if it has them."""
     k: int = Field(ge=1)
     """Samples per question."""
+    seed: int
+    seeds: Seeds = "derived"
     output: Path
     """Folder for samples/part-NNNNN.parquet."""
     work: Path
@@ -47,13 +58,11 @@ class SampleSpec(Frozen):
     """Spec of `python -m hpt_core.evaluation.sample`: one engine generates every missing sample of every unit."""
 
     model: Path
-    prompt: PromptConfig
     engine: EngineConfig
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    seed: int
     shard_samples: int = Field(512, ge=1)
     """Samples of one Parquet shard, rounded up to whole questions."""
-    units: tuple[SampleUnit, ...]
+    units: tuple[SampleUnit, ...] = Field(min_length=1)
     slice: Slice | None = None
     """Generate only this slice of the samples, into `work`. A later run with `joins` writes the shards."""
     joins: bool = False

@@ -4,7 +4,7 @@ import contextlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,8 +13,8 @@ from hpt_core.errors import PreflightError
 from hpt_core.evaluation.journal import Journal, new_session
 from hpt_core.evaluation.shards import Shard, is_whole, plan, read_questions
 from hpt_core.evaluation.spec import SampleSpec, SampleUnit
-from hpt_core.prompts.base import Prompt
-from hpt_core.rollout.base import Request
+from hpt_core.prompts.base import opening
+from hpt_core.rollout.base import Request, Sampling
 from hpt_core.schemas import SAMPLES
 from hpt_core.seeds import derive
 
@@ -39,8 +39,6 @@ class UnitPlan:
     """Token ids of each question's prompt."""
     example: str
     """Text of the first prompt."""
-    seed: int
-    """The run's seed."""
     shards: tuple[Shard, ...]
 
     @property
@@ -52,6 +50,23 @@ class UnitPlan:
     def longest(self) -> int:
         """Length of the longest prompt, in tokens."""
         return max(map(len, self.prompts))
+
+    @property
+    def longest_sequence(self) -> int:
+        """Maximum tokens of a prompt and its response."""
+        return max(len(ids) + self.sampling(question).max_tokens for question, ids in enumerate(self.prompts))
+
+    @property
+    def opening(self) -> str:
+        """The end of the prompts that opens the thinking, "" if they open none. Stored responses begin with it."""
+        return opening(self.example)
+
+    def sampling(self, question: int) -> Sampling:
+        """How responses to a question are sampled: with a limit on the total, a long prompt leaves fewer tokens."""
+        sampling, total = self.unit.sampling, self.unit.max_total_tokens
+        if total is None or (room := total - len(self.prompts[question])) >= sampling.max_tokens:
+            return sampling
+        return sampling.model_copy(update={"max_tokens": room})
 
     @property
     def greedy(self) -> bool:
@@ -69,9 +84,11 @@ class UnitPlan:
 
     def key(self, question: int, sample_index: int) -> Key:
         """The key of a sample of question number `question`."""
-        question_id = self.question_ids[question]
+        question_id, unit = self.question_ids[question], self.unit
+        if unit.seeds == "counted":
+            return Key(question_id, sample_index, unit.seed + sample_index)
         return Key(
-            question_id, sample_index, derive(self.seed, "evaluation", self.unit.benchmark, question_id, sample_index)
+            question_id, sample_index, derive(unit.seed, "evaluation", unit.benchmark, question_id, sample_index)
         )
 
     def keys(self, shard: Shard) -> list[Key]:
@@ -108,8 +125,10 @@ class UnitPlan:
                     kept.append(row, 0.0, 0)
 
 
-def make_plan(spec: SampleSpec, unit: SampleUnit, prompt: Prompt) -> UnitPlan:
-    """Read the unit's questions and encode their prompts. Raises DataError, and PreflightError without questions."""
+def make_plan(spec: SampleSpec, unit: SampleUnit, tokenizer: Any) -> UnitPlan:
+    """Read the unit's questions and encode their prompts. Raises DataError, ModelError if the prompt does not fit the
+    tokenizer, and PreflightError without questions."""
+    prompt = unit.prompt.bind(tokenizer)
     table = read_questions(unit.questions)
     if table.num_rows == 0:
         raise PreflightError(f"benchmark {unit.benchmark} has no questions", f"check {unit.questions}")
@@ -121,21 +140,32 @@ def make_plan(spec: SampleSpec, unit: SampleUnit, prompt: Prompt) -> UnitPlan:
         question_ids=tuple(table.column("question_id").to_pylist()),
         prompts=tuple(tuple(prompt.encode(question, unit.instruction)) for question in questions),
         example=prompt.render(questions[0], unit.instruction),
-        seed=spec.seed,
         shards=tuple(plan(len(questions), unit.k, spec.shard_samples)),
     )
 
 
 def check_context(context: int, plans: list[UnitPlan]) -> None:
-    """Raise PreflightError if the longest prompt plus max_tokens exceeds a context of `context` tokens."""
+    """Raise PreflightError if a prompt and its response may exceed a context of `context` tokens, or if a prompt takes
+    up the benchmark's limit on both together."""
     for p in plans:
-        wanted = p.unit.sampling.max_tokens
-        if p.longest + wanted > context:
-            question_id = p.question_ids[[len(ids) for ids in p.prompts].index(p.longest)]
-            room = context - p.longest
-            remedy = f"set evaluate.max_tokens to {room} or less, or " if room > 0 else "leave the benchmark out, or "
+        name, wanted, total = p.unit.benchmark, p.unit.sampling.max_tokens, p.unit.max_total_tokens
+        question_id = p.question_ids[[len(ids) for ids in p.prompts].index(p.longest)]
+        longest = f"{name}: the longest prompt ({p.longest} tokens, question {question_id})"
+        if total is not None and p.longest >= total:
             raise PreflightError(
-                f"{p.unit.benchmark}: the longest prompt ({p.longest} tokens, question {question_id}) and max_tokens "
-                f"{wanted} make {p.longest + wanted} tokens; the model's context has {context}",
-                f"{remedy}raise the model's max_position_embeddings",
+                f"{longest} leaves no room for a response within max_total_tokens {total}",
+                "raise evaluate.max_total_tokens, or leave the benchmark out",
             )
+        if p.longest_sequence <= context:
+            continue
+        if total is not None and total <= p.longest + wanted:
+            raise PreflightError(
+                f"{longest} and its response may take max_total_tokens {total}; the model's context has {context}",
+                f"raise the model's max_position_embeddings, or set evaluate.max_total_tokens to {context}",
+            )
+        room = context - p.longest
+        remedy = f"set evaluate.max_tokens to {room} or less, or " if room > 0 else "leave the benchmark out, or "
+        raise PreflightError(
+            f"{longest} and max_tokens {wanted} make {p.longest + wanted} tokens; the model's context has {context}",
+            f"{remedy}raise the model's max_position_embeddings",
+        )

@@ -10,6 +10,15 @@ THINK = "<think>\n"
 """Start of the demonstrations of reasoning models, and end of some chat templates."""
 
 
+def opening(prompt: str) -> str:
+    """The end of a rendered prompt that opens the thinking: "<think>\\n", or "" if it opens none.
+
+    It belongs in front of the response, so that a verifier sees whether the thinking was closed.
+    """
+    _, tag, after = prompt.rpartition(THINK.strip())
+    return f"{tag}{after}" if tag and not after.strip() else ""
+
+
 class Prompt(Protocol):
     """Converts a question to the text and tokens that a model sees.
 

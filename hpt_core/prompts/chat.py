@@ -1,12 +1,24 @@
 """The question as the user's message in the tokenizer's chat template (Qwen models; paper, section 4.1)."""
 
 import datetime
+import re
 from collections.abc import Callable
 from typing import Any
+
+from pydantic import Field, field_validator
 
 from hpt_core.errors import ModelError, explain
 from hpt_core.prompts._bound import PROBE, BoundPrompt, TextPrompt, name_of, with_instruction
 from hpt_core.prompts.base import BOXED_INSTRUCTION
+
+_OURS = frozenset(
+    {
+        *("messages", "conversation", "add_generation_prompt", "continue_final_message", "chat_template"),
+        *("tokenize", "tokenizer_kwargs", "padding", "truncation", "max_length"),
+        *("return_tensors", "return_dict", "return_assistant_tokens_mask", "bos_token", "eos_token", "strftime_now"),
+    }
+)
+"""Names that are no arguments for the template."""
 
 
 class ChatTemplate(TextPrompt):
@@ -20,6 +32,15 @@ class ChatTemplate(TextPrompt):
     date: datetime.date = datetime.date(2024, 7, 26)
     """The date for templates that write today's date (`strftime_now`), so that a prompt is the same every day. The
     default is the one that LLaMA's template uses without a clock."""
+    template_arguments: dict[str, Any] = Field({}, exclude_if=lambda value: not value)
+    """Arguments that the template reads, such as { enable_thinking = false } (Qwen3) or a date (Llama 3)."""
+
+    @field_validator("template_arguments")
+    @classmethod
+    def _not_ours(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if ours := sorted(_OURS & value.keys()):
+            raise ValueError(f"{ours[0]} is set by the prompt itself; remove it")
+        return value
 
     def bind(self, tokenizer: Any) -> "ChatPrompt":
         """Raises ModelError if the tokenizer has no chat template, or the template refuses the messages or leaves out
@@ -38,8 +59,19 @@ class ChatPrompt(BoundPrompt):
                 f"the tokenizer of {name_of(tokenizer)} has no chat template",
                 'set prompt = "plain", or add chat_template.jinja to the model folder',
             )
+        self._require_arguments()
         self._content = self._accepted_content()
         self._require_own_bos()
+
+    def _require_arguments(self) -> None:
+        """Raise ModelError if the template does not read an argument, which it would ignore without an error."""
+        text = str(self._tokenizer.chat_template)
+        for name in self._config.template_arguments:
+            if not re.search(rf"\b{re.escape(name)}\b", text):
+                raise ModelError(
+                    f"the chat template of {self._tokenizer.name_or_path or 'the model'} reads no argument {name!r}",
+                    "remove it from template_arguments, or correct its name",
+                )
 
     def render(self, question: str, instruction: str | None = None) -> str:
         """The chat up to the start of the assistant's answer."""
@@ -53,7 +85,11 @@ class ChatPrompt(BoundPrompt):
         now = datetime.datetime.combine(self._config.date, datetime.time())
         try:
             text: str = self._tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True, strftime_now=now.strftime
+                messages,
+                tokenize=False,
+                add_generation_prompt=True,
+                strftime_now=now.strftime,
+                **self._config.template_arguments,
             )
         except Exception as error:  # a template's code may raise anything
             raise ModelError(

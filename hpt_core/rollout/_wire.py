@@ -1,15 +1,14 @@
 """Requests and answers of the completions API."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from hpt_core.errors import EngineError
-from hpt_core.rollout.base import FinishReason, Request, Rollout, Sampling
+from hpt_core.rollout.base import Decoder, FinishReason, Request, Rollout, Sampling
 
-NEUTRAL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
-"""Sampling options that have no effect. They are sent because servers may default to other values, such as those of
-the model's generation_config.json."""
+STANDARD = ("temperature", "top_p", "max_tokens", "presence_penalty", "frequency_penalty", "stop")
+"""Sampling options of the completions API. Servers other than vLLM may ignore the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,34 +25,52 @@ class Wire:
     """The tokenizer of the model folder."""
     logprobs: bool = True
     """Whether to request log-probabilities."""
+    decode: Decoder = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "decode", Decoder(self.tokenizer))
 
     def body(self, request: Request, sampling: Sampling) -> dict[str, Any]:
-        """The body of a request. Raises EngineError if the server does not support `sampling`."""
+        """The body of a request. Raises EngineError if the server does not support `sampling`.
+
+        Options without effect are sent too, because servers may default to other values, such as those of the model's
+        generation_config.json.
+        """
+        stop_ids = sampling.stop_ids(self.tokenizer)
+        self._require_support(sampling, stop_ids)
         body: dict[str, Any] = {
             "model": self.model,
             "prompt": list(request.prompt_ids),
             "seed": request.seed,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "max_tokens": sampling.max_tokens,
-            **NEUTRAL,
+            **sampling.numbers,
+            # The only value without effect that all servers accept.
+            "top_k": sampling.top_k or -1,
         }
+        if sampling.stop:
+            body["stop"] = list(sampling.stop)
+        if stop_ids:
+            body["stop_token_ids"] = stop_ids
         if self.vllm:
             body["return_token_ids"] = True
             if self.logprobs:
                 body["logprobs"] = 0
-        if (stop := sampling.stop_repetition) is not None:
-            if not self.vllm:
-                raise EngineError(
-                    f"{self.version} is not a vLLM server and does not support stop_repetition",
-                    "remove stop_repetition, or serve the model with vLLM",
-                )
+        if (rule := sampling.stop_repetition) is not None:
             body["repetition_detection"] = {
-                "max_pattern_size": stop.longest,
-                "min_pattern_size": stop.shortest,
-                "min_count": stop.times,
+                "max_pattern_size": rule.longest,
+                "min_pattern_size": rule.shortest,
+                "min_count": rule.times,
             }
         return body
+
+    def _require_support(self, sampling: Sampling, stop_ids: list[int]) -> None:
+        """Only vLLM is known to honor all options. Another server might ignore one without an error."""
+        unsupported = [name for name in sampling.options if name not in STANDARD]
+        unsupported += ["special tokens in stop"] if stop_ids else []
+        if unsupported and not self.vllm:
+            raise EngineError(
+                f"{self.version} is not a vLLM server and does not support {', '.join(unsupported)}",
+                f"remove {', '.join(unsupported)}, or serve the model with vLLM",
+            )
 
     def rollout(self, request: Request, sampling: Sampling, choice: dict[str, Any]) -> Rollout:
         """Parse a choice, to which the answer's `usage` has been added. Raises EngineError."""
@@ -69,11 +86,11 @@ class Wire:
         if len(logprobs) != len(tokens) and self.logprobs:
             logprobs = [math.nan] * len(tokens)
         # As in the vllm engine. The server decodes token by token, so the end of its own text may differ.
-        text = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        text = sampling.cut(self.decode(tokens))
         return Rollout(tuple(tokens), tuple(logprobs), text, reason)
 
     def _without_tokens(self, sampling: Sampling, choice: dict[str, Any], reason: FinishReason) -> Rollout:
-        text = str(choice.get("text") or "")
+        text = sampling.cut(str(choice.get("text") or ""))
         self._check_length(sampling, reason, choice["usage"].get("completion_tokens"))
         tokens = list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
         if reason == "stop":

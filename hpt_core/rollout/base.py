@@ -6,12 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from hpt_core.base import Frozen
-from hpt_core.errors import ModelError
+from hpt_core.errors import ConfigError, ModelError
 from hpt_core.plugins import PluginConfig
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 FinishReason = Literal["stop", "length", "repetition"]
-"""Why a response ended: EOS token, maximum number of tokens, or `stop_repetition`."""
+"""Why a response ended: EOS token or stop text, maximum number of tokens, or `stop_repetition`."""
 
 
 class StopRepetition(Frozen):
@@ -47,17 +47,64 @@ class StopRepetition(Frozen):
         return False
 
 
-class Sampling(Frozen):
-    """How tokens are sampled."""
+def _off(default: Any, **limits: Any) -> Any:
+    """A field that has no effect at its default. It is left out of dumps there, so adding one changes no identity."""
+    return Field(default, exclude_if=lambda value: value == default, **limits)
 
-    temperature: float = Field(1.0, ge=0)
+
+class Sampling(Frozen):
+    """How tokens are sampled.
+
+    Numbers have the names that vLLM and the completions API give them, and their defaults have no effect. The model's
+    own generation_config.json is never used for them.
+    """
+
+    temperature: float = Field(1.0, ge=0, allow_inf_nan=False)
     """Softmax temperature; 1.0 for training rollouts, 0.6 for evaluation (paper, section 4.1)."""
     top_p: float = Field(1.0, gt=0, le=1)
     """Nucleus mass; 1.0 for training rollouts, 0.95 for evaluation."""
     max_tokens: int = Field(8192, ge=1)
     """Maximum number of new tokens."""
-    stop_repetition: StopRepetition | None = Field(None, exclude_if=lambda value: value is None)
+    stop_repetition: StopRepetition | None = _off(None)
     """Ends responses that repeat themselves; None lets them run to `max_tokens`, as the paper does."""
+    top_k: int = _off(0, ge=0)
+    """Number of most probable tokens to sample from; 0 is all."""
+    min_p: float = _off(0.0, ge=0, le=1)
+    """Minimum probability of a token, as a share of the most probable token's; 0 excludes none."""
+    presence_penalty: float = _off(0.0, ge=-2, le=2)
+    """Subtracted from the logits of tokens that the response contains."""
+    frequency_penalty: float = _off(0.0, ge=-2, le=2)
+    """Subtracted from a token's logit for each time that the response contains it."""
+    repetition_penalty: float = _off(1.0, gt=0, allow_inf_nan=False)
+    """Divides the positive logits, and multiplies the negative ones, of tokens in the prompt or the response."""
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = _off(())
+    """Texts that end a response. Its text ends before the first of them; its tokens include it. A special token, such
+    as "<|im_end|>", may be given too."""
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The fields that are numbers, by name."""
+        return {name: value for name, value in self if isinstance(value, int | float)}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The fields that differ from their defaults, by name."""
+        return {name: value for name, value in self if value != type(self).model_fields[name].default}
+
+    @property
+    def reshaping(self) -> dict[str, Any]:
+        """The options that make the sampled distribution another than the policy's at this temperature."""
+        return {name: value for name, value in self.options.items() if name not in _NOT_RESHAPING}
+
+    def cut(self, text: str) -> str:
+        """`text` up to the first of the stop texts."""
+        return text[: min((at for stop in self.stop if (at := text.find(stop)) >= 0), default=len(text))]
+
+    def stop_ids(self, tokenizer: Any) -> list[int]:
+        """Ids of the stop texts that are single added tokens. Engines look for these ids, because responses are decoded
+        without special tokens."""
+        added: dict[str, int] = tokenizer.get_added_vocab() if self.stop else {}
+        return [added[stop] for stop in self.stop if stop in added]
 
     def without_effect(self) -> Iterator[str]:
         """A limit on repetitions that are longer than a response."""
@@ -67,6 +114,9 @@ class Sampling(Frozen):
                 f"stop_repetition needs {stop.times} times {stop.shortest} tokens, but a response has at most "
                 f"{self.max_tokens}; lower stop_repetition.times or stop_repetition.shortest"
             )
+
+
+_NOT_RESHAPING = ("temperature", "max_tokens", "stop", "stop_repetition")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +131,38 @@ class Request:
 class Rollout:
     """One response.
 
-    `token_ids` ends with the EOS token when `finish_reason` is "stop". `logprobs` (nats, one per token) come from the
-    sampled distribution, after temperature and top_p; empty if the engine was opened without them. `text` leaves out
-    special tokens.
+    `token_ids` ends with the EOS token, or with a stop text, when `finish_reason` is "stop". `logprobs` (nats, one per
+    token) come from the sampled distribution, after all options of Sampling; empty if the engine was opened without
+    them. `text` leaves out special tokens and the stop text.
     """
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     text: str
     finish_reason: FinishReason
+
+
+TAGS = ("<think>", "</think>")
+"""Marks of the thinking in a response. Verifiers need them, so they are kept even if they are special tokens."""
+
+
+class Decoder:
+    """Decodes responses without special tokens, but with the marks of the thinking."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        special = {number: str(token) for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+        self._tokenizer = tokenizer
+        self._keeps = any(tag in special.values() for tag in TAGS)
+        self._hidden = {number for number, token in special.items() if token not in TAGS}
+
+    def __call__(self, tokens: Sequence[int]) -> str:
+        """The text of a response."""
+        if self._keeps:
+            tokens = [token for token in tokens if token not in self._hidden]
+        text: str = self._tokenizer.decode(
+            tokens, skip_special_tokens=not self._keeps, clean_up_tokenization_spaces=False
+        )
+        return text
 
 
 Generation = tuple[Request, Sampling]
@@ -174,6 +247,16 @@ class EngineConfig(PluginConfig, kind="engines", package="hpt_core.rollout"):
     """
     TRAINS: ClassVar[bool] = True
     """Whether the engine accepts a trainer's weights."""
+    HONORS: ClassVar[frozenset[str]] = frozenset({"temperature", "top_p", "max_tokens", "stop_repetition"})
+    """Fields of Sampling that the engine honors. A config that sets another one is refused."""
+
+    def require(self, sampling: Sampling) -> None:
+        """Raise ConfigError if the engine would ignore an option of `sampling`."""
+        if ignored := sorted(set(sampling.options) - self.HONORS):
+            raise ConfigError(
+                f"the engine {self.name!r} does not honor {', '.join(ignored)}",
+                f'remove {"it" if len(ignored) == 1 else "them"}, or use engine = "vllm"',
+            )
 
     def packages(self) -> tuple[str, ...]:
         """Packages that define the engine's version: the first installed one counts, or our own package if none is

@@ -52,6 +52,7 @@ class Endpoint(EngineConfig):
 
     LOCAL: ClassVar[bool] = False
     TRAINS: ClassVar[bool] = False
+    HONORS: ClassVar[frozenset[str]] = Serve.HONORS
 
     url: Annotated[str | None, NOT_IDENTITY] = None
     """Base address of the API, such as "http://host:8000/v1". None starts `vllm serve` for the model on the loopback

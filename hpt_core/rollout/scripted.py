@@ -1,14 +1,19 @@
 """Fixed responses instead of sampled ones, for tests. Their log-probabilities are the model's own."""
 
+import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hpt_core.rollout.base import EngineConfig, Request, Rollout, Sampling
-from hpt_core.rollout.transformers import TransformersEngine
+from hpt_core.rollout.transformers import Transformers, TransformersEngine
+
+logger = logging.getLogger("hpt.rollout.scripted")
 
 
 class Scripted(EngineConfig):
-    """Fixed responses, selected by prompt."""
+    """Fixed responses, selected by prompt. Options that end a response apply; the log names those without effect."""
+
+    HONORS: ClassVar[frozenset[str]] = Transformers.HONORS
 
     responses: dict[str, tuple[str, ...]] = {}
     """Text -> responses to prompts that contain it. The first matching text is used; the seed selects the response."""
@@ -25,20 +30,31 @@ class ScriptedEngine(TransformersEngine):
 
     def __init__(self, config: Scripted, model: Path, max_model_len: int, dtype: str) -> None:
         self._config = config
+        self._told: set[str] = set()
         super().__init__(model, max_model_len, dtype)
         self.version = f"scripted ({self.version})"
 
     def _respond(self, request: Request, sampling: Sampling) -> Rollout:
-        """The scripted response, cut at `max_tokens`, with the model's log-probabilities."""
+        """The scripted response up to where `sampling` ends it, with the model's log-probabilities."""
         import torch
 
+        self._tell(sampling)
         prompt = self._tokenizer.decode(request.prompt_ids)
         known = next((r for part, r in self._config.responses.items() if part in prompt), (self._config.otherwise,))
         text = known[request.seed % len(known)]
         ids = [*self._tokenizer(text, add_special_tokens=False).input_ids, self._tokenizer.eos_token_id]
-        tokens = ids[: sampling.max_tokens]
+        ended = self._rule(sampling)
+        tokens = ids[: next(n for n in range(1, len(ids) + 1) if ended(ids[:n]))]
         with torch.no_grad():
             logits = self._model(torch.tensor([[*request.prompt_ids, *tokens]], device=self._device)).logits[0]
         scaled = logits[len(request.prompt_ids) - 1 : -1].float() / (sampling.temperature or 1.0)
         logprobs = torch.log_softmax(scaled, dim=-1).gather(1, torch.tensor(tokens, device=self._device)[:, None])
         return self._rollout(tokens, logprobs[:, 0].tolist(), sampling)
+
+    def _tell(self, sampling: Sampling) -> None:
+        """Log the options that have no effect, once each."""
+        ignored = {"temperature": sampling.temperature, **sampling.reshaping}
+        if new := ignored.keys() - self._told:
+            self._told |= new
+            told = ", ".join(f"{name} {ignored[name]}" for name in sorted(new))
+            logger.info("scripted responses are fixed, so these options have no effect: %s", told)

@@ -1,12 +1,14 @@
 """transformers, one response at a time: slow and simple, for checking another engine or debugging without vLLM."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpt_core.errors import EngineError, explain
 from hpt_core.model_folder import load_tokenizer, read_object
 from hpt_core.rollout.base import (
+    Decoder,
     EngineConfig,
     FinishReason,
     Generation,
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 
 class Transformers(EngineConfig):
     """Sampling with transformers, token by token."""
+
+    HONORS: ClassVar[frozenset[str]] = EngineConfig.HONORS | {
+        *("top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty", "stop"),
+    }
 
     def open(self, model: Path, max_model_len: int, dtype: str, seed: int, **options: Any) -> "TransformersEngine":
         """Load `model`; see EngineConfig.open."""
@@ -60,6 +66,7 @@ class TransformersEngine(RolloutEngine):
             ) from error
         self._model: Any = loaded.to(self._device).eval()
         self._stops = self._stop_tokens()
+        self._decode = Decoder(self._tokenizer)
         require_finite_logprobs(self, self._tokenizer, model, max_model_len)
 
     def stream(self, requests: Iterable[Generation]) -> Stream:
@@ -87,14 +94,15 @@ class TransformersEngine(RolloutEngine):
         generator = torch.Generator(self._device).manual_seed(request.seed)
         ids = torch.tensor([request.prompt_ids], device=self._device)
         room = self.max_model_len - len(request.prompt_ids)
+        ended = self._rule(sampling)
         tokens: list[int] = []
         logprobs: list[float] = []
         cache = None
         with torch.no_grad():
-            while len(tokens) < room and not self._ended(tokens, sampling):
+            while len(tokens) < room and not ended(tokens):
                 output = self._model(input_ids=ids, past_key_values=cache, use_cache=True)
                 cache = output.past_key_values
-                distribution = distribution_of(output.logits[0, -1].float(), sampling)
+                distribution = distribution_of(output.logits[0, -1].float(), sampling, request.prompt_ids, tokens)
                 if distribution.isnan().any():
                     raise non_finite(self._folder, self.version)
                 token = int(torch.multinomial(distribution.exp(), 1, generator=generator))
@@ -103,17 +111,26 @@ class TransformersEngine(RolloutEngine):
                 ids = torch.tensor([[token]], device=self._device)
         return self._rollout(tokens, logprobs, sampling)
 
-    def _ended(self, tokens: Sequence[int], sampling: Sampling) -> FinishReason | None:
-        """Why the response ends here; None if it continues."""
-        if tokens and tokens[-1] in self._stops:
-            return "stop"
-        if len(tokens) >= sampling.max_tokens:
-            return "length"
-        return "repetition" if sampling.stop_repetition and sampling.stop_repetition.holds(tokens) else None
+    def _rule(self, sampling: Sampling) -> Callable[[Sequence[int]], FinishReason | None]:
+        """A function that says why a response with the given tokens ends; None if it continues."""
+        stops = {*self._stops, *sampling.stop_ids(self._tokenizer)}
+        # Of a character, a token may hold one of four bytes.
+        tail = 4 * max(map(len, sampling.stop), default=0) + 4
+
+        def ended(tokens: Sequence[int]) -> FinishReason | None:
+            if tokens and tokens[-1] in stops:
+                return "stop"
+            if sampling.stop and (text := self._decode(tokens[-tail:])) != sampling.cut(text):
+                return "stop"
+            if len(tokens) >= sampling.max_tokens:
+                return "length"
+            return "repetition" if sampling.stop_repetition and sampling.stop_repetition.holds(tokens) else None
+
+        return ended
 
     def _rollout(self, tokens: list[int], logprobs: list[float], sampling: Sampling) -> Rollout:
-        text = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return Rollout(tuple(tokens), tuple(logprobs), text, self._ended(tokens, sampling) or "length")
+        reason = self._rule(sampling)(tokens) or "length"
+        return Rollout(tuple(tokens), tuple(logprobs), sampling.cut(self._decode(tokens)), reason)
 
     def _stop_tokens(self) -> set[int]:
         file = self._folder / "generation_config.json"
@@ -123,21 +140,46 @@ class TransformersEngine(RolloutEngine):
         return {int(token) for token in [*stops, self._tokenizer.eos_token_id] if token is not None}
 
 
-def distribution_of(logits: "Tensor", sampling: Sampling) -> "Tensor":
-    """Log-probabilities [V] to sample from, given logits [V]: after temperature and top_p; -inf for excluded tokens.
+def distribution_of(
+    logits: "Tensor", sampling: Sampling, prompt: Sequence[int] = (), response: Sequence[int] = ()
+) -> "Tensor":
+    """Log-probabilities [V] to sample from, given logits [V] after `prompt` and `response`: after all options of
+    Sampling, in vLLM's order; -inf for excluded tokens.
 
     At temperature 0 the token with the largest logit has probability 1.
     """
     import torch
 
+    logits = _penalized(logits, sampling, prompt, response)
     if sampling.temperature == 0:
         certain = torch.full_like(logits, -torch.inf)
         certain[logits.argmax()] = 0.0
         return certain
     logprobs = torch.log_softmax(logits / sampling.temperature, dim=-1)
+    if sampling.min_p > 0:
+        least = logprobs.max() + math.log(sampling.min_p)
+        logprobs = torch.log_softmax(logprobs.masked_fill(logprobs < least, -torch.inf), dim=-1)
+    if 0 < sampling.top_k < len(logprobs):
+        least = logprobs.topk(sampling.top_k).values[-1]
+        logprobs = torch.log_softmax(logprobs.masked_fill(logprobs < least, -torch.inf), dim=-1)
     if sampling.top_p < 1:
         ordered, order = logprobs.sort(descending=True)
         before = ordered.exp().cumsum(-1) - ordered.exp()
         cut = order[before >= sampling.top_p]
         logprobs = torch.log_softmax(logprobs.index_fill(0, cut, -torch.inf), dim=-1)
     return logprobs
+
+
+def _penalized(logits: "Tensor", sampling: Sampling, prompt: Sequence[int], response: Sequence[int]) -> "Tensor":
+    """The logits [V] after the repetition, frequency and presence penalties."""
+    import torch
+
+    if sampling.repetition_penalty != 1:
+        seen = torch.zeros_like(logits, dtype=torch.bool)
+        seen[[*prompt, *response]] = True
+        factor = sampling.repetition_penalty
+        logits = torch.where(seen, torch.where(logits > 0, logits / factor, logits * factor), logits)
+    if sampling.frequency_penalty or sampling.presence_penalty:
+        counts = torch.bincount(torch.tensor(response, dtype=torch.long, device=logits.device), minlength=len(logits))
+        logits = logits - sampling.frequency_penalty * counts - sampling.presence_penalty * (counts > 0)
+    return logits

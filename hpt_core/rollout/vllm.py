@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
 
 from pydantic import Field, ValidationError
 
@@ -17,6 +17,7 @@ from hpt_core.errors import EngineError, HPTError, explain
 from hpt_core.model_folder import read_config
 from hpt_core.rollout._kernels import check_installed, check_kernels, check_shape
 from hpt_core.rollout.base import (
+    Decoder,
     EngineConfig,
     FinishReason,
     Generation,
@@ -47,6 +48,10 @@ ALONE, COLOCATED = 0.9, 0.45
 
 class VLLM(EngineConfig):
     """vLLM in this process."""
+
+    HONORS: ClassVar[frozenset[str]] = EngineConfig.HONORS | {
+        *("top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty", "stop"),
+    }
 
     kv_cache_gib: Annotated[float | None, NOT_IDENTITY] = Field(None, gt=0)
     """Key-value cache in GiB. None uses 1 GiB on CPUs, and on GPUs what `gpu_memory_utilization` leaves free."""
@@ -97,6 +102,8 @@ def engine_settings(
         "enable_prefix_caching": config.prefix_caching,
         "gpu_memory_utilization": config.gpu_memory_utilization or (COLOCATED if colocated else ALONE),
         "logprobs_mode": "processed_logprobs",
+        # Never a sampler or a length from the model's generation_config.json. Its EOS tokens count all the same.
+        "generation_config": "vllm",
         "disable_log_stats": True,
     }
     if not on_gpu:
@@ -173,6 +180,7 @@ class VLLMEngine(RolloutEngine):
             ) from error
         self._engine = self._llm.llm_engine
         self._tokenizer = self._llm.get_tokenizer()
+        self._decode = Decoder(self._tokenizer)
         try:
             require_finite_logprobs(self, self._tokenizer, model, max_model_len)
         except BaseException:
@@ -206,15 +214,16 @@ class VLLMEngine(RolloutEngine):
             raise EngineError("the engine's memory was released", "sync the weights before the next rollouts")
         self._llm.reset_prefix_cache()
         waiting = enumerate(requests)
-        under_way: dict[str, int] = {}
+        under_way: dict[str, tuple[int, Sampling]] = {}
         try:
             while True:
                 for index, (request, sampling) in islice(waiting, self._in_flight - len(under_way)):
-                    under_way[self._add(request, sampling)] = index
+                    under_way[self._add(request, sampling)] = index, sampling
                 if not under_way:
                     return
                 for output in self._step():
-                    yield under_way.pop(output.request_id), self._rollout(output.outputs[0])
+                    index, sampling = under_way.pop(output.request_id)
+                    yield index, self._rollout(output.outputs[0], sampling)
         finally:
             if under_way:
                 self._engine.abort_request(list(under_way))
@@ -258,17 +267,18 @@ class VLLMEngine(RolloutEngine):
 
         request_id = str(self._next_id)
         self._next_id += 1
-        stop = sampling.stop_repetition
-        repetition = stop and RepetitionDetectionParams(
-            max_pattern_size=stop.longest, min_pattern_size=stop.shortest, min_count=stop.times
+        rule = sampling.stop_repetition
+        repetition = rule and RepetitionDetectionParams(
+            max_pattern_size=rule.longest, min_pattern_size=rule.shortest, min_count=rule.times
         )
         params = SamplingParams(
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            max_tokens=sampling.max_tokens,
+            **sampling.numbers,
+            stop=list(sampling.stop) or None,
+            stop_token_ids=sampling.stop_ids(self._tokenizer) or None,
             seed=request.seed,
             logprobs=self._logprobs,
-            detokenize=False,
+            # Stop texts are looked for in the text.
+            detokenize=bool(sampling.stop),
             output_kind=RequestOutputKind.FINAL_ONLY,
             repetition_detection=repetition,
         )
@@ -276,15 +286,14 @@ class VLLMEngine(RolloutEngine):
             self._engine.add_request(request_id, {"prompt_token_ids": list(request.prompt_ids)}, params)
         return request_id
 
-    def _rollout(self, output: Any) -> Rollout:
-        """Convert a vllm.CompletionOutput, whose token_ids include the stop token."""
+    def _rollout(self, output: Any, sampling: Sampling) -> Rollout:
+        """Convert a vllm.CompletionOutput, whose token_ids include the stop token or text."""
         tokens = tuple(output.token_ids)
         if output.finish_reason not in get_args(FinishReason):
             raise EngineError(f"vLLM ended a request with {output.finish_reason!r}", "see the stage's log")
         steps = zip(tokens, output.logprobs, strict=True) if output.logprobs else ()
         logprobs = tuple(step[token].logprob for token, step in steps)
-        text = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return Rollout(tokens, logprobs, text, output.finish_reason)
+        return Rollout(tokens, logprobs, sampling.cut(self._decode(tokens)), output.finish_reason)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from hpt_core import schemas
 from hpt_core.files import write_parquet
-from hpt_core.prompts.base import Prompt
+from hpt_core.prompts.base import Prompt, opening
 from hpt_core.responses import collapsed
 from hpt_core.rollout.base import Request, Rollout, RolloutEngine
 from hpt_core.seeds import derive
@@ -106,7 +106,8 @@ class Collector:
         n = self.config.rollouts_per_question if self.estimator.uses_rollouts else 0
         start = time.perf_counter()
         rollouts: list[Rollout] = []
-        verifying = Verifying(self.pool, [q for q in questions for _ in range(n)], self.config.rewards)
+        openings = [opening(self.prompt.render(q.question)) for q in questions for _ in range(n)]
+        verifying = Verifying(self.pool, [q for q in questions for _ in range(n)], self.config.rewards, openings)
         if n and self.engine is not None:
             requests = [
                 Request(ids, derive(self.seed, "rollout", step, q.question_id, i))
@@ -114,6 +115,7 @@ class Collector:
                 for i in range(n)
             ]
             rollouts = self.engine.generate(requests, self.config.sampling, progress, verifying.add)
+            rollouts = [replace(r, text=begun + r.text) for begun, r in zip(openings, rollouts, strict=True)]
         sampled_at = time.perf_counter()
         judged = verifying.result()
         shown = self._demonstration_rewards(questions) if n else {}
@@ -173,12 +175,15 @@ class Verifying:
         pool: VerifierPool | None,
         asked: Sequence[TrainingQuestion],
         rewards: Sequence[Reward] = (Reward(),),
+        openings: Sequence[str] = (),
         by_definition: bool = False,
     ) -> None:
-        """`asked` holds the question of each expected response. With `by_definition` all responses count as correct."""
+        """`asked` holds the question of each expected response, and `openings` what its prompt already says of the
+        response (prompts.base.opening). With `by_definition` all responses count as correct."""
         self._pool = pool
         self._asked = asked
         self._rewards = rewards
+        self._openings = openings
         self._by_definition = by_definition
         # The question's own verdict (None) is always needed, because gates use it.
         self._verifiers = list(dict.fromkeys([None, *(reward.verifier for reward in rewards)]))
@@ -187,7 +192,7 @@ class Verifying:
 
     def add(self, index: int, rollout: Rollout) -> None:
         """Add a finished rollout."""
-        self.add_text(index, rollout.text)
+        self.add_text(index, (self._openings[index] if self._openings else "") + rollout.text)
 
     def add_text(self, index: int, text: str) -> None:
         """Add a response."""

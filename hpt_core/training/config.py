@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from hpt_core.base import NOT_IDENTITY, Frozen
+from hpt_core.errors import ConfigError
 from hpt_core.prompts.base import PromptConfig
 from hpt_core.rollout.base import EngineConfig, Sampling
 from hpt_core.trackers import Mirror, open_all
@@ -142,13 +143,18 @@ class TrainConfig(Frozen):
                 "sampling.temperature is 0, so all rollouts of a question would be the same; "
                 "set sampling.temperature above 0, usually to 1.0"
             )
-        if self.uses_rollouts and self.sampling.top_p < 1:
+        for name, value in self.sampling.reshaping.items() if self.uses_rollouts else ():
             raise ValueError(
-                f"sampling.top_p is {self.sampling.top_p}, but training on rollouts needs their probabilities over the "
-                "whole vocabulary; set sampling.top_p to 1"
+                f"sampling.{name} is {value}, but training on rollouts needs their probabilities over the whole "
+                f"vocabulary; set sampling.{name} to {Sampling.model_fields[name].default:g}"
             )
         if not self._reach.trains_anything and not any(r.coefficient for r in self.algorithm.regularizers):
             raise ValueError(f"nothing would be trained: algorithm.{next(self._reach.idle())}")
+        if self.uses_rollouts:
+            try:
+                self.engine.require(self.sampling)
+            except ConfigError as error:
+                raise ValueError(f"sampling: {error.cause}; {error.remedy}") from error
         return self
 
     def without_effect(self) -> Iterator[str]:
@@ -205,7 +211,10 @@ class TrainConfig(Frozen):
     def identity(self) -> dict[str, Any]:
         """The part of this config that decides the trained model; fingerprints and checkpoints use it."""
         found = super().identity()
-        return found if self.uses_rollouts else found | {"sampling": {"max_tokens": self.sampling.max_tokens}}
+        if self.uses_rollouts:
+            return found
+        # Validation samples with these.
+        return found | {"sampling": {k: v for k, v in found["sampling"].items() if k in ("max_tokens", "stop")}}
 
 
 class TrainSpec(Frozen):

@@ -165,8 +165,7 @@ class Trainer:
         start = time.perf_counter()
         self._sync()
         score = mean_reward(
-            self.held_out, config, self.config.sampling.max_tokens, self.seed, self.collector.prompt, self.engine, pool,
-            self.world,
+            self.held_out, config, self.config.sampling, self.seed, self.collector.prompt, self.engine, pool, self.world
         )  # fmt: skip
         self._release()
         if config.keep == "best":

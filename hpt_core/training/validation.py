@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from hpt_core.prompts.base import Prompt
+from hpt_core.prompts.base import Prompt, opening
 from hpt_core.rollout.base import Request, RolloutEngine, Sampling
 from hpt_core.seeds import derive
 from hpt_core.training.config import ValidationConfig
@@ -25,7 +25,7 @@ logger = logging.getLogger("hpt.training.validation")
 def mean_reward(
     questions: Sequence[TrainingQuestion],
     config: ValidationConfig,
-    max_tokens: int,
+    ends: Sampling,
     seed: int,
     prompt: Prompt,
     engine: RolloutEngine,
@@ -34,16 +34,20 @@ def mean_reward(
 ) -> float:
     """Mean reward over all `questions` and samples. Each rank samples its own part of the questions.
 
-    Seeds depend only on the question and the sample index, so that validations differ only by the model.
+    Seeds depend only on the question and the sample index, so that validations differ only by the model. Responses end
+    at the token limit and the stop texts of `ends`, the rollouts' sampling.
     """
     mine = questions[world.rank :: world.size]
     asked = [(q, i) for q in mine for i in range(config.samples)]
     requests = [
         Request(tuple(prompt.encode(q.question)), derive(seed, "validation", q.question_id, i)) for q, i in asked
     ]
-    sampling = Sampling(temperature=config.temperature, top_p=config.top_p, max_tokens=max_tokens)
+    sampling = Sampling(temperature=config.temperature, top_p=config.top_p, max_tokens=ends.max_tokens, stop=ends.stop)
     rollouts = engine.generate(requests, sampling)
-    items = [Item(q.kind, q.gold, r.text, q.question) for (q, _), r in zip(asked, rollouts, strict=True)]
+    items = [
+        Item(q.kind, q.gold, opening(prompt.render(q.question)) + r.text, q.question)
+        for (q, _), r in zip(asked, rollouts, strict=True)
+    ]
     verdicts = pool.verify(items)
     return fmean(reward for rewards in world.all_gather([v.reward for v in verdicts]) for reward in rewards)
 

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-THINK_END = "</think>"
+THINK, THINK_END = "<think>", "</think>"
 _TOKEN = re.compile(r"\\boxed\s*\{|\\[{}]|\\\\(?!boxed)|[{}]")
 """Braces and opening boxes. Escaped braces and line breaks are matched too, so that they do not count as braces."""
 _GAP = 80
@@ -19,8 +19,12 @@ class Box(NamedTuple):
 
 
 def after_thinking(response: str) -> str:
-    """The part after the last </think>, or the whole response if there is none."""
-    return response.rpartition(THINK_END)[2]
+    """The part after the last </think>, or the whole response if there is none.
+
+    "" if a <think> follows: the response was cut off inside its thinking and has no answer.
+    """
+    rest = response.rpartition(THINK_END)[2]
+    return "" if THINK in rest else rest
 
 
 def boxes(text: str) -> list[Box]:

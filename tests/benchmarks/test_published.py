@@ -1,5 +1,6 @@
 import pytest
 
+from benchmarks.protocols.paper import Paper
 from benchmarks.published import get_published, published_names
 from benchmarks.suite import get_suite
 from hpt_core.errors import ConfigError
@@ -29,6 +30,16 @@ def test_printed_averages_agree_with_the_printed_scores(name: str) -> None:
         for group, members in table.groups.items():
             mean = sum(scores[b] for b in members) / len(members)
             assert abs(mean - row.averages[group]) < 0.11, (row.label, group, mean)
+
+
+@pytest.mark.parametrize("name", published_names())
+def test_a_table_says_how_its_numbers_were_measured(name: str) -> None:
+    table = get_published(name)
+    assert table.protocol.name == "paper"
+    assert "Math-Verify on the whole response" in table.protocol.grader
+    assert set(table.protocol.data) == set(table.benchmarks) <= set(Paper().benchmarks)
+    # AMC was measured on 83 questions, not on the 40 of amc23.
+    assert table.protocol.data["amc"] == "AI-MO/aimo-validation-amc"
 
 
 def test_spot_checks_against_the_source() -> None:

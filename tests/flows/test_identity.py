@@ -24,6 +24,7 @@ MODULE = '''
 from typing import ClassVar
 
 from benchmarks.procedural import ProceduralQuestions
+from benchmarks.protocols.paper import Paper
 from benchmarks.publishers.static_site import StaticSite
 from benchmarks.suite import Suite
 from hpt_core.algorithms.hpt import HPT
@@ -91,6 +92,7 @@ CLASSES = {
     "regularizers": "EntropyBonus",
     "engines": "Scripted",
     "prompts": "PlainText",
+    "protocols": "Paper",
     "models": "ScratchModel",
     "sources": "ProceduralProblems",
     "publishers": "StaticSite",
@@ -128,6 +130,7 @@ PLACES: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "sources": (("data", "d", "source"), {"data.d"}),
     "families": (("data", "d", "source", "families"), {"data.d"}),
     "verifiers": (("train", "hpt", "rewards"), {"train.hpt"}),
+    "protocols": (("evaluate", "protocol"), {"samples"}),
     "benchmarks": (("evaluate", "suites"), {"benchmark.mine", "verdicts"}),
     "publishers": (("publish",), {"publish.Mine"}),
     "trackers": (("trackers",), set()),
@@ -221,6 +224,8 @@ OURS = {
     "sources": ("hpt_core.data.sources.procedural", {"data.d"}),
     "families": ("hpt_core.data.procedural.double", {"data.d", "benchmark.procedural_double"}),
     "verifiers": ("hpt_core.verifiers.math", {"data.d", "train.hpt", "verdicts"}),
+    # The default protocol says nothing of its own.
+    "protocols": ("benchmarks.protocols.benchmark", set()),
     "benchmarks": ("benchmarks.suites.procedural_double", {"benchmark.procedural_double"}),
     "publishers": ("benchmarks.publishers.static_site", {"publish.static_site"}),
     "trackers": ("hpt_core.trackers.tensorboard", set()),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.protocols.base import ProtocolConfig
 from benchmarks.publishers.base import PublisherConfig
 from benchmarks.suite import Suite
 from hpt_core.code import code_of, code_of_packages, source_file
@@ -30,7 +31,7 @@ from hpt_core.verifiers.base import Verifier
 BASES = (
     *(parts.StabilizationMask, parts.ReferencePolicy, parts.Advantage, parts.LikelihoodGradient, parts.Aggregation),
     *(parts.Regularizer, Algorithm, Gate, EngineConfig, PromptConfig, ModelSourceConfig, SourceConfig, Family),
-    *(Verifier, TrackerConfig, PublisherConfig, Suite),
+    *(Verifier, TrackerConfig, PublisherConfig, ProtocolConfig, Suite),
 )
 REQUIRED: dict[str, dict[str, Any]] = {
     "models.folder": {"path": "model"},

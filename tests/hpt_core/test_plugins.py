@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from benchmarks.protocols.base import ProtocolConfig
 from benchmarks.publishers.base import PublisherConfig
 from benchmarks.suite import Suite
 from hpt_core import plugins
@@ -44,6 +45,7 @@ BASES: dict[str, type[Plugin]] = {
     "likelihood_gradients": parts.LikelihoodGradient,
     "models": ModelSourceConfig,
     "prompts": PromptConfig,
+    "protocols": ProtocolConfig,
     "publishers": PublisherConfig,
     "reference_policies": parts.ReferencePolicy,
     "regularizers": parts.Regularizer,

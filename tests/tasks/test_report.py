@@ -9,6 +9,7 @@ import pytest
 
 from flows.graph import build
 from hpt_core import verifiers
+from hpt_core.rollout.base import Sampling
 from tasks.evaluate import samples_key
 from tasks.execution.artifact import Artifact, Artifacts, Target
 from tasks.execution.config import PipelineConfig
@@ -33,9 +34,10 @@ class Same(Artifacts):
         return Artifact(ArtifactKey(key) if isinstance(key, StageKey) else key, "samples", "", folder, outputs)
 
 
-def step(**evaluate: Any) -> ReportStep:
+def step(report: dict[str, Any] | None = None, **evaluate: Any) -> ReportStep:
     table = {
         "name": "demo",
+        "report": report or {},
         "model": {"base": {"source": "scratch"}},
         "evaluate": {"models": ["model.base"], "suites": ["procedural_double", "aime24"]} | evaluate,
     }
@@ -118,3 +120,43 @@ def test_the_protocol_contains_what_the_samples_record(tmp_path: Path) -> None:
     assert asked._result(base, m, artifacts).protocol.prompt_hash != found.prompt_hash
     file.write_text("{}")
     assert asked._result(base, m, artifacts).protocol == planned
+
+
+def test_options_of_the_model_are_shown_as_they_were_used(tmp_path: Path) -> None:
+    asked = step(suites=["aime24"], generation_config=True)
+    (m,) = asked.contents.protocol.measurements
+    artifacts = Same(tmp_path)
+    folder = artifacts[samples_key(StageKey("evaluate", "base"), "aime24")].output
+    folder.mkdir(parents=True)
+    used = {"temperature": 0.2, "top_p": 0.8, "max_tokens": 8192, "top_k": 20}
+    (folder / "sampling.json").write_text(json.dumps({"from_model": ["temperature", "top_k"], "sampling": used}))
+    found = asked._result(StageKey("model", "base"), m, artifacts).protocol
+    assert found.from_model
+    assert found.sampling == Sampling(temperature=0.2, top_p=0.8, max_tokens=8192, top_k=20)
+
+
+def test_the_report_knows_its_protocol_and_that_of_the_published_numbers() -> None:
+    asked = step(suites=["aime24", "amc23"], protocol="paper", top_k=5)
+    aime, amc = (asked._suite(m) for m in asked.contents.protocol.measurements)
+    assert (aime.rules.protocol, aime.rules.max_total_tokens, aime.rules.covers) == ("paper", 8192, True)
+    assert aime.rules.sampling.top_k == 0, "the rules are those without overrides"
+    assert not amc.rules.covers
+    assert (aime.published, amc.published) == (None, None)
+    published = step(report={"published": "qwen2.5-math-7b"}, suites=["aime24", "amc23", "amc"])
+    aime, amc23, amc = (published._suite(m) for m in published.contents.protocol.measurements)
+    assert aime.published is not None and amc.published is not None
+    assert (aime.published.protocol, aime.published.max_total_tokens, aime.published.k) == ("paper", 8192, 32)
+    assert "any of several graders" in aime.published.grader
+    assert amc.published.data == "AI-MO/aimo-validation-amc"
+    assert amc23.published is None
+    assert aime.rules.max_total_tokens is None
+
+
+def test_a_second_graders_verdicts_are_inputs_of_the_report(report: Report) -> None:
+    names = [name for name in report(protocol="paper").inputs if "/verdicts/" in name]
+    assert names == [
+        "evaluate.base/verdicts/procedural_double",
+        "evaluate.base/verdicts/procedural_double@math_verify",
+        "evaluate.base/verdicts/aime24",
+        "evaluate.base/verdicts/aime24@math_verify",
+    ]

@@ -11,22 +11,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.report.inputs import BenchmarkResult, ModelResult, Protocol, ReportInputs, SuiteInfo
+from benchmarks.published import get_published
+from benchmarks.report.inputs import BenchmarkResult, ModelResult, Protocol, ReportInputs, Rules, SuiteInfo
+from benchmarks.report.rules import published_rules
+from benchmarks.suite import get_suite
+from hpt_core.prompts.chat import ChatTemplate
 from hpt_core.rollout.base import Sampling
 from hpt_core.schemas import SAMPLES, TRAIN_LOG, VERDICTS
 
 Outcomes = Mapping[str, list[str]]
 """Question id -> outcome of each sample."""
 SAMPLING = Sampling(temperature=0.6, top_p=0.95, max_tokens=8192)
+PROMPT = '{"name": "chat"}'
 
 
 def make_suite(name: str, title: str, group: str, rows: int, k: int) -> SuiteInfo:
-    return SuiteInfo(name=name, title=title, group=group, rows=rows, k=k, sampling=SAMPLING)
+    rules = Rules(protocol="benchmark", prompt=PROMPT, sampling=SAMPLING, k=k)
+    return SuiteInfo(name=name, title=title, group=group, rows=rows, rules=rules)
 
 
 def make_protocol(**changes: Any) -> Protocol:
     fields: dict[str, Any] = {
-        "prompt": '{"name": "chat"}',
+        "prompt": PROMPT,
         "sampling": SAMPLING,
         "k": 2,
         "engine_version": "vllm 0.32.0",
@@ -192,12 +198,12 @@ def full_inputs(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
 
 
 def make_full(root: Path) -> ReportInputs:
-    asked = {"aime24": 30, "aime25": 30, "amc23": 40, "math500": 120, "minerva": 90, "olympiadbench": 110}
+    asked = {"aime24": 30, "aime25": 30, "amc": 83, "math500": 120, "minerva": 90, "olympiadbench": 110}
     asked |= {"arc_challenge": 150, "gpqa_diamond": 198}
     titles = [
         "AIME 2024",
         "AIME 2025",
-        "AMC 2023",
+        "AMC",
         "MATH-500",
         "Minerva",
         "OlympiadBench",
@@ -208,6 +214,11 @@ def make_full(root: Path) -> ReportInputs:
         make_suite(name, title, "in" if i < 6 else "out", 500 if name == "math500" else rows, 8 if i < 3 else 1)
         for i, ((name, rows), title) in enumerate(zip(asked.items(), titles, strict=True))
     )
+    published = get_published("qwen2.5-math-7b")
+    suites = tuple(
+        s.model_copy(update={"published": published_rules(published, get_suite(s.name), ChatTemplate(), 1)})
+        for s in suites
+    )
     levels = {"model.base": 0.18, "train.sft": 0.42, "train.grpo": 0.40, "train.hpt": 0.52}
     models = []
     for m, (name, level) in enumerate(levels.items()):
@@ -215,13 +226,16 @@ def make_full(root: Path) -> ReportInputs:
         for s, suite in enumerate(suites):
             folder = root / name / suite.name
             write_result(
-                folder, suite.name, drawn(asked[suite.name], suite.k, min(0.95, level + 0.05 * s), 100 * m + s), 64
+                folder,
+                suite.name,
+                drawn(asked[suite.name], suite.rules.k, min(0.95, level + 0.05 * s), 100 * m + s),
+                64,
             )
             limit = 120 if suite.name == "math500" else None
             results[suite.name] = BenchmarkResult(
                 samples=folder / "samples",
                 verdicts=folder / "verdicts.parquet",
-                protocol=make_protocol(k=suite.k, limit=limit),
+                protocol=make_protocol(k=suite.rules.k, limit=limit),
             )
         log = write_log(root / name / "log.parquet", 60, m, name != "train.sft") if m else None
         label = {"base": "Base", "hpt": "HPT", "sft": "SFT", "grpo": "GRPO"}[name.split(".")[1]]

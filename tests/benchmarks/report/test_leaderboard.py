@@ -40,7 +40,7 @@ def test_markdown_shows_every_number_with_its_interval(hand_inputs: Make) -> Non
     assert base[:2] == ["base", "measured"]
     assert base[2].startswith("25.0 (")
     assert hpt[2].startswith("**75.0** (")
-    assert "† Not measured under the benchmark's own protocol" in text
+    assert "† Not measured under the report's protocol" in text
     assert "GPQA-Diamond: 2 of 198 questions." in text
 
 
@@ -163,3 +163,16 @@ def test_the_worker_names_missing_files(hand_inputs: Make, tmp_path: Path) -> No
     assert "part-00000.parquet is missing" in event["cause"]
     assert not (inputs.output / "leaderboard.md").exists()
     assert not (inputs.output / "tables" / "samples.parquet").exists()
+
+
+def test_a_difference_of_several_columns_is_told_once(hand_inputs: Make) -> None:
+    inputs = hand_inputs()
+    suites = tuple(
+        suite.model_copy(update={"rules": suite.rules.model_copy(update={"max_total_tokens": 8192})})
+        for suite in inputs.suites
+    )
+    build(inputs.model_copy(update={"suites": suites}))
+    text = (inputs.output / "leaderboard.md").read_text()
+    told = "no limit on prompt and response together instead of 8192 tokens with the prompt"
+    assert f"AIME 2024, MATH-500, GPQA-Diamond: {told}" in text
+    assert text.count(told) == 1

@@ -118,7 +118,10 @@ def test_figures_show_the_numbers_of_the_tables(hand_inputs: Make) -> None:
 
 def test_averages_have_their_marks_in_the_figure_too(hand_inputs: Make) -> None:
     inputs = hand_inputs()
-    others = tuple(suite.model_copy(update={"k": suite.k + 1}) for suite in inputs.suites)
+    others = tuple(
+        suite.model_copy(update={"rules": suite.rules.model_copy(update={"k": suite.rules.k + 1})})
+        for suite in inputs.suites
+    )
     inputs = inputs.model_copy(update={"suites": others})
     build(inputs)
     html = (inputs.output / "site/index.html").read_text()

@@ -53,7 +53,7 @@ def labels(page: Page) -> list[str]:
 
 def values(page: Page, column: int) -> list[float]:
     cells = page.locator(f"#leaderboard tbody tr td:nth-child({column + 1}) .value").all_inner_texts()
-    return [float(text.rstrip("†‡¶§⚠")) for text in cells]
+    return [float(text.rstrip("†‡¶‖§⚠")) for text in cells]
 
 
 def head(page: Page, column: int) -> str:

@@ -93,18 +93,9 @@ def test_group_averages_are_unweighted(hand_inputs: Make) -> None:
 
 
 PROTOCOL = (
-    *(
-        "k",
-        "prompt",
-        "prompt_hash",
-        "temperature",
-        "top_p",
-        "max_tokens",
-        "stop_repetition",
-        "engine_version",
-        "engine",
-    ),
-    *("dtype", "model_hash", "benchmark_hash", "grader_version", "grade_timeout_s", "seed", "limit"),
+    *("protocol", "k", "prompt", "prompt_hash", "temperature", "top_p", "max_tokens", "max_total_tokens"),
+    *("stop_repetition", "sampling_options", "from_model", "engine_version", "engine", "dtype", "model_hash"),
+    *("benchmark_hash", "grader_version", "grade_timeout_s", "seed", "seeds", "limit"),
 )
 """Columns that say how a number was made."""
 

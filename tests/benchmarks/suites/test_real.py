@@ -1,8 +1,9 @@
-"""The nine real benchmarks: their local files, and Hub files read through the real Hub client's cache."""
+"""The ten real benchmarks: their local files, and Hub files read through the real Hub client's cache."""
 
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -20,6 +21,7 @@ from hpt_core.verifiers.options import options
 PAPER = {  # rows, k, group: protocol of the paper
     "aime24": (30, 32, "in"),
     "aime25": (30, 32, "in"),
+    "amc": (83, 32, "in"),
     "amc23": (40, 32, "in"),
     "math500": (500, 1, "in"),
     "minerva": (272, 1, "in"),
@@ -31,6 +33,7 @@ PAPER = {  # rows, k, group: protocol of the paper
 HUB_ROWS: dict[str, list[dict[str, object]]] = {
     "aime24": [{"id": 60, "problem": "What is 2+2?", "solution": "4", "answer": "4", "url": "u", "year": "2024"}],
     "aime25": [{"problem": "What is 3+3?", "answer": 6, "id": "0"}],
+    "amc": [{"id": 0, "problem": "What is 1+2?", "answer": 142.0, "url": "u"}],
     "amc23": [{"id": 0, "question": "What is 1+1?", "answer": 27.0, "url": "u"}],
     "math500": [
         {
@@ -88,6 +91,7 @@ HUB_ROWS: dict[str, list[dict[str, object]]] = {
 HUB_ASKED = {  # (question, gold, family) of each row above
     "aime24": [("What is 2+2?", "4", "")],
     "aime25": [("What is 3+3?", "6", "")],
+    "amc": [("What is 1+2?", "142", "")],
     "amc23": [("What is 1+1?", "27", "")],
     "math500": [("What is 5+5?", "10", "counting_and_probability-2")],
     "minerva": [("How far?", "4.5e33", "")],
@@ -147,8 +151,12 @@ def test_protocol_is_the_papers(name):
 
 
 @pytest.mark.parametrize("name", [n for n in PAPER if n != "mmlu_pro"])
-def test_local_file_loads_with_the_right_count(name, shared_data):
+def test_local_file_loads_with_the_right_count(name, shared_data, tmp_path):
     suite = get_suite(name)
+    if name == "amc" and (lone := shared_data / "amc.json").is_file():
+        (tmp_path / "benchmarks").mkdir()
+        shutil.copyfile(lone, tmp_path / "benchmarks" / "amc.json")
+        shared_data = tmp_path
     questions = suite.load(shared_data)
     assert len(questions) == PAPER[name][0]
     assert {q.kind for q in questions} == {suite.kind}
@@ -176,6 +184,12 @@ def test_local_options_are_chosen_by_their_text(name, shared_data):
             if not unclear and get("choice").extract(f"\\boxed{{{text}}}", q.question) != label:
                 missed.append((q.question_id, label))
     assert missed == []
+
+
+def test_local_answers_of_amc_are_those_of_the_hub(tmp_path):
+    rows = [{"prompt": f"q{i}", "answer": "142.0" if i else "0.5"} for i in range(83)]
+    write_local(tmp_path, "amc", rows)
+    assert [q.gold for q in get_suite("amc").load(tmp_path)] == ["0.5", *["142"] * 82]
 
 
 def test_math500_takes_the_subject_from_the_id(shared_data):

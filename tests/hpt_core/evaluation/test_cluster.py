@@ -33,10 +33,11 @@ class Letters(PlainText):
 '''
 
 
-def spec_with(folder: Path, model: Path, **changed: Any) -> SampleSpec:
+def spec_with(folder: Path, model: Path, prompt: str | None = None, **changed: Any) -> SampleSpec:
     folder.mkdir(exist_ok=True)
     units = [
-        u | {"sampling": {"max_tokens": 64}, "k": 4 * u["k"]} for u in spec_of(folder, model).model_dump()["units"]
+        u | {"sampling": {"max_tokens": 64}, "k": 4 * u["k"], "prompt": prompt or u["prompt"]}
+        for u in spec_of(folder, model).model_dump()["units"]
     ]
     return spec_of(folder, model, units=units, engine="transformers", **changed)
 

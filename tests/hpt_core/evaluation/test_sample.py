@@ -13,13 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 import transformers
 
-from hpt_core.errors import BudgetError, DataError, PreflightError
+from hpt_core.errors import BudgetError, DataError, ModelError, PreflightError
 from hpt_core.evaluation.budget import Budget
 from hpt_core.evaluation.journal import read
+from hpt_core.evaluation.own_sampling import options
 from hpt_core.evaluation.sample import run
 from hpt_core.evaluation.shards import read_samples
 from hpt_core.evaluation.spec import SampleSpec, Slice
 from hpt_core.files import write_parquet
+from hpt_core.rollout.scripted import Scripted
 from hpt_core.schemas import QUESTIONS, SAMPLES
 from hpt_core.seeds import derive
 
@@ -27,6 +29,7 @@ K = {"many": 4, "once": 1}
 QUESTIONS_OF = {"many": 12, "once": 20}
 TOTAL = sum(K[name] * QUESTIONS_OF[name] for name in K)
 PER_SHARD = 16  # samples
+PROMPT = {"name": "chat", "instruction": "Think."}
 
 
 def questions(path: Path, count: int, length: int = 0) -> Path:
@@ -43,6 +46,8 @@ def spec_of(folder: Path, model: Path, **changed: object) -> SampleSpec:
         {
             "benchmark": name,
             "questions": questions(folder / f"{name}.parquet", QUESTIONS_OF[name]),
+            "prompt": PROMPT,
+            "seed": 11,
             "instruction": "Say a letter." if name == "once" else None,
             "sampling": {"temperature": 0.8, "top_p": 0.95, "max_tokens": 96},
             "k": K[name],
@@ -53,10 +58,8 @@ def spec_of(folder: Path, model: Path, **changed: object) -> SampleSpec:
     ]
     fields = {
         "model": model,
-        "prompt": {"name": "chat", "instruction": "Think."},
         "engine": {"name": "vllm", "max_num_seqs": 4, "kv_cache_gib": 0.05},
         "dtype": "float32",
-        "seed": 11,
         "shard_samples": PER_SHARD,
         "units": units,
     }
@@ -282,6 +285,8 @@ def test_temperature_zero_repeats_the_one_greedy_answer(tiny_model, tmp_path):
     unit = {
         "benchmark": "greedy",
         "questions": questions(tmp_path / "greedy.parquet", 3),
+        "prompt": PROMPT,
+        "seed": 11,
         "sampling": {"temperature": 0, "top_p": 0.95, "max_tokens": 16},
         "k": 4,
         "output": tmp_path / "greedy",
@@ -300,6 +305,8 @@ def test_a_prompt_over_the_context_names_question_and_limit(tiny_model, tmp_path
     unit = {
         "benchmark": "long",
         "questions": questions(tmp_path / "long.parquet", 3, length=100),
+        "prompt": PROMPT,
+        "seed": 11,
         "sampling": {"max_tokens": 200},
         "k": 1,
         "output": tmp_path / "long",
@@ -332,3 +339,126 @@ def test_the_program_reports_its_error_as_an_event(tiny_model, tmp_path):
     assert process.returncode == 2
     assert events[-1]["type"] == "ModelError"
     assert "nowhere" in events[-1]["cause"]
+
+
+def one_unit(folder: Path, model: Path, **changed: object) -> SampleSpec:
+    """Three questions on the plain engine, with other settings of the unit."""
+    unit = {
+        "benchmark": "some",
+        "questions": questions(folder / "some.parquet", 3),
+        "prompt": PROMPT,
+        "seed": 11,
+        "sampling": {"max_tokens": 8},
+        "k": 2,
+        "output": folder / "some",
+        "work": folder / "work" / "some",
+        **changed,
+    }
+    return spec_of(folder, model, units=[unit], engine="transformers")
+
+
+def sampled(spec: SampleSpec) -> list[dict[str, object]]:
+    run(spec)
+    return read_samples(spec.units[0].output / "samples").to_pylist()
+
+
+def test_counted_seeds_are_the_same_for_every_question(tiny_model, tmp_path):
+    rows = sampled(one_unit(tmp_path, tiny_model, seed=42, seeds="counted", k=3))
+    assert [row["seed"] for row in rows] == [42, 43, 44] * 3
+    assert len({row["response"] for row in rows if row["question_id"] == "q0"}) == 3
+
+
+def test_prompt_and_response_share_a_limit(tiny_model, tmp_path):
+    spec = one_unit(tmp_path, tiny_model, sampling={"max_tokens": 200, "temperature": 0})
+    write_parquet(
+        spec.units[0].questions,
+        pa.Table.from_pylist(
+            [
+                {"question_id": f"q{i}", "question": "x" * length, "gold": "1", "kind": "math", "family": ""}
+                for i, length in enumerate((1, 9, 20))
+            ],
+            schema=QUESTIONS,
+        ),
+    )
+    shortest = sampled(spec)[0]["prompt_tokens"]
+    assert isinstance(shortest, int)
+    # The model never ends by itself here: every response takes what is left.
+    total = shortest + 19 + 5
+    limited = spec.units[0].model_copy(
+        update={"max_total_tokens": total, "output": tmp_path / "b", "work": tmp_path / "c"}
+    )
+    rows = sampled(spec.model_copy(update={"units": (limited,)}))
+    lengths = {row["question_id"]: (row["prompt_tokens"], row["tokens"], row["finish_reason"]) for row in rows}
+    assert lengths["q2"] == (shortest + 19, 5, "length")
+    assert lengths["q1"] == (shortest + 8, 16, "length")
+    assert lengths["q0"] == (shortest, 24, "length")
+    # max_tokens counts too.
+    fewer = limited.model_copy(
+        update={
+            "sampling": limited.sampling.model_copy(update={"max_tokens": 6}),
+            "output": tmp_path / "d",
+            "work": tmp_path / "e",
+        }
+    )
+    assert [row["tokens"] for row in sampled(spec.model_copy(update={"units": (fewer,)}))] == [6, 6, 6, 6, 5, 5]
+    full = limited.model_copy(update={"max_total_tokens": shortest + 19})
+    with pytest.raises(PreflightError, match=r"question q2\) leaves no room for a response within max_total_tokens"):
+        run(spec.model_copy(update={"units": (full,)}))
+    wide = limited.model_copy(
+        update={"max_total_tokens": 300, "sampling": limited.sampling.model_copy(update={"max_tokens": 300})}
+    )
+    with pytest.raises(PreflightError, match="may take max_total_tokens 300; the model's context has 256") as error:
+        run(spec.model_copy(update={"units": (wide,)}))
+    assert "set evaluate.max_total_tokens to 256" in error.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("end", "begin"), [("<think>\n", "<think>\n"), ("<think>", "<think>"), ("<think>\n\n</think>\n", ""), ("", "")]
+)
+def test_a_response_begins_with_the_thinking_that_its_prompt_opens(tiny_model, tmp_path, end, begin):
+    prompt = {"name": "plain", "template": "{question}" + end, "instruction": ""}
+    spec = one_unit(tmp_path, tiny_model, prompt=prompt)
+    spec = spec.model_copy(update={"engine": Scripted(otherwise="so \\boxed{1}")})
+    assert {row["response"] for row in sampled(spec)} == {begin + "so \\boxe"}
+
+
+def with_generation_config(model: Path, folder: Path, **options: object) -> Path:
+    shutil.copytree(model, folder)
+    (folder / "generation_config.json").write_text(json.dumps(options))
+    return folder
+
+
+def test_a_models_own_sampling_counts_only_on_request(tiny_model, tmp_path):
+    own = {"do_sample": True, "temperature": 0.2, "top_k": 5, "top_p": 0.9, "length_penalty": 1.0, "pad_token_id": 0}
+    model = with_generation_config(tiny_model, tmp_path / "model", **own)
+    plain = sampled(one_unit(tmp_path / "plain", tiny_model))
+    assert [row["response"] for row in sampled(one_unit(tmp_path / "not", model))] == [r["response"] for r in plain]
+    spec = one_unit(tmp_path / "own", model, from_model=["temperature", "top_k", "min_p"])
+    assert [row["response"] for row in sampled(spec)] != [row["response"] for row in plain]
+    recorded = json.loads((tmp_path / "own" / "some" / "sampling.json").read_text())
+    # top_p is not asked for, and the file says nothing of min_p.
+    assert recorded["sampling"] == {"temperature": 0.2, "top_p": 1.0, "max_tokens": 8, "top_k": 5}
+    assert recorded["from_model"] == ["temperature", "top_k", "min_p"]
+
+
+@pytest.mark.parametrize(
+    ("file", "taken"),
+    [
+        ({"do_sample": False, "temperature": 0.6}, {"temperature": 0.0}),
+        ({"temperature": 0.6, "top_k": -1}, {"temperature": 0.6, "top_k": 0}),
+        ({"repetition_penalty": 1.05, "top_p": None, "max_new_tokens": 2048}, {"repetition_penalty": 1.05}),
+        ({}, {}),
+    ],
+)
+def test_options_of_a_generation_config(file, taken):
+    assert options(file) == taken
+
+
+def test_a_wrong_generation_config_is_named(tiny_model, tmp_path):
+    model = with_generation_config(tiny_model, tmp_path / "model", temperature=-1)
+    spec = one_unit(tmp_path, model, from_model=["temperature"])
+    with pytest.raises(ModelError, match=r"generation_config\.json: temperature = -1"):
+        run(spec)
+    (model / "generation_config.json").unlink()
+    with pytest.raises(ModelError, match=r"generation_config\.json does not exist.*generation_config = false"):
+        run(spec)

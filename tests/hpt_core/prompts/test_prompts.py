@@ -132,6 +132,36 @@ def test_a_template_that_refuses_a_system_message_is_named() -> None:
         chat.ChatTemplate(system="s").bind(found)
 
 
+THINKING = (
+    "{% if date %}Today is {{ date }}.\n{% endif %}{{ messages[-1]['content'] }}\n"
+    "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% else %}<think>\n{% endif %}"
+)
+"""A template that reads arguments, as those of reasoning models do."""
+
+
+def test_arguments_reach_the_template() -> None:
+    found = tokenizer(THINKING)
+    plain = chat.ChatTemplate(instruction="").bind(found)
+    assert plain.render("Q?") == "Q?\n<think>\n"
+    arguments = {"enable_thinking": False, "date": "26 Jul 2024"}
+    switched = chat.ChatTemplate(instruction="", template_arguments=arguments)
+    assert switched.bind(found).render("Q?") == "Today is 26 Jul 2024.\nQ?\n<think></think>"
+    assert switched.identity() != chat.ChatTemplate(instruction="").identity()
+    assert "template_arguments" not in chat.ChatTemplate().identity(), "without any, the identity is as before"
+
+
+def test_an_argument_that_the_template_does_not_read_is_an_error() -> None:
+    arguments = {"enable_think": False}
+    with pytest.raises(ModelError, match=r"reads no argument 'enable_think'.*remove it"):
+        chat.ChatTemplate(template_arguments=arguments).bind(tokenizer(THINKING))
+
+
+@pytest.mark.parametrize("name", ["messages", "tokenize", "add_generation_prompt"])
+def test_what_the_prompt_itself_sets_is_no_argument(name: str) -> None:
+    with pytest.raises(ValidationError, match=f"{name} is set by the prompt itself"):
+        chat.ChatTemplate(template_arguments={name: 1})
+
+
 def test_a_tokenizer_without_eos_is_refused() -> None:
     found = tokenizer()
     found.eos_token = None

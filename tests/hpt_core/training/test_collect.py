@@ -1,12 +1,20 @@
 """Rollouts are graded while sampling continues, and verdicts keep the rollouts' order."""
 
 import random
+from pathlib import Path
 
 import pytest
 
-from hpt_core.rollout.base import FinishReason, Rollout
-from hpt_core.training.collect import QuestionGroup, Verifying, warn_if_alike
+from hpt_core.model_folder import load_tokenizer
+from hpt_core.prompts.plain import PlainText
+from hpt_core.rollout.base import FinishReason, Rollout, Sampling
+from hpt_core.rollout.scripted import Scripted
+from hpt_core.training.collect import Collector, QuestionGroup, Verifying, warn_if_alike
+from hpt_core.training.config import TrainConfig, ValidationConfig
+from hpt_core.training.distributed import World
 from hpt_core.training.questions import TrainingQuestion
+from hpt_core.training.validation import mean_reward
+from hpt_core.upge.estimator import Estimator
 from hpt_core.verifiers.base import Outcome
 from hpt_core.verifiers.pool import CHUNK, VerifierPool
 
@@ -60,3 +68,39 @@ def test_responses_that_are_all_alike_are_warned_of_once(caplog: pytest.LogCaptu
         "step 3: all 4 responses are cut at the token limit",
         "step 5: all 2 responses are empty",
     ]
+
+
+CUT_OFF = "Is it \\boxed{7}? Let me check"
+"""A response that reached its limit while the model was thinking."""
+
+
+@pytest.mark.parametrize(
+    ("end", "response", "outcome"),
+    [
+        ("", CUT_OFF, "correct"),  # without thinking, the box is the answer
+        ("", f"<think>{CUT_OFF}", "no_answer"),
+        ("<think>\n", CUT_OFF, "no_answer"),
+        ("<think>\n", f"{CUT_OFF}</think>\\boxed{{7}}", "correct"),
+        ("<think>\n\n</think>\n", CUT_OFF, "correct"),  # thinking is switched off
+    ],
+)
+def test_a_rollout_cut_off_inside_its_thinking_earns_nothing(
+    tiny_model: Path, end: str, response: str, outcome: str
+) -> None:
+    prompt = PlainText(template="{question}" + end, instruction="").bind(load_tokenizer(tiny_model))
+    config = TrainConfig.model_validate(
+        {"algorithm": "grpo", "steps": 1, "rollouts_per_question": 2, "engine": "scripted"}
+    )
+    engine = Scripted(otherwise=response).open(tiny_model, 128, "float32", 0)
+    asked = [question("7", "math", f"{n}?") for n in range(2)]
+    with VerifierPool(1) as pool:
+        collector = Collector(config, 1, prompt, Estimator(config.algorithm, 64), engine, pool, World())
+        groups = collector.collect(asked, 1).groups
+        reward = mean_reward(asked, ValidationConfig(), Sampling(max_tokens=64), 1, prompt, engine, pool, World())
+    reward_of = 1.0 if outcome == "correct" else 0.0
+    for group in groups:
+        assert [verdict.outcome for verdict in group.verdicts] == [outcome] * 2
+        assert group.rewards == (reward_of,) * 2
+        # What is stored is what was graded.
+        assert {rollout.text for rollout in group.rollouts} == {(end if end == "<think>\n" else "") + response}
+    assert reward == reward_of

@@ -31,6 +31,8 @@ def spec_of(folder: Path, model: Path, **changed: object) -> SampleSpec:
     unit = {
         "benchmark": "b",
         "questions": folder / "questions.parquet",
+        "prompt": "chat",
+        "seed": 1,
         "sampling": {"max_tokens": 8},
         "k": 2,
         "output": folder / "output",
@@ -38,10 +40,8 @@ def spec_of(folder: Path, model: Path, **changed: object) -> SampleSpec:
     }
     fields = {
         "model": model,
-        "prompt": "chat",
         "engine": "transformers",
         "dtype": "float32",
-        "seed": 1,
         "units": [unit],
     }
     return SampleSpec.model_validate(fields | changed)
