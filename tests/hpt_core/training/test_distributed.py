@@ -78,9 +78,9 @@ def test_environment_of_torchrun_is_read(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     "changes",
     [
-        {"algorithm": "sft", "questions_per_step": 7, "gradient_checkpointing": True},
         {
             "algorithm": "hpt",
+            "gradient_checkpointing": True,
             "minibatch_rows": 9,
             "questions_per_step": 7,
             "checkpoint_every": 1,
@@ -89,7 +89,7 @@ def test_environment_of_torchrun_is_read(monkeypatch: pytest.MonkeyPatch) -> Non
         },
         {"algorithm": "ppo", "lora": {"rank": 4}, "packing": True, "importance_cap": 2.0},
     ],
-    ids=["sft", "hpt", "ppo"],
+    ids=["hpt", "ppo"],
 )
 def test_two_ranks_train_as_one_process_does(
     make_spec: Any, train: Train, skilled_model: Path, tmp_path: Path, changes: dict[str, Any]
