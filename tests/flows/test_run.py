@@ -289,13 +289,13 @@ def test_settings_without_effect_are_logged_and_sent_as_events(
     train = {"a": TABLE["train"]["a"] | {"optimizer": {"warmup_steps": 5}}}
     idle = config(train=train, evaluate=TABLE["evaluate"] | {"temperature": 0.0, "k": 2})
     texts = [notice.text for notice in warn(plan_run(idle))]
-    assert [text.partition(" ")[0] for text in texts] == ["train.a.optimizer.warmup_steps", "evaluate.k:"]
+    assert [text.partition(" ")[0] for text in texts] == ["evaluate.k:", "train.a.optimizer.warmup_steps"]
     assert caplog.messages == texts
     events = list[Notice]()
     run(idle, RunOptions(goals=("model",)), on_event=events.append)
     found = [(event.stage, event.what, event.text) for event in events]
-    assert found[:2] == [("train", "warned", texts[0]), ("evaluate", "warned", texts[1])]
-    assert warn(plan_run(idle))[0].stage == "train.a"
+    assert found[:2] == [("evaluate", "warned", texts[0]), ("train", "warned", texts[1])]
+    assert warn(plan_run(idle))[1].stage == "train.a"
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,7 @@ def test_init_fits_the_context_of_a_small_model(run_here: Any, tiny_model: Path,
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["My Demo"], ["name = 'My Demo'", "pattern"]),
+        (["My Demo"], ["name = 'My Demo'", "use letters"]),
         (["x", "--model", "./gone"], ["'./gone' is neither a folder nor", "org/name"]),
         (["x", "--model", "a/b/c"], ["'a/b/c' is neither a folder nor"]),
         (["x", "--data", "gone.jsonl"], ["there is no file gone.jsonl"]),

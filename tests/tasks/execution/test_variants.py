@@ -242,10 +242,8 @@ def test_globs_keep_order_without_duplicates(config: Path) -> None:
             VARIANTS + '[train.hpt_grpo]\nfrom = "model.base"\ndata = "data.d"\nalgorithm = "sft"\nsteps = 1\n',
             ["train.hpt.variants: the stage train.hpt_grpo already exists", "rename"],
         ),
-        (
-            VARIANTS.replace("[[train.hpt.variants]]", "[train.hpt.variants]", 1).split("[[")[0],
-            ["is not a list of tables"],
-        ),
+        ("variants = 3\n", ["train.hpt.variants is not a list of tables"]),
+        ("[train.hpt.variants.grpo]\nsteps = 1\n", ["train.hpt.variants.0: the name is missing"]),
         ("variants_only = true\n", ["train.hpt.variants_only leaves no stage", "add [[train.hpt.variants]]"]),
         ('variants_only = "yes"\n' + VARIANTS, ["is not a boolean"]),
         (
