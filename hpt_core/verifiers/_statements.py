@@ -141,8 +141,7 @@ class _Reader:
             start, label = match.start(), Label(_name(match), match.end())
             if words.ENUMERATED.search(self.text, max(0, start - 12), start):
                 continue
-            named = bool(match["noun"]) or self.text[match.start("label")] == "("
-            if not named and not self._leads(self._clause(start), start):
+            if not match["noun"] and not self._leads(self._clause(start), start):
                 continue
             if match["wrong"]:
                 if match["answer_not"] or self._corrects(start) or not self.negative:

@@ -29,8 +29,7 @@ MORE = re.compile(
 )
 WEAK_MORE = re.compile(
     r" (?:then|not|rather|over|instead|based|and|or|but|if|unless|it is|it must|here|on this|for this|for these"
-    r"|in this case"
-    r"|for sure|as the|the (?:correct|right|best|only|final|most))\b"
+    r"|in this case|for sure|as the|the (?:correct|right|best|only|final|most))\b"
 )
 END = re.compile(
     r"(?: then)?[\"')\]]*(?:[.!]+[\"')]*(?: |$|(?=\n))| ?\n| ?$|,? (?:because|since|as|due to|given)\b|[):])"
@@ -39,10 +38,9 @@ LINE_END = re.compile(r"[\"')\].!]* ?(?:\n|$)")
 TEXT_END = r"[\"']?[ \t]*(?:[.!;]+(?:\s|$)|\n|$)"
 ALSO = re.compile(
     r"[\"')\].:]* ?\(?(?:,? ?(?:- )?\b(?:and|or|and/or|as well as|along with|plus)\b|[,/&]| -(?= [A-J](?:[.\n]|$))"
-    r"|;(?= ?\(?[A-J]\)?\.?(?:\n|$)))(?: ?(?:or|and|maybe|perhaps"
-    r"|possibly|even|also|both|either|then)\b)* ?(?:the )?(?:option |choice )?(?:[(\[](?:[A-J]|10|[1-9])[)\]]|\"?[A-Z]"
-    r"\"?(?![\w'-])|(?:10|[1-9])(?=\.?(?: ?\n| ?$)))(?=[\"')]* ?(?:[.,;:)\n&/]|$|or\b|and\b|are\b|both\b|too\b"
-    r"|as well\b))"
+    r"|;(?= ?\(?[A-J]\)?\.?(?:\n|$)))(?: ?(?:or|and|maybe|perhaps|possibly|even|also|both|either"
+    r"|then)\b)* ?(?:the )?(?:option |choice )?(?:[(\[](?:[A-J]|10|[1-9])[)\]]|\"?[A-Z]\"?(?![\w'-])|(?:10"
+    r"|[1-9])(?=\.?(?: ?\n| ?$)))(?=[\"')]* ?(?:[.,;:)\n&/]|$|or\b|and\b|are\b|both\b|too\b|as well\b))"
     r"|[\"')\].:]*,? (?:and|or|but) (?:it |also |possibly |maybe |perhaps )*(?:could|might|may|can) (?:also )?be\b"
     r"|[):] [^\n.]*[,;] ?(?:and |or )?[A-J][):] "
 )
@@ -67,11 +65,11 @@ MARKS = re.compile(rf"[^\w\n]{{0,16}}(?:{_MARKS}\W+)+")
 
 # "The answer", what joins it with an option, and the text between.
 _ADVERB = _any(
-    "therefore|thus|hence|then|so|clearly|certainly|definitely|obviously|undoubtedly|surely|indeed|simply|just|actually"
-    "|really|likely|probably|presumably|evidently|apparently|still|now|only|exactly|precisely|in fact|of course"
-    "|in this case|most likely|most probably|most certainly|most definitely|very likely|almost certainly|ultimately"
-    "|without a doubt|without doubt|without any doubt|by elimination|best|given by|represented by|none other than"
-    "|to be|overall"
+    "therefore|thus|hence|then|so|clearly|certainly|definitely|obviously|undoubtedly|surely|indeed|simply|just"
+    "|actually|really|likely|probably|presumably|evidently|apparently|still|now|only|exactly|precisely|in fact"
+    "|of course|in this case|most likely|most probably|most certainly|most definitely|very likely|almost certainly"
+    "|ultimately|without a doubt|without doubt|without any doubt|by elimination|best|given by|represented by"
+    "|none other than|to be|overall|in my opinion|in my view|I think|I believe|I'd say"
 )
 _ADVERBS = rf"(?:,? {_ADVERB}\b,?)*"
 _MODAL = _any(
@@ -106,9 +104,8 @@ _CHOSEN = _any(
 )
 CHOICE = re.compile(
     rf"\b(?:(?i:my|our)(?: {_RIGHT},?)*|{_RIGHT}(?:,? (?:and )?{_RIGHT})*) {_CHOSEN}\b(?: (?i:choice|option|letter))?"
-    r"|\b(?i:the (?:choice|verdict|conclusion|selection|pick|decision|winner))\b|\b(?i:the (?:best"
-    r"|closest))(?= (?:is|would be)\b)"
-    r"|\b(?i:mine)\b"
+    r"|\b(?i:the (?:choice|verdict|conclusion|selection|pick|decision|winner))\b|\b(?i:the (?:best|closest))(?= (?:is"
+    r"|would be)\b)|\b(?i:mine)\b"
     rf"|\b{_CHOSEN} (?i:that )?(?i:I|we)(?i:'d| would|'ll| will)? (?i:choose|select|pick|go with|arrive at|settle on)\b"
     rf"|\b{_CHOSEN} (?i:that|which)(?i: best| most closely| correctly)? (?i:is true|is correct|is right|fits"
     rf"|matches|answers"
@@ -122,8 +119,7 @@ EXCEPTION = re.compile(
 """The answer to a question for what is not so."""
 HEADING = re.compile(
     r"[^\w(\"\n]{0,16}(?i:choice|option|selection|pick|conclusion|verdict|decision|solution|result|response|letter"
-    r"|correct"
-    r"|final|therefore|best)(?= ?[:→]| - )"
+    r"|correct|final|therefore|best)(?= ?[:→]| - )"
 )
 """A word that means the answer before a colon at the beginning of a sentence."""
 NEXT_LINE = re.compile(r"\n(?=[(\"\[]?[A-J1-9])")
@@ -136,9 +132,8 @@ NOT_ANSWER = re.compile(
 )
 """Text directly before "answer" that says it is not the response's own: "the wrong", "Tom's final"."""
 GAP = re.compile(
-    r" ?(?:is )?|,? (?i:here|left|remaining|now|available),? ?|,? ?\b(?i:to|for|of|in|from|that|which|who|I|we"
-    r"|among|given(?! by)"
-    r"|based|according to|after|with|under|at|on|out|as)\b[^.;\n]*"
+    r" ?(?:is )?|, [\w ']{2,40},? ?|,? (?i:here|left|remaining|now|available),? ?|,? ?\b(?i:to|for|of|in|from|that"
+    r"|which|who|I|we|among|given(?! by)|based|according to|after|with|under|at|on|out|as)\b[^.;\n]*"
 )
 """Text between "the answer" and its verb: "The answer to the question is"."""
 GAP_OTHER = re.compile(
@@ -150,12 +145,11 @@ GAP_OTHER = re.compile(
 BOTH = re.compile(r" ?(?:either|both|one of|any of|between|among|a tie between)\b", re.IGNORECASE)
 NOT_BUT = re.compile(
     rf" ?(?i:not )?(?:{NOUN} )?[(\[]?(?:{_LETTER}|{_DIGIT})[)\]]?,? (?i:but)(?i: rather| instead| it's"
-    rf"| it is)? (?=[(\[]?[A-J1-9]"
-    rf"|{NOUN} )"
+    rf"| it is)? (?=[(\[]?[A-J1-9]|{NOUN} )"
 )
 """A label that is only the first half of "not A but B"."""
 TEXT_LABEL = re.compile(
-    rf"(?P<text>(?:[^\n.()]|\.(?=\d)){{1,150}}?)(?: ?\((?:{NOUN} )?|(?:,| -| →) ?(?:which is |that is |namely |or )?"
+    rf"(?P<text>(?:[^\n.()]|\.(?=\d)){{1,150}}?)(?: \((?:{NOUN} )?|(?:,| -| →) ?(?:which is |that is |namely |or )?"
     rf"(?:the )?{NOUN} \(?)(?P<label>{_LETTER}|{_DIGIT})\)*(?=[\"')]*(?:[.!]+(?: |$|\n)|\n| ?$|,? (?:because|since"
     rf"|as)\b))"
 )
@@ -170,8 +164,8 @@ PAIRED = re.compile(
 # "I choose", "it is", "B is correct", "which matches option B".
 _AUXILIARY = _any(
     "'d|'ll|'m|'ve| would| will| am| are|(?<!would)(?<!'d)(?<!should) have| must| should| can| do| going to| gonna"
-    "| inclined to| forced to| ready to"
-    "| like to| want to| have to| need to| had to| happy to| confidently| ahead| and| quite| very| pretty| fairly"
+    "| inclined to| forced to| ready to| like to| want to| have to| need to| had to| happy to| confidently| safely"
+    "| ahead| and| quite| very| pretty| fairly"
 )
 _PICK = _any(
     "choose|choosing|chose|chosen|select|selecting|selected|pick|picking|picked|opt for|opting for|opted for|vote for"
@@ -185,9 +179,8 @@ _OPINE = _any(
 )
 PICK = re.compile(
     rf"(?P<self>\b(?i:I|we|you should|one should|let's|let us|let me)(?P<no>(?i:'d| would| will| do| can| could| am"
-    rf"|'m)?{_NOT})?"
-    rf"(?:{_AUXILIARY}|,? {_ADVERB}\b,?){{0,5}} )?\b(?:(?P<pick>{_PICK})|(?P<opine>{_OPINE}(?i: that)?))(?: {_ADVERB})?"
-    rf"[ :]+(?=[(\[\"'A-J1-9]|{NOUN} )"
+    rf"|'m)?{_NOT})?(?:{_AUXILIARY}|,? {_ADVERB}\b,?){{0,5}} )?\b(?:(?P<pick>{_PICK})"
+    rf"|(?P<opine>{_OPINE}(?i: that)?))(?: {_ADVERB})?[ :]+(?=[(\[\"'A-J1-9]|{NOUN} )"
 )
 """A choice in the first person, or as a command: "I'd go with", "Select"."""
 AS_OTHER = re.compile(r" as (?:the|a|an|our) (?!(?:final |correct |best |right )*(?:answer|option|choice))")
@@ -199,9 +192,8 @@ _WRONG = _any(
     r"|impossible|excluded)\b"
 )
 _ANSWER_NOT = _any(
-    r"(?: (?:is|can)(?:n't|'t| not|not)|'s not) (?:be )?(?:the |my |our )?(?:correct |right |best "
-    r"|final )*(?:answer|option"
-    r"|choice|it)\b| is (?:the|a|an) (?:wrong|incorrect) (?:answer|option|choice)\b"
+    r"(?: (?:is|can)(?:n't|'t| not|not)|'s not) (?:be )?(?:the |my |our )?(?:correct |right |best |final )*(?:answer"
+    r"|option|choice|it)\b| is (?:the|a|an) (?:wrong|incorrect) (?:answer|option|choice)\b"
 )
 _ONLY = _any(
     r" it is\b| fits best\b| works best\b| wins\b| best (?:fits|describes|matches|explains|answers|represents|captures"
@@ -210,22 +202,19 @@ _ONLY = _any(
 )
 SUBJECT = re.compile(
     rf"(?<![\w'])(?P<alone>(?i:only) )?(?i:the )?(?P<noun>{NOUN} )?(?P<label>\((?:[A-Ja-j]|{_DIGIT})\)|\"?[A-J]\"?"
-    rf"|{_DIGIT})"
-    rf"(?: (?i:here|alone))?(?:(?P<wrong>{_WRONG}|(?P<answer_not>{_ANSWER_NOT})| (?:is|are)(?i:n't"
-    rf"| not) (?i:correct|right)\b)"
-    rf"|(?P<also> (?i:is also|could also be|may also be|might also be)\b| (?i:is (?:correct|right|true) (?:too|also"
-    rf"|as well)\b))"
-    rf"|(?P<answer> ?{_BE}{_ADVERBS} {_IS_ANSWER})|(?P<only>{_ONLY})"
-    rf"| ?{_BE}{_ADVERBS} (?i:the )?(?i:correct|right|best|true|most \w+|better)\b"
-    rf"| (?i:seems|appears|looks|sounds){_ADVERBS} (?i:correct|right|best)\b"
-    rf"|(?(alone) (?i:remains|fits|works|satisfies|holds|matches|is (?:left|true|consistent|possible|valid))\b|(?!)))"
+    rf"|{_DIGIT})(?: (?i:here|alone))?(?:(?P<wrong>{_WRONG}|(?P<answer_not>{_ANSWER_NOT})| (?:is|are)(?i:n't"
+    rf"| not) (?i:correct|right)\b)|(?P<also> (?i:is also|could also be|may also be|might also be)\b"
+    rf"| (?i:is (?:correct|right|true) (?:too|also|as well)\b))|(?P<answer> ?{_BE}{_ADVERBS} {_IS_ANSWER})"
+    rf"|(?P<only>{_ONLY})| ?{_BE}{_ADVERBS} (?i:the )?(?i:correct|right|best|true|most \w+|better)\b| (?i:seems"
+    rf"|appears|looks|sounds){_ADVERBS} (?i:correct|right|best)\b|(?(alone) (?i:remains|fits|works|satisfies|holds"
+    rf"|matches|is (?:left|true|consistent|possible|valid))\b|(?!)))"
 )
 """An option and what is said of it."""
 ENUMERATED = re.compile(r"(?:\b(?i:or|nor|both|either)|\b[A-J][)\]]?,) (?:and |or )?(?:the )?$")
 """Text before an option that belongs to a list of them."""
 NOT_ONLY = re.compile(
-    r",? ?(?:but|though|although|however|yet|only|also|too|as well|in that|in saying|in stating|about|for|of|and so is"
-    r"|if|when|than)\b"
+    r",? ?(?:but|though|although|however|yet|only|also|too|as well|in that|in saying|in stating|about|for|of (?!the "
+    r"|these |all )|and so is|if|when|than)\b"
 )
 """Text after "B is correct" that takes it back in part."""
 MATCHES = re.compile(
@@ -234,7 +223,7 @@ MATCHES = re.compile(
     rf"| (?i:directly|exactly|closely|perfectly))?(?i: to| with)? (?={NOUN} )"
     r"|\b(?i:everything|this|that|evidence|analysis|elimination|text|passage|data) (?i:points to|supports?|favou?rs?) "
     r"|\b(?i:i\.e\.|namely|that is|in other words),? (?=(?i:option|choice|answer) )|\b(?i:making|makes|leaving"
-    r"|leaves|left with|left is)(?i: us| me)?(?i: with)?(?i: only| just)? "
+    r"|leaves|left with|left is)(?i: us| me| it)?(?i: with)?(?i: only| just)? "
 )
 """What says that a result belongs to an option, or that only one is left."""
 
@@ -244,24 +233,22 @@ _OPINION = _any(
 )
 _LEADS = _any(
     r"so|thus|therefore|hence|then|consequently|accordingly|finally|ultimately|overall|in conclusion|in summary"
-    r"|in short|in the end|in fact|in total|in my opinion|in my view|in my judge?ment|to conclude|to sum up|all in all"
-    r"|as a result|for this reason|for that reason|for these reasons|by elimination|by process of elimination"
-    r"|by the process of elimination|through elimination|because of this|because of that|given this|given that"
-    r"|given all this|given the above|based on this|based on that|based on the above|ok|okay|well|yes|yep|yeah|imo"
-    r"|right|now"
-    r"|and|but|hmm+|ah|oh|aha|great|actually|really|rather|instead|clearly|certainly|definitely|obviously|surely"
-    r"|indeed|most likely|most probably|likely|probably|almost certainly|honestly|personally|frankly|undoubtedly"
-    r"|without a doubt|without doubt|all things considered|everything considered|on balance|taken together"
-    r"|on reflection"
-    r"|conclusion|verdict|step \d+|looks like|seems like|it looks like|it seems like|only|my answer|final answer"
+    r"|in short|in the end|in fact|in total|in my opinion|in my view|in my judge?ment|to conclude|to sum up"
+    r"|all in all|as a result|for this reason|for that reason|for these reasons|by elimination"
+    r"|by process of elimination|by the process of elimination|through elimination|because of this|because of that"
+    r"|given this|given that|given all this|given the above|based on this|based on that|based on the above|ok|okay"
+    r"|well|yes|yep|yeah|imo|right|now|and|but|hmm+|ah|oh|aha|great|actually|really|rather|instead|clearly|certainly"
+    r"|definitely|obviously|surely|indeed|most likely|most probably|likely|probably|almost certainly|honestly"
+    r"|personally|frankly|undoubtedly|without a doubt|without doubt|all things considered|everything considered"
+    r"|on balance|taken together|on reflection|conclusion|verdict|step \d+|looks like|seems like|it looks like"
+    r"|it seems like|only|my answer|final answer"
 )
 _THAT = (
     r"(?:(?i:it (?:follows|seems|appears|is (?:clear|evident|obvious|certain))(?: to me)?|it's (?:clear|evident"
-    r"|obvious|certain)"
-    r"|(?:this|that|which) (?:means|shows|implies|suggests|indicates|confirms|tells us|tells me|proves)"
-    r"|(?:I|we)(?:'m| am| are)(?: \S+){0,2} (?:sure|confident|certain|convinced|positive)"
-    r"|(?:there is|there's|I have|I've)? ?no doubt)"
-    r"|(?i:I|we)(?i:'d|'ll| would| do| can| will| must| still| also| now| therefore| strongly| personally| safely"
+    r"|obvious|certain)|(?:this|that|which) (?:means|shows|implies|suggests|indicates|confirms|tells us|tells me"
+    r"|proves)|(?:I|we)(?:'m| am| are)(?: \S+){0,2} (?:sure|confident|certain|convinced|positive)|(?:there is|there's"
+    r"|I have|I've)? ?no doubt)|(?i:I|we)(?i:'d|'ll| would| do| can| will| must| still| also| now| therefore"
+    r"| strongly| personally| safely"
     rf"| have to| am inclined to)* {_OPINION})(?i: that)?"
 )
 LEAD = re.compile(rf"[^\w(\"\n]{{0,16}}(?:(?:{_LEADS}|{_THAT})\b[ ,:.→-]*)*")
@@ -271,8 +258,8 @@ NO_LEAD = re.compile(r"\W*(?:(?:and|but|now|only|right|well|ok|okay|so then)\b\W
 NOT_THIS = re.compile(r"(?i:certainly |definitely |clearly )?(?i:not) ")
 IT_IS = re.compile(
     r"(?: it is| it must be|,? (?i:I think|I believe|I guess|I'd say|I would say|definitely|certainly|clearly"
-    r"|obviously|of course"
-    r"|for sure|no doubt|without a doubt|final answer|not [A-J]))(?=[\"')]* ?(?:[.!\n]|$))|,? because\b"
+    r"|obviously|of course|for sure|no doubt|without a doubt|final answer|not [A-J]))(?=[\"')]* ?(?:[.!\n]|$))"
+    r"|,? because\b"
 )
 """What follows a label in a sentence of its own: "B it is", "B, I think"."""
 TURN = re.compile(
@@ -285,23 +272,21 @@ TURN = re.compile(
 UNDONE = re.compile(
     rf"[^\w\n]{{0,16}}(?P<mark>(?:{_MARKS}\b\W*)+?)?(?:(?P<mild>(?:that|this|it|which|my (?:answer|choice))(?:'s"
     rf"| is| was| seems)"
-    r"(?: \w+)? (?:wrong|incorrect|mistaken|false|a mistake|an error|not (?:right|correct|true|it))\b|(?:that|this|it)"
-    r" (?:isn't|wasn't|can't be|cannot be|is not|can not be) (?:right|correct|true|it)\b|I (?:don't"
-    r"|do not) think (?:that|this|it)(?:'s| is) (?:right|correct|it)\b|(?:no|nope)\W*$"
-    r"|(?:that|this|it) (?:contradicts|conflicts|doesn't (?:fit|work|match|make sense))\b)"
-    r"|never ?mind\b|forget (?:that|it)\b|I(?:'ve| have)? made (?:a|an|some) (?:mistake|error)|I (?:was"
-    r"|am) (?:wrong|mistaken)\b|scratch that\b"
-    r"|I (?:take|took) (?:that|it) back\b|I retract\b|disregard\b|ignore (?:that|the above|my)\b"
-    r"|let me (?:reconsider|rethink|redo|re-?evaluate|start over|try again|correct)\b|I(?:'ve| have)? changed my mind\b"
+    r"(?: \w+)? (?:wrong|incorrect|mistaken|false|a mistake|an error|not (?:right|correct|true|it))\b|(?:that|this"
+    r"|it) (?:isn't|wasn't|can't be|cannot be|is not|can not be) (?:right|correct|true|it)\b|I (?:don't"
+    r"|do not) think (?:that|this|it)(?:'s| is) (?:right|correct|it)\b|(?:no|nope)\W*$|(?:that|this"
+    r"|it) (?:contradicts|conflicts|doesn't (?:fit|work|match|make sense))\b)|never ?mind\b|forget (?:that|it)\b"
+    r"|I(?:'ve| have)? made (?:a|an|some) (?:mistake|error)|I (?:was|am) (?:wrong|mistaken)\b|scratch that\b"
+    r"|I (?:take|took) (?:that|it) back\b|I retract\b|disregard\b|ignore (?:that|the above|my)\b|let me (?:reconsider"
+    r"|rethink|redo|re-?evaluate|start over|try again|correct)\b|I(?:'ve| have)? changed my mind\b"
     r"|none of (?:the|these) [a-z ]*(?:is|are) (?:correct|right)\b|there is no (?:correct|right) (?:answer|option)\b)",
     re.IGNORECASE,
 )
 """A sentence that takes an answer back. As `mild` it does so only next to the answer, or after a `mark`."""
 OR_ELSE = re.compile(
     rf"[^\w\n]{{0,16}}(?:{_MARKS}\W+)*(?:(?i:then again|alternatively)\W+)?(?i:(?:or|maybe|perhaps|possibly"
-    rf"|alternatively"
-    rf"|it could|it might|it may|could|might|so is|so are|as is|so does)\b,? ?|(?<=alternatively, ))(?i:(?:or|maybe"
-    rf"|perhaps"
-    rf"|possibly|also|even|be|then|again)\b,? ?)*(?:{NOUN} )?[(\[]?{_LETTER}[)\]]?(?=[\"')]* ?(?:[.,;!\n?]|$))"
+    rf"|alternatively|it could|it might|it may|could|might|so is|so are|as is|so does)\b,? ?"
+    rf"|(?<=alternatively, ))(?i:(?:or|maybe|perhaps|possibly|also|even|be|then"
+    rf"|again)\b,? ?)*(?:{NOUN} )?[(\[]?{_LETTER}[)\]]?(?=[\"')]* ?(?:[.,;!\n?]|$))"
 )
 """A sentence that adds an option to the answer before it: "Or maybe C."."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hpt_core.verifiers import Outcome, get
+from hpt_core.verifiers.options import options
 
 TABLE = json.loads((Path(__file__).parent / "choice_cases.json").read_text(encoding="utf-8"))
 LABELS = [*"ABCDEFGHIJ"]
@@ -359,3 +360,24 @@ def test_a_megabyte_is_read_in_linear_time(phrase):
 )
 def test_a_box_without_a_label_does_not_hide_a_statement(question, response, extracted):
     assert get("choice").extract(response, question) == extracted
+
+
+def test_every_option_of_real_questions_is_read(shared_data):
+    faults = []
+    for row in json.loads((shared_data / "benchmarks" / "gpqa_diamond.json").read_text(encoding="utf-8")):
+        for label, text in options(row["prompt"]).items():
+            other = "A" if label != "A" else "B"
+            said = [
+                f"I think it's {label}",
+                f"Therefore, the answer is ({label}) {text}",
+                f"Let me see.\n\n**{label}. {text}**",
+            ]
+            denied = [
+                f"I don't think it's {label}.",
+                f"It's {label} or {other}.",
+                f"Option {label}: {text}\nOption {other}",
+            ]
+            read_ = [get("choice").extract(response, row["prompt"]) for response in said + denied]
+            if read_[:3] != [label] * 3 or label in read_[3:]:
+                faults.append((row["id"], label, read_))
+    assert faults == []

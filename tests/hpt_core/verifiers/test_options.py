@@ -2,7 +2,7 @@
 
 import pytest
 
-from hpt_core.verifiers.options import options
+from hpt_core.verifiers.options import asks_for_exception, options
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,21 @@ from hpt_core.verifiers.options import options
 )
 def test_options(question, found):
     assert options(question) == found
+
+
+@pytest.mark.parametrize(
+    ("question", "exception"),
+    [
+        ("Which of the following is NOT a mammal?\n\nA) whale\nB) shark", True),
+        ("All of these are mammals EXCEPT\n\nA) whale\nB) shark", True),
+        ("Which statement is false?\nA. x\nB. y", True),
+        ("Which statement isn't supported by the text?", True),
+        ("Which is the least likely cause?", True),
+        ("Which is a mammal?\n\nA) not a shark\nB) Which is false?", False),
+        ("A plant does not get light. What happens to it?\n\nA) It grows.\nB) It wilts.", False),
+        ("What melts first?", False),
+        ("", False),
+    ],
+)
+def test_questions_for_what_is_not_so(question, exception):
+    assert asks_for_exception(question) == exception
