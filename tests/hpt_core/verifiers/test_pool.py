@@ -132,7 +132,7 @@ def test_unknown_kind_and_closed_pool_are_errors():
 
 def test_kinds_are_the_shipped_verifiers():
     assert kinds() == ("choice", "math")
-    assert version("choice") == "choice-3"
+    assert version("choice") == "choice-4"
 
 
 def test_no_process_outlives_a_killed_caller(tmp_path):
