@@ -26,6 +26,8 @@ TERMS = 5_000
 """Maximum terms of a sum or product."""
 START_BITS = 128
 MOST_BITS = 1 << 21
+IMPRECISE_BITS = 1 << 12
+"""A value too wide to calculate with even at this precision does not exist, such as the arcsine of 1.3 sin(2)."""
 LARGEST_EXPONENT = 1 << 50
 """Maximum exponent, and argument of an exponential or gamma function."""
 MARGIN = 100
@@ -433,6 +435,8 @@ def equal(pair: Pair) -> bool | None:
             try:
                 one, other, size = pair()
             except Imprecise:
+                if bits >= IMPRECISE_BITS:
+                    raise Undefined from None
                 size = bits
             else:
                 if isinstance(one, fmpq) and isinstance(other, fmpq):

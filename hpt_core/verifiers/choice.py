@@ -36,8 +36,8 @@ _TAIL = 4000
 
 
 class Choice(Verifier):
-    """The answer is the content of the last \\boxed{} after the thinking, or else what the last sentence that names an
-    answer gives.
+    """The answer is the content of the last \\boxed{} after the thinking. Without a box, or if the box gives neither a
+    label nor an option's text, it is what the sentences give (`_statements`).
 
     It is the option's label or, if the question is known, its text: equal except for case, white space, LaTeX markup
     and a final period, and matching exactly one option. An answer that is both a label and an option's text counts as
