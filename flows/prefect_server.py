@@ -35,7 +35,7 @@ def require_server(log: Path) -> None:
 
     Raises ServerError. Call it after `usable_home`, because it imports Prefect.
     """
-    from prefect.settings import PREFECT_API_URL
+    from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE
 
     if url := PREFECT_API_URL.value():
         if problem := why_unreachable(url):
@@ -44,6 +44,11 @@ def require_server(log: Path) -> None:
                 "start it (`prefect server start`), correct PREFECT_API_URL, or unset it to use a temporary server",
             )
         return
+    if not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
+        raise ServerError(
+            "there is no Prefect server: PREFECT_API_URL is not set, and Prefect's settings forbid a temporary one",
+            "set PREFECT_API_URL, or PREFECT_SERVER_ALLOW_EPHEMERAL_MODE=true",
+        )
     from prefect.server.api.server import SubprocessASGIServer
 
     server = SubprocessASGIServer()
