@@ -95,7 +95,8 @@ def export_model(policy: "nn.Module", source: Path, folder: Path, dtype: str, wr
     weights: dict[str, Tensor] = {}
     for name, tensor in named_weights(policy):
         if writes and name not in tied:
-            weights[name] = tensor.to("cpu", kind)
+            # A copy: what FSDP2 gathers is part of a larger storage, which cannot be saved.
+            weights[name] = tensor.to("cpu", kind, copy=True)
     if not writes:
         return
     with replacing_folder(folder) as beside:
