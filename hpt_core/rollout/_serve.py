@@ -5,7 +5,6 @@ import http.client
 import importlib.metadata
 import logging
 import os
-import re
 import secrets
 import shutil
 import signal
@@ -14,12 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from itertools import takewhile
 from pathlib import Path
 
 from hpt_core import supervisor
-from hpt_core.errors import LONGEST_CAUSE, EngineError
+from hpt_core.errors import EngineError, last_error
 from hpt_core.rollout.vllm import VLLM, engine_settings
 
 logger = logging.getLogger("hpt.rollout.endpoint")
@@ -33,8 +30,6 @@ TELL_EVERY_S = 10.0
 """Seconds between log lines while the server starts."""
 TAIL = 30
 """Number of lines of the server's log that are copied to ours if it fails."""
-LOGGED_BY = re.compile(r"^\s*\(\w+ pid=\d+\)\s*")
-"""The process's name, with which vLLM begins the lines of its log."""
 CPU_PACKAGE = """
 import importlib.metadata
 version = importlib.metadata.version
@@ -148,23 +143,10 @@ class Server:
 
     def _cause(self) -> str:
         """The log's line with the cause of the failure, else the last line."""
-        return cause_in(self._lines()) or self._last_line()
+        return last_error(self._lines()) or self._last_line()
 
     def _show_log(self) -> None:
         logger.error("last log lines of vllm serve:\n%s", "\n".join(self._lines()[-TAIL:]))
-
-
-def cause_in(lines: Sequence[str]) -> str:
-    """The last error in a server's log. A pydantic error has its causes on the lines below it."""
-    found = [(n, m.group()) for n, line in enumerate(lines) if (m := re.search(r"\b\w*(Error|Exception): .+", line))]
-    causes = [(n, text) for n, text in found if "root cause" not in text]
-    if not causes:
-        return ""
-    number, cause = causes[-1]
-    if "validation error" in cause:
-        below = takewhile(lambda line: "For further information" not in line, lines[number + 1 : number + TAIL])
-        cause = " ".join([cause, *(LOGGED_BY.sub("", line) for line in below)])
-    return " ".join(cause.split())[:LONGEST_CAUSE]
 
 
 def serve_arguments(config: VLLM, model: Path, max_model_len: int, dtype: str, seed: int, on_gpu: bool) -> list[str]:
