@@ -1,7 +1,6 @@
 """`vllm serve` as a child process, on the loopback address with a random key. It ends when this process ends."""
 
 import contextlib
-import http.client
 import importlib.metadata
 import logging
 import os
@@ -17,11 +16,11 @@ from pathlib import Path
 
 from hpt_core import supervisor
 from hpt_core.errors import EngineError, last_error
+from hpt_core.loopback import HOST, answers
 from hpt_core.rollout.vllm import VLLM, engine_settings
 
 logger = logging.getLogger("hpt.rollout.endpoint")
 
-HOST = "127.0.0.1"
 GRACE_S = 10.0
 """Seconds that the server has to end before it is killed."""
 ORPHANS_GRACE_S = 1.0
@@ -78,7 +77,7 @@ class Server:
     def wait(self, limit_s: float) -> None:
         """Wait until the server answers. Raises EngineError if it ends or takes longer than `limit_s`."""
         started = told = time.monotonic()
-        while not self._healthy():
+        while not answers(self.port, "/health"):
             self.check()
             now = time.monotonic()
             if now - started > limit_s:
@@ -120,16 +119,6 @@ class Server:
             self._process.kill()
             self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _healthy(self) -> bool:
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=5)
-        try:
-            connection.request("GET", "/health")
-            return connection.getresponse().status == 200
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
 
     def _lines(self) -> list[str]:
         try:

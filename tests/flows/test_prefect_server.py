@@ -15,8 +15,9 @@ import pytest
 
 from flows import prefect_server
 from flows.prefect_server import require_server, usable_home, why_unreachable
-from flows.server import LOOPBACK, prepare_environment
+from flows.server import prepare_environment
 from hpt_core.errors import ServerError
+from hpt_core.loopback import NAMES
 
 NOWHERE = "127.0.0.1:9"
 """An address that nothing listens at."""
@@ -78,7 +79,7 @@ def test_an_address_without_a_server_is_unreachable(url: str, said: str) -> None
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ({}, ",".join(LOOPBACK)),
+        ({}, ",".join(NAMES)),
         ({"NO_PROXY": "a.example, localhost"}, "a.example,localhost,127.0.0.1,::1"),
         ({"no_proxy": "a.example"}, "a.example,localhost,127.0.0.1,::1"),
         ({"NO_PROXY": "*"}, "*"),
