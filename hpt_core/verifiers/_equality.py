@@ -338,7 +338,7 @@ def _same_quantity(gold: str, answer: str) -> bool:
     expression = parse(gold) if value is None else Expression.of(value)
     other_expression = parse(answer) if other is None else Expression.of(other)
     if expression is None or other_expression is None:
-        return spelled(gold) == spelled(answer)
+        return expression is other_expression and " ".join(gold.split()) == " ".join(answer.split())
     return expression.equals(other_expression)
 
 
@@ -357,7 +357,9 @@ def same_value(gold: Value, answer: Value) -> bool:
         return difference == 0
     if gold.decimal and answer.decimal:
         return difference <= SAME * scale and (difference <= ROUNDED or difference <= MACHINE * scale)
-    return difference <= ROUNDED and difference <= ROUNDED_RELATIVE * scale
+    places = (gold if gold.decimal else answer).places
+    written = places is None or difference < Fraction(1, 10) ** places
+    return written and difference <= ROUNDED and difference <= ROUNDED_RELATIVE * scale
 
 
 def check(node: Node) -> None:

@@ -5,7 +5,7 @@ import re
 _INDEX = r"(?:_(?:\w|\{[^{}]*\}))?"
 _PRIME = r"(?:'+|\^(?:\\prime|\{\\prime+\}|\\ast|\*|\{\*\}|\{\\ast\}))?"
 _ACCENT = r"\\(?:over(?:line|rightarrow)|vec|hat|bar|tilde|mathbb|mathcal|mathbf)\s*(?:\{[^{}]*\}|[A-Za-z])"
-_WORD = rf"(?:\\?[A-Za-z]+|\\text\{{[^{{}}]*\}}|{_ACCENT})"
+_WORD = rf"(?:[A-Za-z]|[A-Z][A-Za-z]+|[a-z]{{4,}}|\\[A-Za-z]+|\\text\{{[^{{}}]*\}}|{_ACCENT})"
 NAME = re.compile(rf"{_WORD}'*{_INDEX}{_PRIME}(?:\s*\([\w\s,]*\))?")
 """A variable or function: x, M, f(x), m_{\\max}, \\overline{AB}."""
 _SEGMENT = r"(?:\\over(?:line|rightarrow)\s*\{[A-Z]{2}\}|[A-Z]'?[A-Z]'?|\|[A-Z]{2}\|)"
@@ -21,7 +21,7 @@ _DERIVATIVE = re.compile(
 )
 _FUNCTIONAL = re.compile(
     rf"(?:{_WORD}{_INDEX}{_PRIME}|\\(?:Pr|det|dim|ker|deg|gcd|max|min|sin|cos|tan|cot|operatorname\{{\w+\}}))'*\s*"
-    r"(?:\(.*\)|\[.*\]|\|.*\||\{?\\?[A-Za-z]+\}?)",
+    r"(?:\(.*\)|\[.*\]|\|.*\||\{?[A-Z]+\}?|\{?\\[a-z]+\}?)",
     re.DOTALL,
 )
 _ABSOLUTE = re.compile(r"\|\s*\\?[A-Za-z]+(?:_\w)?\s*\||\\l?[vV]ert\s*\\?[A-Za-z]+\s*\\r?[vV]ert|\[[A-Z]{3,}\]")
