@@ -11,20 +11,10 @@ from typing import Any
 import flint
 from flint import fmpq
 
+from hpt_core.verifiers._compare import START_BITS, Pair, equal, near, times
 from hpt_core.verifiers._matrices import Rows, rows
 from hpt_core.verifiers._numbers import Value, number
-from hpt_core.verifiers._values import (
-    START_BITS,
-    Evaluation,
-    Imprecise,
-    Pair,
-    TooLarge,
-    Undefined,
-    Unsupported,
-    equal,
-    near,
-    times,
-)
+from hpt_core.verifiers._values import Evaluation, Imprecise, TooLarge, Undefined, Unsupported
 
 LONGEST = 2000
 """Maximum characters of an expression to parse."""

@@ -42,7 +42,7 @@ def _unsigned(bare: str, spaced: str) -> Value | None:
     if match := re.fullmatch(r"(\d+) (\d+)/(\d+)", spaced):
         whole, above, below = (int(group) for group in match.groups())
         return Value(whole + Fraction(above, below), False) if below else None
-    if re.search(r"\d ?,? \d", spaced) and not _SPACED.fullmatch(spaced):
+    if re.search(r"\d ?,? \.?\d", spaced) and not _SPACED.fullmatch(spaced):
         return None  # two numbers, not one
     if match := _DECIMAL.fullmatch(bare):
         exponent = next((g for g in match.groups()[1:] if g), None)

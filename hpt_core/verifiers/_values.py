@@ -1,13 +1,8 @@
-"""Values of sympy expressions: exact fractions where possible, otherwise intervals of any precision by FLINT.
-
-The error of an interval is computed, so two values whose intervals do not meet are different for certain. Values whose
-intervals still meet at a precision far beyond the sizes of all numbers in the expressions count as equal.
-"""
+"""Values of sympy expressions: exact fractions where possible, otherwise intervals of any precision by FLINT."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import flint
 from flint import acb, arb, fmpq, fmpz
 
 Number = Any
@@ -24,14 +19,8 @@ LARGEST_FACTORIAL_AT_A_POINT = 4_000
 LARGEST_BINOMIAL = 4_000_000
 TERMS = 5_000
 """Maximum terms of a sum or product."""
-START_BITS = 128
-MOST_BITS = 1 << 21
-IMPRECISE_BITS = 1 << 12
-"""A value too wide to calculate with even at this precision does not exist, such as the arcsine of 1.3 sin(2)."""
 LARGEST_EXPONENT = 1 << 50
 """Maximum exponent, and argument of an exponential or gamma function."""
-MARGIN = 100
-"""Bits of precision beyond those that the sizes of the numbers account for."""
 
 
 class Undefined(Exception):
@@ -138,8 +127,14 @@ class Evaluation:
         return found
 
 
+def bound(value: Number) -> arb:
+    """The largest size of the value."""
+    bound: arb = abs(arb(value) if isinstance(value, fmpq) else value).upper()
+    return bound
+
+
 def _within_limits(value: Number) -> None:
-    if _bound(value) > LARGEST_EXPONENT:
+    if bound(value) > LARGEST_EXPONENT:
         raise TooLarge
 
 
@@ -386,64 +381,3 @@ RULES: dict[str, Callable[[Evaluation, Any], Number]] = {
     **dict.fromkeys(("Infinity", "NegativeInfinity"), _no_value),
 }  # fmt: skip
 """Class of a sympy expression -> its rule."""
-
-
-Pair = Callable[[], tuple[Number, Number, int]]
-"""Evaluates with FLINT's present precision: two values, and the size of the numbers in them (Evaluation.size)."""
-
-
-def equal(pair: Pair) -> bool | None:
-    """Whether two values are equal; None if even the highest precision does not tell. Raises Undefined and
-    Unsupported."""
-    bits = START_BITS
-    while True:
-        with flint.ctx.workprec(bits):
-            try:
-                one, other, size = pair()
-            except Imprecise:
-                if bits >= IMPRECISE_BITS:
-                    raise Undefined from None
-                size = bits
-            else:
-                if isinstance(one, fmpq) and isinstance(other, fmpq):
-                    return bool(one == other)
-                gap = _difference(one, other)
-                if not gap.contains(0):
-                    return False
-                if size > MOST_BITS // 2:
-                    raise TooLarge
-                scale = max(arb(1), _bound(one))
-                # Nothing that numbers of this size can leave over is smaller.
-                if _bound(gap) <= scale * arb(2) ** -(size + MARGIN):
-                    return True
-        if bits >= MOST_BITS:
-            return None
-        bits = min(max(2 * bits, size + 2 * MARGIN), MOST_BITS)
-
-
-def near(pair: Pair, absolute: fmpq, relative: fmpq) -> bool:
-    """Whether two values differ by at most `absolute`, and by at most `relative` of the larger. Raises Undefined,
-    Imprecise and Unsupported."""
-    with flint.ctx.workprec(START_BITS):
-        one, other, _ = pair()
-        gap, scale = _bound(_difference(one, other)), max(_bound(one), _bound(other))
-        return bool(gap <= arb(absolute) and gap <= arb(relative) * scale)
-
-
-def _difference(one: Number, other: Number) -> Number:
-    if isinstance(one, acb) or isinstance(other, acb):
-        return acb(one) - acb(other)
-    return arb(one) - arb(other)
-
-
-def times(one: Number, other: Number) -> Number:
-    """The product."""
-    if isinstance(one, fmpq) and isinstance(other, fmpq):
-        return one * other
-    return arb(one) * arb(other)
-
-
-def _bound(value: Number) -> arb:
-    """The largest size of the value."""
-    bound: arb = abs(arb(value) if isinstance(value, fmpq) else value).upper()
-    return bound

@@ -10,7 +10,10 @@ from hpt_core.verifiers.base import Outcome, Verifier
 
 LONGEST = 8000
 """Maximum characters of an answer. A longer answer is incorrect; a longer gold answer is a GOLD_ERROR."""
-_FILLER = r"[\s$.,;&/}()*•-]|\\[()\[\] \\]|\\(?:q?quad|lor|land|vee|wedge|text)(?![a-z])|\{|\d+[.)]|\b(?:and|or|possibly|maybe|perhaps|also|either)\b"
+_FILLER = (
+    r"[\s$.,;&/}{()*•-]|\\[()\[\] \\]|\\(?:q?quad|lor|land|vee|wedge|text)(?![a-z])|\d+[.)]"
+    r"|\b(?:and|or|possibly|maybe|perhaps|also|either)\b"
+)
 _JOINED = re.compile(rf"(?:{_FILLER})*(?:[A-Za-z](?:_\w)?(?:\(\w+\))?\s*=\s*)?", re.IGNORECASE)
 """Between two boxes that state two answers at once: punctuation, "and", "or", numbering, the second answer's name."""
 
