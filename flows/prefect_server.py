@@ -5,7 +5,6 @@ server writes to the terminal. `python -m flows.prefect_server` is the program o
 """
 
 import atexit
-import http.client
 import os
 import re
 import signal
@@ -17,9 +16,9 @@ import time
 from pathlib import Path
 
 from hpt_core import supervisor
-from hpt_core.errors import ServerError
+from hpt_core.errors import ServerError, last_error
+from hpt_core.loopback import HOST, answers
 
-HOST = "127.0.0.1"
 STARTUP_S = 180.0
 """Seconds that a temporary server has to answer."""
 ENDING = ("--grace", "3", "--death-signal", str(int(signal.SIGTERM)))
@@ -35,7 +34,7 @@ def require_server(log: Path) -> None:
 
     Raises ServerError. Call it after `usable_home`, because it imports Prefect.
     """
-    from prefect.settings import PREFECT_API_URL
+    from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE
 
     if url := PREFECT_API_URL.value():
         if problem := why_unreachable(url):
@@ -44,6 +43,11 @@ def require_server(log: Path) -> None:
                 "start it (`prefect server start`), correct PREFECT_API_URL, or unset it to use a temporary server",
             )
         return
+    if not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
+        raise ServerError(
+            "there is no Prefect server: PREFECT_API_URL is not set, and Prefect's settings forbid a temporary one",
+            "set PREFECT_API_URL, or PREFECT_SERVER_ALLOW_EPHEMERAL_MODE=true",
+        )
     from prefect.server.api.server import SubprocessASGIServer
 
     server = SubprocessASGIServer()
@@ -118,9 +122,10 @@ def _start(log: Path) -> tuple["subprocess.Popen[bytes]", int]:
         )
     assert process.stdout is not None
     with process.stdout:
-        port = int(process.stdout.readline() or 0)
+        said = process.stdout.readline().strip()
+    port = int(said) if said.isdigit() else 0
     give_up = time.monotonic() + STARTUP_S
-    while not (port and _answers(port)):
+    while not (port and answers(port, "/api/health")):
         late = time.monotonic() > give_up
         if late or not port or process.poll() is not None:
             process.terminate()
@@ -131,22 +136,10 @@ def _start(log: Path) -> tuple["subprocess.Popen[bytes]", int]:
     return process, port
 
 
-def _answers(port: int) -> bool:
-    connection = http.client.HTTPConnection(HOST, port, timeout=5)
-    try:
-        connection.request("GET", "/api/health")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
 def _cause(log: Path, begin: int) -> str:
     """The last error in what a server wrote to its log, else its last line."""
     lines = [line.strip() for line in log.read_bytes()[begin:].decode(errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines if re.match(r"(\w+\.)*\w*(Error|Exception)\b", line)]
-    return (errors or lines or ["no output"])[-1][:300]
+    return last_error(lines) or (lines or ["no output"])[-1][:300]
 
 
 def main() -> None:

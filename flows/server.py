@@ -10,6 +10,7 @@ from pathlib import Path
 
 from flows.prefect_server import require_server, usable_home
 from flows.run import Run
+from hpt_core import loopback
 from tasks.execution.artifact import Artifacts
 
 QUIET = {
@@ -20,7 +21,6 @@ QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
 """Defaults for environment variables that Prefect and other libraries read."""
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 LOG = logging.getLogger("hpt.server")
 
 
@@ -40,7 +40,9 @@ def prepare_environment() -> None:
     hosts = [host.strip() for host in urllib.request.getproxies_environment().get("no", "").split(",")]
     if "*" not in hosts:
         # Libraries read either spelling.
-        os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(dict.fromkeys(filter(None, [*hosts, *LOOPBACK])))
+        os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(
+            dict.fromkeys(filter(None, [*hosts, *loopback.NAMES]))
+        )
 
 
 @contextlib.contextmanager

@@ -21,10 +21,20 @@ HPTError
 """
 
 import difflib
+import re
 import traceback
+from collections.abc import Sequence
+from itertools import takewhile
 
 LONGEST_CAUSE = 2000
 """Most characters of a cause that another library's error gives."""
+
+RAISED = re.compile(r"\b\w*(Error|Exception): .+")
+"""Matches the last line of a traceback in a log."""
+LOGGED_BY = re.compile(r"^\s*\(\w+ pid=\d+\)\s*")
+"""The process's name, with which vLLM begins the lines of its log."""
+PYDANTIC_LINK = "For further information visit https://errors.pydantic.dev"
+"""The last line of a pydantic error."""
 
 
 def near(name: str, known: tuple[str, ...]) -> str:
@@ -47,6 +57,19 @@ def explain(error: BaseException) -> str:
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     text = " (because of ".join(found) + ")" * (len(found) - 1)
     return text if len(text) <= LONGEST_CAUSE else f"{text[:LONGEST_CAUSE]}…"
+
+
+def last_error(lines: Sequence[str]) -> str:
+    """The last error in a log, on one line; "" if there is none. A pydantic error has its causes on the lines below."""
+    found = [(n, match.group()) for n, line in enumerate(lines) if (match := RAISED.search(line))]
+    causes = [(n, text) for n, text in found if "root cause" not in text]
+    if not causes:
+        return ""
+    number, cause = causes[-1]
+    if "validation error" in cause:
+        below = takewhile(lambda line: PYDANTIC_LINK not in line, lines[number + 1 :])
+        cause = " ".join([cause, *(LOGGED_BY.sub("", line) for line in below)])
+    return " ".join(cause.split())[:LONGEST_CAUSE]
 
 
 def _place(error: BaseException) -> str:

@@ -5,7 +5,6 @@ It is a column of `hpt audit`, to find verdicts that deserve a look. It never ch
 
 import json
 import logging
-import os
 import re
 import threading
 from collections import Counter
@@ -13,12 +12,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
-from urllib.parse import urlsplit
 
 from hpt_core.artifacts.known import cache_folder
 from hpt_core.errors import ConfigError, EngineError
 from hpt_core.files import sha256_json
-from hpt_core.rollout.endpoint import CONCURRENCY, LOOPBACK, Endpoint
+from hpt_core.rollout.endpoint import CONCURRENCY, Endpoint, connect
 from hpt_core.verifiers._extract import after_thinking
 from hpt_core.verifiers.base import Outcome
 from hpt_core.verifiers.pool import Item
@@ -166,14 +164,9 @@ class Judge:
 
 
 def _client(config: Endpoint) -> "Client":
-    from hpt_core.rollout._client import Client
-
     if config.url is None:
         raise ConfigError("the judge has no url", "set the address of a server, such as http://HOST:8000/v1")
-    url, key = config.url.rstrip("/"), os.environ.get(config.api_key_env, "")
-    if key and url.startswith("http:") and urlsplit(url).hostname not in LOOPBACK:
-        logger.warning("the key in %s is sent to %s unencrypted", config.api_key_env, url)
-    return Client(url, key, config.api_key_env, config.retries, config.timeout_s, own=False)
+    return connect(config, config.url.rstrip("/"))
 
 
 def _asked(item: Item) -> str:

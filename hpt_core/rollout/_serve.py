@@ -1,11 +1,9 @@
 """`vllm serve` as a child process, on the loopback address with a random key. It ends when this process ends."""
 
 import contextlib
-import http.client
 import importlib.metadata
 import logging
 import os
-import re
 import secrets
 import shutil
 import signal
@@ -14,17 +12,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from itertools import takewhile
 from pathlib import Path
 
 from hpt_core import supervisor
-from hpt_core.errors import LONGEST_CAUSE, EngineError
+from hpt_core.errors import EngineError, last_error
+from hpt_core.loopback import HOST, answers
 from hpt_core.rollout.vllm import VLLM, engine_settings
 
 logger = logging.getLogger("hpt.rollout.endpoint")
 
-HOST = "127.0.0.1"
 GRACE_S = 10.0
 """Seconds that the server has to end before it is killed."""
 ORPHANS_GRACE_S = 1.0
@@ -33,8 +29,6 @@ TELL_EVERY_S = 10.0
 """Seconds between log lines while the server starts."""
 TAIL = 30
 """Number of lines of the server's log that are copied to ours if it fails."""
-LOGGED_BY = re.compile(r"^\s*\(\w+ pid=\d+\)\s*")
-"""The process's name, with which vLLM begins the lines of its log."""
 CPU_PACKAGE = """
 import importlib.metadata
 version = importlib.metadata.version
@@ -83,7 +77,7 @@ class Server:
     def wait(self, limit_s: float) -> None:
         """Wait until the server answers. Raises EngineError if it ends or takes longer than `limit_s`."""
         started = told = time.monotonic()
-        while not self._healthy():
+        while not answers(self.port, "/health"):
             self.check()
             now = time.monotonic()
             if now - started > limit_s:
@@ -126,16 +120,6 @@ class Server:
             self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _healthy(self) -> bool:
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=5)
-        try:
-            connection.request("GET", "/health")
-            return connection.getresponse().status == 200
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
-
     def _lines(self) -> list[str]:
         try:
             lines = self._log.read_text(errors="replace").replace(self.key, "***").splitlines()
@@ -148,23 +132,10 @@ class Server:
 
     def _cause(self) -> str:
         """The log's line with the cause of the failure, else the last line."""
-        return cause_in(self._lines()) or self._last_line()
+        return last_error(self._lines()) or self._last_line()
 
     def _show_log(self) -> None:
         logger.error("last log lines of vllm serve:\n%s", "\n".join(self._lines()[-TAIL:]))
-
-
-def cause_in(lines: Sequence[str]) -> str:
-    """The last error in a server's log. A pydantic error has its causes on the lines below it."""
-    found = [(n, m.group()) for n, line in enumerate(lines) if (m := re.search(r"\b\w*(Error|Exception): .+", line))]
-    causes = [(n, text) for n, text in found if "root cause" not in text]
-    if not causes:
-        return ""
-    number, cause = causes[-1]
-    if "validation error" in cause:
-        below = takewhile(lambda line: "For further information" not in line, lines[number + 1 : number + TAIL])
-        cause = " ".join([cause, *(LOGGED_BY.sub("", line) for line in below)])
-    return " ".join(cause.split())[:LONGEST_CAUSE]
 
 
 def serve_arguments(config: VLLM, model: Path, max_model_len: int, dtype: str, seed: int, on_gpu: bool) -> list[str]:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from hpt_core import loopback
 from hpt_core.base import NOT_IDENTITY
 from hpt_core.errors import EngineError
 from hpt_core.model_folder import load_tokenizer, read_config
@@ -36,7 +37,6 @@ logger = logging.getLogger("hpt.rollout.endpoint")
 
 CONCURRENCY = 64
 """Default number of concurrent requests to an existing server."""
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 MOST = 1000
 """Maximum number of concurrent requests: the client's connection limit."""
 LOOK_EVERY_S = 1.0
@@ -118,6 +118,16 @@ class Endpoint(EngineConfig):
         return EndpointEngine(self, model, max_model_len, dtype, seed, logprobs=bool(options.get("logprobs", True)))
 
 
+def connect(config: Endpoint, url: str) -> "Client":
+    """A client of the existing server at `url`. Warns of a key that is sent to another machine without encryption."""
+    from hpt_core.rollout._client import Client
+
+    key, parts = os.environ.get(config.api_key_env, ""), urlsplit(url)
+    if key and parts.scheme == "http" and parts.hostname not in loopback.NAMES:
+        logger.warning("the key in %s is sent to %s unencrypted", config.api_key_env, url)
+    return Client(url, key, config.api_key_env, config.retries, config.timeout_s, own=False)
+
+
 class EndpointEngine(RolloutEngine):
     """A client of one endpoint, with the server if we started it; see RolloutEngine.
 
@@ -152,15 +162,12 @@ class EndpointEngine(RolloutEngine):
             self._server.wait(config.startup_timeout_s)
             url, key = self._server.url, self._server.key
             at_work = min(2 * config.serve.max_num_seqs, MOST)
+            client = Client(url, key, config.api_key_env, config.retries, config.timeout_s, own=True)
         else:
-            url, key = config.url.rstrip("/"), os.environ.get(config.api_key_env, "")
-            at_work = CONCURRENCY
-            parts = urlsplit(url)
-            if key and parts.scheme == "http" and parts.hostname not in LOOPBACK:
-                logger.warning("the key in %s is sent to %s unencrypted", config.api_key_env, url)
+            url, at_work = config.url.rstrip("/"), CONCURRENCY
+            client = connect(config, url)
+        self._client = client
         self._concurrency = config.concurrency or at_work
-        own = self._server is not None
-        self._client = client = Client(url, key, config.api_key_env, config.retries, config.timeout_s, own)
         served = client.discover(config.served_model)
         if served.context is not None and served.context < max_model_len:
             raise EngineError(

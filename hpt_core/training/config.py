@@ -195,7 +195,7 @@ class TrainConfig(Frozen):
     @property
     def uses_demonstrations(self) -> bool:
         """Whether the algorithm may train on demonstrations."""
-        return Estimator(self.algorithm, max_length=self.sampling.max_tokens).uses_demonstrations
+        return self._estimator.uses_demonstrations
 
     @property
     def uses_engine(self) -> bool:

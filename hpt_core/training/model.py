@@ -95,14 +95,18 @@ def export_model(policy: "nn.Module", source: Path, folder: Path, dtype: str, wr
     weights: dict[str, Tensor] = {}
     for name, tensor in named_weights(policy):
         if writes and name not in tied:
-            # A copy: what FSDP2 gathers is part of a larger storage, which cannot be saved.
-            weights[name] = tensor.to("cpu", kind, copy=True)
+            weights[name] = _alone(tensor.to("cpu", kind))
     if not writes:
         return
     with replacing_folder(folder) as beside:
         save_torch_state_dict(revert_weight_conversion(model, weights), beside, max_shard_size=SHARD)
         _write_description(model, source, beside, dtype)
     logger.info("exported the model to %s in %s", folder, dtype)
+
+
+def _alone(tensor: "Tensor") -> "Tensor":
+    """The tensor in a storage of its own, which saving requires. What FSDP2 gathers is part of a larger one."""
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
 
 
 def check_export(policy: "nn.Module", source: Path, dtype: str) -> None:

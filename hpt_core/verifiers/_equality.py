@@ -81,7 +81,12 @@ def _matched(gold: Sequence[Node], answer: Sequence[Node]) -> bool:
 
 
 def _same_item(gold: Node, answer: Node) -> bool:
-    """`same` for one of several items, whose names tell them apart."""
+    """`same` for one of several items, which names and braces tell apart."""
+    if isinstance(gold, Ordered | Many) and isinstance(answer, Ordered | Many):
+        if gold.name and answer.name and gold.name != answer.name:
+            return False
+    elif any(isinstance(node, Many) and node.braced for node in (gold, answer)):
+        return False
     if isinstance(gold, Chain) and isinstance(answer, Chain) and gold.nodes[0] is answer.nodes[0] is None:
         return same_name(gold.sides[0], answer.sides[0]) and same(gold, answer)
     return same(gold, answer)
@@ -91,8 +96,8 @@ def _same_many(gold: Node, answer: Node) -> bool:
     """Several answers match in any order, each once. Unbracketed answers match a tuple in the tuple's order."""
     for one, other in ((gold, answer), (answer, gold)):
         if isinstance(one, Many) and isinstance(other, Ordered):
-            round_brackets = other.opening + other.closing == "()" and one.kind == "answers"
-            in_order = round_brackets and _same_in_order(other.items, one.items)
+            is_tuple = other.opening + other.closing == "()" and one.kind == "answers" and not one.braced
+            in_order = is_tuple and _same_in_order(other.items, _by_name(one.items))
             return in_order or (len(one.items) == 1 and same(one.items[0], other))
     if not isinstance(gold, Many):
         return isinstance(answer, Many) and len(answer.items) == 1 and same(gold, answer.items[0])
@@ -100,20 +105,47 @@ def _same_many(gold: Node, answer: Node) -> bool:
         return len(gold.items) == 1 and same(gold.items[0], answer)
     if gold.kind != answer.kind or len(gold.items) != len(answer.items):
         return False
-    if _all_named(gold.items) != _all_named(answer.items):  # x = 1, y = 2 are 1, 2 in this order
-        return _same_in_order(gold.items, answer.items)
+    if _all_named(gold.items) != _all_named(answer.items):  # y = 2, x = 1 are 1, 2 in this order
+        return _same_in_order(_by_name(gold.items), _by_name(answer.items))
     return _matched(gold.items, answer.items)
+
+
+def _by_name(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Named values in the order of their names; other nodes in their own order."""
+    if not _all_named(nodes):
+        return nodes
+    return tuple(sorted(nodes, key=lambda node: node.sides[0] if isinstance(node, Chain) else ""))
 
 
 def _same_chain(gold: Node, answer: Node) -> bool:
     """Equations: the same value stated of a quantity, or the same equation."""
     if isinstance(gold, Chain) and isinstance(answer, Chain):
+        if sorted(map(spelled, gold.sides)) == sorted(map(spelled, answer.sides)) and gold.rounded == answer.rounded:
+            return True
         return _same_statement(gold, answer) or _same_equation(gold, answer)
     if isinstance(gold, Chain):
         values = _stated(gold, strict=True)
         return any(same(value, answer) for value in values)
     assert isinstance(answer, Chain)
-    return _consistent(answer) and any(same(gold, value) for value in _stated(answer, strict=False, gold=gold))
+    stated = _stated(answer, strict=False, gold=gold)
+    return _consistent(answer) and _uncontradicted(gold, answer) and any(same(gold, value) for value in stated)
+
+
+def _uncontradicted(gold: Node, answer: Chain) -> bool:
+    """Whether all sides in the variables of `gold` equal it: y = 3x + 2 = 2x + 1 does not state 2x + 1."""
+    variables = _variables(gold)
+    if not variables:
+        return True  # see _consistent
+    sides = answer.nodes[1:] if answer.nodes[0] is not None and _asked_for(answer.sides[0]) else answer.nodes
+    return all(node is None or not _variables(node) <= variables or same(gold, node) for node in sides)
+
+
+def _variables(node: Node) -> frozenset[str]:
+    """Variables of an expression; none for other nodes."""
+    if not isinstance(node, Leaf) or plain_text(node.text) is not None or number(node.text) is not None:
+        return frozenset()
+    expression = parse(node.text)
+    return frozenset() if expression is None else expression.variables
 
 
 def _stated(chain: Chain, strict: bool, gold: Node | None = None) -> list[Node]:
@@ -126,6 +158,9 @@ def _stated(chain: Chain, strict: bool, gold: Node | None = None) -> list[Node]:
     exact = [node for node, rounded in zip(chain.nodes, chain.rounded, strict=True) if node is not None and not rounded]
     if named:
         values = exact[0 if chain.nodes[0] is None else 1 :]
+        if strict and len(values) > 1:  # a formula before its value, or else equal forms; a = b = c states nothing
+            values = [value for value in values if not _variables(value)] or values
+            values = values if all(_agrees(values[0], value, False) for value in values[1:]) else []
     elif chain.nodes[-1] is None:
         values = exact  # 9 = t
     else:
@@ -203,10 +238,15 @@ def _same_statement(gold: Chain, answer: Chain) -> bool:
     values, others = _stated(gold, strict=True), _stated(answer, strict=False)
     if not any(same(value, other) for value in values for other in others):
         return False
+    if not all(_uncontradicted(value, answer) for value in values[-1:]):
+        return False
     names = [chain.sides[0] if chain.nodes[0] is None else chain.sides[-1] for chain in (gold, answer)]
     if not all(map(names_a_quantity, names)):
         return not is_name(names[0]) or not is_name(names[1])
-    return same_name(*names) or not all(map(is_name, names)) or _renamed_function(names[0], names[1], values)
+    one_letter = [len(name.strip()) == 1 for name in names]
+    if same_name(*names) or (any(one_letter) and not all(map(is_name, names))):
+        return True
+    return _renamed_function(names[0], names[1], values)
 
 
 def _renamed_function(name: str, other: str, values: list[Node]) -> bool:
@@ -226,6 +266,8 @@ def _renamed_function(name: str, other: str, values: list[Node]) -> bool:
 def _same_equation(gold: Chain, answer: Chain) -> bool:
     """Whether two equations differ by a constant factor. "x = 1" and "y = 1" do not."""
     if len(gold.sides) != 2 or len(answer.sides) != 2:
+        return False
+    if all(chain.nodes[0] is None for chain in (gold, answer)) and not same_name(gold.sides[0], answer.sides[0]):
         return False
     right, other = gold.nodes[1], answer.nodes[1]
     if same_name(gold.sides[0], answer.sides[0]) and right is not None and other is not None:
@@ -286,7 +328,8 @@ def _same_residue(gold: tuple[Node, ...], answer: tuple[Node, ...]) -> bool:
     numbers = [number(item.text) for item in (*gold, *answer) if isinstance(item, Leaf)]
     values = [value.exact for value in numbers if value is not None]
     if len(values) == 4 and all(value.denominator == 1 for value in values) and values[1]:
-        return values[1] == values[3] and (values[0] - values[2]) % values[1] == 0
+        same_class = values[1] == values[3] and (values[0] - values[2]) % values[1] == 0
+        return same_class and same(gold[2], answer[2])
     return _same_in_order(gold, answer)
 
 
@@ -338,7 +381,7 @@ def _same_quantity(gold: str, answer: str) -> bool:
     expression = parse(gold) if value is None else Expression.of(value)
     other_expression = parse(answer) if other is None else Expression.of(other)
     if expression is None or other_expression is None:
-        return spelled(gold) == spelled(answer)
+        return expression is other_expression and " ".join(gold.split()) == " ".join(answer.split())
     return expression.equals(other_expression)
 
 
@@ -357,7 +400,9 @@ def same_value(gold: Value, answer: Value) -> bool:
         return difference == 0
     if gold.decimal and answer.decimal:
         return difference <= SAME * scale and (difference <= ROUNDED or difference <= MACHINE * scale)
-    return difference <= ROUNDED and difference <= ROUNDED_RELATIVE * scale
+    places = (gold if gold.decimal else answer).places
+    written = places is None or difference < Fraction(1, 10) ** places
+    return written and difference <= ROUNDED and difference <= ROUNDED_RELATIVE * scale
 
 
 def check(node: Node) -> None:

@@ -11,20 +11,10 @@ from typing import Any
 import flint
 from flint import fmpq
 
+from hpt_core.verifiers._compare import START_BITS, Pair, equal, near, times
 from hpt_core.verifiers._matrices import Rows, rows
 from hpt_core.verifiers._numbers import Value, number
-from hpt_core.verifiers._values import (
-    START_BITS,
-    Evaluation,
-    Imprecise,
-    Pair,
-    TooLarge,
-    Undefined,
-    Unsupported,
-    equal,
-    near,
-    times,
-)
+from hpt_core.verifiers._values import Evaluation, Imprecise, TooLarge, Undefined, Unsupported
 
 LONGEST = 2000
 """Maximum characters of an expression to parse."""
@@ -257,9 +247,10 @@ def parse(text: str) -> Expression | None:
 
     spelling = NormalizationConfig(basic_latex=True, boxed="none")
     try:
+        text = _PRIMED.sub(lambda m: rf"\text{{{m[1]}{'prime' * _primes(m[2])}}}", text)
         text = _DEGREES.sub(r"(\\frac{\1\\pi}{180})", text)
         text = _FRACTION_FACTOR.sub(r"\\frac{\1}{\2}", text)
-        variables = _NOT_EULER.sub(r"\\text{\1}", _NOT_CONSTANTS.sub(r"\\text{\1}", text))
+        variables = _NOT_EULER.sub(r"\\text{\1var}", _NOT_CONSTANTS.sub(r"\\text{\1}", text))
         with unevaluated(False):  # sympy would calculate every digit of a binomial
             tree = latex2sympy(
                 normalize_latex(variables, spelling),
@@ -274,6 +265,8 @@ def parse(text: str) -> Expression | None:
     return None if _lost(text, tree) else Expression(tree)
 
 
+_PRIMED = re.compile(r"(?<![A-Za-z\\])([A-Za-z])\s*('+|\^\s*\{?\s*(?:\\prime\s*)+\}?)")
+"""y'' and f^{\\prime}, whose primes the parser would leave out."""
 _DEGREES = re.compile(r"(\d+(?:\.\d+)?)\s*\^\s*\{?\s*\\circ(?![a-zA-Z])\s*\}?")
 _NOT_CONSTANTS = re.compile(r"(?<![a-zA-Z\\])(?<!\\text\{)([eEIi](?=\s*_)|I(?![a-zA-Z]|\s*\())")
 """E_0, I_0 and a capital I are variables. The parser would take them as constants or reject them."""
@@ -284,11 +277,18 @@ _FRACTION_FACTOR = re.compile(r"(?<![\d.}/^])(\d+)/(\d+)(?=\s+[A-Za-z\\(]|\\(?:p
 _SUBSCRIPTED_NUMBER = re.compile(r"\d\s*_")
 
 
+def _primes(text: str) -> int:
+    return text.count("'") + text.count("\\prime")
+
+
 def _lost(text: str, tree: Any) -> bool:
-    """Whether the tree lost part of the text. The parser ignores a numeral's subscript and divides by zero."""
+    """Whether the tree lost part of the text, or is no number or matrix. The parser ignores a numeral's subscript,
+    divides by zero and takes a double factorial for two."""
     import sympy
 
-    if _SUBSCRIPTED_NUMBER.search(text) is not None or not hasattr(tree, "free_symbols"):
+    if _SUBSCRIPTED_NUMBER.search(text) or "!!" in text.replace(" ", ""):
+        return True
+    if not isinstance(tree, sympy.Expr | sympy.MatrixBase):
         return True
     return bool(tree.has(sympy.zoo, sympy.nan))
 

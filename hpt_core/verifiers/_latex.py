@@ -78,6 +78,7 @@ def clean(text: str) -> str:
     if text.startswith("\\boxed{") and text.endswith("}"):
         text = text[len("\\boxed{") : -1]
     text = _FENCES.sub(" ", _ROW_SPACE.sub(r"\\\\", text))
+    text = re.sub(r"\.{3,}|…", r"\\ldots ", text)
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     text = rewritten(text)

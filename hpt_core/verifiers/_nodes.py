@@ -23,6 +23,10 @@ class Many:
 
     items: tuple["Node", ...]
     kind: str = "answers"
+    name: str = ""
+    """The variable of a set that is written with inequalities."""
+    braced: bool = False
+    """Whether it is a set in braces, which is not a tuple."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class Ordered:
     opening: str
     items: tuple["Node", ...]
     closing: str
+    name: str = ""
+    """The variable of an interval that is written with inequalities."""
 
 
 @dataclass(frozen=True, slots=True)

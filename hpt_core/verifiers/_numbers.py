@@ -1,8 +1,8 @@
 """Reads numerals as exact fractions, without sympy."""
 
 import re
-from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 _DIGITS = r"(?:[1-9]\d{0,2}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+"
 _DECIMAL = re.compile(rf"({_DIGITS})(?:[eE]([+-]?\d{{1,4}})|(?:\\times|\\cdot|\*)10\^(?:\{{([+-]?\d{{1,4}})\}}|(\d)))?")
@@ -15,12 +15,13 @@ _SPACED = re.compile(r"[1-9]\d{0,2}(?: \d{3})+(?:\.\d+)?")
 _LONGEST_NUMBER = 400
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """A numeral's exact value. `decimal` is True if a decimal point or exponent may imply rounding."""
 
     exact: Fraction
     decimal: bool
+    places: int | None = None
+    """Decimals that are written, for a decimal without a fraction bar."""
 
 
 def number(text: str) -> Value | None:
@@ -34,19 +35,20 @@ def number(text: str) -> Value | None:
         sign *= -1 if bare[0] == "-" else 1
         bare, spaced = bare[1:], spaced[1:].strip()
     value = _unsigned(bare, spaced)
-    return None if value is None else Value(sign * value.exact, value.decimal)
+    return None if value is None else value._replace(exact=sign * value.exact)
 
 
 def _unsigned(bare: str, spaced: str) -> Value | None:
     if match := re.fullmatch(r"(\d+) (\d+)/(\d+)", spaced):
         whole, above, below = (int(group) for group in match.groups())
         return Value(whole + Fraction(above, below), False) if below else None
-    if re.search(r"\d ?,? \d", spaced) and not _SPACED.fullmatch(spaced):
+    if re.search(r"\d ?,? \.?\d", spaced) and not _SPACED.fullmatch(spaced):
         return None  # two numbers, not one
     if match := _DECIMAL.fullmatch(bare):
         exponent = next((g for g in match.groups()[1:] if g), None)
         value = _literal(match.group(1)) * Fraction(10) ** int(exponent or 0)
-        return Value(value, "." in match.group(1) or exponent is not None)
+        places = len(match.group(1).partition(".")[2]) - int(exponent or 0)
+        return Value(value, "." in match.group(1) or exponent is not None, places)
     if match := _REPEATING.fullmatch(bare):
         before, fixed, period = match.group(1), match.group(2), match.group(3) or match.group(4)
         tail = Fraction(int(period), 10 ** len(fixed) * (10 ** len(period) - 1))

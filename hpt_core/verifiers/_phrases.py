@@ -2,32 +2,32 @@
 
 import re
 
+_KIND = r"(?:real|integration|complex|positive|whole|arbitrary|any|an|a)"
 _INTRODUCTION = re.compile(
-    r"(?:\\text\{)?[\s,:]*[A-Za-z][A-Za-z'’ ,]*\s(?:is|are|equals?|be|gives?|get|have|obtain)\s*"
-    r"(?:equal\s+to|given\s+by)?\s*:?\s*(?:\}\s*:?\s*|\$\s*)?(?=\S)|(?:\\text\{)?\s*(?:(?:the|our)\s+)?(?:final\s+|correct\s+)?(?:answer|solution|result)s?\s*[:=]\s*\}?\s*(?=\S)"
-    r"|\\text\{\s*(?:so|thus|hence|therefore|then)[\s,:]*\}\s*(?=\S)|(?:so|thus|hence|therefore),?\s+(?=[^\sA-Za-z])",
+    r"(?:(?:so|thus|hence|therefore|then)[\s,:]+)?(?:(?:we\s+(?:get|have|obtain|find|conclude)|(?:the|our|my)\s+"
+    r"(?:(?:final|correct|required|desired|requested)\s+)?(?:answer|solution|result|value(?:\s+of\s+\$?[A-Za-z]\$?)?)s?"
+    r"\s*(?:is|are|equals|:|=))|(?:final\s+)?answers?\s*(?:is|are|:|=))\s*:?\s*",
     re.IGNORECASE,
 )
+"""What may stand before the answer. Other words may change it: "half the value is 7", "I doubt the answer is 7"."""
 _CONCLUSION = re.compile(
-    r"\s*(?:\\text\{)?\s*,?\s*(?:is|are|as)\s+(?:the|our)\s+(?:final\s+|correct\s+|only\s+)?(?:answer|solution|result)s?\s*\}?\s*",
+    r"\s*,?\s*(?:is|are|as)\s+(?:the|our)\s+(?:(?:final|correct|only)\s+)?(?:answer|solution|result)s?\s*",
     re.IGNORECASE,
 )
 _QUALIFIER = re.compile(
-    r"[\s,;]*(?:\(\s*)?(?:\\text\{\s*[,(]?\s*(?:for\s+(?:every|all|any|each|some)|where|with\s+any)\b.*"
-    r"|(?<![A-Za-z\\])(?:for\s+(?:every|all|any|each|some)|where)\b.*|\\forall(?![a-z]).*)",
-    re.DOTALL | re.IGNORECASE,
+    rf"[\s,;(]*(?:(?:for\s+(?:every|all|any|each)|\\forall)\s*(?:{_KIND}\s+)*(?:(?:numbers?|values?\s+of|constants?)\s+)?"
+    r"(?:[A-Za-z](?:_\w)?(?:\s*,\s*[A-Za-z](?:_\w)?)*)?\s*(?:\\in\s*\\mathbb\s*\{?[RC]\}?)?"
+    rf"|where\s+[A-Za-z](?:_\w)?\s+is\s+(?:{_KIND}\s+)*(?:constant|number))[\s).]*",
+    re.IGNORECASE,
 )
+"""A clause on free variables that says nothing: "for all x", "where C is a constant". Others are conditions."""
 _EXCEPT = re.compile(
     r"(?:\\text\{\s*)?(?:all\s+(?:the\s+)?)?(?:real\s+numbers|reals)\s*(?:\})?\s*(?:\\text\{\s*)?,?\s*(?:except(?:\s+for)?|but|other\s+than)\s*\}?\s*(.+)"
     r"|(?:\\text\{\s*)?(?:all|any)\s+real\s+(?:numbers?\s+)?(?:[a-z]\s+)?(?:except(?:\s+for)?|other\s+than)\s*\}?\s*(.+)",
     re.DOTALL | re.IGNORECASE,
 )
+_WRAPPED = re.compile(r"\\text\{([^{}]*)\}")
 _MATHEMATICS = re.compile(r"[\d\\=<>^_+*/()]")
-_NOT_ONLY = re.compile(
-    r"\s*(?:\\text\{)?\s*(?:not|never|at|less|more|fewer|greater|over|under|between|about|either|neither)\b",
-    re.IGNORECASE,
-)
-"""Words that change what follows them."""
 
 
 def without_phrases(text: str) -> str:
@@ -38,27 +38,27 @@ def without_phrases(text: str) -> str:
     if match := _EXCEPT.fullmatch(text):
         points = (match.group(1) or match.group(2)).replace("\\land", ",").rstrip(".} ").strip()
         return rf"\mathbb{{R}}\setminus\{{{points}\}}"
-    qualifier = _QUALIFIER.search(text)
-    if qualifier and qualifier.start() and _MATHEMATICS.search(text[: qualifier.start()]):
-        text = text[: qualifier.start()].rstrip(" ,;(")
-    match = _INTRODUCTION.match(text)
-    if (
-        match
-        and _mathematical(text[match.end() :])
-        and not _NOT_ONLY.match(text[match.end() :])
-        and " not " not in match.group()
-    ):
-        text = text[match.end() :].rstrip("}") if _unopened(text[match.end() :]) else text[match.end() :]
-    conclusion = _CONCLUSION.search(text)
-    if conclusion and conclusion.end() == len(text) and _mathematical(text[: conclusion.start()]):
-        text = text[: conclusion.start()]
+    text = text.removeprefix("= ").strip()
+    for start in (match.start() for match in re.finditer(r"\\text\{|\\forall|\bfor\b|\bwhere\b", text)):
+        if start and _QUALIFIER.fullmatch(_bare(text[start:])) and _MATHEMATICS.search(text[:start]):
+            text = text[:start].rstrip(" ,;(")
+            break
+    bare = _bare(text)
+    introduction = _INTRODUCTION.match(bare)
+    if introduction and _mathematical(bare[introduction.end() :]):
+        # The introduction is wrapped in \text{}, or not at all.
+        text = text[text.index("}") + 1 :] if text.startswith("\\text{") else bare[introduction.end() :]
+    for start in (match.start() for match in re.finditer(r"\\text\{|\b(?:is|are|as)\b", text)):
+        if start and _CONCLUSION.fullmatch(_bare(text[start:])) and _mathematical(text[:start]):
+            text = text[:start]
+            break
     return text.strip()
 
 
+def _bare(text: str) -> str:
+    return _WRAPPED.sub(r" \1 ", text).strip()
+
+
 def _mathematical(text: str) -> bool:
-    """Whether the text has a number or a formula and begins with it."""
-    return bool(_MATHEMATICS.search(text)) and not re.match(r"\s*(?:\\text\{\s*)?[A-Za-z]{2,}\s", text)
-
-
-def _unopened(text: str) -> bool:
-    return text.count("}") > text.count("{")
+    """Whether the text is a number or a formula, without further words."""
+    return bool(_MATHEMATICS.search(text)) and not re.search(r"(?<![\\A-Za-z])[A-Za-z]{3,}", text)

@@ -34,6 +34,12 @@ _ANALYTIC = [
 ]
 _SAME_NAME = [*_ANALYTIC, "det", "gcd", "lcm", "max", "min"]
 _OTHER_NAME = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh"}
+
+
+def _named(name: str) -> Callable[[list[str]], str]:
+    return lambda arguments: rf"\{name}({','.join(arguments)})"
+
+
 _CALLS: dict[str, Callable[[list[str]], str]] = {
     "sqrt": lambda a: rf"\sqrt{{{a[0]}}}",
     "cbrt": lambda a: rf"\sqrt[3]{{{a[0]}}}",
@@ -51,13 +57,22 @@ _CALLS: dict[str, Callable[[list[str]], str]] = {
     "Rational": lambda a: rf"\frac{{{a[0]}}}{{{a[1]}}}",
     "Fraction": lambda a: rf"\frac{{{a[0]}}}{{{a[1]}}}",
     "log": lambda a: rf"\log({a[0]})" if len(a) == 1 else rf"\log_{{{a[1]}}}({a[0]})",
-    **{name: lambda a, n=name: rf"\{n}({','.join(a)})" for name in _SAME_NAME},  # type: ignore[misc]
-    **{name: lambda a, n=latex: rf"\{n}({a[0]})" for name, latex in _OTHER_NAME.items()},  # type: ignore[misc]
+    **{name: _named(name) for name in _SAME_NAME},
+    **{name: _named(latex) for name, latex in _OTHER_NAME.items()},
 }
 _ARITY = {"binom": 2, "binomial": 2, "comb": 2, "Rational": 2, "Fraction": 2}
 _CALL = re.compile(rf"(?:(?<![A-Za-z\\])({'|'.join(sorted(_CALLS, key=len, reverse=True))})|\\(sqrt|exp))\s*\(")
 _NAKED = re.compile(rf"(?<![A-Za-z\\{{])({'|'.join([*_ANALYTIC, 'log'])})(?=\s*[\d\\]|\s+[A-Za-z](?![A-Za-z]))")
 """A function's name without a backslash and without brackets: ln 5, sin x."""
+_INDEXED = re.compile(rf"(?<![A-Za-z\\])({'|'.join([*_ANALYTIC, 'log'])})(?=\s*[_^])")
+"""A function's name without a backslash before an index or exponent: log_3(5), sin^2(x)."""
+_GLUED = re.compile(r"(?<![A-Za-z\\])([a-z])(ln|log|sin|cos|tan)(?=\()")
+"""A variable right before a function: xln(x)."""
+_ARGUMENT_BEFORE_A_BAR = re.compile(
+    rf"(\\(?:{'|'.join([*_ANALYTIC, 'log'])})(?:_\{{[^{{}}]*\}}|_\w)?(?:\^\{{[^{{}}]*\}})?)\s*"
+    r"(?:\{([^{}]*)\}|(\d+(?:\.\d+)?|[A-Za-z](?![A-Za-z])|\\(?:pi|theta|alpha|beta|phi|omega)(?![a-z])))(?=\s*/)"
+)
+"""In \\ln 5/\\ln 2 the parser would take the fraction for the argument."""
 _ROOT = re.compile(r"(?:(?<![A-Za-z\\])sqrt|√)\s*(\d+(?:\.\d+)?|[A-Za-z](?![A-Za-z])|\\pi(?![a-z]))")
 _PI = re.compile(r"(?<![A-Za-z\\])pi(?![A-Za-z])")
 _INFINITY = re.compile(r"(?<![A-Za-z\\])(?:infinity|Infinity|infty|inf|oo)(?![A-Za-z])")
@@ -87,14 +102,15 @@ def _rewritten(text: str) -> str:
         text = pattern.sub(replacement, text)
     text = _calls(text)
     text = _ROOT.sub(r"\\sqrt{\1}", text)
+    text = _INDEXED.sub(r"\\\1", _GLUED.sub(r"\1\\\2", text))
+    if re.search(r"[*/^=<>+()\d]|\b(?:sin|cos|tan) ", text):
+        text = _GREEK.sub(r"\\\1 ", text)
     text = _NAKED.sub(r"\\\1 ", text)
     text = _PI.sub(r"\\pi ", text)
     text = _INFINITY.sub(r"\\infty ", text)
-    if re.search(r"[*/^=<>+()\d]", text):
-        text = _GREEK.sub(r"\\\1 ", text)
     text = _exponents(text.replace("**", "^"))
     text = re.sub(r"(?<![\^_{])\*(?!\})", r" \\cdot ", text)
-    return _arguments(text)
+    return _ARGUMENT_BEFORE_A_BAR.sub(lambda m: f"{m[1]}({m[2] or m[3]})", _arguments(text))
 
 
 def closing(text: str, start: int) -> int | None:
@@ -142,8 +158,13 @@ def _exponents(text: str) -> str:
         end = match.end() if exponent else (closing(text, match.end() - 1) or -1) + 1
         if not end:
             return "".join([*parts, text[match.start() :]])
-        parts.append(f"^{{{exponent or _exponents(text[match.end() : end - 1])}}}")
-        last = end
+        power = exponent or _exponents(text[match.end() : end - 1])
+        # Powers of powers count from the right: 2^3^2 is 2^9.
+        if above := _EXPONENT.match(text, end):
+            last = above.end() if above.group(1) or above.group(2) else (closing(text, above.end() - 1) or -1) + 1
+            power = _exponents(f"{{{power}}}{text[end:last]}") if last else power
+        last = max(end, last)
+        parts.append(f"^{{{power}}}")
     return "".join([*parts, text[last:]])
 
 

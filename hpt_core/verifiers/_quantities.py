@@ -5,7 +5,7 @@ import re
 _INDEX = r"(?:_(?:\w|\{[^{}]*\}))?"
 _PRIME = r"(?:'+|\^(?:\\prime|\{\\prime+\}|\\ast|\*|\{\*\}|\{\\ast\}))?"
 _ACCENT = r"\\(?:over(?:line|rightarrow)|vec|hat|bar|tilde|mathbb|mathcal|mathbf)\s*(?:\{[^{}]*\}|[A-Za-z])"
-_WORD = rf"(?:\\?[A-Za-z]+|\\text\{{[^{{}}]*\}}|{_ACCENT})"
+_WORD = rf"(?:[A-Za-z]|[A-Z][A-Za-z]+|[a-z]{{4,}}|\\[A-Za-z]+|\\text\{{[^{{}}]*\}}|{_ACCENT})"
 NAME = re.compile(rf"{_WORD}'*{_INDEX}{_PRIME}(?:\s*\([\w\s,]*\))?")
 """A variable or function: x, M, f(x), m_{\\max}, \\overline{AB}."""
 _SEGMENT = r"(?:\\over(?:line|rightarrow)\s*\{[A-Z]{2}\}|[A-Z]'?[A-Z]'?|\|[A-Z]{2}\|)"
@@ -21,11 +21,11 @@ _DERIVATIVE = re.compile(
 )
 _FUNCTIONAL = re.compile(
     rf"(?:{_WORD}{_INDEX}{_PRIME}|\\(?:Pr|det|dim|ker|deg|gcd|max|min|sin|cos|tan|cot|operatorname\{{\w+\}}))'*\s*"
-    r"(?:\(.*\)|\[.*\]|\|.*\||\{?\\?[A-Za-z]+\}?)",
+    r"(?:\(.*\)|\[.*\]|\|.*\||\{?[A-Z]+\}?|\{?\\[a-z]+\}?)",
     re.DOTALL,
 )
 _ABSOLUTE = re.compile(r"\|\s*\\?[A-Za-z]+(?:_\w)?\s*\||\\l?[vV]ert\s*\\?[A-Za-z]+\s*\\r?[vV]ert|\[[A-Z]{3,}\]")
-_TUPLE = re.compile(r"[(\[]\s*(.*)\s*[)\]]|\\\{\s*(.*)\\\}", re.DOTALL)
+_TUPLE = re.compile(r"[(\[](.*)[)\]]", re.DOTALL)
 
 
 def is_name(text: str) -> bool:
@@ -42,10 +42,8 @@ def names_a_quantity(text: str) -> bool:
     text = text.strip()
     if is_name(text):
         return True
-    if match := _TUPLE.fullmatch(text):
-        parts = (match.group(1) or match.group(2) or "").split(",")
-        if len(parts) > 1:
-            return all(is_name(part) for part in parts)
+    if tuple_of_names(text):
+        return True
     if match := _FRACTION.fullmatch(text):
         above, below = (group for group in match.groups() if group)
         return bool(_DERIVATIVE.fullmatch(text)) or all(
@@ -55,6 +53,13 @@ def names_a_quantity(text: str) -> bool:
         return False
     patterns = (_DERIVATIVE, _SEGMENTS, _ABSOLUTE, _FUNCTIONAL)
     return any(pattern.fullmatch(text) for pattern in patterns) and balanced_call(text)
+
+
+def tuple_of_names(text: str) -> list[str]:
+    """The names in (m,n); [] if it is something else."""
+    match = _TUPLE.fullmatch(text.strip())
+    names = [part.strip() for part in match.group(1).split(",")] if match else []
+    return names if len(names) > 1 and all(map(is_name, names)) else []
 
 
 def balanced_call(text: str) -> bool:
@@ -71,8 +76,14 @@ def balanced_call(text: str) -> bool:
 
 
 def same_name(one: str, other: str) -> bool:
-    """Whether two names are spelled alike but for spaces and braces."""
-    return spelled(one) == spelled(other)
+    """Whether two names mean the same: alike but for spaces and braces, or one segment or angle: AB and |BA|."""
+    return _canonical(one) == _canonical(other)
+
+
+def _canonical(text: str) -> str:
+    bare = re.sub(r"\\overline|\||\\[lr]?[vV]ert", "", spelled(text))
+    mark, letters = ("\\angle", bare.removeprefix("\\angle")) if bare.startswith("\\angle") else ("", bare)
+    return mark + (min(letters, letters[::-1]) if re.fullmatch("[A-Z]{2,3}", letters) else letters)
 
 
 def spelled(text: str) -> str:
@@ -81,5 +92,5 @@ def spelled(text: str) -> str:
 
 
 def is_function(text: str) -> re.Match[str] | None:
-    """f(x): its name and argument."""
-    return re.fullmatch(r"\s*([A-Za-z]'?(?:_\w)?)\s*\(\s*([A-Za-z])\s*\)\s*", text)
+    """f(x): its name, its argument."""
+    return re.fullmatch(r"\s*([A-Za-z](?:_\w)?)\s*\(\s*([A-Za-z])\s*\)\s*", text)

@@ -7,13 +7,20 @@ from hpt_core.verifiers._latex import clean, plain_text, strip_outer_braces
 from hpt_core.verifiers._nodes import Chain, Leaf, Many, Matrix, Node, Ordered, Relation, Unreadable
 from hpt_core.verifiers._numbers import number
 from hpt_core.verifiers._phrases import without_phrases
-from hpt_core.verifiers._quantities import is_name, names_a_quantity
-from hpt_core.verifiers._sets import read_set
+from hpt_core.verifiers._quantities import is_name, names_a_quantity, tuple_of_names
+from hpt_core.verifiers._sets import LINE, REALS, is_interval, read_set
 from hpt_core.verifiers._units import split_unit
 
 DEEPEST = 20
 """Maximum nesting of brackets. No benchmark's answers are nested deeper."""
 LONGEST_CHAIN = 20
+_STATEMENTS = re.compile(
+    r"\\(?:implies|iff|to|mapsto|therefore|(?:long|Long)?(?:left|Left)?(?:right|Right)arrow)(?![a-z])"
+    r"|\\text\{\s*(?:so|then|thus|hence)\b"
+)
+_RUN_ON = re.compile(r"[\d}][.:]\s*[A-Za-z]")
+_TWO = re.compile(r"((?:[^A-Za-z\\]|\\(?:frac|sqrt|pi)(?![a-z]))*[\d})])\s+([A-Za-z](?:_\w)?)")
+"""A value, and the name of the next statement."""
 
 _MATRIX = re.compile(
     r"([(\[]?)\s*\\begin\{((?:[pb]|small)?matrix|array)\}(?:\{[lcr|]*\})?((?:(?!\\begin\{).)*)\\end\{\2\}\s*([)\]]?)",
@@ -45,8 +52,10 @@ def _read(text: str, listed: bool, depth: int) -> Node:
         raise Unreadable("an empty part")
     if depth > DEEPEST:
         raise Unreadable("nested too deep")
+    if REALS.fullmatch(text):
+        return LINE
     if plain_text(text) is not None:
-        return _REALS_IN_WORDS if _is_reals(text) else Leaf(text)
+        return Leaf(text)
     if (match := _MATRIX.fullmatch(text)) and match.group(1) + match.group(4) in ("", "()", "[]"):
         return _matrix(match.group(3), text, depth)
     if match := _CASES.fullmatch(text):
@@ -62,19 +71,6 @@ def _read(text: str, listed: bool, depth: int) -> Node:
         or _relation(text, depth)
         or _measures(text)
         or _leaf(text)
-    )
-
-
-_REALS_IN_WORDS = Ordered("(", (Leaf("-\\infty"), Leaf("\\infty")), ")")
-
-
-def _is_reals(text: str) -> bool:
-    return plain_text(text) in (
-        "all real numbers",
-        "all reals",
-        "the real numbers",
-        "the reals",
-        "all the real numbers",
     )
 
 
@@ -105,7 +101,14 @@ def _several(text: str, listed: bool, depth: int) -> Node | None:
         parts = [part for part in parts if part.strip()]
         if any(_ELLIPSIS.fullmatch(part.strip()) for part in parts):
             return Ordered("", tuple(_read(part, listed, depth + 1) for part in parts), "")
-        return _many([_read(part, listed, depth + 1) for part in parts])
+        nodes = [_read(part, listed, depth + 1) for part in parts]
+        if len(split(text, (",", ";", "\\land"))) == 1:  # joined by "or" alone
+            if all(map(is_interval, nodes)):
+                return Many(tuple(nodes), kind="union")
+            names = {node.sides[0] for node in nodes if isinstance(node, Chain) and node.nodes[0] is None}
+            if len(names) > 1:
+                return Many(tuple(nodes), kind="alternatives")
+        return _many(nodes)
     if _ELLIPSIS.fullmatch(text):
         return Leaf("\\ldots", literal=True)
     # In a set, each element has its own signs.
@@ -122,7 +125,7 @@ def _many(nodes: list[Node]) -> Node:
     """Several answers. Elements that are themselves several (1 \\pm 2) are flattened."""
     flat: list[Node] = []
     for node in nodes:
-        flat.extend(node.items if isinstance(node, Many) and node.kind == "answers" else [node])
+        flat.extend(node.items if isinstance(node, Many) and node.kind == "answers" and not node.braced else [node])
     return Many(tuple(flat))
 
 
@@ -150,7 +153,8 @@ def _system(body: str, depth: int) -> Many:
             rows.append(nodes[0] if len(nodes) == 1 else Ordered("case", nodes, ""))
     if not rows:
         raise Unreadable("a system without rows")
-    return Many(tuple(rows), kind="system")
+    stated = all(isinstance(row, Chain) and row.nodes[0] is None for row in rows)
+    return Many(tuple(rows), kind="answers" if stated else "system")
 
 
 def _residue(text: str, depth: int) -> Node | None:
@@ -162,7 +166,10 @@ def _residue(text: str, depth: int) -> Node | None:
     value = split_relations(text[: found.start()].strip())
     if set(value[1::2]) - {"\\equiv", "="} or not value[-1].strip():
         return None
-    return Ordered("mod", (_read(value[-1], True, depth + 1), _read(modulus, True, depth + 1)), "")
+    if len(value) > 3:
+        raise Unreadable("a chain of residues")
+    left = Leaf("" if is_name(value[0]) or len(value) == 1 else value[0], literal=True)
+    return Ordered("mod", (_read(value[-1], True, depth + 1), _read(modulus, True, depth + 1), left), "")
 
 
 def _bracketed(text: str, depth: int) -> Node | None:
@@ -178,10 +185,13 @@ def _bracketed(text: str, depth: int) -> Node | None:
         return None
     if opening == "\\{":
         if not inside.strip():
-            return Many((), kind="answers")
+            return Many((), braced=True)
         node = _read(inside, True, depth + 1)
         a_set_of_one_set = inside.strip().startswith("\\{") and len(split(inside, (",", ";"))) == 1
-        return node if isinstance(node, Many) and not a_set_of_one_set else Many((node,))
+        if (isinstance(node, Many) and node.kind != "answers") or (isinstance(node, Ordered) and node.name):
+            return node  # a condition in braces
+        items = node.items if isinstance(node, Many) and not a_set_of_one_set else (node,)
+        return Many(items, braced=True)
     parts = split(inside, (",", ";"))
     if len(parts) == 1:
         return _read(inside, True, depth + 1) if opening + closing == "()" and not _PLUS_MINUS.search(inside) else None
@@ -208,10 +218,26 @@ def _chain(text: str, depth: int) -> Node:
         return _read(sides[1], True, depth + 1)
     if len(sides) > LONGEST_CHAIN or not all(sides):
         raise Unreadable("a relation without one of its sides")
+    joined = len(split(text, ("\\\\", "&"))) > 1 or _STATEMENTS.search(text) is not None
+    if joined or any(_RUN_ON.search(side) for side in sides[1:]):
+        raise Unreadable("several statements")
+    if two := next(filter(None, map(_TWO.fullmatch, sides[1:-1])), None):  # x = 3 y = 7
+        cut = text.index(two.group()) + two.start(2)
+        return _many([_chain(part.strip(), depth) for part in (text[:cut], text[cut:])])
+    if (names := tuple_of_names(sides[0])) and len(sides) == 2:
+        stated = _read(sides[1], True, depth + 1)
+        if isinstance(stated, Ordered) and len(stated.items) == len(names):
+            pairs = zip(names, stated.items, strict=True)
+            return Ordered("(", tuple(_statement(name, item) for name, item in pairs), ")")
     first = None if names_a_quantity(sides[0]) else _read(sides[0], True, depth + 1)
     last = None if first is not None and len(sides) == 2 and is_name(sides[1]) else _read(sides[-1], True, depth + 1)
     nodes = (first, *(_read(side, True, depth + 1) for side in sides[1:-1]), last)
     return Chain(tuple(sides), nodes, tuple(operator == "\\approx" for operator in operators))
+
+
+def _statement(name: str, value: Node) -> Chain:
+    shown = value.text if isinstance(value, Leaf) else repr(value)
+    return Chain((name, shown), (None, value), (False, False))
 
 
 def _leaf(text: str) -> Leaf:
@@ -219,6 +245,8 @@ def _leaf(text: str) -> Leaf:
         raise Unreadable("brackets that do not match")
     if _CLOCK.fullmatch(text):
         return Leaf(text.lstrip("0") or text, literal=":0" in text or text.count(":") == 2)
+    if _ELLIPSIS.search(text):
+        return Leaf(text, literal=True)
     body, unit = split_unit(text)
     return Leaf(body, unit)
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 
 from hpt_core.verifiers._brackets import split, split_relations
-from hpt_core.verifiers._nodes import Leaf, Many, Node, Ordered
+from hpt_core.verifiers._nodes import Leaf, Many, Node, Ordered, Unreadable
 
 Read = Callable[[str], Node]
 
@@ -27,12 +27,20 @@ _INFINITE = (Leaf("-\\infty"), Leaf("\\infty"))
 LINE = Ordered("(", _INFINITE, ")")
 
 
+def is_interval(node: Node) -> bool:
+    """Whether brackets or an infinite end tell an interval from a pair."""
+    if not isinstance(node, Ordered) or len(node.items) != 2:
+        return False
+    infinite = any(isinstance(item, Leaf) and item.text in ("\\infty", "-\\infty") for item in node.items)
+    return infinite or (node.opening + node.closing not in ("()", "mod", "case"))
+
+
 def read_set(text: str, read: Read) -> Node | None:
     """A set of real numbers that is written in words, with \\in, as a set-builder, a difference or inequalities."""
-    if REALS.fullmatch(text):
-        return LINE
     text = _ANY_REAL.sub("", text)
     if builder := _BUILDER.fullmatch(text):
+        if not re.search(rf"(?<![A-Za-z\\]){builder.group(1)}(?![A-Za-z])", builder.group(2)):
+            raise Unreadable("a set-builder without its variable")
         return read(builder.group(2))
     if member := _MEMBER.match(text):
         return read(text[member.end() :])
@@ -50,7 +58,7 @@ def _difference(text: str, read: Read) -> Node | None:
     return without(points.items if isinstance(points, Many) else (points,))
 
 
-def without(points: tuple[Node, ...]) -> Node | None:
+def without(points: tuple[Node, ...], name: str = "") -> Node | None:
     """The reals without some points; None if their order cannot be told."""
     from hpt_core.verifiers._expressions import ascending
 
@@ -59,7 +67,7 @@ def without(points: tuple[Node, ...]) -> Node | None:
     if order is None:
         return None
     bounds = [_INFINITE[0], *(Leaf(texts[index]) for index in order), _INFINITE[1]]
-    return Many(tuple(Ordered("(", pair, ")") for pair in itertools.pairwise(bounds)), kind="union")
+    return Many(tuple(Ordered("(", pair, ")") for pair in itertools.pairwise(bounds)), kind="union", name=name)
 
 
 def _joined(text: str, read: Read) -> Node | None:
@@ -68,7 +76,7 @@ def _joined(text: str, read: Read) -> Node | None:
         parts = [part.strip() for part in split(text, separators)]
         if len(parts) < 2:
             continue
-        if all(map(_excluded, parts)):
+        if all(map(_excluded, parts)) and len(set(map(_name, parts))) == 1:
             return None if meet is False else without(tuple(read(str(_excluded(part))) for part in parts))
         found = [_bounds(part, read) for part in parts]
         names = {_name(part) for part in parts}
@@ -113,7 +121,7 @@ def _bounds(text: str, read: Read) -> Node | None:
     """x > 2, 2 < x, 1 <= x < 2 and x \\ne 3 as sets; None for other relations."""
     if (point := _excluded(text)) is not None and not _VARIABLE.fullmatch(point):
         node = read(point)
-        return without(node.items if isinstance(node, Many) else (node,))
+        return without(node.items if isinstance(node, Many) else (node,), _name(text) or "")
     pieces = split_relations(text)
     sides, operators = [piece.strip() for piece in pieces[::2]], pieces[1::2]
     if operators and all(operator in _FLIPPED for operator in operators):
@@ -121,11 +129,12 @@ def _bounds(text: str, read: Read) -> Node | None:
     if not operators or not all(operator in ("<", "\\le") for operator in operators):
         return None
     brackets = [("(", ")") if operator == "<" else ("[", "]") for operator in operators]
+    name = _name(text) or ""
     named = [_VARIABLE.fullmatch(side) is not None for side in sides]
     if len(sides) == 3 and named[1]:
-        return Ordered(brackets[0][0], (read(sides[0]), read(sides[2])), brackets[1][1])
+        return Ordered(brackets[0][0], (read(sides[0]), read(sides[2])), brackets[1][1], name)
     if len(sides) == 2 and named == [True, False]:
-        return Ordered("(", (_INFINITE[0], read(sides[1])), brackets[0][1])
+        return Ordered("(", (_INFINITE[0], read(sides[1])), brackets[0][1], name)
     if len(sides) == 2 and named == [False, True]:
-        return Ordered(brackets[0][0], (read(sides[0]), _INFINITE[1]), ")")
+        return Ordered(brackets[0][0], (read(sides[0]), _INFINITE[1]), ")", name)
     return None

@@ -58,8 +58,11 @@ _OTHER_WORDS = """
     below beneath about around approximately roughly nearly almost before after past to till until from off
     minus plus negative times multiplied divided mod modulo choose factorial root squared cubed power reciprocal
     inverse opposite complement twice thrice double doubled triple tripled halved halves between within without
-    except excluding short deficit loss owed debt point zero one two three four five six seven eight nine ten
-    score gross by
+    except excluding short deficit loss owed debt wrong incorrect false maybe perhaps possibly impossible never
+    cannot doesn't isn't hardly increased decreased eleven twelve thirteen fourteen fifteen sixteen seventeen
+    eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety eleventh twelfth twelfths twentieth
+    twentieths quadrillion quintillion point zero one two three four five six seven eight nine ten score gross
+    by
 """
 _ALTERING = frozenset(_OTHER_WORDS.split()) | {
     word + ending for word in (*_FRACTIONS.split(), *SCALES) for ending in ("", "s")

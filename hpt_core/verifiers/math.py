@@ -10,8 +10,12 @@ from hpt_core.verifiers.base import Outcome, Verifier
 
 LONGEST = 8000
 """Maximum characters of an answer. A longer answer is incorrect; a longer gold answer is a GOLD_ERROR."""
-_JOINED = re.compile(r"\}?[\s$.]*(?:,|;|&|\\text\{\s*(?:and|or)\s*\}|and|or|\\quad)+[\s$]*(?:[A-Za-z](?:_\w)?\s*=\s*)?")
-"""Between two boxes that state two answers at once."""
+_FILLER = (
+    r"[\s$.,;&/}{()*•-]|\\[()\[\] \\]|\\(?:q?quad|lor|land|vee|wedge|text)(?![a-z])|\d+[.)]"
+    r"|\b(?:and|or|possibly|maybe|perhaps|also|either)\b"
+)
+_JOINED = re.compile(rf"(?:{_FILLER})*(?:[A-Za-z](?:_\w)?(?:\(\w+\))?\s*=\s*)?", re.IGNORECASE)
+"""Between two boxes that state two answers at once: punctuation, "and", "or", numbering, the second answer's name."""
 
 
 class Math(Verifier):
@@ -81,9 +85,12 @@ def _judged(answer: str, parts: int, equal: Callable[[str], bool]) -> bool:
     if found[-1].end is None:
         return False
     inside = [content(answer, box) for box in found]
-    if parts > 1:
-        return equal(inside[-1]) or (len(inside) >= parts and equal(", ".join(inside[-parts:])))
     first = len(found) - 1
     while first and _JOINED.fullmatch(answer[found[first - 1].end : found[first].command]):
         first -= 1
-    return all(map(equal, inside[first:]))
+    stated = inside[first:]
+    if len(stated) == 1 and equal(stated[0]):
+        return True
+    # Joined boxes are one list; others state the parts one after the other.
+    whole = stated if len(stated) > 1 else inside
+    return all(map(equal, stated)) or (len(whole) == parts > 1 and equal(", ".join(whole)))

@@ -26,7 +26,16 @@ from pydantic import BaseModel
 
 from hpt_core import errors, supervisor, worker
 from hpt_core.artifacts import Cost
-from hpt_core.errors import ConfigError, HPTError, WorkerError, WorkerStopped, WorkerTimeout
+from hpt_core.errors import (
+    LONGEST_CAUSE,
+    PYDANTIC_LINK,
+    ConfigError,
+    HPTError,
+    WorkerError,
+    WorkerStopped,
+    WorkerTimeout,
+    last_error,
+)
 from hpt_core.files import write_text
 
 LOG = logging.getLogger("hpt.worker")
@@ -241,7 +250,9 @@ def _error(job: WorkerRun, code: int, reader: _Reader) -> HPTError:
     raised = (match.group(1) for line in reversed(reader.last) if (match := RAISED.match(line)))
     last = next((line for line in raised if not line.startswith(OF_LAUNCHER)), "") if job.launcher else ""
     last = last or next((line for line in reversed(reader.last) if line.strip()), "no output")
-    return WorkerError(f"{job.stage}: {job.module} ended with code {code}: {last.strip()[:300]}", see)
+    if PYDANTIC_LINK in last:
+        last = last_error(list(reader.last))
+    return WorkerError(f"{job.stage}: {job.module} ended with code {code}: {last.strip()[:LONGEST_CAUSE]}", see)
 
 
 def _killed_by(job: WorkerRun, code: int, reader: _Reader) -> str:

@@ -14,8 +14,10 @@ import psutil
 import pytest
 
 from flows import prefect_server
-from flows.prefect_server import usable_home, why_unreachable
-from flows.server import LOOPBACK, prepare_environment
+from flows.prefect_server import require_server, usable_home, why_unreachable
+from flows.server import prepare_environment
+from hpt_core.errors import ServerError
+from hpt_core.loopback import NAMES
 
 NOWHERE = "127.0.0.1:9"
 """An address that nothing listens at."""
@@ -77,7 +79,7 @@ def test_an_address_without_a_server_is_unreachable(url: str, said: str) -> None
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ({}, ",".join(LOOPBACK)),
+        ({}, ",".join(NAMES)),
         ({"NO_PROXY": "a.example, localhost"}, "a.example,localhost,127.0.0.1,::1"),
         ({"no_proxy": "a.example"}, "a.example,localhost,127.0.0.1,::1"),
         ({"NO_PROXY": "*"}, "*"),
@@ -128,6 +130,16 @@ def test_a_home_that_cannot_be_written_is_replaced(monkeypatch: pytest.MonkeyPat
     other = Path(os.environ["PREFECT_HOME"])
     assert other.parent == tmp_path and other.is_dir()
     assert str(other) in warning and "cannot be written" in warning
+
+
+def test_settings_without_any_server_are_an_error(tmp_path: Path) -> None:
+    from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, temporary_settings
+
+    with (
+        temporary_settings({PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: False}, restore_defaults={PREFECT_API_URL}),
+        pytest.raises(ServerError, match="there is no Prefect server: PREFECT_API_URL is not set"),
+    ):
+        require_server(tmp_path / "prefect.log")
 
 
 def without_server(hpt: Any, **environment: str) -> Any:

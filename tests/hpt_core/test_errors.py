@@ -3,7 +3,7 @@
 import pytest
 from pydantic import BaseModel, ValidationError, model_validator
 
-from hpt_core.errors import LONGEST_CAUSE, explain, near
+from hpt_core.errors import LONGEST_CAUSE, explain, last_error, near
 
 
 class Settings(BaseModel):
@@ -70,3 +70,27 @@ def test_an_error_without_text_and_a_long_one() -> None:
 )
 def test_near_matches_have_any_case(name: str, known: tuple[str, ...], said: str) -> None:
     assert near(name, known) == said
+
+
+REFUSED = """\
+(APIServer pid=7) INFO 11-26 15:00:00 starting
+(APIServer pid=7) Traceback (most recent call last):
+(APIServer pid=7)   File "config.py", line 1, in create
+(APIServer pid=7) pydantic_core._pydantic_core.ValidationError: 1 validation error for VllmConfig
+(APIServer pid=7)   Value error, Unknown quantization method: no_such. [type=value_error, input_type=ArgsKwargs]
+(APIServer pid=7)     For further information visit https://errors.pydantic.dev/2/v/value_error
+"""
+
+
+@pytest.mark.parametrize(
+    ("log", "cause"),
+    [
+        (REFUSED, "Unknown quantization method: no_such"),
+        ("ValueError: a\nRuntimeError: Engine core failed. See root cause above.", "ValueError: a"),
+        ("loading\nKeyError: 'b'\nbye", "KeyError: 'b'"),
+    ],
+)
+def test_the_last_error_in_a_log(log: str, cause: str) -> None:
+    found = last_error(log.splitlines())
+    assert cause in found
+    assert "pid=" not in found and "errors.pydantic.dev" not in found

@@ -13,7 +13,7 @@ import pytest
 
 from hpt_core.errors import EngineError
 from hpt_core.rollout import _serve
-from hpt_core.rollout._serve import Server, cause_in, serve_arguments, supervised
+from hpt_core.rollout._serve import Server, serve_arguments, supervised
 from hpt_core.rollout.vllm import VLLM
 
 FAMILY = "sleep 1000 & sleep 1000 & wait"
@@ -96,30 +96,6 @@ time.sleep(1000)
 def start(monkeypatch: pytest.MonkeyPatch, program: str) -> Server:
     monkeypatch.setattr(_serve, "_program", lambda: [sys.executable, "-c", program])
     return Server(VLLM(), Path("model"), 64, "float32", 0)
-
-
-REFUSED = """\
-(APIServer pid=7) INFO 11-26 15:00:00 starting
-(APIServer pid=7) Traceback (most recent call last):
-(APIServer pid=7)   File "config.py", line 1, in create
-(APIServer pid=7) pydantic_core._pydantic_core.ValidationError: 1 validation error for VllmConfig
-(APIServer pid=7)   Value error, Unknown quantization method: no_such. [type=value_error, input_type=ArgsKwargs]
-(APIServer pid=7)     For further information visit https://errors.pydantic.dev/2/v/value_error
-"""
-
-
-@pytest.mark.parametrize(
-    ("log", "cause"),
-    [
-        (REFUSED, "Unknown quantization method: no_such"),
-        ("ValueError: a\nRuntimeError: Engine core failed. See root cause above.", "ValueError: a"),
-        ("loading\nKeyError: 'b'\nbye", "KeyError: 'b'"),
-    ],
-)
-def test_the_cause_in_a_servers_log(log: str, cause: str) -> None:
-    found = cause_in(log.splitlines())
-    assert cause in found
-    assert "pid=" not in found and "errors.pydantic.dev" not in found
 
 
 def test_a_failed_server_names_the_cause(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -92,6 +92,16 @@ def test_an_export_has_the_weights_and_config_that_transformers_writes(tiny_mode
     assert (tmp_path / "ours" / name).read_bytes() == (tmp_path / "theirs" / name).read_bytes()
 
 
+def test_a_weight_in_a_larger_buffer_is_exported_alone(tiny_model: Path, tmp_path: Path) -> None:
+    """As FSDP2 gathers them."""
+    policy = make_policy(load_model(tiny_model), "float32")
+    norm = policy.model.get_decoder().norm
+    expected = norm.weight.detach().clone()
+    norm.weight = torch.nn.Parameter(torch.cat([expected, expected])[: len(expected)])
+    export_model(policy, tiny_model, tmp_path / "model", "float32")
+    assert torch.equal(load_file(tmp_path / "model" / "model.safetensors")["model.norm.weight"], expected)
+
+
 def test_a_folder_that_could_not_be_exported_is_refused_before_training(tiny_model: Path, tmp_path: Path) -> None:
     source = Path(shutil.copytree(tiny_model, tmp_path / "source"))
     policy = make_policy(load_model(source), "float32")

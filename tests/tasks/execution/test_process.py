@@ -145,6 +145,12 @@ def test_a_traceback_becomes_one_line_with_the_log(tmp_path: Path, program: Prog
     assert "Traceback" in (tmp_path / "log.txt").read_text()
 
 
+def test_a_pydantic_error_of_a_worker_is_shown_with_its_cause(tmp_path: Path, program: Program) -> None:
+    module = program("refused", "import pydantic\npydantic.TypeAdapter(dict[str, int]).validate_python({'size': 'x'})")
+    with pytest.raises(WorkerError, match=r"code 1: .*ValidationError: 1 validation error .* size .* valid integer"):
+        run(job(tmp_path, module), lambda _: None)
+
+
 def test_a_killed_worker_is_reported_as_killed(tmp_path: Path, program: Program) -> None:
     module = program("killed", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     with pytest.raises(WorkerError, match=r"SIGKILL.*memory"):
