@@ -30,8 +30,9 @@ class ScriptedEngine(TransformersEngine):
 
     def __init__(self, config: Scripted, model: Path, max_model_len: int, dtype: str) -> None:
         self._config = config
-        self._told: set[str] = set()
+        self._told = {"temperature"}  # of the token that is sampled on opening
         super().__init__(model, max_model_len, dtype)
+        self._told.clear()
         self.version = f"scripted ({self.version})"
 
     def _respond(self, request: Request, sampling: Sampling) -> Rollout:
