@@ -37,20 +37,21 @@ def protocol_command(
         raise ConfigError("the config evaluates nothing", "add a table [evaluate]")
     own: ProtocolConfig = evaluation.protocol
     other = own if against is None else _named(against)
-    used, differences = {}, {}
+    used, beside, differences = {}, {}, {}
     for m in evaluate.EvaluationPlan.of(resolved, evaluation).measurements:
         name, dtype = m.suite.name, evaluation.dtype
         used[name] = rules_of(own, m.suite, m.settings).model_copy(update={"dtype": dtype})
         reference = rules_of(other, m.suite, other.settings(m.suite, resolved.prompt, resolved.seed))
         # A protocol may leave the precision open.
         reference = reference.model_copy(update={"dtype": reference.dtype or dtype})
-        differences[name] = rule_differences(used[name], reference)
+        beside[name] = _beside_rules(m, evaluation.limit)
+        differences[name] = [*beside[name], *rule_differences(used[name], reference)]
     if as_json:
-        settings = {name: rules.model_dump(mode="json") for name, rules in used.items()}
+        settings = {name: rules.model_dump(mode="json") | {"beside": beside[name]} for name, rules in used.items()}
         common.print_json({"protocol": own.title, "against": other.title, "used": settings, "differences": differences})
         return
     common.OUT.print(f"[bold]protocol {escape(own.title)}[/]")
-    _print({name: _settings(rules) for name, rules in used.items()})
+    _print({name: [*beside[name], *_settings(rules)] for name, rules in used.items()})
     common.OUT.print(
         f"\n[bold]differences from {escape(other.title)}[/]" + ("" if any(differences.values()) else ": none")
     )
@@ -62,6 +63,16 @@ def _named(name: str) -> ProtocolConfig:
         return ProtocolConfig.from_value(name)
     except ValueError as error:
         raise ConfigError(f"--against {name}: {error}") from error
+
+
+def _beside_rules(m: evaluate.Measurement, limit: int | None) -> list[str]:
+    """What a config changes that no protocol says, one phrase each."""
+    found = []
+    if limit is not None and limit < m.suite.rows:
+        found.append(f"{limit} of {m.suite.rows} questions")
+    if m.from_model:
+        found.append(f"{', '.join(m.from_model)} of the model's generation_config.json, if it has them")
+    return found
 
 
 def _settings(rules: Rules) -> list[str]:

@@ -34,7 +34,7 @@ def test_settings_are_shown_once_for_all_benchmarks(run_here: Any, config: str) 
         "  precision bfloat16",
         "  also graded by math_verify (aime24, amc23)",
         '  prompt {"name":"chat","system":"Please reason step by step, and put your final answer within \\\\boxed{}.",'
-        '"instruction":""}',
+        '"instruction":"","date":"2024-07-26"}',
         "  k = 1 (amc23, gpqa_diamond)",
         "  not a benchmark of the protocol (amc23)",
         "",
@@ -59,6 +59,18 @@ def test_differences_from_another_protocol_are_listed(run_here: Any, config: str
     assert (shown["protocol"], shown["against"]) == ("benchmark", "paper")
     assert "another prompt" in shown["differences"]["gpqa_diamond"]
     assert shown["used"]["aime24"]["k"] == 32
+
+
+def test_what_no_protocol_says_is_listed_too(run_here: Any, config: str) -> None:
+    changes = ("--set", "evaluate.limit=30", "--set", "evaluate.generation_config=true", "--set", "evaluate.top_p=0.9")
+    result = run_here("protocol", config, *changes)
+    own = "temperature, top_k, min_p, repetition_penalty of the model's generation_config.json, if it has them"
+    used, differences = result.out.split("differences from benchmark\n")
+    assert "  30 of 40 questions (amc23)\n" in used and f"  {own}\n" in used
+    assert "  30 of 40 questions (amc23)\n" in differences and f"  {own}\n" in differences
+    assert "of 30 questions" not in result.out  # the limit leaves AIME whole
+    shown = json.loads(run_here("protocol", config, *changes, "--json").out)
+    assert shown["used"]["amc23"]["beside"] == ["30 of 40 questions", own]
 
 
 def test_wrong_input_is_named(run_here: Any, config: str, tmp_path: Path) -> None:
