@@ -30,6 +30,11 @@ class Question(Frozen):
 class QuestionSource(Frozen):
     """Source of a benchmark's questions (a Hub dataset with a local file, or a generator)."""
 
+    @property
+    def origin(self) -> str:
+        """The data set, as published numbers name theirs; "" if it has no name."""
+        return ""
+
     def needs(self, data_dir: Path | None) -> str:
         """What the source needs, for `hpt plan`; "" if nothing is missing."""
         return ""

@@ -188,6 +188,7 @@ class ReportStep(Step):
             title=suite.title,
             group=suite.group,
             rows=suite.rows,
+            data=suite.source.origin,
             rules=rules_of(self.contents.protocol.config.protocol, suite, m.protocol),
             published=name and published_rules(get_published(name), suite, m.protocol.prompt, m.protocol.seed),
         )

@@ -32,8 +32,10 @@ def published_differences(suite: SuiteInfo, protocol: Protocol, questions: int) 
     without published numbers."""
     if suite.published is None:
         return []
-    grader = f"grader {protocol.grader_version} instead of {suite.published.grader}"
-    return [*_from_rules(suite, suite.published, protocol, questions), grader]
+    other = suite.published
+    data = [f"data {suite.data or 'without a name'} instead of {other.data}"] if suite.data != other.data else []
+    grader = f"grader {protocol.grader_version} instead of {other.grader}"
+    return [*data, *_from_rules(suite, other, protocol, questions), grader]
 
 
 def rule_differences(used: Rules, reference: Rules) -> list[str]:

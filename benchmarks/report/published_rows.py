@@ -54,6 +54,9 @@ def _protocol(suite: SuiteInfo) -> Row:
         **sampling_columns(rules.sampling),
         "max_total_tokens": rules.max_total_tokens,
         "prompt": rules.prompt,
+        "dtype": rules.dtype,
+        "seed": rules.counted_from,
+        "seeds": None if rules.counted_from is None else "counted",
         "grader_version": rules.grader,
     }
 

@@ -23,8 +23,8 @@ def rules_of(protocol: ProtocolConfig, suite: Suite, settings: Settings) -> Rule
 
 
 def published_rules(table: PublishedTable, suite: Suite, prompt: PromptConfig, seed: int) -> PublishedRules | None:
-    """How the table's numbers of a benchmark were measured; None if it has none. `prompt` and `seed` are the
-    pipeline's."""
+    """How the table's numbers of a benchmark were measured; None if it has none. `prompt` and `seed` are used if the
+    table's protocol has none of its own."""
     if suite.name not in table.benchmarks:
         return None
     protocol: ProtocolConfig = ProtocolConfig.from_value(table.protocol.name)

@@ -84,7 +84,7 @@ SCORES = pa.schema(
                 pa.list_(pa.struct([("grader", _TEXT), ("avg_at_k", _F64), ("low", _F64), ("high", _F64)])),
             ),
             ("protocol", _TEXT),  # name of the protocol; from here on, null in averages whose members differ
-            ("data", _TEXT),  # source of a published number's questions; null in measured rows
+            ("data", _TEXT),  # the data set of the questions; null if it has no name
             ("prompt", _TEXT),  # the prompt component
             ("prompt_hash", _TEXT),  # of the first question's rendered prompt; null if not recorded
             ("temperature", _F64),

@@ -91,6 +91,7 @@ def _benchmark_row(m: Measured, reference: Measured) -> Row:
         "gold_error_share": s.gold_error,
         "mean_tokens": s.mean_tokens,
         "other_scores": [_other(grader, found) for grader, found in m.others.items()] or None,
+        "data": m.suite.data or None,
         **_protocol_columns(m.protocol),
     }
 

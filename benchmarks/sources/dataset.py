@@ -86,6 +86,11 @@ class Dataset(QuestionSource):
     from_local: Mapping = Field(default=columns("prompt", "answer"), exclude=True)
     """Mapping of the local file's rows."""
 
+    @property
+    def origin(self) -> str:
+        """The Hub dataset, whose questions the local file holds too."""
+        return self.hub
+
     def local_file(self, data_dir: Path) -> Path:
         """Path of the local file. Raises DataError if it is missing."""
         path = data_dir / "benchmarks" / f"{self.name}.json"

@@ -40,6 +40,8 @@ def test_a_table_says_how_its_numbers_were_measured(name: str) -> None:
     assert set(table.protocol.data) == set(table.benchmarks) <= set(Paper().benchmarks)
     # AMC was measured on 83 questions, not on the 40 of amc23.
     assert table.protocol.data["amc"] == "AI-MO/aimo-validation-amc"
+    same = {benchmark for benchmark, data in table.protocol.data.items() if data == get_suite(benchmark).source.origin}
+    assert same == {"aime25", "amc"}
 
 
 def test_spot_checks_against_the_source() -> None:

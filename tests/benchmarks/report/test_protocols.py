@@ -216,7 +216,7 @@ def test_an_override_of_the_protocol_is_named(two: ReportInputs, field: str) -> 
 def published(inputs: ReportInputs, **changes: Any) -> ReportInputs:
     """The report beside published numbers that were measured in another way."""
     fields = {**dict(inputs.suites[0].rules), "grader": "any of several", "data": "a/b", **changes}
-    suite = inputs.suites[0].model_copy(update={"published": PublishedRules(**fields)})
+    suite = inputs.suites[0].model_copy(update={"published": PublishedRules(**fields), "data": "a/b"})
     return inputs.model_copy(update={"suites": (suite,), "published": "qwen2.5-math-7b"})
 
 
@@ -229,6 +229,7 @@ def published(inputs: ReportInputs, **changes: Any) -> ReportInputs:
             ["no limit on prompt and response together instead of 8192 tokens with the prompt"],
         ),
         ({"k": 32}, ["k = 1 instead of 32"]),
+        ({"data": "c/d"}, ["data a/b instead of c/d"]),
         ({"prompt": "{}"}, ["another prompt"]),
     ],
 )
@@ -264,12 +265,14 @@ def test_a_limited_number_is_unlike_the_published_ones_in_its_data(two: ReportIn
 
 
 def test_published_numbers_carry_their_protocol(two: ReportInputs) -> None:
-    inputs = published(two, protocol="paper", max_total_tokens=8192)
+    inputs = published(two, protocol="paper", max_total_tokens=8192, dtype="bfloat16", counted_from=42)
     build(inputs)
     rows = pq.read_table(inputs.output / "tables" / "scores.parquet").to_pylist()
     row = next(r for r in rows if r["source"] == "published" and r["kind"] == "benchmark")
     assert (row["protocol"], row["data"], row["max_total_tokens"]) == ("paper", "a/b", 8192)
     assert (row["grader_version"], row["temperature"], row["k"]) == ("any of several", 0.6, 1)
+    assert (row["dtype"], row["seed"], row["seeds"]) == ("bfloat16", 42, "counted")
+    assert {r["data"] for r in rows if r["source"] == "measured" and r["kind"] == "benchmark"} == {"a/b"}
     html = (inputs.output / "site/index.html").read_text()
     for detail in ("<dt>Protocol</dt><dd>paper</dd>", "<dt>Data</dt><dd>a/b</dd>", "8,192 with the prompt"):
         assert detail in html
