@@ -193,6 +193,7 @@ class SampleStep(Step):
     mends = True
 
     def __init__(
+    version = "2"  # a response begins with the <think> of its prompt
         self, stage: StageKey, model: StageKey, protocol: EvaluationPlan, root: tuple[StageKey, ModelConfig]
     ) -> None:
         """`root` is the base model that `model` was trained from, with its config."""
