@@ -3,7 +3,7 @@
 import json
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from benchmarks.suite import Suite
 from hpt_core.base import Frozen
@@ -32,9 +32,19 @@ class Settings(Frozen):
     seeds: Seeds = "derived"
     """How a sample's seed follows from `seed`: see SampleUnit."""
     dtype: Literal["float32", "bfloat16"] | None = None
-    """Compute precision of the engine; None allows any."""
+    """Compute precision that the protocol asks for; None allows any. `evaluate.dtype` sets it, and a score in another
+    one is marked."""
     graders: tuple[Verifier, ...] = ()
-    """Graders beside the benchmark's own verifier, whose verdicts alone are the score. Their scores are shown too."""
+    """Graders beside the benchmark's own verifier, whose verdicts alone are the score. Their scores are shown too, by
+    name, so a grader may occur once."""
+
+    @field_validator("graders")
+    @classmethod
+    def _once_each(cls, value: tuple[Verifier, ...]) -> tuple[Verifier, ...]:
+        names = [grader.name for grader in value]
+        if repeated := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"the grader {repeated!r} occurs twice; name each grader once")
+        return value
 
 
 class ProtocolConfig(PluginConfig, kind="protocols", package="benchmarks.protocols"):

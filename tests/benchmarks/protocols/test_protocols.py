@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.protocols.base import ProtocolConfig
+from benchmarks.protocols.base import ProtocolConfig, Settings
 from benchmarks.protocols.paper import Paper
 from benchmarks.suite import get_suite, suite_names
 from hpt_core.prompts.chat import ChatTemplate
@@ -57,3 +57,9 @@ def test_the_papers_amc_has_83_questions() -> None:
 
 def test_a_changed_field_is_part_of_the_title() -> None:
     assert Paper(k=4).title == 'paper with {"k": 4}'
+
+
+def test_a_grader_occurs_once() -> None:
+    settings = Paper().settings(get_suite("aime24"), PlainText(), 7)
+    with pytest.raises(ValueError, match="the grader 'math_verify' occurs twice; name each grader once"):
+        Settings.model_validate({**dict(settings), "graders": (MathVerify(), MathVerify())})
