@@ -4,17 +4,19 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from hpt_core.prompts.base import THINK
+
 
 def collapsed(questions: Sequence[str], responses: Sequence[str], finish_reasons: Sequence[str]) -> list[str]:
     """What all responses have in common: "empty", "cut at the token limit" or "identical". Nothing if they differ.
 
     `questions` holds the id of each response's question. Responses to one question alone may be identical, as at
-    temperature 0.
+    temperature 0. A response is empty too if it has nothing but the "<think>" of its prompt.
     """
     if not responses:
         return []
     found = []
-    if not any(response.strip() for response in responses):
+    if not any(response.strip().removeprefix(THINK.strip()).strip() for response in responses):
         found.append("empty")
     elif len(set(responses)) == 1 and len(set(questions)) > 1:
         found.append("identical")

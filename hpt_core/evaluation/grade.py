@@ -72,7 +72,7 @@ def run(spec: GradeSpec) -> None:
                 report(done + len(verdicts), total, unit.benchmark)
             done += len(verdicts)
             write_parquet(unit.output, _table(samples, verdicts))
-            _log(unit.benchmark, samples, verdicts)
+            _log(unit, samples, verdicts)
 
 
 def _read(unit: GradeUnit) -> tuple[pa.Table, pa.Table]:
@@ -122,11 +122,15 @@ def _table(samples: pa.Table, verdicts: list[Verdict]) -> pa.Table:
     )
 
 
-def _log(benchmark: str, samples: pa.Table, verdicts: list[Verdict]) -> None:
-    """Log the counts of outcomes, and warn of responses that are all alike and gold answers that cannot be read."""
+def _log(unit: GradeUnit, samples: pa.Table, verdicts: list[Verdict]) -> None:
+    """Log the counts of outcomes, and warn of responses that are all alike and gold answers that cannot be read.
+
+    A further grader has the same samples, so it does not warn of them again.
+    """
+    benchmark = unit.benchmark if unit.grader is None else f"{unit.benchmark} by {unit.grader.name}"
     counts = {outcome: sum(v.outcome is outcome for v in verdicts) for outcome in Outcome}
     logger.info("%s: %s", benchmark, ", ".join(f"{n} {outcome}" for outcome, n in counts.items()))
-    for alike in collapsed_samples(samples):
+    for alike in collapsed_samples(samples) if unit.grader is None else ():
         logger.warning(
             "%s: all %d responses are %s, so the score says little; look at one with `hpt samples`",
             benchmark, samples.num_rows, alike,

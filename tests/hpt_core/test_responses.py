@@ -10,6 +10,8 @@ from hpt_core.responses import collapsed
     [
         ("ab", ["", " \n"], ["stop", "stop"], ["empty"]),
         ("ab", ["", ""], ["length", "length"], ["empty", "cut at the token limit"]),
+        ("ab", ["<think>\n", "<think>\n "], ["stop", "stop"], ["empty"]),  # the prompt opens the thinking
+        ("ab", ["<think>\n!", "<think>\n"], ["stop", "stop"], []),
         ("ab", ["!!", "!!"], ["length", "length"], ["identical", "cut at the token limit"]),
         ("ab", ["!!", "!!"], ["length", "stop"], ["identical"]),
         ("aa", ["4", "4"], ["stop", "stop"], []),  # one question, at temperature 0

@@ -100,6 +100,19 @@ def test_gold_errors_are_counted_and_named_in_the_log(tmp_path, caplog):
     assert "the gold answers of 1 questions cannot be read: broken" in caplog.text
 
 
+def test_a_further_grader_reads_the_same_responses_and_does_not_warn_of_them_again(tmp_path, caplog):
+    same = [("a", "math", "4", ["<think> \\boxed{4}"] * 2), ("b", "math", "5", ["<think> \\boxed{4}"] * 2)]
+    own = unit(tmp_path, "same", asked=same)
+    other = own | {"grader": "math_verify", "output": tmp_path / "other.parquet"}
+    with caplog.at_level(logging.INFO, "hpt.evaluation"):
+        run(GradeSpec.model_validate({"units": [own, other], "workers": 1}))
+    outcomes = [pq.read_table(u["output"]).column("outcome").to_pylist() for u in (own, other)]
+    # Ours has no answer in unclosed thinking; Math-Verify reads the whole response.
+    assert outcomes == [["no_answer"] * 4, ["correct"] * 2 + ["incorrect"] * 2]
+    assert caplog.text.count("all 4 responses are identical") == 1
+    assert "same by math_verify: 2 correct" in caplog.text
+
+
 def test_responses_that_are_all_alike_are_warned_of(tmp_path, caplog):
     empty = [("a", "math", "1", ["", " "]), ("b", "math", "2", ["", "\n"])]
     same = [("a", "math", "1", ["!!", "!!"]), ("b", "math", "2", ["!!", "!!"])]
