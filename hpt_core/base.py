@@ -120,7 +120,7 @@ def overriding(model: type[BaseModel]) -> Callable[[type[Model]], type[Model]]:
     fields: dict[str, Any] = {
         name: (
             Annotated[Optional[field.annotation], *field.metadata, NOT_IDENTITY],  # noqa: UP045  (known at run time only)
-            Field(None, description=f"Overrides the protocol. {field.description}"),
+            Field(None, description=f"{field.description} Overrides the protocol; none keeps its value."),
         )
         for name, field in model.model_fields.items()
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import pyarrow.parquet as pq
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from benchmarks.protocols.base import ProtocolConfig, Settings
 from benchmarks.protocols.benchmark import Benchmark
@@ -21,7 +21,7 @@ from hpt_core.errors import ConfigError
 from hpt_core.evaluation.budget import Budget
 from hpt_core.evaluation.estimate import UnitEstimate, read_all
 from hpt_core.evaluation.grade import GradeSpec, GradeUnit
-from hpt_core.evaluation.own_sampling import FIELDS
+from hpt_core.evaluation.own_sampling import FIELDS, read_options
 from hpt_core.evaluation.spec import SampleSpec, SampleUnit
 from hpt_core.models.materialize import ModelConfig
 from hpt_core.prompts.base import PromptConfig
@@ -181,19 +181,24 @@ def _with_arguments(prompt: PromptConfig, arguments: dict[str, Any]) -> PromptCo
             f"evaluate.template_arguments: the prompt {prompt.name!r} has no chat template; remove them, or set "
             'evaluate.prompt = "chat"'
         )
-    return type(prompt).model_validate({**dict(prompt), "template_arguments": {**own, **arguments}})
+    try:
+        return type(prompt).model_validate({**dict(prompt), "template_arguments": {**own, **arguments}})
+    except ValidationError as error:
+        raise ValueError(
+            f"evaluate.template_arguments: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
+        ) from error
 
 
 class SampleStep(Step):
     """Samples of one model on every benchmark. One run of the engine generates all missing samples."""
 
     kind = "samples"
+    version = "2"  # a response begins with the <think> of its prompt
     produces = (SAMPLES,)
     keeps_output = True
     mends = True
 
     def __init__(
-    version = "2"  # a response begins with the <think> of its prompt
         self, stage: StageKey, model: StageKey, protocol: EvaluationPlan, root: tuple[StageKey, ModelConfig]
     ) -> None:
         """`root` is the base model that `model` was trained from, with its config."""
@@ -258,6 +263,8 @@ class SampleStep(Step):
         self.protocol.config.engine.check_model(size.config)
         for m in self.protocol.measurements:
             size.require_prompt(m.settings.prompt)
+            if m.from_model and size.folder is not None:
+                read_options(size.folder)
             total, new = m.settings.max_total_tokens, m.settings.sampling.max_tokens
             if total is not None and total <= new:
                 size.require_context(f"evaluate.max_total_tokens of {m.suite.name}", total)

@@ -1,6 +1,7 @@
 """A model's own sampling options, from its generation_config.json. They are used only on request."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -21,10 +22,7 @@ def with_own_sampling(spec: SampleSpec) -> SampleSpec:
     """The spec with the model's own options in the units that ask for them. Raises ModelError if it has none."""
     if not any(unit.from_model for unit in spec.units):
         return spec
-    path = spec.model / FILE
-    if not path.is_file():
-        raise ModelError(f"{path} does not exist", "set evaluate.generation_config = false, or add the file")
-    own = options(read_object(path))
+    path, own = spec.model / FILE, read_options(spec.model)
     logger.info("sampling options of %s: %s", path, own or "none")
     try:
         return spec.model_copy(update={"units": tuple(_with(unit, own) for unit in spec.units)})
@@ -34,6 +32,14 @@ def with_own_sampling(spec: SampleSpec) -> SampleSpec:
             f"{path}: {'.'.join(map(str, first['loc']))} = {first['input']!r}: {first['msg']}",
             "correct the file, or set the field in [evaluate]",
         ) from error
+
+
+def read_options(model: Path) -> dict[str, Any]:
+    """The options of the model in a folder. Raises ModelError if it has no generation_config.json."""
+    path = model / FILE
+    if not path.is_file():
+        raise ModelError(f"{path} does not exist", "set evaluate.generation_config = false, or add the file")
+    return options(read_object(path))
 
 
 def options(config: dict[str, Any]) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class Sampling(Frozen):
     max_tokens: int = Field(8192, ge=1)
     """Maximum number of new tokens."""
     stop_repetition: StopRepetition | None = _off(None)
-    """Ends responses that repeat themselves; None lets them run to `max_tokens`, as the paper does."""
+    """Ends responses that repeat themselves. Without it they run to `max_tokens`, as in the paper."""
     top_k: int = _off(0, ge=0)
     """Number of most probable tokens to sample from; 0 is all."""
     min_p: float = _off(0.0, ge=0, le=1)

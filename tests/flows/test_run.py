@@ -238,6 +238,20 @@ def test_checkpoints_and_the_trained_model_must_fit_on_the_disk(
             preflight(plan_run(here, goal))
 
 
+def test_a_generation_config_that_is_asked_for_must_be_there_before_training(
+    config: Config, made: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(plan_run(config(store=str(made))).plan.artifacts[BASE].path(MODEL), folder)
+    model = {"base": {"source": {"name": "folder", "path": str(folder)}}}
+    asked = config(model=model, evaluate=TABLE["evaluate"] | {"generation_config": True})
+    preflight(plan_run(asked))
+    (folder / "generation_config.json").unlink()
+    preflight(plan_run(config(model=model)))
+    with pytest.raises(ModelError, match=r"generation_config\.json does not exist.*generation_config = false"):
+        preflight(plan_run(asked))
+
+
 def test_skipped_checks_are_reported(
     config: Config, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

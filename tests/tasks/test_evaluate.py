@@ -133,6 +133,21 @@ def test_a_prompt_without_template_takes_no_arguments() -> None:
         pipeline(template_arguments={"enable_thinking": False})
 
 
+def test_a_name_that_is_no_template_argument_is_refused_by_its_field() -> None:
+    said = r"evaluate\.template_arguments: tokenize is set by the prompt itself; remove it"
+    with pytest.raises(ValueError, match=said):
+        pipeline(prompt="chat", template_arguments={"tokenize": True})
+
+
+def test_a_wrong_option_is_told_what_it_means(tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text(
+        'name = "x"\n[model.base]\nsource = "scratch"\n[evaluate]\nmodels = ["model.base"]\nsuites = ["aime24"]\n'
+    )
+    with pytest.raises(ConfigError, match=r"evaluate\.top_k = -1: .* Number of most probable tokens to sample from"):
+        load_config(file, ["evaluate.top_k=-1"])
+
+
 def test_an_option_that_the_engine_ignores_is_refused_at_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "old_engines.py").write_text(
         "from hpt_core.rollout.base import EngineConfig\n\n\nclass Old(EngineConfig):\n    pass\n"
