@@ -161,6 +161,11 @@ class EvaluationPlan:
 def measurement(pipeline: PipelineConfig, config: Config, suite: Suite) -> Measurement:
     """How a config measures a benchmark. Raises ValueError as EvaluationPlan.of does."""
     ruled = config.protocol.settings(suite, pipeline.prompt, pipeline.seed)
+    try:
+        # Validated again, because a protocol may have put them together by model_copy.
+        ruled = Settings.model_validate(dict(ruled))
+    except ValidationError as error:
+        raise ValueError(f"evaluate.protocol: {_message(error)}") from error
     sampling = {name: value for name in Sampling.model_fields if (value := getattr(config, name)) is not None}
     changed = {name: value for name in _OVERRIDES if (value := getattr(config, name)) is not None}
     changed |= {"sampling": ruled.sampling.model_copy(update=sampling)}
@@ -184,9 +189,11 @@ def _with_arguments(prompt: PromptConfig, arguments: dict[str, Any]) -> PromptCo
     try:
         return type(prompt).model_validate({**dict(prompt), "template_arguments": {**own, **arguments}})
     except ValidationError as error:
-        raise ValueError(
-            f"evaluate.template_arguments: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
-        ) from error
+        raise ValueError(f"evaluate.template_arguments: {_message(error)}") from error
+
+
+def _message(error: ValidationError) -> str:
+    return error.errors()[0]["msg"].removeprefix("Value error, ")
 
 
 class SampleStep(Step):

@@ -19,6 +19,7 @@ from hpt_core.base import NOT_IDENTITY, Frozen
 from hpt_core.code import code_of_packages
 from hpt_core.errors import near
 from hpt_core.rollout.base import Sampling
+from hpt_core.verifiers.base import Verifier
 from tasks import benchmark, contamination, evaluate, train
 from tasks.execution.artifact import Artifact, Artifacts, Job, Stage, Step, Target
 from tasks.execution.config import PipelineConfig
@@ -146,7 +147,8 @@ class ReportStep(Step):
         """Protocols and benchmarks as the tables show them, because a new protocol may give identical verdicts."""
         suites = [self._suite(m).model_dump(mode="json", exclude={"questions"}) for m in self._measurements]
         protocols = [self._protocol(*pair, artifacts).model_dump(mode="json") for pair in self.contents.pairs]
-        return {"protocols": protocols, "benchmarks": suites}
+        graders = {m.suite.name: list(map(_label, m.settings.graders)) for m in self._measurements}
+        return {"protocols": protocols, "benchmarks": suites} | ({"graders": graders} if any(graders.values()) else {})
 
     def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
         """Run the worker."""
@@ -210,7 +212,7 @@ class ReportStep(Step):
             samples=samples.path(evaluate.SAMPLES),
             verdicts=artifacts[evaluate.verdicts_key(stage, m.suite.name)].path(evaluate.VERDICTS),
             others={
-                grader.version: artifacts[evaluate.verdicts_key(stage, m.suite.name, grader)].path(evaluate.VERDICTS)
+                _label(grader): artifacts[evaluate.verdicts_key(stage, m.suite.name, grader)].path(evaluate.VERDICTS)
                 for grader in m.settings.graders
             },
             protocol=self._protocol(model, m, artifacts).model_copy(update=_recorded(samples)),
@@ -244,6 +246,11 @@ class ReportStep(Step):
         graded = [artifacts[key] for key in keys]
         manifests = [context.store.slot(a.kind, a.fingerprint).manifest() for a in graded]
         return max(m.end for m in manifests if m).replace(microsecond=0)
+
+
+def _label(grader: Verifier) -> str:
+    """What the report calls a further grader. Versions alone need not differ."""
+    return f"{grader.name} ({grader.version})"
 
 
 def _recorded(samples: Artifact) -> dict[str, Any]:

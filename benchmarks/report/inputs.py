@@ -111,7 +111,7 @@ class BenchmarkResult(Frozen):
     verdicts: Path
     """verdicts.parquet (hpt_core.schemas.VERDICTS), of which the score is computed."""
     others: dict[str, Path] = Field(default_factory=dict)
-    """Version of each further grader -> its verdicts.parquet."""
+    """Each further grader, by name and version -> its verdicts.parquet."""
     protocol: Protocol
 
 

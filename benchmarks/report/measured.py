@@ -38,7 +38,7 @@ class Measured:
     alike: tuple[str, ...]
     """What all responses have in common, such as "empty"."""
     others: dict[str, ScoreInterval]
-    """Version of each further grader, then ANY -> the score by it; empty without further graders."""
+    """Each further grader with its version, then ANY -> the score by it; empty without further graders."""
 
 
 def columns(inputs: ReportInputs) -> list[tuple[Group, SuiteInfo | None]]:
@@ -73,22 +73,21 @@ def measure(inputs: ReportInputs, path: Path, progress: Callable[[int, int, str]
 
 def _other_scores(benchmark: str, result: BenchmarkResult, verdicts: pa.Table) -> dict[str, ScoreInterval]:
     """The scores by the further graders, and by any of all graders. Raises DataError."""
+    if not result.others:
+        return {}
     keys = ["question_id", "sample_index"]
-    correct = {result.protocol.grader_version: _correct(verdicts)}
+    correct: dict[str, list[bool]] = {}
     for grader, path in result.others.items():
         table = read_table(path, schemas.VERDICTS)
         if not table.select(keys).equals(verdicts.select(keys)):
             raise DataError(f"benchmark {benchmark}: the verdicts of {grader} are on other samples", "grade it again")
         correct[grader] = _correct(table)
-    if not result.others:
-        return {}
-    wanted = {grader: correct[grader] for grader in result.others}
-    wanted[ANY] = [any(votes) for votes in zip(*correct.values(), strict=True)]
+    correct[ANY] = [any(votes) for votes in zip(_correct(verdicts), *correct.values(), strict=True)]
     k = result.protocol.k
     # question_counts has found k consecutive samples of every question.
     return {
         grader: estimate([sum(votes[at : at + k]) / k for at in range(0, len(votes), k)])
-        for grader, votes in wanted.items()
+        for grader, votes in correct.items()
     }
 
 

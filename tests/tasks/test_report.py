@@ -10,6 +10,7 @@ import pytest
 from flows.graph import build
 from hpt_core import verifiers
 from hpt_core.rollout.base import Sampling
+from hpt_core.verifiers.math_verify import MathVerify
 from tasks.evaluate import samples_key
 from tasks.execution.artifact import Artifact, Artifacts, Target
 from tasks.execution.config import PipelineConfig
@@ -160,3 +161,52 @@ def test_a_second_graders_verdicts_are_inputs_of_the_report(report: Report) -> N
         "evaluate.base/verdicts/aime24",
         "evaluate.base/verdicts/aime24@math_verify",
     ]
+
+
+GRADERS = """
+from benchmarks.protocols.paper import Paper
+from hpt_core.verifiers.math import Math
+from hpt_core.verifiers.math_verify import MathVerify
+
+
+class Lax(Math):
+    version = "1"
+
+
+class Strict(Math):
+    version = "1"
+
+
+class Two(Paper):
+    def settings(self, suite, prompt, seed):
+        return super().settings(suite, prompt, seed).model_copy(update={"graders": (Lax(), Strict())})
+
+
+class Twice(Paper):
+    def settings(self, suite, prompt, seed):
+        return super().settings(suite, prompt, seed).model_copy(update={"graders": (Lax(), Lax())})
+"""
+
+
+def test_graders_of_one_version_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "graders_of_one_version.py").write_text(GRADERS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    asked = step(suites=["aime24"], protocol="graders_of_one_version:Two")
+    (m,) = asked.contents.protocol.measurements
+    others = asked._result(StageKey("model", "base"), m, Same(tmp_path)).others
+    assert list(others) == ["graders_of_one_version:Lax (1)", "graders_of_one_version:Strict (1)"]
+    assert len(set(others.values())) == 2
+    with pytest.raises(
+        ValueError, match=r"evaluate\.protocol: the grader '.*:Lax' occurs twice; name each grader once"
+    ):
+        step(suites=["aime24"], protocol="graders_of_one_version:Twice")
+
+
+def test_another_version_of_a_further_grader_changes_the_report(
+    report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its verdicts may be the same, but the report names its version."""
+    before, plain = report(protocol="paper").fingerprint, report().fingerprint
+    monkeypatch.setattr(MathVerify, "version", "math-verify-next")
+    assert report(protocol="paper").fingerprint != before
+    assert report().fingerprint == plain

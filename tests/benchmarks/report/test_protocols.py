@@ -319,6 +319,22 @@ def test_a_second_graders_score_stands_beside_the_score(two: ReportInputs) -> No
     assert "<dt>By math-verify 9</dt><dd>50.0 (" in (inputs.output / "site/index.html").read_text()
 
 
+def test_any_of_the_graders_counts_the_score_too(two: ReportInputs) -> None:
+    """Also if a further grader has the version of the benchmark's own."""
+    inputs = second_grader(two, {"base": [["incorrect"], ["incorrect"]], "other": [["incorrect"], ["correct"]]})
+    own = inputs.models[0].results["math500"].protocol.grader_version
+    models = []
+    for model in inputs.models:
+        result = model.results["math500"]
+        renamed = result.model_copy(update={"others": {own: result.others["math-verify 9"]}})
+        models.append(model.model_copy(update={"results": {"math500": renamed}}))
+    inputs = inputs.model_copy(update={"models": tuple(models)})
+    build(inputs)
+    rows = pq.read_table(inputs.output / "tables" / "scores.parquet").to_pylist()
+    found = {r["label"]: [o["avg_at_k"] for o in r["other_scores"]] for r in rows if r["kind"] == "benchmark"}
+    assert found == {"base": [0.0, 1.0], "other": [0.5, 1.0]}
+
+
 def test_a_second_graders_verdicts_on_other_samples_are_an_error(two: ReportInputs) -> None:
     inputs = second_grader(two, {"base": [["incorrect"], ["correct"]], "other": [["incorrect"], ["correct"]]})
     path = inputs.models[0].results["math500"].others["math-verify 9"]
