@@ -150,9 +150,10 @@ class TrainConfig(Frozen):
             )
         if not self._reach.trains_anything and not any(r.coefficient for r in self.algorithm.regularizers):
             raise ValueError(f"nothing would be trained: algorithm.{next(self._reach.idle())}")
-        if self.uses_rollouts:
+        if self.uses_engine:
             try:
-                self.engine.require(self.sampling)
+                # Of these options, validation alone uses the stop texts.
+                self.engine.require(self.sampling if self.uses_rollouts else Sampling(stop=self.sampling.stop))
             except ConfigError as error:
                 raise ValueError(f"sampling: {error.cause}; {error.remedy}") from error
         return self

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from hpt_core.base import idle_settings
+from hpt_core.rollout.base import EngineConfig
 from hpt_core.training.config import TrainConfig
 
 
@@ -39,6 +40,8 @@ def test_without_rollouts_only_the_sampling_length_counts() -> None:
     drawn = {"engine": "transformers", "rollouts_per_question": 2}
     assert identity("sft", sampling=sampling, **drawn) == identity("sft")
     assert identity("sft", sampling={"max_tokens": 7}) != identity("sft")
+    # Validation ends its responses there.
+    assert identity("sft", sampling={"stop": ["Question:"]}) != identity("sft")
 
 
 def idle(algorithm: str = "hpt", steps: int = 10, **changes: Any) -> list[str]:
@@ -96,3 +99,27 @@ def test_settings_that_change_something(changes: dict[str, Any]) -> None:
 def test_a_stage_that_trains_nothing_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="nothing would be trained: algorithm"):
         TrainConfig.model_validate({"steps": 1} | changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "neutral"),
+    [
+        *(("top_p", 0.9, "1"), ("top_k", 5, "0"), ("min_p", 0.1, "0"), ("repetition_penalty", 1.1, "1")),
+        *(("presence_penalty", 1.0, "0"), ("frequency_penalty", 1.0, "0")),
+    ],
+)
+def test_rollouts_are_sampled_from_the_whole_distribution(name: str, value: float, neutral: str) -> None:
+    with pytest.raises(ValidationError, match=rf"sampling\.{name} is {value}, .*; set sampling\.{name} to {neutral}\b"):
+        TrainConfig.model_validate({"steps": 1, "algorithm": "hpt", "sampling": {name: value}})
+
+
+class Old(EngineConfig):
+    """An engine from before stop texts."""
+
+
+@pytest.mark.parametrize("table", [{"algorithm": "hpt"}, {"algorithm": "sft", "validation": {"every": 1}}])
+def test_an_engine_that_ignores_stop_texts_is_refused_wherever_it_samples(table: dict[str, Any]) -> None:
+    table = {"steps": 1, "engine": Old(), **table}
+    TrainConfig.model_validate(table)
+    with pytest.raises(ValidationError, match=r"sampling: the engine .*Old' does not honor stop; remove it"):
+        TrainConfig.model_validate(table | {"sampling": {"stop": ["Question:"]}})
