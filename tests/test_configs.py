@@ -47,7 +47,8 @@ def test_paper_recipe_states_the_scripts_settings(name: str) -> None:
     assert algorithm.sft_coefficient == (0.3 if name.endswith("1.5b") else 1.0)
     assert algorithm.rl.stabilization_mask.name == "none"
     assert [(r.name, r.coefficient) for r in algorithm.regularizers] == [("entropy", 0.001)]
-    assert config.prompt.name == ("plain" if name.startswith("llama") else "chat")
+    llama = PlainText(bos="never")
+    assert config.prompt == llama if name.startswith("llama") else config.prompt.name == "chat"
     base = config.model["base"]
     overrides = (None, None) if name.startswith("llama") else (40000.0, 16384)
     assert (base.rope_theta, base.max_position_embeddings) == overrides
@@ -83,7 +84,7 @@ def test_paper_recipe_evaluates_by_the_papers_protocol(name: str) -> None:
     assert (evaluation.limit, evaluation.dtype) == (None, "bfloat16")
     # Nothing of the protocol is overridden, except where the model has no chat template.
     for m in EvaluationPlan.of(config, evaluation).measurements:
-        prompt = PlainText() if name.startswith("llama") else m.protocol.prompt
+        prompt = PlainText(bos="never") if name.startswith("llama") else m.protocol.prompt
         assert m.settings == m.protocol.model_copy(update={"prompt": prompt})
 
 
