@@ -37,21 +37,23 @@ SHARED = {
     "ray_cluster": "ray",
 }
 """Fixtures of a session or a module that take seconds to make -> the group of the tests that use them, which one
-process runs. A test with several fixtures must get one group from all."""
+process runs. A test with several fixtures must get one group from all. A module may name its own group, so that two
+processes with a server each share the work."""
 SLOW = {"prefect_environment", "shared_engine", "chromium"}
 """Fixtures whose tests are slow: `make test-fast` starts no server, engine or browser."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests with one server, engine or trained model together if several processes run the suite, and mark slow
-    ones."""
+    """Mark slow tests and let them start first, so that no process ends with a long one while the others have nothing
+    left. Keep tests with one server, engine or trained model together if several processes run the suite."""
     for item in items:
         if SLOW.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
         for fixture, group in SHARED.items():
-            if fixture in getattr(item, "fixturenames", ()):
+            if fixture in getattr(item, "fixturenames", ()) and not item.get_closest_marker("xdist_group"):
                 item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def shared_data_folder() -> Path | None:
