@@ -25,6 +25,9 @@ from tasks.execution.config import PipelineConfig, pipeline_type
 OF_PYDANTIC = re.compile(r"function-.*|\[key\]|str|int|float|bool|(tuple|list|dict)\[.*\]")
 """Parts of a fault's location that are no field: validators, keys of a table, and members of a union."""
 
+SECRET = re.compile(r"://[^/@]*@")
+"""User and password in an address."""
+
 
 def load_config(
     path: Path, overrides: Iterable[str] = (), store: str | None = None, data_dir: Path | None = None
@@ -168,7 +171,11 @@ def explain(
     elif first["type"].endswith(("_type", "_parsing", "literal_error")) and field and left <= 1:
         cause, remedy = _shape(field, name, left == 1, value, cause)
         remedy += doc
-    shown = "" if isinstance(value, dict | list) or first["loc"][-1:] == ("[key]",) else f" = {value!r}"
+    shown = (
+        ""
+        if isinstance(value, dict | list) or first["loc"][-1:] == ("[key]",)
+        else f" = {SECRET.sub('://...@', repr(value))}"
+    )
     at = f"{name}{shown}: " if name else ""
     return ConfigError(f"{where}: {at}{cause[:1].lower() + cause[1:]}{more}", remedy or f"correct it{doc}")
 

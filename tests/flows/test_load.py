@@ -93,6 +93,24 @@ def test_a_variable_that_is_not_set_is_named_with_its_field(
     assert f"{field} = '$UNSET/x': $UNSET is not set. Remedy: set it in the environment" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("plugin", "field"),
+    [
+        ('name = "s3"\nurl = "file://$UNSET/site"', "publish.0.url"),
+        ('name = "s3"\nurl = "s3://x"\nendpoint_url = "$UNSET"', "publish.0.endpoint_url"),
+        ('name = "huggingface"\nrepo = "a/b"\nendpoint = "https://me:secret@$UNSET"', "publish.0.endpoint"),
+    ],
+)
+def test_a_variable_of_an_address_is_refused_at_load(
+    config: Path, plugin: str, field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UNSET", raising=False)
+    config.write_text(GOOD.replace('name = "static_site"\npath = "site"', plugin))
+    with pytest.raises(ConfigError, match=rf"{field} = '.*\$UNSET.*': \$UNSET is not set") as caught:
+        load_config(config)
+    assert "secret" not in str(caught.value)
+
+
 def test_a_base_may_be_named_with_a_variable(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BASES", str(tmp_path))
     (tmp_path / "below").mkdir()
