@@ -96,6 +96,11 @@ class Sampling(Frozen):
         """The options that make the sampled distribution another than the policy's at this temperature."""
         return {name: value for name, value in self.options.items() if name not in _NOT_RESHAPING}
 
+    @property
+    def greedy(self) -> tuple[str, ...]:
+        """The options that leave only the most probable token, so that all responses to a prompt are the same."""
+        return tuple(n for n, value in {"temperature": 0, "top_k": 1, "min_p": 1}.items() if getattr(self, n) == value)
+
     def cut(self, text: str) -> str:
         """`text` up to the first of the stop texts."""
         return text[: min((at for stop in self.stop if (at := text.find(stop)) >= 0), default=len(text))]
@@ -116,6 +121,7 @@ class Sampling(Frozen):
             )
 
 
+ONE_TOKEN = "at temperature 0 the most probable token is always taken"
 _NOT_RESHAPING = ("temperature", "max_tokens", "stop", "stop_repetition")
 
 
