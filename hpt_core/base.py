@@ -52,9 +52,12 @@ RENAMED = {
 
 
 class Frozen(BaseModel):
-    """An immutable model that refuses unknown fields. The docstring under a field becomes its description."""
+    """An immutable model that refuses unknown fields and numbers that are not finite. The docstring under a field
+    becomes its description."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, populate_by_name=True, allow_inf_nan=False
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -59,7 +59,7 @@ class Sampling(Frozen):
     own generation_config.json is never used for them.
     """
 
-    temperature: float = Field(1.0, ge=0, allow_inf_nan=False)
+    temperature: float = Field(1.0, ge=0)
     """Softmax temperature; 1.0 for training rollouts, 0.6 for evaluation (paper, section 4.1)."""
     top_p: float = Field(1.0, gt=0, le=1)
     """Nucleus mass; 1.0 for training rollouts, 0.95 for evaluation."""
@@ -75,7 +75,7 @@ class Sampling(Frozen):
     """Subtracted from the logits of tokens that the response contains."""
     frequency_penalty: float = _off(0.0, ge=-2, le=2)
     """Subtracted from a token's logit for each time that the response contains it."""
-    repetition_penalty: float = _off(1.0, gt=0, allow_inf_nan=False)
+    repetition_penalty: float = _off(1.0, gt=0)
     """Divides the positive logits, and multiplies the negative ones, of tokens in the prompt or the response."""
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = _off(())
     """Texts that end a response. Its text ends before the first of them; its tokens include it. A special token, such

@@ -86,7 +86,7 @@ class Reward(Frozen):
 
     verifier: Verifier | None = None
     """Verifier that computes this part; None uses the question's own."""
-    weight: float = Field(1.0, allow_inf_nan=False)
+    weight: float = 1.0
     """Factor of the verifier's reward."""
 
     def without_effect(self) -> Iterator[str]:
