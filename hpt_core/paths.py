@@ -69,13 +69,13 @@ UserPath = Annotated[Path, BeforeValidator(_expanded)]
 def _expanded_address(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    if file := re.match(r"file://(?=[^/])|file:///(?=~)", value):
-        return f"file://{expand(value[file.end() :])}"
-    return expand(value)
+    found = expand(value)
+    local = re.match(r"(?:(file://)/?|(sqlite:///))(?=~)", found)
+    return f"{local[1] or local[2]}{expand(found[local.end() :])}" if local else found
 
 
 UserAddress = Annotated[str, BeforeValidator(_expanded_address)]
-"""The type of an address in a config. In "file://~/site", too, `~` is the home folder."""
+"""The type of an address in a config. In "file://~/site" and "sqlite:///~/runs.db", too, `~` is the home folder."""
 
 
 def _expand_field(cls: type[BaseModel], value: Any, info: ValidationInfo) -> Any:

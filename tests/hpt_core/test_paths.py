@@ -24,6 +24,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setenv("WHERE", "/data/x")
     monkeypatch.setenv("NAME", "n")
+    monkeypatch.setenv("TILDE", "~")
     monkeypatch.setenv("NOTHING", "")
     monkeypatch.setenv("AGAIN", "/a/$NAME")
     monkeypatch.delenv("UNSET", raising=False)
@@ -119,6 +120,9 @@ def test_plain_paths_of_plugins_and_stages_follow_the_rule() -> None:
         ("file://~/site", "file:///home/me/site"),
         ("file:///~/site", "file:///home/me/site"),
         ("file:///a/~", "file:///a/~"),
+        ("file://$TILDE/site", "file:///home/me/site"),
+        ("sqlite:///~/runs.db", "sqlite:////home/me/runs.db"),
+        ("sqlite:///runs.db", "sqlite:///runs.db"),
         ("s3://$NAME/~a", "s3://n/~a"),
         ("http://${NAME}:8000/v1", "http://n:8000/v1"),
     ],
