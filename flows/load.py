@@ -4,26 +4,20 @@ Errors name the file, the field, the value and the remedy.
 """
 
 import contextlib
-import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
-from flows.fields import type_text
-from hpt_core.base import as_list, merge, named_fields
+from flows.explain import explain
+from hpt_core.base import merge
 from hpt_core.errors import ConfigError, near
 from hpt_core.paths import expand_named
-from hpt_core.plugins import Plugin, add_folder, is_kind
+from hpt_core.plugins import add_folder
 from tasks.execution import variants
 from tasks.execution.config import PipelineConfig, pipeline_type
-
-OF_PYDANTIC = re.compile(r"function-.*|\[key\]|str|int|float|bool|(tuple|list|dict)\[.*\]")
-"""Parts of a fault's location that are no field: validators, keys of a table, and members of a union."""
 
 
 def load_config(
@@ -78,7 +72,7 @@ def read_table(path: Path, within: tuple[Path, ...] = ()) -> dict[str, Any]:
 def read_toml(path: Path) -> dict[str, Any]:
     """One file's table. Raises ConfigError with the file and, for invalid TOML, the line."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         beside = sorted(str(p) for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
         remedy = near(str(path), tuple(beside)) if beside else "give the path of a TOML file"
@@ -135,67 +129,6 @@ def toml_value(text: str) -> Any:
         return text
 
 
-def explain(
-    error: ValidationError,
-    where: str,
-    table: Mapping[str, Any],
-    overrides: Iterable[str] = (),
-    model: type[BaseModel] | None = None,
-) -> ConfigError:
-    """Turn the first fault into an error with file, field, value and remedy.
-
-    `model` is what the table was validated as; by default, the pipeline's type.
-    """
-    faults = _faults(error)
-    first = next((fault for fault in faults if fault["type"] == "unknown_field"), faults[0])
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    loc = [str(part) for part in first["loc"] if not OF_PYDANTIC.fullmatch(str(part))]
-    if first["type"] == "unknown_field":
-        loc.append(first["ctx"]["field"])
-    name = ".".join(loc)
-    name = name if name.isprintable() else repr(name)
-    set_by = next((o for o in overrides if o.partition("=")[0].strip() == name), None)
-    where = f"--set {set_by}" if set_by else where
-    if first["type"] == "unknown_field":
-        return ConfigError(f"{where}: unknown field {name!r}", first["ctx"]["remedy"])
-    field, left = next(reversed([*_fields(model or pipeline_type(table), loc, table)]), (None, 0))
-    doc = f": {field.description.split('. ')[0].strip()}" if field and field.description else ""
-    if first["type"] == "missing":
-        return ConfigError(f"{where}: field {name!r} is missing{more}", f"add it{doc}")
-    value, (cause, _, remedy) = first.get("input"), first["msg"].removeprefix("Value error, ").partition("; ")
-    if first["type"] == "literal_error" and isinstance(value, str):
-        remedy = near(value, tuple(re.findall(r"'([^']*)'", first["ctx"]["expected"])))
-    elif first["type"].endswith(("_type", "_parsing", "literal_error")) and field and left <= 1:
-        cause, remedy = _shape(field, name, left == 1, value, cause)
-        remedy += doc
-    shown = "" if isinstance(value, dict | list) or first["loc"][-1:] == ("[key]",) else f" = {value!r}"
-    at = f"{name}{shown}: " if name else ""
-    return ConfigError(f"{where}: {at}{cause[:1].lower() + cause[1:]}{more}", remedy or f"correct it{doc}")
-
-
-def _shape(field: FieldInfo, name: str, is_item: bool, value: Any, cause: str) -> tuple[str, str]:
-    """(cause, remedy) for a value of the wrong type. `is_item` says that it is an entry of the field, not the field."""
-    takes = type_text(field.annotation, field.metadata)
-    by_name = get_origin(field.annotation) is dict
-    if takes == "table" or takes.startswith("table ") or (by_name and is_item):
-        stage = f"{name.rpartition('.')[0]}.NAME" if is_item else f"{name}.NAME" if by_name else name
-        if isinstance(value, list):
-            stage = name if is_item else stage
-            return "a list of tables is given, but this field takes one table", f"write [{stage}] instead of [[{name}]]"
-        return "a value is given, but this field takes a table", f"write [{stage}], and its fields below it"
-    if isinstance(value, list | dict) and not is_item:
-        given = "a list" if isinstance(value, list) else "a table"
-        return f"{given} is given, but this field takes one value", f"write {name} = VALUE, of type {takes}"
-    return cause, f"give a value of type {takes}"
-
-
-def _faults(error: ValidationError) -> list[ErrorDetails]:
-    """The faults, without "too short" for a list that is short only because some of its items are invalid."""
-    every = error.errors()
-    parents = {fault["loc"][:-1] for fault in every}
-    return [fault for fault in every if fault["type"] != "too_short" or fault["loc"] not in parents]
-
-
 def _in_variant(table: Mapping[str, Any], keys: list[str]) -> list[str]:
     """The path with a variant's stage replaced by the variant: `train.hpt_x.steps` -> `train.hpt.variants.0.steps`."""
     stages = table.get(keys[0])
@@ -222,35 +155,3 @@ def _unknown_stage(error: ValidationError, overrides: list[str], known: tuple[st
         if fault["type"] == "missing" and len(fault["loc"]) > 2 and key not in known and set_by:
             return ConfigError(f"--set {set_by}: there is no stage {key!r}", near(key, known))
     return None
-
-
-def _fields(annotation: Any, loc: list[str], table: Any) -> Iterator[tuple[FieldInfo, int]]:
-    """The fields along a location, each with the number of parts of the location after it.
-
-    `table` holds the given values, whose `name` fields select the plug-ins.
-    """
-    if not loc:
-        return
-    below = table.get(loc[0]) if isinstance(table, Mapping) else None
-    if get_origin(annotation) in (dict, tuple, list):
-        if get_origin(annotation) is not dict:
-            items = as_list(table)
-            below = items[int(loc[0])] if items and loc[0].isdigit() and int(loc[0]) < len(items) else None
-        yield from _fields(get_args(annotation)[get_origin(annotation) is dict], loc[1:], below)
-        return
-    for found in (annotation, *get_args(annotation)):
-        if isinstance(found, type) and issubclass(found, Plugin) and is_kind(found):
-            found = _plugin(found, table)
-        if isinstance(found, type) and issubclass(found, BaseModel) and loc[0] in named_fields(found):
-            field = named_fields(found)[loc[0]]
-            yield field, len(loc) - 1
-            yield from _fields(field.annotation, loc[1:], field.default if below is None else below)
-            return
-
-
-def _plugin(kind: type[Plugin], given: Any) -> Any:
-    name = given.get("name") if isinstance(given, Mapping) else given
-    try:
-        return kind.plugin_kind.load(name) if isinstance(name, str) else None
-    except ConfigError:
-        return None

@@ -49,7 +49,7 @@ def starter(name: str, model: str | None, data: Path | None, suites: tuple[str, 
         data=_data(data),
         suites=list(suites or (SMALL if model is None else LARGE)),
     )
-    validated(tomllib.loads(text), name)
+    validated(tomllib.loads(text), "hpt init")
     return text
 
 

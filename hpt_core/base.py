@@ -6,7 +6,7 @@ from functools import partial
 from types import NoneType
 from typing import Annotated, Any, Final, Optional, TypeVar, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, create_model, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
@@ -52,9 +52,12 @@ RENAMED = {
 
 
 class Frozen(BaseModel):
-    """An immutable model that refuses unknown fields. The docstring under a field becomes its description."""
+    """An immutable model that refuses unknown fields and numbers that are not finite. The docstring under a field
+    becomes its description."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, populate_by_name=True, allow_inf_nan=False
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -101,6 +104,16 @@ def idle_settings(config: Any, where: str = "") -> Iterator[str]:
         items: Iterable[tuple[Any, Any]] = config.items() if isinstance(config, Mapping) else enumerate(config)
         for name, value in items:
             yield from idle_settings(value, f"{where}.{name}".removeprefix("."))
+
+
+def differs(config: BaseModel, name: str) -> bool:
+    """Whether a field has another value than its default."""
+    field = type(config).model_fields[name]
+    if field.is_required():
+        return True
+    kind: Any = field.annotation
+    default = TypeAdapter(kind).validate_python(field.get_default(call_default_factory=True, validated_data={}))
+    return bool(getattr(config, name) != default)
 
 
 def as_list(value: Any) -> Any:

@@ -1,11 +1,11 @@
-"""Paths that users write: `~` and environment variables are replaced."""
+"""Paths and addresses that users write: `~` and environment variables are replaced."""
 
 import re
 from os import environ
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
-from pydantic import BeforeValidator
+from pydantic import BaseModel, BeforeValidator, ValidationInfo, field_validator
 
 from hpt_core.errors import ConfigError, DataError
 
@@ -54,11 +54,41 @@ def expand_named(text: str, where: str) -> str:
 
 
 def _expanded(value: Any) -> Any:
+    """A path, or each of several."""
+    if isinstance(value, list | tuple):
+        return [_expanded(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _expanded(item) for key, item in value.items()}
     return Path(expand(str(value))) if isinstance(value, str | Path) else value
 
 
 UserPath = Annotated[Path, BeforeValidator(_expanded)]
-"""The type of every path in a config."""
+"""The type of a path in a config. A plug-in's or a stage's config may write `Path`: see `expands_paths`."""
+
+
+def _expanded_address(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    found = expand(value)
+    local = re.match(r"(?:(file://)/?|(sqlite:///))(?=~)", found)
+    return f"{local[1] or local[2]}{expand(found[local.end() :])}" if local else found
+
+
+UserAddress = Annotated[str, BeforeValidator(_expanded_address)]
+"""The type of an address in a config. In "file://~/site" and "sqlite:///~/runs.db", too, `~` is the home folder."""
+
+
+def _expand_field(cls: type[BaseModel], value: Any, info: ValidationInfo) -> Any:
+    field = cls.model_fields[info.field_name or ""]
+    return _expanded(value) if Path in _parts(field.annotation) else value
+
+
+def _parts(annotation: Any) -> list[Any]:
+    return [annotation, *(part for inner in get_args(annotation) for part in _parts(inner))]
+
+
+expands_paths = field_validator("*", mode="before")(classmethod(_expand_field))
+"""A validator for a base class of configs: it makes a `UserPath` of every field with `Path` in its type."""
 
 
 def require_data_dir(data_dir: Path | None) -> None:

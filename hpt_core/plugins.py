@@ -29,7 +29,8 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, model_serialize
 from pydantic_core import PydanticCustomError, core_schema
 
 from hpt_core.base import Frozen
-from hpt_core.errors import ConfigError, near
+from hpt_core.errors import ConfigError, explain, near
+from hpt_core.paths import expand_named, expands_paths
 
 __all__ = ["KINDS", "Kind", "Plugin", "PluginConfig", "add_folder", "modules", "near", "summary"]
 
@@ -163,6 +164,8 @@ class Plugin:
 class PluginConfig(Plugin, Frozen):
     """A plug-in with fields. Its name is not a field; the registry provides it."""
 
+    _paths = expands_paths
+
     @property
     def reference(self) -> str:
         """The plug-in's name in a config. Raises ConfigError if other processes cannot import the class."""
@@ -216,17 +219,22 @@ def reference_of(cls: type) -> str:
 
 def add_folder(folder: Path) -> None:
     """Make the modules in `folder` available by import path, in this process and in processes started later."""
-    known = os.environ.get(FOLDERS, "").split(os.pathsep)
-    if str(folder.absolute()) not in known:
-        os.environ[FOLDERS] = os.pathsep.join(filter(None, [*known, str(folder.absolute())]))
+    os.environ[FOLDERS] = os.pathsep.join(dict.fromkeys([*_folders(), str(folder.absolute())]))
     use_folders()
 
 
 def use_folders() -> None:
-    """Append the folders in HPT_PLUGINS to the module search path."""
-    for folder in filter(None, os.environ.get(FOLDERS, "").split(os.pathsep)):
+    """Append the folders in HPT_PLUGINS to the module search path. Raises ConfigError for a variable without value."""
+    for folder in _folders():
         if folder not in sys.path:
             sys.path.append(folder)
+
+
+def _folders() -> list[str]:
+    """The folders in HPT_PLUGINS. Raises ConfigError for a variable that is not set."""
+    named = filter(None, os.environ.get(FOLDERS, "").split(os.pathsep))
+    # A folder that exists is taken as it is: add_folder adds the config's, whose name may contain a $.
+    return [folder if Path(folder).is_dir() else expand_named(folder, FOLDERS) for folder in named]
 
 
 def summary(plugin: Any) -> str:
@@ -271,9 +279,11 @@ def _from_path(path: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # importing another author's module may raise anything
+        missing = "".join(f"; {folder} in it is not a folder" for folder in _folders() if not Path(folder).is_dir())
         raise ConfigError(
-            f"{path!r} cannot be imported: {type(error).__name__}: {error}",
-            f"check the path, and that the module is in the config's folder or in a folder listed in {FOLDERS}",
+            f"{path!r} cannot be imported: {explain(error)}",
+            "check the path, and that the module is in the config's folder or in a folder listed in "
+            f"{FOLDERS}{missing}",
         ) from error
     try:
         return _attribute(module, attribute)

@@ -25,7 +25,7 @@ from hpt_core.evaluation.own_sampling import FIELDS, read_options
 from hpt_core.evaluation.spec import SampleSpec, SampleUnit
 from hpt_core.models.materialize import ModelConfig
 from hpt_core.prompts.base import PromptConfig
-from hpt_core.rollout.base import EngineConfig, Sampling
+from hpt_core.rollout.base import ONE_TOKEN, EngineConfig, Sampling
 from hpt_core.verifiers.base import Verifier
 from tasks import benchmark
 from tasks.execution import environment, slices
@@ -120,6 +120,11 @@ class Measurement:
     def questions(self) -> StageKey:
         """The stage with the benchmark's questions."""
         return benchmark.KIND.key(self.suite.name)
+
+    @property
+    def greedy(self) -> str | None:
+        """The option that makes all samples of a question the same, if the model's own cannot replace it."""
+        return next((name for name in self.settings.sampling.greedy if name not in self.from_model), None)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -276,7 +281,7 @@ class SampleStep(Step):
             if total is not None and total <= new:
                 size.require_context(f"evaluate.max_total_tokens of {m.suite.name}", total)
             else:
-                size.require_room(f"new tokens of {m.suite.name}", new)
+                size.require_room(f"evaluate.max_tokens of {m.suite.name}", new)
         return 0
 
 
@@ -361,16 +366,29 @@ class Evaluation(StageKind):
         return self.key(model.name)
 
     def without_effect(self, pipeline: PipelineConfig) -> Iterator[str]:
-        """Several samples that are all the same, and benchmarks' sampling settings that change nothing."""
+        """Several samples that are all the same, and sampling settings that change nothing."""
         config = self.of(pipeline)
         measurements = EvaluationPlan.of(pipeline, config).measurements if config else ()
         overridden = (m.settings.sampling for m in measurements if m.settings.sampling != m.suite.sampling)
         yield from dict.fromkeys(f"{self.name}.{text}" for sampling in overridden for text in sampling.without_effect())
-        repeated = (m for m in measurements if m.settings.sampling.temperature == 0 and m.settings.k > 1)
-        if same := [m.suite.name for m in repeated]:
+        repeated: dict[str, list[str]] = {}
+        for m in measurements:
+            if m.settings.k > 1 and m.greedy:
+                repeated.setdefault(m.greedy, []).append(m.suite.name)
+        for name, same in repeated.items():
+            alone = "at temperature 0" if name == "temperature" else f"with {name} = 1"
             yield (
-                f"{self.name}.k: {', '.join(same)} have several samples per question, but at temperature 0 all are the "
-                "same; set evaluate.k = 1, or a temperature"
+                f"{self.name}.k: {', '.join(same)} have several samples per question, but {alone} all are the same; "
+                f"set evaluate.k = 1, or another {name}"
+            )
+        for name in ("top_p", "top_k", "min_p") if all(m.greedy == "temperature" for m in measurements) else ():
+            if config and getattr(config, name) not in (None, getattr(Sampling(), name)):
+                yield f"{self.name}.{name} is {getattr(config, name)}, but {ONE_TOKEN}; remove it, or set a temperature"
+        totals = [m.settings.max_total_tokens for m in measurements]
+        if config and config.max_tokens and all(total and total < config.max_tokens for total in totals):
+            yield (
+                f"{self.name}.max_tokens is {config.max_tokens}, but prompt and response together have at most "
+                f"{max(filter(None, totals))} tokens; lower it, or raise {self.name}.max_total_tokens"
             )
 
     def stages(self, pipeline: PipelineConfig) -> Iterable[Stage]:

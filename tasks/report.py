@@ -298,9 +298,17 @@ class Report(StageKind):
             )
 
     def without_effect(self, pipeline: PipelineConfig) -> Iterator[str]:
-        """Settings of a report that is not built."""
-        if evaluate.KIND.of(pipeline) is None and self.of(pipeline) != Config():
-            yield f"{self.name} is not built, because nothing is evaluated; add a table [evaluate]"
+        """Settings of a report that is not built, and a limit that stops no publication."""
+        from tasks import publish  # it imports this module
+
+        config = self.of(pipeline)
+        if evaluate.KIND.of(pipeline) is None:
+            if config != Config():
+                yield f"{self.name} is not built, because nothing is evaluated; add a table [evaluate]"
+        elif config.max_overlap is not None and not publish.KIND.of(pipeline):
+            yield f"{self.name}.max_overlap stops nothing, because nothing is published; add [[publish]], or remove it"
+        elif config.max_overlap == 1:
+            yield f"{self.name}.max_overlap is 1, which no overlap exceeds; lower it, or remove it"
 
     def stages(self, pipeline: PipelineConfig) -> Iterable[Stage]:
         """`report`, if the pipeline evaluates anything."""

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -133,7 +134,7 @@ class TrainStep(Step):
         size.require_prompt(self.prompt)
         if self.config.uses_engine:
             self.config.engine.check_model(size.config)
-        if self.config.uses_rollouts:
+        if self.config.uses_engine:
             size.require_room(f"{self.stage}.sampling.max_tokens", self.config.sampling.max_tokens)
         if not size.parameters:
             return 0
@@ -157,6 +158,17 @@ class Training(NamedStages):
         root = pipeline.root(config.from_)
         step = TrainStep(key, config, pipeline.prompt, pipeline.seed, (root, pipeline.config_of(root)))
         return Stage(key, (config.from_, config.data), (step,))
+
+    def without_effect(self, pipeline: PipelineConfig) -> Iterator[str]:
+        """Settings that a stage does not use, unless a stage that uses them has the same, as from [train."*"]."""
+        stages = self.of(pipeline)
+        unused = {name: dict(config.unused()) for name, config in stages.items()}
+        for name, found in unused.items():
+            for field, text in found.items():
+                value = attrgetter(field)
+                using = (config for other, config in stages.items() if field not in unused[other])
+                if not any(value(config) == value(stages[name]) for config in using):
+                    yield f"{self.key(name)}.{field} {text}"
 
     def check(self, pipeline: PipelineConfig) -> None:
         """Training data must be prepared with the tokenizer of the model that is trained on it."""

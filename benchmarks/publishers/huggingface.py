@@ -9,6 +9,7 @@ from pydantic import Field
 
 from benchmarks.publishers.base import Content, PublisherConfig, Receipt
 from hpt_core.errors import PublishError
+from hpt_core.paths import UserAddress
 
 _CARD = {
     "dataset": """---
@@ -49,7 +50,7 @@ class HuggingFace(PublisherConfig):
     """Whether a newly created repository is private."""
     token_env: str = "HF_TOKEN"
     """Environment variable that holds a token with write access. The token itself appears in no config or log."""
-    endpoint: str | None = None
+    endpoint: UserAddress | None = None
     """Address of the Hub. None uses HF_ENDPOINT or the public Hub."""
 
     def needs(self) -> str:

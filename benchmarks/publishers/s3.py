@@ -12,6 +12,7 @@ from pydantic import Field
 
 from benchmarks.publishers.base import Content, PublisherConfig, Receipt
 from hpt_core.errors import PublishError
+from hpt_core.paths import UserAddress
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,9 +30,9 @@ _TYPES = {
 class S3(PublisherConfig):
     """`[[publish]] name = "s3"`. Credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_PROFILE ...)."""
 
-    url: str = Field(pattern=r"^[a-z0-9]+://[^@]+$")
+    url: UserAddress = Field(pattern=r"^[a-z0-9]+://[^@]+$")
     """Target folder, without credentials: "s3://bucket/leaderboard"."""
-    endpoint_url: str | None = None
+    endpoint_url: UserAddress | None = None
     """Address of an S3-compatible store. None uses Amazon S3."""
 
     def needs(self) -> str:

@@ -10,8 +10,9 @@ from rich.table import Table
 
 from flows.commands import common
 from flows.commands.common import Json
+from flows.explain import explain
 from flows.fields import toml
-from flows.load import apply, explain, load_config
+from flows.load import apply, load_config
 from hpt_core.errors import ConfigError, near
 from hpt_core.plugins import PluginConfig, summary
 from hpt_core.upge.algorithm import Algorithm

@@ -133,9 +133,12 @@ def init(
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="File to write.")] = None,
 ) -> None:
     """Write a commented starter config. The default one runs in minutes on a CPU and downloads nothing."""
-    file = out or Path(f"{name}.toml")
-    if file.exists():
-        raise ConfigError(f"{file} already exists", "give another name, or --out")
     text = starter(name, model, data, tuple(suites or ()))
-    write_text(file, text)
+    file = out or Path(f"{name}.toml")
+    try:
+        if file.exists():
+            raise ConfigError(f"{file} already exists", "give another name, or --out")
+        write_text(file, text)
+    except OSError as error:
+        raise ConfigError(f"cannot write {file}: {error.strerror}", "give another name, or --out") from error
     common.OUT.print(f"{file}: `hpt plan {file}` shows its stages, `hpt run {file}` runs them", markup=False)

@@ -1,5 +1,6 @@
 """The store's folders, and checks that artifacts are still intact."""
 
+import contextlib
 import logging
 import os
 import shutil
@@ -114,6 +115,11 @@ class Store:
                 f"store {str(url)!r}: stores on {protocol!r} are not supported", "give a local or mounted folder"
             )
         self.root = Path(expand_named(path, "store")).resolve()
+        with contextlib.suppress(OSError):  # a folder that may not be read is found by check_writable
+            if file := next((place for place in (self.root, *self.root.parents) if place.is_file()), None):
+                raise ConfigError(
+                    f"store {self.root}: {file} is a file", "give a folder in the config (store) or with --store"
+                )
 
     def slot(self, kind: str, fingerprint: str) -> Slot:
         """The folder of an artifact, whether or not the artifact exists."""

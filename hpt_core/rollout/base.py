@@ -59,7 +59,7 @@ class Sampling(Frozen):
     own generation_config.json is never used for them.
     """
 
-    temperature: float = Field(1.0, ge=0, allow_inf_nan=False)
+    temperature: float = Field(1.0, ge=0)
     """Softmax temperature; 1.0 for training rollouts, 0.6 for evaluation (paper, section 4.1)."""
     top_p: float = Field(1.0, gt=0, le=1)
     """Nucleus mass; 1.0 for training rollouts, 0.95 for evaluation."""
@@ -75,7 +75,7 @@ class Sampling(Frozen):
     """Subtracted from the logits of tokens that the response contains."""
     frequency_penalty: float = _off(0.0, ge=-2, le=2)
     """Subtracted from a token's logit for each time that the response contains it."""
-    repetition_penalty: float = _off(1.0, gt=0, allow_inf_nan=False)
+    repetition_penalty: float = _off(1.0, gt=0)
     """Divides the positive logits, and multiplies the negative ones, of tokens in the prompt or the response."""
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = _off(())
     """Texts that end a response. Its text ends before the first of them; its tokens include it. A special token, such
@@ -95,6 +95,11 @@ class Sampling(Frozen):
     def reshaping(self) -> dict[str, Any]:
         """The options that make the sampled distribution another than the policy's at this temperature."""
         return {name: value for name, value in self.options.items() if name not in _NOT_RESHAPING}
+
+    @property
+    def greedy(self) -> tuple[str, ...]:
+        """The options that leave only the most probable token, so that all responses to a prompt are the same."""
+        return tuple(n for n, value in {"temperature": 0, "top_k": 1, "min_p": 1}.items() if getattr(self, n) == value)
 
     def cut(self, text: str) -> str:
         """`text` up to the first of the stop texts."""
@@ -116,6 +121,7 @@ class Sampling(Frozen):
             )
 
 
+ONE_TOKEN = "at temperature 0 the most probable token is always taken"
 _NOT_RESHAPING = ("temperature", "max_tokens", "stop", "stop_repetition")
 
 

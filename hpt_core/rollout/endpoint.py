@@ -23,6 +23,7 @@ from hpt_core import loopback
 from hpt_core.base import NOT_IDENTITY
 from hpt_core.errors import EngineError
 from hpt_core.model_folder import load_tokenizer, read_config
+from hpt_core.paths import UserAddress
 from hpt_core.rollout.base import EngineConfig, Generation, RolloutEngine, Stream
 from hpt_core.rollout.vllm import VLLM as Serve
 from hpt_core.weights import require_weights
@@ -54,7 +55,7 @@ class Endpoint(EngineConfig):
     TRAINS: ClassVar[bool] = False
     HONORS: ClassVar[frozenset[str]] = Serve.HONORS
 
-    url: Annotated[str | None, NOT_IDENTITY] = None
+    url: Annotated[UserAddress | None, NOT_IDENTITY] = None
     """Base address of the API, such as "http://host:8000/v1". None starts `vllm serve` for the model on the loopback
     address and ends it with the engine."""
     served_model: str | None = None

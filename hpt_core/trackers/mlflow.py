@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import field_validator
 
 from hpt_core.files import write_text
+from hpt_core.paths import UserAddress
 from hpt_core.trackers.base import Tracker, TrackerConfig, require
 
 LONGEST = 500
@@ -24,7 +25,7 @@ class MLflow(TrackerConfig):
 
     experiment: str = "hpt-pipelines"
     """Experiment of the run."""
-    uri: str | None = None
+    uri: UserAddress | None = None
     """Address of the tracking server. Default: MLFLOW_TRACKING_URI, else a SQLite file in the run's folder."""
 
     @field_validator("uri")

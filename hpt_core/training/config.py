@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from hpt_core.base import NOT_IDENTITY, Frozen
+from hpt_core.base import NOT_IDENTITY, Frozen, differs
 from hpt_core.errors import ConfigError
 from hpt_core.prompts.base import PromptConfig
-from hpt_core.rollout.base import EngineConfig, Sampling
+from hpt_core.rollout.base import ONE_TOKEN, EngineConfig, Sampling
 from hpt_core.trackers import Mirror, open_all
 from hpt_core.trackers.base import TrackerConfig
 from hpt_core.upge.algorithm import Algorithm
@@ -74,9 +74,11 @@ class ValidationConfig(Frozen):
     tie)."""
 
     def without_effect(self) -> Iterator[str]:
-        """Samples that are all the same."""
+        """Samples that are all the same, and options of a choice that is none."""
         if self.temperature == 0 and self.samples > 1:
             yield f"samples is {self.samples}, but at temperature 0 all of them are the same; set it to 1"
+        if self.temperature == 0 and differs(self, "top_p"):
+            yield f"top_p is {self.top_p}, but {ONE_TOKEN}; remove it, or raise temperature"
 
 
 class Reward(Frozen):
@@ -84,8 +86,13 @@ class Reward(Frozen):
 
     verifier: Verifier | None = None
     """Verifier that computes this part; None uses the question's own."""
-    weight: float = Field(1.0, allow_inf_nan=False)
+    weight: float = 1.0
     """Factor of the verifier's reward."""
+
+    def without_effect(self) -> Iterator[str]:
+        """A part without weight."""
+        if self.weight == 0:
+            yield "weight is 0, so this part adds nothing to the reward; set another weight, or remove the part"
 
 
 class TrainConfig(Frozen):
@@ -159,14 +166,19 @@ class TrainConfig(Frozen):
         return self
 
     def without_effect(self) -> Iterator[str]:
-        """Settings that change nothing in a run of this length with this many rollouts."""
+        """Settings that change nothing in a run of this length with this many rollouts, apart from `unused`."""
         warmup, validation = self.optimizer.warmup_steps, self.validation
         if warmup >= self.steps:
             yield (
                 f"optimizer.warmup_steps is {warmup}, so the learning rate does not reach its peak in {self.steps} "
                 "steps; set it below steps"
             )
-        if validation is not None and validation.every >= self.steps:
+        if self.optimizer.decay != "constant" and self.steps - warmup == 1:
+            yield (
+                f"optimizer.decay is {self.optimizer.decay!r}, but a decay needs 2 steps after the warm-up, and this "
+                "run has 1; raise steps or lower optimizer.warmup_steps"
+            )
+        if validation is not None and validation.every >= self.steps > 1:
             yield (
                 f"validation.every is {validation.every}, so only the model of the last of {self.steps} steps is "
                 "validated; set it below steps"
@@ -175,9 +187,49 @@ class TrainConfig(Frozen):
         if self.keep_checkpoints > max(1, saved):
             yield (
                 f"keep_checkpoints is {self.keep_checkpoints}, but the run writes only {saved}; "
-                "lower checkpoint_every or keep_checkpoints"
+                f"lower {'' if self.checkpoint_every == 1 else 'checkpoint_every or '}keep_checkpoints"
             )
         yield from (f"algorithm.{text}" for text in self._reach.idle())
+        for name, signal in self._estimator.signals.items() if self._one_update else ():
+            if signal.stabilization_mask.clips and differs(signal, "stabilization_mask"):
+                yield (
+                    f"algorithm.{name}.stabilization_mask clips nothing, because a step makes one update, at which "
+                    "pi_theta is pi_old; set minibatch_rows to less than the rows of a step, or remove it"
+                )
+
+    def unused(self) -> Iterator[tuple[str, str]]:
+        """(field, "CAUSE; REMEDY") of settings that this stage does not use. Stages may share them: a stage without
+        rollouts has the rewards of [train."*"] too."""
+        sampled = [] if self.uses_rollouts else ["rollouts_per_question", "rewards", "importance_cap"]
+        for name in [*sampled, *([] if self.uses_engine else ["engine"])]:
+            if differs(self, name):
+                yield name, "is set, but this stage samples no rollouts; remove it"
+        ends = {"max_tokens"} | ({"stop"} if self.uses_engine else set())
+        for name in () if self.uses_rollouts else sorted(set(self.sampling.options) - ends):
+            yield f"sampling.{name}", "is set, but this stage samples no rollouts; remove it"
+        if self.minibatch_rows is not None and self.minibatch_rows > self._most_rows:
+            yield (
+                "minibatch_rows",
+                f"is {self.minibatch_rows}, but a step has at most {self._most_rows} rows; lower it, or remove it",
+            )
+        if differs(self, "checkpoint_every") and self.checkpoint_every > self.steps:
+            yield (
+                "checkpoint_every",
+                f"is {self.checkpoint_every}, so only the last of {self.steps} steps is saved; set it to {self.steps} "
+                "or less",
+            )
+
+    @property
+    def _most_rows(self) -> int:
+        """Rows of a step in which every response carries a signal."""
+        carriers = {signal.on for signal in self._estimator.signals.values()}
+        rollouts = self.rollouts_per_question if "rollouts" in carriers else 0
+        return self.questions_per_step * (rollouts + ("demonstration" in carriers))
+
+    @property
+    def _one_update(self) -> bool:
+        """Whether every step makes one update. Its importance ratios are exactly 1 (Updater.run)."""
+        return self.minibatch_rows is None or self.minibatch_rows >= self._most_rows
 
     @property
     def _estimator(self) -> Estimator:

@@ -76,6 +76,12 @@ class StabilizationMask(PluginConfig, kind="stabilization_masks", package="hpt_c
     needs_old_logprobs: ClassVar[bool] = False
     """Whether it reads `old_logprobs`."""
 
+    @property
+    def clips(self) -> bool:
+        """Whether it bounds pi_theta / pi_old to 1 - eps_low .. 1 + eps_high, so that it changes nothing where both
+        are equal."""
+        return self.needs_old_logprobs and {"eps_low", "eps_high"} <= set(type(self).model_fields)
+
     def factors(self, tokens: SignalTokens) -> "Tensor":
         """[T] float; factor of each token: 1 keeps its gradient, 0 removes it, any other value scales it."""
         raise NotImplementedError

@@ -23,5 +23,5 @@ class Signal(Frozen):
     """f: the function of the likelihood."""
     aggregation: Aggregation = Field(default="fixed_length", validate_default=True)
     """The weight of each token."""
-    coefficient: float = Field(default=1.0, allow_inf_nan=False)
+    coefficient: float = 1.0
     """Factor of the whole signal, multiplied by the gate's coefficient."""

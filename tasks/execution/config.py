@@ -168,4 +168,5 @@ def _require(field: str, key: StageKey, output: Output, known: Mapping[StageKey,
     fitting = tuple(str(k) for k, kind in known.items() if output in kind.produces)
     if str(key) not in fitting:
         problem = f"has no output {output.name!r}" if key in known else "does not exist"
-        raise ValueError(f"{field}: {str(key)!r} {problem}; {near(str(key), fitting)}")
+        meant = next((name for name in fitting if name.partition(".")[2] == str(key)), str(key))
+        raise ValueError(f"{field}: {str(key)!r} {problem}; {near(meant, fitting)}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 from pydantic import ConfigDict, Field
 
 from hpt_core.base import NOT_IDENTITY, Frozen, Name
+from hpt_core.paths import expands_paths
 from hpt_core.plugins import Plugin
 from tasks.execution.artifact import Artifact, Stage
 from tasks.execution.keys import Output, StageKey
@@ -38,6 +39,8 @@ class Variant(Frozen):
 
 class StageConfig(Frozen):
     """Base of the configs of named stages."""
+
+    _paths = expands_paths
 
     variants: Annotated[tuple[Variant, ...], NOT_IDENTITY] = Field(default=(), exclude=True)
     """Further stages like this one, each with a name and the fields that differ. A loaded config lists them as

@@ -130,7 +130,8 @@ def _models(where: str, models: Sequence[Any], known: tuple[str, ...]) -> list[A
     """Expand globs, in the config's order, without models that are listed by name or matched by an earlier glob."""
     found: list[Any] = []
     for entry in models:
-        if not isinstance(entry, str) or not WILD.search(entry):
+        # A name that is no valid one may look like a glob.
+        if not isinstance(entry, str) or not WILD.search(entry) or entry in known:
             found.append(entry)
             continue
         matched = [name for name in known if fnmatchcase(name, entry)]

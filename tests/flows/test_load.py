@@ -93,6 +93,24 @@ def test_a_variable_that_is_not_set_is_named_with_its_field(
     assert f"{field} = '$UNSET/x': $UNSET is not set. Remedy: set it in the environment" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("plugin", "field"),
+    [
+        ('name = "s3"\nurl = "file://$UNSET/site"', "publish.0.url"),
+        ('name = "s3"\nurl = "s3://x"\nendpoint_url = "$UNSET"', "publish.0.endpoint_url"),
+        ('name = "huggingface"\nrepo = "a/b"\nendpoint = "https://me:secret@$UNSET"', "publish.0.endpoint"),
+    ],
+)
+def test_a_variable_of_an_address_is_refused_at_load(
+    config: Path, plugin: str, field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UNSET", raising=False)
+    config.write_text(GOOD.replace('name = "static_site"\npath = "site"', plugin))
+    with pytest.raises(ConfigError, match=rf"{field} = '.*\$UNSET.*': \$UNSET is not set") as caught:
+        load_config(config)
+    assert "secret" not in str(caught.value)
+
+
 def test_a_base_may_be_named_with_a_variable(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BASES", str(tmp_path))
     (tmp_path / "below").mkdir()
@@ -156,6 +174,7 @@ def test_none_selects_a_variant_named_none(config: Path, field: str, algorithm: 
         ("train.hpt.sampling.temperature=0", ["train.hpt", "sampling.temperature is 0", "set sampling.temperature"]),
         ("train.hpt.sampling.top_p=0.9", ["train.hpt", "sampling.top_p is 0.9", "set sampling.top_p to 1"]),
         ("train.hpt.optimizer.betas=[0.9, 1.0]", ["train.hpt.optimizer.betas.1 = 1.0", "less than 1"]),
+        ("train.hpt.optimizer.learning_rate=inf", ["train.hpt.optimizer.learning_rate = inf", "a finite number"]),
         ("train.hpt.optimizer.eps=0", ["train.hpt.optimizer.eps = 0", "greater than 0"]),
         ("model.base.rope_theta=0", ["model.base.rope_theta = 0", "greater than 0"]),
         ("model.base.max_position_embeddings=0", ["model.base.max_position_embeddings = 0", "or equal to 1"]),
@@ -203,6 +222,11 @@ def test_wrong_files(config: Path, text: str, parts: list[str]) -> None:
         load_config(config)
     for part in parts:
         assert part in str(caught.value)
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(config: Path) -> None:
+    config.write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
+    assert load_config(config).name == "demo"
 
 
 def test_a_missing_file_lists_its_neighbors(config: Path) -> None:
@@ -394,6 +418,9 @@ def test_a_single_value_is_a_list_of_one(config: Path, old: str, new: str, field
     assert isinstance(value, tuple | dict) and len(value) == count
 
 
+STAGE = "write [train.NAME] with a name of your choice, and all fields of the stage below it"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "parts"),
     [
@@ -427,6 +454,66 @@ def test_a_single_value_is_a_list_of_one(config: Path, old: str, new: str, field
         ),
         ("[train.hpt]", "[train]", ["train.from = 'model.base': a value is given", "write [train.NAME]"]),
         ("[model.base]", "[[model]]", ["model: a list of tables is given", "write [model.NAME] instead of [[model]]"]),
+        ("[train.hpt]", "[train]\nsampling = { max_tokens = 5 }", ["train.sampling is a field of a stage", STAGE]),
+        ("[train.hpt]", "[[train.variants]]\nsteps = 2\n[train.hpt]", ["train.variants is a field of a stage", STAGE]),
+        ("[model.base]", "[model]", ["model.source is a field of a stage", "write [model.NAME]"]),
+        ("[data.d]", "[data]", ["data.source is a field of a stage", "write [data.NAME]"]),
+        (
+            "[evaluate]",
+            '[average]\nmodels = ["train.hpt"]\n[evaluate]',
+            ["average.models is a field", "[average.NAME]"],
+        ),
+        (
+            "[evaluate]",
+            "[sampling]\ntop_k = 3\n[evaluate]",
+            ["unknown field 'sampling'", "write it below [train.NAME]"],
+        ),
+        ("[train.hpt]", "[train.data]\nstps = 3", ["unknown field 'train.data.stps'", "did you mean 'steps'"]),
+        (
+            "[[publish]]\nname",
+            "[publish.static_site]\nname2",
+            ['write [[publish]] and name = "static_site" below it, instead of [publish.static_site]'],
+        ),
+        (
+            'suites = ["aime24"]',
+            'suites = { name = "aime24", k = 3 }',
+            ["evaluate.suites.0: a table is given, but this field takes names", 'write "aime24"'],
+        ),
+        ('["aime24"]', "5", ["evaluate.suites.0 = 5: 5 is not a name. Remedy: known: aime24"]),
+        ('["aime24"]', "[]", ["evaluate.suites: no value is given", "write evaluate.suites = [VALUE, ...]"]),
+        (
+            "steps = 3",
+            'steps = 3\nrewards = "math"',
+            ["rewards.0 = 'math': a value is given, but this field takes tables", "the fields verifier, weight"],
+        ),
+        ("steps = 3", "steps = 3\nrewards = [[]]", ["rewards.0: a list is given, but this field takes tables"]),
+        (
+            "steps = 3",
+            "steps = 3\noptimizer = { betas = 0.9 }",
+            ["betas = 0.9: one value is given, but this field takes several", "optimizer.betas = [VALUE, VALUE]"],
+        ),
+        (
+            "steps = 3",
+            "steps = 3\noptimizer = { betas = [0.9] }",
+            ["optimizer.betas: one value is given", "optimizer.betas = [VALUE, VALUE]"],
+        ),
+        ("steps = 3", "steps = 3\noptimizer = { betas = [0.1, 0.2, 0.3] }", ["3 values are given", "[VALUE, VALUE]"]),
+        (
+            "[evaluate]",
+            '[evaluate]\nengine = { name = "scripted", responses = { a = "b" } }',
+            ["responses.a = 'b': one value is given", "responses.a = [VALUE, ...], of type list of string"],
+        ),
+        (
+            "[evaluate]",
+            '[evaluate]\nengine = { name = "scripted", responses = 5 }',
+            ["responses = 5: a value is given", "write [evaluate.engine.responses], and"],
+        ),
+        (
+            '[model.base]\nsource = { name = "scratch" }',
+            "[model]",
+            ["model: the table is empty", "write [model.NAME], and its fields below it"],
+        ),
+        ("steps = 3", f"steps = 3\ndtype = '{'x' * 300}'", [f"dtype = '{'x' * 99}...: "]),
     ],
 )
 def test_a_value_of_the_wrong_shape_gets_a_remedy(config: Path, old: str, new: str, parts: list[str]) -> None:
@@ -474,6 +561,7 @@ def test_no_field_answers_a_wrong_type_without_a_remedy(section: str) -> None:
         ('"train.hpt"]', '"TRAIN.HPT"]', "did you mean 'train.hpt'"),
         ("steps = 3", "STEPS = 3", "did you mean 'steps'"),
         ("[evaluate]", "[EVALUATE]", "did you mean 'evaluate'"),
+        ('data = "data.d"', 'data = "d"', "did you mean 'data.d'"),
         ("steps = 3", 'steps = 3\ndtype = "BFLOAT16"', "did you mean 'bfloat16'"),
         ("steps = 3", 'steps = 3\nengine = "VLLM"', "did you mean 'vllm'"),
     ],
@@ -516,6 +604,7 @@ def test_names_that_no_file_or_glob_can_have_are_refused(table: str, name: str) 
         with pytest.raises(ConfigError) as caught:
             validated(found, "x.toml")
         assert "\n" not in str(caught.value)
+        assert table == "data" or "use letters" in str(caught.value) or "use at most" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)

@@ -207,10 +207,15 @@ def test_a_full_disk_is_reported_before_anything_starts(config: Config, monkeypa
     [
         (
             {"evaluate": {**TABLE["evaluate"], "max_tokens": 64}},
-            ["new tokens of procedural_double = 64", "model.base, 64"],
+            ["evaluate.max_tokens of procedural_double = 64 leaves no room", "model.base, 64"],
         ),
         (
             {"train": {"a": {**TABLE["train"]["a"], "algorithm": "grpo", "engine": "scripted", "sampling": {}}}},
+            ["train.a.sampling.max_tokens = 8192 leaves no room for a prompt in the context of model.base, 64 tokens"],
+        ),
+        (
+            # Without rollouts, validation samples.
+            {"train": {"a": {**TABLE["train"]["a"], "engine": "scripted", "sampling": {}, "validation": {"every": 1}}}},
             ["train.a.sampling.max_tokens = 8192 leaves no room for a prompt in the context of model.base, 64 tokens"],
         ),
     ],
@@ -326,6 +331,52 @@ def test_settings_without_effect_are_logged_and_sent_as_events(
 def test_tables_that_need_an_evaluation(config: Config, changes: dict[str, Any], said: str) -> None:
     found = list(idle_settings(config(**changes)))
     assert [text.partition(";")[0] for text in found] == ([said] if said else [])
+
+
+def said(config: PipelineConfig) -> list[str]:
+    return [text.partition(",")[0] for text in idle_settings(config)]
+
+
+def test_unused_settings_of_a_stage_that_others_share_are_not_reported(config: Config) -> None:
+    rewards = {"rewards": [{"verifier": "math"}]}
+    stages = dict.fromkeys(("sft", "hpt"), TABLE["train"]["a"] | rewards)
+    stages["hpt"] = stages["hpt"] | {"algorithm": "hpt", "rollouts_per_question": 2}
+    assert said(config(train=stages, evaluate=None, publish=())) == []
+    del stages["hpt"]["rewards"]
+    assert said(config(train=stages, evaluate=None, publish=())) == ["train.sft.rewards is set"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"temperature": 0.0, "k": 2}, ["evaluate.k: procedural_double have several samples per question"]),
+        ({"top_k": 1, "k": 2}, ["evaluate.k: procedural_double have several samples per question"]),
+        ({"min_p": 1.0, "k": 2}, ["evaluate.k: procedural_double have several samples per question"]),
+        ({"temperature": 0.7, "top_k": 2, "min_p": 0.9, "k": 2}, []),
+        ({"temperature": 0.0, "k": 1, "top_p": 0.9, "top_k": 5}, ["evaluate.top_p is 0.9", "evaluate.top_k is 5"]),
+        ({"temperature": 0.0, "k": 1, "top_p": 1.0}, []),
+        ({"temperature": 0.7, "top_p": 0.9}, []),
+        # The model's own temperature may be another.
+        ({"generation_config": True, "k": 2, "protocol": "paper"}, []),
+        ({"max_tokens": 16, "max_total_tokens": 15}, ["evaluate.max_tokens is 16"]),
+        ({"max_tokens": 16, "max_total_tokens": 16}, []),
+    ],
+)
+def test_sampling_settings_of_an_evaluation(config: Config, changes: dict[str, Any], found: list[str]) -> None:
+    evaluate = TABLE["evaluate"] | {"engine": "vllm"} | changes
+    assert said(config(evaluate=evaluate)) == found
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"report": {"max_overlap": 0.1}}, []),
+        ({"report": {"max_overlap": 1.0}}, ["report.max_overlap is 1"]),
+        ({"report": {"max_overlap": 0.1}, "publish": ()}, ["report.max_overlap stops nothing"]),
+    ],
+)
+def test_a_limit_that_stops_no_publication(config: Config, changes: dict[str, Any], found: list[str]) -> None:
+    assert said(config(**changes)) == found
 
 
 OPTIONS = {"goals": ["train.a", "evaluate"], "only_ready": True}

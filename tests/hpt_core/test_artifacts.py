@@ -154,9 +154,13 @@ def test_store_on_an_object_store_is_refused() -> None:
 
 
 def test_store_that_cannot_be_written(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
+    store = Store(tmp_path / "runs")
+    (tmp_path / "runs").write_text("in the way")
     with pytest.raises(StoreError, match="cannot write to the store"):
-        Store(tmp_path / "file" / "runs").check_writable()
+        store.check_writable()
+    for path in ("runs", "runs/below"):
+        with pytest.raises(ConfigError, match=rf"store {tmp_path}/{path}: {tmp_path}/runs is a file. Remedy: give a f"):
+            Store(tmp_path / path)
 
 
 def test_known_files_survive_and_notice_changes(tmp_path: Path) -> None:

@@ -7,14 +7,16 @@ from typing import Any, get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import AfterValidator, BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from hpt_core.errors import ConfigError, DataError
 from hpt_core.models.folder import FolderModel
-from hpt_core.paths import UserPath, expand, expand_named, require_data_dir
+from hpt_core.paths import UserAddress, UserPath, expand, expand_named, require_data_dir
 from hpt_core.plugins import KINDS
+from hpt_core.trackers.base import TrackerConfig
 from tasks.execution.config import PipelineConfig, pipeline_type
+from tasks.execution.kind import StageConfig
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +24,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setenv("WHERE", "/data/x")
     monkeypatch.setenv("NAME", "n")
+    monkeypatch.setenv("TILDE", "~")
     monkeypatch.setenv("NOTHING", "")
     monkeypatch.setenv("AGAIN", "/a/$NAME")
     monkeypatch.delenv("UNSET", raising=False)
@@ -79,6 +82,58 @@ def test_a_field_names_itself_and_the_variable() -> None:
         FolderModel.model_validate({"path": "$UNSET/model"})
 
 
+class Mine(TrackerConfig):
+    """A plug-in of somebody else's, with plain paths."""
+
+    file: Path | None = None
+    files: tuple[Path, ...] = ()
+    named: dict[str, Path] = {}
+    text: str = ""
+
+
+class Stage(StageConfig):
+    """The same of a stage."""
+
+    file: Path
+
+
+def test_plain_paths_of_plugins_and_stages_follow_the_rule() -> None:
+    given = {"file": "~/a", "files": ["$WHERE/a", Path("b")], "named": {"x": "${NAME}"}, "text": "$UNSET ~"}
+    mine = Mine.model_validate(given)
+    assert (mine.file, mine.files, mine.named) == (
+        Path("/home/me/a"),
+        (Path("/data/x/a"), Path("b")),
+        {"x": Path("n")},
+    )
+    assert (mine.text, Mine().file) == ("$UNSET ~", None)
+    assert Stage(file=Path("~/a")).file == Path("/home/me/a")
+    for model in (Mine, Stage):
+        for wrong in ("$UNSET/a", ""):
+            with pytest.raises(ValidationError, match=r"file\n.*(\$UNSET is not set|the path is empty)"):
+                model.model_validate({"file": wrong})
+
+
+@pytest.mark.parametrize(
+    ("written", "address"),
+    [
+        ("file://$WHERE/site", "file:///data/x/site"),
+        ("file://~/site", "file:///home/me/site"),
+        ("file:///~/site", "file:///home/me/site"),
+        ("file:///a/~", "file:///a/~"),
+        ("file://$TILDE/site", "file:///home/me/site"),
+        ("sqlite:///~/runs.db", "sqlite:////home/me/runs.db"),
+        ("sqlite:///runs.db", "sqlite:///runs.db"),
+        ("s3://$NAME/~a", "s3://n/~a"),
+        ("http://${NAME}:8000/v1", "http://n:8000/v1"),
+    ],
+)
+def test_addresses_follow_the_rule(written: str, address: str) -> None:
+    read = TypeAdapter(UserAddress).validate_python
+    assert read(written) == address == read(address)
+    with pytest.raises(ValidationError, match=r"\$UNSET is not set; set it in the environment"):
+        read(written.replace("://", "://$UNSET", 1))
+
+
 def fields(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[tuple[str, FieldInfo]]:
     """Every field of a model and of the models below it."""
     if model in seen:
@@ -105,6 +160,17 @@ def models() -> list[type[BaseModel]]:
             plugin = kind.load(name)
             found.append(plugin if isinstance(plugin, type) else getattr(plugin, "config", None) or type(plugin))
     return [model for model in found if isinstance(model, type) and issubclass(model, BaseModel)]
+
+
+def test_every_address_of_a_config_is_a_user_address() -> None:
+    (replaces,) = UserAddress.__metadata__
+    seen: set[type[BaseModel]] = set()
+    every = dict(pair for model in models() for pair in fields(model, seen))
+    named = {name: field for name, field in every.items() if name.endswith(("url", "uri", ".endpoint"))}
+    assert {"S3.url", "S3.endpoint_url", "HuggingFace.endpoint", "MLflow.uri", "Endpoint.url"} <= set(named)
+    for name, field in named.items():
+        marks = [mark for kind in parts(field.annotation) for mark in getattr(kind, "__metadata__", ())]
+        assert replaces in [*marks, *field.metadata], name
 
 
 def test_every_path_of_a_config_is_a_user_path() -> None:

@@ -279,6 +279,26 @@ def test_load_raises_config_errors_with_a_remedy(write_module: WriteModule) -> N
         Gate.plugin_kind.load("mine:Other")
     with pytest.raises(ConfigError, match="config's folder or in a folder listed in HPT_PLUGINS"):
         Gate.plugin_kind.load("nowhere:Gate")
+    write_module("misnamed", "from benchmarks.suite import Suite\nSUITE = Suite(name='../x')\n")
+    with pytest.raises(ConfigError, match=r"'misnamed:SUITE' cannot be imported: ValidationError: name: ") as caught:
+        Suite.plugin_kind.load("misnamed:SUITE")
+    assert "https://" not in str(caught.value)
+
+
+def test_folders_of_plugins_may_have_variables(
+    write_module: WriteModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_module("in_a_variable", GATES)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(tmp_path / "plugins")])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HPT_PLUGINS", "~/missing:~/plugins")
+    with pytest.raises(ConfigError, match=rf"HPT_PLUGINS; {tmp_path}/missing in it is not a folder"):
+        Gate.plugin_kind.load("nowhere:Gate")
+    assert Gate.from_value("in_a_variable:Steep").name == "in_a_variable:Steep"
+    monkeypatch.delenv("UNSET", raising=False)
+    monkeypatch.setenv("HPT_PLUGINS", "$UNSET/plugins")
+    with pytest.raises(ConfigError, match=r"HPT_PLUGINS = '\$UNSET/plugins': \$UNSET is not set"):
+        add_folder(tmp_path)
 
 
 def test_a_plugin_is_named_by_its_import_path(write_module: WriteModule) -> None:

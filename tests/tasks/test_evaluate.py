@@ -220,3 +220,10 @@ def test_the_workers_spec_has_every_setting(tmp_path: Path) -> None:
     assert (unit.prompt, unit.instruction, unit.sampling.stop) == (Paper().prompt, None, ("x",))
     assert unit.from_model == ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
     assert type(spec).model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_an_option_that_the_model_may_replace_makes_no_samples_the_same() -> None:
+    (greedy, _), (own, _) = measured(temperature=0.0), measured(temperature=0.0, generation_config=True)
+    assert (greedy.greedy, own.greedy) == ("temperature", "temperature")
+    assert Measurement(greedy.suite, greedy.settings, greedy.protocol, ("temperature",)).greedy is None
+    assert measured(top_k=1)[0].greedy == "top_k"

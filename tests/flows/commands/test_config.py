@@ -205,6 +205,8 @@ def test_init_fits_the_context_of_a_small_model(run_here: Any, tiny_model: Path,
     ("arguments", "parts"),
     [
         (["My Demo"], ["name = 'My Demo'", "use letters"]),
+        (["x" * 300], ["name = 'xxx", "...: 'xxx", "is a name of 300 characters", "use at most 100"]),
+        (["x", "--out", "x" * 300], ["cannot write xxx", "File name too long", "or --out"]),
         (["x", "--model", "./gone"], ["'./gone' is neither a folder nor", "org/name"]),
         (["x", "--model", "a/b/c"], ["'a/b/c' is neither a folder nor"]),
         (["x", "--data", "gone.jsonl"], ["there is no file gone.jsonl"]),

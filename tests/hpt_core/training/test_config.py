@@ -48,6 +48,9 @@ def idle(algorithm: str = "hpt", steps: int = 10, **changes: Any) -> list[str]:
     return list(idle_settings(TrainConfig.model_validate({"algorithm": algorithm, "steps": steps} | changes)))
 
 
+CLIPS_NOTHING = "algorithm.rl.stabilization_mask clips nothing, because a step makes one update"
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -69,6 +72,27 @@ def idle(algorithm: str = "hpt", steps: int = 10, **changes: Any) -> list[str]:
             {"sampling": {"max_tokens": 16, "stop_repetition": {"times": 4, "shortest": 5}}},
             "sampling.stop_repetition needs 4 times 5 tokens, but a response has at most 16",
         ),
+        ({"validation": {"every": 5, "temperature": 0, "top_p": 0.9}}, "validation.top_p is 0.9, but at temperature 0"),
+        (
+            {"keep_checkpoints": 12, "checkpoint_every": 1},
+            "keep_checkpoints is 12, but the run writes only 10; lower k",
+        ),
+        ({"rewards": [{}, {"verifier": "math", "weight": 0}]}, "rewards.1.weight is 0, so this part adds nothing"),
+        (
+            {"optimizer": {"decay": "cosine", "warmup_steps": 9}},
+            "optimizer.decay is 'cosine', but a decay needs 2 steps after the warm-up, and this run has 1",
+        ),
+        ({"steps": 1, "optimizer": {"decay": "linear"}}, "optimizer.decay is 'linear'"),
+        *(
+            (changes | {"algorithm": {"name": name, "rl": {"stabilization_mask": mask}}}, CLIPS_NOTHING)
+            for name, mask, changes in (
+                ("hpt", {"name": "clip", "eps_high": 0.3}, {}),
+                ("grpo", {"name": "clip", "eps_low": 0.1}, {"minibatch_rows": 1024}),
+                ("gspo", {"name": "sequence_clip", "eps_high": 0.1}, {"minibatch_rows": 2000}),
+                ("cispo", {"name": "clipped_ratio", "eps_high": 1.0}, {}),
+                ("luffy", {"name": "clip", "eps_high": 0.3}, {"minibatch_rows": 1152}),
+            )
+        ),
     ],
 )
 def test_settings_that_change_nothing(changes: dict[str, Any], said: str) -> None:
@@ -86,10 +110,55 @@ def test_settings_that_change_nothing(changes: dict[str, Any], said: str) -> Non
         {"validation": {"every": 5, "samples": 2}},
         {"keep_checkpoints": 2, "checkpoint_every": 5},
         {"sampling": {"max_tokens": 20, "stop_repetition": {"times": 4, "shortest": 5}}},
+        {"validation": {"every": 5, "temperature": 0}},
+        {"validation": {"every": 5, "top_p": 0.9}},
+        {"steps": 1, "validation": {"every": 1}},
+        {"rewards": [{}, {"verifier": "math", "weight": -0.5}]},
+        {"optimizer": {"decay": "cosine", "warmup_steps": 8}},
+        {"algorithm": "dapo"},
+        {"algorithm": {"name": "hpt", "rl": {"stabilization_mask": "none"}}},
+        {"algorithm": {"name": "grpo", "rl": {"stabilization_mask": {"name": "clip", "eps_low": 0.2}}}},
+        # 128 questions with 8 rollouts, and with LUFFY the demonstration.
+        {
+            "algorithm": {"name": "grpo", "rl": {"stabilization_mask": {"name": "clip", "eps_low": 0.1}}},
+            "minibatch_rows": 1023,
+        },
+        {
+            "algorithm": {"name": "luffy", "rl": {"stabilization_mask": {"name": "clip", "eps_low": 0.1}}},
+            "minibatch_rows": 1151,
+        },
     ],
 )
 def test_settings_that_change_something(changes: dict[str, Any]) -> None:
     assert idle(**changes) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"rewards": [{"verifier": "math"}]}, ["rewards"]),
+        ({"importance_cap": 2.0, "rollouts_per_question": 4}, ["rollouts_per_question", "importance_cap"]),
+        ({"engine": "transformers"}, ["engine"]),
+        ({"engine": "transformers", "validation": {"every": 5}}, []),
+        ({"sampling": {"temperature": 0.5, "top_k": 3, "max_tokens": 9}}, ["sampling.temperature", "sampling.top_k"]),
+        ({"sampling": {"stop": ["Q:"]}}, ["sampling.stop"]),
+        ({"sampling": {"stop": ["Q:"]}, "validation": {"every": 5}}, []),
+        ({"minibatch_rows": 129}, ["minibatch_rows"]),
+        ({"minibatch_rows": 128}, []),
+        ({"algorithm": "hpt", "minibatch_rows": 1152}, []),
+        ({"algorithm": "hpt", "minibatch_rows": 1153}, ["minibatch_rows"]),
+        ({"algorithm": "grpo", "minibatch_rows": 1025}, ["minibatch_rows"]),
+        ({"checkpoint_every": 10}, []),
+        ({"checkpoint_every": 11}, ["checkpoint_every"]),
+        # The default is above the steps too.
+        ({"checkpoint_every": 50}, []),
+        ({"algorithm": "hpt", "rewards": [{"verifier": "math"}], "importance_cap": 2.0, "engine": "transformers"}, []),
+    ],
+)
+def test_settings_that_a_stage_does_not_use(changes: dict[str, Any], found: list[str]) -> None:
+    config = TrainConfig.model_validate({"algorithm": "sft", "steps": 10} | changes)
+    assert [field for field, _ in config.unused()] == found
+    assert all("; " in text for _, text in config.unused()), "it names a remedy"
 
 
 @pytest.mark.parametrize(
