@@ -12,7 +12,7 @@ from hpt_core.data.sources._rows import in_field, source_rows
 from hpt_core.data.sources.base import MalformedRow, SourceConfig, SourceRow
 from hpt_core.errors import ConfigError, DataError
 from hpt_core.paths import UserPath
-from hpt_core.rows import Row, answer_of, name_of, parse_line, text_of
+from hpt_core.rows import Row, answer_of, field_of, name_of, parse_line, text_of
 
 
 class JSONLines(SourceConfig):
@@ -76,9 +76,10 @@ def _text(row: Row, name: str, read: Callable[[Any], str] = text_of) -> str:
 
 
 def _required(row: Row, name: str, read: Callable[[Any], str] = text_of) -> str:
+    field_of(row, name)
     text = _text(row, name, read)
     if not text.strip():
-        raise ValueError(f"{name} is missing or empty")
+        raise ValueError(f"{name} is empty")
     return text
 
 
