@@ -155,6 +155,8 @@ def test_flag_keeps_the_verdict_and_keep_does_not_verify(pool: VerifierPool) -> 
         ("row 3", None),
     ]
     assert dropped(flagged.tally) == {"gold_error": 1}
+    (place,) = flagged.tally.report()["places"]["gold_error"]
+    assert place == {"where": "row 4", "detail": "'\\\\frac{1}{': brackets that do not match"}
     kept = kept_of(preparation(config(unverified="keep", demonstrations="optional")), rows)
     assert [(q.row.where, q.verdict) for q in kept] == [(f"row {i}", None) for i in range(1, 5)]
 
