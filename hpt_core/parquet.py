@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from pyarrow import types
 
 from hpt_core.errors import DataError, near
-from hpt_core.rows import Row
+from hpt_core.rows import Row, no_rows
 
 Columns = Mapping[str, Callable[[pa.DataType], bool]]
 """Required columns, each with a test of its type. A column without any value fits every test."""
@@ -73,7 +73,7 @@ def read_rows(paths: Sequence[Path], columns: Columns, only: Sequence[str] | Non
     """
     files = [open_file(path, columns, only) for path in paths]
     if not any(file.metadata.num_rows for file in files):
-        raise DataError(f"{', '.join(map(str, paths))}: there are no rows", "take a file with rows")
+        raise no_rows(*paths)
     for path, file in zip(paths, files, strict=True):
         number = 0
         try:

@@ -1,6 +1,6 @@
 """Values of users' data files: JSON without loss, and the texts of fields.
 
-Every function raises ValueError with what is wrong ("is not JSON: ..."), so that the caller can add file and row.
+A function raises ValueError with what is wrong ("is not JSON: ..."), so that the caller can add file and row.
 """
 
 import json
@@ -8,9 +8,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Any
 
-from hpt_core.errors import near
+from hpt_core.errors import DataError, near
 
 Row = dict[str, Any]
 PLACES = 400
@@ -71,6 +72,11 @@ def decode_parts(content: bytes) -> str:
     if text[:1] in _ESCAPED:
         raise ValueError("is not UTF-8 text")
     return text
+
+
+def no_rows(*paths: Path) -> DataError:
+    """The error for files that are read but have no row."""
+    return DataError(f"{', '.join(map(str, paths))}: there are no rows", "take a file with rows")
 
 
 def field_of(row: Row, name: str) -> Any:

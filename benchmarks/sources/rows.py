@@ -10,7 +10,7 @@ from typing import Any
 from hpt_core import parquet
 from hpt_core.errors import DataError
 from hpt_core.rows import Row as Row
-from hpt_core.rows import answer_of, decode_parts, field_of, json_items, name_of, parse_json, text_of
+from hpt_core.rows import answer_of, decode_parts, field_of, json_items, name_of, no_rows, parse_json, text_of
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
@@ -87,6 +87,9 @@ def _numbered(path: Path, reader: Callable[[str], Iterator[Any]]) -> Iterator[tu
         yield f"{path} row {number + 1}", error
     except csv.Error as error:
         yield f"{path} row {number + 1}", ValueError(f"is not CSV: {error}")
+    else:
+        if not number:
+            raise no_rows(path)
 
 
 def _jsonl(content: str) -> Iterator[object]:

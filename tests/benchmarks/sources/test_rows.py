@@ -158,8 +158,11 @@ def test_columns_of_one_name_are_refused(tmp_path):
 
 def test_files_without_rows_are_named(tmp_path):
     pq.write_table(pa.table({"a": pa.array([], pa.string())}), tmp_path / "x.parquet")
-    with pytest.raises(DataError, match=r"x\.parquet: there are no rows"):
-        list(read_rows(tmp_path / "x.parquet"))
+    for name, content in {"x.json": "[]", "x.jsonl": "\n\n", "x.csv": "a,b\n"}.items():
+        (tmp_path / name).write_text(content)
+    for path in tmp_path.iterdir():
+        with pytest.raises(DataError, match=f"{path}: there are no rows"):
+            list(read_rows(path))
 
 
 def test_optional_fields():

@@ -330,7 +330,7 @@ def test_no_rows_left_names_the_reason_and_leaves_no_file(tiny_model: Path, tmp_
     assert "raise max_prompt_tokens" in str(caught.value)
     assert "report.json" not in "".join(REASONS.values())  # it is not written then
     assert list((tmp_path / "out").iterdir()) == []
-    with pytest.raises(DataError, match="the source has no rows"):
+    with pytest.raises(DataError, match=r"rows\.jsonl: there are no rows"):
         prepare.run(spec(tmp_path, tiny_model, []))
 
 
