@@ -1,30 +1,36 @@
 """Reads rows of users' Parquet files of any size, each with its file and row number."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import types
 
-from hpt_core.errors import DataError
-from hpt_core.rows import Row
+from hpt_core.errors import DataError, near
+from hpt_core.rows import Row, no_rows
 
 Columns = Mapping[str, Callable[[pa.DataType], bool]]
 """Required columns, each with a test of its type. A column without any value fits every test."""
 BATCH_ROWS = 256
+_STRINGS = (types.is_string, types.is_large_string, types.is_string_view)
+_LISTS = (types.is_list, types.is_large_list, types.is_fixed_size_list, types.is_list_view, types.is_large_list_view)
+_SHORT = {"halffloat": np.float16, "float": np.float32}
+"""Arrow's names of the floats of fewer than 64 bits -> types whose text is the shortest that gives the number."""
+_UNREADABLE = (ValueError, LookupError, ArithmeticError, TypeError, NotImplementedError)
+"""What pyarrow raises for values that Python cannot hold: times out of range, unknown time zones, repeated keys."""
 
 
 def is_text(kind: pa.DataType) -> bool:
     """Whether a column holds strings of any kind, or bytes, which may be text."""
-    text = (types.is_string, types.is_large_string, types.is_string_view)
-    return any(fits(kind) for fits in (*text, types.is_binary, types.is_large_binary, types.is_binary_view))
+    return any(fits(kind) for fits in (*_STRINGS, types.is_binary, types.is_large_binary, types.is_binary_view))
 
 
 def is_messages(kind: pa.DataType) -> bool:
     """Whether a column holds lists of {role, content}."""
-    lists = (types.is_list, types.is_large_list, types.is_fixed_size_list, types.is_list_view, types.is_large_list_view)
-    if not any(fits(kind) for fits in lists) or not types.is_struct(kind.value_type):
+    if not _is_list(kind) or not types.is_struct(kind.value_type):
         return False
     return {"role", "content"} <= {field.name for field in kind.value_type}
 
@@ -34,8 +40,9 @@ def is_object(kind: pa.DataType) -> bool:
     return bool(types.is_struct(kind) or types.is_map(kind))
 
 
-def open_file(path: Path, columns: Columns) -> pq.ParquetFile:
-    """Open the file at `path`. Raises DataError if it is missing, not Parquet, or lacks a column of `columns`."""
+def open_file(path: Path, columns: Columns, only: Sequence[str] | None = ()) -> pq.ParquetFile:
+    """Open the file at `path`. Raises DataError if it is missing, not Parquet, lacks a column of `columns`, or has one
+    of them or of `only` (None: any) twice."""
     try:
         file = pq.ParquetFile(path)
     except FileNotFoundError as error:
@@ -43,34 +50,37 @@ def open_file(path: Path, columns: Columns) -> pq.ParquetFile:
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read as Parquet: {_line(error)}", "replace it by a whole copy") from error
     schema = file.schema_arrow
-    remedy = "take a file of the source's schema"
-    for name, fits in columns.items():
+    for name in columns:
         if name not in schema.names:
-            raise DataError(f"{path} has no column {name!r}; its columns are {', '.join(schema.names)}", remedy)
+            raise DataError(f"{path} has no column {name!r}", near(name, tuple(schema.names)))
+    for name in (*columns, *(schema.names if only is None else only)):
         if schema.names.count(name) > 1:
-            raise DataError(f"{path} has the column {name!r} twice", remedy)
+            raise DataError(f"{path} has the column {name!r} twice", "rename or remove one of them")
+    for name, fits in columns.items():
         kind = schema.field(name).type
         plain = kind.value_type if types.is_dictionary(kind) else kind
         if not (types.is_null(plain) or fits(plain)):
-            raise DataError(f"column {name!r} of {path} is of type {kind}", remedy)
+            raise DataError(f"column {name!r} of {path} is of type {kind}", "take a file of the source's schema")
     return file
 
 
-def read_rows(
-    paths: Sequence[Path], columns: Columns, only: Sequence[str] | None = None
-) -> Iterator[tuple[str, Row | ValueError]]:
-    """Every row as ("FILE row N", row), N from 1 in each file; for a row that cannot be read, the error that says why.
+def read_rows(paths: Sequence[Path], columns: Columns, only: Sequence[str] | None = None) -> Iterator[tuple[str, Row]]:
+    """Every row as ("FILE row N", row), N from 1 in each file.
 
-    `only` names the columns to read, if there are such columns. Raises DataError, if possible before the first row.
+    A value that cannot be read is the ValueError that says why; `hpt_core.rows.text_of` raises it where the value is
+    used. `only` names the columns to read, if there are such columns. Raises DataError, if possible before the first
+    row.
     """
-    files = [open_file(path, columns) for path in paths]
+    files = [open_file(path, columns, only) for path in paths]
+    if not any(file.metadata.num_rows for file in files):
+        raise no_rows(*paths)
     for path, file in zip(paths, files, strict=True):
         number = 0
         try:
             for batch in file.iter_batches(BATCH_ROWS, columns=only):
-                for row in _rows(_exact(batch)):
+                for values in zip(*map(_values, batch.columns), strict=True):
                     number += 1
-                    yield f"{path} row {number}", row
+                    yield f"{path} row {number}", dict(zip(batch.schema.names, values, strict=True))
         except (OSError, pa.ArrowException) as error:
             raise DataError(
                 f"{path} is damaged after row {number}: {_line(error)}", "replace it by a whole copy"
@@ -82,42 +92,60 @@ def count_rows(paths: Sequence[Path]) -> int:
     return sum(open_file(path, {}).metadata.num_rows for path in paths)
 
 
-def _rows(batch: pa.RecordBatch) -> list[Row | ValueError]:
-    """The rows of a batch; the error instead of a row with text that is not UTF-8."""
-    try:
-        return list(batch.to_pylist(maps_as_pydicts="strict"))
-    except (ValueError, KeyError) as error:
-        if batch.num_rows > 1:
-            return [row for i in range(batch.num_rows) for row in _rows(batch.slice(i, 1))]
-        reason = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else f"cannot be read: {_line(error)}"
-        return [ValueError(f"{_unreadable(batch)} {reason}")]
-
-
-def _unreadable(row: pa.RecordBatch) -> str:
-    """The column of a single row that cannot be read."""
-    for name, column in zip(row.schema.names, row.columns, strict=True):
+def _values(column: pa.Array) -> list[Any]:
+    """See `read_rows`."""
+    if str(column.type) in _SHORT:
+        return [None if value is None else _shortest(value, column.type) for value in column.to_pylist()]
+    if not _has_short(column.type):
         try:
-            column.to_pylist(maps_as_pydicts="strict")
-        except (ValueError, KeyError):
-            return str(name)
-    return "the row"
+            return list(column.to_pylist(maps_as_pydicts="strict"))
+        except _UNREADABLE:
+            pass  # some value cannot be read
+    return [_value(scalar) for scalar in column]
 
 
-def _exact(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with 32-bit floats as text: as 64-bit floats, they would have other digits (0.1 is
-    0.10000000149011612)."""
-    schema = pa.schema([field.with_type(_exact_type(field.type)) for field in batch.schema])
-    return batch if schema.equals(batch.schema) else batch.cast(schema)
-
-
-def _exact_type(kind: pa.DataType) -> pa.DataType:
-    if types.is_float32(kind):
-        return pa.string()
-    if types.is_list(kind):
-        return pa.list_(_exact_type(kind.value_type))
+def _value(scalar: pa.Scalar) -> Any:
+    """A value, part by part. Bytes that are not UTF-8 become surrogates, as in `hpt_core.rows.decode_parts`."""
+    kind = scalar.type
+    if not scalar.is_valid:
+        return None
+    if types.is_dictionary(kind):
+        return _value(scalar.value)
     if types.is_struct(kind):
-        return pa.struct([field.with_type(_exact_type(field.type)) for field in kind])
-    return kind
+        return _object((field.name, _value(scalar[index])) for index, field in enumerate(kind))
+    if types.is_map(kind):
+        return _object((str(_value(entry[0])), _value(entry[1])) for entry in scalar.values)
+    if _is_list(kind):
+        return _values(scalar.values)
+    if any(fits(kind) for fits in _STRINGS):
+        return scalar.as_buffer().to_pybytes().decode("utf-8", "surrogateescape")
+    try:
+        found = scalar.as_py()
+    except _UNREADABLE:
+        return ValueError(f"is a {kind} where text is expected")
+    return _shortest(found, kind) if str(kind) in _SHORT else found
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return any(fits(kind) for fits in _LISTS)
+
+
+def _object(pairs: Iterable[tuple[str, Any]]) -> Row:
+    found: Row = {}
+    for name, value in pairs:
+        found[name] = ValueError("is the name of two fields") if name in found else value
+    return found
+
+
+def _shortest(value: float, kind: pa.DataType) -> float:
+    """A float of fewer than 64 bits as the shortest decimal that gives it: not 0.10000000149011612 but 0.1."""
+    return float(str(_SHORT[str(kind)](value)))
+
+
+def _has_short(kind: pa.DataType) -> bool:
+    if types.is_dictionary(kind):
+        return _has_short(kind.value_type)
+    return str(kind) in _SHORT or any(_has_short(kind.field(index).type) for index in range(kind.num_fields))
 
 
 def _line(error: Exception) -> str:

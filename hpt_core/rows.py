@@ -1,6 +1,6 @@
 """Values of users' data files: JSON without loss, and the texts of fields.
 
-Every function raises ValueError with what is wrong ("is not JSON: ..."), so that the caller can add file and row.
+A function raises ValueError with what is wrong ("is not JSON: ..."), so that the caller can add file and row.
 """
 
 import json
@@ -8,7 +8,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Any
+
+from hpt_core.errors import DataError, near
 
 Row = dict[str, Any]
 PLACES = 400
@@ -71,8 +74,27 @@ def decode_parts(content: bytes) -> str:
     return text
 
 
+def no_rows(*paths: Path) -> DataError:
+    """The error for files that are read but have no row."""
+    return DataError(f"{', '.join(map(str, paths))}: there are no rows", "take a file with rows")
+
+
+def field_of(row: Row, name: str) -> Any:
+    """The field's value. A name that is missing gets near matches. See `text_of` for a value that cannot be read."""
+    if name not in row:
+        # Names with unpaired surrogates could not be written into a report.
+        names = (field.encode("utf-8", "backslashreplace").decode() for field in map(str, row))
+        raise ValueError(f"has no field {name!r}; {near(name, tuple(names))}")
+    if isinstance(row[name], ValueError):
+        raise ValueError(f"field {name!r} {row[name]}")
+    return row[name]
+
+
 def text_of(value: Any) -> str:
-    """A field's value as text: text as it is, a number in decimal digits (27.0 gives "27")."""
+    """A field's value as text: text as it is, a number in decimal digits (27.0 gives "27"). Raises a value that is a
+    ValueError, which stands for one that cannot be read."""
+    if isinstance(value, ValueError):
+        raise value
     if isinstance(value, bytes):
         value = decode(value)
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):

@@ -23,7 +23,7 @@ class BenchmarkStep(Step):
     """The questions of one benchmark."""
 
     kind = "benchmark"
-    version = "2"  # numbers keep their digits, and NaN is refused
+    version = "3"  # 16- and 32-bit floats of Parquet files keep their digits, and their NaN is refused
     produces = (QUESTIONS, ASKED)
 
     def __init__(self, stage: StageKey, suite: Suite, limit: int | None) -> None:

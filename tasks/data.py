@@ -43,6 +43,7 @@ class PrepareStep(Step):
     """prepared.parquet, and report.json with the number of dropped rows."""
 
     kind = "data"
+    version = "2"  # 16- and 32-bit floats of Parquet files keep their digits, and their NaN is refused
     produces = (PREPARED,)
 
     def __init__(

@@ -15,6 +15,7 @@ from hpt_core.errors import DataError
 from hpt_core.files import sha256_file
 from hpt_core.paths import require_data_dir
 from hpt_core.rows import text_of
+from hpt_core.verifiers.math import LONGEST
 
 
 class Asked(NamedTuple):
@@ -58,6 +59,8 @@ def _asked(path: Path, mapping: Mapping, kind: str) -> Iterator[Asked]:
             asked = Asked(*map(text_of, mapping(row)))
             if kind == "choice":
                 require_offered(asked.gold, offered(asked.question))
+            if kind == "math" and len(asked.gold) > LONGEST:
+                raise ValueError(f"has an answer of more than {LONGEST:,} characters, which the verifier does not read")
         except ValueError as error:
             raise DataError(f"{where} {error}", "correct the row or replace the file by a whole copy") from error
         yield asked

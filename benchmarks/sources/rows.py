@@ -10,7 +10,7 @@ from typing import Any
 from hpt_core import parquet
 from hpt_core.errors import DataError
 from hpt_core.rows import Row as Row
-from hpt_core.rows import answer_of, decode_parts, json_items, name_of, parse_json, text_of
+from hpt_core.rows import answer_of, decode_parts, field_of, json_items, name_of, no_rows, parse_json, text_of
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
@@ -40,6 +40,11 @@ def text(row: Row, column: str) -> str:
     return _field(row, column, text_of)
 
 
+def optional(row: Row, column: str) -> str:
+    """See `text`; "" if it is missing or empty."""
+    return "" if row.get(column) in (None, "") else text(row, column)
+
+
 def gold(row: Row, column: str) -> str:
     """A gold answer as text, without surrounding white space. A list stands for its only answer. See `text`."""
     return _field(row, column, answer_of)
@@ -47,14 +52,14 @@ def gold(row: Row, column: str) -> str:
 
 def texts(row: Row, column: str) -> list[str]:
     """The column's value as a list of texts. Raises ValueError if it is missing, empty or not a list of texts."""
-    values = _present(row, column)
+    values = field_of(row, column)
     if not isinstance(values, list) or not values:
         raise ValueError(f"field {column!r} is {name_of(values)} where a list of texts is expected")
     return [text({f"{column}[{i}]": value}, f"{column}[{i}]") for i, value in enumerate(values)]
 
 
 def _field(row: Row, column: str, read: Callable[[Any], str]) -> str:
-    value = _present(row, column)
+    value = field_of(row, column)
     try:
         stripped = read(value).strip()
     except ValueError as error:
@@ -62,12 +67,6 @@ def _field(row: Row, column: str, read: Callable[[Any], str]) -> str:
     if not stripped:
         raise ValueError(f"field {column!r} is empty")
     return stripped
-
-
-def _present(row: Row, column: str) -> Any:
-    if column not in row:
-        raise ValueError(f"has no field {column!r}; its fields are {', '.join(sorted(map(repr, row)))}")
-    return row[column]
 
 
 def _numbered(path: Path, reader: Callable[[str], Iterator[Any]]) -> Iterator[tuple[str, Any]]:
@@ -88,6 +87,9 @@ def _numbered(path: Path, reader: Callable[[str], Iterator[Any]]) -> Iterator[tu
         yield f"{path} row {number + 1}", error
     except csv.Error as error:
         yield f"{path} row {number + 1}", ValueError(f"is not CSV: {error}")
+    else:
+        if not number:
+            raise no_rows(path)
 
 
 def _jsonl(content: str) -> Iterator[object]:

@@ -3,7 +3,7 @@ question appear in public text."""
 
 from benchmarks.sources.choices import INSTRUCTION, LETTERS, shuffled, with_options
 from benchmarks.sources.dataset import Asked, Dataset
-from benchmarks.sources.rows import Row, text
+from benchmarks.sources.rows import Row, optional, text
 from benchmarks.suite import Suite
 
 
@@ -13,7 +13,7 @@ def from_hub(row: Row) -> Asked:
     question = text(row, "Question")
     wrong = [text(row, f"Incorrect Answer {i}") for i in (1, 2, 3)]
     options, gold = shuffled(question, text(row, "Correct Answer"), wrong)
-    family = str(row.get("High-level domain") or "").strip().lower()
+    family = optional(row, "High-level domain").lower()
     return Asked(with_options(question, LETTERS[:4], options, mark="."), gold, family)
 
 

@@ -2,7 +2,7 @@
 the level follows: "algebra-3"."""
 
 from benchmarks.sources.dataset import Asked, Dataset
-from benchmarks.sources.rows import Row, gold, text
+from benchmarks.sources.rows import Row, gold, optional, text
 from benchmarks.suite import Suite
 
 
@@ -14,7 +14,7 @@ def from_hub(row: Row) -> Asked:
 
 def from_local(row: Row) -> Asked:
     """The id contains the subject: "test/counting_and_probability/119.json"."""
-    parts = str(row.get("id", "")).split("/")
+    parts = optional(row, "id").split("/")
     return Asked(text(row, "prompt"), gold(row, "answer"), parts[1] if len(parts) == 3 else "")
 
 

@@ -3,7 +3,7 @@ published answer is a letter and options refer to each other by letter."""
 
 from benchmarks.sources.choices import INSTRUCTION, LETTERS, with_options
 from benchmarks.sources.dataset import Asked, Dataset
-from benchmarks.sources.rows import Row, text, texts
+from benchmarks.sources.rows import Row, optional, text, texts
 from benchmarks.suite import Suite
 
 
@@ -13,7 +13,7 @@ def from_hub(row: Row) -> Asked:
     if len(options) > len(LETTERS):
         raise ValueError(f"has {len(options)} options where {len(LETTERS)} are the most")
     question = with_options(text(row, "question"), LETTERS[: len(options)], options)
-    return Asked(question, text(row, "answer"), str(row.get("category") or ""))
+    return Asked(question, text(row, "answer"), optional(row, "category"))
 
 
 SUITE = Suite(

@@ -1,7 +1,7 @@
 """OlympiadBench: open-ended competition questions in mathematics, in English, without images."""
 
 from benchmarks.sources.dataset import Asked, Dataset
-from benchmarks.sources.rows import Row, text, texts
+from benchmarks.sources.rows import Row, optional, text, texts
 from benchmarks.suite import Suite
 
 
@@ -12,9 +12,9 @@ def from_hub(row: Row) -> Asked:
     Not checked against the dataset itself: which rows have more than one entry or a context.
     """
     question = text(row, "question")
-    if row.get("context"):
-        question = f"{text(row, 'context')}\n\n{question}"
-    return Asked(question, ", ".join(texts(row, "final_answer")), str(row.get("subfield") or ""))
+    if context := optional(row, "context"):
+        question = f"{context}\n\n{question}"
+    return Asked(question, ", ".join(texts(row, "final_answer")), optional(row, "subfield"))
 
 
 SUITE = Suite(

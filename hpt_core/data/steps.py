@@ -12,7 +12,7 @@ from hpt_core.data.report import RowCounts
 from hpt_core.data.sources.base import MalformedRow, SourceRow
 from hpt_core.data.tokens import TokenCounter, Tokens
 from hpt_core.errors import DataError
-from hpt_core.verifiers.base import Outcome, Verdict
+from hpt_core.verifiers.base import Outcome, Verdict, shortened
 from hpt_core.verifiers.pool import Item, VerifierPool
 
 
@@ -162,7 +162,7 @@ class Preparation:
     def _judged(self, question: Candidate, verdict: Verdict) -> Candidate | Drop:
         row = question.row
         if verdict.outcome is Outcome.GOLD_ERROR:
-            return Drop("gold_error", row.where, _shown(row.gold))
+            return Drop("gold_error", row.where, ": ".join(filter(None, (_shown(row.gold), verdict.reason))))
         if row.demonstration is None:
             return question
         self.tally.verdicts[str(verdict.outcome)] += 1
@@ -192,4 +192,4 @@ def _checked(row: SourceRow) -> Item:
 
 
 def _shown(answer: str | None) -> str:
-    return "no answer" if answer is None else repr(answer if len(answer) <= 100 else answer[:100] + "…")
+    return "no answer" if answer is None else repr(shortened(answer))

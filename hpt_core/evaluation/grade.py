@@ -18,7 +18,7 @@ from hpt_core.evaluation.shards import read_questions, read_samples
 from hpt_core.files import write_parquet
 from hpt_core.responses import collapsed_samples
 from hpt_core.schemas import VERDICTS
-from hpt_core.verifiers.base import Outcome, Verdict, Verifier
+from hpt_core.verifiers.base import Outcome, Verdict, Verifier, shortened
 from hpt_core.verifiers.pool import Item, VerifierPool
 from hpt_core.worker import main, progress
 
@@ -72,7 +72,7 @@ def run(spec: GradeSpec) -> None:
                 report(done + len(verdicts), total, unit.benchmark)
             done += len(verdicts)
             write_parquet(unit.output, _table(samples, verdicts))
-            _log(unit, samples, verdicts)
+            _log(unit, samples, asked, verdicts)
 
 
 def _read(unit: GradeUnit) -> tuple[pa.Table, pa.Table]:
@@ -122,7 +122,7 @@ def _table(samples: pa.Table, verdicts: list[Verdict]) -> pa.Table:
     )
 
 
-def _log(unit: GradeUnit, samples: pa.Table, verdicts: list[Verdict]) -> None:
+def _log(unit: GradeUnit, samples: pa.Table, asked: list[Item], verdicts: list[Verdict]) -> None:
     """Log the counts of outcomes, and warn of responses that are all alike and gold answers that cannot be read.
 
     A further grader has the same samples, so it does not warn of them again.
@@ -135,10 +135,11 @@ def _log(unit: GradeUnit, samples: pa.Table, verdicts: list[Verdict]) -> None:
             "%s: all %d responses are %s, so the score says little; look at one with `hpt samples`",
             benchmark, samples.num_rows, alike,
         )  # fmt: skip
-    pairs = zip(samples.column("question_id").to_pylist(), verdicts, strict=True)
-    faulty = list(dict.fromkeys(question_id for question_id, v in pairs if v.outcome is Outcome.GOLD_ERROR))
+    rows = zip(samples.column("question_id").to_pylist(), asked, verdicts, strict=True)
+    faulty = {question_id: (item, v.reason) for question_id, item, v in rows if v.outcome is Outcome.GOLD_ERROR}
     if faulty:
-        shown = ", ".join(faulty[:NAMED]) + (" ..." if len(faulty) > NAMED else "")
+        told = [f"{name} ({shortened(item.gold, 40)!r}: {why or 'unreadable'})" for name, (item, why) in faulty.items()]
+        shown = ", ".join(told[:NAMED]) + (" ..." if len(told) > NAMED else "")
         logger.warning("%s: the gold answers of %d questions cannot be read: %s", benchmark, len(faulty), shown)
 
 

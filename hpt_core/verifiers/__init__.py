@@ -26,5 +26,5 @@ def get(kind: str) -> Verifier:
 
 
 def version(kind: str) -> str:
-    """The verifier's version as tables show it: "math-6+math-verify-0.9.0+...". Does not load sympy."""
+    """The verifier's version as tables show it: "math-7+math-verify-0.9.0+...". Does not load sympy."""
     return get(kind).version

@@ -4,12 +4,13 @@ import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-from hpt_core.verifiers._expressions import Expression, parse
+from hpt_core.verifiers._expressions import LONGEST, Expression, parse
 from hpt_core.verifiers._latex import plain_text
 from hpt_core.verifiers._nodes import Chain, Leaf, Many, Matrix, Node, Ordered, Relation, Unreadable
 from hpt_core.verifiers._numbers import Value, number
 from hpt_core.verifiers._quantities import is_function, is_name, names_a_quantity, same_name, spelled
 from hpt_core.verifiers._units import alters, unit_name
+from hpt_core.verifiers.base import shortened
 
 SAME = Fraction(1, 10**9)
 """Maximum relative difference of two equal decimals, if the absolute difference is at most ROUNDED."""
@@ -405,12 +406,18 @@ def same_value(gold: Value, answer: Value) -> bool:
     return written and difference <= ROUNDED and difference <= ROUNDED_RELATIVE * scale
 
 
+def _no_expression(text: str) -> Unreadable:
+    if len(text) > LONGEST:
+        return Unreadable(f"an expression of more than {LONGEST:,} characters")
+    return Unreadable(f"no expression: {shortened(text)}")
+
+
 def check(node: Node) -> None:
     """Raise Unreadable if a gold answer contains an expression that Math-Verify's parser cannot read."""
     match node:
         case Leaf(text, _, literal):
             if not literal and plain_text(text) is None and number(text) is None and parse(text) is None:
-                raise Unreadable(f"no expression: {text}")
+                raise _no_expression(text)
         case Many(items) | Ordered(_, items, _):
             for item in items:
                 check(item)
@@ -421,7 +428,7 @@ def check(node: Node) -> None:
         case Relation(left, _, right):
             for side in (left, right):
                 if parse(side) is None and not is_name(side):
-                    raise Unreadable(f"no expression: {side}")
+                    raise _no_expression(side)
         case Chain(_, nodes):
             for side_node in nodes:
                 if side_node is not None:

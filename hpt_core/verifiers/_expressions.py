@@ -353,11 +353,11 @@ def _whole_variables(tree: Any) -> set[Any]:
 
 def ascending(texts: list[str]) -> list[int] | None:
     """Positions of the texts in ascending order of their values; None if one is no real number or two are equal."""
-    values = []
+    values: list[Fraction | float] = []
     for text in texts:
         numeral = number(text)
         if numeral is not None:
-            values.append(float(numeral.exact))
+            values.append(numeral.exact)
             continue
         expression = parse(text)
         value = None if expression is None else expression.real()

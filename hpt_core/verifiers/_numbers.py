@@ -4,6 +4,8 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+from flint import fmpz
+
 _DIGITS = r"(?:[1-9]\d{0,2}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+"
 _DECIMAL = re.compile(rf"({_DIGITS})(?:[eE]([+-]?\d{{1,4}})|(?:\\times|\\cdot|\*)10\^(?:\{{([+-]?\d{{1,4}})\}}|(\d)))?")
 _POWER_OF_TEN = re.compile(r"10\^(?:\{([+-]?\d{1,4})\}|(\d))")
@@ -12,7 +14,6 @@ _SLASH = re.compile(rf"({_DIGITS})/({_DIGITS})")
 _MIXED = re.compile(r"(\d+)(?:\\frac\{(\d+)\}\{(\d+)\}|\\frac(\d)(\d)| (\d+)/(\d+))")
 _REPEATING = re.compile(r"(\d*)\.(\d*)\\(?:overline|bar)(?:\{(\d+)\}|(\d))")
 _SPACED = re.compile(r"[1-9]\d{0,2}(?: \d{3})+(?:\.\d+)?")
-_LONGEST_NUMBER = 400
 
 
 class Value(NamedTuple):
@@ -26,8 +27,6 @@ class Value(NamedTuple):
 
 def number(text: str) -> Value | None:
     """The value of a numeral: 007, 2,000, -1./3, 4.5e33, 3 \\times 10^{8}, \\frac43, 1\\frac45, 0.1\\overline{6}."""
-    if len(text) > _LONGEST_NUMBER:
-        return None
     spaced = re.sub(r"\s+", " ", text).strip()
     bare = spaced.replace(" ", "")
     sign = 1
@@ -40,7 +39,7 @@ def number(text: str) -> Value | None:
 
 def _unsigned(bare: str, spaced: str) -> Value | None:
     if match := re.fullmatch(r"(\d+) (\d+)/(\d+)", spaced):
-        whole, above, below = (int(group) for group in match.groups())
+        whole, above, below = map(_whole, match.groups())
         return Value(whole + Fraction(above, below), False) if below else None
     if re.search(r"\d ?,? \.?\d", spaced) and not _SPACED.fullmatch(spaced):
         return None  # two numbers, not one
@@ -51,12 +50,12 @@ def _unsigned(bare: str, spaced: str) -> Value | None:
         return Value(value, "." in match.group(1) or exponent is not None, places)
     if match := _REPEATING.fullmatch(bare):
         before, fixed, period = match.group(1), match.group(2), match.group(3) or match.group(4)
-        tail = Fraction(int(period), 10 ** len(fixed) * (10 ** len(period) - 1))
-        return Value(Fraction(int(before + fixed or "0"), 10 ** len(fixed)) + tail, False)
+        tail = Fraction(_whole(period), 10 ** len(fixed) * (10 ** len(period) - 1))
+        return Value(Fraction(_whole(before + fixed or "0"), 10 ** len(fixed)) + tail, False)
     if match := _POWER_OF_TEN.fullmatch(bare):
         return Value(Fraction(10) ** int(match.group(1) or match.group(2)), False)
     if match := _MIXED.fullmatch(bare) or _MIXED.fullmatch(spaced):
-        whole, above, below = (int(group) for group in match.groups() if group is not None)
+        whole, above, below = (_whole(group) for group in match.groups() if group is not None)
         return Value(whole + Fraction(above, below), False) if below else None
     if match := _FRACTION.fullmatch(bare) or _SLASH.fullmatch(bare):
         numerator, denominator = (group for group in match.groups() if group is not None)
@@ -68,8 +67,13 @@ def _unsigned(bare: str, spaced: str) -> Value | None:
 
 
 def _literal(text: str) -> Fraction:
-    digits = text.replace(",", "").removeprefix("+").rstrip(".")
-    return Fraction("0" + digits if digits.startswith(".") else digits)
+    whole, _, decimals = text.replace(",", "").partition(".")
+    return Fraction(_whole(whole + decimals), 10 ** len(decimals))
+
+
+def _whole(digits: str) -> int:
+    """An integer of any length; Python's own conversion ends at 4,300 digits."""
+    return int(fmpz(digits.removeprefix("+")))
 
 
 def _rounded(text: str) -> bool:

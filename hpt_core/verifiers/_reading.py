@@ -27,7 +27,7 @@ _MATRIX = re.compile(
     re.DOTALL,
 )
 _CASES = re.compile(r"(?:\\\{)?\s*\\begin\{(cases|aligned|array)\}(?:\{[lcr|]*\})?(.*)\\end\{\1\}", re.DOTALL)
-_MEASURE = re.compile(r"\d+(?:\.\d+)?\s*\\text\{[^{}\d]*\}\s*")
+_MEASURE = re.compile(r"(?<!\d)\d+(?:\.\d+)?\s*\\text\{[^{}\d]*\}\s*")
 _PLUS_MINUS = re.compile(r"\\pm(?![a-z])|\\mp(?![a-z])")
 _OPENING = {"(": ")", "[": "]", "\\{": "\\}"}
 _CLOCK = re.compile(r"(?:[01]?\d|2[0-4])(?::[0-5]\d){1,2}")

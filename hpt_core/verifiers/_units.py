@@ -69,7 +69,7 @@ _ALTERING = frozenset(_OTHER_WORDS.split()) | {
 }
 """Words behind a number that change it, or say that the number alone is not the answer."""
 _SQUARED = {"square": "^2", "sq": "^2", "squared": "^2", "cubic": "^3", "cubed": "^3", "cu": "^3"}
-_BASE = re.compile(r"([+-]?[0-9A-Z]*\.?[0-9A-Z]+)_(?:\{?(\d+)\}?|\{?\\text\{(\w+)\}\}?)")
+_BASE = re.compile(r"([+-]?(?:[0-9A-Z]*\.)?[0-9A-Z]+)_(?:\{?(\d+)\}?|\{?\\text\{(\w+)\}\}?)")
 _NUMBER_WORDS = "two three four five six seven eight nine ten"
 _BASES = {name: str(base) for base, name in enumerate(_NUMBER_WORDS.split(), 2)}
 _DEGREES = re.compile(r"(.*?)\^\\circ(?:\s*(?:C|F|\\text\{\s*[CF]\s*\}))?", re.DOTALL)

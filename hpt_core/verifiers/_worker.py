@@ -7,7 +7,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from hpt_core.verifiers.base import Judgment, Outcome, Verifier
+from hpt_core.verifiers.base import Judgment, Outcome, Verifier, shortened
 
 LONGEST_SHOWN = 1000
 """Maximum characters of an extracted answer in a verdict."""
@@ -16,8 +16,7 @@ _PR_SET_PDEATHSIG = 1
 
 def clipped(answer: str) -> str:
     """The answer as stored in a verdict: cut if it is very long, and valid UTF-8."""
-    shown = answer if len(answer) <= LONGEST_SHOWN else answer[:LONGEST_SHOWN] + "…"
-    return shown.encode("utf-8", "replace").decode("utf-8")
+    return shortened(answer, LONGEST_SHOWN).encode("utf-8", "replace").decode("utf-8")
 
 
 def initialize(memory_mib: int) -> None:

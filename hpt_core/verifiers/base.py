@@ -6,6 +6,11 @@ from typing import ClassVar, NamedTuple
 from hpt_core.plugins import PluginConfig
 
 
+def shortened(text: str, longest: int = 100) -> str:
+    """`text`, cut with an ellipsis after `longest` characters."""
+    return text if len(text) <= longest else text[:longest] + "…"
+
+
 class Outcome(StrEnum):
     """The result of a verification."""
 
@@ -27,14 +32,17 @@ class Judgment(NamedTuple):
     outcome: Outcome
     reward: float
     """Within the verifier's `reward_range`."""
+    reason: str = ""
+    """Why the gold answer cannot be read (GOLD_ERROR)."""
 
 
 class Verdict(NamedTuple):
-    """The outcome, the extracted answer (None if there is none), and the reward."""
+    """The outcome, the extracted answer (None if there is none), the reward, and why the gold answer cannot be read."""
 
     outcome: Outcome
     extracted: str | None
     reward: float
+    reason: str = ""
 
     @property
     def correct(self) -> bool:
@@ -82,4 +90,8 @@ class Verifier(PluginConfig, kind="verifiers", package="hpt_core.verifiers"):
             found = Judgment(found, largest if found is Outcome.CORRECT else least)
         if not least <= found.reward <= largest:
             raise ValueError(f"verifier {self.name!r} gave a reward of {found.reward}, not in {self.reward_range}")
-        return Verdict(Outcome(found.outcome), answer, float(found.reward))
+        return Verdict(Outcome(found.outcome), answer, float(found.reward), found.reason)
+
+    def gold_error(self, reason: str) -> Judgment:
+        """GOLD_ERROR for a `reason`."""
+        return Judgment(Outcome.GOLD_ERROR, self.reward_range[0], reason)

@@ -8,7 +8,7 @@ from hpt_core.verifiers._denial import denied
 from hpt_core.verifiers._extract import after_thinking, last_boxed
 from hpt_core.verifiers._plain import bare, plain, prose, unwrapped
 from hpt_core.verifiers._statements import lists, stated
-from hpt_core.verifiers.base import Outcome, Verifier
+from hpt_core.verifiers.base import Judgment, Outcome, Verifier
 from hpt_core.verifiers.options import asks_for_exception, options
 
 _ANY = "[A-J]|10|[1-9]"
@@ -66,12 +66,14 @@ class Choice(Verifier):
             said = _whole(text, offered)
         return said or boxed or None
 
-    def judge(self, gold: str, answer: str | None, question: str = "") -> Outcome:
+    def judge(self, gold: str, answer: str | None, question: str = "") -> Outcome | Judgment:
         """GOLD_ERROR if the gold answer is not a label or is not offered by the question, whatever the answer."""
         match, offered = _GOLD.fullmatch(unwrapped(gold.removeprefix("\\boxed")).strip()), options(question)
         truth = match.group(1).upper() if match else None
-        if truth is None or (offered and truth not in offered):
-            return Outcome.GOLD_ERROR
+        if truth is None:
+            return self.gold_error("no option's label")
+        if offered and truth not in offered:
+            return self.gold_error(f"not among the options {', '.join(offered)}")
         if answer is None:
             return Outcome.NO_ANSWER
         return Outcome.CORRECT if answer == truth else Outcome.INCORRECT

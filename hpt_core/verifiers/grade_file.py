@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from hpt_core.errors import ConfigError, DataError, StoreError
 from hpt_core.files import write_parquet
-from hpt_core.rows import answer_of, name_of, parse_line, text_of
+from hpt_core.rows import answer_of, field_of, name_of, parse_line, text_of
 from hpt_core.verifiers import get
 from hpt_core.verifiers.base import Outcome
 from hpt_core.verifiers.pool import Item, VerifierPool
@@ -100,9 +100,7 @@ def _row(line: bytes, where: str) -> Row:
 
 def _field(row: dict[str, Any], name: str) -> str:
     """A field as text. An id and a gold answer may be numbers."""
-    if name not in row:
-        raise ValueError(f"has no field {name!r}")
-    value = row[name]
+    value = field_of(row, name)
     try:
         if name not in ("id", "gold") and not isinstance(value, str):
             raise ValueError(f"is {name_of(value)} where text is expected")

@@ -6,7 +6,7 @@ from importlib.metadata import version as package_version
 from typing import ClassVar
 
 from hpt_core.verifiers._extract import after_thinking, boxes, content, final_boxes
-from hpt_core.verifiers.base import Outcome, Verifier
+from hpt_core.verifiers.base import Judgment, Outcome, Verifier
 
 LONGEST = 8000
 """Maximum characters of an answer. A longer answer is incorrect; a longer gold answer is a GOLD_ERROR."""
@@ -31,7 +31,7 @@ class Math(Verifier):
 
     version: ClassVar[str] = "+".join(
         [
-            "math-6",
+            "math-7",
             *(
                 f"{package}-{package_version(package)}"
                 for package in ("math-verify", "latex2sympy2_extended", "sympy", "python-flint")
@@ -46,19 +46,19 @@ class Math(Verifier):
         near each other are kept with the text between them."""
         return final_boxes(after_thinking(response)) or None
 
-    def judge(self, gold: str, answer: str | None, question: str = "") -> Outcome:
+    def judge(self, gold: str, answer: str | None, question: str = "") -> Outcome | Judgment:
         """GOLD_ERROR if the gold answer does not parse, whatever the answer; else the result of the comparison."""
         from hpt_core.verifiers._equality import check, same
         from hpt_core.verifiers._nodes import Many, Ordered, Unreadable
         from hpt_core.verifiers._reading import read
 
         if len(gold) > LONGEST:
-            return Outcome.GOLD_ERROR
+            return self.gold_error(f"longer than {LONGEST:,} characters")
         try:
             truth = read(gold)
             check(truth)
-        except Unreadable:
-            return Outcome.GOLD_ERROR
+        except Unreadable as error:
+            return self.gold_error(str(error))
         if answer is None:
             return Outcome.NO_ANSWER
         if len(answer) > LONGEST:

@@ -22,8 +22,10 @@ def find(file: Path, data_dir: Path | None) -> Path:
         if path.is_file():
             return path
     require_data_dir(data_dir)
+    folder = next((path for path in places if path.is_dir()), None)
     raise DataError(
-        f"there is no file {' nor '.join(str(p) for p in places)}", "correct the path or data_dir (HPT_DATA)"
+        f"there is no file {' nor '.join(map(str, places))}" if folder is None else f"{folder} is a folder, not a file",
+        "correct the path or data_dir (HPT_DATA)",
     )
 
 

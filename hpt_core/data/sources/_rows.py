@@ -15,13 +15,11 @@ Raw = TypeVar("Raw")
 
 
 def source_rows(
-    rows: Iterable[tuple[str, Raw | ValueError]], read: Callable[[str, Raw], SourceRow]
+    rows: Iterable[tuple[str, Raw]], read: Callable[[str, Raw], SourceRow]
 ) -> Iterator[SourceRow | MalformedRow]:
-    """Each row as `read(where, row)` gives it; malformed if that raises ValueError, or if the row is an error."""
+    """Each row as `read(where, row)` gives it; malformed if that raises ValueError."""
     for where, row in rows:
         try:
-            if isinstance(row, ValueError):
-                raise row
             found: SourceRow | MalformedRow = read(where, row)
         except ValueError as error:
             found = MalformedRow(where, str(error))
@@ -39,7 +37,7 @@ def openr1_row(where: str, row: Row, drop_think: bool = False) -> SourceRow:
         gold=_gold(row["reward_model"]),
         kind="math",
         demonstration=demonstration.removeprefix(THINK) if demonstration and drop_think else demonstration,
-        family=in_field("ability", text_of, row.get("ability") or ""),
+        family=_text("ability", text_of, row.get("ability")),
     )
 
 
@@ -51,20 +49,24 @@ def in_field(name: str, read: Callable[[Any], str], value: Any) -> str:
         raise ValueError(f"{name} {error}") from error
 
 
+def _text(name: str, read: Callable[[Any], str], value: Any) -> str:
+    """See `in_field`; "" if there is no value."""
+    return "" if value is None else in_field(name, read, value)
+
+
 def _gold(reward_model: Any) -> str:
     name = "reward_model.ground_truth"
-    value = (reward_model or {}).get("ground_truth")
-    return _filled(name, "" if value is None else in_field(name, answer_of, value))
+    return _filled(name, _text(name, answer_of, (reward_model or {}).get("ground_truth")))
 
 
 def _only(messages: Any, column: str, role: str) -> str:
     """The content of the only non-system message."""
-    found = [m for m in messages or [] if m and m["role"] != "system"]
-    if len(found) != 1 or found[0]["role"] != role:
-        roles = ", ".join(str(m["role"]) for m in found) or "none"
+    by_role = [(_text(f"{column}'s role", text_of, m["role"]) or "nobody", m["content"]) for m in messages or [] if m]
+    found = [(name, content) for name, content in by_role if name != "system"]
+    if [name for name, _ in found] != [role]:
+        roles = ", ".join(name for name, _ in found) or "none"
         raise ValueError(f"{column} must hold one message, the {role}'s; it holds {roles}")
-    content = found[0]["content"]
-    return _filled(column, "" if content is None else in_field(column, _content, content))
+    return _filled(column, _text(column, _content, found[0][1]))
 
 
 def _content(content: Any) -> str:
@@ -75,8 +77,8 @@ def _content(content: Any) -> str:
 def _part(part: Any) -> str:
     if not isinstance(part, dict):
         return text_of(part)
-    if part.get("type") not in (None, "text"):
-        raise ValueError(f"has a part of type {part['type']!r}, which is not text")
+    if part.get("type") is not None and (kind := text_of(part["type"])) != "text":
+        raise ValueError(f"has a part of type {kind!r}, which is not text")
     return text_of(part.get("text"))
 
 

@@ -3,6 +3,7 @@ ignored."""
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hpt_core.data.sources._rows import in_field, source_rows
 from hpt_core.data.sources.base import MalformedRow, SourceConfig, SourceRow
 from hpt_core.errors import ConfigError, DataError
 from hpt_core.paths import UserPath
-from hpt_core.rows import Row, answer_of, name_of, parse_line, text_of
+from hpt_core.rows import Row, answer_of, field_of, name_of, no_rows, parse_line, text_of
 
 
 class JSONLines(SourceConfig):
@@ -44,7 +45,10 @@ class JSONLines(SourceConfig):
         try:
             with path.open("rb") as lines:
                 numbered = ((f"{path} row {number}", line) for number, line in enumerate(lines, start=1))
-                yield from source_rows(((where, line) for where, line in numbered if line.strip()), _row)
+                filled = ((where, line) for where, line in numbered if line.strip())
+                if (first := next(filled, None)) is None:
+                    raise no_rows(path)
+                yield from source_rows(chain((first,), filled), _row)
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror or error}", "check its permissions") from error
 
@@ -76,9 +80,10 @@ def _text(row: Row, name: str, read: Callable[[Any], str] = text_of) -> str:
 
 
 def _required(row: Row, name: str, read: Callable[[Any], str] = text_of) -> str:
+    field_of(row, name)
     text = _text(row, name, read)
     if not text.strip():
-        raise ValueError(f"{name} is missing or empty")
+        raise ValueError(f"{name} is empty")
     return text
 
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.sources.rows import gold, read_rows, text, texts
+from benchmarks.sources.rows import gold, optional, read_rows, text, texts
 from hpt_core.errors import DataError
 
 ROWS = [{"a": "x", "b": "ü,\n1"}, {"a": "y", "b": '"2"'}]
@@ -91,6 +91,8 @@ def test_texts_takes_lists_of_text():
     for value in (None, [], "x", [None]):
         with pytest.raises(ValueError, match="'a"):
             texts({"a": value}, "a")
+    with pytest.raises(ValueError, match="has no field 'A'; did you mean 'a'"):
+        text({"a": "x"}, "A")
     with pytest.raises(ValueError, match="no field 'b'"):
         texts({"a": []}, "b")
 
@@ -125,7 +127,51 @@ def test_rows_of_parquet_are_read_from_every_type_of_text(tmp_path):
     )
     ((_, row),) = read_rows(tmp_path / "x.parquet")
     assert (gold(row, "a"), gold(row, "b")) == ("0.1", "27")
+    for kind in (pa.float16(), pa.large_list(pa.float32())):
+        nested = pa.types.is_large_list(kind)
+        pq.write_table(pa.table({"a": pa.array([[0.1] if nested else 0.1], kind)}), tmp_path / "x.parquet")
+        ((_, row),) = read_rows(tmp_path / "x.parquet")
+        assert gold(row, "a") == "0.1"
+
+
+def test_parquet_values_that_cannot_be_read_are_refused_where_they_are_used(tmp_path):
+    path = tmp_path / "x.parquet"
     bad = pa.Array.from_buffers(pa.string(), 2, pa.array([b"ok", b"\xff"]).buffers())
-    pq.write_table(pa.table({"b": pa.array([1, 2]), "a": bad}), tmp_path / "x.parquet")
-    with pytest.raises(DataError, match=r"x\.parquet row 2 a is not UTF-8 text"):
+    for column, problem in (
+        (bad, r"field 'b' contains bytes that are not UTF-8 \(character 1\)"),
+        (pa.array([None, 2**62], pa.timestamp("us")), r"field 'b' is a timestamp\[us\] where text is expected"),
+        (pa.array([[], [(1, 1), (1, 2)]], pa.map_(pa.int8(), pa.int8())), "field 'b' is an object where text"),
+        (pa.array([1, float("nan")], pa.float32()), "field 'b' is NaN, which is not a number"),
+    ):
+        pq.write_table(pa.table({"a": pa.array([1, 2]), "b": column}), path)
+        (_, first), (where, second) = read_rows(path)
+        assert (text(first, "a"), text(second, "a"), where) == ("1", "2", f"{path} row 2")
+        with pytest.raises(ValueError, match=problem):
+            gold(second, "b")
+
+
+def test_columns_of_one_name_are_refused(tmp_path):
+    pq.write_table(pa.Table.from_arrays([pa.array(["1"]), pa.array(["2"])], ["a", "a"]), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match=r"x\.parquet has the column 'a' twice"):
         list(read_rows(tmp_path / "x.parquet"))
+
+
+def test_files_without_rows_are_named(tmp_path):
+    pq.write_table(pa.table({"a": pa.array([], pa.string())}), tmp_path / "x.parquet")
+    for name, content in {"x.json": "[]", "x.jsonl": "\n\n", "x.csv": "a,b\n"}.items():
+        (tmp_path / name).write_text(content)
+    for path in tmp_path.iterdir():
+        with pytest.raises(DataError, match=f"{path}: there are no rows"):
+            list(read_rows(path))
+
+
+def test_optional_fields():
+    assert [optional(row, "a") for row in ({"a": " x "}, {"a": 5}, {"a": ""}, {"a": None}, {})] == [
+        "x",
+        "5",
+        "",
+        "",
+        "",
+    ]
+    with pytest.raises(ValueError, match="field 'a' is a list where text is expected"):
+        optional({"a": []}, "a")

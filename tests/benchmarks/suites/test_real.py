@@ -251,6 +251,7 @@ def test_row_count_that_differs_names_both_numbers(tmp_path):
         ("aime24", [{"prompt": "a", "answer": float("nan")}], r"row 1 field 'answer' is NaN, which is not a number"),
         ("aime24", [{"prompt": "a", "answer": ["1", "2"]}], r"row 1 field 'answer' is a list of 2 answers"),
         ("aime24", [{"prompt": "a\ud83d", "answer": "1"}], r"row 1 field 'prompt' contains an unpaired surrogate"),
+        ("aime24", [{"prompt": "a", "answer": "1" * 8001}], r"row 1 has an answer of more than 8,000 characters"),
         ("arc_challenge", [{"prompt": "Q\n\nA) x\nB) y\n", "answer": "C"}], r"'C' is not among the options A, B"),
         ("gpqa_diamond", [{"prompt": "Q", "answer": "C"}], r"'C' is not among the options \(none found\)"),
     ],

@@ -155,6 +155,8 @@ def test_flag_keeps_the_verdict_and_keep_does_not_verify(pool: VerifierPool) -> 
         ("row 3", None),
     ]
     assert dropped(flagged.tally) == {"gold_error": 1}
+    (place,) = flagged.tally.report()["places"]["gold_error"]
+    assert place == {"where": "row 4", "detail": "'\\\\frac{1}{': brackets that do not match"}
     kept = kept_of(preparation(config(unverified="keep", demonstrations="optional")), rows)
     assert [(q.row.where, q.verdict) for q in kept] == [(f"row {i}", None) for i in range(1, 5)]
 
@@ -328,7 +330,7 @@ def test_no_rows_left_names_the_reason_and_leaves_no_file(tiny_model: Path, tmp_
     assert "raise max_prompt_tokens" in str(caught.value)
     assert "report.json" not in "".join(REASONS.values())  # it is not written then
     assert list((tmp_path / "out").iterdir()) == []
-    with pytest.raises(DataError, match="the source has no rows"):
+    with pytest.raises(DataError, match=r"rows\.jsonl: there are no rows"):
         prepare.run(spec(tmp_path, tiny_model, []))
 
 

@@ -97,7 +97,7 @@ def test_gold_errors_are_counted_and_named_in_the_log(tmp_path, caplog):
         "gold_error",
     ]
     assert "2 gold_error" in caplog.text
-    assert "the gold answers of 1 questions cannot be read: broken" in caplog.text
+    assert "the gold answers of 1 questions cannot be read: broken ('Z': no option's label)" in caplog.text
 
 
 def test_a_further_grader_reads_the_same_responses_and_does_not_warn_of_them_again(tmp_path, caplog):

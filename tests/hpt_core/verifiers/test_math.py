@@ -2,6 +2,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,48 @@ def same_value(gold: str, other: str) -> bool:
     return re.sub(r"(?<!\d)-0(?![.\d])", "0", other) == gold
 
 
+LONG = "7" * 3000
+
+
+@pytest.mark.parametrize(
+    ("gold", "right", "wrong"),
+    [
+        ("7" * 8000, "7" * 8000, "7" * 7999 + "8"),
+        (f"-{LONG * 2}", f"-{LONG * 2}", LONG * 2),
+        (f"{LONG * 2}.25", f"{LONG * 2}.25", f"{LONG}.25"),
+        ("1" + ",000" * 1900, "1" + "000" * 1900, "1" + "000" * 1899),
+        (f"\\frac{{{LONG}0}}{{{LONG}}}", "10", "11"),
+        ("0.\\overline{" + LONG * 2 + "}", "\\frac{7}{9}", "\\frac{7}{8}"),
+        (f"x = {LONG * 2}", LONG * 2, LONG * 2 + "7"),
+        (f"\\{{{LONG}, {LONG}1\\}}", f"\\{{{LONG}1, {LONG}\\}}", f"\\{{{LONG}, {LONG}\\}}"),
+        (f"{LONG}, {LONG}1", f"{LONG}1 \\text{{ and }} {LONG}", LONG),
+    ],
+    ids=("integer", "negative", "decimal", "thousands", "fraction", "period", "named", "set", "several"),
+)
+def test_numbers_of_thousands_of_digits_are_compared_to_the_last(gold, right, wrong):
+    started = time.process_time()
+    assert get("math").judge(gold, right) is Outcome.CORRECT
+    assert get("math").judge(gold, wrong) is Outcome.INCORRECT
+    assert time.process_time() - started < 20  # a step of quadratic time takes far longer
+
+
+@pytest.mark.parametrize(
+    ("kind", "gold", "reason"),
+    [
+        ("math", "7" * 8001, "longer than 8,000 characters"),
+        ("math", f"x^2 + {LONG}", "an expression of more than 2,000 characters"),
+        ("math", "\\frac{1}{", "brackets that do not match"),
+        ("math", "3 +* 4", "no expression: 3 + \\cdot 4"),
+        ("choice", "Berlin", "no option's label"),
+        ("choice", "C", "not among the options A, B"),
+    ],
+    ids=("digits", "characters", "brackets", "syntax", "label", "option"),
+)
+def test_a_gold_answer_that_cannot_be_read_has_a_reason(kind, gold, reason):
+    verdict = get(kind).verify(gold, "\\boxed{A}", "Which?\n\nA) 1\nB) 2")
+    assert verdict == (Outcome.GOLD_ERROR, "A", 0.0, reason)
+
+
 def test_a_verdict_does_not_depend_on_what_was_judged_before():
     verifier = get("math")
     first = [verifier.verify(case["gold"], case["response"]) for case in CASES[:40]]
@@ -103,7 +146,7 @@ def test_a_verdict_does_not_depend_on_what_was_judged_before():
 def test_version_and_extraction_load_no_sympy():
     program = (
         "import sys; from hpt_core.verifiers import get, version; import hpt_core.verifiers.pool;"
-        "assert version('math').startswith('math-6+math-verify-'), version('math');"
+        "assert version('math').startswith('math-7+math-verify-'), version('math');"
         "assert get('math').extract(r'\\boxed{5}') == '5';"
         "sys.exit(any(name in sys.modules for name in ('sympy', 'flint', 'math_verify', 'torch', 'antlr4')))"
     )

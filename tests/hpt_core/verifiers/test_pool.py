@@ -27,7 +27,7 @@ def test_verdicts_keep_the_order_of_the_items(pool):
         Verdict(Outcome.CORRECT, "5", 1.0),
         Verdict(Outcome.INCORRECT, "A", 0.0),
         Verdict(Outcome.NO_ANSWER, None, 0.0),
-        Verdict(Outcome.GOLD_ERROR, "5", 0.0),
+        Verdict(Outcome.GOLD_ERROR, "5", 0.0, "empty"),
         Verdict(Outcome.CORRECT, "5.0", 1.0),
     ]
     assert pool.verify([]) == []

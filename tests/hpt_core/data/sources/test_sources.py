@@ -5,13 +5,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hpt_core.data.sources import gsm8k, jsonl, openr1
 from hpt_core.data.sources.base import MalformedRow, SourceRow
 from hpt_core.errors import DataError
+from hpt_core.parquet import _values
 
 
 @pytest.fixture(autouse=True)
@@ -99,10 +103,17 @@ PARTS = pa.list_(pa.struct([("type", pa.string()), ("text", pa.string()), ("imag
         (27, pa.int64(), "27"),
         (2**64 - 1, pa.uint64(), str(2**64 - 1)),
         (27.0, pa.float64(), "27"),
+        (0.1, pa.float16(), "0.1"),
         (0.1, pa.float32(), "0.1"),
+        (1e10, pa.float32(), "10000000000"),
+        (-0.0, pa.float32(), "0"),
         (Decimal("2.50"), pa.decimal128(10, 2), "2.5"),
         (["2"], pa.list_(pa.string()), "2"),
-        ([2.5], pa.list_(pa.float32()), "2.5"),
+        ([0.1], pa.list_(pa.float32()), "0.1"),
+        ([0.1], pa.list_(pa.float16(), 1), "0.1"),
+        ([0.1], pa.list_view(pa.float32()), "0.1"),
+        ([[0.1]], pa.large_list(pa.large_list(pa.float32())), "0.1"),
+        (0.1, pa.dictionary(pa.int32(), pa.float32()), "0.1"),
         ([[2]], pa.large_list(pa.list_(pa.int32())), "2"),
         ("2", pa.large_string(), "2"),
         ("2", pa.string_view(), "2"),
@@ -127,6 +138,11 @@ def test_a_gold_answer_of_any_type_is_read_as_its_text(
         (["2", "3"], pa.list_(pa.string()), "reward_model.ground_truth is a list of 2 answers where one is expected"),
         ([], pa.list_(pa.string()), "reward_model.ground_truth is a list of 0 answers where one is expected"),
         (float("nan"), pa.float64(), "reward_model.ground_truth is NaN, which is not a number"),
+        (float("nan"), pa.float32(), "reward_model.ground_truth is NaN, which is not a number"),
+        (float("inf"), pa.float16(), "reward_model.ground_truth is Infinity, which is not a number"),
+        ([float("-inf")], pa.list_(pa.float32()), "reward_model.ground_truth is -Infinity, which is not a number"),
+        (2**62, pa.timestamp("us"), "reward_model.ground_truth is a timestamp[us] where text is expected"),
+        (1, pa.time32("s"), "reward_model.ground_truth is a time where text is expected"),
         (True, pa.bool_(), "reward_model.ground_truth is a truth value where text is expected"),
         ({"a": "2"}, pa.struct([("a", pa.string())]), "reward_model.ground_truth is an object where text is expected"),
         (None, pa.int64(), "reward_model.ground_truth is empty"),
@@ -172,6 +188,11 @@ def test_a_message_in_parts_is_their_texts(tmp_path: Path) -> None:
     (row,) = openr1.OpenR1(file=path).read(None)
     assert isinstance(row, SourceRow)
     assert row.question == "What is 2?"
+    binary = pa.list_(messages(pa.list_(pa.struct([("type", pa.binary()), ("text", pa.binary())])), pa.binary()))
+    pq.write_table(of_type("prompt", [message("user", parts)], binary), path)
+    (row,) = openr1.OpenR1(file=path).read(None)
+    assert isinstance(row, SourceRow)
+    assert row.question == "What is 2?"
     for wrong, reason in [
         ([*parts, {"type": "image_url", "image": "x"}], "prompt has a part of type 'image_url', which is not text"),
         ([{"type": "text"}], "prompt is nothing where text is expected"),
@@ -181,23 +202,72 @@ def test_a_message_in_parts_is_their_texts(tmp_path: Path) -> None:
         assert list(openr1.OpenR1(file=path).read(None)) == [MalformedRow(f"{path} row 1", reason)]
 
 
+def not_utf8(*values: bytes) -> pa.Array:
+    return pa.Array.from_buffers(pa.string(), len(values), pa.array(values, pa.binary()).buffers())
+
+
 def test_text_that_is_not_utf8_is_named_and_other_rows_are_read(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
     table = pa.Table.from_pylist([openr1_row()] * 3)
-    content = pa.array([b"a", b"\xff", b"c"], pa.binary())
-    broken = pa.Array.from_buffers(pa.string(), 3, content.buffers())
+    broken = not_utf8(b"a", b"\xff", b"c")
     users = pa.StructArray.from_arrays([pa.array(["user"] * 3), broken], names=["role", "content"])
     prompts = pa.ListArray.from_arrays(pa.array([0, 1, 2, 3], pa.int32()), users)
     pq.write_table(table.set_column(table.schema.get_field_index("prompt"), "prompt", prompts), path)
     first, second, third = openr1.OpenR1(file=path).read(None)
     assert isinstance(first, SourceRow) and isinstance(third, SourceRow)
     assert (first.question, third.question) == ("a", "c")
-    assert second == MalformedRow(f"{path} row 2", "prompt is not UTF-8 text")
+    assert second == MalformedRow(f"{path} row 2", "prompt contains bytes that are not UTF-8 (character 1)")
+    users = pa.StructArray.from_arrays([broken, pa.array(["a"] * 3)], names=["role", "content"])
+    prompts = pa.ListArray.from_arrays(pa.array([0, 1, 2, 3], pa.int32()), users)
+    pq.write_table(table.set_column(table.schema.get_field_index("prompt"), "prompt", prompts), path)
+    _, second, third = openr1.OpenR1(file=path).read(None)
+    assert second == MalformedRow(f"{path} row 2", "prompt's role contains bytes that are not UTF-8 (character 1)")
+    assert third == MalformedRow(f"{path} row 3", "prompt must hold one message, the user's; it holds c")
+
+
+UNREADABLE = [
+    not_utf8(b"\xff"),
+    pa.array([2**62], pa.timestamp("us")),
+    pa.array([1], pa.timestamp("ns")),
+    pa.array([1], pa.timestamp("us", "Nowhere/Town")),
+    pa.array([[("a", 1), ("a", 2)]], pa.map_(pa.string(), pa.int64())),
+    pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"]),
+]
+
+
+@pytest.mark.parametrize("other", UNREADABLE, ids=lambda array: str(array.type))
+def test_fields_that_are_not_used_may_hold_anything(tmp_path: Path, other: pa.Array) -> None:
+    path = tmp_path / "rows.parquet"
+    table = pa.Table.from_pylist([openr1_row()])
+    grown = pa.StructArray.from_arrays([pa.array(["27"]), other], names=["ground_truth", "other"])
+    table = table.set_column(table.schema.get_field_index("reward_model"), "reward_model", grown)
+    users = pa.StructArray.from_arrays(
+        [pa.array(["user"]), pa.array(["What?"]), other], names=["role", "content", "other"]
+    )
+    prompts = pa.ListArray.from_arrays(pa.array([0, 1], pa.int32()), users)
+    table = table.set_column(table.schema.get_field_index("prompt"), "prompt", prompts)
+    pq.write_table(table.append_column("other", other).append_column("other", other), path)
+    (row,) = openr1.OpenR1(file=path).read(None)
+    assert isinstance(row, SourceRow)
+    assert (row.question, row.gold) == ("What?", "27")
+
+
+def test_fields_of_one_name_are_refused_where_they_are_used(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    table = pa.Table.from_pylist([openr1_row()])
+    twice = pa.StructArray.from_arrays([pa.array(["1"]), pa.array(["2"])], names=["ground_truth"] * 2)
+    for value in (twice, pa.array([[("ground_truth", "1"), ("ground_truth", "2")]], pa.map_(pa.string(), pa.string()))):
+        pq.write_table(table.set_column(table.schema.get_field_index("reward_model"), "reward_model", value), path)
+        (row,) = openr1.OpenR1(file=path).read(None)
+        assert row == MalformedRow(f"{path} row 1", "reward_model.ground_truth is the name of two fields")
+    pq.write_table(table.append_column("ability", table["ability"]), path)
+    with pytest.raises(DataError, match="has the column 'ability' twice"):
+        list(openr1.OpenR1(file=path).read(None))
 
 
 def test_columns_that_are_not_used_may_hold_anything(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
-    broken = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff"], pa.binary()).buffers())
+    broken = not_utf8(b"\xff")
     deep = pa.array([[{"a": [{"b": 1}]}]])
     table = pa.Table.from_pylist([openr1_row()]).append_column("notes", broken).append_column("deep", deep)
     pq.write_table(table.drop_columns(["ability"]), path)
@@ -219,6 +289,21 @@ def test_a_map_is_an_object(tmp_path: Path) -> None:
     (row,) = openr1.OpenR1(file=tmp_path / "rows.parquet").read(None)
     assert isinstance(row, SourceRow)
     assert row.gold == "2"
+    pq.write_table(
+        of_type("reward_model", [("ground_truth", 0.1)], pa.map_(pa.string(), pa.float32())), tmp_path / "rows.parquet"
+    )
+    (row,) = openr1.OpenR1(file=tmp_path / "rows.parquet").read(None)
+    assert isinstance(row, SourceRow)
+    assert row.gold == "0.1"
+
+
+@given(st.floats(width=16, allow_nan=False, allow_infinity=False))
+def test_a_float_has_the_shortest_digits_that_give_it(number: float) -> None:
+    for kind, digits in ((np.float16, 5), (np.float32, 9)):
+        (value,) = _values(pa.array([kind(number)]))
+        assert kind(value) == number
+        shorter = [n for n in range(1, digits + 1) if kind(f"{number:.{n}g}") == number]
+        assert len(Decimal(repr(value)).normalize().as_tuple().digits) <= min(shorter)
 
 
 def test_files_that_are_not_of_the_schema_are_refused(tmp_path: Path) -> None:
@@ -228,7 +313,9 @@ def test_files_that_are_not_of_the_schema_are_refused(tmp_path: Path) -> None:
         return str(caught.value)
 
     other = write(tmp_path / "other.parquet", [{"question": "a", "answer": "b"}])
-    assert "has no column 'prompt'; its columns are question, answer" in error(other)
+    assert "has no column 'prompt'. Remedy: known: question, answer" in error(other)
+    upper = write(tmp_path / "upper.parquet", [{"Prompt": "a"}])
+    assert "did you mean 'Prompt'" in error(upper)
     typed = write(tmp_path / "typed.parquet", [openr1_row(prompt="What?")])
     assert "column 'prompt' of" in error(typed)
     twice = pa.Table.from_pylist([openr1_row()])
@@ -238,6 +325,9 @@ def test_files_that_are_not_of_the_schema_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.parquet").write_text('{"question": ')
     assert "cannot be read as Parquet" in error(tmp_path / "text.parquet")
     assert "there is no file" in error(tmp_path / "missing.parquet")
+    assert f"{tmp_path} is a folder, not a file" in error(tmp_path)
+    pq.write_table(twice.slice(0, 0).select([0, 1, 2, 3, 4]), tmp_path / "empty.parquet")
+    assert f"{tmp_path / 'empty.parquet'}: there are no rows" in error(tmp_path / "empty.parquet")
     assert openr1.OpenR1(file=tmp_path / "missing.parquet").needs(None) == f"a file {tmp_path / 'missing.parquet'}"
     with pytest.raises(DataError, match="there is no file"):
         openr1.OpenR1(file=tmp_path / "missing.parquet").content(None)
@@ -359,8 +449,11 @@ def test_jsonl_numbers_keep_their_digits(tmp_path: Path) -> None:
         (b'{"question": "a"', "not JSON: Expecting ',' delimiter at character 16"),
         (b"[1]", "is a list where an object is expected"),
         (b"\xff", "not UTF-8"),
-        (b'{"answer": "1"}', "question is missing or empty"),
-        (b'{"question": "a", "answer": " "}', "answer is missing or empty"),
+        (b'{"answer": "1"}', "has no field 'question'; known: answer"),
+        (b'{"Question": "a", "answer": "1"}', "has no field 'question'; did you mean 'Question'? known: Question, ans"),
+        (b'{"question": "a", "\\ud800": "1"}', "has no field 'answer'; known: question, \\ud800"),
+        (b'{"question": "a", "answer": null}', "answer is empty"),
+        (b'{"question": "a", "answer": " "}', "answer is empty"),
         (b'{"question": ["a"], "answer": "1"}', "question is a list where text is expected"),
         (b'{"question": "a", "answer": true}', "answer is a truth value where text is expected"),
         (b'{"question": "a", "answer": NaN}', "answer is NaN, which is not a number"),
