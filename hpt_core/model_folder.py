@@ -217,6 +217,12 @@ def load_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
+def chat_template(tokenizer: Any) -> str:
+    """The chat template of a tokenizer, the default one if it has several; "" if it has none."""
+    found = tokenizer.chat_template
+    return str((found.get("default") if isinstance(found, Mapping) else found) or "")
+
+
 def _require_vocabulary(folder: Path, tokenizer: Any) -> None:
     """Raise ModelError if a prompt or a response may contain a token for which the model has no embedding.
 
@@ -225,7 +231,7 @@ def _require_vocabulary(folder: Path, tokenizer: Any) -> None:
     rows = text_config(read_object(folder / "config.json")).get("vocab_size")
     if not isinstance(rows, int):
         return
-    template = str(tokenizer.chat_template or "")
+    template = chat_template(tokenizer)
     used = {tokenizer.eos_token_id, tokenizer.bos_token_id}
     special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special and str(token) not in template}
     beyond = {i: token for token, i in tokenizer.get_vocab().items() if i >= rows and (i in used or i not in special)}
