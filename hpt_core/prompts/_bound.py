@@ -101,21 +101,24 @@ class BoundPrompt(ABC):
         return found + next((n for n in range(size - 1, 0, -1) if ids[found : found + n] == self._bos[-n:]), 0)
 
     def _require_own_bos(self) -> None:
-        """Raise ModelError if the template's use of the BOS token does not fit `bos`: leaving it out would leave out
-        the start of a turn, or the prompt would begin with one BOS and have another before its question."""
+        """Raise ModelError if the template's use of the BOS token does not fit `bos`.
+
+        The prompt must not have a BOS at its start and another before its question, and leaving it out must not leave
+        out the start of a turn.
+        """
         name, token = name_of(self._tokenizer), repr(self._tokenizer.decode(self._bos))
         begins = set(self._bos) - {self._eos}  # a token that is both may also end a turn
+        before = self._tokens(self.render(PROBE).partition(PROBE)[0])
+        late = not self._written(before) and begins & set(before)
+        if late and (self._adds_bos or self._mode == "always"):
+            raise ModelError(
+                f"the template of {name} writes its BOS token {token} after other text, not at the start of the prompt",
+                "let the template begin with the BOS token, or leave it out there",
+            )
         if self._mode == "never" and begins & set(self.encode(PROBE)):
             raise ModelError(
                 f"the prompt of {name} also uses its BOS token {token} between turns, so it cannot be left out",
                 'set prompt.bos = "tokenizer"',
-            )
-        before = self._tokens(self.render(PROBE).partition(PROBE)[0])
-        if self._begins(0) and not self._written(before) and begins & set(before):
-            raise ModelError(
-                f"the prompt of {name} begins with its BOS token, and its template writes {token} once more, after "
-                "other text",
-                "let the template begin with the BOS token, or leave it out there",
             )
 
     def encode_demonstration(self, question: str, demonstration: str) -> list[int]:

@@ -490,10 +490,11 @@ def test_a_second_bos_after_other_text_is_refused(before: str) -> None:
     template = before + "{{ bos_token }}user: {{ messages[0].content }}"
     configs = (chat.ChatTemplate(), plain.PlainText(template=before + "<bos>{question}"))
     for config in configs:
-        found = tokenizer(template)
-        with pytest.raises(ModelError, match=r"writes '<bos>' once more, after other text.*Remedy: let the template"):
-            config.bind(found)
-        ids = config.bind(tokenizer(template, adds_bos=False)).encode("Q?")
+        for bos in ("tokenizer", "always", "never"):
+            with pytest.raises(ModelError, match=r"BOS token '<bos>' after other text.*Remedy: let the template begin"):
+                config.model_copy(update={"bos": bos}).bind(tokenizer(template))
+        found = tokenizer(template, adds_bos=False)
+        ids = config.bind(found).encode("Q?")
         assert ids.count(found.bos_token_id) == 1, "the template's own"
         assert ids[0] != found.bos_token_id
 
