@@ -106,17 +106,28 @@ def apply(table: dict[str, Any], override: str, example: str = "train.hpt.steps=
                 )
             if i == len(keys) - 1:
                 raise ConfigError(f"--set {override!r}: a list is set as a whole", f"--set {where}=[...]")
-            target = target[int(key)]
+            target[int(key)] = target = _named(target[int(key)])
             continue
         if not isinstance(target, dict):
             raise ConfigError(f"--set {override!r}: {where} is a value, not a table", "shorten the path")
         if i == len(keys) - 1:
             target[key] = toml_value(text.strip())
             return
-        if isinstance(target.get(key), str) and i:
-            # `algorithm = "hpt"` is shorthand for `algorithm = { name = "hpt" }`.
-            target[key] = {"name": target[key]}
+        if i or _takes_plugin(pipeline_type(table), key):
+            target[key] = _named(target.get(key, {}))
         target = target.setdefault(key, {})
+
+
+def _named(value: Any) -> Any:
+    """The long form of a plug-in: `algorithm = "hpt"` is shorthand for `algorithm = { name = "hpt" }`."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _takes_plugin(model: type[BaseModel], name: str) -> bool:
+    """Whether a field takes a plug-in or a list of them."""
+    field = named_fields(model).get(name)
+    kinds = () if field is None else (field.annotation, *get_args(field.annotation))
+    return any(isinstance(kind, type) and issubclass(kind, Plugin) for kind in kinds)
 
 
 def toml_value(text: str) -> Any:

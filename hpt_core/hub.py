@@ -30,8 +30,9 @@ def fetch(
     instead: str,
     progress: Progress | None = None,
     offline: bool = False,
+    without: Sequence[str] = (),
 ) -> Snapshot:
-    """Download the files of `repo` that match `patterns` and are not in the cache yet.
+    """Download the files of `repo` that match `patterns`, match none of `without`, and are not in the cache yet.
 
     Raises `error` (ModelError or DataError); `instead` is the alternative that its remedy offers to a user without
     access. `progress` is called with the downloaded and the total MB. `offline` uses only the cache.
@@ -47,6 +48,7 @@ def fetch(
                 repo_type=kind,
                 revision=revision,
                 allow_patterns=list(patterns),
+                ignore_patterns=list(without),
                 local_files_only=offline,
                 tqdm_class=_reporting_bar(progress, repo),
             )

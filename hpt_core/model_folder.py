@@ -6,6 +6,7 @@ import pickle
 import shutil
 from collections import Counter
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,12 @@ TOKENIZER_FILES = (
 VOCABULARIES = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
 """A tokenizer has at least one of these sets of files."""
 CONFIG_FILES = ("config.json", "generation_config.json")
+WEIGHTS = (
+    *("*.safetensors", "*model*.bin", "*weight*.bin", "*optimizer*.bin", "*consolidated*", "*.index.json"),
+    *("*.pt", "*.pth", "*.ckpt", "*.gguf", "*.ggml", "*.h5", "*.msgpack", "*.ot", "*.npz", "*.tflite", "*.pdparams"),
+    *("*.onnx", "*.onnx_data*", "*adapter_config.json"),
+)
+"""Names of weights in any format, and of what only describes them."""
 LINK_BYTES = 16_000_000
 """Files of at least this size are linked, not copied."""
 
@@ -51,7 +58,7 @@ def weight_files(folder: Path) -> list[Path]:
         if (folder / single).is_file():
             _require_whole([folder / single])
             return [folder / single]
-    raise ModelError(f"{folder} has no weights: model.safetensors is missing", "fetch the model again")
+    raise _incomplete(folder, f"{folder} has no weights: model.safetensors is missing")
 
 
 def require_complete(folder: Path) -> list[Path]:
@@ -59,8 +66,10 @@ def require_complete(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ModelError(f"there is no model folder {folder}", "correct the path, or fetch the model into it")
     if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder} is not a model folder: config.json is missing", "fetch the model again")
-    read_object(folder / "config.json")
+        raise _incomplete(folder, f"{folder} is not a model folder: config.json is missing")
+    for name in CONFIG_FILES:
+        if (folder / name).is_file():
+            read_object(folder / name)
     weights = weight_files(folder)
     if not any(all((folder / name).is_file() for name in names) for names in VOCABULARIES):
         raise ModelError(
@@ -71,35 +80,109 @@ def require_complete(folder: Path) -> list[Path]:
     return sorted([*weights, *others])
 
 
-def content_hashes(files: list[Path]) -> dict[str, str]:
-    """SHA-256 of each file by name. Files that have not changed since they were last hashed are not read again."""
+def _incomplete(folder: Path, cause: str) -> ModelError:
+    """The error for a folder without config.json or without weights, which may be something else than a model."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    if any(fnmatchcase(name, own) for name in names for own in ("model*.safetensors", "pytorch_model*.bin")):
+        return ModelError(cause, "fetch the model again")
+    if "adapter_config.json" in names:
+        return ModelError(
+            f"{folder} holds an adapter, not a whole model",
+            "merge it into its base model (merge_and_unload in peft), and save the result and the tokenizer there",
+        )
+    if others := [name for name in names if is_weight(name)]:
+        return ModelError(
+            f"{folder} has weights only in a format that is not read: {others[0]}",
+            "choose a folder with safetensors, or convert the model with transformers: from_pretrained, with gguf_file "
+            "for GGUF, which dequantizes it, then save_pretrained",
+        )
+    return ModelError(cause, "fetch the model again")
+
+
+def is_weight(name: str) -> bool:
+    """Whether a file of this name holds or describes weights, in any format."""
+    return any(fnmatchcase(name, pattern) for pattern in WEIGHTS)
+
+
+def other_files(folder: Path) -> list[Path]:
+    """Every file of a model folder, and of the folders in it, that is no weight: license, further templates, code.
+
+    Hidden folders, caches and stores are left out. So are links out of the folder, except those to a Hub cache's own
+    files and those that stand for the model's config and tokenizer.
+    """
+    found = []
+    for at, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not _is_foreign(Path(at, name))]
+        found += [Path(at, name) for name in names if not is_weight(name)]
+    own = {folder / name for name in (*CONFIG_FILES, *TOKENIZER_FILES)}
+    homes = [folder.resolve()]
+    if homes[0].parent.name == "snapshots":
+        homes.append(homes[0].parents[1] / "blobs")
+
+    def belongs(path: Path) -> bool:
+        target = path.resolve()
+        return target.is_file() and (path in own or any(target.is_relative_to(home) for home in homes))
+
+    return sorted(path for path in found if belongs(path))
+
+
+def _is_foreign(folder: Path) -> bool:
+    """Whether a folder in a model folder is version control, a cache, or a store."""
+    return folder.name.startswith(".") or folder.name == "__pycache__" or (folder / ".leases").exists()
+
+
+def content_hashes(folder: Path, files: list[Path]) -> dict[str, str]:
+    """SHA-256 of each file in `folder` by its path there. Files that have not changed since they were last hashed are
+    not read again."""
     known = KnownFiles()
-    hashes = {path.name: known.sha256(path) for path in files}
+    hashes = {path.relative_to(folder).as_posix(): known.sha256(path) for path in files}
     known.save()
     return hashes
 
 
 def content_id(folder: Path) -> str:
-    """SHA-256 over the names and contents of a complete model folder's files."""
-    return sha256_json(content_hashes(require_complete(folder)))
+    """SHA-256 over the names and contents of the files of a complete model folder that decide what the model does."""
+    return sha256_json(content_hashes(folder, require_complete(folder)))
+
+
+def identity(folder: Path) -> dict[str, str]:
+    """What decides the content of a copy of a complete model folder, wherever it is."""
+    files = require_complete(folder)
+    others = sorted({*other_files(folder)} - {*files})
+    found = {"name": "folder", "content": content_id(folder)}
+    return found | ({"others": sha256_json(content_hashes(folder, others))} if others else {})
 
 
 def tokenizer_id(folder: Path) -> str:
     """SHA-256 over the tokenizer's files and the chat template."""
-    return sha256_json(content_hashes([folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]))
+    return sha256_json(content_hashes(folder, [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]))
 
 
-def place(files: list[Path], folder: Path) -> None:
-    """Copy small `files` to `folder`. Large ones become hard links, or symbolic links across file systems."""
+def place(files: list[Path], source: Path, folder: Path) -> None:
+    """Copy `files` of the folder `source` to `folder`. Large ones become hard links; across file systems, weights
+    become symbolic links and other files are copied."""
     for path in files:
-        source = path.resolve()
-        if source.stat().st_size < LINK_BYTES:
-            shutil.copyfile(source, folder / path.name)
-            continue
-        try:
-            os.link(source, folder / path.name)
-        except OSError:
-            (folder / path.name).symlink_to(source)
+        file, target = path.resolve(), folder / path.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if file.stat().st_size >= LINK_BYTES:
+            try:
+                os.link(file, target)
+                continue
+            except OSError:
+                if is_weight(path.name):
+                    target.symlink_to(file)
+                    continue
+        shutil.copyfile(file, target)
+
+
+def copy(source: Path, folder: Path) -> int:
+    """Make `folder` a copy of the complete model folder `source`, without weights that the model does not use. Returns
+    the number of files. Raises ModelError."""
+    require_complete(source)
+    files = [*weight_files(source), *other_files(source)]
+    folder.mkdir(parents=True, exist_ok=True)
+    place(files, source, folder)
+    return len(files)
 
 
 class Size(NamedTuple):
@@ -179,9 +262,9 @@ def read_object(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read as JSON", "fetch the model again") from error
+        raise ModelError(f"{path} cannot be read as JSON", "correct it, or fetch the model again") from error
     if not isinstance(found, dict):
-        raise ModelError(f"{path} does not contain a JSON object", "fetch the model again")
+        raise ModelError(f"{path} does not contain a JSON object", "correct it, or fetch the model again")
     return found
 
 
@@ -217,6 +300,12 @@ def load_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
+def chat_template(tokenizer: Any) -> str:
+    """The chat template of a tokenizer, the default one if it has several; "" if it has none."""
+    found = tokenizer.chat_template
+    return str((found.get("default") if isinstance(found, Mapping) else found) or "")
+
+
 def _require_vocabulary(folder: Path, tokenizer: Any) -> None:
     """Raise ModelError if a prompt or a response may contain a token for which the model has no embedding.
 
@@ -225,7 +314,7 @@ def _require_vocabulary(folder: Path, tokenizer: Any) -> None:
     rows = text_config(read_object(folder / "config.json")).get("vocab_size")
     if not isinstance(rows, int):
         return
-    template = str(tokenizer.chat_template or "")
+    template = chat_template(tokenizer)
     used = {tokenizer.eos_token_id, tokenizer.bos_token_id}
     special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special and str(token) not in template}
     beyond = {i: token for token, i in tokenizer.get_vocab().items() if i >= rows and (i in used or i not in special)}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpt_core.files import remove_leftovers, replacing_folder, sha256_file, sha256_json, write_json
-from hpt_core.model_folder import load_tokenizer
+from hpt_core.model_folder import content_hashes, load_tokenizer, require_complete
 from hpt_core.seeds import derive
 from hpt_core.training.config import TrainSpec
 from hpt_core.training.distributed import joined
@@ -113,7 +113,7 @@ def _identity(spec: TrainSpec) -> str:
     Memory settings are left out, so that a run that ran out of memory can resume with other settings.
     """
     facts = spec.model_dump(mode="json", include={"prompt", "seed"})
-    model = {f.name: sha256_file(f) for f in sorted(spec.model.iterdir()) if f.is_file()}
+    model = content_hashes(spec.model, require_complete(spec.model))
     return sha256_json({**facts, "config": spec.config.identity(), "data": sha256_file(spec.data), "model": model})
 
 

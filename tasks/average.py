@@ -20,7 +20,7 @@ from hpt_core.artifacts import Cost
 from hpt_core.base import Frozen
 from hpt_core.errors import ModelError
 from hpt_core.files import replacing_folder
-from hpt_core.model_folder import place, require_complete, tokenizer_id, weight_files
+from hpt_core.model_folder import other_files, place, tokenizer_id, weight_files
 from hpt_core.models.materialize import ModelConfig
 from tasks.execution.artifact import Artifacts, Job, Stage, Step, Target
 from tasks.execution.config import PipelineConfig
@@ -140,8 +140,7 @@ def run(spec: Spec) -> None:
             found[name] = average([_read(files[name], name) for files in tensors], spec.weights)
             progress(len(found), len(tensors[0]), "")
         save_torch_state_dict(found, beside, metadata={"format": "pt"})
-        weights = set(weight_files(first))
-        place([file for file in require_complete(first) if file not in weights], beside)
+        place(other_files(first), first, beside)
 
 
 def average(tensors: "Sequence[Tensor]", weights: Sequence[float]) -> "Tensor":

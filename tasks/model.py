@@ -38,6 +38,7 @@ class ModelStep(Step):
     """One model folder."""
 
     kind = "model"
+    version = "2"  # it also has the files that the model does not need, such as its license
     produces = (MODEL, TOKENIZER)
 
     def __init__(self, stage: StageKey, config: ModelConfig) -> None:

@@ -293,14 +293,15 @@ def prompt(
 def _render(
     config: PipelineConfig, key: StageKey, prompt: PromptConfig, question: str, instruction: str | None
 ) -> dict[str, Any]:
-    """Text, number of tokens, and the BOS token or None. The root model's tokenizer is used, because training does not
-    change the tokenizer."""
+    """Text of the token ids, their number, and the BOS token or None. The root model's tokenizer is used, because
+    training does not change the tokenizer."""
     root = config.root(key)
     run = plan_run(config, RunOptions(goals=(str(root),)))
     run.context.store.check_writable()
     folder = run_stage(run.graph[root], Artifacts(), run.context)[root].path(MODEL)
     tokenizer = load_tokenizer(folder)
-    bound = prompt.bind(tokenizer)
-    ids = bound.encode(question, instruction)
+    ids = prompt.bind(tokenizer).encode(question, instruction)
+    # Not the rendered text, which lacks a BOS that the tokenizer adds.
+    text = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     bos = tokenizer.bos_token if ids[0] == tokenizer.bos_token_id else None
-    return {"text": bound.render(question, instruction), "tokens": len(ids), "bos": bos}
+    return {"text": text, "tokens": len(ids), "bos": bos}

@@ -25,11 +25,8 @@ class FolderModel(ModelSourceConfig):
 
     def identity(self) -> dict[str, Any]:
         """The content hash, independent of the path. Raises ModelError if a file is missing."""
-        return {"name": self.name, "content": model_folder.content_id(self.path)}
+        return dict(model_folder.identity(self.path))
 
     def materialize(self, folder: Path, progress: Progress) -> None:
         """Link or copy the model's files into `folder`. Raises ModelError if one is missing."""
-        files = model_folder.require_complete(self.path)
-        folder.mkdir(parents=True, exist_ok=True)
-        model_folder.place(files, folder)
-        progress(1, 1, f"{len(files)} files of {self.path}")
+        progress(1, 1, f"{model_folder.copy(self.path, folder)} files of {self.path}")

@@ -12,7 +12,6 @@ from hpt_core.models.base import KnownModel, ModelSourceConfig
 from hpt_core.paths import expand_named
 from hpt_core.worker import Progress
 
-SMALL_FILES = (*model_folder.CONFIG_FILES, *model_folder.TOKENIZER_FILES)
 SAFETENSORS = ("model*.safetensors", "model.safetensors.index.json")
 PYTORCH = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
 
@@ -44,25 +43,24 @@ class HubModel(ModelSourceConfig):
         """Repository and revision, or the local folder's content hash. Raises ModelError for an incomplete folder."""
         local = self._local()
         if local is not None:
-            return {"name": "folder", "content": model_folder.content_id(local)}
+            return dict(model_folder.identity(local))
         return {"name": self.name, "repo": self.repo, "revision": self.revision}
 
     def materialize(self, folder: Path, progress: Progress) -> None:
         """Link or copy the model into `folder`, downloading files that are not in the Hub cache. Raises ModelError."""
         source = self._local()
         if source is None:
+            self._fetch(("*",), progress, without=model_folder.WEIGHTS)
             source = self._fetch(SAFETENSORS, progress).folder
-            if not any(source.glob("*.safetensors")):
+            if not any(source.glob("model*.safetensors")):
                 source = self._fetch(PYTORCH, progress).folder
-        files = model_folder.require_complete(source)
-        folder.mkdir(parents=True, exist_ok=True)
-        model_folder.place(files, folder)
+        model_folder.copy(source, folder)
 
     def origin(self) -> dict[str, str]:
         """Repository and resolved commit; empty if a local folder is used."""
         if self._local() is not None:
             return {}
-        return {"repo": self.repo, "commit": self._fetch((), None, offline=True).commit}
+        return {"repo": self.repo, "commit": self._fetch(("config.json",), None, offline=True).commit}
 
     def _local(self) -> Path | None:
         folder = self._named()
@@ -74,9 +72,16 @@ class HubModel(ModelSourceConfig):
             return None
         return Path(expand_named(os.environ.get("HPT_MODELS") or "models", "HPT_MODELS")) / self.local
 
-    def _fetch(self, weights: tuple[str, ...], progress: Progress | None, offline: bool = False) -> hub.Snapshot:
+    def _fetch(
+        self,
+        patterns: tuple[str, ...],
+        progress: Progress | None,
+        without: tuple[str, ...] = (),
+        offline: bool = False,
+    ) -> hub.Snapshot:
         instead = 'name a local copy: source = { name = "folder", path = ... }'
         if (folder := self._named()) is not None:
             instead = f"put the model into {folder} (`hpt models fetch {self.local}` where it is known)"
-        files = (*SMALL_FILES, *weights)
-        return hub.fetch(self.repo, self.revision, files, "model", ModelError, instead, progress, offline)
+        return hub.fetch(
+            self.repo, self.revision, patterns, "model", ModelError, instead, progress, offline, without=without
+        )

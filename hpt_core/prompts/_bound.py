@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from hpt_core.errors import ModelError
+from hpt_core.model_folder import chat_template
 from hpt_core.prompts.base import THINK, PromptConfig
 
 PROBE = "What is 4073 + 2519?"
@@ -59,7 +60,7 @@ class BoundPrompt(ABC):
         tokens = tokenizer.added_tokens_decoder.values()
         special = {*map(str, tokenizer.all_special_tokens), *(str(t) for t in tokens if t.special)}
         # Some tokenizers do not mark the tokens of turns as special. Text must not contain them either.
-        turns = {str(t) for t in tokens if str(t) in str(tokenizer.chat_template or "")} - special
+        turns = {str(t) for t in tokens if str(t) in chat_template(tokenizer)} - special
         self._special, self._control = _any_of(special), _any_of(special | turns)
         self._inside_turns = re.compile(
             "|".join(f"(?<={re.escape(t[0])})(?={re.escape(t[1:])})" for t in sorted(turns)) or "(?!)"
@@ -85,11 +86,40 @@ class BoundPrompt(ABC):
             ids = self._parsed(text, self._spans(text, asked, instruction))
         else:
             ids = self._tokens(text)
-        written = 0
-        while self._bos and ids[written : written + len(self._bos)] == self._bos:
-            written += len(self._bos)
-        begins = self._mode == "always" or (self._mode == "tokenizer" and (written > 0 or self._adds_bos))
-        return [*(self._bos if begins else ()), *ids[written:]]
+        written = self._written(ids)
+        return [*(self._bos if self._begins(written) else ()), *ids[written:]]
+
+    def _begins(self, written: int) -> bool:
+        """Whether the prompt begins with the BOS; `written` token ids of it are in the text."""
+        return self._mode == "always" or (self._mode == "tokenizer" and (written > 0 or self._adds_bos))
+
+    def _written(self, ids: list[int]) -> int:
+        """How many of the first token ids of a text are the BOS, repeated, or the end of it."""
+        size, found = len(self._bos), 0
+        while size and ids[found : found + size] == self._bos:
+            found += size
+        return found + next((n for n in range(size - 1, 0, -1) if ids[found : found + n] == self._bos[-n:]), 0)
+
+    def _require_own_bos(self) -> None:
+        """Raise ModelError if the template's use of the BOS token does not fit `bos`.
+
+        The prompt must not have a BOS at its start and another before its question, and leaving it out must not leave
+        out the start of a turn.
+        """
+        name, token = name_of(self._tokenizer), repr(self._tokenizer.decode(self._bos))
+        begins = set(self._bos) - {self._eos}  # a token that is both may also end a turn
+        before = self._tokens(self.render(PROBE).partition(PROBE)[0])
+        late = not self._written(before) and begins & set(before)
+        if late and (self._adds_bos or self._mode == "always"):
+            raise ModelError(
+                f"the template of {name} writes its BOS token {token} after other text, not at the start of the prompt",
+                "let the template begin with the BOS token, or leave it out there",
+            )
+        if self._mode == "never" and begins & set(self.encode(PROBE)):
+            raise ModelError(
+                f"the prompt of {name} also uses its BOS token {token} between turns, so it cannot be left out",
+                'set prompt.bos = "tokenizer"',
+            )
 
     def encode_demonstration(self, question: str, demonstration: str) -> list[int]:
         """The demonstration's token ids, ending with one EOS.

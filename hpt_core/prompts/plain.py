@@ -36,6 +36,7 @@ class PlainPrompt(BoundPrompt):
     def __init__(self, config: PlainText, tokenizer: Any) -> None:
         super().__init__(tokenizer, config.bos)
         self._config = config
+        self._require_own_bos()
 
     def render(self, question: str, instruction: str | None = None) -> str:
         """The template with the question inserted. `encode` adds the BOS token."""

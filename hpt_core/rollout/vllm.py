@@ -118,6 +118,14 @@ def engine_settings(
     return settings
 
 
+def _remedy(refusal: str) -> str:
+    """What to do about vLLM's reason to refuse a model."""
+    _, quantized, dtypes = refusal.partition("is not supported for quantization method")
+    if quantized and "bfloat16" in dtypes:
+        return 'set dtype = "bfloat16"'
+    return "choose a model that vLLM runs here without code of the model's own, or use engine = 'transformers'"
+
+
 def _prepare_environment(batch_invariant: bool) -> None:
     """Set what vLLM reads from the environment at import. Standard output is reserved for the worker's events."""
     debug = logging.getLogger("hpt").isEnabledFor(logging.DEBUG)
@@ -169,10 +177,8 @@ class VLLMEngine(RolloutEngine):
         except HPTError:
             raise
         except ValidationError as error:
-            raise EngineError(
-                f"vLLM refuses {model}: {explain(error)}",
-                "choose a model that vLLM runs here without code of the model's own, or use engine = 'transformers'",
-            ) from error
+            cause = explain(error)
+            raise EngineError(f"vLLM refuses {model}: {cause}", _remedy(cause)) from error
         except Exception as error:
             raise EngineError(
                 f"vLLM cannot load {model}: {explain(error)}",

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpt_core.errors import ModelError, explain
 from hpt_core.files import replacing_folder, write_json
-from hpt_core.model_folder import load_tokenizer, read_config, read_object
+from hpt_core.model_folder import load_tokenizer, other_files, place, read_config, read_object
 from hpt_core.weights import require_finite, require_loaded
 
 if TYPE_CHECKING:
@@ -145,10 +144,4 @@ def _write_description(model: Any, source: Path, folder: Path, dtype: str) -> No
     # FSDP2 adds the prefix.
     own = {"architectures": [type(model).__name__.removeprefix("FSDP")], "dtype": dtype}
     write_json(folder / "config.json", {**config, **own})
-    for file in sorted(source.iterdir()):
-        if file.is_file() and not _is_weight(file) and file.name != "config.json":
-            shutil.copyfile(file, folder / file.name)
-
-
-def _is_weight(file: Path) -> bool:
-    return file.suffix in (".safetensors", ".bin", ".pt", ".pth", ".gguf") or file.name.endswith(".index.json")
+    place([file for file in other_files(source) if file != source / "config.json"], source, folder)

@@ -234,6 +234,10 @@ def test_prompt_of_a_trained_model_uses_its_base_models_tokenizer(hpt: Hpt, tmp_
     assert json.loads(trained.out)["model"] == "train.x"
     assert json.loads(trained.out)["text"] == json.loads(base.out)["text"]
     assert json.loads(trained.out)["tokens"] == json.loads(base.out)["tokens"] > 0
+    with_bos, without = (json.loads(hpt(*asked, "--set", f"prompt.bos={bos}").out) for bos in ("always", "never"))
+    assert with_bos["text"] == f"<bos>{without['text']}"
+    assert with_bos["tokens"] == without["tokens"] + 1
+    assert (with_bos["bos"], without["bos"]) == ("<bos>", None)
 
 
 def test_grade(hpt: Hpt, tmp_path: Path) -> None:

@@ -141,6 +141,28 @@ def test_toml_value_reads_none(text: str, value: str | None) -> None:
     assert toml_value(text) == value
 
 
+@pytest.mark.parametrize(
+    ("table", "override", "expected"),
+    [
+        ({"prompt": "chat"}, "prompt.bos=always", {"prompt": {"name": "chat", "bos": "always"}}),
+        ({}, "prompt.bos=always", {"prompt": {"bos": "always"}}),
+        (
+            {"evaluate": {"prompt": "chat"}},
+            "evaluate.prompt.bos=never",
+            {"evaluate": {"prompt": {"name": "chat", "bos": "never"}}},
+        ),
+        ({"publish": ["static_site"]}, "publish.0.path=x", {"publish": [{"name": "static_site", "path": "x"}]}),
+        ({"publish": "static_site"}, "publish.path=x", {"publish": {"name": "static_site", "path": "x"}}),
+        ({"trackers": ["mlflow"]}, "trackers.0.experiment=x", {"trackers": [{"name": "mlflow", "experiment": "x"}]}),
+    ],
+)
+def test_a_field_of_a_plugin_in_its_short_form_is_set(
+    table: dict[str, Any], override: str, expected: dict[str, Any]
+) -> None:
+    apply(table, override)
+    assert table == expected
+
+
 def test_none_sets_a_value_of_the_file_to_none(config: Path) -> None:
     config.write_text(GOOD.replace("steps = 3", "steps = 3\noptimizer = { gradient_clip = 2.0 }\nseed = 5"))
     loaded = load_config(config, ["train.hpt.optimizer.gradient_clip=none", "train.hpt.seed=none"]).train["hpt"]

@@ -38,12 +38,104 @@ def edit(path: Path, **fields: Any) -> None:
 def test_materialized_folder_is_complete_and_loads(model: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    (model / "notes.txt").write_text("not part of the model")
     made = materialize(ModelConfig(source=folder.FolderModel(path=model)), tmp_path / "out", silent)
-    assert not (tmp_path / "out" / "notes.txt").exists()
     assert len(made.weights_id) == len(made.tokenizer_id) == 64
     AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert AutoTokenizer.from_pretrained(tmp_path / "out").chat_template
+
+
+KEPT = (
+    *("README.md", "LICENSE", ".gitattributes", "preprocessor_config.json", "additional_chat_templates/tool.jinja"),
+    *("sub/notes.bin", "sub/below/image.png", "modeling_own.py"),
+)
+LEFT_OUT = (
+    *("pytorch_model.bin", "pytorch_model.bin.index.json", "model-q4.gguf", "tf_model.h5", "flax_model.msgpack"),
+    *("onnx/model.onnx", "onnx/model.onnx_data", "original/consolidated.00.pth", "optimizer.pt", "sub/x.safetensors"),
+    *("adapter_config.json", ".git/config", ".cache/huggingface/a", "__pycache__/a.pyc", "runs/.leases/a"),
+    "runs/model/1/manifest.json",
+)
+
+
+@pytest.mark.parametrize("link_bytes", [1, 16_000_000])
+def test_every_file_is_carried_over_but_unused_weights_and_caches(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link_bytes: int
+) -> None:
+    monkeypatch.setattr(model_folder, "LINK_BYTES", link_bytes)
+    source = folder.FolderModel(path=model)
+    before = materialize(ModelConfig(source=source), tmp_path / "before", silent)
+    identity = source.identity()
+    own = {path.name for path in model.iterdir()}
+    for name in (*KEPT, *LEFT_OUT):
+        (model / name).parent.mkdir(parents=True, exist_ok=True)
+        (model / name).write_text(name)
+    made = materialize(ModelConfig(source=source), tmp_path / "out", silent)
+    files = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert files == {*own, *KEPT}
+    assert all((tmp_path / "out" / name).read_text() == name for name in KEPT)
+    assert made == before, "what the model does is the same"
+    assert source.identity() != identity, "but the folder is made again"
+
+
+def test_a_link_out_of_the_folder_is_not_carried_over(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("key")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "file").write_text("x")
+    (model / "README.md").write_text("readme")
+    for name, target in {
+        "notes": tmp_path / "secret",
+        "folder": tmp_path / "more",
+        "self": model,
+        "nowhere": tmp_path / "none",
+        "inside.md": Path("README.md"),
+    }.items():
+        (model / name).symlink_to(target)
+    tokenizer = (model / "tokenizer.json").rename(tmp_path / "tokenizer.json")
+    (model / "tokenizer.json").symlink_to(tokenizer)
+    materialize(ModelConfig(source=folder.FolderModel(path=model)), tmp_path / "out", silent)
+    made = {path.name for path in (tmp_path / "out").iterdir()}
+    assert made.isdisjoint({"notes", "folder", "self", "nowhere"})
+    assert made >= {"README.md", "inside.md", "tokenizer.json"}
+
+
+def test_a_snapshot_in_the_hub_cache_is_copied_with_its_links(model: Path, tmp_path: Path) -> None:
+    (model / "LICENSE").write_text("free")
+    snapshot = tmp_path / "models--a--b" / "snapshots" / "0123"
+    (blobs := tmp_path / "models--a--b" / "blobs").mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    for path in model.iterdir():
+        shutil.copy(path, blobs / f"blob-{path.name}")
+        (snapshot / path.name).symlink_to(f"../../blobs/blob-{path.name}")
+    source = folder.FolderModel(path=snapshot)
+    assert source.identity() == folder.FolderModel(path=model).identity()
+    materialize(ModelConfig(source=source), tmp_path / "out", silent)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {path.name for path in model.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (("adapter_config.json", "adapter_model.safetensors"), "holds an adapter.*Remedy: merge it into its base"),
+        (("adapter_config.json", "config.json", "adapter_model.bin"), "holds an adapter.*Remedy: merge it"),
+        (("model-q4_k_m.gguf",), "not read: model-q4_k_m.gguf.*Remedy: .*convert the model .*gguf_file"),
+        (("model.gguf", "config.json"), "not read: model.gguf.*Remedy: .*convert the model"),
+        (("consolidated.safetensors", "params.json"), "not read: consolidated.safetensors"),
+        (("config.json",), "model.safetensors is missing"),
+        (("model.safetensors",), "config.json is missing. Remedy: fetch the model again"),
+        ((), "config.json is missing. Remedy: fetch the model again"),
+    ],
+)
+def test_a_folder_that_is_no_whole_model_says_what_to_do(tmp_path: Path, files: tuple[str, ...], message: str) -> None:
+    for name in files:
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(ModelError, match=message):
+        folder.FolderModel(path=tmp_path).identity()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "\x00"])
+def test_malformed_generation_settings_are_named(model: Path, content: str) -> None:
+    (model / "generation_config.json").write_text(content)
+    with pytest.raises(ModelError, match=r"generation_config.json .*JSON.*Remedy: correct it"):
+        folder.FolderModel(path=model).identity()
 
 
 @pytest.mark.parametrize(

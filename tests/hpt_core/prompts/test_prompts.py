@@ -1,5 +1,6 @@
 """Prompts: their text, one BOS, one EOS."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from hpt_core.errors import ModelError
 from hpt_core.models.scratch import byte_tokenizer
 from hpt_core.prompts import chat, plain
-from hpt_core.prompts.base import PromptConfig
+from hpt_core.prompts.base import BOXED_INSTRUCTION, PromptConfig
 
 LLAMA = (
     "Question:\nWhat is 1 + 1?\nPlease reason step by step, and put your final answer within \\boxed{}.\nAnswer:\n"
@@ -226,6 +227,104 @@ def test_a_template_that_drops_the_system_message_is_refused(system: str) -> Non
         chat.ChatTemplate(system=system).bind(found)
 
 
+NO_SYSTEM = "{% for m in messages if m.role == 'user' %}{{ m.role }}: {{ m.content }}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("system", "instruction"),
+    [
+        (BOXED_INSTRUCTION, BOXED_INSTRUCTION),
+        ("Be terse.", "Be terse. Use \\boxed{}."),
+        ("user", None),  # the template itself writes it
+        ("What is", None),  # the probe has it
+    ],
+)
+def test_a_dropped_system_message_is_noticed_wherever_else_its_text_occurs(
+    system: str, instruction: str | None
+) -> None:
+    config = chat.ChatTemplate(system=system, instruction=instruction)
+    with pytest.raises(ModelError, match="leaves out or changes the system message"):
+        config.bind(tokenizer(NO_SYSTEM))
+    assert config.bind(tokenizer()).render("Q?").startswith(f"<bos>system: {system}\nuser: Q?")
+
+
+def test_a_system_message_that_is_cut_is_refused_even_if_the_instruction_has_all_of_it() -> None:
+    found = tokenizer("{{ messages[0].content[:40] }}|{{ messages[-1].content }}")
+    with pytest.raises(ModelError, match="leaves out or changes the system message"):
+        chat.ChatTemplate(system=BOXED_INSTRUCTION).bind(found)
+
+
+SHOWS = {"string": "{{ m.content }}", "parts": "{% for part in m.content %}{{ part['text'] }}{% endfor %}"}
+
+
+@pytest.mark.parametrize("system", SHOWS)
+@pytest.mark.parametrize("user", SHOWS)
+def test_each_role_has_its_own_form_of_content(system: str, user: str) -> None:
+    found = tokenizer(
+        f"{{% for m in messages %}}[{{{{ m.role }}}}]{{% if m.role == 'system' %}}{SHOWS[system]}{{% else %}}"
+        f"{SHOWS[user]}{{% endif %}}{{% endfor %}}"
+    )
+    prompt = chat.ChatTemplate(system="Be brief.", instruction=None).bind(found)
+    assert prompt.render("1 + 1?") == "[system]Be brief.[user]1 + 1?"
+
+
+@pytest.mark.parametrize(
+    "shown", ["m.content", "m.content[0]", "m.content | string", "m.content | tojson", "m.content | list | join"]
+)
+def test_no_prompt_has_a_list_of_parts_as_it_is(shown: str) -> None:
+    found = tokenizer(
+        "{% for m in messages %}{% if m.content is string %}{{ raise_exception('wants parts') }}{% endif %}"
+        f"{{{{ {shown} }}}}{{% endfor %}}"
+    )
+    with pytest.raises(ModelError, match="wants parts"):
+        chat.ChatTemplate(instruction=None).bind(found)
+
+
+@pytest.mark.parametrize(
+    ("template", "remedy"),
+    [
+        ("{% for m in messages %}{{ m.content }}", "correct the chat template"),
+        ("{% if messages[1] is defined %}{{ raise_exception('no') }}{% endif %}{{ messages[0].content }}", "leave out"),
+        (NO_SYSTEM, "leave out prompt.system"),
+    ],
+)
+def test_the_remedy_is_to_leave_out_the_system_message_only_if_that_helps(template: str, remedy: str) -> None:
+    with pytest.raises(ModelError, match=f"Remedy: {remedy}"):
+        chat.ChatTemplate(system="Be brief.").bind(tokenizer(template))
+
+
+@pytest.mark.parametrize("draws", ["range(2) | random", "['a', 'b'] | map('random') | list", "lipsum(1)"])
+def test_a_template_that_draws_random_numbers_is_refused(draws: str) -> None:
+    with pytest.raises(ModelError, match=r"draws random numbers.*Remedy: correct the chat template"):
+        chat.ChatTemplate().bind(tokenizer(f"{{{{ {draws} }}}} {{{{ messages[0].content }}}}"))
+    unused = f"{{% if tools %}}{{{{ {draws} }}}}{{% endif %}}{{{{ messages[0].content }}}}"
+    assert chat.ChatTemplate(instruction="").bind(tokenizer(unused)).render("Q?") == "Q?"
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+def test_the_date_does_not_depend_on_the_time_zone(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        found = tokenizer("{{ strftime_now('%s %-s %%s %H%Z') }} {{ messages[0].content }}")
+        text = chat.ChatTemplate(instruction=None).bind(found).render("Q?")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert text == "1721952000 1721952000 %s 00 Q?"
+
+
+def test_of_several_templates_the_default_counts() -> None:
+    found = tokenizer()
+    found.chat_template = {"default": "{{ messages[0].content }}", "tool_use": "{{ documents }}"}
+    assert chat.ChatTemplate(instruction="").bind(found).render("Q?") == "Q?"
+    with pytest.raises(ModelError, match="reads no argument 'documents'"):
+        chat.ChatTemplate(template_arguments={"documents": []}).bind(found)
+    found.chat_template = {"tool_use": "{{ messages[0].content }}"}
+    with pytest.raises(ModelError, match="no chat template"):
+        chat.ChatTemplate().bind(found)
+
+
 def test_a_template_gets_the_configured_date_and_no_clock() -> None:
     found = tokenizer("{{ strftime_now('%d %b %Y %H:%M') }} {{ messages[0].content }}")
     config = chat.ChatTemplate(instruction=None)
@@ -349,6 +448,55 @@ def test_a_bos_token_that_also_begins_turns_cannot_be_left_out() -> None:
     assert chat.ChatTemplate().bind(found).encode("Q?").count(found.bos_token_id) == 2
     with pytest.raises(ModelError, match=r"also uses its BOS token '<bos>' between turns.*prompt\.bos = \"tokenizer\""):
         chat.ChatTemplate(bos="never").bind(found)
+
+
+def adding(prefix: tuple[str, ...], template: str) -> Any:
+    """A tokenizer that puts tokens before every text."""
+    from tokenizers import processors
+
+    found = tokenizer(template)
+    found.add_special_tokens({"additional_special_tokens": [t for t in prefix if t != "<bos>"]})
+    tokens = [(t, found.convert_tokens_to_ids(t)) for t in dict.fromkeys(prefix)]
+    found.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{' '.join(prefix)} $A", pair=f"{' '.join(prefix)} $A $B", special_tokens=tokens
+    )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("prefix", "written"),
+    [
+        (("<bos>", "<bos>"), ""),
+        (("<bos>", "<bos>"), "<bos>"),
+        (("<bos>", "<bos>"), "<bos><bos>"),
+        (("<bos>", "<bos>"), "<bos><bos><bos>"),
+        (("<gMASK>", "<sop>"), ""),
+        (("<gMASK>", "<sop>"), "<sop>"),
+        (("<gMASK>", "<sop>"), "<gMASK><sop>"),
+    ],
+)
+def test_what_the_tokenizer_adds_and_the_template_writes_overlap(prefix: tuple[str, ...], written: str) -> None:
+    found = adding(prefix, written + "user: {{ messages[0].content }}")
+    for config in (
+        chat.ChatTemplate(instruction=""),
+        plain.PlainText(template=f"{written}user: {{question}}", instruction=""),
+    ):
+        assert found.decode(config.bind(found).encode("Q?")) == f"{''.join(prefix)}user: Q?"
+    assert found.decode(chat.ChatTemplate(instruction="", bos="never").bind(found).encode("Q?")) == "user: Q?"
+
+
+@pytest.mark.parametrize("before", [" ", "\n", "text"])
+def test_a_second_bos_after_other_text_is_refused(before: str) -> None:
+    template = before + "{{ bos_token }}user: {{ messages[0].content }}"
+    configs = (chat.ChatTemplate(), plain.PlainText(template=before + "<bos>{question}"))
+    for config in configs:
+        for bos in ("tokenizer", "always", "never"):
+            with pytest.raises(ModelError, match=r"BOS token '<bos>' after other text.*Remedy: let the template begin"):
+                config.model_copy(update={"bos": bos}).bind(tokenizer(template))
+        found = tokenizer(template, adds_bos=False)
+        ids = config.bind(found).encode("Q?")
+        assert ids.count(found.bos_token_id) == 1, "the template's own"
+        assert ids[0] != found.bos_token_id
 
 
 def test_configs_accept_a_bare_name() -> None:

@@ -110,6 +110,14 @@ def test_head_sizes_are_those_of_vllm(vllm_engine: VLLMEngine) -> None:
     ("config", "cause"),
     [
         ({"quantization_config": {"quant_method": "no_such_method"}}, "no_such_method"),
+        (
+            {"quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True}},
+            'float32 is not supported for quantization method .*Remedy: set dtype = "bfloat16"',
+        ),
+        (
+            {"quantization_config": {"quant_method": "fp8", "activation_scheme": "dynamic"}},
+            'float32 is not supported for quantization method .*Remedy: set dtype = "bfloat16"',
+        ),
         ({"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}}, "custom code|trust_remote_code"),
         ({"architectures": ["NoSuchForCausalLM"]}, "NoSuchForCausalLM"),
     ],

@@ -68,15 +68,18 @@ def test_generation_settings_are_carried_over(
     (source / where).write_text(json.dumps(changed, indent=7))
     if alone:
         (source / "generation_config.json").unlink()
-    (source / "README.md").write_text("kept")
+    for name in ("README.md", "additional_chat_templates/tool.jinja"):
+        (source / name).parent.mkdir(exist_ok=True)
+        (source / name).write_text("kept")
     policy = make_policy(load_model(source), "float32")
     check_export(policy, source, "float32")
     export_model(policy, source, tmp_path / "model", "float32")
     exported = tmp_path / "model"
-    assert {p.name for p in exported.iterdir()} == {p.name for p in source.iterdir()}
-    for file in source.iterdir():
-        if file.name not in ("config.json", "model.safetensors"):
-            assert (exported / file.name).read_bytes() == file.read_bytes(), file.name
+    files = {file.relative_to(source) for file in source.rglob("*")}
+    assert {file.relative_to(exported) for file in exported.rglob("*")} == files
+    for file in files:
+        if (source / file).is_file() and file.name not in ("config.json", "model.safetensors"):
+            assert (exported / file).read_bytes() == (source / file).read_bytes(), file
     assert read_config(exported) == read_config(source)
     found, expected = load_model(exported).state_dict(), policy.model.state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
