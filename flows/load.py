@@ -7,15 +7,15 @@ import contextlib
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from flows.explain import explain
-from hpt_core.base import merge
+from hpt_core.base import merge, named_fields
 from hpt_core.errors import ConfigError, near
 from hpt_core.paths import expand_named
-from hpt_core.plugins import add_folder
+from hpt_core.plugins import Plugin, add_folder
 from tasks.execution import variants
 from tasks.execution.config import PipelineConfig, pipeline_type
 
