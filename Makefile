@@ -5,10 +5,8 @@ PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11;
 	$$p -c '$(FITS)' 2>/dev/null && echo $$p; done) python3)
 EXTRAS ?=
 BIN := .venv/bin
-# One process more than there are cores, because tests also wait for processes and servers; four at most. Tests that
-# share a server or an engine run in one process.
-PROCESSES = $(shell n=$$(nproc); echo $$((n > 3 ? 4 : n + 1)))
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup
+# One process per core, up to four. Tests that share a server or an engine run in one process.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(shell n=$$(nproc); echo $$((n > 4 ? 4 : n))) --dist loadgroup
 # Without kept bytecode, every process of a run compiles Prefect, transformers and vLLM again: 5 s for each engine.
 unexport PYTHONDONTWRITEBYTECODE
 

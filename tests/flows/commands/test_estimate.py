@@ -5,9 +5,11 @@ import json
 import pytest
 
 
-def test_a_pilot_is_estimated_and_its_samples_are_kept(fresh):
+def test_a_pilot_is_estimated_and_its_samples_are_kept(again):
+    unsampled = (str(again.config), "--set", "evaluate.seed=11")
+    before = set(again.store.glob("samples/*/log.txt"))
     prices = ("--set", "evaluate.budget.prices.million_tokens=1000.0")
-    (found,) = json.loads(fresh("estimate", str(fresh.config), "--questions", "2", "--json", *prices).stdout)
+    (found,) = json.loads(again("estimate", *unsampled, "--questions", "2", "--json", *prices).stdout)
     assert found["model"] == "model.base"
     double, mixed = found["benchmarks"]
     assert (double["benchmark"], mixed["benchmark"]) == ("procedural_double", "procedural_mixed")
@@ -17,16 +19,16 @@ def test_a_pilot_is_estimated_and_its_samples_are_kept(fresh):
     assert found["tokens"] == found["tokens_low"] == found["tokens_high"] == 8 * double["mean_tokens"]
     assert found["cost"] == pytest.approx(found["tokens"] / 1000)
     assert found["seconds"] > 0
-    table = fresh("estimate", str(fresh.config), "--questions", "2").stdout
+    table = again("estimate", *unsampled, "--questions", "2").stdout
     assert "samples left" in table
     assert "95 % interval" in table
-    samples = json.loads(fresh("samples", str(fresh.config), "--json", "--limit", "100").stdout)
+    samples = json.loads(again("samples", *unsampled, "--json", "--limit", "100").stdout)
     assert len(samples) == 8
     assert {sample["outcome"] for sample in samples} == {None}
-    fresh("evaluate", str(fresh.config))
-    logs = [path.read_text() for path in fresh.store.glob("samples/*/log.txt")]
+    again("evaluate", *unsampled)
+    logs = [path.read_text() for path in set(again.store.glob("samples/*/log.txt")) - before]
     assert any("8 of 16 samples are there already" in log for log in logs)
-    assert "all samples exist already" in fresh("estimate", str(fresh.config)).stdout
+    assert "all samples exist already" in again("estimate", *unsampled).stdout
 
 
 def test_an_impossible_estimate_names_the_cause(fresh):

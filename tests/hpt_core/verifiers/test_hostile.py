@@ -112,6 +112,7 @@ def pool():
         yield pool
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_answers_get_a_verdict(pool, name):
     response = f"\\boxed{{{HOSTILE[name]}}}"

@@ -166,6 +166,7 @@ def test_an_observer_that_fails_does_not_stop_the_worker(tmp_path: Path, program
     run(job(tmp_path, module), observe)
 
 
+@pytest.mark.slow
 def test_a_limit_ends_every_descendant(tmp_path: Path, program: Program) -> None:
     module = program("nest", NEST)
     with pytest.raises(WorkerTimeout, match="limit of 4 s"):
@@ -187,6 +188,7 @@ def test_leftover_processes_of_a_worker_are_ended(tmp_path: Path, program: Progr
     assert not alive(int((tmp_path / "left").read_text()))
 
 
+@pytest.mark.slow
 def test_cancelling_from_another_thread_ends_every_descendant(tmp_path: Path, program: Program) -> None:
     module = program("nest", NEST)
     cancelled = threading.Event()
@@ -195,6 +197,7 @@ def test_cancelling_from_another_thread_ends_every_descendant(tmp_path: Path, pr
     assert not [pid for pid in json.loads((tmp_path / "pids").read_text()) if alive(pid)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_nothing_outlives_the_parent(tmp_path: Path, program: Program, how: signal.Signals) -> None:
     """However the process of the task ends: kill -9, cancellation (SIGTERM, raised as an exception), Ctrl-C."""
