@@ -5,8 +5,10 @@ PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11;
 	$$p -c '$(FITS)' 2>/dev/null && echo $$p; done) python3)
 EXTRAS ?=
 BIN := .venv/bin
-# One process per core, up to four. Tests that share a server or an engine run in one process.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(shell n=$$(nproc); echo $$((n > 4 ? 4 : n))) --dist loadgroup
+# Processes of the tests: one per core, up to four, and one more for the slow ones, which wait for others. Tests that
+# share a server or an engine run in one process.
+CORES = $(shell n=$$(nproc); echo $$((n > 4 ? 4 : n)))
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadgroup -n
 # Without kept bytecode, every process of a run compiles Prefect, transformers and vLLM again: 5 s for each engine.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -36,10 +38,10 @@ lint: setup-dev
 	$(BIN)/lint-imports
 
 test: lint
-	$(PYTEST)
+	$(PYTEST) $(shell echo $$(($(CORES) + 1)))
 
 test-fast: lint
-	$(PYTEST) -m "not slow"
+	$(PYTEST) $(CORES) -m "not slow"
 
 # The config reference is written from the code; a warning is an error. The build needs no network.
 docs: setup-dev

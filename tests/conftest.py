@@ -37,7 +37,8 @@ SHARED = {
     "ray_cluster": "ray",
 }
 """Fixtures of a session or a module that take seconds to make -> the group of the tests that use them, which one
-process runs. A test with several fixtures must get one group from all."""
+process runs. A test with several fixtures must get one group from all. A module may name its own group, so that two
+processes with a server each share the work."""
 SLOW = {"prefect_environment", "shared_engine", "chromium"}
 """Fixtures whose tests are slow: `make test-fast` starts no server, engine or browser."""
 
@@ -50,7 +51,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if SLOW.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
         for fixture, group in SHARED.items():
-            if fixture in getattr(item, "fixturenames", ()):
+            if fixture in getattr(item, "fixturenames", ()) and not item.get_closest_marker("xdist_group"):
                 item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 

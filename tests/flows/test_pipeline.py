@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
+# Half of the tests that need a server: in a process of their own, which starts one more.
+pytestmark = pytest.mark.xdist_group("pipeline")
 Outputs = Callable[[Path, str], list[Path]]
 STAGES = [
     "model.base",
