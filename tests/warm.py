@@ -160,6 +160,7 @@ def _become(request: dict[str, Any], out: int, errors: int) -> None:
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
     sys.argv = [request["module"], *request["arguments"]]
+    sys.path[0] = request["folder"]
     runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
 
 
