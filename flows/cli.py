@@ -14,7 +14,20 @@ from hpt_core import collector
 
 prepare_environment()
 
-from flows.commands import algorithms, audit, common, config, estimate, look, protocol, run, samples, spec, tools  # noqa: E402  (Prefect reads the environment at import)
+from flows.commands import (  # noqa: E402  (Prefect reads the environment at import)
+    algorithms,
+    audit,
+    common,
+    config,
+    deploy,
+    estimate,
+    look,
+    protocol,
+    run,
+    samples,
+    spec,
+    tools,
+)
 from hpt_core.errors import HPTError  # noqa: E402
 
 USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -30,7 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (run, spec, estimate, look, protocol, samples, audit, config, algorithms, tools):
+for module in (run, spec, estimate, look, protocol, samples, audit, deploy, config, algorithms, tools):
     app.add_typer(module.app)
 
 

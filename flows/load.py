@@ -51,6 +51,19 @@ def validated(table: Mapping[str, Any], where: str) -> PipelineConfig:
         raise explain(error, where, table) from error
 
 
+def overridden(config: PipelineConfig, overrides: Iterable[str]) -> PipelineConfig:
+    """The config with `a.b=c` overrides applied. Raises ConfigError."""
+    if not (overrides := list(overrides)):
+        return config
+    table = config.model_dump(mode="json", by_alias=True)
+    for override in overrides:
+        apply(table, override)
+    try:
+        return PipelineConfig.model_validate(table)
+    except ValidationError as error:
+        raise explain(error, "the config", table, overrides) from error
+
+
 def read_table(path: Path, within: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The file's table merged over those of the files it extends. Raises ConfigError."""
     if path.resolve() in within:

@@ -9,49 +9,71 @@ from typing import Any
 
 import prefect.runtime.flow_run
 import pyarrow.parquet as pq
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext
 
-from flows.load import load_config
-from flows.run import Run, RunOptions, plan_run, preflight, warn
+from flows import attempts
+from flows.load import load_config, overridden
+from flows.reporter import Reporter
+from flows.run import Run, RunOptions, plan_run, preflight
+from flows.server import FORWARDED
 from flows.walk import walk
+from hpt_core.base import idle_settings
 from tasks.execution.artifact import Artifacts
 from tasks.execution.config import PipelineConfig
 from tasks.execution.task import Walk
 
 LOG = logging.getLogger("hpt.flows")
 
+SHOWN = ("label", "title", "score", "interval_low", "interval_high", "questions", "k", "truncated_share", "source")
+"""Columns of the scores that Prefect shows; scores and intervals in percent. The report has them all."""
+
 _PREPARED: ContextVar[tuple[Run, Artifacts] | None] = ContextVar("prepared", default=None)
 """A run that the caller has already planned, and where to put its artifacts."""
 
 
 def run_name() -> str:
-    """Name of a flow run: the pipeline's name, its goals and the time."""
-    parameters = prefect.runtime.flow_run.parameters
-    config, options = parameters.get("config"), dict(parameters.get("options") or {})
+    """Name of a flow run: the pipeline's name, its goals and the time of its first attempt."""
+    now = prefect.runtime.flow_run
+    if now.run_count:
+        return str(now.name)
+    config, options = now.parameters.get("config"), dict(now.parameters.get("options") or {})
     name = Path(config).stem if isinstance(config, str) else getattr(config, "name", None) or dict(config)["name"]
-    return " ".join(filter(None, [name, "+".join(options.get("goals") or ()), f"{datetime.now(UTC):%m-%d %H:%M:%S}"]))
+    goals = "+".join([*(now.parameters.get("only") or ()), *(options.get("goals") or ())])
+    return " ".join(filter(None, [name, goals, f"{datetime.now(UTC):%m-%d %H:%M:%S}"]))
 
 
 @flow(name="pipeline", flow_run_name=run_name, persist_result=False)
-def pipeline(config: PipelineConfig | str, options: RunOptions = RunOptions()) -> list[dict[str, Any]]:  # noqa: B008
+def pipeline(
+    config: PipelineConfig | str,
+    set: tuple[str, ...] = (),
+    only: tuple[str, ...] = (),
+    options: RunOptions = RunOptions(),  # noqa: B008  (immutable)
+) -> list[dict[str, Any]]:
     """Prepare data, train, evaluate, report and publish; artifacts that the store holds are reused.
 
     Args:
         config: The pipeline's config, or the path of its TOML file.
-        options: Which stages to run, and which to rerun.
+        set: Fields to override, as on the command line: "train.hpt.steps=10".
+        only: Stages ("train.hpt"), kinds ("train") or globs to run, with their dependencies; the whole pipeline if
+            empty.
+        options: What to rerun, and how to check.
     """
     prepared = _PREPARED.get()
     if prepared is None:
-        resolved = load_config(Path(config)) if isinstance(config, str) else config
-        run = plan_run(resolved, options, _begun())
-        warn(run)
-        preflight(run)
-        prepared = run, Artifacts()
+        attempts.refuse_endless(FlowRunContext.get())
+        resolved = load_config(Path(config), set) if isinstance(config, str) else overridden(config, set)
+        options = options.model_copy(update={"goals": (*only, *options.goals)})
+        prepared = plan_run(resolved, options, _begun()), Artifacts()
     run, artifacts = prepared
-    artifacts.update(walk(Walk(run.graph, run.context), run.config.resources.parallel_stages))
-    show(run.config, artifacts)
+    with Reporter(run).observing():
+        for text in idle_settings(run.config):
+            get_run_logger().warning("%s", text, extra={FORWARDED: True})
+        if _PREPARED.get() is None:
+            preflight(run)
+        artifacts.update(walk(Walk(run.graph, run.context), run.config.resources.parallel_stages))
+        show(run.config, artifacts)
     return [artifact.as_json() for artifact in artifacts.values()]
 
 
@@ -60,7 +82,7 @@ def run_prepared(run: Run) -> Artifacts:
     artifacts = Artifacts()
     token = _PREPARED.set((run, artifacts))
     try:
-        pipeline(run.config, run.options)
+        pipeline(run.config, options=run.options)
     finally:
         _PREPARED.reset(token)
     return artifacts
@@ -76,14 +98,17 @@ def _begun() -> datetime:
 
 
 def show(config: PipelineConfig, artifacts: Artifacts) -> None:
-    """Create the artifacts `NAME-scores` and `NAME-leaderboard` in Prefect, if there is a report.
+    """Log each stage's result, and create the artifacts `NAME-scores` and `NAME-leaderboard` if there is a report.
 
     A failure is only logged, because the report itself is in the store.
     """
     key = "".join(c if c.isalnum() else "-" for c in config.name.lower())
     for artifact in artifacts.values():
         shown = config.kind_of(artifact.key.stage).show(artifact)
-        if shown is None or shown.report is None:
+        if shown is None:
+            continue
+        get_run_logger().info("%s", shown.line)
+        if shown.report is None:
             continue
         try:
             table = score_rows(shown.report / "tables" / "scores.parquet")
@@ -97,11 +122,14 @@ def show(config: PipelineConfig, artifacts: Artifacts) -> None:
 
 
 def score_rows(file: Path) -> list[dict[str, Any]]:
-    """The rows of a Parquet table as plain JSON values, rounded."""
-    return [{k: _plain(v) for k, v in row.items()} for row in pq.read_table(file).to_pylist()]
+    """The scores of a report as plain JSON values: the columns in SHOWN, measured models first."""
+    rows = pq.read_table(file).to_pylist()
+    rows.sort(key=lambda row: row["source"] != "measured")
+    return [{name: _shown(row, name) for name in SHOWN} for row in rows]
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return None if math.isnan(value) else round(value, 4)
-    return value if isinstance(value, str | int | bool | None) else str(value)
+def _shown(row: dict[str, Any], name: str) -> Any:
+    value = row["avg_at_k" if name == "score" else name]
+    if not isinstance(value, float):
+        return value
+    return None if math.isnan(value) else round(100 * value, 2)

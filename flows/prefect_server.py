@@ -23,6 +23,8 @@ STARTUP_S = 180.0
 """Seconds that a temporary server has to answer."""
 ENDING = ("--grace", "3", "--death-signal", str(int(signal.SIGTERM)))
 """Options of the supervisor. Prefect kills a temporary server 5 seconds after it asked it to end."""
+DATABASE = "hpt-run.db"
+"""Database of temporary servers, in PREFECT_HOME."""
 CONNECT_S = 3.0
 """Seconds to connect to the server at PREFECT_API_URL."""
 ANSWER_S = 10.0
@@ -117,6 +119,7 @@ def _start(log: Path) -> tuple["subprocess.Popen[bytes]", int]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,
+            env=os.environ | _own_database(),
             # In a new session, Ctrl-C in the terminal reaches only this process, which still has states to report.
             start_new_session=True,
         )
@@ -134,6 +137,19 @@ def _start(log: Path) -> tuple["subprocess.Popen[bytes]", int]:
             raise ServerError(f"the temporary Prefect server {what}: {_cause(log, begin)}", f"see {log}")
         time.sleep(0.05)
     return process, port
+
+
+def _own_database() -> dict[str, str]:
+    """Environment that gives the temporary server a database of its own, unless the user has chosen one.
+
+    A permanent server with the same PREFECT_HOME has prefect.db, and two servers lock each other out of a SQLite file.
+    """
+    from prefect.settings import PREFECT_HOME, get_current_settings
+
+    database = get_current_settings().server.database
+    if database.connection_url or database.host or database.name:
+        return {}
+    return {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{PREFECT_HOME.value() / DATABASE}"}
 
 
 def _cause(log: Path, begin: int) -> str:

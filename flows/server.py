@@ -18,9 +18,12 @@ QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
 """Defaults for environment variables that Prefect and other libraries read."""
+FORWARDED = "forwarded_by_hpt"
+"""Attribute of the records that Prefect's loggers have only because ours have them."""
 LOG = logging.getLogger("hpt.server")
 
 
@@ -81,6 +84,7 @@ def _log_file(file: Path) -> Iterator[None]:
     file.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(file, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(lambda record: not hasattr(record, FORWARDED))
     loggers = [logging.getLogger(name) for name in ("hpt", "prefect")]
     for logger in loggers:
         logger.addHandler(handler)

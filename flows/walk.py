@@ -1,12 +1,15 @@
 """Run the stages of a graph, dependencies first and optionally in parallel. A failure stops only dependent stages."""
 
 import contextvars
+import logging
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-from hpt_core.errors import HPTError
+from hpt_core.errors import HPTError, explain
 from tasks.execution.artifact import Artifacts, Stage
 from tasks.execution.context import Notice
 from tasks.execution.task import Walk, stage_task
+
+LOG = logging.getLogger("hpt.flows")
 
 
 class StagesFailed(HPTError):
@@ -27,20 +30,18 @@ def walk(run: Walk, parallel: int = 1) -> Artifacts:
     """
     failures: dict[str, HPTError] = {}
     left = dict(run.stages)
-    running: dict[Future[object], str] = {}
+    running: dict[Future[HPTError | None], str] = {}
     done: set[str] = set()
 
     def ready() -> list[str]:
         return [key for key, stage in left.items() if set(map(str, stage.after)) <= done]
 
-    def ended(key: str, error: BaseException | None) -> None:
+    def ended(key: str, error: HPTError | None) -> None:
         if error is None:
             done.add(key)
-        elif isinstance(error, HPTError):
+        else:
             failures[key] = error
             _skip(run, left, key)
-        else:
-            raise error
 
     if parallel == 1:
         while keys := ready():
@@ -56,12 +57,13 @@ def walk(run: Walk, parallel: int = 1) -> Artifacts:
                         running[pool.submit(contextvars.copy_context().run, _attempt, key, run)] = key
                     finished, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
                     for future in finished:
-                        ended(running.pop(future), future.result())  # type: ignore[arg-type]
+                        ended(running.pop(future), future.result())
             except BaseException:
                 run.context.cancelled.set()
                 raise
     if failures:
-        raise StagesFailed(failures)
+        # With the traceback of what is not an HPTError, for --debug.
+        raise StagesFailed(failures) from next(iter(failures.values()))
     return run.artifacts
 
 
@@ -71,6 +73,12 @@ def _attempt(key: str, run: Walk) -> HPTError | None:
         stage_task(key, run)  # type: ignore[unused-coroutine]
     except HPTError as error:
         return error
+    except Exception as error:  # a fault in the code of a stage or of a library stops no independent stage
+        LOG.error("%s failed", key, exc_info=error)
+        failed = HPTError(f"{key}: {explain(error)}", "run with --debug and report the output")
+        failed.__cause__ = error
+        run.context.notify(Notice(key, "failed", str(failed)))
+        return failed
     return None
 
 

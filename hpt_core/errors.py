@@ -12,6 +12,7 @@ HPTError
 │   └── NonFiniteError     a loss or a gradient is NaN or infinite
 ├── VerifierError      the verifier itself failed (a wrong answer is a verdict, not an error)
 ├── WorkerError        a worker process failed
+│   ├── WorkerLost         a signal ended a worker process, perhaps for lack of memory
 │   ├── WorkerTimeout      a worker process exceeded its time limit
 │   └── WorkerStopped      a worker process was ended with the run
 ├── PreflightError     disk, memory or context length do not suffice
@@ -153,6 +154,10 @@ class VerifierError(HPTError):
 
 class WorkerError(HPTError):
     """A worker process failed. The message contains the last lines of its log."""
+
+
+class WorkerLost(WorkerError):
+    """A worker process was ended by a signal from outside. A flow runs its stage again, which continues."""
 
 
 class WorkerTimeout(WorkerError):

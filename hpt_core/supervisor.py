@@ -2,8 +2,9 @@
 
 `python -I -S supervisor.py [OPTIONS] -- COMMAND...`, with a pipe from the parent as standard input. It is a subreaper,
 so all processes that the command starts remain its descendants, even in new sessions. It ends every descendant when the
-command ends, on SIGTERM, SIGINT, end-of-file on standard input, or at the time limit. Its exit code is the command's
-(128 + signal if a signal killed it), 124 at the time limit, or 143 if it was stopped. It uses only the standard
+command ends or at the time limit. On SIGTERM, SIGINT or end-of-file on standard input it first asks the command alone
+to end, which may have to report why, and ends the rest afterwards. Its exit code is the command's (128 + signal if a
+signal killed it), 124 at the time limit, or 143 if the command did not end when asked. It uses only the standard
 library, so it starts in milliseconds and needs little memory.
 """
 
@@ -89,7 +90,8 @@ def end_all(grace: float) -> None:
 
 
 def watch(child: "subprocess.Popen[bytes]", deadline: float | None, wake: int) -> int:
-    """Wait until the child ends, a stop is requested or the time limit passes. Returns the code to exit with."""
+    """Wait until the child ends, a stop is requested or the time limit passes. Returns the code to exit with; STOPPED
+    for a request."""
     while True:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         ready, _, _ = select.select([0, wake], [], [], left)
@@ -105,6 +107,20 @@ def watch(child: "subprocess.Popen[bytes]", deadline: float | None, wake: int) -
             if child.pid in ended:
                 child.returncode = ended[child.pid]
                 return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+
+def ask(child: "subprocess.Popen[bytes]", grace: float) -> int:
+    """Ask the child to end and wait `grace` seconds for it. Returns the code to exit with."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child.pid, signal.SIGTERM)
+    give_up = time.monotonic() + grace
+    while time.monotonic() < give_up:
+        ended = reap()
+        if child.pid in ended:
+            child.returncode = ended[child.pid]
+            return child.returncode if child.returncode >= 0 else 128 - child.returncode
+        time.sleep(0.02)
+    return STOPPED
 
 
 def main() -> int:
@@ -130,7 +146,13 @@ def main() -> int:
     )
     deadline = time.monotonic() + options.timeout if options.timeout > 0 else None
     code = watch(child, deadline, wake_read)
-    end_all(options.grace if child.returncode is None else options.orphans_grace)
+    grace = options.grace if child.returncode is None else options.orphans_grace
+    if code == STOPPED and child.returncode is None:
+        code = ask(child, grace)
+        if child.returncode is None:
+            # It has had its time.
+            grace = 0.0
+    end_all(grace)
     if options.usage:
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         event = {

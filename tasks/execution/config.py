@@ -25,6 +25,7 @@ from tasks.execution import variants
 from tasks.execution.keys import MODEL, Output, Reference, StageKey
 from tasks.execution.kind import StageKind, field_name
 from tasks.execution.resources import ResourcesConfig
+from tasks.execution.schedule import ScheduleConfig
 
 
 class PipelineConfig(Frozen):
@@ -51,6 +52,8 @@ class PipelineConfig(Frozen):
     if it is installed, in the stage's folder."""
     resources: ResourcesConfig = ResourcesConfig()
     """How a run uses the machine."""
+    schedule: ScheduleConfig = ScheduleConfig()
+    """When and where a permanent Prefect server runs the pipeline."""
 
     @model_validator(mode="wrap")
     @classmethod

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +32,7 @@ from hpt_core.errors import (
     ConfigError,
     HPTError,
     WorkerError,
+    WorkerLost,
     WorkerStopped,
     WorkerTimeout,
     last_error,
@@ -106,14 +107,14 @@ def launcher(processes: int, command: str | None = None) -> tuple[str, ...]:
 def run(job: WorkerRun, on_event: Callable[[Event], None], cancelled: threading.Event | None = None) -> Cost:
     """Run a worker until it ends, and return its cost without wall-clock time.
 
-    Raises the worker's own HPTError if it reported one, WorkerTimeout past the time limit, and WorkerError for other
-    failures. On any exception in the caller, including KeyboardInterrupt, all processes of the worker are ended first.
-    Another thread can set `cancelled` to end the worker.
+    Raises the worker's own HPTError if it reported one, WorkerTimeout past the time limit, WorkerLost if a signal ended
+    it, and WorkerError for other failures. On any exception in the caller, including KeyboardInterrupt, all processes
+    of the worker are ended first. Another thread can set `cancelled` to end the worker.
     """
     write_text(job.spec_file, job.spec.model_dump_json(indent=2, by_alias=True) + "\n")
     command = supervisor.command("--grace", str(GRACE_S), "--timeout", str(job.timeout_s or 0), "--usage")
     with contextlib.ExitStack() as stack:
-        logs = [stack.enter_context(_append(path)) for path in job.logs]
+        logs = [stack.enter_context(Log(path)) for path in job.logs]
         _header(logs, job)
         process = subprocess.Popen(
             [*command, *_program(job)],
@@ -147,22 +148,54 @@ def _program(job: WorkerRun) -> list[str]:
     return [*(job.launcher or (sys.executable,)), "-m", job.module, str(job.spec_file)]
 
 
-def _append(path: Path) -> IO[str]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("a", encoding="utf-8", buffering=1)
+class Log:
+    """A log file to append to. A line that cannot be written, as on a full disk, is left out with one warning: the
+    worker's own error must not be hidden, and its pipe must be read on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[bytes] | None = None
+        self._failed = False
+
+    def __enter__(self) -> "Log":
+        with self._writing():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            # Without a buffer, whose lines would fail again when the file is closed.
+            self._file = self._path.open("ab", buffering=0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file:
+            with self._writing():
+                self._file.close()
+
+    def write(self, line: str) -> None:
+        """Append a line."""
+        if self._file:
+            with self._writing():
+                self._file.write(f"{line}\n".encode())
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if not self._failed:
+                LOG.warning("cannot write the log %s: %s", self._path, error.strerror or error)
+            self._failed = True
 
 
-def _header(logs: Sequence[IO[str]], job: WorkerRun) -> None:
+def _header(logs: Sequence[Log], job: WorkerRun) -> None:
     for log in logs:
         command = f"{shlex.join(job.launcher) if job.launcher else 'python'} -m {job.module} {job.spec_file}"
-        log.write(f"--- {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC {job.stage}: {command}\n")
+        log.write(f"--- {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC {job.stage}: {command}")
 
 
 class _Reader:
     """Reads the worker's pipes in two threads."""
 
     def __init__(
-        self, process: "subprocess.Popen[str]", logs: Sequence[IO[str]], on_event: Callable[[Event], None]
+        self, process: "subprocess.Popen[str]", logs: Sequence[Log], on_event: Callable[[Event], None]
     ) -> None:
         self.last: deque[str] = deque(maxlen=LAST_LINES)
         self.error: Event | None = None
@@ -190,7 +223,7 @@ class _Reader:
     def _line(self, line: str) -> None:
         with self._lock:
             for log in self._logs:
-                log.write(line + "\n")
+                log.write(line)
             if line.strip():
                 self.last.append(line)
         LOG.log(logging.WARNING if " WARNING hpt" in line else logging.DEBUG, "%s", line)
@@ -217,17 +250,20 @@ class _Reader:
 
 
 def _end(process: "subprocess.Popen[str]") -> None:
-    """Close the pipe, so that the supervisor ends all processes, and wait for it. Interrupts are ignored meanwhile."""
+    """Close the pipe, so that the supervisor ends all processes, and wait for it.
+
+    Further interrupts are ignored meanwhile: a service manager signals every process, and so does the supervisor above.
+    """
     with contextlib.suppress(BrokenPipeError):
         process.stdin.close()  # type: ignore[union-attr]
     while True:
         try:
-            process.wait(GRACE_S + 10)
+            process.wait(2 * GRACE_S + 5)
             return
-        except KeyboardInterrupt:
-            continue
         except subprocess.TimeoutExpired:
             process.kill()
+        except BaseException:  # KeyboardInterrupt, or what a handler of SIGTERM raises
+            continue
 
 
 def _error(job: WorkerRun, code: int, reader: _Reader) -> HPTError:
@@ -246,7 +282,7 @@ def _error(job: WorkerRun, code: int, reader: _Reader) -> HPTError:
     name = _killed_by(job, code, reader)
     if name:
         hint = "memory may have run out; " if name == "SIGKILL" else ""
-        return WorkerError(f"{job.stage}: {job.module} was ended by {name}", f"{hint}{see}; run it again to continue")
+        return WorkerLost(f"{job.stage}: {job.module} was ended by {name}", f"{hint}{see}; run it again to continue")
     raised = (match.group(1) for line in reversed(reader.last) if (match := RAISED.match(line)))
     last = next((line for line in raised if not line.startswith(OF_LAUNCHER)), "") if job.launcher else ""
     last = last or next((line for line in reversed(reader.last) if line.strip()), "no output")

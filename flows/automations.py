@@ -1,0 +1,89 @@
+"""Automations of a permanent Prefect server: no run stays Running without a process, and lost runs continue."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from prefect.client.schemas.objects import StateType
+from prefect.events import EventTrigger
+from prefect.events.actions import ChangeFlowRunState, RunDeployment
+from prefect.events.schemas.automations import AutomationCore, Posture
+
+from flows.attempts import MESSAGE
+
+FLOW = "pipeline"
+"""Name of the flow; runs of other flows are left alone."""
+SILENCE = timedelta(seconds=80)
+"""A run without a heartbeat for this long is lost. Flows send one every 30 s (flows/server.py)."""
+BEGIN_WITHIN = timedelta(seconds=120)
+"""A worker that has taken a run but not begun it for this long is lost."""
+QUIET = timedelta(seconds=60)
+"""A run that crashes twice within this time is not attempted again: it does not even start."""
+ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled", "TimedOut")}
+OF_FLOW = {"prefect.resource.role": "flow", "prefect.resource.name": FLOW}
+OF_DEPLOYMENT = {"prefect.resource.role": "deployment"}
+
+
+def standing() -> list[AutomationCore]:
+    """The automations that every server needs once."""
+    heartbeat = "prefect.flow-run.heartbeat"
+    return [
+        AutomationCore(
+            name="hpt: a run without heartbeat is Crashed",
+            description="Its process and its worker are gone. Frees its slots.",
+            trigger=EventTrigger(
+                after={heartbeat},
+                expect={heartbeat} | ENDED,
+                match={"prefect.resource.id": "prefect.flow-run.*"},
+                match_related=OF_FLOW,
+                for_each={"prefect.resource.id"},
+                posture=Posture.Proactive,
+                threshold=1,
+                within=SILENCE,
+            ),
+            actions=[ChangeFlowRunState(state=StateType.CRASHED, message="no heartbeat: the run's process is gone")],
+        ),
+        AutomationCore(
+            name="hpt: a run that does not begin is Crashed",
+            description="The worker that took it is gone. Frees its slots.",
+            trigger=EventTrigger(
+                after={"prefect.flow-run.Pending"},
+                expect={f"prefect.flow-run.{state}" for state in ("Running", "Cancelling")} | ENDED,
+                match={"prefect.resource.id": "prefect.flow-run.*"},
+                match_related=[OF_FLOW, OF_DEPLOYMENT],
+                for_each={"prefect.resource.id"},
+                posture=Posture.Proactive,
+                threshold=1,
+                within=BEGIN_WITHIN,
+            ),
+            actions=[ChangeFlowRunState(state=StateType.CRASHED, message="the worker that took the run is gone")],
+        ),
+        AutomationCore(
+            name="hpt: a lost run is attempted again",
+            description="It continues where it was. A run that failed by itself is not attempted again.",
+            trigger=EventTrigger(
+                expect={"prefect.flow-run.Crashed"},
+                match={"prefect.resource.id": "prefect.flow-run.*"},
+                match_related=[OF_FLOW, OF_DEPLOYMENT],
+                for_each={"prefect.resource.id"},
+                posture=Posture.Reactive,
+                threshold=1,
+                within=QUIET,
+            ),
+            actions=[ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message=MESSAGE)],
+        ),
+    ]
+
+
+def after(name: str, first: UUID, then: UUID) -> AutomationCore:
+    """Run the deployment `then` whenever a run of the deployment `first` is complete."""
+    return AutomationCore(
+        name=name,
+        trigger=EventTrigger(
+            expect={"prefect.flow-run.Completed"},
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            match_related={"prefect.resource.role": "deployment", "prefect.resource.id": f"prefect.deployment.{first}"},
+            posture=Posture.Reactive,
+            threshold=1,
+        ),
+        actions=[RunDeployment(source="selected", deployment_id=then)],
+    )

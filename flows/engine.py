@@ -1,0 +1,88 @@
+"""The process of a deployment's flow run: `python -m flows.engine`, the command of every deployment.
+
+Prefect's process worker kills its flows with SIGKILL when it is asked to end, and a worker that is killed leaves them
+behind. Either way nobody tells the server, and the run stays Running. Therefore the worker's child is only a supervisor
+(hpt_core/supervisor.py). It asks the flow to end when the worker is gone, and the kernel asks the flow when the
+supervisor is killed. The flow ends its stages, tells the server that it is Crashed, and exits with code 0: the worker
+would report the same a second time, perhaps after the server has scheduled the next attempt.
+"""
+
+import os
+import runpy
+import signal
+import sys
+from typing import Any
+from uuid import UUID
+
+from hpt_core import supervisor
+
+GRACE_S = 25
+"""Seconds that a flow has to end its stages and to report. Prefect's worker kills a cancelled run after 30."""
+FLOW = "flow"
+"""Argument of the process that runs the flow, below the supervisor."""
+
+
+def command() -> list[str]:
+    """The command of a deployment."""
+    return [sys.executable, "-m", "flows.engine"]
+
+
+def main(arguments: list[str]) -> int:
+    """Become the supervisor of the flow run at PREFECT__FLOW_RUN_ID, or be the flow run. Returns the exit code."""
+    if arguments != [FLOW]:
+        guard = supervisor.command("--grace", str(GRACE_S), "--death-signal", str(int(signal.SIGTERM)))
+        os.execv(guard[0], [*guard, *command(), FLOW])
+    return _run_flow()
+
+
+def _run_flow() -> int:
+    signal.signal(signal.SIGTERM, _asked_to_end)
+    from flows.server import prepare_environment
+
+    prepare_environment()
+    from prefect.exceptions import TerminationSignal
+    from rich.console import Console
+
+    # The worker that reads the console may be gone. rich would exit before the flow has reported.
+    Console.on_broken_pipe = lambda _: None  # type: ignore[method-assign]
+    sys.argv = ["prefect.engine"]
+    try:
+        runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
+    except TerminationSignal:
+        # The engine has reported it.
+        return 0
+    except _Ended:
+        return _report(UUID(os.environ["PREFECT__FLOW_RUN_ID"]))
+    return 0
+
+
+class _Ended(BaseException):
+    """SIGTERM outside the flow function, before Prefect's engine handles it."""
+
+
+def _asked_to_end(number: int, frame: Any) -> None:
+    """Handle SIGTERM while the engine does not: before the flow begins, and again after its function has been ended,
+    when the engine sends it to the handler that it found."""
+    from prefect.exceptions import TerminationSignal
+
+    signal.signal(number, signal.SIG_IGN)
+    if not isinstance(sys.exc_info()[1], TerminationSignal):
+        raise _Ended
+
+
+def _report(flow_run: UUID) -> int:
+    """Tell the server that a run ended before it began. Returns the exit code: 1 if the server cannot be told."""
+    from prefect.client.orchestration import get_client
+    from prefect.states import Cancelled, Crashed
+
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(flow_run).state
+        if state is not None and state.is_cancelling():
+            client.set_flow_run_state(flow_run, Cancelled(message="cancelled before it began"), force=True)
+        elif state is not None and (state.is_pending() or state.is_running()):
+            client.set_flow_run_state(flow_run, Crashed(message="the worker was ended before the run began"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
