@@ -1,5 +1,6 @@
 """Run the stages of a graph, dependencies first and optionally in parallel. A failure stops only dependent stages."""
 
+import contextlib
 import contextvars
 import logging
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -28,6 +29,11 @@ def walk(run: Walk, parallel: int = 1) -> Artifacts:
 
     Tasks are called directly, because Prefect's .submit() delays cancellation.
     """
+    with contextlib.closing(run.context.staying):
+        return _walk(run, parallel)
+
+
+def _walk(run: Walk, parallel: int) -> Artifacts:
     failures: dict[str, HPTError] = {}
     left = dict(run.stages)
     running: dict[Future[HPTError | None], str] = {}

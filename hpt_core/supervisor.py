@@ -97,8 +97,13 @@ def watch(child: "subprocess.Popen[bytes]", deadline: float | None, wake: int) -
         ready, _, _ = select.select([0, wake], [], [], left)
         if not ready:
             return TIMED_OUT
-        if 0 in ready and not os.read(0, 4096):
-            return STOPPED
+        if 0 in ready:
+            data = os.read(0, 4096)
+            if not data:
+                return STOPPED
+            if child.stdin is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    os.write(child.stdin.fileno(), data)
         if wake in ready:
             signals = os.read(wake, 4096)
             if signal.SIGTERM in signals or signal.SIGINT in signals:
@@ -131,6 +136,7 @@ def main() -> int:
     parser.add_argument("--orphans-grace", type=float, default=5.0, help="the same if the command ended by itself")
     parser.add_argument("--death-signal", type=int, default=signal.SIGKILL, help="sent if the supervisor is killed")
     parser.add_argument("--usage", action="store_true", help="print an event with CPU time and memory at the end")
+    parser.add_argument("--forward", action="store_true", help="hand standard input on to the command")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
 
@@ -142,7 +148,9 @@ def main() -> int:
         signal.signal(number, lambda *_: None)
     supervisor = os.getpid()
     child = subprocess.Popen(
-        options.command, stdin=subprocess.DEVNULL, preexec_fn=lambda: end_with(supervisor, options.death_signal)
+        options.command,
+        stdin=subprocess.PIPE if options.forward else subprocess.DEVNULL,
+        preexec_fn=lambda: end_with(supervisor, options.death_signal),
     )
     deadline = time.monotonic() + options.timeout if options.timeout > 0 else None
     code = watch(child, deadline, wake_read)

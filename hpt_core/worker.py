@@ -4,6 +4,10 @@ A worker is `python -m MODULE SPEC.json`. It logs to standard error. On standard
 object per line: {"event": "progress", "done": 3, "total": 10, "unit": "steps", "text": "reward 0.31"} and, before it
 ends with an HPTError, {"event": "error", "type": ..., "cause": ..., "remedy": ...}.
 
+With `--stay` before SPEC.json it does not end when it has finished. It writes {"event": "finished", "cpu_seconds": ...,
+"peak_memory_bytes": ...} and waits for the path of another spec on standard input, until end-of-file. It may refuse a
+spec that needs another process: {"event": "declined"}, and ends.
+
 Under a launcher such as torchrun, all ranks share one standard output. Rank 0 uses it. Other ranks write only error
 events to it; everything else they print goes to standard error.
 """
@@ -12,6 +16,7 @@ import errno
 import json
 import logging
 import os
+import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +45,11 @@ ENVIRONMENT = {
 GOMP_SPINCOUNT makes waiting threads spin for some microseconds. Long spinning costs a worker 90 % of its speed on a
 busy machine, and no spinning costs 10 % on an idle one. The allocator keeps freed memory and requests huge pages;
 without this, page faults take 10 % of a training step on CPUs."""
+
+STAY = "--stay"
+"""Argument of a worker that waits for further specs."""
+END_OF_LOG = "--- end of this spec's log"
+"""The last line of the log of a worker that waits for further specs."""
 
 _RANK = int(os.environ.get("RANK") or 0)
 """Read once, because an engine may change the environment."""
@@ -92,6 +102,10 @@ def read_spec(spec_type: type[Spec], path: Path) -> Spec:
         raise ConfigError(f"{path}: {where}: {first['msg']}", "correct the field") from error
 
 
+class Declined(Exception):
+    """A worker that stays cannot take this spec, because what it has loaded does not fit."""
+
+
 def main(spec_type: type[Spec], run: Callable[[Spec], None]) -> None:
     """Entry point of a worker program. The exit code is 0, or that of the HPTError that ended it."""
     collector.spare()
@@ -105,9 +119,12 @@ def main(spec_type: type[Spec], run: Callable[[Spec], None]) -> None:
         leave_standard_output()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=f"{where}: %(message)s")
     try:
-        if len(sys.argv) != 2:
+        stays = sys.argv[1:2] == [STAY]
+        if len(sys.argv) != 2 + stays:
             raise ConfigError("expected one argument: the spec file", f"python -m {spec_type.__module__} SPEC.json")
-        run(read_spec(spec_type, Path(sys.argv[1])))
+        run(read_spec(spec_type, Path(sys.argv[-1])))
+        if stays:
+            _stay(spec_type, run)
     except HPTError as error:
         _end(error)
     except OSError as error:
@@ -115,6 +132,31 @@ def main(spec_type: type[Spec], run: Callable[[Spec], None]) -> None:
             raise
         logging.getLogger("hpt").exception("no space left on the disk")
         _end(WorkerError("the disk is full", "free some space and rerun to continue; finished work is kept"))
+
+
+def _stay(spec_type: type[Spec], run: Callable[[Spec], None]) -> None:
+    """Run one spec after the other."""
+    before = 0.0
+    while True:
+        used, peak = _usage()
+        sys.stderr.write(f"{END_OF_LOG}\n")
+        sys.stderr.flush()
+        emit("finished", cpu_seconds=round(used - before, 3), peak_memory_bytes=peak)
+        before = used
+        path = sys.stdin.readline().rstrip("\n")
+        if not path:
+            return
+        try:
+            run(read_spec(spec_type, Path(path)))
+        except Declined:
+            emit("declined")
+            return
+
+
+def _usage() -> tuple[float, int]:
+    """CPU seconds of this process and its ended children, and the largest resident size of one of them in bytes."""
+    found = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in found), max(u.ru_maxrss for u in found) * 1024
 
 
 def _end(error: HPTError) -> NoReturn:

@@ -89,7 +89,7 @@ class TrainStep(Step):
         launcher = process.launcher(
             environment.training_processes(context.resources.processes), context.resources.launcher
         )
-        return context.worker(self.stage, MODULE, spec, [job.slot], spec.threads, launcher)
+        return context.worker(self.stage, MODULE, spec, [job.slot], spec.threads, launcher, alone=True)
 
     def spec(self, slot: Slot, artifacts: Artifacts, context: Context) -> TrainSpec:
         """The worker's spec. Work, output and tracker files go to the slot."""

@@ -21,6 +21,7 @@ from hpt_core.errors import DataError
 from hpt_core.evaluation import estimate
 from hpt_core.evaluation.assemble import assemble
 from hpt_core.evaluation.budget import Budget, Spent, used_up
+from hpt_core.evaluation.engines import Kept
 from hpt_core.evaluation.journal import Journal, Row, new_session, read
 from hpt_core.evaluation.order import Ask, Lengths, Missing, Queue
 from hpt_core.evaluation.own_sampling import with_own_sampling
@@ -34,6 +35,8 @@ logger = logging.getLogger("hpt.evaluation.sample")
 
 WINDOW_S = 60.0
 """Seconds over which throughput is averaged."""
+PROBES = 4
+"""Prompts with which an engine that takes other weights is checked."""
 PROGRESS_EVERY_S = 0.1
 """Minimum seconds between two progress reports."""
 
@@ -69,9 +72,11 @@ def report_event(done: int, total: int, text: str = "", left: float | None = Non
     emit("progress", done=done, total=total, unit="samples", text=text, **({} if left is None else {"left": left}))
 
 
-def run(spec: SampleSpec, report: ProgressCallback = report_event) -> None:
-    """Generate the missing samples. Raises ConfigError, DataError, ModelError and PreflightError before sampling
-    starts, BudgetError and EngineError during sampling; finished samples are kept."""
+def run(spec: SampleSpec, report: ProgressCallback = report_event, kept: Kept | None = None) -> None:
+    """Generate the missing samples, with the engine in `kept` or one that is closed again.
+
+    Raises ConfigError, DataError, ModelError and PreflightError before sampling starts, BudgetError and EngineError
+    during sampling; finished samples are kept. Raises Declined if `kept` has an engine that does not fit."""
     from hpt_core.model_folder import context_length, load_tokenizer, read_config
 
     context = context_length(read_config(spec.model))
@@ -84,17 +89,18 @@ def run(spec: SampleSpec, report: ProgressCallback = report_event) -> None:
     units = _joined(spec, plans) if spec.joins else [_look(spec, plan) for plan in plans]
     total, present = sum(u.mine for u in units), sum(u.present for u in units)
     logger.info("%d of %d samples are there already", present, total)
-    report(present, total)
-    if present < total:
+    if present == total:
+        report(present, total)
+    else:
         budget = spec.budget
         if spec.slice is None and budget.limited:
             budget = budget.left(spent_on(spec.units))
         length = max(plan.longest_sequence for plan in plans)
-        engine = spec.engine.open(spec.model, length, spec.dtype, spec.units[0].seed, logprobs=False)
-        try:
+        prompts = [plan.prompts[0] for plan in plans[:PROBES]]
+        with contextlib.ExitStack() as stack:
+            engines = kept or stack.enter_context(Kept())
+            engine = engines.open(spec, length, prompts, lambda text: report(present, total, text))
             _Sampler(budget, units, engine, report).run(present, total)
-        finally:
-            engine.close()
     if spec.slice is not None:
         return
     for plan in plans:
@@ -241,4 +247,5 @@ class _Sampler:
 
 
 if __name__ == "__main__":
-    main(SampleSpec, run)
+    with Kept() as one:
+        main(SampleSpec, lambda spec: run(spec, kept=one))

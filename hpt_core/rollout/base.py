@@ -184,6 +184,8 @@ class RolloutEngine(ABC):
 
     version: str
     """Name and version, such as "vllm 0.32.0"."""
+    logprobs: bool = True
+    """Whether rollouts must have log-probabilities. May be changed between two calls."""
 
     @abstractmethod
     def stream(self, requests: Iterable[Generation]) -> Stream:
@@ -253,6 +255,8 @@ class EngineConfig(PluginConfig, kind="engines", package="hpt_core.rollout"):
     """
     TRAINS: ClassVar[bool] = True
     """Whether the engine accepts a trainer's weights."""
+    SHARES: ClassVar[bool] = False
+    """Whether an open engine can take the weights of another model, which saves its start."""
     HONORS: ClassVar[frozenset[str]] = frozenset({"temperature", "top_p", "max_tokens", "stop_repetition"})
     """Fields of Sampling that the engine honors. A config that sets another one is refused."""
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 class Transformers(EngineConfig):
     """Sampling with transformers, token by token."""
 
+    SHARES: ClassVar[bool] = True
     HONORS: ClassVar[frozenset[str]] = EngineConfig.HONORS | {
         *("top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty", "stop"),
     }

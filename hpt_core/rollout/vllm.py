@@ -49,6 +49,7 @@ ALONE, COLOCATED = 0.9, 0.45
 class VLLM(EngineConfig):
     """vLLM in this process."""
 
+    SHARES: ClassVar[bool] = True
     HONORS: ClassVar[frozenset[str]] = EngineConfig.HONORS | {
         *("top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty", "stop"),
     }
@@ -163,8 +164,6 @@ class VLLMEngine(RolloutEngine):
         _prepare_environment(config.batch_invariant)
         self._asleep = False
         self._next_id = 0
-        # 0 returns only the sampled token's log-probability. None saves vLLM a pass over the vocabulary.
-        self._logprobs: int | None = 0
         # Twice the number decoded together, so that a free slot is filled at once.
         self._in_flight = 2 * config.max_num_seqs
         try:
@@ -192,7 +191,7 @@ class VLLMEngine(RolloutEngine):
         except BaseException:
             self.close()
             raise
-        self._logprobs = 0 if logprobs else None
+        self.logprobs = logprobs
 
     def _load(self, config: VLLM, model: Path, max_model_len: int, dtype: str, seed: int, colocated: bool) -> None:
         import torch
@@ -282,7 +281,8 @@ class VLLMEngine(RolloutEngine):
             stop=list(sampling.stop) or None,
             stop_token_ids=sampling.stop_ids(self._tokenizer) or None,
             seed=request.seed,
-            logprobs=self._logprobs,
+            # 0 returns only the sampled token's. None saves vLLM a pass over the vocabulary.
+            logprobs=0 if self.logprobs else None,
             # Stop texts are looked for in the text.
             detokenize=bool(sampling.stop),
             output_kind=RequestOutputKind.FINAL_ONLY,

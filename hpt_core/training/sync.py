@@ -104,12 +104,13 @@ def measure(policy: "nn.Module", rows: Sequence[Tokens], budget: int, packed: bo
     return found
 
 
-def check(agreement: Agreement, dtype: str, step: int) -> None:
-    """Raise WeightSyncError if the disagreement exceeds the tolerance or is not finite."""
+def check(agreement: Agreement, dtype: str, where: str) -> None:
+    """Raise WeightSyncError if the disagreement exceeds the tolerance or is not finite. The message begins with
+    `where`, such as "step 3"."""
     limit = TOLERANCES[dtype]
     if not (agreement.mean <= limit.mean and agreement.largest <= limit.largest) or math.isnan(agreement.kl):
         raise WeightSyncError(
-            f"step {step}: the engine's logprobs differ from the trainer's by {agreement.mean:.2g} on average and "
+            f"{where}: the engine's logprobs differ from the trainer's by {agreement.mean:.2g} on average and "
             f"{agreement.largest:.2g} at most (tolerance for {dtype}: {limit.mean:g} and {limit.largest:g})",
             "the engine's weights differ from the trainer's: check its version, or choose engine = 'transformers'",
         )

@@ -191,7 +191,7 @@ class Updater:
         agreement = differences.agreement
         if agreement is not None:
             self.agreement = agreement
-            check(agreement, self.config.dtype, step)
+            check(agreement, self.config.dtype, f"step {step}")
 
     def _one(
         self,

@@ -68,6 +68,8 @@ class Context:
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
     """Artifacts started after this time are not produced again, so that a retry keeps what the run has finished."""
     cancelled: threading.Event = field(default_factory=threading.Event)
+    staying: process.Staying = field(default_factory=process.Staying)
+    """The worker that keeps its engine between two stages."""
 
     def reruns(self, key: ArtifactKey) -> bool:
         """Whether to produce an artifact again."""
@@ -86,17 +88,26 @@ class Context:
         slots: Sequence[Slot],
         threads: int | None = None,
         launcher: tuple[str, ...] = (),
+        stays: bool = False,
+        alone: bool = False,
     ) -> Cost:
         """Run a worker program for a stage. Its log is appended to each slot's log; observers receive its progress.
 
-        `threads` is the number of threads per process; None uses the context's.
+        `threads` is the number of threads per process; None uses the context's. With `stays`, the worker may be the
+        one of an earlier stage, and may be used by a later one. `alone` ends such a worker first, because this one
+        needs its memory.
         """
 
         def show(event: process.Event) -> None:
             if notice := as_notice(str(stage), event):
                 self.notify(notice)
 
-        return process.run(self.job(stage, module, spec, slots, threads, launcher), show, self.cancelled)
+        job = self.job(stage, module, spec, slots, threads, launcher)
+        if alone:
+            self.staying.close()
+        # Stages that run at the same time have workers of their own.
+        run = self.staying.run if stays and self.resources.parallel_stages == 1 else process.run
+        return run(job, show, self.cancelled)
 
     def job(
         self,

@@ -7,6 +7,7 @@ and one log. hpt_core/supervisor.py ends all of them, although torchrun starts e
 import contextlib
 import json
 import logging
+import math
 import os
 import re
 import shlex
@@ -15,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -104,20 +106,18 @@ def launcher(processes: int, command: str | None = None) -> tuple[str, ...]:
     return words
 
 
-def run(job: WorkerRun, on_event: Callable[[Event], None], cancelled: threading.Event | None = None) -> Cost:
-    """Run a worker until it ends, and return its cost without wall-clock time.
+class Worker:
+    """A running worker program and its supervisor."""
 
-    Raises the worker's own HPTError if it reported one, WorkerTimeout past the time limit, WorkerLost if a signal ended
-    it, and WorkerError for other failures. On any exception in the caller, including KeyboardInterrupt, all processes
-    of the worker are ended first. Another thread can set `cancelled` to end the worker.
-    """
-    write_text(job.spec_file, job.spec.model_dump_json(indent=2, by_alias=True) + "\n")
-    command = supervisor.command("--grace", str(GRACE_S), "--timeout", str(job.timeout_s or 0), "--usage")
-    with contextlib.ExitStack() as stack:
-        logs = [stack.enter_context(Log(path)) for path in job.logs]
-        _header(logs, job)
-        process = subprocess.Popen(
-            [*command, *_program(job)],
+    def __init__(self, job: WorkerRun, stays: bool = False) -> None:
+        """Start the program. If it `stays`, it waits for another job when it has finished one."""
+        command = supervisor.command("--grace", str(GRACE_S), "--timeout", str(job.timeout_s or 0), "--usage")
+        if stays:
+            # The time limit is for one job, and this process watches it.
+            command = supervisor.command("--grace", str(GRACE_S), "--forward")
+        self._stays = stays
+        self._process = subprocess.Popen(
+            [*command, *_program(job, stays)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -129,23 +129,120 @@ def run(job: WorkerRun, on_event: Callable[[Event], None], cancelled: threading.
             # In a new session, Ctrl-C in the terminal reaches only this process, which then ends the worker cleanly.
             start_new_session=True,
         )
-        reader = _Reader(process, logs, on_event)
+        self._reader = _Reader(self._process)
+
+    @property
+    def runs(self) -> bool:
+        """Whether the program has not ended."""
+        return self._process.poll() is None
+
+    def give(self, job: WorkerRun) -> None:
+        """Hand another job to a worker that has stayed."""
+        self._reader.expect()
+        with contextlib.suppress(OSError):  # it has ended; `work` says why
+            self._process.stdin.write(f"{job.spec_file}\n")  # type: ignore[union-attr]
+
+    def work(self, job: WorkerRun, on_event: Callable[[Event], None], cancelled: threading.Event | None) -> Cost | None:
+        """Wait until the worker has finished the job. Returns None if it has declined the job. See `run`."""
+        give_up = time.monotonic() + (job.timeout_s or math.inf)
+        with contextlib.ExitStack() as stack:
+            logs = [stack.enter_context(Log(path)) for path in job.logs]
+            _header(logs, job)
+            self._reader.take(logs, on_event)
+            stack.callback(self._reader.take, (), lambda event: None)
+            try:
+                while self.runs:
+                    if cancelled and cancelled.is_set():
+                        raise WorkerStopped(
+                            f"{job.stage}: stopped, because the run is ending", "run it again to continue"
+                        )
+                    if not self._stays:
+                        with contextlib.suppress(subprocess.TimeoutExpired):
+                            self._process.wait(0.2)
+                    elif self._reader.finished(0.2):
+                        return self._reader.cost
+                    elif time.monotonic() > give_up:
+                        raise _timed_out(job)
+            except BaseException:
+                self.end()
+                raise
+            self.end()
+        if self._reader.declined:
+            return None
+        if self._process.returncode:
+            raise _error(job, self._process.returncode, self._reader)
+        return self._reader.cost
+
+    def end(self) -> None:
+        """End all its processes."""
+        _end(self._process)
+        self._reader.join()
+
+
+def run(job: WorkerRun, on_event: Callable[[Event], None], cancelled: threading.Event | None = None) -> Cost:
+    """Run a worker until it ends, and return its cost without wall-clock time.
+
+    Raises the worker's own HPTError if it reported one, WorkerTimeout past the time limit, WorkerLost if a signal ended
+    it, and WorkerError for other failures. On any exception in the caller, including KeyboardInterrupt, all processes
+    of the worker are ended first. Another thread can set `cancelled` to end the worker.
+    """
+    _write(job)
+    cost = Worker(job).work(job, on_event, cancelled)
+    assert cost is not None, "only a worker that stays can decline a job"
+    return cost
+
+
+class Staying:
+    """At most one worker that stays between two stages, with what it has loaded."""
+
+    def __init__(self) -> None:
+        self._worker: Worker | None = None
+        self._for: tuple[str, dict[str, str]] | None = None
+
+    def run(self, job: WorkerRun, on_event: Callable[[Event], None], cancelled: threading.Event | None = None) -> Cost:
+        """Run a job in the worker that has stayed if it takes it, else in a new one, which then stays. See `run`."""
+        _write(job)
+        if self._worker is not None and self._worker.runs and self._for == (job.module, job.environment):
+            self._worker.give(job)
+            if cost := self._work(job, on_event, cancelled):
+                return cost
+        self.close()
+        self._worker, self._for = Worker(job, stays=True), (job.module, job.environment)
+        cost = self._work(job, on_event, cancelled)
+        assert cost is not None, "a new worker declines nothing"
+        return cost
+
+    def _work(
+        self, job: WorkerRun, on_event: Callable[[Event], None], cancelled: threading.Event | None
+    ) -> Cost | None:
+        assert self._worker is not None
+        found = None
         try:
-            while process.poll() is None:
-                if cancelled and cancelled.is_set():
-                    raise WorkerStopped(f"{job.stage}: stopped, because the run is ending", "run it again to continue")
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(0.2)
+            found = self._worker.work(job, on_event, cancelled)
         finally:
-            _end(process)
-            reader.join()
-    if process.returncode:
-        raise _error(job, process.returncode, reader)
-    return reader.cost
+            if found is None:
+                self._worker = None
+        return found
+
+    def close(self) -> None:
+        """End the worker."""
+        if self._worker is not None:
+            self._worker.end()
+            self._worker = None
 
 
-def _program(job: WorkerRun) -> list[str]:
-    return [*(job.launcher or (sys.executable,)), "-m", job.module, str(job.spec_file)]
+def _write(job: WorkerRun) -> None:
+    write_text(job.spec_file, job.spec.model_dump_json(indent=2, by_alias=True) + "\n")
+
+
+def _program(job: WorkerRun, stays: bool) -> list[str]:
+    return [
+        *(job.launcher or (sys.executable,)),
+        "-m",
+        job.module,
+        *([worker.STAY] if stays else ()),
+        str(job.spec_file),
+    ]
 
 
 class Log:
@@ -194,21 +291,37 @@ def _header(logs: Sequence[Log], job: WorkerRun) -> None:
 class _Reader:
     """Reads the worker's pipes in two threads."""
 
-    def __init__(
-        self, process: "subprocess.Popen[str]", logs: Sequence[Log], on_event: Callable[[Event], None]
-    ) -> None:
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.declined = False
+        self._finished = threading.Event()
+        self._log_finished = threading.Event()
         self.last: deque[str] = deque(maxlen=LAST_LINES)
         self.error: Event | None = None
         self.cost = Cost()
-        self._logs = logs
-        self._on_event = on_event
+        self._logs: Sequence[Log] = ()
+        self._on_event: Callable[[Event], None] = lambda event: None
         self._lock = threading.Lock()
         self._threads = [
             threading.Thread(target=self._drain, args=(process.stderr, self._line), daemon=True),
             threading.Thread(target=self._drain, args=(process.stdout, self._event), daemon=True),
         ]
+
+    def take(self, logs: Sequence[Log], on_event: Callable[[Event], None]) -> None:
+        """Where log and events go from now on."""
+        with self._lock:
+            self._logs, self._on_event = logs, on_event
         for thread in self._threads:
-            thread.start()
+            if thread.ident is None:
+                thread.start()
+
+    def expect(self) -> None:
+        """Another job begins."""
+        self._finished.clear()
+        self._log_finished.clear()
+
+    def finished(self, timeout: float) -> bool:
+        """Whether a worker that stays has finished the job, with its log."""
+        return self._finished.wait(timeout) and self._log_finished.wait(GRACE_S)
 
     def join(self) -> None:
         for thread in self._threads:
@@ -221,6 +334,9 @@ class _Reader:
                 take(line.rstrip("\n"))
 
     def _line(self, line: str) -> None:
+        if line == worker.END_OF_LOG:
+            self._log_finished.set()
+            return
         with self._lock:
             for log in self._logs:
                 log.write(line)
@@ -239,8 +355,12 @@ class _Reader:
         if kind == "error":
             # With several ranks, the first error is the cause; the other ranks fail because that rank is gone.
             self.error = self.error or event
-        elif kind == "usage":
+        elif kind == "declined":
+            self.declined = True
+        elif kind in ("usage", "finished"):
             self.cost = Cost(cpu_seconds=event["cpu_seconds"], peak_memory_bytes=event["peak_memory_bytes"])
+            if kind == "finished":
+                self._finished.set()
         else:
             try:
                 self._on_event(event)
@@ -270,10 +390,7 @@ def _error(job: WorkerRun, code: int, reader: _Reader) -> HPTError:
     log = job.logs[0] if job.logs else None
     see = f"see {log}" if log else ""
     if code == supervisor.TIMED_OUT:
-        return WorkerTimeout(
-            f"{job.stage}: ended after its time limit of {job.timeout_s:g} s",
-            "raise resources.stage_timeout_s; the work so far is kept",
-        )
+        return _timed_out(job)
     if reader.error:
         kind = getattr(errors, str(reader.error.get("type")), WorkerError)
         kind = kind if isinstance(kind, type) and issubclass(kind, HPTError) else WorkerError
@@ -289,6 +406,13 @@ def _error(job: WorkerRun, code: int, reader: _Reader) -> HPTError:
     if PYDANTIC_LINK in last:
         last = last_error(list(reader.last))
     return WorkerError(f"{job.stage}: {job.module} ended with code {code}: {last.strip()[:LONGEST_CAUSE]}", see)
+
+
+def _timed_out(job: WorkerRun) -> WorkerTimeout:
+    return WorkerTimeout(
+        f"{job.stage}: ended after its time limit of {job.timeout_s:g} s",
+        "raise resources.stage_timeout_s; the work so far is kept",
+    )
 
 
 def _killed_by(job: WorkerRun, code: int, reader: _Reader) -> str:

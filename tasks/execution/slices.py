@@ -38,7 +38,7 @@ def sample(stage: StageKey, spec: SampleSpec, slots: Sequence[Slot], context: Co
     devices = environment.visible_devices()
     count = context.resources.slices or max(1, len(devices))
     if count == 1:
-        return context.worker(stage, SAMPLE, spec, slots)
+        return context.worker(stage, SAMPLE, spec, slots, stays=spec.engine.SHARES)
     part = spec.model_copy(update={"budget": spec.budget.left(spent, count)})
     sampled = _Slices(stage, part, slots, context, count, devices).run()
     joined = context.worker(stage, SAMPLE, spec.model_copy(update={"joins": True}), slots)

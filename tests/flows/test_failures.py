@@ -9,7 +9,6 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -58,7 +57,9 @@ class Deployed:
     def worker(self) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", self.name, "--name", "w"]
         with (self.hpt.folder / "worker.log").open("ab") as log:
-            started = subprocess.Popen(command, env=self.hpt.environment, stdout=log, stderr=log, start_new_session=True)
+            started = subprocess.Popen(
+                command, env=self.hpt.environment, stdout=log, stderr=log, start_new_session=True
+            )
         self.processes.append(started)
         return started
 

@@ -38,7 +38,7 @@ def agreement(engine: VLLMEngine, model: torch.nn.Module) -> sync.Agreement:
 def test_engine_agrees_after_a_sync(vllm_engine: VLLMEngine, moved: torch.nn.Module) -> None:
     vllm_engine.sync_weights(named_weights(moved))
     found = agreement(vllm_engine, moved)
-    sync.check(found, "float32", step=1)
+    sync.check(found, "float32", "step 1")
     assert found.largest < 1e-4
     assert 0 <= found.kl < 1e-8
 
@@ -46,14 +46,14 @@ def test_engine_agrees_after_a_sync(vllm_engine: VLLMEngine, moved: torch.nn.Mod
 def test_stale_engine_is_caught(vllm_engine: VLLMEngine, moved: torch.nn.Module) -> None:
     found = agreement(vllm_engine, moved)
     with pytest.raises(WeightSyncError, match="step 7: the engine's logprobs differ"):
-        sync.check(found, "float32", step=7)
+        sync.check(found, "float32", "step 7")
     assert found.kl > 0
 
 
 def test_stale_tied_head_is_caught(vllm_engine: VLLMEngine, moved: torch.nn.Module) -> None:
     vllm_engine.sync_weights((n, t) for n, t in named_weights(moved) if n != "lm_head.weight")
     with pytest.raises(WeightSyncError):
-        sync.check(agreement(vllm_engine, moved), "float32", step=1)
+        sync.check(agreement(vllm_engine, moved), "float32", "step 1")
 
 
 def test_tied_weights_are_sent_under_both_names(tiny_model: Path) -> None:
