@@ -63,7 +63,7 @@ def test_tied_weights_are_sent_under_both_names(tiny_model: Path) -> None:
 
 def test_nan_is_a_disagreement() -> None:
     with pytest.raises(WeightSyncError):
-        sync.check(sync.Agreement(float("nan"), float("nan"), float("nan")), "bfloat16", step=1)
+        sync.check(sync.Agreement(float("nan"), float("nan"), float("nan")), "bfloat16", "step 1")
 
 
 def test_probes_are_few_and_spread_out() -> None:
