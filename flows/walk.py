@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from hpt_core.errors import HPTError, explain
 from tasks.execution.artifact import Artifacts, Stage
 from tasks.execution.context import Notice
+from tasks.execution.stage import is_held
 from tasks.execution.task import Walk, stage_task
 
 LOG = logging.getLogger("hpt.flows")
@@ -40,7 +41,11 @@ def _walk(run: Walk, parallel: int) -> Artifacts:
     done: set[str] = set()
 
     def ready() -> list[str]:
-        return [key for key, stage in left.items() if set(map(str, stage.after)) <= done]
+        """The stages that can run. Those that another run is producing come last, so that runs share the work."""
+        found = [key for key, stage in left.items() if set(map(str, stage.after)) <= done]
+        return (
+            found if len(found) < 2 else sorted(found, key=lambda key: is_held(left[key], run.artifacts, run.context))
+        )
 
     def ended(key: str, error: HPTError | None) -> None:
         if error is None:

@@ -47,6 +47,11 @@ class StageConfig(Frozen):
     stages."""
     variants_only: Annotated[bool, NOT_IDENTITY] = Field(default=False, exclude=True)
     """Drop the stage itself and keep only its variants."""
+    grid: Annotated[dict[str, Any], NOT_IDENTITY] = Field(default={}, exclude=True)
+    """Replace the stage by one for each combination of these fields' values: { steps = [50, 100] }. Stages that build
+    on it are multiplied too."""
+    seeds: Annotated[tuple[int, ...], NOT_IDENTITY] = Field(default=(), exclude=True)
+    """Replace the stage by one for each seed. Stages that build on it are multiplied too, with the same seed."""
 
 
 class StageKind(Plugin, ABC, kind="stages", package="tasks"):

@@ -118,6 +118,16 @@ def run_stage(stage: Stage, artifacts: Artifacts, context: Context) -> Artifacts
     return found
 
 
+def is_held(stage: Stage, artifacts: Artifacts, context: Context) -> bool:
+    """Whether another run is producing an artifact of the stage's first step now."""
+    try:
+        targets = [target for step in stage.steps[:1] for target in step.targets(artifacts, context)]
+    except HPTError:
+        return False  # running it tells
+    slots = [context.store.slot(target.kind, target.fingerprint) for target in targets]
+    return any(slot.manifest() is None and context.store.lease(slot).holder() for slot in slots)
+
+
 def _run_step(step: Step, artifacts: Artifacts, context: Context) -> Artifacts:
     targets = step.targets(artifacts, context)
     found = {t.key: c.artifact for t in targets if (c := check(step, t, context)).artifact}

@@ -1,4 +1,4 @@
-"""Expand sweeps, common tables and globs in a pipeline's table.
+"""Expand variants, common tables and globs in a pipeline's table; sweeps.py expands grids and seeds.
 
 `[[train.NAME.variants]]` adds variants of a stage, `[train."*"]` holds fields common to all stages of a kind, and lists
 of models may contain globs ("train.hpt*"). All are resolved in the raw table before validation, so that later code sees
@@ -14,11 +14,13 @@ from hpt_core.base import Table, as_list, check_name, item_marks, merge, named_f
 from hpt_core.errors import near
 from tasks.execution.keys import MODEL, Reference
 from tasks.execution.kind import NamedStages, StageKind
+from tasks.execution.sweeps import FIELDS, Sweeps
 
 WILD = re.compile(r"[*?\[]")
 COMMON = "*"
 """Name of the table that every stage of a kind is merged over."""
-OF_SWEEPS = frozenset({"variants", "variants_only"})
+OF_VARIANTS = frozenset({"variants", "variants_only"})
+OF_SWEEPS = OF_VARIANTS | FIELDS
 """Fields of a stage's table that describe a sweep, not the stage itself."""
 
 
@@ -28,9 +30,12 @@ def expand(table: Table, kinds: Iterable[StageKind]) -> dict[str, Any]:
     Raises ValueError: "FIELD: CAUSE; REMEDY". Values of the wrong type are left for validation to report.
     """
     expanded, kinds = dict(table), list(kinds)
-    for kind in kinds:
-        if isinstance(kind, NamedStages) and isinstance(stages := table.get(kind.name), dict):
-            expanded[kind.name] = _stages(kind.name, stages)
+    named = [kind for kind in kinds if isinstance(kind, NamedStages) and isinstance(table.get(kind.name), dict)]
+    for kind in named:
+        expanded[kind.name] = _stages(kind.name, table[kind.name])
+    sweeps = Sweeps(expanded, kinds)
+    for kind in named:
+        expanded[kind.name] = sweeps.expand(kind.name, expanded[kind.name])
     models = [kind.name for kind in kinds if MODEL in kind.produces]
     known = tuple(
         f"{kind}.{name}" for kind in models if isinstance(expanded.get(kind), dict) for name in expanded[kind]
@@ -38,9 +43,9 @@ def expand(table: Table, kinds: Iterable[StageKind]) -> dict[str, Any]:
     for kind in kinds:
         stages = expanded.get(kind.name)
         if isinstance(kind, NamedStages) and isinstance(stages, dict):
-            expanded[kind.name] = {name: _matched(kind, name, own, known) for name, own in stages.items()}
+            expanded[kind.name] = {name: _matched(kind, name, own, known, sweeps) for name, own in stages.items()}
         elif isinstance(stages, dict):
-            expanded[kind.name] = _matched(kind, "", stages, known)
+            expanded[kind.name] = _matched(kind, "", stages, known, sweeps)
     return expanded
 
 
@@ -72,10 +77,10 @@ def _stages(kind: str, table: Table) -> dict[str, Any]:
             raise ValueError(f"{where}.variants_only = {only!r} is not a boolean; write true or false")
         if only and not variants:
             raise ValueError(f"{where}.variants_only leaves no stage; add [[{where}.variants]]")
-        if not variants and not (isinstance(stage, dict) and OF_SWEEPS & set(stage)):
+        if not variants and not (isinstance(stage, dict) and OF_VARIANTS & set(stage)):
             found[name] = stage
             continue
-        base = {key: value for key, value in stage.items() if key not in OF_SWEEPS}
+        base = {key: value for key, value in stage.items() if key not in OF_VARIANTS}
         if not only:
             _add(found, kind, name, base, f"{where}: ")
         for own in _checked(f"{where}.variants", variants):
@@ -109,20 +114,21 @@ def _checked(where: str, variants: Any) -> list[dict[str, Any]]:
             raise ValueError(f"{where}.{i}.name = {error}") from error
         if own["name"] in [earlier.get("name") for earlier in variants[:i]]:
             raise ValueError(f"{where}: {own['name']!r} is used twice; rename one")
-        if inside := OF_SWEEPS & set(own):
+        if inside := OF_VARIANTS & set(own):
             raise ValueError(f"{where}.{i}: a variant cannot have {min(inside)}; list every variant in {where}")
     return list(variants)
 
 
-def _matched(kind: StageKind, name: str, table: Any, known: tuple[str, ...]) -> Any:
-    """A stage's table with the globs in its lists of models expanded."""
+def _matched(kind: StageKind, name: str, table: Any, known: tuple[str, ...], sweeps: Sweeps) -> Any:
+    """A stage's table with the globs and sweeps in its lists of models expanded."""
     if not isinstance(table, dict) or kind.config is None:
         return table
     found = dict(table)
     for field, info in named_fields(kind.config).items():
         values = as_list(table.get(field))
         if isinstance(values, list | tuple) and any(isinstance(m, Reference) for m in item_marks(info.annotation)):
-            found[field] = _models(".".join(filter(None, [kind.name, name, field])), values, known)
+            members = [m for value in values for m in (sweeps.members(value) if isinstance(value, str) else (value,))]
+            found[field] = _models(".".join(filter(None, [kind.name, name, field])), members, known)
     return found
 
 

@@ -1,0 +1,180 @@
+"""Expand `grid` and `seeds`: a stage becomes one stage for each combination, and so does every stage that builds on it.
+
+[train.hpt] with `grid.steps = [50, 100]` and `seeds = [1, 2]` becomes train.hpt_steps_50_seed_1 and three more. A stage
+whose `from` is train.hpt becomes four stages too, with the same ending of their names. A list of models that names
+train.hpt names all of them.
+"""
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hpt_core.base import Table, as_list, check_name, merge, named_fields
+from tasks.execution.keys import Reference
+from tasks.execution.kind import NamedStages, StageKind
+
+GRID, SEEDS, SEED = "grid", "seeds", "seed"
+FIELDS = frozenset({GRID, SEEDS})
+"""Fields of a stage's table that describe a sweep, not the stage itself."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One stage of a sweep."""
+
+    key: str = ""
+    choices: Mapping[str, str] = field(default_factory=dict)
+    """Sweep ("train.hpt.grid") -> what this member has of it, as in its name ("steps_50")."""
+    fields: Table = field(default_factory=dict)
+    """What the sweeps set in the stage's table."""
+    seed: int | None = None
+    """The seed that a sweep has set, for the stages that build on this one."""
+
+    def with_choice(self, sweep: str, label: str, fields: Table, seed: int | None = None) -> "Member":
+        """The member with one more choice."""
+        seed = self.seed if seed is None else seed
+        return Member(self.key, {**self.choices, sweep: label}, merge(self.fields, fields), seed)
+
+    def with_input(self, name: str, other: "Member") -> "Member | None":
+        """The member whose field `name` refers to `other`; None if both belong to one sweep and differ in it."""
+        if any(self.choices.get(sweep, label) != label for sweep, label in other.choices.items()):
+            return None
+        choices = {**self.choices, **other.choices}
+        seed = self.seed if other.seed is None else other.seed
+        return Member(self.key, choices, {**self.fields, name: other.key}, seed)
+
+
+class Sweeps:
+    """Expands the tables of all kinds of stages. Raises ValueError: "FIELD: CAUSE; REMEDY"."""
+
+    def __init__(self, tables: Table, kinds: Iterable[StageKind]) -> None:
+        """`tables` is the pipeline's, without variants."""
+        self._kinds = {kind.name: kind for kind in kinds if isinstance(kind, NamedStages)}
+        self._tables = {
+            f"{kind}.{name}": (kind, name, stage)
+            for kind in self._kinds
+            if isinstance(stages := tables.get(kind), dict)
+            for name, stage in stages.items()
+            if isinstance(stage, dict)
+        }
+        self._found: dict[str, list[Member]] = {}
+
+    def members(self, key: str) -> tuple[str, ...]:
+        """The stages that a stage has become; the key itself if no sweep concerns it."""
+        return tuple(member.key for member in self._expanded(key))
+
+    def expand(self, kind: str, stages: Table) -> dict[str, Any]:
+        """A kind's table with a stage for each member of a sweep, in the place of the stage that is swept."""
+        found: dict[str, Any] = {}
+        for name, stage in stages.items():
+            key = f"{kind}.{name}"
+            if key not in self._tables:
+                found[name] = stage
+                continue
+            own = {field: value for field, value in stage.items() if field not in FIELDS}
+            for member in self._expanded(key):
+                member_name = member.key.removeprefix(f"{kind}.")
+                if member_name in found or (member_name != name and member_name in stages):
+                    raise ValueError(f"{key}: the stage {member.key} already exists; rename it, or use variants")
+                found[member_name] = merge(own, member.fields)
+        return found
+
+    def _expanded(self, key: str) -> list[Member]:
+        if key not in self._tables:
+            return [Member(key)]
+        if key not in self._found:
+            # Validation reports a cycle; until then its stages refer to themselves as they are.
+            self._found[key] = [Member(key)]
+            self._found[key] = list(self._multiply(key))
+        return self._found[key]
+
+    def _multiply(self, key: str) -> Iterator[Member]:
+        kind, name, stage = self._tables[key]
+        config = self._kinds[kind].config
+        fields = {} if config is None else named_fields(config)
+        found = [Member(key)]
+        for input_name, info in fields.items():
+            if any(isinstance(mark, Reference) for mark in info.metadata) and isinstance(stage.get(input_name), str):
+                inputs = self._expanded(stage[input_name])
+                if any(member.choices for member in inputs):
+                    joined = [member.with_input(input_name, other) for member in found for other in inputs]
+                    found = [member for member in joined if member is not None]
+        takes_seed = SEED in fields
+        if SEEDS in stage and not takes_seed:
+            raise ValueError(f"{key}.{SEEDS}: a stage of the kind {kind} has no seed; use {GRID}")
+        for label, changes in _grid(f"{key}.{GRID}", stage.get(GRID, {})):
+            found_here = [member.with_choice(f"{key}.{GRID}", label, changes) for member in found]
+            yield from self._seeded(key, name, stage, found_here, takes_seed)
+        if not stage.get(GRID):
+            yield from self._seeded(key, name, stage, found, takes_seed)
+
+    def _seeded(self, key: str, name: str, stage: Table, members: list[Member], takes_seed: bool) -> Iterator[Member]:
+        for member in members:
+            seeds = _seeds(f"{key}.{SEEDS}", stage.get(SEEDS, ()))
+            if seeds and member.seed is not None and member.seed not in seeds:
+                raise ValueError(f"{key}.{SEEDS} lacks {member.seed}, a seed of what it starts from; remove {SEEDS}")
+            for seed in (seeds if member.seed is None else ()) or (None,):
+                one = member if seed is None else member.with_choice(f"{key}.{SEEDS}", f"seed_{seed}", {}, seed)
+                ending = "_".join(one.choices.values())
+                full = check_name("_".join(filter(None, [name, ending])))
+                inherits = one.seed is not None and takes_seed and (SEED not in stage or seed is not None)
+                fields = {**one.fields, SEED: one.seed} if inherits else one.fields
+                yield Member(f"{key.removesuffix(name)}{full}", one.choices, fields, one.seed)
+
+
+def _grid(where: str, grid: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(part of the name, fields) of each combination of a grid."""
+    if not isinstance(grid, dict):
+        raise ValueError(f"{where} = {grid!r} is not a table; write {where}.steps = [50, 100]")
+    if not grid:
+        return
+    axes = list(_axes(where, grid, ()))
+    last = [path[-1] for path, _ in axes]
+    names = [path[-1] if last.count(path[-1]) == 1 else "_".join(path) for path, _ in axes]
+    labels = set()
+    for values in itertools.product(*(values for _, values in axes)):
+        label = "_".join(f"{name}_{_text(value)}" for name, value in zip(names, values, strict=True))
+        if label in labels:
+            raise ValueError(f"{where}: two stages would be called {label!r}; name them with variants")
+        labels.add(label)
+        fields: dict[str, Any] = {}
+        for (path, _), value in zip(axes, values, strict=True):
+            nested = value
+            for part in reversed(path):
+                nested = {part: nested}
+            fields = merge(fields, nested)
+        yield label, fields
+
+
+def _axes(where: str, grid: Table, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], list[Any]]]:
+    """(path of a field, its values)."""
+    for name, values in grid.items():
+        here = f"{where}.{name}"
+        if isinstance(values, dict):
+            yield from _axes(here, values, (*path, name))
+            continue
+        values = as_list(values)
+        if not isinstance(values, list | tuple) or not values:
+            raise ValueError(f"{here} = {values!r} is not a list of values; write {here} = [1, 2]")
+        yield (*path, name), list(values)
+
+
+def _seeds(where: str, seeds: Any) -> tuple[int, ...]:
+    seeds = as_list(seeds)
+    is_list = isinstance(seeds, list | tuple) and all(type(seed) is int for seed in seeds)
+    if not is_list or len(set(seeds)) < len(seeds):
+        raise ValueError(f"{where} = {seeds!r} is not a list of different whole numbers; write {where} = [1, 2, 3]")
+    return tuple(seeds)
+
+
+def _text(value: Any) -> str:
+    """A value as a part of a name."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        value = value.get("name", "table")
+    if isinstance(value, list | tuple):
+        return "_".join(map(_text, value))
+    return re.sub(r"[^A-Za-z0-9-]+", "_", str(value)).strip("_")
