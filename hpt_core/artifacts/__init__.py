@@ -9,8 +9,8 @@ STORE/KIND/FINGERPRINT/manifest.json   written last; makes the artifact exist
 from hpt_core.artifacts.fingerprint import fingerprint
 from hpt_core.artifacts.known import KnownFiles
 from hpt_core.artifacts.lease import Lease
-from hpt_core.artifacts.manifest import Cost, FileEntry, Manifest, describe_files, outputs_hash
-from hpt_core.artifacts.store import Damage, Slot, Store
+from hpt_core.artifacts.manifest import Cost, Damage, FileEntry, Manifest, describe_files, outputs_hash
+from hpt_core.artifacts.store import Slot, Store
 
 __all__ = [
     "Cost",

@@ -6,14 +6,13 @@ import os
 import shutil
 import uuid
 from pathlib import Path
-from typing import NamedTuple
 
 from fsspec.core import split_protocol
 from pydantic import ValidationError
 
 from hpt_core.artifacts.known import KnownFiles
 from hpt_core.artifacts.lease import Lease
-from hpt_core.artifacts.manifest import Manifest
+from hpt_core.artifacts.manifest import Damage, Manifest, damage, unreadable
 from hpt_core.errors import ConfigError, StoreError
 from hpt_core.files import write_text
 from hpt_core.paths import expand_named
@@ -22,16 +21,6 @@ LOG = logging.getLogger("hpt.store")
 
 BY_PIPELINE = "by-pipeline"
 """Folder of the store with links to each pipeline's artifacts by name."""
-
-
-class Damage(NamedTuple):
-    """A file that does not match its manifest."""
-
-    path: Path
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.path} {self.what}"
 
 
 class Slot:
@@ -47,40 +36,31 @@ class Slot:
         self.manifest_file = folder / "manifest.json"
 
     def manifest(self) -> Manifest | None:
-        """The manifest, or None if it is missing or unreadable. An unreadable one is logged."""
+        """The manifest; None if it is missing, or is not a manifest, which is logged. Raises StoreError if the file
+        cannot be read."""
         try:
             return Manifest.model_validate_json(self.manifest_file.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValidationError) as error:
-            LOG.warning(
-                "%s cannot be read (%s); the artifact will be produced again", self.manifest_file, type(error).__name__
-            )
+        except OSError as error:
+            raise unreadable(self.manifest_file, error) from error
+        except ValidationError:
+            LOG.warning("%s is damaged; the artifact will be produced again", self.manifest_file)
             return None
 
     def damage(self, known: KnownFiles, verify: bool = False) -> list[Damage]:
         """Differences between the artifact's files and its manifest; empty if all files match.
 
         A file is intact if its size and SHA-256 match. The hash is taken from `known` if the modification time did not
-        change; `verify` hashes every file again. Call it only if there is a manifest.
+        change; `verify` hashes every file again. Call it only if there is a manifest. Raises StoreError for a file that
+        cannot be read.
         """
         manifest = self.manifest()
         if manifest is None:
             return [Damage(self.manifest_file, "is missing")]
         if manifest.fingerprint != self.fingerprint:
             return [Damage(self.manifest_file, f"belongs to another artifact ({manifest.fingerprint[:12]})")]
-        wrong = []
-        for entry in manifest.files:
-            path = self.folder / entry.path
-            try:
-                if path.stat().st_size != entry.size:
-                    wrong.append(Damage(path, f"has {path.stat().st_size} bytes instead of {entry.size}"))
-                elif known.sha256(path, fresh=verify) != entry.sha256:
-                    wrong.append(Damage(path, "has changed since it was written"))
-            except OSError as error:
-                gone = isinstance(error, FileNotFoundError)
-                wrong.append(Damage(path, "is missing" if gone else f"cannot be read: {error.strerror}"))
-        return wrong
+        return damage(self.folder, manifest.files, lambda path: known.sha256(path, fresh=verify))
 
     def set_aside(self) -> None:
         """Invalidate the artifact. The manifest is renamed first, so a crash leaves no manifest without its files."""

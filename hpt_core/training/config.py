@@ -136,8 +136,8 @@ class TrainConfig(Frozen):
     """Compute precision of the trainer and the engine; master weights are always float32."""
     checkpoint_every: Annotated[int, NOT_IDENTITY] = Field(50, ge=1)
     """Steps between checkpoints (scripts: 50). The last step is always saved."""
-    keep_checkpoints: Annotated[int, NOT_IDENTITY] = Field(1, ge=1)
-    """Number of newest checkpoints to keep."""
+    keep_checkpoints: Annotated[int, NOT_IDENTITY] = Field(2, ge=1)
+    """Number of newest checkpoints to keep. If the newest is damaged, training continues from the one before."""
     checkpoint_async: Annotated[bool | None, NOT_IDENTITY] = None
     """Write checkpoints in the background, from a copy in main memory; None does so if the weights are on a GPU."""
 
@@ -183,10 +183,9 @@ class TrainConfig(Frozen):
                 f"validation.every is {validation.every}, so only the model of the last of {self.steps} steps is "
                 "validated; set it below steps"
             )
-        saved = math.ceil(self.steps / self.checkpoint_every)
-        if self.keep_checkpoints > max(1, saved):
+        if differs(self, "keep_checkpoints") and self.keep_checkpoints > self.checkpoints_written:
             yield (
-                f"keep_checkpoints is {self.keep_checkpoints}, but the run writes only {saved}; "
+                f"keep_checkpoints is {self.keep_checkpoints}, but the run writes only {self.checkpoints_written}; "
                 f"lower {'' if self.checkpoint_every == 1 else 'checkpoint_every or '}keep_checkpoints"
             )
         yield from (f"algorithm.{text}" for text in self._reach.idle())
@@ -218,6 +217,11 @@ class TrainConfig(Frozen):
                 f"is {self.checkpoint_every}, so only the last of {self.steps} steps is saved; set it to {self.steps} "
                 "or less",
             )
+
+    @property
+    def checkpoints_written(self) -> int:
+        """Number of checkpoints that an uninterrupted run writes."""
+        return math.ceil(self.steps / self.checkpoint_every)
 
     @property
     def _most_rows(self) -> int:

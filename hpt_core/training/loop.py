@@ -77,8 +77,6 @@ class Trainer:
             spec.work / "checkpoints", self.config.keep_checkpoints, self.world, self._asynchronous()
         )
         self.best = BestModel(spec.work / "best", self.world)
-        self.saved_best: int | None = None
-        """Step of the best model that the newest checkpoint refers to."""
         self.counts: Counter[str] = Counter()
         """Sums over the run's steps, keyed by "group/name"."""
         self.alike: set[str] = set()
@@ -223,12 +221,10 @@ class Trainer:
             "disagreement": self.disagreement,
             "best": self.best.state(),
         }
-        self.checkpointer.finish()
-        self.best.prune(also=self.saved_best)
         self.checkpointer.save(self.done, self.policy, self.optimizer, state)
-        self.saved_best = self.best.step
-        if not self.checkpointer.asynchronous:
-            self.best.prune()
+        if self.world.is_main:
+            # A resumed run may continue from any of the checkpoints, and needs the best model that it refers to.
+            self.best.prune(saved["best"].get("step") for saved in self.checkpointer.states())
 
     def _resume(self) -> int:
         found = self.checkpointer.load(self.policy, self.optimizer)
@@ -253,7 +249,6 @@ class Trainer:
         self.counts.update(state["counts"])
         self.disagreement = state["disagreement"]
         self.best.restore(state["best"])
-        self.saved_best = self.best.step
         logger.info("resuming after step %d", done)
         return done
 

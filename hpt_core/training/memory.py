@@ -55,7 +55,7 @@ def checkpoint_bytes(config: TrainConfig, parameters: int, model: Mapping[str, A
     A checkpoint holds the trained weights and their moments. `model` is the model's config.json.
     """
     trained = parameters if config.lora is None else adapter_parameters(config.lora, parameters, model)
-    return trained * (WEIGHT + MOMENTS) * (config.keep_checkpoints + 1)
+    return trained * (WEIGHT + MOMENTS) * min(config.keep_checkpoints + 1, config.checkpoints_written)
 
 
 def adapter_parameters(lora: LoraConfig, parameters: int, model: Mapping[str, Any]) -> int:

@@ -87,6 +87,8 @@ def test_checkpoints_hold_weights_and_moments_of_what_trains() -> None:
     # Four square layers and three between 64 and 128, each with two matrices of rank 4.
     assert checkpoint_bytes(adapters, 1_000_000, shape) == 3 * 12 * 2 * 4 * (4 * 128 + 3 * 192)
     assert checkpoint_bytes(adapters, 1_000_000, {}) == 3 * 12 * 1_000_000, "of a shape that is not known, all weights"
+    short = stage("sft", keep_checkpoints=2, steps=whole.checkpoint_every + 1)
+    assert checkpoint_bytes(short, 1_000_000, {}) == 2 * 12 * 1_000_000, "a run of two checkpoints never has three"
 
 
 def test_the_number_of_adapter_weights_matches_peft(tiny_model: Path) -> None:
