@@ -18,14 +18,19 @@ from flows.commands import (  # noqa: E402  (Prefect reads the environment at im
     algorithms,
     audit,
     common,
+    compare,
     config,
     deploy,
     estimate,
+    export,
+    history,
     look,
+    plan,
     protocol,
     run,
     samples,
     spec,
+    store,
     tools,
 )
 from hpt_core.errors import HPTError  # noqa: E402
@@ -43,7 +48,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (run, spec, estimate, look, protocol, samples, audit, deploy, config, algorithms, tools):
+COMMANDS = (
+    *(run, spec, estimate, plan, compare, look, history, samples, protocol, audit),
+    *(store, export, deploy, config, algorithms, tools),
+)
+for module in COMMANDS:
     app.add_typer(module.app)
 
 

@@ -1,5 +1,6 @@
 """The pipeline as a Prefect flow."""
 
+import contextlib
 import logging
 import math
 from contextvars import ContextVar
@@ -15,6 +16,7 @@ from prefect.context import FlowRunContext
 
 from flows import attempts
 from flows.load import load_config, overridden
+from flows.record import recorded
 from flows.reporter import Reporter
 from flows.run import Run, RunOptions, plan_run, preflight
 from flows.server import FORWARDED
@@ -34,14 +36,14 @@ _PREPARED: ContextVar[tuple[Run, Artifacts] | None] = ContextVar("prepared", def
 
 
 def run_name() -> str:
-    """Name of a flow run: the pipeline's name, its goals and the time of its first attempt."""
+    """Name of a flow run: the pipeline's name, what it runs and the time of its first attempt."""
     now = prefect.runtime.flow_run
     if now.run_count:
         return str(now.name)
     config, options = now.parameters.get("config"), dict(now.parameters.get("options") or {})
     name = Path(config).stem if isinstance(config, str) else getattr(config, "name", None) or dict(config)["name"]
-    goals = "+".join([*(now.parameters.get("only") or ()), *(options.get("goals") or ())])
-    return " ".join(filter(None, [name, goals, f"{datetime.now(UTC):%m-%d %H:%M:%S}"]))
+    names = "+".join([*(now.parameters.get("only") or ()), *(options.get("only") or ())])
+    return " ".join(filter(None, [name, names, f"{datetime.now(UTC):%m-%d %H:%M:%S}"]))
 
 
 @flow(name="pipeline", flow_run_name=run_name, persist_result=False)
@@ -61,17 +63,19 @@ def pipeline(
         options: What to rerun, and how to check.
     """
     prepared = _PREPARED.get()
-    if prepared is None:
-        attempts.refuse_endless(FlowRunContext.get())
-        resolved = load_config(Path(config), set) if isinstance(config, str) else overridden(config, set)
-        options = options.model_copy(update={"goals": (*only, *options.goals)})
-        prepared = plan_run(resolved, options, _begun()), Artifacts()
-    run, artifacts = prepared
-    with Reporter(run).observing():
+    with contextlib.ExitStack() as stack:
+        if prepared is None:
+            attempts.refuse_endless(FlowRunContext.get())
+            resolved = load_config(Path(config), set) if isinstance(config, str) else overridden(config, set)
+            options = options.model_copy(update={"only": (*only, *options.only)})
+            planned = plan_run(resolved, options, _begun())
+        run, artifacts = prepared or (planned, Artifacts())
+        stack.enter_context(Reporter(run).observing())
         for text in idle_settings(run.config):
             get_run_logger().warning("%s", text, extra={FORWARDED: True})
-        if _PREPARED.get() is None:
+        if prepared is None:
             preflight(run)
+            run = stack.enter_context(recorded(run, prefect.runtime.flow_run.id))
         artifacts.update(walk(Walk(run.graph, run.context), run.config.resources.parallel_stages))
         show(run.config, artifacts)
     return [artifact.as_json() for artifact in artifacts.values()]

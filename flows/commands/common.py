@@ -4,6 +4,7 @@ import json
 import logging
 import shlex
 import sys
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,14 @@ DataDir = Annotated[
     typer.Option("--data-dir", help="Folder with local copies of benchmarks and data. Default: HPT_DATA."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="STORE",
+        help="A store's folder, or a config with one. Default: runs, or the one store below it.",
+    ),
+]
 Verify = Annotated[bool, typer.Option("--verify", help="Rehash every stored file before it is reused.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first malformed row of training data.")]
 Force = Annotated[bool, typer.Option("--force", help="Rerun stages even if the store holds their artifacts.")]
@@ -41,6 +50,7 @@ Model = Annotated[
     str | None, typer.Option("--model", help="An evaluated model: hpt, or its stage train.hpt. Default: all.")
 ]
 
+INDENT = " " * 6
 OUT = Console(highlight=False, soft_wrap=True, emoji=False)
 """Standard output: results."""
 ERR = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
@@ -107,6 +117,13 @@ def model_named(name: str, models: Iterable[StageKey], problem: str = "there is 
 def print_json(value: Any) -> None:
     """Write a JSON document to standard output."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def print_note(text: str) -> None:
+    """Print a remark below a line, indented; on a terminal it is wrapped, and a pipe gets one line."""
+    lines = textwrap.wrap(text, OUT.width - len(INDENT), break_on_hyphens=False) if OUT.is_terminal else [text]
+    for line in lines:
+        OUT.print(f"{INDENT}[dim]{escape(line)}[/]")
 
 
 class ConsoleHandler(logging.Handler):

@@ -1,12 +1,14 @@
 """The manifest of an artifact: how it was produced, from which inputs, and its files."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import AwareDatetime, Field
 
 from hpt_core.artifacts.known import KnownFiles
 from hpt_core.base import Frozen
+from hpt_core.errors import StoreError
 from hpt_core.files import sha256_json
 
 
@@ -22,15 +24,62 @@ class FileEntry(Frozen):
     """Row count of a Parquet file."""
 
 
+class Damage(NamedTuple):
+    """A file that does not match its entry."""
+
+    path: Path
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.what}"
+
+
+def damage(folder: Path, files: Iterable[FileEntry], sha256: Callable[[Path], str]) -> list[Damage]:
+    """The files of `folder` that are missing or differ from their entries in size or hash.
+
+    Raises StoreError for a file that cannot be read. The file may be intact: a disk or a server may be away.
+    """
+    wrong = []
+    for entry in files:
+        path = folder / entry.path
+        try:
+            size = path.stat().st_size
+            if size != entry.size:
+                wrong.append(Damage(path, f"has {size} bytes instead of {entry.size}"))
+            elif sha256(path) != entry.sha256:
+                wrong.append(Damage(path, "has changed since it was written"))
+        except (FileNotFoundError, NotADirectoryError):
+            wrong.append(Damage(path, "is missing"))
+        except OSError as error:
+            raise unreadable(path, error) from error
+    return wrong
+
+
+def unreadable(path: Path, error: OSError) -> StoreError:
+    """The error for a file that exists and cannot be read."""
+    return StoreError(
+        f"cannot read {path}: {error.strerror or error}",
+        "check the file's permissions and the store's disk, and run again; if the file is lost, delete it",
+    )
+
+
 class Cost(Frozen):
-    """Resources used by the last attempt to produce the artifact."""
+    """Resources used by all attempts to produce the artifact."""
 
     seconds: float = 0.0
-    """Wall-clock time."""
+    """Wall-clock time. An attempt that was killed counts until it last wrote to a file."""
     cpu_seconds: float = 0.0
-    """CPU time of the worker and all its descendants."""
+    """CPU time of the worker and all its descendants, in the attempts that were not killed and did not fail."""
     peak_memory_bytes: int = 0
     """Largest resident size of any single worker process."""
+    attempts: int = 1
+    device_hours: float | None = 0.0
+    """Hours of GPUs, or of the machine if it has none; 0 for stages that do not need them. None if their number is
+    unknown, as behind an endpoint, or with a launcher of several machines."""
+    energy_kwh: float | None = None
+    """Energy of the GPUs; None if it was not measured."""
+    money: float | None = None
+    """Cost in the currency of the prices in the config; None without prices."""
 
 
 class Manifest(Frozen):

@@ -3,17 +3,22 @@
 import contextlib
 import logging
 import os
+import re
 import shutil
+import stat
 import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 from fsspec.core import split_protocol
-from pydantic import ValidationError
+from pydantic import AwareDatetime, ValidationError
 
+from hpt_core.artifacts.history import History
 from hpt_core.artifacts.known import KnownFiles
 from hpt_core.artifacts.lease import Lease
-from hpt_core.artifacts.manifest import Manifest
+from hpt_core.artifacts.manifest import Damage, Manifest, damage, unreadable
+from hpt_core.base import Frozen
 from hpt_core.errors import ConfigError, StoreError
 from hpt_core.files import write_text
 from hpt_core.paths import expand_named
@@ -22,16 +27,23 @@ LOG = logging.getLogger("hpt.store")
 
 BY_PIPELINE = "by-pipeline"
 """Folder of the store with links to each pipeline's artifacts by name."""
+LEASES = ".leases"
+BLOCK = 512
+"""Bytes of a block in a file's status."""
+HIDDEN = "manifest.hidden.json"
+"""Name of a manifest while its artifact is being removed."""
+REMOVED = ".removed-"
+"""Start of the name of a folder that is being removed."""
+FINGERPRINT = re.compile("[0-9a-f]{64}")
 
 
-class Damage(NamedTuple):
-    """A file that does not match its manifest."""
+class Pin(Frozen):
+    """Keeps an artifact, and what it was made from, from being removed."""
 
-    path: Path
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.path} {self.what}"
+    place: str
+    """KIND/FINGERPRINT."""
+    note: str = ""
+    time: AwareDatetime
 
 
 class Slot:
@@ -45,42 +57,51 @@ class Slot:
         self.work = folder / "work"
         self.log = folder / "log.txt"
         self.manifest_file = folder / "manifest.json"
+        self.attempts_file = folder / "attempts.jsonl"
+        """Times of the attempts to produce the artifact, while it does not exist."""
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.fingerprint[:12]}"
+
+    def usage(self) -> tuple[int, datetime]:
+        """Bytes on the disk, and when a file changed last. A file with several links, such as rollouts in work/ and in
+        output/, counts once."""
+        sizes, times = dict[int, int](), list[float]()
+        for path in self.folder.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                status = path.lstat()
+                sizes[status.st_ino] = status.st_blocks * BLOCK
+                if stat.S_ISREG(status.st_mode):
+                    times.append(status.st_mtime)
+        changed = max(times, default=self.folder.stat().st_mtime)
+        return sum(sizes.values()), datetime.fromtimestamp(changed, UTC)
 
     def manifest(self) -> Manifest | None:
-        """The manifest, or None if it is missing or unreadable. An unreadable one is logged."""
+        """The manifest; None if it is missing, or is not a manifest, which is logged. Raises StoreError if the file
+        cannot be read."""
         try:
             return Manifest.model_validate_json(self.manifest_file.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValidationError) as error:
-            LOG.warning(
-                "%s cannot be read (%s); the artifact will be produced again", self.manifest_file, type(error).__name__
-            )
+        except OSError as error:
+            raise unreadable(self.manifest_file, error) from error
+        except ValidationError:
+            LOG.warning("%s is damaged; the artifact will be produced again", self.manifest_file)
             return None
 
     def damage(self, known: KnownFiles, verify: bool = False) -> list[Damage]:
         """Differences between the artifact's files and its manifest; empty if all files match.
 
         A file is intact if its size and SHA-256 match. The hash is taken from `known` if the modification time did not
-        change; `verify` hashes every file again. Call it only if there is a manifest.
+        change; `verify` hashes every file again. Call it only if there is a manifest. Raises StoreError for a file that
+        cannot be read.
         """
         manifest = self.manifest()
         if manifest is None:
             return [Damage(self.manifest_file, "is missing")]
         if manifest.fingerprint != self.fingerprint:
             return [Damage(self.manifest_file, f"belongs to another artifact ({manifest.fingerprint[:12]})")]
-        wrong = []
-        for entry in manifest.files:
-            path = self.folder / entry.path
-            try:
-                if path.stat().st_size != entry.size:
-                    wrong.append(Damage(path, f"has {path.stat().st_size} bytes instead of {entry.size}"))
-                elif known.sha256(path, fresh=verify) != entry.sha256:
-                    wrong.append(Damage(path, "has changed since it was written"))
-            except OSError as error:
-                gone = isinstance(error, FileNotFoundError)
-                wrong.append(Damage(path, "is missing" if gone else f"cannot be read: {error.strerror}"))
-        return wrong
+        return damage(self.folder, manifest.files, lambda path: known.sha256(path, fresh=verify))
 
     def set_aside(self) -> None:
         """Invalidate the artifact. The manifest is renamed first, so a crash leaves no manifest without its files."""
@@ -103,6 +124,7 @@ class Slot:
         write_text(self.manifest_file, manifest.model_dump_json(indent=2) + "\n")
         shutil.rmtree(self.work, ignore_errors=True)
         (self.folder / "manifest.replaced.json").unlink(missing_ok=True)
+        self.attempts_file.unlink(missing_ok=True)
 
 
 class Store:
@@ -127,12 +149,40 @@ class Store:
 
     def lease(self, slot: Slot) -> Lease:
         """The lease of an artifact."""
-        return Lease(self.root / ".leases" / f"{slot.kind}-{slot.fingerprint}.json")
+        return Lease(self.root / LEASES / f"{slot.kind}-{slot.fingerprint}.json")
 
-    def outputs(self, kind: str) -> list[Manifest]:
-        """Manifests of every artifact of a kind, oldest first."""
-        found = [self.slot(kind, file.parent.name).manifest() for file in self.root.glob(f"{kind}/*/manifest.json")]
-        return sorted((m for m in found if m), key=lambda m: m.end)
+    @property
+    def history(self) -> History:
+        """The records of the runs on this store."""
+        return History(self.root)
+
+    @property
+    def is_used(self) -> bool:
+        """Whether anything has run on it."""
+        return any((self.root / name).is_dir() for name in ("by-name", "history"))
+
+    def slots(self, kind: str = "*") -> Iterator[Slot]:
+        """The folder of every artifact, finished or not, of one kind or of all."""
+        for folder in sorted(self.root.glob(f"{kind}/*")):
+            if FINGERPRINT.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink():
+                yield Slot(folder, folder.parent.name, folder.name)
+
+    def outputs(self, kind: str = "*") -> list[Manifest]:
+        """Manifests of every finished artifact of a kind or of all, oldest first."""
+        return sorted((m for slot in self.slots(kind) if (m := slot.manifest())), key=lambda m: m.end)
+
+    def pipelines(self) -> list[str]:
+        """Names of the pipelines that have used the store."""
+        return sorted(path.name for path in (self.root / BY_PIPELINE).glob("*"))
+
+    def names(self, pipeline: str = "") -> dict[str, Slot]:
+        """Name -> artifact that a pipeline used last under that name; without a pipeline, that any used last."""
+        place = self.root / BY_PIPELINE / pipeline if pipeline else self.root / "by-name"
+        found = {}
+        for link in sorted(path for path in place.rglob("*") if path.is_symlink()):
+            folder = link.resolve()
+            found[link.relative_to(place).as_posix()] = self.slot(folder.parent.name, folder.name)
+        return found
 
     def link(self, pipeline: str, key: str, folder: Path) -> None:
         """Link an artifact as by-name/KEY, by-pipeline/PIPELINE/KEY and by-date/DAY/PIPELINE/KEY.
@@ -162,6 +212,76 @@ class Store:
             return None
         folder = link.resolve()
         return self.slot(folder.parent.name, folder.name).manifest()
+
+    def pins(self) -> list[Pin]:
+        """All pins, oldest first."""
+        files = (self.root / "pins").glob("*.json")
+        return sorted((Pin.model_validate_json(file.read_bytes()) for file in files), key=lambda pin: pin.time)
+
+    def pin(self, slot: Slot, note: str = "") -> None:
+        """Keep an artifact until it is unpinned."""
+        pin = Pin(place=f"{slot.kind}/{slot.fingerprint}", note=note, time=datetime.now(UTC))
+        write_text(self._pin_file(slot), pin.model_dump_json(indent=2) + "\n")
+
+    def unpin(self, slot: Slot) -> bool:
+        """Remove a pin. Returns whether there was one."""
+        file = self._pin_file(slot)
+        found = file.exists()
+        file.unlink(missing_ok=True)
+        return found
+
+    def _pin_file(self, slot: Slot) -> Path:
+        return self.root / "pins" / f"{slot.kind}-{slot.fingerprint}.json"
+
+    def remove(self, slot: Slot, is_used: Callable[[Slot], bool]) -> bool:
+        """Remove an artifact, unless a run holds its lease or `is_used` says that a run refers to it.
+
+        A run records what it uses before it looks for the manifest. Here the manifest is hidden before the records are
+        read. So one of the two notices the other.
+        """
+        lease = self.lease(slot)
+        if not lease.try_take():
+            return False
+        try:
+            hidden = slot.folder / HIDDEN
+            with contextlib.suppress(FileNotFoundError):
+                slot.manifest_file.replace(hidden)
+            if is_used(slot):
+                with contextlib.suppress(FileNotFoundError):
+                    hidden.replace(slot.manifest_file)
+                return False
+            removed = slot.folder.with_name(f"{REMOVED}{slot.fingerprint}")
+            shutil.rmtree(removed, ignore_errors=True)
+            slot.folder.replace(removed)
+            shutil.rmtree(removed)
+        finally:
+            lease.release()
+        return True
+
+    def _show(self, slot: Slot, hidden: Path) -> None:
+        """Give a manifest its name back, if the removal that has hidden it was killed."""
+        lease = self.lease(slot)
+        if lease.try_take():
+            with contextlib.suppress(FileNotFoundError):
+                if not slot.manifest_file.exists():
+                    hidden.replace(slot.manifest_file)
+            lease.release()
+
+    def remove_leftovers(self) -> None:
+        """Remove links to artifacts that are gone, leases that nobody holds, and what a killed removal left."""
+        for name in {path.with_suffix(".json") for path in (self.root / LEASES).glob("[!.]*")}:
+            Lease(name).discard()
+        for folder in self.root.glob(f"*/{REMOVED}*"):
+            shutil.rmtree(folder, ignore_errors=True)
+        for hidden in self.root.glob(f"*/*/{HIDDEN}"):
+            self._show(self.slot(hidden.parent.parent.name, hidden.parent.name), hidden)
+        for place in ("by-name", BY_PIPELINE, "by-date"):
+            for path in sorted((self.root / place).rglob("*"), reverse=True):
+                if path.is_symlink() and not path.exists():
+                    path.unlink(missing_ok=True)
+                elif path.is_dir() and not path.is_symlink():
+                    with contextlib.suppress(OSError):  # not empty
+                        path.rmdir()
 
     def check_writable(self) -> None:
         """Raise StoreError if the store is not writable."""

@@ -1,6 +1,7 @@
 """Checkpoints in torch.distributed.checkpoint format: weights, optimizer, random generators, step and counts.
 
-A checkpoint folder is either complete or absent. A run can resume with a different number of ranks.
+A checkpoint folder is either complete or absent: state.json is written last and lists the size and hash of every other
+file. A run can resume with a different number of ranks.
 """
 
 import contextlib
@@ -13,8 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpt_core.artifacts.manifest import FileEntry, damage, unreadable
 from hpt_core.errors import TrainingError
-from hpt_core.files import remove_leftovers, sync_tree
+from hpt_core.files import remove_leftovers, sha256_file, sync_tree, write_json
 from hpt_core.training.distributed import World
 from hpt_core.training.optimizer import trained
 
@@ -35,7 +37,7 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 class Checkpointer:
-    """Saves a run's checkpoints to `folder` and restores the newest.
+    """Saves a run's checkpoints to `folder` and restores the newest that is intact.
 
     An asynchronous save returns once the tensors are copied to memory. The checkpoint gets its final name when `poll`,
     `finish` or the next `save` finds it written. Every rank must call every method.
@@ -47,7 +49,7 @@ class Checkpointer:
         self.keep = keep
         self.world = world or World()
         self.asynchronous = asynchronous
-        self._writing: tuple[Any, Path, Path] | None = None
+        self._writing: tuple[Any, Path, Path, dict[str, Any]] | None = None
         self._group = _own_group()
         if self._group is None:
             # Not scoped with catch_warnings, because an asynchronous save warns from its own thread.
@@ -65,11 +67,11 @@ class Checkpointer:
         path = self.folder / f"step-{step:05d}"
         beside = self.folder / f".{path.name}.tmp"
         generators = [g for (g,) in self.world.all_gather([_generators()])]
-        facts = json.dumps({"step": step, "state": state, "generators": generators})
+        # A state that cannot be written must fail before anything is.
+        facts = json.loads(json.dumps({"step": step, "state": state, "generators": generators}))
         if self.world.is_main:
             shutil.rmtree(beside, ignore_errors=True)
             beside.mkdir()
-            (beside / STATE).write_text(facts, encoding="utf-8")
         self.world.barrier()
         if not optimizer.state:
             # No update was applied yet. Torch then saves zero moments, but only if no gradient is set.
@@ -79,10 +81,10 @@ class Checkpointer:
         with _writing_errors(beside):
             if self.asynchronous:
                 future = async_save(tensors, checkpoint_id=beside / TENSORS, process_group=self._group)
-                self._writing = (future, beside, path)
+                self._writing = (future, beside, path, facts)
                 return
             save(tensors, checkpoint_id=beside / TENSORS, process_group=self._group)
-        self._appear(beside, path)
+        self._appear(beside, path, facts)
 
     def poll(self) -> None:
         """Give an asynchronous checkpoint its final name if it is fully written."""
@@ -92,36 +94,79 @@ class Checkpointer:
     def finish(self) -> None:
         """Wait for the checkpoint that is being written, if there is one."""
         if self._writing is not None:
-            future, beside, path = self._writing
+            future, beside, path, facts = self._writing
             self._writing = None
             with _writing_errors(beside):
                 future.result()
-            self._appear(beside, path)
+            self._appear(beside, path, facts)
 
     def load(self, policy: "nn.Module", optimizer: "Optimizer") -> tuple[int, dict[str, Any]] | None:
-        """Restore the newest checkpoint. Returns (steps done, state), or None without one. Raises TrainingError."""
-        found = checkpoints(self.folder)
-        if not found:
-            return None
-        path = found[-1]
+        """Restore the newest intact checkpoint. Returns (steps done, state), or None without one.
+
+        Damaged checkpoints are set aside with a warning, before any weight is changed. Raises StoreError for a file
+        that cannot be read, and TrainingError for an intact checkpoint that cannot be restored.
+        """
+        # All ranks look at the folders that the first one sees.
+        names = self.world.all_gather([[path.name for path in checkpoints(self.folder)]])[0][0]
+        for path in (self.folder / name for name in reversed(names)):
+            if facts := self._intact(path):
+                return self._restored(path, facts, policy, optimizer)
+        if names and self.world.is_main:
+            logger.warning("no intact checkpoint is left in %s; training starts from the beginning", self.folder)
+        return None
+
+    def states(self) -> Iterator[dict[str, Any]]:
+        """The `state` of every checkpoint whose state.json can be read."""
+        for path in checkpoints(self.folder):
+            with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+                yield dict(_read(path)["state"])
+
+    def _intact(self, path: Path) -> dict[str, Any] | None:
+        """The contents of state.json; None if the checkpoint is damaged. Each rank looks at a part of the files."""
+        facts, problem = None, ""
         try:
-            facts = json.loads((path / STATE).read_text(encoding="utf-8"))
-            step, state, generators = int(facts["step"]), dict(facts["state"]), list(facts["generators"])
+            facts = _read(path)
+            mine = [FileEntry(**entry) for entry in facts["files"]][self.world.rank :: self.world.size]
+            problem = next(map(str, damage(path, mine, sha256_file)), "")
+        except FileNotFoundError:
+            problem = f"{path / STATE} is missing"
+        except OSError as error:
+            raise unreadable(path / STATE, error) from error
+        except (ValueError, LookupError, TypeError):
+            problem = f"{path / STATE} is not a checkpoint's"
+        problem = next((p for (p,) in self.world.all_gather([problem]) if p), "")
+        if not problem:
+            return facts
+        if self.world.is_main:
+            aside = path.with_name(f"{path.name}.damaged")
+            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(aside)
+            logger.warning("a checkpoint is damaged and is set aside as %s: %s", aside, problem)
+        return None
+
+    def _restored(
+        self, path: Path, facts: dict[str, Any], policy: "nn.Module", optimizer: "Optimizer"
+    ) -> tuple[int, dict[str, Any]]:
+        step, state, generators = int(facts["step"]), dict(facts["state"]), list(facts["generators"])
+        try:
             _restore(path / TENSORS, policy, optimizer, self._group)
             if self.world.rank < len(generators):
                 _restore_generators(generators[self.world.rank])
-        except _damage() as error:
+        except _restore_errors() as error:
             raise TrainingError(
-                f"cannot restore checkpoint {path}: {_cause(error)}", f"delete {path} and run again"
+                f"cannot restore checkpoint {path}, although its files are intact: {_cause(error)}",
+                f"check the machine's memory and run again, or delete {path} to continue from the one before",
             ) from error
         if len(generators) != self.world.size:
             logger.warning("earlier steps ran on %d ranks; this run has %d", len(generators), self.world.size)
         logger.info("restored %s", path)
         return step, state
 
-    def _appear(self, beside: Path, path: Path) -> None:
+    def _appear(self, beside: Path, path: Path, facts: dict[str, Any]) -> None:
         self.world.barrier()
+        files = self._files(beside)
         if self.world.is_main:
+            write_json(beside / STATE, {**facts, "files": files})
             sync_tree(beside)
             shutil.rmtree(path, ignore_errors=True)
             beside.rename(path)
@@ -131,6 +176,15 @@ class Checkpointer:
                 shutil.rmtree(old.rename(old.with_name(f".{old.name}.old")))
             logger.info("saved %s", path)
         self.world.barrier()
+
+    def _files(self, folder: Path) -> list[dict[str, Any]]:
+        """An entry of every file. Each rank hashes a part of them."""
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        mine = [
+            FileEntry(path=path.relative_to(folder).as_posix(), size=path.stat().st_size, sha256=sha256_file(path))
+            for path in paths[self.world.rank :: self.world.size]
+        ]
+        return [entry.model_dump(exclude_none=True) for share in self.world.all_gather(mine) for entry in share]
 
 
 def _own_group() -> Any:
@@ -163,8 +217,13 @@ def _cause(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _damage() -> tuple[type[BaseException], ...]:
-    """Exceptions that reading a damaged checkpoint raises."""
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((path / STATE).read_text(encoding="utf-8"))
+    return found
+
+
+def _restore_errors() -> tuple[type[BaseException], ...]:
+    """Exceptions that loading the tensors and setting the generators raise."""
     from torch.distributed.checkpoint.api import CheckpointException
 
     return (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, CheckpointException)

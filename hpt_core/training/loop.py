@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpt_core.errors import TrainingError
@@ -77,8 +78,6 @@ class Trainer:
             spec.work / "checkpoints", self.config.keep_checkpoints, self.world, self._asynchronous()
         )
         self.best = BestModel(spec.work / "best", self.world)
-        self.saved_best: int | None = None
-        """Step of the best model that the newest checkpoint refers to."""
         self.counts: Counter[str] = Counter()
         """Sums over the run's steps, keyed by "group/name"."""
         self.alike: set[str] = set()
@@ -115,7 +114,8 @@ class Trainer:
         self._release()
         if self.estimator.uses_rollouts and self.world.is_main:
             warn_if_alike(step, collected.groups, self.alike)
-            write_rollouts(self.spec.work / "rollouts" / f"step-{step:05d}.parquet", step, collected.groups)
+            write_rollouts(rollouts_file(self.spec.work, step), step, collected.groups)
+            self._prune_rollouts(step)
         updating = time.perf_counter()
         pairs = [(row, group) for group in collected.groups for row in group.rows]
         rows = [row for row, _ in pairs]
@@ -137,6 +137,12 @@ class Trainer:
         row["validation_reward"] = self._validate(step)
         self._count(collected, updates, seconds)
         return row
+
+    def _prune_rollouts(self, done: int) -> None:
+        """Remove the rollouts that the config does not keep."""
+        for step in range(1, done + 1):
+            if not self.config.keep_rollouts.keeps(step, done):
+                rollouts_file(self.spec.work, step).unlink(missing_ok=True)
 
     def _sync(self) -> float:
         if self.engine is None:
@@ -223,12 +229,10 @@ class Trainer:
             "disagreement": self.disagreement,
             "best": self.best.state(),
         }
-        self.checkpointer.finish()
-        self.best.prune(also=self.saved_best)
         self.checkpointer.save(self.done, self.policy, self.optimizer, state)
-        self.saved_best = self.best.step
-        if not self.checkpointer.asynchronous:
-            self.best.prune()
+        if self.world.is_main:
+            # A resumed run may continue from any of the checkpoints, and needs the best model that it refers to.
+            self.best.prune(saved["best"].get("step") for saved in self.checkpointer.states())
 
     def _resume(self) -> int:
         found = self.checkpointer.load(self.policy, self.optimizer)
@@ -253,9 +257,13 @@ class Trainer:
         self.counts.update(state["counts"])
         self.disagreement = state["disagreement"]
         self.best.restore(state["best"])
-        self.saved_best = self.best.step
         logger.info("resuming after step %d", done)
         return done
+
+
+def rollouts_file(folder: Path, step: int) -> Path:
+    """File of a step's rollouts in work/ or output/."""
+    return folder / "rollouts" / f"step-{step:05d}.parquet"
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -55,8 +55,8 @@ def mean_reward(
 class BestModel:
     """The best model so far, kept as a Hugging Face folder under `folder`.
 
-    Checkpoints record its step and score. A superseded folder is removed only after a newer checkpoint has been saved,
-    so that a resumed run finds the model its checkpoint refers to.
+    Checkpoints record its step and score. A superseded folder is removed only once no checkpoint refers to it, so that
+    a resumed run finds the model its checkpoint refers to.
     """
 
     def __init__(self, folder: Path, world: World) -> None:
@@ -87,12 +87,10 @@ class BestModel:
         if state:
             self.step, self.score = int(state["step"]), float(state["score"])
 
-    def prune(self, also: int | None = None) -> None:
-        """Remove all models but the best and that of step `also`, which the newest complete checkpoint refers to."""
-        if not self.world.is_main or not self.folder.is_dir():
-            return
-        kept = {self._path(step) for step in (self.step, also) if step is not None}
-        for path in self.folder.iterdir():
+    def prune(self, also: Iterable[int | None] = ()) -> None:
+        """Remove all models but the best and those of the steps `also`. The first rank calls it."""
+        kept = {self._path(step) for step in (self.step, *also) if step is not None}
+        for path in self.folder.iterdir() if self.folder.is_dir() else ():
             if path not in kept:
                 shutil.rmtree(path)
 

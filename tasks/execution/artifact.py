@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpt_core.artifacts import Cost, FileEntry, Slot, fingerprint, outputs_hash
 from hpt_core.code import code_of_class
+from hpt_core.evaluation.budget import Prices, Spent
 from tasks.execution.keys import ArtifactKey, Output, StageKey
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class Artifact:
     reused: bool = False
     provisional: bool = False
     """Does not exist yet. Its hashes are placeholders, so that later stages can be planned."""
+    renewed: bool = False
+    """The run was asked to produce this artifact and all that depend on it again."""
 
     def hash(self, output: Output) -> str:
         """The hash of an output."""
@@ -86,6 +89,8 @@ class Target:
     """An input does not exist yet, so the fingerprint may still change."""
     version: str = "1"
     """Version of the kind of artifact."""
+    renewed: bool = False
+    """An input is renewed (see `Artifact.renewed`), so the artifact is produced again, too."""
 
     @property
     def fingerprint(self) -> str:
@@ -134,6 +139,10 @@ class Step(ABC):
         """Small facts for the manifest."""
         return {}
 
+    def work(self, config: Any) -> float:
+        """How much work an artifact with this identity is, in any unit; times of earlier ones are scaled by it."""
+        return 1.0
+
     def needs(self, context: "Context") -> str:
         """What the step requires, such as a download; shown by `hpt plan`."""
         return ""
@@ -141,6 +150,18 @@ class Step(ABC):
     def preflight(self, artifacts: Artifacts, context: "Context") -> int:
         """Check requirements and return the bytes of disk needed. Raises HPTError if a requirement is not met."""
         return 0
+
+    def devices(self, context: "Context") -> int | None:
+        """How many devices it uses: GPUs, or 1 for a machine without any. 0 if it needs none; None if unknown."""
+        return 0
+
+    def prices(self, context: "Context") -> Prices:
+        """What its resources cost."""
+        return context.resources.prices
+
+    def spent(self, job: Job, device_seconds: float) -> Spent:
+        """What an artifact has taken, for its cost in money."""
+        return Spent(seconds=device_seconds)
 
     def holds(self, artifact: Artifact) -> bool:
         """Whether the artifact's effects outside the store, such as a publication, still exist."""
@@ -162,6 +183,7 @@ class Step(ABC):
             inputs={role: artifact.hash(output) for role, (artifact, output) in inputs.items()},
             provisional=any(artifact.provisional for artifact, _ in inputs.values()),
             version=self.version,
+            renewed=any(artifact.renewed for artifact, _ in inputs.values()),
         )
 
 

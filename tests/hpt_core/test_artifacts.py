@@ -1,3 +1,4 @@
+import errno
 import json
 import multiprocessing
 import os
@@ -88,6 +89,23 @@ def test_damage_names_the_file(tmp_path: Path, known: KnownFiles) -> None:
     assert "has changed" in str(slot.damage(known)[0])
     file.write_bytes(whole)
     assert slot.damage(known) == []
+
+
+def test_a_file_that_cannot_be_read_is_no_damage(
+    tmp_path: Path, known: KnownFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk or a server that is away for a moment must not make anybody discard an artifact."""
+    slot = Store(tmp_path).slot("train", "a" * 64)
+    made(slot, known)
+
+    def away(path: Path, **options: Any) -> Any:
+        raise OSError(errno.EIO, "Input/output error")
+
+    for name in ("stat", "read_bytes"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, name, away)
+            with pytest.raises(StoreError, match=r"cannot read .*: Input/output error\. Remedy"):
+                slot.damage(known)
 
 
 def test_verify_finds_changes_that_keep_the_modification_time(tmp_path: Path, known: KnownFiles) -> None:
@@ -193,6 +211,14 @@ def test_lease_excludes_others_and_is_released(tmp_path: Path) -> None:
     assert two.holder() is None
     assert two.try_take()
     two.release()
+
+
+def test_a_released_lease_leaves_no_file(tmp_path: Path) -> None:
+    lease = Lease(tmp_path / "leases" / "x.json")
+    for _ in range(2):
+        with lease.held():
+            assert sorted(p.suffix for p in lease.file.parent.iterdir()) == [".guard", ".json"]
+        assert not list(lease.file.parent.iterdir())
 
 
 def test_lease_is_renewed_while_it_is_held(tmp_path: Path) -> None:

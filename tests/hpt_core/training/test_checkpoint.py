@@ -1,14 +1,15 @@
 """Checkpoints are whole or absent, and restore everything."""
 
-import pickle
+import errno
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from hpt_core.errors import TrainingError
+from hpt_core.errors import StoreError, TrainingError
 from hpt_core.training.checkpoint import Checkpointer, checkpoints
 from hpt_core.training.config import OptimizerConfig
 from hpt_core.training.optimizer import apply_update, make_optimizer, zero_gradients
@@ -110,37 +111,96 @@ def test_the_number_decides_which_checkpoint_is_newest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "content"),
+    ("file", "content", "said"),
     [
-        ("tensors/.metadata", b""),
-        ("tensors/.metadata", b"damaged"),
-        ("tensors/.metadata", pickle.dumps({"model": Path("x")})),
-        ("tensors/__0_0.distcp", b""),
-        ("tensors/__0_0.distcp", b"damaged"),
-        ("state.json", b""),
-        ("state.json", b"[]"),
-        ("state.json", b"{}"),
-        ("state.json", b'{"step": 1, "state": {}, "generators": [{"python": 3}]}'),
+        ("tensors/.metadata", b"", "has 0 bytes instead of"),
+        ("tensors/.metadata", None, "is missing"),
+        ("tensors/__0_0.distcp", b"damaged", "has 7 bytes instead of"),
+        ("tensors/__0_0.distcp", None, "is missing"),
+        ("tensors", None, "is missing"),
+        ("state.json", None, "state.json is missing"),
+        ("state.json", b"", "state.json is not a checkpoint's"),
+        ("state.json", b"[]", "state.json is not a checkpoint's"),
+        ("state.json", b"{}", "state.json is not a checkpoint's"),
+        ("state.json", b'{"step": 2, "files": [{"path": 3}]}', "state.json is not a checkpoint's"),
     ],
 )
-def test_damaged_checkpoint_is_named(tmp_path: Path, file: str, content: bytes) -> None:
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_restored(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, file: str, content: bytes | None, said: str
+) -> None:
+    model, optimizer = trained(1)
+    saving = Checkpointer(tmp_path, keep=2)
+    saving.save(1, model, optimizer, {"at": 1})
+    first = model.weight.detach().clone()
+    advance(model, optimizer)
+    saving.save(2, model, optimizer, {"at": 2})
+    damage(tmp_path / "step-00002" / file, content)
+    with caplog.at_level("WARNING"):
+        assert saving.load(model, optimizer) == (1, {"at": 1})
+    assert torch.equal(model.weight, first)
+    assert [p.name for p in checkpoints(tmp_path)] == ["step-00001"]
+    assert (tmp_path / "step-00002.damaged").is_dir()
+    assert said in caplog.text and "step-00002.damaged" in caplog.text
+
+
+def damage(path: Path, content: bytes | None) -> None:
+    """Replace a file by `content`, or remove a file or a folder."""
+    if content is not None:
+        path.write_bytes(content)
+    elif path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def test_with_no_intact_checkpoint_training_starts_from_its_own_weights(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file cut in half, and one with a changed bit, whose tensors would still load."""
+    model, optimizer = trained(1)
+    saving = Checkpointer(tmp_path, keep=2)
+    for step in (1, 2):
+        saving.save(step, model, optimizer, {})
+    file = tmp_path / "step-00002" / "tensors" / "__0_0.distcp"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    file = tmp_path / "step-00001" / "tensors" / "__0_0.distcp"
+    whole = bytearray(file.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    file.write_bytes(whole)
+    other, other_optimizer = trained(0, seed=9)
+    before = other.weight.detach().clone()
+    with caplog.at_level("WARNING"):
+        assert saving.load(other, other_optimizer) is None
+    assert torch.equal(other.weight, before), "nothing of a damaged checkpoint was loaded"
+    assert "training starts from the beginning" in caplog.text
+    saving.save(1, other, other_optimizer, {"again": True})
+    assert saving.load(other, other_optimizer) == (1, {"again": True})
+
+
+def test_a_checkpoint_that_cannot_be_read_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk or a server that is away for a moment must not cost the work of hours."""
+
+    def away(path: Path) -> str:
+        raise OSError(errno.EIO, "Input/output error")
+
     model, optimizer = trained(1)
     saving = Checkpointer(tmp_path, keep=1)
     saving.save(1, model, optimizer, {})
-    (tmp_path / "step-00001" / file).write_bytes(content)
-    with pytest.raises(TrainingError, match=r"cannot restore checkpoint .*step-00001.*Remedy: delete .*step-00001"):
-        saving.load(model, optimizer)
+    with monkeypatch.context() as patch:
+        patch.setattr("hpt_core.training.checkpoint.sha256_file", away)
+        with pytest.raises(StoreError, match=r"cannot read .*step-00001.*: Input/output error"):
+            saving.load(model, optimizer)
+    assert saving.load(model, optimizer) == (1, {})
 
 
-def test_checkpoint_cut_short_is_named(tmp_path: Path) -> None:
+def test_an_intact_checkpoint_of_another_model_is_named(tmp_path: Path) -> None:
     model, optimizer = trained(1)
     saving = Checkpointer(tmp_path, keep=1)
     saving.save(1, model, optimizer, {})
-    path = tmp_path / "step-00001" / "tensors" / "__0_0.distcp"
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(TrainingError, match=r"cannot restore checkpoint .*step-00001.*Remedy: delete"):
-        saving.load(model, optimizer)
+    other = torch.nn.Linear(7, 5)
+    with pytest.raises(TrainingError, match=r"cannot restore checkpoint .*step-00001.*its files are intact"):
+        saving.load(other, make_optimizer(other, CONFIG))
+    assert [p.name for p in checkpoints(tmp_path)] == ["step-00001"]
 
 
 def test_an_asynchronous_checkpoint_holds_the_weights_of_its_step(tmp_path: Path) -> None:

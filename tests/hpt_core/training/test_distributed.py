@@ -110,7 +110,8 @@ def test_two_ranks_train_as_one_process_does(
 def test_a_run_continues_with_another_number_of_ranks(
     make_spec: Any, start: Start, train: Train, skilled_model: Path, tmp_path: Path, first: int
 ) -> None:
-    """From one rank to two, or back: a checkpoint is of the run, not of its ranks."""
+    """From one rank to two, or back: a checkpoint is of the run, not of its ranks. The newest one is damaged, and all
+    ranks continue from the one before."""
     changes = {
         "algorithm": "sft",
         "questions_per_step": 8,
@@ -130,9 +131,14 @@ def test_a_run_continues_with_another_number_of_ranks(
     done = sorted(p.name for p in (tmp_path / "parts" / "work" / "checkpoints").glob("step-*"))
     assert done, "nothing was saved before the run was ended"
     assert done[-1] < "step-00006", "nothing was left to do"
+    assert len(done) == 2
+    tensors = next((tmp_path / "parts" / "work" / "checkpoints" / done[-1] / "tensors").glob("*.distcp"))
+    os.truncate(tensors, tensors.stat().st_size // 2)
     events = train(spec, 3 - first)
-    assert any(event.get("text") == "resumed" for event in events)
+    resumed = [event["done"] for event in events if event.get("text") == "resumed"]
+    assert resumed == [int(done[0].removeprefix("step-"))]
     for name, tensor in weights(tmp_path / "whole").items():
         assert_close(weights(tmp_path / "parts")[name], tensor, rtol=0, atol=1e-6, msg=name)
     log = (tmp_path / "parts" / "log.txt").read_text()
+    assert log.count(f"{done[-1]}.damaged: ") == 1, "the first rank alone says it"
     assert f"earlier steps ran on {first} ranks; this run has {3 - first}" in log

@@ -54,7 +54,7 @@ def test_a_better_model_is_kept_and_the_old_one_until_pruned(tiny_model: Path, t
     again = BestModel(tmp_path / "best", World())
     again.restore(json.loads(json.dumps(best.state())))
     assert (again.path, again.score) == (tmp_path / "best" / "step-00006", 0.5)
-    again.prune(also=2)
+    again.prune(also=[2, None])
     assert sorted(p.name for p in (tmp_path / "best").iterdir()) == ["step-00002", "step-00006"]
     again.prune()
     assert [p.name for p in (tmp_path / "best").iterdir()] == ["step-00006"]
