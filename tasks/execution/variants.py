@@ -31,11 +31,11 @@ def expand(table: Table, kinds: Iterable[StageKind]) -> dict[str, Any]:
     """
     expanded, kinds = dict(table), list(kinds)
     named = [kind for kind in kinds if isinstance(kind, NamedStages) and isinstance(table.get(kind.name), dict)]
-    for kind in named:
-        expanded[kind.name] = _stages(kind.name, table[kind.name])
+    for name in (kind.name for kind in named):
+        expanded[name] = _stages(name, table[name])
     sweeps = Sweeps(expanded, kinds)
-    for kind in named:
-        expanded[kind.name] = sweeps.expand(kind.name, expanded[kind.name])
+    for name in (kind.name for kind in named):
+        expanded[name] = sweeps.expand(name, expanded[name])
     models = [kind.name for kind in kinds if MODEL in kind.produces]
     known = tuple(
         f"{kind}.{name}" for kind in models if isinstance(expanded.get(kind), dict) for name in expanded[kind]
