@@ -32,6 +32,7 @@ from flows.commands import (  # noqa: E402  (Prefect reads the environment at im
     spec,
     store,
     tools,
+    watch,
 )
 from hpt_core.errors import HPTError  # noqa: E402
 
@@ -49,7 +50,7 @@ app = typer.Typer(
     add_completion=False,
 )
 COMMANDS = (
-    *(run, spec, estimate, plan, compare, look, history, samples, protocol, audit),
+    *(run, watch, spec, estimate, plan, compare, look, history, samples, protocol, audit),
     *(store, export, deploy, config, algorithms, tools),
 )
 for module in COMMANDS:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from hpt_core.base import NOT_IDENTITY, Frozen, differs
 from hpt_core.errors import ConfigError
+from hpt_core.paths import UserPath
 from hpt_core.prompts.base import PromptConfig
 from hpt_core.rollout.base import ONE_TOKEN, EngineConfig, Sampling
 from hpt_core.trackers import Mirror, open_all
@@ -158,8 +159,20 @@ class TrainConfig(Frozen):
     """Number of newest checkpoints to keep. If the newest is damaged, training continues from the one before."""
     keep_rollouts: Annotated[KeptRollouts, NOT_IDENTITY] = KeptRollouts()
     """Which steps' rollouts to keep; by default all. They take most of a long run's disk space."""
+    export_every: Annotated[int | None, NOT_IDENTITY] = Field(None, ge=1)
+    """Steps between exports of the model as it is, to `export_to`/step-NNNNN, for `hpt watch` or other programs. The
+    last step is the stage's own model."""
+    export_to: Annotated[UserPath | None, NOT_IDENTITY] = None
+    """Folder for the models of `export_every`."""
     checkpoint_async: Annotated[bool | None, NOT_IDENTITY] = None
     """Write checkpoints in the background, from a copy in main memory; None does so if the weights are on a GPU."""
+
+    @model_validator(mode="after")
+    def _exports_somewhere(self) -> "TrainConfig":
+        if (self.export_every is None) != (self.export_to is None):
+            missing = "export_to" if self.export_to is None else "export_every"
+            raise ValueError(f"export_every and export_to belong together; set {missing} too, or remove the other")
+        return self
 
     @model_validator(mode="after")
     def _rollouts_can_be_trained_on(self) -> "TrainConfig":

@@ -25,6 +25,7 @@ from hpt_core.training.collect import (
 from hpt_core.training.config import TrainSpec
 from hpt_core.training.log import TrainingLog
 from hpt_core.training.log_row import describe, log_row
+from hpt_core.training.model import export_model
 from hpt_core.training.optimizer import learning_rate, make_optimizer
 from hpt_core.training.policy import named_weights
 from hpt_core.training.questions import TrainingQuestion
@@ -100,6 +101,7 @@ class Trainer:
                     trackers.log(row)
                     self.spec.after_step(row)
                 self.done = step
+                self._export(step)
                 self.checkpointer.poll()
                 if step % self.config.checkpoint_every == 0 or step == steps:
                     self._save()
@@ -178,6 +180,15 @@ class Trainer:
             self.best.offer(self.policy, self.spec.model, self.config.dtype, step, score)
         self.counts["seconds/validation"] += time.perf_counter() - start  # type: ignore[assignment]
         return score
+
+    def _export(self, step: int) -> None:
+        every, folder = self.config.export_every, self.config.export_to
+        if every is None or folder is None or step % every or step == self.config.steps:
+            return
+        if self.world.is_main:
+            folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"step-{step:05d}"
+        export_model(self.policy, self.spec.model, path, self.config.dtype, writes=self.world.is_main)
 
     def _within(self, step: int) -> Any:
         """A callback that reports the progress of a long step's rollouts."""

@@ -1,23 +1,39 @@
 """Expand `grid` and `seeds`: a stage becomes one stage for each combination, and so does every stage that builds on it.
 
+The values of a field in a grid are a list, or the files and folders that match a pattern: { glob = "ckpts/step-*" }.
+
 [train.hpt] with `grid.steps = [50, 100]` and `seeds = [1, 2]` becomes train.hpt_steps_50_seed_1 and three more. A stage
 whose `from` is train.hpt becomes four stages too, with the same ending of their names. A list of models that names
 train.hpt names all of them.
 """
 
+import glob
 import itertools
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hpt_core.base import Table, as_list, check_name, merge, named_fields
+from hpt_core.errors import ModelError
+from hpt_core.model_folder import require_complete
+from hpt_core.paths import expand
 from tasks.execution.keys import Reference
 from tasks.execution.kind import NamedStages, StageKind
 
 GRID, SEEDS, SEED = "grid", "seeds", "seed"
 FIELDS = frozenset({GRID, SEEDS})
 """Fields of a stage's table that describe a sweep, not the stage itself."""
+
+
+SETTLED_S = 5.0
+"""A folder counts once none of its files has changed for so many seconds."""
+
+
+class NothingYet(ValueError):
+    """Nothing matches a pattern."""
 
 
 @dataclass(frozen=True)
@@ -135,12 +151,13 @@ def _grid(where: str, grid: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     names = [path[-1] if last.count(path[-1]) == 1 else "_".join(path) for path, _ in axes]
     labels = set()
     for values in itertools.product(*(values for _, values in axes)):
-        label = "_".join(f"{name}_{_text(value)}" for name, value in zip(names, values, strict=True))
+        parts = (own or f"{name}_{_text(value)}" for name, (own, value) in zip(names, values, strict=True))
+        label = "_".join(parts)
         if label in labels:
             raise ValueError(f"{where}: two stages would be called {label!r}; name them with variants")
         labels.add(label)
         fields: dict[str, Any] = {}
-        for (path, _), value in zip(axes, values, strict=True):
+        for (path, _), (_, value) in zip(axes, values, strict=True):
             nested = value
             for part in reversed(path):
                 nested = {part: nested}
@@ -148,17 +165,44 @@ def _grid(where: str, grid: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         yield label, fields
 
 
-def _axes(where: str, grid: Table, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], list[Any]]]:
-    """(path of a field, its values)."""
+def _axes(where: str, grid: Table, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], list[tuple[str, Any]]]]:
+    """(path of a field, its values), each value with the part of a name that stands for it; "" for field and value."""
     for name, values in grid.items():
         here = f"{where}.{name}"
+        if isinstance(values, dict) and set(values) == {"glob"}:
+            yield (*path, name), [(_text(found.name), str(found)) for found in _matches(here, values["glob"])]
+            continue
         if isinstance(values, dict):
             yield from _axes(here, values, (*path, name))
             continue
         values = as_list(values)
         if not isinstance(values, list | tuple) or not values:
             raise ValueError(f"{here} = {values!r} is not a list of values; write {here} = [1, 2]")
-        yield (*path, name), list(values)
+        yield (*path, name), [("", value) for value in values]
+
+
+def _matches(where: str, pattern: Any) -> list[Path]:
+    """The files and folders that match, "step-90" before "step-100". Incomplete model folders are left out."""
+    if not isinstance(pattern, str):
+        raise ValueError(f'{where}.glob = {pattern!r} is not a pattern; write {where}.glob = "ckpts/step-*"')
+    found = [path for path in map(Path, glob.glob(expand(pattern))) if _is_ready(path)]  # noqa: PTH207  (an absolute one)
+    if not found:
+        raise NothingYet(f"{where}: nothing complete matches {pattern}; correct the pattern, or wait with `hpt watch`")
+    return sorted(found, key=lambda path: [int(part) if part.isdigit() else part for part in _PARTS.split(str(path))])
+
+
+_PARTS = re.compile(r"(\d+)")
+
+
+def _is_ready(path: Path) -> bool:
+    """Whether a model folder is complete and no longer changes. True for anything else."""
+    if not (path / "config.json").is_file():
+        return not path.is_dir()
+    try:
+        changed = max(file.stat().st_mtime for file in require_complete(path))
+    except (ModelError, OSError):
+        return False
+    return abs(time.time() - changed) > SETTLED_S
 
 
 def _seeds(where: str, seeds: Any) -> tuple[int, ...]:

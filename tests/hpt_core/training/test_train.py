@@ -81,8 +81,17 @@ def test_export_is_a_complete_model_folder(skilled_model: Path, tiny_model: Path
 def undisturbed(make_spec: Any, train: Train, skilled_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Output of an HPT run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    train(make_spec(folder, skilled_model / "model", **KILLED))
+    train(make_spec(folder, skilled_model / "model", **KILLED, export_every=4, export_to=str(folder / "exports")))
     return folder / "output"
+
+
+@pytest.mark.slow
+def test_models_are_exported_on_the_way(undisturbed: Path) -> None:
+    exports = undisturbed.parent / "exports"
+    assert [path.name for path in exports.iterdir()] == ["step-00004"]
+    on_the_way, last = (load_model(folder).state_dict() for folder in (exports / "step-00004", undisturbed / "model"))
+    assert on_the_way.keys() == last.keys()
+    assert any(not on_the_way[name].equal(last[name]) for name in last)
 
 
 @pytest.mark.slow

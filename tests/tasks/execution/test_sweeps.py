@@ -1,5 +1,7 @@
 """Grids and seeds: a member of a sweep equals the same stage written out by hand."""
 
+import os
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -133,6 +135,36 @@ def test_values_of_every_type_make_names(tmp_path: Path) -> None:
     assert list(config.train) == ["hpt_otherwise_off", "hpt_otherwise_sft_off"]
 
 
+WATCHED = (
+    HEAD
+    + EVALUATE.replace('"train.hpt"', '"model.mine"')
+    + """
+[model.mine]
+source.name = "folder"
+grid.source.path = { glob = "FOLDER/step-*" }
+"""
+)
+
+
+def test_folders_that_match_a_pattern_are_members(tiny_model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "ckpts"
+    text = WATCHED.replace("FOLDER", str(folder))
+    with pytest.raises(ConfigError, match=r"model\.mine\.grid\.source\.path: nothing complete matches .*hpt watch"):
+        load(tmp_path, text)
+    for name in ("step-90", "step-100", "step-8", ".step-7", "step-changing", "step-partial"):
+        shutil.copytree(tiny_model, folder / name)
+        for file in (folder / name).iterdir():
+            os.utime(file, (1e9, 1e9))
+    (folder / "step-partial" / "model.safetensors").unlink()
+    (folder / "step-changing" / "config.json").touch()
+    (folder / "step-empty").mkdir()
+    config = load(tmp_path, text)
+    names = ["mine_step-8", "mine_step-90", "mine_step-100"]
+    assert list(config.model) == ["base", *names]
+    assert [str(model) for model in config.evaluate.models] == ["model.base", *(f"model.{name}" for name in names)]
+    assert str(config.model["mine_step-8"].source.path) == str(folder / "step-8")
+
+
 def test_a_sweep_can_be_a_prefect_parameter(tmp_path: Path) -> None:
     loaded = load(tmp_path, HEAD + TRAIN + "seeds = [1, 2]\n" + NEXT + EVALUATE)
     table = tomllib.loads((tmp_path / "demo.toml").read_text())
@@ -147,6 +179,7 @@ def test_a_sweep_can_be_a_prefect_parameter(tmp_path: Path) -> None:
         (TRAIN + "seeds = [1.5]\n", ["train.hpt.seeds", "write train.hpt.seeds = [1, 2, 3]"]),
         (TRAIN + "grid = 3\n", ["train.hpt.grid = 3 is not a table", "train.hpt.grid.steps = [50, 100]"]),
         (TRAIN + "grid.steps = []\n", ["train.hpt.grid.steps = [] is not a list of values"]),
+        (TRAIN + "grid.steps.glob = 3\n", ["train.hpt.grid.steps.glob = 3 is not a pattern"]),
         (TRAIN + "grid.stps = [1, 2]\n", ["unknown field 'train.hpt_stps_1.stps'", "did you mean 'steps'"]),
         (TRAIN + "grid.steps = [1, 0]\n", ["train.hpt_steps_0.steps = 0"]),
         (TRAIN + "grid.steps = [1, 1]\n", ["train.hpt.grid: two stages would be called 'steps_1'", "variants"]),
@@ -163,6 +196,7 @@ def test_a_sweep_can_be_a_prefect_parameter(tmp_path: Path) -> None:
             HEAD.partition("[data.d]")[2].join(["[data.other]", ""]) + "seeds = [1]\n" + TRAIN,
             ["data.other.seeds: a stage of the kind data has no seed", "use grid"],
         ),
+        (TRAIN + "export_every = 1\n", ["export_every and export_to belong together", "set export_to too"]),
         (TRAIN.replace("model.base", "train.hpt") + "seeds = [1]\n", ["train.hpt"]),
     ],
 )
