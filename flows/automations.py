@@ -31,7 +31,8 @@ def standing() -> list[AutomationCore]:
             name="hpt: a run without heartbeat is Crashed",
             description="Its process and its worker are gone. Frees its slots.",
             trigger=EventTrigger(
-                after={heartbeat},
+                # Also after the start, because a run may be lost before its first heartbeat.
+                after={heartbeat, "prefect.flow-run.Running"},
                 expect={heartbeat} | ENDED,
                 match={"prefect.resource.id": "prefect.flow-run.*"},
                 match_related=OF_FLOW,

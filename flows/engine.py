@@ -66,6 +66,8 @@ def _asked_to_end(number: int, frame: Any) -> None:
     from prefect.exceptions import TerminationSignal
 
     signal.signal(number, signal.SIG_IGN)
+    # If the server does not answer, its automations will find out; this process must not stay.
+    signal.alarm(GRACE_S)
     if not isinstance(sys.exc_info()[1], TerminationSignal):
         raise _Ended
 

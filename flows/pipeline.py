@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext
+from prefect.exceptions import TerminationSignal
 
 from flows import attempts
 from flows.load import load_config, overridden
@@ -78,11 +79,13 @@ def pipeline(
 
 
 def run_prepared(run: Run) -> Artifacts:
-    """Run the flow in this process with an existing plan. Raises HPTError."""
+    """Run the flow in this process with an existing plan. Raises HPTError, and SystemExit after SIGTERM."""
     artifacts = Artifacts()
     token = _PREPARED.set((run, artifacts))
     try:
         pipeline(run.config, options=run.options)
+    except TerminationSignal as error:
+        raise SystemExit(128 + error.signal) from error
     finally:
         _PREPARED.reset(token)
     return artifacts

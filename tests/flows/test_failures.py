@@ -21,14 +21,11 @@ DEPLOY = """
 import sys
 from datetime import timedelta
 from flows import automations
-# A test crashes one run often, and waits for nobody.
-automations.QUIET = timedelta(seconds=1)
-automations.BEGIN_WITHIN = timedelta(seconds=float(sys.argv[1]))
+# A test crashes one run often, and does not wait long.
+automations.QUIET, automations.SILENCE, automations.BEGIN_WITHIN = (timedelta(seconds=float(s)) for s in sys.argv[1:])
 from flows.cli import main
 main(["deploy", "tiny.toml"])
 """
-LONG = 600.0
-"""Seconds within which a run has to begin, if a test does not want it to be lost."""
 
 
 def until(what: str, condition: Callable[[], Any], seconds: float = 60) -> Any:
@@ -49,16 +46,18 @@ class Deployed:
         hpt.environment |= {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_WORKER_PREFETCH_SECONDS": "1"}
         self.processes: list[subprocess.Popen[bytes]] = []
 
-    def deploy(self, begin_within_s: float = LONG) -> None:
+    def deploy(self, quiet_s: float = 1, silence_s: float = 600, begin_within_s: float = 600) -> None:
         text = self.hpt.config.read_text().replace('name = "tiny"', f'name = "{self.name}"', 1)
         self.hpt.config.write_text(f'store = "{self.hpt.store}"\n{text}\n[schedule]\npool = "{self.name}"\n')
-        done = self.hpt.python(DEPLOY, str(begin_within_s))
+        done = self.hpt.python(DEPLOY, str(quiet_s), str(silence_s), str(begin_within_s))
         assert f"deployment pipeline/{self.name}" in done.stdout
 
     def worker(self) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", self.name, "--name", "w"]
         with (self.hpt.folder / "worker.log").open("ab") as log:
-            started = subprocess.Popen(command, env=self.hpt.environment, stdout=log, stderr=log, start_new_session=True)
+            started = subprocess.Popen(
+                command, env=self.hpt.environment, stdout=log, stderr=log, start_new_session=True
+            )
         self.processes.append(started)
         return started
 
@@ -77,6 +76,10 @@ class Deployed:
         found = self.get(f"flow_run_states/?flow_run_id={run}")
         return [state["name"] for state in sorted(found, key=lambda state: state["timestamp"])]
 
+    def wait_for(self, run: str, state: str, times: int, seconds: float) -> None:
+        """Wait until the run has been in a state so often."""
+        until(f"{state}, {times} times", lambda: self.history(run).count(state) >= times, seconds)
+
     def log(self, run: str) -> str:
         body = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC", "limit": 200}
         return "\n".join(line["message"] for line in self.hpt.api("logs/filter", body))
@@ -90,6 +93,22 @@ class Deployed:
                 if is_ours and words in " ".join(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found
+
+    def slots(self) -> int:
+        """Slots of the whole pipeline's deployment that are taken."""
+        limit = self.get(f"deployments/name/pipeline/{self.name}")["global_concurrency_limit"]
+        return int(limit["active_slots"])
+
+    def of_command(self, name: str) -> str | None:
+        """The newest Running run that a command of this name has started."""
+        runs = self.hpt.api("flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 5})
+        found = (r for r in runs if r["name"].startswith(f"{name} ") and r["state"]["name"] == "Running")
+        return next((str(run["id"]) for run in found), None)
+
+    def attempts(self) -> dict[str, int]:
+        """How often a worker was started for each artifact that needs one."""
+        logs = self.hpt.store.glob("by-pipeline/*/*/log.txt")
+        return {log.parent.name: f"\n{log.read_text()}".count("\n--- ") for log in logs}
 
     def checkpoint(self, after: int = 0) -> int:
         """The newest checkpoint's step, once it is later than `after`."""
@@ -109,6 +128,15 @@ class Deployed:
         until("no process is left", lambda: not self.find(""), 40)
 
 
+@pytest.fixture(scope="module")
+def calm(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The outputs of a run that nothing disturbs."""
+    hpt = type(finished)(tmp_path_factory.mktemp("calm"), finished.environment)
+    hpt.train_too()
+    hpt("run", "tiny.toml")
+    return outputs_of(hpt.store)
+
+
 @pytest.fixture
 def deployed(fresh: Any) -> Iterator[Deployed]:
     fresh.train_too()
@@ -119,46 +147,83 @@ def deployed(fresh: Any) -> Iterator[Deployed]:
         found.end()
 
 
-FLOW = "flows.engine flow"
-"""Words of the flow's own process and of its supervisor."""
+def own(processes: list[psutil.Process]) -> psutil.Process:
+    """The process itself, without the supervisor above it."""
+    return next(p for p in processes if "supervisor.py" not in " ".join(p.cmdline()))
 
 
-def flow_of(deployed: Deployed) -> psutil.Process:
-    """The flow's own process."""
-    return next(p for p in deployed.find(FLOW) if "supervisor.py" not in " ".join(p.cmdline()))
+def outputs_of(store: Path) -> dict[str, Any]:
+    """Hashes of the outputs of everything that a pipeline has made."""
+    links = store.glob("by-pipeline/*/*")
+    return {link.name: json.loads((link / "manifest.json").read_text())["outputs"] for link in links}
 
 
-def test_a_run_goes_on_whatever_process_it_loses(deployed: Deployed) -> None:
+def test_a_run_continues_whatever_process_it_loses(deployed: Deployed, calm: dict[str, Any]) -> None:
     deployed.deploy()
     worker = deployed.worker()
-    run = deployed.start("-train")
-    step, crashes = 0, 0
-
-    def lost() -> None:
-        """The run is Crashed and goes on by itself."""
-        nonlocal crashes, step
-        crashes += 1
-        until("the run is Crashed", lambda: deployed.history(run).count("Crashed") == crashes, 30)
-        begun = time.monotonic()
-        until("the run goes on", lambda: deployed.history(run).count("Running") == crashes + 1, 60)
-        print(f"Running again after {time.monotonic() - begun:.1f} s")
-
+    run = deployed.start()
+    step = crashes = 0
     for what in ("stage", "flow asked", "flow", "worker asked", "worker"):
         step = deployed.checkpoint(step)
-        print(what, step, time.strftime("%X"))
         if what == "stage":
-            (victim,) = [p for p in deployed.find("hpt_core.train ") if "supervisor.py" not in " ".join(p.cmdline())]
-            victim.kill()
+            # The run goes on by itself.
+            own(deployed.find("hpt_core.train ")).kill()
             continue
-        if what == "flow asked":
-            flow_of(deployed).terminate()
-        elif what == "flow":
-            flow_of(deployed).kill()
+        if what.startswith("flow"):
+            flow = own(deployed.find("flows.engine flow"))
+            flow.terminate() if what == "flow asked" else flow.kill()
         else:
             os.kill(worker.pid, signal.SIGTERM if what == "worker asked" else signal.SIGKILL)
             worker.wait(20)
-            until("the flow has ended", lambda: not deployed.find(""), 30)
+            until("no process outlives the worker", lambda: not deployed.find(""), 20)
+            assert deployed.history(run).count("Crashed") == crashes + 1
             worker = deployed.worker()
-        lost()
+        crashes += 1
+        deployed.wait_for(run, "Crashed", crashes, 20)
+        deployed.wait_for(run, "Running", crashes + 1, 60)
     until("the run is complete", lambda: deployed.state(run) == "Completed", 120)
-    print(deployed.history(run), deployed.log(run))
+    assert deployed.get(f"flow_runs/{run}")["run_count"] == crashes + 1
+    assert outputs_of(deployed.hpt.store) == calm
+    assert deployed.attempts() == {"train.sft": 6} | dict.fromkeys(set(deployed.attempts()) - {"train.sft"}, 1)
+    log = (deployed.hpt.store / f"by-pipeline/{deployed.name}/train.sft/log.txt").read_text()
+    assert log.count("resuming after step ") == 5
+
+
+def test_no_run_stays_running_when_all_its_processes_are_gone(deployed: Deployed) -> None:
+    deployed.deploy(silence_s=35, begin_within_s=10)
+    # A machine that loses its power.
+    worker = deployed.worker()
+    run = deployed.start("-train")
+    step = deployed.checkpoint()
+    for process in [psutil.Process(worker.pid), *deployed.find("")]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    # What a worker leaves that is killed after it has taken a run.
+    pending = deployed.start()
+    deployed.hpt.api(f"flow_runs/{pending}/set_state", {"state": {"type": "PENDING"}})
+    assert deployed.slots() == 1
+    by_hand = {}
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        process = deployed.hpt.start("run", "tiny.toml", "--set", f"train.sft.seed={number}", "--set", "name='by-hand'")
+        by_hand[number] = until("the run is Running", lambda: deployed.of_command("by-hand"), 60)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == (128 + number if number == signal.SIGTERM else -number), err
+    assert deployed.state(by_hand[signal.SIGTERM]) == "Crashed"
+    for lost in (pending, run):
+        deployed.wait_for(lost, "AwaitingRetry", 1, 60)
+    assert deployed.history(pending)[-2:] == ["Crashed", "AwaitingRetry"]
+    assert deployed.history(run)[-3:] == ["Running", "Crashed", "AwaitingRetry"]
+    assert deployed.slots() == 0
+    deployed.hpt.prefect("flow-run", "cancel", pending)
+    assert deployed.state(pending) == "Cancelled"
+
+    # The next worker continues it, and a cancellation ends it with its checkpoint.
+    deployed.worker()
+    step = deployed.checkpoint(step)
+    deployed.hpt.prefect("flow-run", "cancel", run)
+    until("the run is Cancelled", lambda: deployed.state(run) == "Cancelled", 15)
+    until("no process of the run is left", lambda: not deployed.find("hpt_core.train"), 15)
+    assert deployed.checkpoint() >= step
+    until("the killed command's run is Crashed", lambda: deployed.state(by_hand[signal.SIGKILL]) == "Crashed", 60)
+    assert deployed.history(run)[-1] == "Cancelled"
