@@ -13,6 +13,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
+from prefect.states import Cancelled
 
 from flows import attempts
 from flows.load import load_config, overridden
@@ -51,7 +52,7 @@ def pipeline(
     set: tuple[str, ...] = (),
     only: tuple[str, ...] = (),
     options: RunOptions = RunOptions(),  # noqa: B008  (immutable)
-) -> list[dict[str, Any]]:
+) -> Any:
     """Prepare data, train, evaluate, report and publish; artifacts that the store holds are reused.
 
     Args:
@@ -61,21 +62,29 @@ def pipeline(
             empty.
         options: What to rerun, and how to check.
     """
-    prepared = _PREPARED.get()
+    prepared, context = _PREPARED.get(), FlowRunContext.get()
     if prepared is None:
-        attempts.refuse_endless(FlowRunContext.get())
+        attempts.refuse_endless(context)
         resolved = load_config(Path(config), set) if isinstance(config, str) else overridden(config, set)
         options = options.model_copy(update={"goals": (*only, *options.goals)})
         prepared = plan_run(resolved, options, _begun()), Artifacts()
     run, artifacts = prepared
+    try:
+        with attempts.sole(context, run.context.store):
+            _go(run, artifacts, checked=_PREPARED.get() is not None)
+    except attempts.StillRunning as error:
+        return Cancelled(message=str(error))
+    return [artifact.as_json() for artifact in artifacts.values()]
+
+
+def _go(run: Run, artifacts: Artifacts, checked: bool) -> None:
     with Reporter(run).observing():
         for text in idle_settings(run.config):
             get_run_logger().warning("%s", text, extra={FORWARDED: True})
-        if _PREPARED.get() is None:
+        if not checked:
             preflight(run)
         artifacts.update(walk(Walk(run.graph, run.context), run.config.resources.parallel_stages))
         show(run.config, artifacts)
-    return [artifact.as_json() for artifact in artifacts.values()]
 
 
 def run_prepared(run: Run) -> Artifacts:
