@@ -3,6 +3,7 @@
 import logging
 import math
 from contextvars import ContextVar
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from flows.reporter import Reporter
 from flows.run import Run, RunOptions, plan_run, preflight
 from flows.server import FORWARDED
 from flows.walk import walk
+from hpt_core.artifacts.known import cache_folder
 from hpt_core.base import idle_settings
 from tasks.execution.artifact import Artifacts
 from tasks.execution.config import PipelineConfig
@@ -67,7 +69,10 @@ def pipeline(
         attempts.refuse_endless(context)
         resolved = load_config(Path(config), set) if isinstance(config, str) else overridden(config, set)
         options = options.model_copy(update={"goals": (*only, *options.goals)})
-        prepared = plan_run(resolved, options, _begun()), Artifacts()
+        run = plan_run(resolved, options, _begun())
+        if context and context.flow_run and context.flow_run.deployment_id:
+            run = replace(run, context=replace(run.context, turns=cache_folder() / "turns"))
+        prepared = run, Artifacts()
     run, artifacts = prepared
     try:
         with attempts.sole(context, run.context.store):

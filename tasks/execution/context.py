@@ -67,6 +67,8 @@ class Context:
     """Stages, and kinds of artifacts of stages ("evaluate.hpt/verdicts"), to rerun even if the store holds them."""
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
     """Artifacts started after this time are not produced again, so that a retry keeps what the run has finished."""
+    turns: Path | None = None
+    """Folder of the locks by which runs take turns on this machine's devices; None takes no turns."""
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     def reruns(self, key: ArtifactKey) -> bool:

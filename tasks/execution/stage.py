@@ -15,6 +15,7 @@ from tasks.execution import environment
 from tasks.execution.artifact import Artifact, Artifacts, Job, Stage, Step, Target
 from tasks.execution.context import Context, Notice
 from tasks.execution.keys import ArtifactKey, StageKey
+from tasks.execution.turn import turn
 
 LOG = logging.getLogger("hpt.stage")
 
@@ -170,9 +171,10 @@ def _clear(step: Step, slot: Slot, checked: Check) -> None:
 def _make(
     step: Step, jobs: list[Job], artifacts: Artifacts, context: Context, held: list[Lease]
 ) -> dict[ArtifactKey, Artifact]:
-    start = datetime.now(UTC)
-    cost = step.make(jobs, artifacts, context)
-    end = datetime.now(UTC)
+    with turn(step.stage, context) if step.heavy else contextlib.nullcontext():
+        start = datetime.now(UTC)
+        cost = step.make(jobs, artifacts, context)
+        end = datetime.now(UTC)
     share = Cost(
         seconds=round((end - start).total_seconds() / len(jobs), 3),
         cpu_seconds=round(cost.cpu_seconds / len(jobs), 3),

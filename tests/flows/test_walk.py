@@ -1,0 +1,57 @@
+"""A failed stage stops only those that depend on it, whatever it fails with."""
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows import walk as walking
+from flows.run import plan_run
+from flows.walk import StagesFailed, walk
+from hpt_core.errors import DataError, HPTError
+from tasks.execution.config import PipelineConfig
+from tasks.execution.context import Notice, subscribe
+from tasks.execution.task import Walk
+
+SOURCE = {"name": "scratch", "layers": 1, "hidden_size": 32, "heads": 1, "max_positions": 64}
+TABLE: dict[str, Any] = {
+    "name": "demo",
+    "trackers": [],
+    "model": {"base": {"source": SOURCE}},
+    "data": {"d": {"source": {"name": "procedural", "rows": 8, "seed": 1}, "model": "model.base"}},
+    "train": {
+        "a": {"from": "model.base", "data": "data.d", "algorithm": "sft", "steps": 1, "sampling": {"max_tokens": 8}}
+    },
+    "evaluate": {"models": ["model.base"], "suites": ["procedural_double"], "engine": "scripted", "max_tokens": 16},
+}
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+@pytest.mark.parametrize("error", [DataError("no rows", "add some"), OSError(errno.EROFS, "Read-only file system")])
+def test_independent_stages_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, parallel: int
+) -> None:
+    run = plan_run(PipelineConfig.model_validate({**TABLE, "store": str(tmp_path / "runs")}))
+    done: list[str] = []
+    seen: list[Notice] = []
+
+    def stage(key: str, state: Walk) -> None:
+        if key == "data.d":
+            raise error
+        done.append(key)
+
+    monkeypatch.setattr(walking, "stage_task", stage)
+    unsubscribe = subscribe(seen.append)
+    with pytest.raises(StagesFailed) as caught:
+        walk(Walk(run.graph, run.context), parallel)
+    unsubscribe()
+    assert set(done) == {"model.base", "benchmark.procedural_double", "evaluate.base"}
+    assert {n.stage for n in seen if n.what == "skipped"} >= {"train.a"}
+    if isinstance(error, HPTError):
+        assert str(caught.value) == str(error)
+    else:
+        assert str(caught.value).startswith(
+            "data.d: OSError: [Errno 30] Read-only file system. Remedy: run with --debug"
+        )
+        assert caught.value.__cause__ is not None and caught.value.__cause__.__cause__ is error
