@@ -56,7 +56,7 @@ def test_a_version_changes_with_the_deployment_only() -> None:
 @pytest.mark.parametrize(
     ("field", "said"),
     [
-        ("cron='every day'", "'every day' is not a cron expression; write five fields"),
+        ("cron='every day'", "'every day' is not a cron expression. Remedy: write five fields"),
         ("timezone='Mars/Base'", "'Mars/Base' is no known time zone"),
     ],
 )

@@ -42,6 +42,8 @@ def artifacts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]
     monkeypatch.setattr(reporter, "LEAVE_AFTER_S", 0.2)
     yield made
     answer.set()
+    for thread in [thread for thread in threading.enumerate() if thread.name == "progress"]:
+        thread.join(10)
 
 
 def test_a_server_that_does_not_answer_slows_no_stage(
