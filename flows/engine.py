@@ -43,8 +43,10 @@ def _run_flow() -> int:
     from prefect.exceptions import TerminationSignal
     from rich.console import Console
 
-    # The worker that reads the console may be gone. rich would exit before the flow has reported.
-    Console.on_broken_pipe = lambda _: None  # type: ignore[method-assign]
+    def stay(self: Console) -> None:
+        """The worker that reads the console may be gone. rich would exit before the flow has reported."""
+
+    Console.on_broken_pipe = stay  # type: ignore[method-assign]
     sys.argv = ["prefect.engine"]
     try:
         runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)

@@ -63,33 +63,30 @@ def pipeline(
         only: Stages ("train.hpt"), kinds ("train") or globs to run, with their dependencies; the whole pipeline if
             empty.
         options: What to rerun, and how to check.
+
+    Returns the artifacts as JSON data, or the state Cancelled for a scheduled run that came too early.
     """
-    prepared, context = _PREPARED.get(), FlowRunContext.get()
-    if prepared is None:
+    context = FlowRunContext.get()
+    if prepared := _PREPARED.get():
+        run, artifacts = prepared
+    else:
         attempts.refuse_endless(context)
         resolved = load_config(Path(config), set) if isinstance(config, str) else overridden(config, set)
         options = options.model_copy(update={"goals": (*only, *options.goals)})
-        run = plan_run(resolved, options, _begun())
+        run, artifacts = plan_run(resolved, options, _begun()), Artifacts()
         if context and context.flow_run and context.flow_run.deployment_id:
             run = replace(run, context=replace(run.context, turns=cache_folder() / "turns"))
-        prepared = run, Artifacts()
-    run, artifacts = prepared
     try:
-        with attempts.sole(context, run.context.store):
-            _go(run, artifacts, checked=_PREPARED.get() is not None)
+        with Reporter(run).observing(), attempts.sole(context, run.context.store):
+            for text in idle_settings(run.config):
+                get_run_logger().warning("%s", text, extra={FORWARDED: True})
+            if prepared is None:
+                preflight(run)
+            artifacts.update(walk(Walk(run.graph, run.context), run.config.resources.parallel_stages))
+            show(run.config, artifacts)
     except attempts.StillRunning as error:
         return Cancelled(message=str(error))
     return [artifact.as_json() for artifact in artifacts.values()]
-
-
-def _go(run: Run, artifacts: Artifacts, checked: bool) -> None:
-    with Reporter(run).observing():
-        for text in idle_settings(run.config):
-            get_run_logger().warning("%s", text, extra={FORWARDED: True})
-        if not checked:
-            preflight(run)
-        artifacts.update(walk(Walk(run.graph, run.context), run.config.resources.parallel_stages))
-        show(run.config, artifacts)
 
 
 def run_prepared(run: Run) -> Artifacts:
