@@ -1,17 +1,28 @@
-"""Automatic attempts of a flow run whose worker was lost."""
+"""Attempts of a flow run: one process at a time, and not for ever."""
 
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.context import FlowRunContext
+from prefect.exceptions import Abort
 
+from hpt_core.artifacts import Lease, Store
 from hpt_core.errors import WorkerLost
 
+LOG = logging.getLogger("hpt.flows")
 MESSAGE = "the worker was lost; the run continues where it was"
-"""Message of the state that an automation sets to start the next attempt."""
+"""Message of the state that starts an automatic attempt."""
 MOST = 5
 """Automatic attempts of a run within HORIZON."""
 HORIZON = timedelta(hours=1)
+
+
+class StillRunning(Exception):
+    """An earlier scheduled run of the same deployment has not ended."""
 
 
 def refuse_endless(context: FlowRunContext | None) -> None:
@@ -26,3 +37,38 @@ def refuse_endless(context: FlowRunContext | None) -> None:
             f"the run lost its worker {count} times within {HORIZON.total_seconds() / 3600:g} h",
             "see the log of each attempt (memory?), then retry the run",
         )
+
+
+@contextlib.contextmanager
+def sole(context: FlowRunContext | None, store: Store) -> Iterator[None]:
+    """Hold the lease of this flow run, and that of its deployment if a schedule started it.
+
+    Raises Abort, which leaves the run's state alone, if another process is at this run: the server believed it lost
+    while the server itself was away. Raises StillRunning if another scheduled run of the deployment has not ended.
+    """
+    run = context.flow_run if context else None
+    with contextlib.ExitStack() as stack:
+        if run is not None and run.deployment_id:
+            folder = store.root / ".leases"
+            if holder := _held(Lease(folder / f"run-{run.id}.json"), stack):
+                LOG.warning("this run is in progress already: %s", holder)
+                raise Abort(f"in progress already: {holder}")
+            if run.auto_scheduled and (holder := _held(Lease(folder / f"deployment-{run.deployment_id}.json"), stack)):
+                raise StillRunning(f"an earlier scheduled run has not ended: {holder}")
+        yield
+
+
+def _held(lease: Lease, stack: contextlib.ExitStack) -> str | None:
+    """Take a lease and release it with the stack. Returns who has it, if that process is alive.
+
+    The lease of a process that died on another machine can be taken after its length; a living one renews it before.
+    """
+    first = None
+    while not lease.try_take():
+        holder = lease.holder()
+        first = first or holder
+        if holder is not None and holder != first:
+            return holder
+        time.sleep(1)
+    stack.callback(lease.release)
+    return None

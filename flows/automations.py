@@ -17,7 +17,11 @@ SILENCE = timedelta(seconds=80)
 BEGIN_WITHIN = timedelta(seconds=120)
 """A worker that has taken a run but not begun it for this long is lost."""
 QUIET = timedelta(seconds=60)
-"""A run that crashes twice within this time is not attempted again: it does not even start."""
+"""A run that is lost twice within this time is not attempted again: it does not even start."""
+SILENT = "no heartbeat: the run's process is gone"
+NOT_BEGUN = "the worker that took the run is gone"
+KILLED = tuple(f"Flow run {what} exited with non-zero status code 13*" for what in ("process", "infrastructure"))
+"""Messages of Prefect's workers if a signal ended a run's process: 137 is SIGKILL, 139 a segmentation fault."""
 ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled", "TimedOut")}
 OF_FLOW = {"prefect.resource.role": "flow", "prefect.resource.name": FLOW}
 OF_DEPLOYMENT = {"prefect.resource.role": "deployment"}
@@ -29,9 +33,10 @@ def standing() -> list[AutomationCore]:
     return [
         AutomationCore(
             name="hpt: a run without heartbeat is Crashed",
-            description="Its process and its worker are gone. Frees its slots.",
+            description="Its process and its worker are gone.",
             trigger=EventTrigger(
-                after={heartbeat},
+                # Also after the start, because a run may be lost before its first heartbeat.
+                after={heartbeat, "prefect.flow-run.Running"},
                 expect={heartbeat} | ENDED,
                 match={"prefect.resource.id": "prefect.flow-run.*"},
                 match_related=OF_FLOW,
@@ -40,11 +45,11 @@ def standing() -> list[AutomationCore]:
                 threshold=1,
                 within=SILENCE,
             ),
-            actions=[ChangeFlowRunState(state=StateType.CRASHED, message="no heartbeat: the run's process is gone")],
+            actions=[ChangeFlowRunState(state=StateType.CRASHED, message=SILENT)],
         ),
         AutomationCore(
             name="hpt: a run that does not begin is Crashed",
-            description="The worker that took it is gone. Frees its slots.",
+            description="The worker that took it is gone.",
             trigger=EventTrigger(
                 after={"prefect.flow-run.Pending"},
                 expect={f"prefect.flow-run.{state}" for state in ("Running", "Cancelling")} | ENDED,
@@ -55,14 +60,18 @@ def standing() -> list[AutomationCore]:
                 threshold=1,
                 within=BEGIN_WITHIN,
             ),
-            actions=[ChangeFlowRunState(state=StateType.CRASHED, message="the worker that took the run is gone")],
+            actions=[ChangeFlowRunState(state=StateType.CRASHED, message=NOT_BEGUN)],
         ),
         AutomationCore(
             name="hpt: a lost run is attempted again",
             description="It continues where it was. A run that failed by itself is not attempted again.",
             trigger=EventTrigger(
                 expect={"prefect.flow-run.Crashed"},
-                match={"prefect.resource.id": "prefect.flow-run.*"},
+                # Not what a flow that was asked to end reports: it schedules its next attempt itself.
+                match={
+                    "prefect.resource.id": "prefect.flow-run.*",
+                    "prefect.state-message": [SILENT, NOT_BEGUN, *KILLED],
+                },
                 match_related=[OF_FLOW, OF_DEPLOYMENT],
                 for_each={"prefect.resource.id"},
                 posture=Posture.Reactive,

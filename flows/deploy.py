@@ -11,7 +11,6 @@ from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
-from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.events.schemas.automations import AutomationCore
@@ -33,8 +32,6 @@ LEADERBOARD = "-leaderboard"
 PROCESS = "process"
 """Type of the work pools. Their workers start runs as processes of their own machine."""
 TAG = "hpt"
-GRACE_S = 120
-"""Seconds that a run which a worker has taken, but not begun, holds its deployment's slot."""
 Told = Iterator[tuple[str, str]]
 """What was done: ("created", "deployment pipeline/demo")."""
 
@@ -50,14 +47,12 @@ class Deployment:
     """The runs' working directory. The store of a config may be relative to it."""
     pool: str
     schedules: list[DeploymentScheduleCreate] = field(default_factory=list)
-    alone: bool = False
-    """Whether a second run is cancelled while one is running."""
 
     @property
     def version(self) -> str:
         """Changes when anything of the deployment does."""
         schedules = [schedule.model_dump(mode="json") for schedule in self.schedules]
-        told = [self.description, self.parameters, self.folder, self.pool, schedules, self.alone, _job(self), _schema()]
+        told = [self.description, self.parameters, self.folder, self.pool, schedules, _job(self), _schema()]
         return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -82,7 +77,7 @@ def deployments(config: PipelineConfig, file: Path, folder: Path) -> list[Deploy
 
     cron = [DeploymentScheduleCreate(schedule=_cron(schedule), slug="config")] if schedule.cron else []
     what = "The whole pipeline. Stages whose artifacts are in the store are skipped."
-    found = [deployment("", what, schedule.only, schedules=cron, alone=True)]
+    found = [deployment("", what, schedule.only, schedules=cron)]
     kinds = {kind.name: kind.command for kind in config.known_kinds if kind.command and list(kind.stages(config))}
     for name, (command, what) in ((n, c) for n, c in kinds.items() if n not in LAST):
         found.append(deployment(f"-{command}", f"{what}. Missing dependencies run first.", [name]))
@@ -170,12 +165,6 @@ def _deploy(client: SyncPrefectClient, flow: UUID, wanted: Deployment) -> tuple[
         pull_steps=[],
         tags=[TAG],
         schedules=wanted.schedules,
-        concurrency_limit=1 if wanted.alone else None,
-        concurrency_options=ConcurrencyOptions(
-            collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW, grace_period_seconds=GRACE_S
-        )
-        if wanted.alone
-        else None,
     )
     return ("created" if before is None else "updated"), made
 

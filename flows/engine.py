@@ -3,8 +3,8 @@
 Prefect's process worker kills its flows with SIGKILL when it is asked to end, and a worker that is killed leaves them
 behind. Either way nobody tells the server, and the run stays Running. Therefore the worker's child is only a supervisor
 (hpt_core/supervisor.py). It asks the flow to end when the worker is gone, and the kernel asks the flow when the
-supervisor is killed. The flow ends its stages, tells the server that it is Crashed, and exits with code 0: the worker
-would report the same a second time, perhaps after the server has scheduled the next attempt.
+supervisor is killed. The flow ends its stages and tells the server that it is Crashed and to be attempted again. It
+exits with code 0, because the worker, if it is there, would otherwise report the crash once more.
 """
 
 import os
@@ -43,15 +43,14 @@ def _run_flow() -> int:
     from prefect.exceptions import TerminationSignal
     from rich.console import Console
 
-    # The worker that reads the console may be gone. rich would exit before the flow has reported.
-    Console.on_broken_pipe = lambda _: None  # type: ignore[method-assign]
+    def stay(self: Console) -> None:
+        """The worker that reads the console may be gone. rich would exit before the flow has reported."""
+
+    Console.on_broken_pipe = stay  # type: ignore[method-assign]
     sys.argv = ["prefect.engine"]
     try:
         runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
-    except TerminationSignal:
-        # The engine has reported it.
-        return 0
-    except _Ended:
+    except (TerminationSignal, _Ended):
         return _report(UUID(os.environ["PREFECT__FLOW_RUN_ID"]))
     return 0
 
@@ -66,21 +65,30 @@ def _asked_to_end(number: int, frame: Any) -> None:
     from prefect.exceptions import TerminationSignal
 
     signal.signal(number, signal.SIG_IGN)
+    # If the server does not answer, its automations will find out; this process must not stay.
+    signal.alarm(GRACE_S)
     if not isinstance(sys.exc_info()[1], TerminationSignal):
         raise _Ended
 
 
 def _report(flow_run: UUID) -> int:
-    """Tell the server that a run ended before it began. Returns the exit code: 1 if the server cannot be told."""
+    """Tell the server that a run was ended from outside. Returns the exit code.
+
+    The engine has already reported Crashed, if the flow had begun.
+    """
     from prefect.client.orchestration import get_client
-    from prefect.states import Cancelled, Crashed
+    from prefect.states import AwaitingRetry, Cancelled, Crashed
+
+    from flows.attempts import MESSAGE
 
     with get_client(sync_client=True) as client:
         state = client.read_flow_run(flow_run).state
         if state is not None and state.is_cancelling():
             client.set_flow_run_state(flow_run, Cancelled(message="cancelled before it began"), force=True)
-        elif state is not None and (state.is_pending() or state.is_running()):
-            client.set_flow_run_state(flow_run, Crashed(message="the worker was ended before the run began"))
+            return 0
+        if state is not None and not state.is_final():
+            client.set_flow_run_state(flow_run, Crashed(message="ended before it began"))
+        client.set_flow_run_state(flow_run, AwaitingRetry(message=MESSAGE))
     return 0
 
 

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import math
 from contextvars import ContextVar
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pyarrow.parquet as pq
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext
+from prefect.exceptions import TerminationSignal
+from prefect.states import Cancelled
 
 from flows import attempts
 from flows.load import load_config, overridden
@@ -21,6 +24,7 @@ from flows.reporter import Reporter
 from flows.run import Run, RunOptions, plan_run, preflight
 from flows.server import FORWARDED
 from flows.walk import walk
+from hpt_core.artifacts.known import cache_folder
 from hpt_core.base import idle_settings
 from tasks.execution.artifact import Artifacts
 from tasks.execution.config import PipelineConfig
@@ -52,7 +56,7 @@ def pipeline(
     set: tuple[str, ...] = (),
     only: tuple[str, ...] = (),
     options: RunOptions = RunOptions(),  # noqa: B008  (immutable)
-) -> list[dict[str, Any]]:
+) -> Any:
     """Prepare data, train, evaluate, report and publish; artifacts that the store holds are reused.
 
     Args:
@@ -61,32 +65,44 @@ def pipeline(
         only: Stages ("train.hpt"), kinds ("train") or globs to run, with their dependencies; the whole pipeline if
             empty.
         options: What to rerun, and how to check.
+
+    Returns the artifacts as JSON data, or the state Cancelled for a scheduled run that came too early.
     """
+    context = FlowRunContext.get()
     prepared = _PREPARED.get()
-    with contextlib.ExitStack() as stack:
-        if prepared is None:
-            attempts.refuse_endless(FlowRunContext.get())
-            resolved = load_config(Path(config), set) if isinstance(config, str) else overridden(config, set)
-            options = options.model_copy(update={"only": (*only, *options.only)})
-            planned = plan_run(resolved, options, _begun())
-        run, artifacts = prepared or (planned, Artifacts())
-        stack.enter_context(Reporter(run).observing())
-        for text in idle_settings(run.config):
-            get_run_logger().warning("%s", text, extra={FORWARDED: True})
-        if prepared is None:
-            preflight(run)
-            run = stack.enter_context(recorded(run, prefect.runtime.flow_run.id))
-        artifacts.update(walk(Walk(run.graph, run.context), run.config.resources.parallel_stages))
-        show(run.config, artifacts)
+    if prepared:
+        run, artifacts = prepared
+    else:
+        attempts.refuse_endless(context)
+        resolved = load_config(Path(config), set) if isinstance(config, str) else overridden(config, set)
+        options = options.model_copy(update={"only": (*only, *options.only)})
+        run, artifacts = plan_run(resolved, options, _begun()), Artifacts()
+        if context and context.flow_run and context.flow_run.deployment_id:
+            run = replace(run, context=replace(run.context, turns=cache_folder() / "turns"))
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(Reporter(run).observing())
+            stack.enter_context(attempts.sole(context, run.context.store))
+            for text in idle_settings(run.config):
+                get_run_logger().warning("%s", text, extra={FORWARDED: True})
+            if prepared is None:
+                preflight(run)
+                run = stack.enter_context(recorded(run, prefect.runtime.flow_run.id))
+            artifacts.update(walk(Walk(run.graph, run.context), run.config.resources.parallel_stages))
+            show(run.config, artifacts)
+    except attempts.StillRunning as error:
+        return Cancelled(message=str(error))
     return [artifact.as_json() for artifact in artifacts.values()]
 
 
 def run_prepared(run: Run) -> Artifacts:
-    """Run the flow in this process with an existing plan. Raises HPTError."""
+    """Run the flow in this process with an existing plan. Raises HPTError, and SystemExit after SIGTERM."""
     artifacts = Artifacts()
     token = _PREPARED.set((run, artifacts))
     try:
         pipeline(run.config, options=run.options)
+    except TerminationSignal as error:
+        raise SystemExit(128 + error.signal) from error
     finally:
         _PREPARED.reset(token)
     return artifacts

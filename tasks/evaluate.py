@@ -208,6 +208,7 @@ class SampleStep(Step):
     version = "2"  # a response begins with the <think> of its prompt
     produces = (SAMPLES,)
     keeps_output = True
+    heavy = True
     mends = True
 
     def __init__(

@@ -51,6 +51,7 @@ class TrainStep(Step):
     kind = "train"
     produces = (MODEL, LOG)
     keeps_output = True
+    heavy = True
 
     def __init__(
         self, stage: StageKey, config: Config, prompt: PromptConfig, seed: int, root: tuple[StageKey, ModelConfig]

@@ -1,5 +1,7 @@
 """Commands for a permanent Prefect server: `hpt deploy`, `hpt up` and `hpt down`."""
 
+import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -9,8 +11,10 @@ from rich.markup import escape
 
 from flows.commands import common
 from flows.load import load_config
+from flows.machine import Machine, home
 from hpt_core.errors import ConfigError, ServerError
 from tasks.execution.config import PipelineConfig
+from tasks.execution.schedule import ScheduleConfig
 
 app = typer.Typer()
 Files = Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="Pipelines' TOML files.", show_default=False)]
@@ -35,6 +39,46 @@ def deploy(configs: Files) -> None:
     deploy_all(pipelines)
     for pool in dict.fromkeys(config.schedule.pool for config in pipelines.values()):
         common.OUT.print(f"start a worker on the machine that trains: prefect worker start --pool {pool}")
+
+
+@app.command()
+def up(
+    configs: Annotated[list[Path] | None, typer.Argument(metavar="[CONFIG]...", help="Pipelines to deploy.")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port of the server. Default: 4200.")] = None,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and stop everything at the end.")] = False,
+) -> None:
+    """Start a Prefect server and workers on this machine, and deploy pipelines. Repeat it to add or change some."""
+    pipelines = read_pipelines(configs or ())
+    machine = Machine(home())
+    tell(machine.start(port))
+    settings = machine.settings()
+    os.environ.update(settings)
+    deploy_all(pipelines)
+    pools = [config.schedule.pool for config in pipelines.values()] or [ScheduleConfig().pool]
+    tell(machine.work(pools))
+    file = machine.folder / "environment"
+    common.OUT.print(
+        f"page: {settings['PREFECT_API_URL'].removesuffix('/api')}; it asks for PREFECT_API_AUTH_STRING of {file}"
+    )
+    common.OUT.print(f"for the prefect command: set -a; . {file}; set +a")
+    if foreground:
+        _stay(machine)
+
+
+def _stay(machine: Machine) -> None:
+    """Wait until a process of the machine ends or this one is asked to; then stop the others. Raises ServerError."""
+    try:
+        while machine.is_whole():
+            time.sleep(1)
+    finally:
+        tell(machine.stop())
+    raise ServerError("a process has ended", f"see the logs in {machine.folder}")
+
+
+@app.command()
+def down() -> None:
+    """Stop the server and the workers that `hpt up` started. Runs continue from their checkpoints after `hpt up`."""
+    tell(Machine(home()).stop())
 
 
 def read_pipelines(files: Iterable[Path]) -> dict[Path, PipelineConfig]:

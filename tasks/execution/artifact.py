@@ -117,6 +117,8 @@ class Step(ABC):
     """The outputs of an artifact that later stages can take."""
     keeps_output: ClassVar[bool] = False
     """Whether the next attempt can use the output/ of an interrupted one (rollouts, shards)."""
+    heavy: ClassVar[bool] = False
+    """Whether it needs a GPU, or a machine without one, for itself."""
     mends: ClassVar[bool] = False
     """Whether a damaged artifact keeps its intact files, so that only broken ones are produced again (shards)."""
 

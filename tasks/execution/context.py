@@ -74,6 +74,8 @@ class Context:
     """Artifacts started after this time are not produced again, so that a retry keeps what the run has finished."""
     log: RunLog | None = None
     """The record of the run; None for a stage that runs outside one."""
+    turns: Path | None = None
+    """Folder of the locks by which runs take turns on this machine's devices; None takes no turns."""
     cancelled: threading.Event = field(default_factory=threading.Event)
     staying: process.Staying = field(default_factory=process.Staying)
     """The worker that keeps its engine between two stages."""

@@ -198,6 +198,7 @@ class Staying:
     def __init__(self) -> None:
         self._worker: Worker | None = None
         self._for: tuple[str, dict[str, str]] | None = None
+        self._locks: contextlib.ExitStack | None = None
 
     def run(self, job: WorkerRun, on_event: Callable[[Event], None], cancelled: threading.Event | None = None) -> Cost:
         """Run a job in the worker that has stayed if it takes it, else in a new one, which then stays. See `run`."""
@@ -224,11 +225,25 @@ class Staying:
                 self._worker = None
         return found
 
+    def take(self) -> contextlib.ExitStack | None:
+        """The locks that were held for the worker. The caller holds them now, and gives them back with `hold`."""
+        locks, self._locks = self._locks, None
+        return locks
+
+    def hold(self, locks: contextlib.ExitStack) -> None:
+        """Hold locks for as long as the worker stays, which uses what they stand for. Releases them without one."""
+        if self._worker is None:
+            locks.close()
+        else:
+            self._locks = locks
+
     def close(self) -> None:
-        """End the worker."""
+        """End the worker, and release what is held for it."""
         if self._worker is not None:
             self._worker.end()
             self._worker = None
+        if locks := self.take():
+            locks.close()
 
 
 def _write(job: WorkerRun) -> None:

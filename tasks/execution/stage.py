@@ -14,6 +14,7 @@ from tasks.execution.context import Context, Notice
 from tasks.execution.cost import Meter
 from tasks.execution.differences import differences, summary
 from tasks.execution.keys import ArtifactKey, StageKey
+from tasks.execution.turn import turn
 
 LOG = logging.getLogger("hpt.stage")
 
@@ -170,11 +171,12 @@ def _clear(step: Step, slot: Slot, checked: Check) -> None:
 def _make(
     step: Step, jobs: list[Job], artifacts: Artifacts, context: Context, held: list[Lease]
 ) -> dict[ArtifactKey, Artifact]:
-    meter, used = Meter(step, jobs, context), Cost()
-    try:
-        used = step.make(jobs, artifacts, context)
-    finally:
-        meter.end(used)
+    with turn(step.stage, context) if step.heavy else contextlib.nullcontext():
+        meter, used = Meter(step, jobs, context), Cost()
+        try:
+            used = step.make(jobs, artifacts, context)
+        finally:
+            meter.end(used)
     for lease in held:
         lease.confirm()
     return {job.target.key: _commit(step, job, context, meter) for job in jobs}

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,23 +21,22 @@ DEPLOY = """
 import sys
 from datetime import timedelta
 from flows import automations
-# A test crashes one run often, and waits for nobody.
-automations.QUIET = timedelta(seconds=1)
-automations.BEGIN_WITHIN = timedelta(seconds=float(sys.argv[1]))
+# A test crashes one run often, and does not wait long.
+automations.QUIET, automations.SILENCE, automations.BEGIN_WITHIN = (timedelta(seconds=float(s)) for s in sys.argv[1:])
 from flows.cli import main
 main(["deploy", "tiny.toml"])
 """
-LONG = 600.0
-"""Seconds within which a run has to begin, if a test does not want it to be lost."""
 
 
 def until(what: str, condition: Callable[[], Any], seconds: float = 60) -> Any:
-    """The first true value of the condition."""
+    """The first true value of the condition. A server with SQLite is busy at times."""
     end = time.monotonic() + seconds
-    while not (found := condition()):
+    while True:
+        with contextlib.suppress(urllib.error.URLError, TimeoutError):
+            if found := condition():
+                return found
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.1)
-    return found
+        time.sleep(0.2)
 
 
 class Deployed:
@@ -48,10 +48,10 @@ class Deployed:
         hpt.environment |= {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_WORKER_PREFETCH_SECONDS": "1"}
         self.processes: list[subprocess.Popen[bytes]] = []
 
-    def deploy(self, begin_within_s: float = LONG) -> None:
+    def deploy(self, quiet_s: float = 1, silence_s: float = 600, begin_within_s: float = 600) -> None:
         text = self.hpt.config.read_text().replace('name = "tiny"', f'name = "{self.name}"', 1)
         self.hpt.config.write_text(f'store = "{self.hpt.store}"\n{text}\n[schedule]\npool = "{self.name}"\n')
-        done = self.hpt.python(DEPLOY, str(begin_within_s))
+        done = self.hpt.python(DEPLOY, str(quiet_s), str(silence_s), str(begin_within_s))
         assert f"deployment pipeline/{self.name}" in done.stdout
 
     def worker(self) -> "subprocess.Popen[bytes]":
@@ -69,7 +69,8 @@ class Deployed:
 
     def start(self, suffix: str = "") -> str:
         found = self.get(f"deployments/name/pipeline/{self.name}{suffix}")
-        return str(self.hpt.api(f"deployments/{found['id']}/create_flow_run", {"state": {"type": "SCHEDULED"}})["id"])
+        path, body = f"deployments/{found['id']}/create_flow_run", {"state": {"type": "SCHEDULED"}}
+        return str(until("a run is created", lambda: self.hpt.api(path, body))["id"])
 
     def state(self, run: str) -> str:
         return str(self.get(f"flow_runs/{run}")["state"]["name"])
@@ -77,6 +78,10 @@ class Deployed:
     def history(self, run: str) -> list[str]:
         found = self.get(f"flow_run_states/?flow_run_id={run}")
         return [state["name"] for state in sorted(found, key=lambda state: state["timestamp"])]
+
+    def wait_for(self, run: str, state: str, times: int, seconds: float) -> None:
+        """Wait until the run has been in a state so often."""
+        until(f"{state}, {times} times", lambda: self.history(run).count(state) >= times, seconds)
 
     def log(self, run: str) -> str:
         body = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC", "limit": 200}
@@ -91,6 +96,29 @@ class Deployed:
                 if is_ours and words in " ".join(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found
+
+    @contextlib.contextmanager
+    def server_away(self) -> Iterator[None]:
+        """Once a training has begun, the server answers nothing in the block."""
+        self.checkpoint()
+        port = int(self.hpt.environment["PREFECT_API_URL"].split(":")[2].removesuffix("/api"))
+        (server,) = {c.pid for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.laddr.port == port}
+        os.kill(server, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(server, signal.SIGCONT)
+
+    def of_command(self, name: str) -> str | None:
+        """The newest Running run that a command of this name has started."""
+        runs = self.hpt.api("flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 5})
+        found = (r for r in runs if r["name"].startswith(f"{name} ") and r["state"]["name"] == "Running")
+        return next((str(run["id"]) for run in found), None)
+
+    def attempts(self) -> dict[str, int]:
+        """How often a worker was started for each artifact that needs one."""
+        logs = {name: folder / "log.txt" for name, folder in named(self.hpt.store).items()}
+        return {name: f"\n{log.read_text()}".count("\n--- ") for name, log in logs.items() if log.is_file()}
 
     def checkpoint(self, after: int = 0) -> int:
         """The newest checkpoint's step, once it is later than `after`."""
@@ -110,6 +138,15 @@ class Deployed:
         until("no process is left", lambda: not self.find(""), 40)
 
 
+@pytest.fixture(scope="module")
+def calm(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The outputs of a training that nothing disturbs. Everything later depends on their hashes alone."""
+    hpt = type(finished)(tmp_path_factory.mktemp("calm"), finished.environment)
+    hpt.train_too()
+    hpt("train", "tiny.toml")
+    return outputs_of(hpt.store)
+
+
 @pytest.fixture
 def deployed(fresh: Any) -> Iterator[Deployed]:
     fresh.train_too()
@@ -120,46 +157,95 @@ def deployed(fresh: Any) -> Iterator[Deployed]:
         found.end()
 
 
-FLOW = "flows.engine flow"
-"""Words of the flow's own process and of its supervisor."""
+def own(processes: list[psutil.Process]) -> psutil.Process:
+    """The process itself, without the supervisor above it."""
+    return next(p for p in processes if "supervisor.py" not in " ".join(p.cmdline()))
 
 
-def flow_of(deployed: Deployed) -> psutil.Process:
-    """The flow's own process."""
-    return next(p for p in deployed.find(FLOW) if "supervisor.py" not in " ".join(p.cmdline()))
+def named(store: Path) -> dict[str, Path]:
+    """Name of each artifact of the store's pipeline -> its folder."""
+    (pipeline,) = (store / "by-pipeline").iterdir()
+    return {str(link.relative_to(pipeline)): link for link in pipeline.rglob("*") if link.is_symlink()}
 
 
-def test_a_run_goes_on_whatever_process_it_loses(deployed: Deployed) -> None:
+def outputs_of(store: Path) -> dict[str, Any]:
+    """Hashes of the outputs of everything that a pipeline has made, without the log, which has times."""
+    found = {name: json.loads((f / "manifest.json").read_text())["outputs"] for name, f in named(store).items()}
+    return {name: {k: v for k, v in outputs.items() if k != "log"} for name, outputs in found.items()}
+
+
+def test_a_run_continues_whatever_process_it_loses(deployed: Deployed, calm: dict[str, Any]) -> None:
     deployed.deploy()
     worker = deployed.worker()
     run = deployed.start("-train")
-    step, crashes = 0, 0
-
-    def lost() -> None:
-        """The run is Crashed and goes on by itself."""
-        nonlocal crashes, step
-        crashes += 1
-        until("the run is Crashed", lambda: deployed.history(run).count("Crashed") == crashes, 30)
-        begun = time.monotonic()
-        until("the run goes on", lambda: deployed.history(run).count("Running") == crashes + 1, 60)
-        print(f"Running again after {time.monotonic() - begun:.1f} s")
-
+    step = crashes = 0
+    with deployed.server_away():
+        # Ten seconds in which nothing is answered: no stage waits.
+        step = deployed.checkpoint(deployed.checkpoint())
+        time.sleep(10)
+        step = deployed.checkpoint(step)
     for what in ("stage", "flow asked", "flow", "worker asked", "worker"):
         step = deployed.checkpoint(step)
-        print(what, step, time.strftime("%X"))
         if what == "stage":
-            (victim,) = [p for p in deployed.find("hpt_core.train ") if "supervisor.py" not in " ".join(p.cmdline())]
-            victim.kill()
+            # The run goes on by itself.
+            own(deployed.find("hpt_core.train ")).kill()
             continue
-        if what == "flow asked":
-            flow_of(deployed).terminate()
-        elif what == "flow":
-            flow_of(deployed).kill()
+        if what.startswith("flow"):
+            flow = own(deployed.find("flows.engine flow"))
+            flow.terminate() if what == "flow asked" else flow.kill()
         else:
             os.kill(worker.pid, signal.SIGTERM if what == "worker asked" else signal.SIGKILL)
             worker.wait(20)
-            until("the flow has ended", lambda: not deployed.find(""), 30)
+            until("no process outlives the worker", lambda: not deployed.find(""), 20)
+            assert deployed.history(run).count("Crashed") == crashes + 1
             worker = deployed.worker()
-        lost()
+        crashes += 1
+        deployed.wait_for(run, "Crashed", crashes, 20)
+        deployed.wait_for(run, "Running", crashes + 1, 60)
     until("the run is complete", lambda: deployed.state(run) == "Completed", 120)
-    print(deployed.history(run), deployed.log(run))
+    assert deployed.get(f"flow_runs/{run}")["run_count"] == crashes + 1
+    assert outputs_of(deployed.hpt.store) == calm
+    attempts = deployed.attempts()
+    assert attempts.pop("train.sft") == crashes + 2
+    assert set(attempts.values()) == {1}
+    log = (deployed.hpt.store / f"by-pipeline/{deployed.name}/train.sft/log.txt").read_text()
+    assert log.count("resuming after step ") == 5
+
+
+def test_no_run_stays_running_when_all_its_processes_are_gone(deployed: Deployed) -> None:
+    deployed.deploy(silence_s=35, begin_within_s=10)
+    # A machine that loses its power.
+    worker = deployed.worker()
+    run = deployed.start("-train")
+    step = deployed.checkpoint()
+    for process in [psutil.Process(worker.pid), *deployed.find("")]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    # What a worker leaves that is killed after it has taken a run.
+    pending = deployed.start()
+    taken = {"state": {"type": "PENDING"}}
+    until("it is taken", lambda: deployed.hpt.api(f"flow_runs/{pending}/set_state", taken))
+    by_hand = {}
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        process = deployed.hpt.start("run", "tiny.toml", "--set", f"train.sft.seed={number}", "--set", "name='by-hand'")
+        by_hand[number] = until("the run is Running", lambda: deployed.of_command("by-hand"), 60)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == (128 + number if number == signal.SIGTERM else -number), err
+    assert deployed.state(by_hand[signal.SIGTERM]) == "Crashed"
+    for lost in (pending, run):
+        deployed.wait_for(lost, "AwaitingRetry", 1, 60)
+    assert deployed.history(pending)[-2:] == ["Crashed", "AwaitingRetry"]
+    assert deployed.history(run)[-3:] == ["Running", "Crashed", "AwaitingRetry"]
+    deployed.hpt.prefect("flow-run", "cancel", pending)
+    assert deployed.state(pending) == "Cancelled"
+
+    # The next worker continues it, and a cancellation ends it with its checkpoint.
+    deployed.worker()
+    step = deployed.checkpoint(step)
+    deployed.hpt.prefect("flow-run", "cancel", run)
+    until("the run is Cancelled", lambda: deployed.state(run) == "Cancelled", 15)
+    until("no process of the run is left", lambda: not deployed.find("hpt_core.train"), 15)
+    assert deployed.checkpoint() >= step
+    until("the killed command's run is Crashed", lambda: deployed.state(by_hand[signal.SIGKILL]) == "Crashed", 60)
+    assert deployed.history(run)[-1] == "Cancelled"

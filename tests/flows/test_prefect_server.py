@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from flows import prefect_server
-from flows.prefect_server import require_server, usable_home, why_unreachable
+from flows.prefect_server import _own_database, require_server, usable_home, why_unreachable
 from flows.server import prepare_environment
 from hpt_core.errors import ServerError
 from hpt_core.loopback import NAMES
@@ -195,3 +195,14 @@ def test_a_killed_run_takes_its_server_along(fresh: Any) -> None:
     process.kill()
     process.communicate()
     assert not psutil.wait_procs(servers, timeout=30)[1]
+
+
+def test_a_temporary_server_has_a_database_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A permanent server with the same home has prefect.db, and SQLite has one writer."""
+    from prefect.settings import PREFECT_HOME, PREFECT_SERVER_DATABASE_CONNECTION_URL, temporary_settings
+
+    name = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
+    with temporary_settings({PREFECT_HOME: tmp_path}, restore_defaults={PREFECT_SERVER_DATABASE_CONNECTION_URL}):
+        assert _own_database() == {name: f"sqlite+aiosqlite:///{tmp_path}/hpt-run.db"}
+    with temporary_settings({PREFECT_SERVER_DATABASE_CONNECTION_URL: "postgresql+asyncpg://me@db/prefect"}):
+        assert _own_database() == {}

@@ -1,17 +1,66 @@
-"""The order in which a run takes its stages."""
+"""The order in which a run takes its stages, and what a failed stage stops."""
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from flows import walk as walks
+from flows import walk as walking
+from flows.run import plan_run
+from flows.walk import StagesFailed, walk
 from hpt_core.artifacts import Cost, KnownFiles, Store
+from hpt_core.errors import DataError, HPTError
 from tasks.execution.artifact import Artifacts, Job, Stage, Step, Target
-from tasks.execution.context import Context
+from tasks.execution.config import PipelineConfig
+from tasks.execution.context import Context, Notice, subscribe
 from tasks.execution.keys import StageKey
 from tasks.execution.stage import run_stage
 from tasks.execution.task import Walk
+
+SOURCE = {"name": "scratch", "layers": 1, "hidden_size": 32, "heads": 1, "max_positions": 64}
+TABLE: dict[str, Any] = {
+    "name": "demo",
+    "trackers": [],
+    "model": {"base": {"source": SOURCE}},
+    "data": {"d": {"source": {"name": "procedural", "rows": 8, "seed": 1}, "model": "model.base"}},
+    "train": {
+        "a": {"from": "model.base", "data": "data.d", "algorithm": "sft", "steps": 1, "sampling": {"max_tokens": 8}}
+    },
+    "evaluate": {"models": ["model.base"], "suites": ["procedural_double"], "engine": "scripted", "max_tokens": 16},
+}
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+@pytest.mark.parametrize("error", [DataError("no rows", "add some"), OSError(errno.EROFS, "Read-only file system")])
+def test_independent_stages_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, parallel: int
+) -> None:
+    run = plan_run(PipelineConfig.model_validate({**TABLE, "store": str(tmp_path / "runs")}))
+    done: list[str] = []
+    seen: list[Notice] = []
+
+    def stage(key: str, state: Walk) -> None:
+        if key == "data.d":
+            raise error
+        done.append(key)
+
+    monkeypatch.setattr(walking, "stage_task", stage)
+    unsubscribe = subscribe(seen.append)
+    with pytest.raises(StagesFailed) as caught:
+        walk(Walk(run.graph, run.context), parallel)
+    unsubscribe()
+    # The report on the model that was not trained.
+    assert set(done) == {"model.base", "benchmark.procedural_double", "evaluate.base", "report"}
+    assert {n.stage for n in seen if n.what == "skipped"} >= {"train.a"}
+    if isinstance(error, HPTError):
+        assert str(caught.value) == str(error)
+    else:
+        assert str(caught.value).startswith(
+            "data.d: OSError: [Errno 30] Read-only file system. Remedy: run with --debug"
+        )
+        assert caught.value.__cause__ is not None and caught.value.__cause__.__cause__ is error
 
 
 class Empty(Step):
@@ -35,12 +84,12 @@ def test_what_another_run_is_producing_comes_last(tmp_path: Path, monkeypatch: p
     assert other.try_take()
     order = []
 
-    def run(key: str, walk: Walk) -> None:
+    def run(key: str, state: Walk) -> None:
         order.append(key)
         if len(order) == 2:
             other.release()
-        run_stage(walk.stages[key], Artifacts(walk.artifacts), walk.context)
+        run_stage(state.stages[key], Artifacts(state.artifacts), state.context)
 
-    monkeypatch.setattr(walks, "stage_task", run)
-    walks.walk(Walk(stages, context))
+    monkeypatch.setattr(walking, "stage_task", run)
+    walk(Walk(stages, context))
     assert order == ["train.b", "train.c", "train.a"]

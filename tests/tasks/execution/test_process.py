@@ -157,6 +157,33 @@ def test_a_killed_worker_is_reported_as_killed(tmp_path: Path, program: Program)
         run(job(tmp_path, module), lambda _: None)
 
 
+def test_a_log_that_cannot_be_written_hides_nothing(
+    tmp_path: Path, program: Program, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The pipes are read to their end, and the error is the worker's own."""
+    module = program(
+        "loud",
+        """
+        import sys
+        from pathlib import Path
+        from hpt_core.base import Frozen
+        from hpt_core.errors import DataError
+        from hpt_core.worker import main
+        class Spec(Frozen):
+            folder: Path
+        def run(spec):
+            for _ in range(5000):
+                print("a line of a log that fills a pipe", file=sys.stderr)
+            raise DataError("row 17 has no answer", "correct it")
+        main(Spec, run)
+        """,
+    )
+    with pytest.raises(DataError, match="row 17 has no answer"):
+        run(dataclasses.replace(job(tmp_path, module), logs=[Path("/dev/full"), Path("/proc/none/log.txt")]), print)
+    warned = [r.getMessage() for r in caplog.records if r.getMessage().startswith("cannot write the log")]
+    assert len(warned) == 2 and "No space left on device" in "".join(warned)
+
+
 def test_an_observer_that_fails_does_not_stop_the_worker(tmp_path: Path, program: Program) -> None:
     module = program("steady", "from hpt_core.worker import emit\nfor i in range(3): emit('progress', done=i, total=3)")
 

@@ -1,0 +1,76 @@
+"""One process for a flow run, and one scheduled run of a deployment."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from prefect.exceptions import Abort
+
+from flows.attempts import StillRunning, sole
+from hpt_core.artifacts import Store, lease
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from hpt_core.artifacts import Lease, lease
+lease.LENGTH_S = 2.0
+with Lease(Path(sys.argv[1]), 2.0).held():
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def context(run: str, scheduled: bool = True) -> Any:
+    return SimpleNamespace(flow_run=SimpleNamespace(id=run, deployment_id="d", auto_scheduled=scheduled))
+
+
+@contextmanager
+def held(file: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A process that holds a lease, and renews it every half second."""
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(file)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path))
+
+
+def test_a_second_process_leaves_the_run_alone(store: Store) -> None:
+    """A server that was away for minutes believes that a run is lost, and schedules it again."""
+    file = store.root / ".leases" / "run-r.json"
+    with held(file) as process:
+        with pytest.raises(Abort, match=f"in progress already: process {process.pid} on "), sole(context("r"), store):
+            pass
+        process.kill()
+        process.wait()
+        began = time.monotonic()
+        with sole(context("r"), store):
+            assert time.monotonic() - began < 1
+    assert not file.exists()
+
+
+def test_scheduled_runs_do_not_pile_up(store: Store) -> None:
+    with held(store.root / ".leases" / "deployment-d.json"):
+        with pytest.raises(StillRunning, match="an earlier scheduled run has not ended"), sole(context("r"), store):
+            pass
+        # A run that somebody starts by hand is meant.
+        with sole(context("r", scheduled=False), store):
+            pass
+    assert lease.LENGTH_S == 60
+
+
+def test_a_run_without_a_deployment_needs_no_lease(store: Store) -> None:
+    with sole(None, store), sole(SimpleNamespace(flow_run=SimpleNamespace(id="r", deployment_id=None)), store):  # type: ignore[arg-type]
+        assert not (store.root / ".leases").exists()
