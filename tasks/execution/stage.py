@@ -106,8 +106,8 @@ def is_held(stage: Stage, artifacts: Artifacts, context: Context) -> bool:
     """Whether another run is producing an artifact of the stage's first step now."""
     try:
         targets = [target for step in stage.steps[:1] for target in step.targets(artifacts, context)]
-    except HPTError:
-        return False  # running it tells
+    except Exception:  # whatever it is, running the stage tells it
+        return False
     slots = [context.store.slot(target.kind, target.fingerprint) for target in targets]
     return any(slot.manifest() is None and context.store.lease(slot).holder() for slot in slots)
 
