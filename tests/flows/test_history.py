@@ -9,24 +9,17 @@ from typing import Any
 
 import pytest
 
-from flows.cli import main
-
 GRADED = ("--set", "evaluate.grade_timeout_s=6")
 Here = Callable[..., str]
 
 
 @pytest.fixture
-def here(again: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
-    """A command that only looks, in this process: what it prints, and with another code its error."""
-    monkeypatch.chdir(again.folder)
-    monkeypatch.setenv("HPT_CACHE", again.environment["HPT_CACHE"])
+def here(again: Any) -> Here:
+    """A command that only looks: what it prints, and with another code its error, too."""
 
     def run(*arguments: str, code: int = 0) -> str:
-        with pytest.raises(SystemExit) as caught:
-            main(list(arguments))
-        captured = capsys.readouterr()
-        assert caught.value.code == code, captured
-        return captured.out + (captured.err if code else "")
+        done = again.look(*arguments, code=code)
+        return str(done.stdout) + (str(done.stderr) if code else "")
 
     return run
 
@@ -124,7 +117,7 @@ def test_a_killed_run_is_told_from_one_in_progress(again: Any, here: Here) -> No
     assert "hpt.training.checkpoint: saved" in out, "it ends with the run"
     killed = records(here)[-1]
     assert (killed["outcome"], killed["end"]) == ("died", None)
-    assert re.search(r"died\n +only = train\n(.*\n)*? +while it ran train\.sft\n", here("runs"))
+    assert re.search(r"died +1 reused, .*1 started\n +only = train\n(.*\n)*? +while it ran train\.sft\n", here("runs"))
     # Its checkpoints are kept as long as the run is remembered.
     assert json.loads(here("gc", "--json"))["removed"] == []
     (folder,) = again.store.glob("train/*")
