@@ -9,6 +9,7 @@ from rich.console import Console
 
 from flows.display import Display
 from flows.load import load_config, validated
+from flows.record import recorded
 from flows.results import Results
 from flows.run import RunOptions, plan_run, preflight, reuse, warn
 from flows.server import prepare_environment, run_flow
@@ -41,7 +42,7 @@ def make(
     console: Console | None = None,
     verbose: bool = False,
 ) -> Artifacts:
-    """Run the goals and their dependencies, and return their artifacts. Prefect starts only if there is work to do.
+    """Run a pipeline, or the part that the options name, and return the artifacts. Prefect starts only if there is work to do.
 
     Without `on_event`, progress is printed on `console`, by default on standard error.
     """
@@ -59,4 +60,5 @@ def make(
             stack.enter_context(Display(run.graph, console))
         else:
             stack.callback(subscribe(on_event))
+        run = stack.enter_context(recorded(run))
         return reuse(run) if run.plan.finished else run_flow(run, verbose)

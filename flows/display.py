@@ -24,6 +24,17 @@ STYLES = {
     "failed": "red",
     "skipped": "yellow",
 }
+STATES = {
+    "done": "green",
+    "blocked": "red",
+    "damaged": "red",
+    "failed": "red",
+    "died": "red",
+    "running": "cyan",
+    "in part": "yellow",
+    "started": "yellow",
+    "interrupted": "yellow",
+}
 WORDS = {"started": "running", "progress": "running", "made": "done", "reused": "reused"}
 RECENT = 20
 """Number of latest progress updates used to estimate the remaining time; the time per step may drift."""
@@ -177,3 +188,17 @@ def clock(seconds: float | None) -> str:
     if minutes < 60:
         return f"{minutes}:{rest:02d} min"
     return f"{minutes // 60}:{minutes % 60:02d} h"
+
+
+def amount(count: float) -> str:
+    """ "512 B", "3.2 GB"."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def styled(state: str) -> str:
+    """The state of an artifact, a stage or a run, in its color."""
+    return f"[{STATES[state]}]{state}[/]" if state in STATES else state

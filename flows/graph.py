@@ -5,45 +5,53 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from hpt_core.errors import ConfigError, HPTError, near
-from tasks.execution.artifact import Artifact, Artifacts, Stage, Step, Target
+from tasks.execution.artifact import Artifacts, Stage, Step, Target
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Context
-from tasks.execution.keys import StageKey
-from tasks.execution.stage import Check, check
+from tasks.execution.keys import ArtifactKey, StageKey
+from tasks.execution.selection import Selection
+from tasks.execution.stage import Check, check, placeholder
 
 Graph = Mapping[StageKey, Stage]
 """Stages by key, each after the stages it depends on."""
 
 
-def build(config: PipelineConfig, goals: Iterable[str] = ()) -> Graph:
-    """The stages that the goals match (see `match`) and their dependencies.
+def build(config: PipelineConfig, only: Iterable[str] = ()) -> Graph:
+    """The stages that `only` names (see `select`) and their dependencies.
 
-    Without goals, every goal stage of the pipeline; models and data that no stage uses are left out. An unknown key
+    If it names none, every goal stage of the pipeline; models and data that no stage uses are left out. An unknown key
     raises ConfigError with near matches.
     """
     every = {stage.key: stage for kind in config.known_kinds for stage in kind.stages(config)}
-    wanted = [found for goal in goals for found in match(every, goal)]
+    named = select(every, only).stages
+    wanted = [key for key in every if key in named]
     # A config without training or evaluation only prepares models and data.
     wanted = wanted or [key for key in every if config.kind_of(key).is_goal] or list(every)
     return _closure(every, wanted)
 
 
+def select(stages: Graph, texts: Iterable[str]) -> Selection:
+    """What the texts name: stages as `match` reads them, or with a `/` only some of their artifacts.
+
+    "evaluate.hpt/aime24" is all of a benchmark, "evaluate.hpt/verdicts" all of a kind, "evaluate/verdicts/aime24" the
+    verdicts of every model on a benchmark. Globs work in each part.
+    """
+    found: set[tuple[StageKey, tuple[str, ...]]] = set()
+    for text in texts:
+        stage, *rest = text.split("/")
+        found |= {(key, tuple(rest)) for key in match(stages, stage)}
+    return Selection(frozenset(found))
+
+
 def match(stages: Graph, text: str) -> list[StageKey]:
-    """The stages that `text` names: one stage, all stages of a kind ("train"), or matches of a glob ("train.hpt*")."""
+    """The stages that `text` names: one stage ("train.hpt"), all stages of a kind ("train") or of a model or benchmark
+    ("hpt"), or matches of a glob ("train.hpt*"). Raises ConfigError if there is none."""
     found = [key for key in stages if str(key) == text]
     found = found or [key for key in stages if key.kind == text or fnmatchcase(str(key), text)]
+    found = found or [key for key in stages if key.name == text]
     if not found:
         raise ConfigError(f"unknown stage {text!r}", near(text, tuple(map(str, stages))))
     return found
-
-
-def following(stages: Graph, start: Iterable[StageKey]) -> frozenset[StageKey]:
-    """The stages in `start` and every stage that depends on them."""
-    found = set(start)
-    for key, stage in stages.items():
-        if found & set(stage.after):
-            found.add(key)
-    return frozenset(found)
 
 
 def _closure(stages: Graph, goals: Iterable[StageKey]) -> Graph:
@@ -83,6 +91,8 @@ class Plan:
     blocked: dict[StageKey, StageKey] = field(default_factory=dict)
     """Stages blocked by an upstream error, and the stage with the error."""
     artifacts: Artifacts = field(default_factory=Artifacts)
+    skipped: set[ArtifactKey] = field(default_factory=set)
+    """Artifacts of the graph's stages that the run was not asked for and does not need."""
 
     @property
     def finished(self) -> bool:
@@ -106,10 +116,11 @@ class Plan:
         return "in part" if found & {"done", "started"} else "to do"
 
 
-def plan(graph: Graph, context: Context) -> Plan:
+def plan(graph: Graph, context: Context, only: Selection = Selection()) -> Plan:  # noqa: B008  (immutable)
     """Plan a run, without Prefect and without changing the store.
 
-    The hash of a missing input is unknown, so fingerprints downstream of it are provisional.
+    Of the stages in `only`, the plan has the selected artifacts and those that they are made from. The hash of a missing
+    input is unknown, so fingerprints downstream of it are provisional.
     """
     found = Plan(graph)
     for key, stage in graph.items():
@@ -122,15 +133,27 @@ def plan(graph: Graph, context: Context) -> Plan:
         except HPTError as error:
             found.problems[key] = error
     context.known.save()
+    for key in only.stages - found.problems.keys() - found.blocked.keys():
+        _narrow(found, key, only)
     return found
+
+
+def _narrow(found: Plan, key: StageKey, only: Selection) -> None:
+    """Leave out the artifacts of a stage that are not selected and that no selected one is made from."""
+    of_stage = found.of(key)
+    wanted = {p.target.key for p in of_stage if p.target.key in only}
+    for p in reversed(of_stage):
+        artifact = found.artifacts[p.target.key]
+        hashes = {artifact.hash(output) for output in p.step.produces}
+        if any(hashes & set(user.target.inputs.values()) for user in of_stage if user.target.key in wanted):
+            wanted.add(p.target.key)
+    found.skipped |= {p.target.key for p in of_stage} - wanted
+    found.planned = [p for p in found.planned if p.target.key not in found.skipped]
 
 
 def _plan_stage(stage: Stage, found: Plan, context: Context) -> None:
     for step in stage.steps:
         for target in step.targets(found.artifacts, context):
             checked = check(step, target, context)
-            folder = context.store.slot(target.kind, target.fingerprint).folder
-            found.artifacts[target.key] = checked.artifact or Artifact(
-                target.key, target.kind, target.fingerprint, folder, {}, provisional=True
-            )
+            found.artifacts[target.key] = checked.artifact or placeholder(target, context)
             found.planned.append(Planned(step, target, checked, "" if checked.artifact else step.needs(context)))

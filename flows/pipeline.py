@@ -1,5 +1,6 @@
 """The pipeline as a Prefect flow."""
 
+import contextlib
 import logging
 import math
 from contextvars import ContextVar
@@ -14,6 +15,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext
 
 from flows.load import load_config
+from flows.record import recorded
 from flows.run import Run, RunOptions, plan_run, preflight, warn
 from flows.walk import walk
 from tasks.execution.artifact import Artifacts
@@ -27,11 +29,11 @@ _PREPARED: ContextVar[tuple[Run, Artifacts] | None] = ContextVar("prepared", def
 
 
 def run_name() -> str:
-    """Name of a flow run: the pipeline's name, its goals and the time."""
+    """Name of a flow run: the pipeline's name, what it runs and the time."""
     parameters = prefect.runtime.flow_run.parameters
     config, options = parameters.get("config"), dict(parameters.get("options") or {})
     name = Path(config).stem if isinstance(config, str) else getattr(config, "name", None) or dict(config)["name"]
-    return " ".join(filter(None, [name, "+".join(options.get("goals") or ()), f"{datetime.now(UTC):%m-%d %H:%M:%S}"]))
+    return " ".join(filter(None, [name, "+".join(options.get("only") or ()), f"{datetime.now(UTC):%m-%d %H:%M:%S}"]))
 
 
 @flow(name="pipeline", flow_run_name=run_name, persist_result=False)
@@ -42,15 +44,17 @@ def pipeline(config: PipelineConfig | str, options: RunOptions = RunOptions()) -
         config: The pipeline's config, or the path of its TOML file.
         options: Which stages to run, and which to rerun.
     """
-    prepared = _PREPARED.get()
-    if prepared is None:
-        resolved = load_config(Path(config)) if isinstance(config, str) else config
-        run = plan_run(resolved, options, _begun())
-        warn(run)
-        preflight(run)
-        prepared = run, Artifacts()
-    run, artifacts = prepared
-    artifacts.update(walk(Walk(run.graph, run.context), run.config.resources.parallel_stages))
+    with contextlib.ExitStack() as stack:
+        prepared = _PREPARED.get()
+        if prepared is None:
+            resolved = load_config(Path(config)) if isinstance(config, str) else config
+            run = plan_run(resolved, options, _begun())
+            warn(run)
+            preflight(run)
+            run = stack.enter_context(recorded(run, prefect.runtime.flow_run.id))
+            prepared = run, Artifacts()
+        run, artifacts = prepared
+        artifacts.update(walk(Walk(run.graph, run.context), run.config.resources.parallel_stages))
     show(run.config, artifacts)
     return [artifact.as_json() for artifact in artifacts.values()]
 

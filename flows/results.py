@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 from flows.load import load_config
 from flows.run import plan_run
 from hpt_core.artifacts import Manifest, Store
-from hpt_core.artifacts.store import BY_PIPELINE
 from hpt_core.errors import ConfigError, HPTError, StoreError, near
 from hpt_core.evaluation.shards import read_present, read_questions
 from hpt_core.schemas import VERDICTS
@@ -91,14 +90,15 @@ class Results:
     def of_store(cls, folder: Path, pipeline: str | None = None) -> Self:
         """The artifacts that a pipeline used last. Those whose inputs have been replaced since are left out, with a
         warning."""
-        found = sorted(path.name for path in (folder / BY_PIPELINE).glob("*"))
+        store = Store(folder)
+        found = store.pipelines()
         if not found:
-            raise StoreError(f"{folder} is not a store: it has no {BY_PIPELINE}", "give a config or a store")
+            raise StoreError(f"{folder} is not a store, or no pipeline has run on it", "give a config or a store")
         if pipeline is None and len(found) > 1:
             raise ConfigError(f"{folder} holds the pipelines {', '.join(found)}", "give the name of one: pipeline=...")
         if pipeline is not None and pipeline not in found:
             raise ConfigError(f"{folder} holds no pipeline {pipeline!r}", near(pipeline, tuple(found)))
-        return cls(_current(dict(_linked(Store(folder), folder / BY_PIPELINE / (pipeline or found[0])))))
+        return cls(_current(dict(_linked(store, pipeline or found[0]))))
 
     def scores(self, frame: Frame = "pyarrow") -> Any:
         """Scores of every model on every benchmark (benchmarks.report.schemas.SCORES)."""
@@ -192,14 +192,12 @@ def _current(linked: dict[ArtifactKey, Linked]) -> dict[ArtifactKey, Artifact]:
             del linked[key]
 
 
-def _linked(store: Store, names: Path) -> Iterator[tuple[ArtifactKey, Linked]]:
-    for link in sorted(path for path in names.rglob("*") if path.is_symlink()):
-        folder = link.resolve()
-        manifest = store.slot(folder.parent.name, folder.name).manifest()
-        if manifest is not None:
-            stage, *rest = link.relative_to(names).parts
+def _linked(store: Store, pipeline: str) -> Iterator[tuple[ArtifactKey, Linked]]:
+    for name, slot in store.names(pipeline).items():
+        if manifest := slot.manifest():
+            stage, *rest = name.split("/")
             key = ArtifactKey(StageKey.parse(stage), *_kind_and_part(rest, manifest.kind))
-            artifact = Artifact(key, manifest.kind, manifest.fingerprint, folder, manifest.outputs)
+            artifact = Artifact(key, manifest.kind, manifest.fingerprint, slot.folder, manifest.outputs)
             yield key, (artifact, manifest)
 
 

@@ -5,16 +5,18 @@ This module does not import Prefect, so a run with nothing to do returns at once
 
 import logging
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from flows import graph as graphs
 from hpt_core.artifacts import KnownFiles, Store
 from hpt_core.base import Frozen, idle_settings
-from hpt_core.errors import PreflightError, StoreError
+from hpt_core.errors import ConfigError, HPTError, PreflightError, StoreError, near
 from tasks.execution.artifact import Artifacts
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Context, Notice, data_folder
+from tasks.execution.selection import Selection
 
 LOG = logging.getLogger("hpt.run")
 
@@ -26,20 +28,20 @@ SPARE_BYTES = GIB // 2
 class RunOptions(Frozen):
     """Options of a run that are not part of its config."""
 
-    goals: tuple[str, ...] = ()
-    """Stages ("train.hpt"), kinds ("train") or globs to run, with their dependencies; the whole pipeline if empty."""
-    rerun: bool = False
-    """Rerun the goals: produce their artifacts again, although the store holds them."""
-    rerun_from: str | None = None
-    """Rerun this stage and every stage that depends on it."""
-    rerun_only: str | None = None
-    """Rerun the goals only for their artifacts of this kind ("verdicts"); any other missing artifact is an error."""
+    only: tuple[str, ...] = ()
+    """What to run, with its dependencies; the whole pipeline if empty. Stages ("train.hpt"), kinds ("train"), models
+    ("hpt"), artifacts of a stage ("evaluate.hpt/aime24") or globs."""
+    rerun: tuple[str, ...] = ()
+    """What to produce again although the store holds it, named as in `only`. What depends on it is produced again only
+    if the new artifact has another content."""
+    rerun_from: tuple[str, ...] = ()
+    """What to produce again together with everything that depends on it."""
     verify: bool = False
     """Rehash every stored file before it is reused."""
     strict: bool = False
     """Stop at the first malformed row of training data."""
     only_ready: bool = False
-    """Fail if a dependency of the goals is missing, unless its stage is cheap."""
+    """Fail if a dependency of `only` is missing, unless its stage is cheap."""
 
 
 @dataclass(frozen=True)
@@ -70,21 +72,30 @@ def plan_run(config: PipelineConfig, options: RunOptions = RunOptions(), since: 
 
     `since` is when the run first started. Artifacts produced after it are not produced again.
     """
-    graph = graphs.build(config, options.goals)
-    goals = [key for goal in options.goals for key in graphs.match(graph, goal)] or list(graph)
-    rerun = {str(key) for key in goals} if options.rerun else set()
-    if options.rerun_only:
-        rerun |= {f"{key}/{options.rerun_only}" for key in goals}
-    if options.rerun_from:
-        rerun |= {str(key) for key in graphs.following(graph, graphs.match(graph, options.rerun_from))}
+    graph = graphs.build(config, options.only)
+    only, rerun, rerun_from = (graphs.select(graph, t) for t in (options.only, options.rerun, options.rerun_from))
+    needed = {key for stage in graph.values() for key in stage.after}
     context = replace(
         context_of(config),
         strict=options.strict,
         verify=options.verify,
-        rerun=frozenset(rerun),
+        rerun=rerun,
+        rerun_from=rerun_from,
         since=since or datetime.now(UTC),
     )
-    return Run(config, options, graph, context, graphs.plan(graph, context))
+    plan = graphs.plan(graph, context, only.in_part(but=needed))
+    _require_artifacts(plan, (*options.only, *options.rerun, *options.rerun_from))
+    return Run(config, options, graph, replace(context, skipped=frozenset(plan.skipped)), plan)
+
+
+def _require_artifacts(plan: graphs.Plan, texts: Iterable[str]) -> None:
+    """Raise ConfigError for a text that names no artifact. Stages that cannot be planned have none yet."""
+    keys = [*(p.target.key for p in plan.planned), *plan.skipped]
+    for text in texts:
+        selection = graphs.select(plan.graph, [text])
+        known = tuple(str(key) for key in keys if key.stage in selection.stages)
+        if known and not any(key in selection for key in keys):
+            raise ConfigError(f"unknown artifact {text!r}", near(text, known))
 
 
 def warn(run: Run) -> tuple[Notice, ...]:
@@ -98,29 +109,44 @@ def warn(run: Run) -> tuple[Notice, ...]:
 
 
 def preflight(run: Run) -> None:
-    """Check that the run can start, and raise the first problem.
-
-    Raises StoreError for an artifact that the options require and the store lacks; ConfigError, DataError or ModelError
-    from planning; PreflightError for too little disk, memory or context length.
-    """
-    plan, context = run.plan, run.context
-    if run.options.only_ready:
-        _require_ready(run)
-    for error in plan.problems.values():
+    """Check that the run can start. Raises the first of its `problems`, and StoreError if the store cannot be written."""
+    for error in _planning_problems(run):
         raise error
-    if run.options.rerun_only:
-        _require_all_but(plan, run.options.rerun_only)
-    context.store.check_writable()
-    todo = [key for key in plan.graph if plan.state(key) != "done"]
+    run.context.store.check_writable()
+    for error in _stage_problems(run):
+        raise error
+
+
+def problems(run: Run) -> Iterator[HPTError]:
+    """What keeps a run from starting; changes nothing.
+
+    StoreError for an artifact that the options require and the store lacks; ConfigError, DataError or ModelError from
+    planning; what the checks of the stages raise; PreflightError for too little disk.
+    """
+    yield from _planning_problems(run)
+    yield from _stage_problems(run)
+
+
+def _planning_problems(run: Run) -> Iterator[HPTError]:
+    if run.options.only_ready and (missing := _missing(run)):
+        yield StoreError(f"the store lacks {', '.join(missing)}", "run these stages first, or omit only_ready")
+    yield from run.plan.problems.values()
+
+
+def _stage_problems(run: Run) -> Iterator[HPTError]:
+    plan, context = run.plan, run.context
+    todo = [key for key in plan.graph if plan.state(key) not in ("done", "blocked")]
     disk = SPARE_BYTES if todo else 0
-    for key in todo:
-        for step in plan.graph[key].steps:
+    for step in (step for key in todo for step in plan.graph[key].steps):
+        try:
             disk += step.preflight(plan.artifacts, context)
+        except HPTError as error:
+            yield error
     free = context.store.free_bytes()
     if disk > free:
-        raise PreflightError(
+        yield PreflightError(
             f"the stages need about {disk / GIB:.1f} GiB of disk; {context.store.root} has {free / GIB:.1f} GiB free",
-            "free some space, or give another store with --store",
+            "free some space with `hpt gc`, or give another store with --store",
         )
 
 
@@ -133,19 +159,14 @@ def reuse(run: Run) -> Artifacts:
     return run.plan.artifacts
 
 
-def _require_ready(run: Run) -> None:
-    goals = {key for goal in run.options.goals for key in graphs.match(run.graph, goal)}
-    required = [key for key in run.graph if key not in goals and not run.config.kind_of(key).is_cheap]
-    missing = [str(key) for key in required if run.plan.state(key) != "done"]
-    if missing:
-        raise StoreError(f"stages not run yet: {', '.join(missing)}", "run the pipeline first, or omit only_ready")
-
-
-def _require_all_but(plan: graphs.Plan, kind: str) -> None:
-    missing = [str(p.target.key) for p in plan.planned if p.target.kind != kind and p.check.state != "done"]
-    if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise StoreError(
-            f"cannot rerun only {kind}: the store lacks {', '.join(missing[:3])}{more}",
-            "run the pipeline or these stages first",
-        )
+def _missing(run: Run) -> list[str]:
+    """Stages and artifacts that `only` does not name, that are not cheap, and that the store lacks."""
+    only = graphs.select(run.graph, run.options.only)
+    found: dict[str, None] = {}
+    for key in run.graph:
+        if run.config.kind_of(key).is_cheap:
+            continue
+        required = [p for p in run.plan.of(key) if p.target.key not in only]
+        lacking = [str(p.target.key) for p in required if p.check.state != "done"]
+        found |= dict.fromkeys([str(key)] if lacking and len(lacking) == len(run.plan.of(key)) else lacking)
+    return list(found)

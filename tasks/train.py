@@ -121,6 +121,10 @@ class TrainStep(Step):
         found: dict[str, Any] = json.loads((job.slot.output / "summary.json").read_text(encoding="utf-8"))
         return found
 
+    def work(self, config: Any) -> float:
+        """The responses of all steps, or the questions of an algorithm without rollouts."""
+        return float(config["steps"] * config["questions_per_step"] * config.get("rollouts_per_question", 1))
+
     def preflight(self, artifacts: Artifacts, context: Context) -> int:
         """Check trackers, launcher, engine, model, prompt, context length and memory; the disk is for checkpoints and
         the model."""

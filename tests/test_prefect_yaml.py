@@ -26,7 +26,7 @@ GOALS = {
 
 
 def test_every_deployment_is_known() -> None:
-    assert {name: RunOptions.model_validate(options_of(name)).goals for name in DEPLOYMENTS} == GOALS
+    assert {name: RunOptions.model_validate(options_of(name)).only for name in DEPLOYMENTS} == GOALS
     assert [name for name in DEPLOYMENTS if options_of(name).get("only_ready")] == ["leaderboard"]
     assert [name for name, found in DEPLOYMENTS.items() if "schedules" in found] == ["nightly", "leaderboard"]
 
@@ -44,5 +44,5 @@ def test_a_deployment_runs_the_flow_with_parameters_that_it_takes(name: str, mon
     assert flow.name == "pipeline"
     assert not validate(deployment["parameters"], parameter_schema(flow).model_dump_for_openapi(), raise_on_error=True)
     config = load_config(ROOT / deployment["parameters"]["config"])
-    for goal in RunOptions.model_validate(options_of(name)).goals:
+    for goal in RunOptions.model_validate(options_of(name)).only:
         assert graphs.match(graphs.build(config), goal)

@@ -34,6 +34,12 @@ DataDir = Annotated[
     typer.Option("--data-dir", help="Folder with local copies of benchmarks and data. Default: HPT_DATA."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--store", metavar="STORE", help="A store's folder, or a config with one. Default: runs, or the one store below it."
+    ),
+]
 Verify = Annotated[bool, typer.Option("--verify", help="Rehash every stored file before it is reused.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first malformed row of training data.")]
 Force = Annotated[bool, typer.Option("--force", help="Rerun stages even if the store holds their artifacts.")]

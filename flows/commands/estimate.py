@@ -62,7 +62,7 @@ def estimate(
 def _pilot(config: PipelineConfig, model: StageKey, questions: int) -> dict[str, UnitEstimate]:
     """Run the pilot on one model. The model is fetched if necessary, but a trained model must exist."""
     stage = evaluate.KIND.stage_of(model)
-    run = plan_run(config, RunOptions(goals=(str(stage),)))
+    run = plan_run(config, RunOptions(only=(str(stage),)))
     run.context.store.check_writable()
     artifacts, found = run.plan.artifacts, run.plan.artifacts.of(model)
     if config.inputs(model, MODEL) and (found is None or found.provisional):

@@ -9,17 +9,25 @@ from flows.commands import common
 from flows.commands.common import ConfigFile, DataDir, Force, Json, Set, StoreOption, Strict, Verify
 from flows.commands.result import print_result
 from flows.run import RunOptions
+from hpt_core.errors import ConfigError
 from tasks import evaluate
 from tasks.execution.config import PipelineConfig, pipeline_type
 
 app = typer.Typer()
-FromStage = Annotated[str, typer.Option("--from", help="Stage to rerun, with every stage that depends on it.")]
+ALL = ("*",)
+WHAT = "train.hpt, train, hpt, evaluate.hpt/aime24, or a glob. Repeatable."
+Only = Annotated[list[str] | None, typer.Option("--only", metavar="WHAT", help=f"Run only this: {WHAT}")]
+Again = Annotated[list[str] | None, typer.Option("--only", metavar="WHAT", help=f"Rerun this alone: {WHAT}")]
+From = Annotated[
+    list[str] | None, typer.Option("--from", metavar="WHAT", help="Rerun this and everything that depends on it.")
+]
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Names of stages. Default: all.")]
 
 
 @app.command()
 def run(
     config: ConfigFile,
+    only: Only = None,
     overrides: Set = None,
     store: StoreOption = None,
     data_dir: DataDir = None,
@@ -30,14 +38,16 @@ def run(
 ) -> None:
     """Run a pipeline. Artifacts in the store are reused, and interrupted stages continue."""
     resolved = common.read_config(config, overrides, store, data_dir)
-    common.resumes_with("run", config, set=overrides, store=store, data_dir=data_dir, strict=strict)
-    execute(resolved, RunOptions(rerun=force, verify=verify, strict=strict), as_json)
+    common.resumes_with("run", config, only=only, set=overrides, store=store, data_dir=data_dir, strict=strict)
+    named = tuple(only or ())
+    execute(resolved, RunOptions(only=named, rerun=(named or ALL) * force, verify=verify, strict=strict), as_json)
 
 
 @app.command()
 def rerun(
     config: ConfigFile,
-    from_stage: FromStage,
+    start: From = None,
+    only: Again = None,
     overrides: Set = None,
     store: StoreOption = None,
     data_dir: DataDir = None,
@@ -45,10 +55,14 @@ def rerun(
     strict: Strict = False,
     as_json: Json = False,
 ) -> None:
-    """Rerun a stage and every stage that depends on it. Earlier stages are reused."""
+    """Rerun a stage, a model or a benchmark: alone, or with everything that depends on it. The rest is reused."""
+    if bool(start) == bool(only):
+        raise ConfigError("hpt rerun takes either --from or --only", "for example --from train.hpt")
     resolved = common.read_config(config, overrides, store, data_dir)
-    common.resumes_with("run", config, set=overrides, store=store, data_dir=data_dir, strict=strict)
-    execute(resolved, RunOptions(rerun_from=from_stage, verify=verify, strict=strict), as_json)
+    common.resumes_with("run", config, only=only, set=overrides, store=store, data_dir=data_dir, strict=strict)
+    named = tuple(only or ())
+    options = RunOptions(only=named, rerun=named, rerun_from=tuple(start or ()), verify=verify, strict=strict)
+    execute(resolved, options, as_json)
 
 
 @app.command()
@@ -63,17 +77,17 @@ def regrade(
     """Grade the stored samples again without generating new ones. `hpt report` then shows the new scores."""
     resolved = common.read_config(config, overrides, store, data_dir)
     common.resumes_with("regrade", config, names, set=overrides, store=store, data_dir=data_dir)
-    goals = _goals(resolved, evaluate.KIND.name, names)
-    execute(resolved, RunOptions(goals=goals, rerun_only=evaluate.GradeStep.kind), as_json)
+    verdicts = tuple(f"{stage}/{evaluate.GradeStep.kind}" for stage in _stages(resolved, evaluate.KIND.name, names))
+    execute(resolved, RunOptions(only=verdicts, rerun=verdicts, only_ready=True), as_json)
 
 
-def _goals(config: PipelineConfig, kind: str, names: list[str] | None) -> tuple[str, ...]:
-    """Goals for the kind's stages with these names; the whole kind without names.
+def _stages(config: PipelineConfig, kind: str, names: list[str] | None) -> tuple[str, ...]:
+    """The kind's stages with these names; the whole kind without names.
 
     A name is bare ("hpt") or a stage's ("train.hpt"). An evaluation also has the name of its model's stage.
     """
 
-    def goal(name: str) -> str:
+    def stage(name: str) -> str:
         if name.startswith(f"{kind}."):
             return name
         if kind == evaluate.KIND.name and "." in name:
@@ -81,7 +95,7 @@ def _goals(config: PipelineConfig, kind: str, names: list[str] | None) -> tuple[
             return str(evaluate.KIND.stage_of(model))
         return f"{kind}.{name}"
 
-    return tuple(map(goal, names or ())) or (kind,)
+    return tuple(map(stage, names or ())) or (kind,)
 
 
 def _stage_command(kind: str, name: str, what: str) -> None:
@@ -98,8 +112,8 @@ def _stage_command(kind: str, name: str, what: str) -> None:
     ) -> None:
         resolved = common.read_config(config, overrides, store, data_dir)
         common.resumes_with(name, config, names, set=overrides, store=store, data_dir=data_dir, strict=strict)
-        options = RunOptions(goals=_goals(resolved, kind, names), rerun=force, verify=verify, strict=strict)
-        execute(resolved, options, as_json)
+        stages = _stages(resolved, kind, names)
+        execute(resolved, RunOptions(only=stages, rerun=stages * force, verify=verify, strict=strict), as_json)
 
     command.__doc__ = f"{what}. Missing dependencies run first."
     app.command(name)(command)
@@ -111,6 +125,6 @@ for _kind in pipeline_type({}).known_kinds:
 
 
 def execute(config: PipelineConfig, options: RunOptions, as_json: bool) -> None:
-    """Run the goals and print the result."""
+    """Run the pipeline and print the result."""
     artifacts = make(config, options, console=common.ERR, verbose=common.STATE.debug)
     print_result(config, artifacts, as_json)

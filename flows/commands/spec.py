@@ -56,7 +56,7 @@ def write_spec(config: PipelineConfig, key: str, out: Path | None) -> Path:
         raise ConfigError(f"there is no training stage {key!r}", hint)
     check_all(config.trackers)
     stage = stages[key]
-    options = RunOptions(goals=tuple(map(str, stage.after)))
+    options = RunOptions(only=tuple(map(str, stage.after)))
     artifacts = make(config, options, console=common.ERR, verbose=common.STATE.debug)
     (step,) = stage.steps
     assert isinstance(step, train.TrainStep)

@@ -4,9 +4,11 @@ STORE/KIND/FINGERPRINT/manifest.json   written last; makes the artifact exist
                        output/         the artifact's files
                        work/           work in progress, removed when the manifest is written
                        log.txt         the stage's log, appended to by every attempt
+STORE/history/                         a record of each run
 """
 
 from hpt_core.artifacts.fingerprint import fingerprint
+from hpt_core.artifacts.history import History, RunLog, RunRecord, StageRecord
 from hpt_core.artifacts.known import KnownFiles
 from hpt_core.artifacts.lease import Lease
 from hpt_core.artifacts.manifest import Cost, Damage, FileEntry, Manifest, describe_files, outputs_hash
@@ -16,10 +18,14 @@ __all__ = [
     "Cost",
     "Damage",
     "FileEntry",
+    "History",
     "KnownFiles",
     "Lease",
     "Manifest",
+    "RunLog",
+    "RunRecord",
     "Slot",
+    "StageRecord",
     "Store",
     "describe_files",
     "fingerprint",

@@ -105,6 +105,7 @@ class Lease:
             with self._guard():
                 if self._is_mine():
                     self.file.unlink(missing_ok=True)
+                    self._guard_file.unlink(missing_ok=True)
         except StoreError as error:
             # The artifact is finished. Other runs see that the file is not locked any more, or that it expires.
             LOG.warning("the lease is not released: %s", error)
@@ -116,18 +117,44 @@ class Lease:
         holder = self._look()
         return holder.text if holder and holder.alive else None
 
+    def is_stale(self, after_s: float) -> bool:
+        """Whether the lease was not renewed for `after_s` seconds of the file system's clock. Unlike `holder`, this
+        needs no waiting, but a takeover must not rely on it. False if the folder cannot be written."""
+        probe = self.file.with_name(f".probe-{self._token[:8]}.tmp")
+        try:
+            probe.touch()
+            age = probe.stat().st_mtime - self.file.stat().st_mtime
+            probe.unlink()
+        except OSError:
+            return False
+        return age > after_s
+
     @contextlib.contextmanager
     def _guard(self) -> Iterator[None]:
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            with self.file.with_suffix(".guard").open("a") as handle:
-                fcntl.flock(handle, fcntl.LOCK_EX)
-                yield
+            while True:
+                with self._guard_file.open("a") as handle:
+                    fcntl.flock(handle, fcntl.LOCK_EX)
+                    if self._is_guard(handle.fileno()):
+                        yield
+                        return
         except OSError as error:
             raise StoreError(
                 f"cannot lock {self.file}: {error.strerror or error}",
                 "check that the store's file system is writable and supports file locks (flock), and run again",
             ) from error
+
+    @property
+    def _guard_file(self) -> Path:
+        return self.file.with_suffix(".guard")
+
+    def _is_guard(self, handle: int) -> bool:
+        """Whether the locked file is still the guard. A holder removes the guard with its lease."""
+        try:
+            return os.path.samestat(os.fstat(handle), self._guard_file.stat())
+        except FileNotFoundError:
+            return False
 
     def _create(self) -> IO[str]:
         """Write the lease file and return it. It is locked before it gets its name, so nobody sees it unlocked."""

@@ -3,16 +3,21 @@
 import contextlib
 import logging
 import os
+import re
 import shutil
 import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from fsspec.core import split_protocol
-from pydantic import ValidationError
+from pydantic import AwareDatetime, ValidationError
 
+from hpt_core.artifacts.history import History
 from hpt_core.artifacts.known import KnownFiles
 from hpt_core.artifacts.lease import Lease
 from hpt_core.artifacts.manifest import Damage, Manifest, damage, unreadable
+from hpt_core.base import Frozen
 from hpt_core.errors import ConfigError, StoreError
 from hpt_core.files import write_text
 from hpt_core.paths import expand_named
@@ -21,6 +26,18 @@ LOG = logging.getLogger("hpt.store")
 
 BY_PIPELINE = "by-pipeline"
 """Folder of the store with links to each pipeline's artifacts by name."""
+REMOVED = ".removed-"
+"""Start of the name of a folder that is being removed."""
+FINGERPRINT = re.compile("[0-9a-f]{64}")
+
+
+class Pin(Frozen):
+    """Keeps an artifact, and what it was made from, from being removed."""
+
+    place: str
+    """KIND/FINGERPRINT."""
+    note: str = ""
+    time: AwareDatetime
 
 
 class Slot:
@@ -34,6 +51,9 @@ class Slot:
         self.work = folder / "work"
         self.log = folder / "log.txt"
         self.manifest_file = folder / "manifest.json"
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.fingerprint[:12]}"
 
     def manifest(self) -> Manifest | None:
         """The manifest; None if it is missing, or is not a manifest, which is logged. Raises StoreError if the file
@@ -109,10 +129,33 @@ class Store:
         """The lease of an artifact."""
         return Lease(self.root / ".leases" / f"{slot.kind}-{slot.fingerprint}.json")
 
-    def outputs(self, kind: str) -> list[Manifest]:
-        """Manifests of every artifact of a kind, oldest first."""
-        found = [self.slot(kind, file.parent.name).manifest() for file in self.root.glob(f"{kind}/*/manifest.json")]
-        return sorted((m for m in found if m), key=lambda m: m.end)
+    @property
+    def history(self) -> History:
+        """The records of the runs on this store."""
+        return History(self.root)
+
+    def slots(self, kind: str = "*") -> Iterator[Slot]:
+        """The folder of every artifact, finished or not, of one kind or of all."""
+        for folder in sorted(self.root.glob(f"{kind}/*")):
+            if FINGERPRINT.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink():
+                yield Slot(folder, folder.parent.name, folder.name)
+
+    def outputs(self, kind: str = "*") -> list[Manifest]:
+        """Manifests of every finished artifact of a kind or of all, oldest first."""
+        return sorted((m for slot in self.slots(kind) if (m := slot.manifest())), key=lambda m: m.end)
+
+    def pipelines(self) -> list[str]:
+        """Names of the pipelines that have used the store."""
+        return sorted(path.name for path in (self.root / BY_PIPELINE).glob("*"))
+
+    def names(self, pipeline: str = "") -> dict[str, Slot]:
+        """Name -> artifact that a pipeline used last under that name; without a pipeline, that any used last."""
+        place = self.root / BY_PIPELINE / pipeline if pipeline else self.root / "by-name"
+        found = {}
+        for link in sorted(path for path in place.rglob("*") if path.is_symlink()):
+            folder = link.resolve()
+            found[link.relative_to(place).as_posix()] = self.slot(folder.parent.name, folder.name)
+        return found
 
     def link(self, pipeline: str, key: str, folder: Path) -> None:
         """Link an artifact as by-name/KEY, by-pipeline/PIPELINE/KEY and by-date/DAY/PIPELINE/KEY.
@@ -142,6 +185,62 @@ class Store:
             return None
         folder = link.resolve()
         return self.slot(folder.parent.name, folder.name).manifest()
+
+    def pins(self) -> list[Pin]:
+        """All pins, oldest first."""
+        files = (self.root / "pins").glob("*.json")
+        return sorted((Pin.model_validate_json(file.read_bytes()) for file in files), key=lambda pin: pin.time)
+
+    def pin(self, slot: Slot, note: str = "") -> None:
+        """Keep an artifact until it is unpinned."""
+        pin = Pin(place=f"{slot.kind}/{slot.fingerprint}", note=note, time=datetime.now(UTC))
+        write_text(self._pin_file(slot), pin.model_dump_json(indent=2) + "\n")
+
+    def unpin(self, slot: Slot) -> bool:
+        """Remove a pin. Returns whether there was one."""
+        file = self._pin_file(slot)
+        found = file.exists()
+        file.unlink(missing_ok=True)
+        return found
+
+    def _pin_file(self, slot: Slot) -> Path:
+        return self.root / "pins" / f"{slot.kind}-{slot.fingerprint}.json"
+
+    def remove(self, slot: Slot, is_used: Callable[["Store", Slot], bool]) -> bool:
+        """Remove an artifact, unless a run holds its lease or `is_used` says that a run refers to it.
+
+        A run records what it uses before it looks for the manifest. Here the manifest is hidden before the records are
+        read. So one of the two notices the other.
+        """
+        lease = self.lease(slot)
+        if not lease.try_take():
+            return False
+        try:
+            hidden = slot.folder / "manifest.hidden.json"
+            with contextlib.suppress(FileNotFoundError):
+                slot.manifest_file.replace(hidden)
+            if is_used(self, slot):
+                with contextlib.suppress(FileNotFoundError):
+                    hidden.replace(slot.manifest_file)
+                return False
+            removed = slot.folder.with_name(f"{REMOVED}{slot.fingerprint}")
+            slot.folder.replace(removed)
+            shutil.rmtree(removed)
+        finally:
+            lease.release()
+        return True
+
+    def remove_leftovers(self) -> None:
+        """Remove links to artifacts that are gone, and what a killed removal left."""
+        for folder in self.root.glob(f"*/{REMOVED}*"):
+            shutil.rmtree(folder, ignore_errors=True)
+        for place in ("by-name", BY_PIPELINE, "by-date"):
+            for path in sorted((self.root / place).rglob("*"), reverse=True):
+                if path.is_symlink() and not path.exists():
+                    path.unlink(missing_ok=True)
+                elif path.is_dir() and not path.is_symlink():
+                    with contextlib.suppress(OSError):  # not empty
+                        path.rmdir()
 
     def check_writable(self) -> None:
         """Raise StoreError if the store is not writable."""

@@ -28,6 +28,8 @@ class Artifact:
     reused: bool = False
     provisional: bool = False
     """Does not exist yet. Its hashes are placeholders, so that later stages can be planned."""
+    renewed: bool = False
+    """The run was asked to produce this artifact and all that depend on it again."""
 
     def hash(self, output: Output) -> str:
         """The hash of an output."""
@@ -86,6 +88,8 @@ class Target:
     """An input does not exist yet, so the fingerprint may still change."""
     version: str = "1"
     """Version of the kind of artifact."""
+    renewed: bool = False
+    """An input is renewed (see `Artifact.renewed`), so the artifact is produced again, too."""
 
     @property
     def fingerprint(self) -> str:
@@ -134,6 +138,10 @@ class Step(ABC):
         """Small facts for the manifest."""
         return {}
 
+    def work(self, config: Any) -> float:
+        """How much work an artifact with this identity is, in any unit; times of earlier ones are scaled by it."""
+        return 1.0
+
     def needs(self, context: "Context") -> str:
         """What the step requires, such as a download; shown by `hpt plan`."""
         return ""
@@ -162,6 +170,7 @@ class Step(ABC):
             inputs={role: artifact.hash(output) for role, (artifact, output) in inputs.items()},
             provisional=any(artifact.provisional for artifact, _ in inputs.values()),
             version=self.version,
+            renewed=any(artifact.renewed for artifact, _ in inputs.values()),
         )
 
 

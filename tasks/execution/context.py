@@ -12,12 +12,13 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from hpt_core.artifacts import Cost, KnownFiles, Slot, Store
+from hpt_core.artifacts import Cost, KnownFiles, RunLog, Slot, Store
 from hpt_core.paths import expand_named
 from hpt_core.trackers.base import TrackerConfig
 from tasks.execution import process
 from tasks.execution.keys import ArtifactKey, StageKey
 from tasks.execution.resources import ResourcesConfig
+from tasks.execution.selection import Selection
 
 LOG = logging.getLogger("hpt.run")
 
@@ -63,15 +64,17 @@ class Context:
     """Stop at the first malformed row of training data."""
     verify: bool = False
     """Rehash every file before an artifact is reused."""
-    rerun: frozenset[str] = frozenset()
-    """Stages, and kinds of artifacts of stages ("evaluate.hpt/verdicts"), to rerun even if the store holds them."""
+    rerun: Selection = Selection()  # noqa: RUF009  (immutable)
+    """Artifacts to produce again even if the store holds them."""
+    rerun_from: Selection = Selection()  # noqa: RUF009  (immutable)
+    """Artifacts to produce again, with every artifact that is made from them, directly or through others."""
+    skipped: frozenset[ArtifactKey] = frozenset()
+    """Artifacts that the run leaves out if the store lacks them."""
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
     """Artifacts started after this time are not produced again, so that a retry keeps what the run has finished."""
+    log: RunLog | None = None
+    """The record of the run; None for a stage that runs outside one."""
     cancelled: threading.Event = field(default_factory=threading.Event)
-
-    def reruns(self, key: ArtifactKey) -> bool:
-        """Whether to produce an artifact again."""
-        return not self.rerun.isdisjoint((str(key.stage), str(key._replace(part=""))))
 
     def notify(self, notice: Notice) -> None:
         """Call every observer."""

@@ -5,15 +5,14 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from hpt_core.artifacts import Cost, Damage, Lease, Manifest, Slot, describe_files
-from hpt_core.code import source_file
 from hpt_core.errors import HPTError
 from tasks.execution import environment
 from tasks.execution.artifact import Artifact, Artifacts, Job, Stage, Step, Target
 from tasks.execution.context import Context, Notice
+from tasks.execution.differences import differences, summary
 from tasks.execution.keys import ArtifactKey, StageKey
 
 LOG = logging.getLogger("hpt.stage")
@@ -48,71 +47,55 @@ def check(step: Step, target: Target, context: Context) -> Check:
     if damage:
         more = f" and {len(damage) - 1} more" if len(damage) > 1 else ""
         return Check("damaged", text=f"{damage[0]}{more}", damage=tuple(damage))
-    if context.reruns(target.key) and manifest.start < context.since:
-        return Check("rerun", text="requested")
-    artifact = Artifact(target.key, target.kind, target.fingerprint, slot.folder, manifest.outputs, reused=True)
+    renewed = is_renewed(target, context)
+    if (renewed or target.key in context.rerun) and manifest.start < context.since:
+        return Check("rerun", text="after an input" if target.renewed else "requested")
+    artifact = Artifact(
+        target.key, target.kind, target.fingerprint, slot.folder, manifest.outputs, reused=True, renewed=renewed
+    )
     if not step.holds(artifact):
         return Check("damaged", text="what it published outside the store is gone")
     return Check("done", artifact)
 
 
+def is_renewed(target: Target, context: Context) -> bool:
+    """Whether the run produces the artifact and all that depend on it again."""
+    return target.renewed or target.key in context.rerun_from
+
+
+def placeholder(target: Target, context: Context) -> Artifact:
+    """The artifact that will come of a target."""
+    folder = context.store.slot(target.kind, target.fingerprint).folder
+    renewed = is_renewed(target, context)
+    return Artifact(target.key, target.kind, target.fingerprint, folder, {}, provisional=True, renewed=renewed)
+
+
 def _changed(target: Target, context: Context) -> str:
     """How a target differs from the last artifact of its name; "" if there is none."""
     before = context.store.named(context.pipeline, str(target.key))
-    if before is None:
-        return ""
-    found = []
-    for name in sorted({*before.versions, *target.versions}):
-        old, new = before.versions.get(name), target.versions.get(name)
-        if old != new:
-            file = source_file(name) if old and new and len(new) == HASH_LENGTH else None
-            found.append(_shown_path(file) if file else f"{name}: {_short(old)} -> {_short(new)}")
-    found += [f"input {role}" for role, hash_ in target.inputs.items() if before.inputs.get(role) != hash_]
-    found += _differences(before.config, target.config, "")
-    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    return f"changed: {', '.join(found[:3])}{more}" if found else ""
-
-
-HASH_LENGTH = 64
-"""Hexadecimal digits of a SHA-256."""
-
-
-def _differences(before: Any, now: Any, where: str) -> list[str]:
-    """Paths of the fields that differ between two configs."""
-    if not isinstance(before, dict) or not isinstance(now, dict):
-        return [where] if before != now else []
-    names = sorted({*before, *now})
-    return [
-        field
-        for name in names
-        for field in _differences(before.get(name), now.get(name), f"{where}.{name}".removeprefix("."))
-    ]
-
-
-def _short(version: str | None) -> str:
-    return "none" if version is None else version[:12] if len(version) == HASH_LENGTH else version
-
-
-def _shown_path(file: Path) -> str:
-    """The path, relative to the current folder if it lies below it."""
-    return str(file.relative_to(Path.cwd())) if file.is_relative_to(Path.cwd()) else str(file)
+    return "" if before is None else summary(differences(before, target))
 
 
 def run_stage(stage: Stage, artifacts: Artifacts, context: Context) -> Artifacts:
-    """Produce a stage's missing artifacts and return all of its artifacts. Raises HPTError."""
+    """Produce a stage's missing artifacts and return all of its artifacts, without those that the run leaves out.
+
+    Raises HPTError.
+    """
     found = Artifacts()
     context.notify(Notice(str(stage.key), "started"))
     try:
         for step in stage.steps:
             produced = _run_step(step, Artifacts({**artifacts, **found}), context)
             for artifact in produced.values():
-                context.store.link(context.pipeline, str(artifact.key), artifact.folder)
+                if not artifact.provisional:
+                    context.store.link(context.pipeline, str(artifact.key), artifact.folder)
             found.update(produced)
     except HPTError as error:
         context.notify(Notice(str(stage.key), "failed", str(error)))
         raise
     finally:
         context.known.save()
+    found = Artifacts({key: artifact for key, artifact in found.items() if not artifact.provisional})
     reused = all(artifact.reused for artifact in found.values())
     context.notify(Notice(str(stage.key), "reused" if reused else "made"))
     return found
@@ -120,8 +103,12 @@ def run_stage(stage: Stage, artifacts: Artifacts, context: Context) -> Artifacts
 
 def _run_step(step: Step, artifacts: Artifacts, context: Context) -> Artifacts:
     targets = step.targets(artifacts, context)
+    if context.log:
+        # Before the store is looked at: from here on nobody removes what is found.
+        context.log.refer({str(t.key): f"{t.kind}/{t.fingerprint}" for t in targets})
     found = {t.key: c.artifact for t in targets if (c := check(step, t, context)).artifact}
-    missing = [t for t in targets if t.key not in found]
+    left_out = {t.key: placeholder(t, context) for t in targets if t.key not in found and t.key in context.skipped}
+    missing = [t for t in targets if t.key not in found and t.key not in left_out]
     if missing:
         with leases(step.stage, missing, context) as held:
             # Another run may have produced them while this one waited.
@@ -132,6 +119,7 @@ def _run_step(step: Step, artifacts: Artifacts, context: Context) -> Artifacts:
                 for job in jobs:
                     _clear(step, job.slot, checks[job.target.key])
                 found |= _make(step, jobs, artifacts, context, held)
+    found |= left_out
     return Artifacts({target.key: found[target.key] for target in targets})
 
 
@@ -206,4 +194,5 @@ def _commit(step: Step, job: Job, context: Context, start: datetime, end: dateti
             cost=cost,
         )
     )
-    return Artifact(target.key, target.kind, target.fingerprint, slot.folder, outputs)
+    renewed = is_renewed(target, context)
+    return Artifact(target.key, target.kind, target.fingerprint, slot.folder, outputs, renewed=renewed)

@@ -287,13 +287,13 @@ def test_a_model_has_the_same_names_in_every_command(
     goals = []
 
     def make(config: Any, options: Any, **_: Any) -> Any:
-        goals.append(options.goals)
+        goals.append(options.only)
         return {}
 
     monkeypatch.setattr("flows.commands.run.make", make)
     for command in ("evaluate", "regrade"):
         assert hpt(command, "demo.toml", name).code == 0
-    assert goals == [("evaluate.base",)] * 2
+    assert goals == [("evaluate.base",), ("evaluate.base/verdicts",)]
 
 
 @pytest.mark.parametrize(("name", "hint"), [("bse", "evaluate.base"), ("model.bse", "model.base")])
@@ -345,7 +345,7 @@ def test_after_an_interrupt_the_command_prints_how_to_continue(
     for name in ("demo.toml", "my demo.toml"):
         (tmp_path / name).write_text(GOOD.replace("procedural_double", "aime24") + TRAIN.replace("NAME", "sft"))
     monkeypatch.setattr(common.STATE, "resume", None)
-    for module in ("api", "commands.look", "commands.spec"):
+    for module in ("api", "commands.plan", "commands.spec"):
         monkeypatch.setattr(f"flows.{module}.plan_run", interrupted)
     monkeypatch.setattr("flows.commands.look.summary", interrupted)
     result = hpt(*arguments)

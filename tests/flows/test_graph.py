@@ -62,12 +62,6 @@ def test_an_unknown_stage_has_near_matches(tmp_path: Path) -> None:
         graphs.build(config(tmp_path), ["train.sfd"])
 
 
-def test_descendants_of_a_stage(tmp_path: Path) -> None:
-    found = graphs.following(graphs.build(config(tmp_path)), [StageKey("train", "sft_grpo")])
-    published = {"publish.static_site", "publish.static_site-2"}
-    assert set(names(found)) == {"train.sft_grpo", "evaluate.sft_grpo", "report"} | published
-
-
 def test_an_empty_store_gives_provisional_fingerprints_after_the_first_stages(tmp_path: Path) -> None:
     plan = plan_run(config(tmp_path)).plan
     assert not plan.finished

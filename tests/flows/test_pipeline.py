@@ -194,6 +194,29 @@ def test_rerun_from_a_stage_reruns_its_descendants(again: Any, outputs: Outputs)
     assert attempts(outputs(again.store, "verdicts")[0]) == 1
 
 
+def test_a_benchmark_is_rerun_alone_or_with_everything_after_it(again: Any, outputs: Outputs) -> None:
+    def times(kind: str) -> dict[str, int]:
+        """Attempts by benchmark, or by kind for a stage of one artifact."""
+        found = {}
+        for folder in outputs(again.store, kind):
+            key = json.loads((folder / "manifest.json").read_text())["stage"]
+            found[key.rpartition("_")[2]] = attempts(folder)
+        return found
+
+    again("rerun", "tiny.toml", "--only", "evaluate.base/procedural_double")
+    assert times("samples") == times("verdicts") == {"double": 2, "mixed": 1}
+    assert times("report") == {"report": 1}
+    # The samples are the same as before, so all that is made from them is, too.
+    after = again("run", "tiny.toml")
+    assert after.stderr.count(": reused") == len(STAGES) - 1, "only the publication of the copied store is new"
+    assert times("report") == {"report": 1}
+    again("rerun", "tiny.toml", "--from", "base/samples/procedural_mixed")
+    assert times("samples") == times("verdicts") == {"double": 2, "mixed": 2}
+    assert times("report") == {"report": 2}
+    failed = again("rerun", "tiny.toml", code=2)
+    assert "either --from or --only" in failed.stderr
+
+
 def test_regrade_grades_the_stored_samples_again(again: Any, outputs: Outputs) -> None:
     before = [f.stat().st_mtime_ns for o in outputs(again.store, "samples") for f in o.rglob("part-*.parquet")]
     again("regrade", "tiny.toml", "base")
@@ -205,8 +228,8 @@ def test_regrade_grades_the_stored_samples_again(again: Any, outputs: Outputs) -
 def test_regrade_without_samples_is_refused(again: Any, outputs: Outputs) -> None:
     shutil.rmtree(outputs(again.store, "samples")[0])
     failed = again("regrade", "tiny.toml", code=1)
-    assert "cannot rerun only verdicts: the store lacks evaluate.base/samples/procedural_" in failed.stderr
-    assert "Remedy: run the pipeline or these stages first" in failed.stderr
+    assert "the store lacks evaluate.base/samples/procedural_" in failed.stderr
+    assert "Remedy: run these stages first" in failed.stderr
     assert len(outputs(again.store, "samples")) == 1
 
 
@@ -338,7 +361,7 @@ print(json.dumps(pipeline(config=table, options=json.loads(sys.argv[1]))))
 
 def test_the_flow_takes_plain_parameters(again: Any, outputs: Outputs) -> None:
     """As a deployment gives them: tables and lists, of the config as it was written."""
-    done = again.python(DEPLOYED, json.dumps({"goals": ["evaluate.base"], "rerun_only": "verdicts"}))
+    done = again.python(DEPLOYED, json.dumps({"only": ["evaluate.base/verdicts"], "rerun": ["evaluate.base/verdicts"]}))
     found = {artifact["key"]: artifact for artifact in json.loads(done.stdout.splitlines()[-1])}
     assert set(found) == {
         *("model.base", "benchmark.procedural_double", "benchmark.procedural_mixed"),
@@ -353,9 +376,9 @@ def test_the_flow_takes_plain_parameters(again: Any, outputs: Outputs) -> None:
     }
     assert [attempts(f) for f in outputs(again.store, "verdicts")] == [2, 2]
     (run,) = again.flow_runs()
-    assert run["name"].startswith("tiny evaluate.base ")
+    assert run["name"].startswith("tiny evaluate.base/verdicts ")
     shutil.rmtree(outputs(again.store, "samples")[0])
-    failed = again.python(DEPLOYED, json.dumps({"goals": ["report"], "only_ready": True}), code=1)
+    failed = again.python(DEPLOYED, json.dumps({"only": ["report"], "only_ready": True}), code=1)
     assert "StoreError" in failed.stderr and "evaluate.base" in failed.stderr
 
 

@@ -56,7 +56,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store that holds the model. Not to be changed."""
     store = tmp_path_factory.mktemp("made") / "runs"
-    run = plan_run(PipelineConfig.model_validate({**TABLE, "store": str(store)}), RunOptions(goals=("model",)))
+    run = plan_run(PipelineConfig.model_validate({**TABLE, "store": str(store)}), RunOptions(only=("model",)))
     run_stage(run.graph[BASE], Artifacts(), run.context)
     return store
 
@@ -72,47 +72,68 @@ def refused(config: PipelineConfig, kind: type[HPTError], **options: Any) -> str
 @pytest.mark.parametrize(
     ("options", "stages"),
     [
-        ({"goals": ["data"]}, {"model.base", "data.d"}),
-        ({"goals": ["train.a"]}, {"model.base", "data.d", "train.a"}),
-        ({"goals": ["train.a*"]}, {"model.base", "data.d", "train.a", "train.ab"}),
-        ({"goals": ["train.b", "benchmark"]}, {"model.base", "data.d", "train.b", "benchmark.procedural_double"}),
-        ({"goals": ["*.a"]}, {"model.base", "data.d", "train.a", "benchmark.procedural_double", "evaluate.a"}),
+        ({"only": ["data"]}, {"model.base", "data.d"}),
+        ({"only": ["train.a"]}, {"model.base", "data.d", "train.a"}),
+        ({"only": ["train.a*"]}, {"model.base", "data.d", "train.a", "train.ab"}),
+        ({"only": ["train.b", "benchmark"]}, {"model.base", "data.d", "train.b", "benchmark.procedural_double"}),
+        ({"only": ["*.a"]}, {"model.base", "data.d", "train.a", "benchmark.procedural_double", "evaluate.a"}),
     ],
 )
 def test_goals_include_their_dependencies(config: Config, options: dict[str, Any], stages: set[str]) -> None:
     run = plan_run(config(), RunOptions(**options))
     assert set(map(str, run.graph)) == set(map(str, run.plan.graph)) == stages
-    assert run.context.rerun == frozenset()
+    assert not run.context.rerun and not run.context.rerun_from
 
 
 @pytest.mark.parametrize(
-    ("options", "rerun"),
+    ("options", "stages", "in_part"),
     [
-        ({}, set()),
-        ({"goals": ["train.a"], "rerun": True}, {"train.a"}),
-        ({"goals": ["train.a*"], "rerun": True}, {"train.a", "train.ab"}),
-        ({"goals": ["evaluate"], "rerun_only": "verdicts"}, {"evaluate.base/verdicts", "evaluate.a/verdicts"}),
-        ({"goals": ["evaluate.a"], "rerun_only": "samples"}, {"evaluate.a/samples"}),
-        ({"rerun_from": "report"}, {"report", "publish.static_site"}),
-        ({"rerun_from": "train.a"}, {"train.a", "evaluate.a", "report", "publish.static_site"}),
-        ({"goals": ["evaluate.a"], "rerun_from": "train.a"}, {"train.a", "evaluate.a"}),
+        ({"only": ["train.a"], "rerun": ["train.a"]}, {"train.a"}, {}),
+        ({"only": ["train.a*"], "rerun": ["train.a*"]}, {"train.a", "train.ab"}, {}),
+        ({"rerun": ["a"]}, {"train.a", "evaluate.a"}, {}),
+        ({"rerun": ["evaluate/verdicts"]}, {"evaluate.base", "evaluate.a"}, {"verdicts"}),
+        ({"rerun": ["evaluate.a/procedural_*", "report"]}, {"evaluate.a", "report"}, {"samples", "verdicts"}),
+        ({"rerun_from": ["train.a"]}, {"train.a"}, {}),
     ],
 )
-def test_what_is_made_again(config: Config, options: dict[str, Any], rerun: set[str]) -> None:
-    assert plan_run(config(), RunOptions(**options)).context.rerun == rerun
+def test_what_is_selected_to_be_made_again(
+    config: Config, options: dict[str, Any], stages: set[str], in_part: set[str]
+) -> None:
+    context = plan_run(config(), RunOptions(**options)).context
+    selected = context.rerun or context.rerun_from
+    assert set(map(str, selected.stages)) == stages
+    for stage in selected.stages:
+        kinds = {kind for kind in ("samples", "verdicts") if ArtifactKey(stage, kind, "procedural_double") in selected}
+        assert kinds == (in_part if in_part and stage.kind == "evaluate" else {"samples", "verdicts"})
 
 
 def test_force_without_goals_makes_all_again(config: Config) -> None:
-    run = plan_run(config(), RunOptions(rerun=True))
-    assert run.context.rerun == set(map(str, run.graph))
+    run = plan_run(config(), RunOptions(rerun=("*",)))
+    assert run.context.rerun.stages == set(run.graph)
 
 
-def test_a_kind_of_artifacts_is_made_again_and_not_its_stages_others(config: Config) -> None:
-    context = plan_run(config(), RunOptions(goals=("evaluate",), rerun_only="verdicts")).context
+@pytest.mark.parametrize(
+    ("only", "planned"),
+    [
+        ("evaluate.base/procedural_double", {"samples/procedural_double", "verdicts/procedural_double"}),
+        ("evaluate.base/verdicts/*_double", {"samples/procedural_double", "verdicts/procedural_double"}),
+        ("evaluate.base/samples", {"samples/procedural_double", "samples/procedural_mixed"}),
+    ],
+)
+def test_a_part_of_a_stage_is_planned_with_what_it_is_made_from(config: Config, only: str, planned: set[str]) -> None:
+    evaluate = {**TABLE["evaluate"], "suites": ["procedural_double", "procedural_mixed"]}
+    run = plan_run(config(evaluate=evaluate), RunOptions(only=(only,)))
     stage = StageKey("evaluate", "base")
-    assert context.reruns(ArtifactKey(stage, "verdicts", "procedural_double"))
-    assert not context.reruns(ArtifactKey(stage, "samples", "procedural_double"))
-    assert not context.reruns(ArtifactKey(StageKey("model", "base")))
+    assert {str(p.target.key).removeprefix("evaluate.base/") for p in run.plan.of(stage)} == planned
+    assert run.context.skipped and not any(key in run.context.skipped for key in (p.target.key for p in run.plan.planned))
+    # A stage that needs all of it makes all of it.
+    assert not plan_run(config(evaluate=evaluate), RunOptions(only=(only, "report"))).context.skipped
+
+
+def test_a_part_that_does_not_exist_is_named(config: Config) -> None:
+    for options in ({"only": ("evaluate.a/samples/procedural_duble",)}, {"rerun": ("evaluate.a/samplse",)}):
+        with pytest.raises(ConfigError, match=r"unknown artifact 'evaluate\.a/sampl.*did you mean 'evaluate"):
+            plan_run(config(), RunOptions(**options))
 
 
 def changed_model(model: Path, folder: Path, template: str = "{{ messages[0].content }}", **config: Any) -> Path:
@@ -158,7 +179,7 @@ def test_a_corrected_model_is_looked_at_again(config: Config, tiny_model: Path, 
 
 
 @pytest.mark.parametrize(
-    "options", [{"goals": ("train.c",)}, {"rerun_from": "train.c"}, {"goals": ("data",), "rerun_from": "train.c"}]
+    "options", [{"only": ("train.c",)}, {"rerun_from": "train.c"}, {"only": ("data",), "rerun": "train.c"}]
 )
 def test_a_stage_that_does_not_exist_is_named(config: Config, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"unknown stage 'train\.c'"):
@@ -173,21 +194,21 @@ def test_planning_changes_nothing_and_a_run_that_can_start_passes(config: Config
 
 
 def test_only_ready_names_what_is_missing(config: Config) -> None:
-    cause, _, remedy = refused(config(), StoreError, goals=("publish",), only_ready=True).partition(". Remedy: ")
+    cause, _, remedy = refused(config(), StoreError, only=("publish",), only_ready=True).partition(". Remedy: ")
     missing = {"model.base", "data.d", "benchmark.procedural_double", "train.a", "evaluate.base", "evaluate.a"}
     # The report and the search for overlaps are cheap: they are made where they are missing.
-    assert set(cause.rpartition(": ")[2].split(", ")) == missing
+    assert set(cause.removeprefix("the store lacks ").split(", ")) == missing
     assert "only_ready" in remedy
 
 
 def test_only_ready_is_content_with_goals_that_are_not_made(config: Config) -> None:
-    preflight(plan_run(config(), RunOptions(goals=("model",), only_ready=True)))
+    preflight(plan_run(config(), RunOptions(only=("model",), only_ready=True)))
 
 
-def test_rerun_only_needs_the_other_artifacts(config: Config) -> None:
-    text = refused(config(), StoreError, goals=("evaluate.base",), rerun_only="verdicts")
-    for part in ("verdicts", "model.base, benchmark.procedural_double, evaluate.base/samples/procedural_double"):
-        assert part in text
+def test_a_part_of_a_stage_needs_its_other_artifacts(config: Config) -> None:
+    verdicts = ("evaluate.base/verdicts",)
+    text = refused(config(), StoreError, only=verdicts, rerun=verdicts, only_ready=True)
+    assert "the store lacks model.base, benchmark.procedural_double, evaluate.base/samples/procedural_double." in text
 
 
 def test_a_missing_source_is_reported_before_anything_starts(config: Config, tmp_path: Path) -> None:
@@ -230,10 +251,11 @@ def test_checkpoints_and_the_trained_model_must_fit_on_the_disk(
     config: Config, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Known before the model to start from is made, and once it is there."""
-    goal = RunOptions(goals=("train.a",))
+    goal = RunOptions(only=("train.a",))
     folder = plan_run(config(store=str(made)), goal).plan.artifacts[BASE].path(MODEL)
     train = config().config_of(StageKey("train", "a"))
-    need = SPARE_BYTES + size(folder).parameters * (12 * (train.keep_checkpoints + 1) + 4)
+    assert train.checkpoints_written == 1
+    need = SPARE_BYTES + size(folder).parameters * (12 + 4)
     usage = shutil.disk_usage("/")
     for here in (config(), config(store=str(made))):
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=need))
@@ -262,7 +284,7 @@ def test_skipped_checks_are_reported(
 ) -> None:
     monkeypatch.setenv("HPT_MODELS", str(tmp_path / "models"))
     source = {"name": "hub", "repo": "nobody/nothing", "local": "mine"}
-    options = RunOptions(goals=("model", "train.a"))
+    options = RunOptions(only=("model", "train.a"))
     for table, skipped in (({}, "disk, memory, context length"), ({"max_position_embeddings": 64}, "disk, memory")):
         caplog.clear()
         preflight(plan_run(config(model={"base": {"source": source, **table}}), options))
@@ -278,7 +300,7 @@ def test_skipped_checks_are_reported(
 
 def test_a_run_with_nothing_to_do_updates_the_names(config: Config, made: Path, tmp_path: Path) -> None:
     shutil.copytree(made, tmp_path / "runs", symlinks=True)
-    run = plan_run(config(name="other"), RunOptions(goals=("model",)))
+    run = plan_run(config(name="other"), RunOptions(only=("model",)))
     assert run.plan.finished
     link = tmp_path / "runs" / "by-pipeline" / "other" / "model.base"
     assert not link.parent.exists(), "a plan changes nothing"
@@ -291,7 +313,7 @@ def test_a_run_with_nothing_to_do_reports_what_it_reuses(
 ) -> None:
     """To `on_event`, and on the terminal as the command line does."""
     shutil.copytree(made, tmp_path / "runs", symlinks=True)
-    options, events = RunOptions(goals=("model",)), list[Notice]()
+    options, events = RunOptions(only=("model",)), list[Notice]()
     results = run(config(), options, on_event=events.append)
     assert [(event.stage, event.what) for event in events] == [("model.base", "reused")]
     assert list(results.artifacts) == [ArtifactKey(BASE)]
@@ -311,7 +333,7 @@ def test_settings_without_effect_are_logged_and_sent_as_events(
     assert [text.partition(" ")[0] for text in texts] == ["evaluate.k:", "train.a.optimizer.warmup_steps"]
     assert caplog.messages == texts
     events = list[Notice]()
-    run(idle, RunOptions(goals=("model",)), on_event=events.append)
+    run(idle, RunOptions(only=("model",)), on_event=events.append)
     found = [(event.stage, event.what, event.text) for event in events]
     assert found[:2] == [("evaluate", "warned", texts[0]), ("train", "warned", texts[1])]
     assert warn(plan_run(idle))[1].stage == "train.a"
@@ -379,7 +401,7 @@ def test_a_limit_that_stops_no_publication(config: Config, changes: dict[str, An
     assert said(config(**changes)) == found
 
 
-OPTIONS = {"goals": ["train.a", "evaluate"], "only_ready": True}
+OPTIONS = {"only": ["train.a", "evaluate"], "only_ready": True}
 
 
 def test_options_of_a_deployment_are_plain_values() -> None:
@@ -387,17 +409,17 @@ def test_options_of_a_deployment_are_plain_values() -> None:
     schema = parameter_schema(pipeline).model_dump_for_openapi()
     assert not validate({"config": TABLE, "options": OPTIONS}, schema, raise_on_error=True)
     assert not validate({"config": "configs/demo.toml"}, schema, raise_on_error=True)
-    for wrong in ({"goal": ["train"]}, {"goals": "train"}, {"only_ready": "perhaps"}, {"rerun": [1]}):
+    for wrong in ({"goals": ["train"]}, {"only": 1}, {"only_ready": "perhaps"}, {"rerun": [1]}):
         assert validate({"config": TABLE, "options": wrong}, schema, raise_on_error=False), wrong
     taken = pipeline.validate_parameters({"config": TABLE, "options": OPTIONS})
-    assert taken["options"] == RunOptions(goals=("train.a", "evaluate"), only_ready=True)
+    assert taken["options"] == RunOptions(only=("train.a", "evaluate"), only_ready=True)
     assert taken["config"] == PipelineConfig.model_validate(TABLE)
     assert pipeline.validate_parameters({"config": "demo.toml"}) == {"config": "demo.toml", "options": RunOptions()}
 
 
 def test_an_unknown_option_has_near_matches() -> None:
-    with pytest.raises(ValidationError, match="did you mean 'goals'"):
-        RunOptions.model_validate({"goal": ["train"]})
+    with pytest.raises(ValidationError, match="did you mean 'only'"):
+        RunOptions.model_validate({"onyl": ["train"]})
 
 
 def test_a_wrong_dictionary_is_an_error_with_field_and_remedy() -> None:

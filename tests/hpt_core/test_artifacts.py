@@ -213,6 +213,14 @@ def test_lease_excludes_others_and_is_released(tmp_path: Path) -> None:
     two.release()
 
 
+def test_a_released_lease_leaves_no_file(tmp_path: Path) -> None:
+    lease = Lease(tmp_path / "leases" / "x.json")
+    for _ in range(2):
+        with lease.held():
+            assert sorted(p.suffix for p in lease.file.parent.iterdir()) == [".guard", ".json"]
+        assert not list(lease.file.parent.iterdir())
+
+
 def test_lease_is_renewed_while_it_is_held(tmp_path: Path) -> None:
     one, two = Lease(tmp_path / "lease.json", length_s=0.4), Lease(tmp_path / "lease.json", length_s=0.4)
     with one.held():

@@ -81,7 +81,7 @@ def test_an_engine_without_a_cache_of_its_own_and_training_without_rollouts_need
 
 
 def test_checkpoints_hold_weights_and_moments_of_what_trains() -> None:
-    whole, adapters = stage("sft", keep_checkpoints=2), stage("sft", keep_checkpoints=2, lora={"rank": 4})
+    whole, adapters = (stage("sft", steps=500, keep_checkpoints=2, **lora) for lora in ({}, {"lora": {"rank": 4}}))
     shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
     assert checkpoint_bytes(whole, 1_000_000, shape) == 3 * 12 * 1_000_000
     # Four square layers and three between 64 and 128, each with two matrices of rank 4.

@@ -15,10 +15,12 @@ from hpt_core.errors import HPTError, TrainingError
 from tasks.execution.artifact import Artifacts, Job, Stage, Step, Target
 from tasks.execution.context import Context, Notice, subscribe
 from tasks.execution.keys import ArtifactKey, Output, StageKey
+from tasks.execution.selection import Selection
 from tasks.execution.stage import check, run_stage
 
 LETTERS = StageKey("letters")
 NOTHING = Artifacts()
+EVERYTHING = Selection(frozenset({(LETTERS, ())}))
 
 
 def key(name: str) -> ArtifactKey:
@@ -166,14 +168,14 @@ def test_rerun_produces_an_artifact_again_once(context: Context) -> None:
     step = Letters("a")
     stage = Stage(LETTERS, (), (step,))
     run_stage(stage, NOTHING, context)
-    forced = again(context, rerun=frozenset({"letters"}))
+    forced = again(context, rerun=EVERYTHING)
     run_stage(stage, NOTHING, forced)
     assert len(step.calls) == 2
     # A retry of the same run, which keeps the moment of its first start, does not do it a third time.
     run_stage(stage, NOTHING, forced)
     assert len(step.calls) == 2
     run_stage(
-        stage, NOTHING, again(context, rerun=frozenset({"letters"}), since=datetime.now(UTC) + timedelta(seconds=1))
+        stage, NOTHING, again(context, rerun=EVERYTHING, since=datetime.now(UTC) + timedelta(seconds=1))
     )
     assert len(step.calls) == 3
 
@@ -258,7 +260,7 @@ def test_a_store_without_links_still_keeps_artifacts(
         ({"inputs": {"model": "m", "data": "d2"}}, "changed: input data"),
         (
             {"inputs": {"model": "x"}, "versions": {"letters": "9"}, "config": {}},
-            "changed: letters: 1 -> 9, input model, name",
+            "changed: letters: 1 -> 9, input model, input data and 1 more",
         ),
         ({"inputs": {"model": "x", "data": "y"}, "versions": {"letters": "9"}, "config": {}}, "input data and 1 more"),
     ],

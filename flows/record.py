@@ -1,0 +1,67 @@
+"""Record a run in its store: what it used, what became of each stage, and how it ended."""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+from flows.explain import SECRET
+from flows.run import Run
+from hpt_core.artifacts import RunLog, StageRecord
+from hpt_core.errors import HPTError
+from tasks.execution import environment
+from tasks.execution.context import Notice, subscribe
+
+ENDS = ("made", "reused", "failed", "skipped")
+"""Notices after which a stage is over."""
+
+
+@contextlib.contextmanager
+def recorded(run: Run, flow_run: str | None = None) -> Iterator[Run]:
+    """The run, with a record in its store. Raises StoreError if the store cannot be written."""
+    config = json.loads(SECRET.sub("://...@", run.config.model_dump_json(by_alias=True)))
+    log = run.context.store.history.begin(
+        run.context.pipeline,
+        config,
+        options=run.options.model_dump(mode="json", exclude_defaults=True),
+        git_commit=environment.git_commit(),
+        flow_run=flow_run,
+    )
+    targets = [p.target for p in run.plan.planned if not p.target.provisional]
+    log.refer({str(target.key): f"{target.kind}/{target.fingerprint}" for target in targets})
+    unsubscribe = subscribe(_Stages(run, log))
+    try:
+        yield replace(run, context=replace(run.context, log=log))
+    except HPTError as error:
+        log.end("failed", str(error))
+        raise
+    except Exception as error:
+        log.end("failed", f"{type(error).__name__}: {error}")
+        raise
+    except BaseException as error:
+        # Ctrl-C, SIGTERM, or a cancellation by Prefect.
+        log.end("interrupted", type(error).__name__)
+        raise
+    else:
+        log.end("done")
+    finally:
+        unsubscribe()
+
+
+class _Stages:
+    """Notes what became of each stage, and how long it took."""
+
+    def __init__(self, run: Run, log: RunLog) -> None:
+        self._log = log
+        self._stages = set(map(str, run.graph))
+        self._began: dict[str, float] = {}
+
+    def __call__(self, notice: Notice) -> None:
+        if notice.stage not in self._stages:
+            return
+        now = time.monotonic()
+        began = self._began.setdefault(notice.stage, now)
+        if notice.what in ENDS:
+            text = notice.text if notice.what in ("failed", "skipped") else ""
+            self._log.note(notice.stage, StageRecord(what=notice.what, seconds=round(now - began, 3), text=text))

@@ -1,0 +1,157 @@
+"""The record of each run of a pipeline, in STORE/history/.
+
+ID.json          the run: pipeline, config, times, outcome; written when the run starts, and again when it ends
+ID.refs.jsonl    artifacts that a run in progress uses, appended as it finds them; part of ID.json once the run ends
+"""
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, ValidationError
+
+from hpt_core.artifacts.lease import LENGTH_S, Lease
+from hpt_core.base import Frozen
+from hpt_core.errors import StoreError
+from hpt_core.files import write_text
+
+LOG = logging.getLogger("hpt.history")
+
+STALE_S = 5 * LENGTH_S
+"""A run on another machine has died if its lease was not renewed for so many seconds."""
+Outcome = Literal["running", "done", "failed", "interrupted", "died"]
+"""A run that ended without recording its end has died: it was killed, or its machine was."""
+
+
+class StageRecord(Frozen):
+    """What a run did with a stage."""
+
+    what: str
+    """ "made", "reused", "failed" or "skipped"."""
+    seconds: float = 0.0
+    text: str = ""
+    """Why it failed or was skipped."""
+
+
+class RunRecord(Frozen):
+    """One run of a pipeline."""
+
+    id: str
+    """Start and pipeline, as in "20261126-230422-demo-3f2a"; sorts by time."""
+    pipeline: str
+    config: Any
+    """The resolved config, as JSON."""
+    options: Any = None
+    """What was run and rerun, as JSON."""
+    host: str = ""
+    pid: int = 0
+    git_commit: str | None = None
+    flow_run: str | None = None
+    """Id of the run in Prefect."""
+    start: AwareDatetime
+    end: AwareDatetime | None = None
+    outcome: Outcome = "running"
+    error: str = ""
+    stages: dict[str, StageRecord] = {}
+    artifacts: dict[str, str] = {}
+    """Key of each artifact that the run made, reused or began -> KIND/FINGERPRINT."""
+
+
+class RunLog:
+    """The record of a run in progress. A lease tells others that the run is alive."""
+
+    def __init__(self, folder: Path, record: RunRecord, lease: Lease) -> None:
+        self.record = record
+        self._file = folder / f"{record.id}.json"
+        self._refs = folder / f"{record.id}.refs.jsonl"
+        self._lease = lease
+        self._artifacts: dict[str, str] = {}
+        self._stages: dict[str, StageRecord] = {}
+        self._lease.try_take()
+        write_text(self._file, record.model_dump_json(indent=2) + "\n")
+
+    def refer(self, artifacts: Mapping[str, str]) -> None:
+        """Record that the run uses these artifacts (key -> KIND/FINGERPRINT), before it looks whether they exist."""
+        new = {key: place for key, place in artifacts.items() if self._artifacts.get(key) != place}
+        if new:
+            self._artifacts |= new
+            with self._refs.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(new) + "\n")
+
+    def note(self, stage: str, record: StageRecord) -> None:
+        """Record what became of a stage."""
+        self._stages[stage] = record
+
+    def end(self, outcome: Outcome, error: str = "") -> None:
+        """Write the outcome. A store that cannot be written is only logged, so that it does not hide the run's own
+        error."""
+        changes = {"end": datetime.now(UTC), "outcome": outcome, "error": error}
+        record = self.record.model_copy(update=changes | {"stages": self._stages, "artifacts": self._artifacts})
+        try:
+            write_text(self._file, record.model_dump_json(indent=2) + "\n")
+            self._refs.unlink(missing_ok=True)
+        except OSError as problem:
+            LOG.warning("the end of the run is not recorded in %s: %s", self._file, problem.strerror or problem)
+        self._lease.release()
+
+
+class History:
+    """The runs on a store."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = root / "history"
+        self._leases = root / ".leases"
+
+    def begin(self, pipeline: str, config: Any, **facts: Any) -> RunLog:
+        """Record a new run. Raises StoreError if the store cannot be written."""
+        start = datetime.now(UTC)
+        name = f"{start:%Y%m%d-%H%M%S}-{pipeline}-{uuid.uuid4().hex[:4]}"
+        host = {"host": socket.gethostname(), "pid": os.getpid()}
+        record = RunRecord(id=name, pipeline=pipeline, config=config, start=start, **host, **facts)
+        try:
+            return RunLog(self.folder, record, self._lease(name))
+        except OSError as error:
+            raise StoreError(
+                f"cannot write to {self.folder}: {error.strerror or error}", "check the store's disk, and run again"
+            ) from error
+
+    def runs(self) -> list[RunRecord]:
+        """All runs, oldest first. A record that cannot be read is logged."""
+        return sorted(self._read(), key=lambda run: (run.start, run.id))
+
+    def _read(self) -> Iterator[RunRecord]:
+        for file in self.folder.glob("*.json"):
+            try:
+                record = RunRecord.model_validate_json(file.read_bytes())
+            except FileNotFoundError:
+                continue
+            except (OSError, ValidationError) as error:
+                LOG.warning("%s cannot be read (%s)", file, type(error).__name__)
+                continue
+            yield record if record.end else self._unfinished(record)
+
+    def _unfinished(self, record: RunRecord) -> RunRecord:
+        artifacts: dict[str, str] = {}
+        with contextlib.suppress(FileNotFoundError):
+            for line in (self.folder / f"{record.id}.refs.jsonl").read_text(encoding="utf-8").splitlines():
+                with contextlib.suppress(ValueError):  # cut off when the process was killed
+                    artifacts |= json.loads(line)
+        lease = self._lease(record.id)
+        alive = lease.holder() and not lease.is_stale(STALE_S)
+        outcome: Outcome = "running" if alive else "died"
+        return record.model_copy(update={"artifacts": artifacts, "outcome": outcome})
+
+    def forget(self, record: RunRecord) -> None:
+        """Remove the record of a run that has ended."""
+        for suffix in (".refs.jsonl", ".json"):
+            (self.folder / f"{record.id}{suffix}").unlink(missing_ok=True)
+
+    def _lease(self, name: str) -> Lease:
+        return Lease(self._leases / f"run-{name}.json")
