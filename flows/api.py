@@ -42,7 +42,7 @@ def make(
     console: Console | None = None,
     verbose: bool = False,
 ) -> Artifacts:
-    """Run a pipeline, or the part that the options name, and return the artifacts. Prefect starts only if there is work to do.
+    """Run a pipeline, or the part that the options name. Prefect starts only if there is work to do.
 
     Without `on_event`, progress is printed on `console`, by default on standard error.
     """

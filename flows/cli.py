@@ -13,7 +13,23 @@ from flows.server import prepare_environment
 
 prepare_environment()
 
-from flows.commands import algorithms, audit, common, compare, config, estimate, history, look, plan, protocol, run, samples, spec, tools  # noqa: E402  (Prefect reads the environment at import)
+from flows.commands import (  # noqa: E402  (Prefect reads the environment at import)
+    algorithms,
+    audit,
+    common,
+    compare,
+    config,
+    estimate,
+    history,
+    look,
+    plan,
+    protocol,
+    run,
+    samples,
+    spec,
+    store,
+    tools,
+)
 from hpt_core.errors import HPTError  # noqa: E402
 
 USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -29,7 +45,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (run, spec, estimate, plan, compare, history, look, protocol, samples, audit, config, algorithms, tools):
+COMMANDS = (
+    *(run, spec, estimate, plan, compare, look, history, samples, protocol, audit),
+    *(store, config, algorithms, tools),
+)
+for module in COMMANDS:
     app.add_typer(module.app)
 
 

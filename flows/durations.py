@@ -21,7 +21,7 @@ class Duration:
 def durations(plan: Plan, store: Store, pipeline: str) -> Mapping[ArtifactKey, Duration | None]:
     """An estimate for each artifact that a run produces; None where the store holds none of its kind.
 
-    The basis is the pipeline's last artifact of the same name, otherwise the stored artifact of the kind with the fewest
+    The basis is the pipeline's last artifact of the same name, or else the stored one of the kind with the fewest
     differences. Its time is scaled by the amount of work (`Step.work`). An interrupted stage continues, so it takes at
     most its estimate.
     """
@@ -33,7 +33,7 @@ def durations(plan: Plan, store: Store, pipeline: str) -> Mapping[ArtifactKey, D
         if basis is None:
             if target.kind not in kinds:
                 kinds[target.kind] = store.outputs(target.kind)
-            basis = nearest(target, kinds[target.kind])
+            basis = nearest(target, kinds[target.kind], str(target.key))
         if basis is None:
             return None
         try:

@@ -119,8 +119,8 @@ class Plan:
 def plan(graph: Graph, context: Context, only: Selection = Selection()) -> Plan:  # noqa: B008  (immutable)
     """Plan a run, without Prefect and without changing the store.
 
-    Of the stages in `only`, the plan has the selected artifacts and those that they are made from. The hash of a missing
-    input is unknown, so fingerprints downstream of it are provisional.
+    Of the stages in `only`, the plan has the selected artifacts and those that they are made from. The hash of a
+    missing input is unknown, so fingerprints downstream of it are provisional.
     """
     found = Plan(graph)
     for key, stage in graph.items():

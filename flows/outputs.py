@@ -48,7 +48,9 @@ def find(store: Store, text: str) -> list[Slot]:
     names = store.names()
     slots = [slot for name, slot in names.items() if (name == text or name.startswith(f"{text}/")) and slot.manifest()]
     if not slots:
-        raise StoreError(f"{store.root} holds no output {text!r}", near(text, tuple(names)) if names else "run it first")
+        raise StoreError(
+            f"{store.root} holds no output {text!r}", near(text, tuple(names)) if names else "run it first"
+        )
     return slots
 
 

@@ -16,7 +16,6 @@ from hpt_core.errors import ConfigError, HPTError, PreflightError, StoreError, n
 from tasks.execution.artifact import Artifacts
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Context, Notice, data_folder
-from tasks.execution.selection import Selection
 
 LOG = logging.getLogger("hpt.run")
 
@@ -109,7 +108,8 @@ def warn(run: Run) -> tuple[Notice, ...]:
 
 
 def preflight(run: Run) -> None:
-    """Check that the run can start. Raises the first of its `problems`, and StoreError if the store cannot be written."""
+    """Check that the run can start. Raises the first of its `problems`, and StoreError for a store that is not
+    writable."""
     for error in _planning_problems(run):
         raise error
     run.context.store.check_writable()

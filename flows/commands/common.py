@@ -4,6 +4,7 @@ import json
 import logging
 import shlex
 import sys
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,9 @@ Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard outpu
 Where = Annotated[
     str | None,
     typer.Option(
-        "--store", metavar="STORE", help="A store's folder, or a config with one. Default: runs, or the one store below it."
+        "--store",
+        metavar="STORE",
+        help="A store's folder, or a config with one. Default: runs, or the one store below it.",
     ),
 ]
 Verify = Annotated[bool, typer.Option("--verify", help="Rehash every stored file before it is reused.")]
@@ -47,6 +50,7 @@ Model = Annotated[
     str | None, typer.Option("--model", help="An evaluated model: hpt, or its stage train.hpt. Default: all.")
 ]
 
+INDENT = " " * 6
 OUT = Console(highlight=False, soft_wrap=True, emoji=False)
 """Standard output: results."""
 ERR = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
@@ -113,6 +117,13 @@ def model_named(name: str, models: Iterable[StageKey], problem: str = "there is 
 def print_json(value: Any) -> None:
     """Write a JSON document to standard output."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def print_note(text: str) -> None:
+    """Print a remark below a line, indented; on a terminal it is wrapped, and a pipe gets one line."""
+    lines = textwrap.wrap(text, OUT.width - len(INDENT), break_on_hyphens=False) if OUT.is_terminal else [text]
+    for line in lines:
+        OUT.print(f"{INDENT}[dim]{escape(line)}[/]")
 
 
 class ConsoleHandler(logging.Handler):

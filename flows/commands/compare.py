@@ -57,12 +57,11 @@ def why(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Show why a stage is not done: what differs from the nearest stored output of its kind, and where that comes from."""
+    """Show why a stage is not done: what differs from the nearest stored output, and where that comes from."""
     run = plan_run(common.read_config(config, overrides, store, data_dir), RunOptions(only=(stage,)))
-    for key in graphs.select(run.graph, [stage]).stages:
-        if key in run.plan.problems or key in run.plan.blocked:
-            raise run.plan.problems[run.plan.blocked.get(key, key)]
     selected = graphs.select(run.graph, [stage])
+    for blocked in selected.stages & {*run.plan.problems, *run.plan.blocked}:
+        raise run.plan.problems[run.plan.blocked.get(blocked, blocked)]
     told = _Why(run)
     found = {p.target.key: told.reasons_of(p) for p in run.plan.planned if p.target.key in selected}
     states = {p.target.key: p.check for p in run.plan.planned}
@@ -84,7 +83,9 @@ def why(
             common.OUT.print("  the store holds nothing of this kind to compare with")
         elif check.state not in ("rerun", "damaged"):
             made = f"{near.end.astimezone():%Y-%m-%d %H:%M}"
-            common.OUT.print(f"  compared with {near.stage} of {made}, {near.kind}/{near.fingerprint[:12]}:", markup=False)
+            common.OUT.print(
+                f"  compared with {near.stage} of {made}, {near.kind}/{near.fingerprint[:12]}:", markup=False
+            )
             for line in (line for reason in reasons for line in reason.lines()):
                 common.OUT.print(line, markup=False)
 
@@ -107,7 +108,7 @@ class _Why:
         """The nearest stored output of the kind, and what differs."""
         if planned.check.state == "done":
             return None, []
-        near = nearest(planned.target, self._of_kind(planned.target.kind))
+        near = nearest(planned.target, self._of_kind(planned.target.kind), str(planned.target.key))
         return near, [] if near is None else self._reasons(near, planned.target, planned.target.key)
 
     def _of_kind(self, kind: str) -> list[Manifest]:
@@ -247,7 +248,9 @@ def _side(text: str, where: str | None) -> Side:
         record = one_run(every, text)
         outputs = {key: store.slot(*place.split("/")).manifest() for key, place in record.artifacts.items()}
         stored = {key: m for key, m in outputs.items() if m}
-        return Side(f"{record.id}: {record.outcome}, {len(stored)} of {len(outputs)} outputs are stored", stored, record.config)
+        return Side(
+            f"{record.id}: {record.outcome}, {len(stored)} of {len(outputs)} outputs are stored", stored, record.config
+        )
     found = [(slot, m) for slot in find(store, text) if (m := slot.manifest())]
     return Side(f"{text}: {', '.join(str(slot) for slot, _ in found)}", {m.stage: m for _, m in found})
 
@@ -256,7 +259,9 @@ def _of_names(store: Store, text: str, config: Any) -> Side:
     """The outputs that a store's one pipeline used last."""
     pipelines = store.pipelines()
     if len(pipelines) != 1:
-        raise StoreError(f"{text} holds the pipelines {', '.join(pipelines)}", "compare two configs, or two runs of them")
+        raise StoreError(
+            f"{text} holds the pipelines {', '.join(pipelines)}", "compare two configs, or two runs of them"
+        )
     manifests = {name: m for name, slot in store.names(pipelines[0]).items() if (m := slot.manifest())}
     return Side(f"{text}: {pipelines[0]}", manifests, config)
 

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.padding import Padding
 
 from flows.commands import common
 from flows.commands.common import Json, Where
@@ -25,7 +24,9 @@ POLL_S = 0.5
 
 @app.command()
 def runs(
-    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="One run, in full: its id, or how it ends.")] = None,
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="One run, in full: its id, or how it ends.")
+    ] = None,
     where: Where = None,
     pipeline: Annotated[str | None, typer.Option("--pipeline", help="Only the runs of this pipeline.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Most runs to show, the latest ones.")] = 20,
@@ -52,7 +53,7 @@ def runs(
         state = styled(record.outcome) + " " * (11 - len(record.outcome))
         common.OUT.print(f"{record.id.ljust(width)}  {state}  {took:>8}  {stages}".rstrip())
         for note in notes:
-            common.OUT.print(Padding(f"[dim]{escape(note)}[/]", (0, 0, 0, 6)))
+            common.print_note(note)
 
 
 def _notes(record: RunRecord, before: RunRecord | None) -> Iterator[str]:
@@ -62,7 +63,9 @@ def _notes(record: RunRecord, before: RunRecord | None) -> Iterator[str]:
     if before is not None and (found := list(fields(before.config, record.config))):
         more = f" and {len(found) - 4} more" if len(found) > 4 else ""
         yield "config: " + ", ".join(d.line for d in found[:4]) + more
-    if record.outcome == "died" and (open_ := [key for key in record.artifacts if key.partition("/")[0] not in record.stages]):
+    if record.outcome == "died" and (
+        open_ := [key for key in record.artifacts if key.partition("/")[0] not in record.stages]
+    ):
         yield f"it had begun {open_[-1]}"
     if record.error:
         yield record.error
@@ -86,11 +89,15 @@ def _show_one(record: RunRecord, as_json: bool) -> None:
         return
     start = f"{record.start.astimezone():%Y-%m-%d %H:%M:%S}"
     common.OUT.print(f"[bold]{record.id}[/]  {styled(record.outcome)}")
-    common.OUT.print(f"{start}, {clock(_seconds(record)) or 'it ended without a word'}, process {record.pid} on {record.host}")
+    common.OUT.print(
+        f"{start}, {clock(_seconds(record)) or 'it ended without a word'}, process {record.pid} on {record.host}"
+    )
     for note in _notes(record, None):
         common.OUT.print(note, markup=False)
     for key, stage in record.stages.items():
-        common.OUT.print(f"  {key}: {stage.what} in {clock(stage.seconds)}{'; ' * bool(stage.text)}{escape(stage.text)}")
+        common.OUT.print(
+            f"  {key}: {stage.what} in {clock(stage.seconds)}{'; ' * bool(stage.text)}{escape(stage.text)}"
+        )
     common.OUT.print("artifacts:")
     for key, place in record.artifacts.items():
         common.OUT.print(f"  {key}: {place}", markup=False)
@@ -101,7 +108,9 @@ def one_run(every: list[RunRecord], text: str) -> RunRecord:
     """The run whose id is `text` or ends with it; the latest of several. Raises StoreError."""
     found = [record for record in every if record.id == text or record.id.endswith(f"-{text}")]
     if not found:
-        raise StoreError(f"there is no run {text!r}", near(text, tuple(r.id for r in every)) if every else "run one first")
+        raise StoreError(
+            f"there is no run {text!r}", near(text, tuple(r.id for r in every)) if every else "run one first"
+        )
     return found[-1]
 
 

@@ -31,6 +31,7 @@ from tasks.execution.stage import run_stage
 
 app = typer.Typer()
 
+
 @app.command()
 def status(
     config: ConfigFile,

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.padding import Padding
 
 from flows import graph as graphs
 from flows.commands import common
@@ -47,8 +46,7 @@ def plan(
         told = {"seconds": _total(times), "unknown": _unknown(times), "warnings": warnings, "problems": found}
         common.print_json({**facts, **told, "stages": _as_json(run.plan, times)})
         return
-    for line in _lines(run.plan, times):
-        common.OUT.print(line)
+    _print_stages(run.plan, times)
     _print_summary(run, times)
     for text in found:
         common.OUT.print(f"[red]problem:[/] {escape(text)}", soft_wrap=not common.OUT.is_terminal)
@@ -60,7 +58,8 @@ def _print_summary(run: Run, times: Times) -> None:
     common.OUT.print(f"\n{', '.join(f'{count} {word}' for word, count in words.items())}", end="")
     if times:
         known, unknown = _total(times), _unknown(times)
-        told = [f"about {clock(known)} of work"] * bool(known) + [f"unknown for {', '.join(unknown)}"] * bool(unknown)
+        stages = ", ".join(unknown) if len(unknown) <= 3 else f"{len(unknown)} stages"
+        told = [f"about {clock(known)} of work"] * bool(known) + [f"unknown for {stages}"] * bool(unknown)
         common.OUT.print(f"; time: {', '.join(told)}", end="")
     common.OUT.print(f"\nstore {run.config.store}", markup=False)
     if any(p.target.provisional for p in found.planned):
@@ -77,8 +76,8 @@ def _unknown(times: Times) -> list[str]:
     return list(dict.fromkeys(str(key.stage) for key, found in times.items() if found is None))
 
 
-def _lines(found: graphs.Plan, times: Times) -> list[Any]:
-    """A line for each stage and each artifact of a stage with several; what is to be said about one is below it."""
+def _print_stages(found: graphs.Plan, times: Times) -> None:
+    """Print a line for each stage, and for each artifact of a stage with several; remarks are below the lines."""
     rows: list[tuple[str, str, str, str, str]] = []
     for key in found.graph:
         planned, state = found.of(key), found.state(key)
@@ -94,14 +93,12 @@ def _lines(found: graphs.Plan, times: Times) -> list[Any]:
                 for p in planned
             ]
     widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:4]] if rows else []
-    lines: list[Any] = []
     for *cells, note in rows:
         name, state, time, fingerprint = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
         shown = styled(cells[1]) + " " * (len(state) - len(cells[1]))
-        lines.append(f"{escape(name)}  {shown}  {time}  {fingerprint}".rstrip())
+        common.OUT.print(f"{escape(name)}  {shown}  {time}  {fingerprint}".rstrip())
         if note:
-            lines.append(Padding(f"[dim]{escape(note)}[/]", (0, 0, 0, 6)))
-    return lines
+            common.print_note(note)
 
 
 def _time(planned: list[graphs.Planned], times: Times) -> str:

@@ -17,11 +17,11 @@ class Identity(Protocol):
     """What a fingerprint is computed from: a target's, or a manifest's."""
 
     @property
-    def config(self) -> Any: ...  # noqa: D102
+    def config(self) -> Any: ...
     @property
-    def versions(self) -> Mapping[str, str]: ...  # noqa: D102
+    def versions(self) -> Mapping[str, str]: ...
     @property
-    def inputs(self) -> Mapping[str, str]: ...  # noqa: D102
+    def inputs(self) -> Mapping[str, str]: ...
 
 
 class Difference(NamedTuple):
@@ -63,9 +63,13 @@ def differences(before: Identity, now: Identity) -> list[Difference]:
     return found + list(fields(before.config, now.config))
 
 
-def nearest(target: Identity, stored: Iterable[Manifest]) -> Manifest | None:
-    """The stored artifact with the fewest differences, the latest of several; None if there is none."""
-    return min(stored, key=lambda m: (len(differences(m, target)), -m.end.timestamp()), default=None)
+def nearest(target: Identity, stored: Iterable[Manifest], name: str = "") -> Manifest | None:
+    """The stored artifact with the fewest differences; None if there is none.
+
+    Of several, one that was made under this name, and then the latest.
+    """
+    found = ((len(differences(m, target)), m.stage != name, -m.end.timestamp(), m) for m in stored)
+    return min(found, key=lambda item: item[:3], default=(None,))[-1]
 
 
 def summary(found: list[Difference], most: int = 3) -> str:

@@ -125,7 +125,9 @@ def test_a_part_of_a_stage_is_planned_with_what_it_is_made_from(config: Config, 
     run = plan_run(config(evaluate=evaluate), RunOptions(only=(only,)))
     stage = StageKey("evaluate", "base")
     assert {str(p.target.key).removeprefix("evaluate.base/") for p in run.plan.of(stage)} == planned
-    assert run.context.skipped and not any(key in run.context.skipped for key in (p.target.key for p in run.plan.planned))
+    assert run.context.skipped and not any(
+        key in run.context.skipped for key in (p.target.key for p in run.plan.planned)
+    )
     # A stage that needs all of it makes all of it.
     assert not plan_run(config(evaluate=evaluate), RunOptions(only=(only, "report"))).context.skipped
 

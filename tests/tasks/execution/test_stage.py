@@ -174,9 +174,7 @@ def test_rerun_produces_an_artifact_again_once(context: Context) -> None:
     # A retry of the same run, which keeps the moment of its first start, does not do it a third time.
     run_stage(stage, NOTHING, forced)
     assert len(step.calls) == 2
-    run_stage(
-        stage, NOTHING, again(context, rerun=EVERYTHING, since=datetime.now(UTC) + timedelta(seconds=1))
-    )
+    run_stage(stage, NOTHING, again(context, rerun=EVERYTHING, since=datetime.now(UTC) + timedelta(seconds=1)))
     assert len(step.calls) == 3
 
 
