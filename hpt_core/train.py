@@ -128,6 +128,7 @@ def _seed_everything(seed: int) -> None:
 
 def _write_output(spec: TrainSpec, trainer: "Trainer", seconds: float) -> None:
     """Write the model, log and rollouts, and summary.json last."""
+    from hpt_core.training.loop import rollouts_file
     from hpt_core.training.model import export_model
 
     first = trainer.world.is_main
@@ -144,12 +145,12 @@ def _write_output(spec: TrainSpec, trainer: "Trainer", seconds: float) -> None:
             for file in best.iterdir():
                 _link(file, beside / file.name)
     trainer.log.write(spec.output / "log.parquet")
-    rollouts = spec.output / "rollouts"
-    rollouts.mkdir(exist_ok=True)
+    shutil.rmtree(spec.output / "rollouts", ignore_errors=True)
+    (spec.output / "rollouts").mkdir()
     if trainer.estimator.uses_rollouts:
         for step in range(1, spec.config.steps + 1):
-            name = f"step-{step:05d}.parquet"
-            _link(spec.work / "rollouts" / name, rollouts / name)
+            if spec.config.keep_rollouts.keeps(step, spec.config.steps):
+                _link(rollouts_file(spec.work, step), rollouts_file(spec.output, step))
     write_json(spec.output / "summary.json", _summary(trainer, seconds))
 
 

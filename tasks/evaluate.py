@@ -18,7 +18,7 @@ from hpt_core.artifacts import Cost
 from hpt_core.base import NOT_IDENTITY, Frozen, overriding
 from hpt_core.code import code_of
 from hpt_core.errors import ConfigError
-from hpt_core.evaluation.budget import Budget
+from hpt_core.evaluation.budget import Budget, Prices, Spent
 from hpt_core.evaluation.estimate import UnitEstimate, read_all
 from hpt_core.evaluation.grade import GradeSpec, GradeUnit
 from hpt_core.evaluation.own_sampling import FIELDS, read_options
@@ -236,6 +236,22 @@ class SampleStep(Step):
     def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
         """Generate all missing samples: in one process, in slices on this machine, or on a Ray cluster."""
         return slices.sample(self.stage, self.spec(jobs, artifacts), [job.slot for job in jobs], context)
+
+    def devices(self, context: Context) -> int | None:
+        """One per slice; none for an endpoint, and unknown on a Ray cluster that chooses their number."""
+        if not self.protocol.config.engine.LOCAL:
+            return 0
+        return context.resources.slices if context.resources.ray else environment.devices(context.resources.slices)
+
+    def prices(self, context: Context) -> Prices:
+        """The budget's, if it has any."""
+        return self.protocol.config.budget.prices or context.resources.prices
+
+    def spent(self, job: Job, device_seconds: float) -> Spent:
+        """The samples' tokens, too."""
+        table = pq.read_table(job.slot.output / SAMPLES.path, columns=["tokens", "prompt_tokens"])
+        tokens, prompt_tokens = (sum(column.to_pylist()) for column in table.columns)
+        return Spent(tokens, prompt_tokens, device_seconds)
 
     def spec(self, jobs: Sequence[Job], artifacts: Artifacts) -> SampleSpec:
         """The worker's spec."""

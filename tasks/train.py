@@ -16,7 +16,7 @@ from hpt_core.models.materialize import ModelConfig
 from hpt_core.prompts.base import PromptConfig
 from hpt_core.trackers import check_all
 from hpt_core.training.config import TrainConfig, TrainSpec
-from hpt_core.training.memory import checkpoint_bytes, require_memory
+from hpt_core.training.memory import checkpoint_bytes, require_memory, rollout_bytes
 from hpt_core.training.model import require_trainable
 from tasks import data
 from tasks.execution import environment, process
@@ -125,9 +125,13 @@ class TrainStep(Step):
         """The responses of all steps, or the questions of an algorithm without rollouts."""
         return float(config["steps"] * config["questions_per_step"] * config.get("rollouts_per_question", 1))
 
+    def devices(self, context: Context) -> int | None:
+        """One per process; unknown with a launcher, which may use other machines."""
+        return None if context.resources.launcher else environment.devices(context.resources.processes)
+
     def preflight(self, artifacts: Artifacts, context: Context) -> int:
-        """Check trackers, launcher, engine, model, prompt, context length and memory; the disk is for checkpoints and
-        the model."""
+        """Check trackers, launcher, engine, model, prompt, context length and memory; the disk is for checkpoints,
+        rollouts and the model."""
         processes = environment.training_processes(context.resources.processes)
         check_all(context.trackers)
         process.launcher(processes, context.resources.launcher)
@@ -146,7 +150,8 @@ class TrainStep(Step):
         gpus = environment.gpu_memory_bytes()
         if context.resources.launcher is None and gpus is not None:
             require_memory(str(self.stage), self.config, size.parameters, processes, gpus)
-        return checkpoint_bytes(self.config, size.parameters, size.config) + 4 * size.parameters
+        checkpoints = checkpoint_bytes(self.config, size.parameters, size.config)
+        return checkpoints + 4 * size.parameters + round(rollout_bytes(self.config))
 
 
 class Training(NamedStages):

@@ -135,7 +135,7 @@ class _Why:
         """The file whose content a field holds; "" for other fields."""
         try:
             value = self._run.config.config_of(key.stage).model_dump(mode="json", by_alias=True)
-        except (AttributeError, KeyError):
+        except (AttributeError, KeyError, TypeError):
             return ""
         for part in name.split(".")[:-1]:
             value = value.get(part) if isinstance(value, dict) else None

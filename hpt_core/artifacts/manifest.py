@@ -64,14 +64,22 @@ def unreadable(path: Path, error: OSError) -> StoreError:
 
 
 class Cost(Frozen):
-    """Resources used by the last attempt to produce the artifact."""
+    """Resources used by all attempts to produce the artifact."""
 
     seconds: float = 0.0
-    """Wall-clock time."""
+    """Wall-clock time. An attempt that was killed counts until the last line of its log."""
     cpu_seconds: float = 0.0
-    """CPU time of the worker and all its descendants."""
+    """CPU time of the worker and all its descendants, in the attempts that were not killed and did not fail."""
     peak_memory_bytes: int = 0
     """Largest resident size of any single worker process."""
+    attempts: int = 1
+    device_hours: float | None = 0.0
+    """Hours of GPUs, or of the machine if it has none; 0 for stages that do not need them. None if their number is
+    unknown, as with a launcher of several machines."""
+    energy_kwh: float | None = None
+    """Energy of the GPUs; None if it was not measured."""
+    money: float | None = None
+    """Cost in the currency of the prices in the config; None without prices."""
 
 
 class Manifest(Frozen):

@@ -51,6 +51,8 @@ class Slot:
         self.work = folder / "work"
         self.log = folder / "log.txt"
         self.manifest_file = folder / "manifest.json"
+        self.attempts_file = folder / "attempts.jsonl"
+        """Times of the attempts to produce the artifact, while it does not exist."""
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.fingerprint[:12]}"
@@ -103,6 +105,7 @@ class Slot:
         write_text(self.manifest_file, manifest.model_dump_json(indent=2) + "\n")
         shutil.rmtree(self.work, ignore_errors=True)
         (self.folder / "manifest.replaced.json").unlink(missing_ok=True)
+        self.attempts_file.unlink(missing_ok=True)
 
 
 class Store:

@@ -10,10 +10,10 @@ from hpt_core.errors import BudgetError
 
 
 class Prices(Frozen):
-    """Prices of a model's samples, in any currency."""
+    """Prices of resources, in any currency."""
 
     hour: float = Field(0.0, ge=0)
-    """Price of an hour of sampling on one slice: a GPU, or the machine."""
+    """Price of an hour of one GPU, or of the machine if it has none."""
     million_tokens: float = Field(0.0, ge=0)
     """Price of a million generated tokens, at an endpoint that bills them."""
     million_prompt_tokens: float = Field(0.0, ge=0)
@@ -55,7 +55,7 @@ class Budget(Frozen):
     cost: float | None = Field(None, gt=0)
     """Maximum cost, computed from `prices`."""
     prices: Prices = Prices()
-    """Prices from which `cost` is computed."""
+    """Prices of the samples, from which `cost` is computed."""
 
     @model_validator(mode="after")
     def _cost_has_prices(self) -> "Budget":

@@ -81,6 +81,24 @@ class ValidationConfig(Frozen):
             yield f"top_p is {self.top_p}, but {ONE_TOKEN}; remove it, or raise temperature"
 
 
+class KeptRollouts(Frozen):
+    """The steps whose rollouts a stage keeps, in rollouts/ beside the model."""
+
+    every: int = Field(1, ge=0)
+    """Keep those of every Nth step: 1 keeps all, 0 none."""
+    last: int = Field(0, ge=0)
+    """Keep those of the last N steps, too."""
+
+    def keeps(self, step: int, steps: int) -> bool:
+        """Whether the rollouts of `step` are kept once `steps` steps are done."""
+        return (self.every > 0 and step % self.every == 0) or step > steps - self.last
+
+    def without_effect(self) -> Iterator[str]:
+        """Steps that are kept anyway."""
+        if self.last and self.every == 1:
+            yield f"last is {self.last}, but every = 1 keeps the rollouts of all steps; remove it, or raise every"
+
+
 class Reward(Frozen):
     """One part of a rollout's reward."""
 
@@ -138,6 +156,8 @@ class TrainConfig(Frozen):
     """Steps between checkpoints (scripts: 50). The last step is always saved."""
     keep_checkpoints: Annotated[int, NOT_IDENTITY] = Field(2, ge=1)
     """Number of newest checkpoints to keep. If the newest is damaged, training continues from the one before."""
+    keep_rollouts: Annotated[KeptRollouts, NOT_IDENTITY] = KeptRollouts()
+    """Which steps' rollouts to keep; by default all. They take most of a long run's disk space."""
     checkpoint_async: Annotated[bool | None, NOT_IDENTITY] = None
     """Write checkpoints in the background, from a copy in main memory; None does so if the weights are on a GPU."""
 
@@ -199,7 +219,7 @@ class TrainConfig(Frozen):
     def unused(self) -> Iterator[tuple[str, str]]:
         """(field, "CAUSE; REMEDY") of settings that this stage does not use. Stages may share them: a stage without
         rollouts has the rewards of [train."*"] too."""
-        sampled = [] if self.uses_rollouts else ["rollouts_per_question", "rewards", "importance_cap"]
+        sampled = [] if self.uses_rollouts else ["rollouts_per_question", "rewards", "importance_cap", "keep_rollouts"]
         for name in [*sampled, *([] if self.uses_engine else ["engine"])]:
             if differs(self, name):
                 yield name, "is set, but this stage samples no rollouts; remove it"

@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpt_core.errors import TrainingError
@@ -113,7 +114,8 @@ class Trainer:
         self._release()
         if self.estimator.uses_rollouts and self.world.is_main:
             warn_if_alike(step, collected.groups, self.alike)
-            write_rollouts(self.spec.work / "rollouts" / f"step-{step:05d}.parquet", step, collected.groups)
+            write_rollouts(rollouts_file(self.spec.work, step), step, collected.groups)
+            self._prune_rollouts(step)
         updating = time.perf_counter()
         pairs = [(row, group) for group in collected.groups for row in group.rows]
         rows = [row for row, _ in pairs]
@@ -135,6 +137,12 @@ class Trainer:
         row["validation_reward"] = self._validate(step)
         self._count(collected, updates, seconds)
         return row
+
+    def _prune_rollouts(self, done: int) -> None:
+        """Remove the rollouts that the config does not keep."""
+        for step in range(1, done + 1):
+            if not self.config.keep_rollouts.keeps(step, done):
+                rollouts_file(self.spec.work, step).unlink(missing_ok=True)
 
     def _sync(self) -> float:
         if self.engine is None:
@@ -251,6 +259,11 @@ class Trainer:
         self.best.restore(state["best"])
         logger.info("resuming after step %d", done)
         return done
+
+
+def rollouts_file(folder: Path, step: int) -> Path:
+    """File of a step's rollouts in work/ or output/."""
+    return folder / "rollouts" / f"step-{step:05d}.parquet"
 
 
 @contextlib.contextmanager

@@ -7,6 +7,9 @@ from hpt_core.errors import PreflightError
 from hpt_core.training.config import LoraConfig, TrainConfig
 
 GIB = 2**30
+ROLLOUT_TOKEN = 7.5
+"""Bytes of one token of a stored rollout: its text, id and log-probability, compressed. Measured on made-up rollouts of
+English text."""
 WEIGHT = 4
 """Bytes of a float32 master weight."""
 MOMENTS = 8
@@ -56,6 +59,15 @@ def checkpoint_bytes(config: TrainConfig, parameters: int, model: Mapping[str, A
     """
     trained = parameters if config.lora is None else adapter_parameters(config.lora, parameters, model)
     return trained * (WEIGHT + MOMENTS) * min(config.keep_checkpoints + 1, config.checkpoints_written)
+
+
+def rollout_bytes(config: TrainConfig) -> float:
+    """Estimated bytes of the rollouts that a run keeps, if its responses are half as long as allowed."""
+    if not config.uses_rollouts:
+        return 0
+    kept = sum(config.keep_rollouts.keeps(step, config.steps) for step in range(1, config.steps + 1))
+    responses = kept * config.questions_per_step * config.rollouts_per_question
+    return responses * config.sampling.max_tokens / 2 * ROLLOUT_TOKEN
 
 
 def adapter_parameters(lora: LoraConfig, parameters: int, model: Mapping[str, Any]) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpt_core.artifacts import Cost, FileEntry, Slot, fingerprint, outputs_hash
 from hpt_core.code import code_of_class
+from hpt_core.evaluation.budget import Prices, Spent
 from tasks.execution.keys import ArtifactKey, Output, StageKey
 
 if TYPE_CHECKING:
@@ -149,6 +150,18 @@ class Step(ABC):
     def preflight(self, artifacts: Artifacts, context: "Context") -> int:
         """Check requirements and return the bytes of disk needed. Raises HPTError if a requirement is not met."""
         return 0
+
+    def devices(self, context: "Context") -> int | None:
+        """How many devices it uses: GPUs, or 1 for a machine without any. 0 if it needs none; None if unknown."""
+        return 0
+
+    def prices(self, context: "Context") -> Prices:
+        """What its resources cost."""
+        return context.resources.prices
+
+    def spent(self, job: Job, device_seconds: float) -> Spent:
+        """What an artifact has taken, for its cost in money."""
+        return Spent(seconds=device_seconds)
 
     def holds(self, artifact: Artifact) -> bool:
         """Whether the artifact's effects outside the store, such as a publication, still exist."""

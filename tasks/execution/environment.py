@@ -81,6 +81,12 @@ def training_processes(configured: int | None) -> int:
     return configured or max(1, len(gpu_memory_bytes() or ()))
 
 
+def devices(most: int | None = None) -> int:
+    """Number of GPUs that a stage uses, at most `most`; 1, for the machine, without GPUs."""
+    found = max(1, len(visible_devices()))
+    return found if most is None else min(found, most)
+
+
 def visible_memory(table: str, visible: str | None) -> tuple[int, ...]:
     """Bytes of each device that CUDA_VISIBLE_DEVICES names by index or UUID; `table` has lines "index, uuid, MiB"."""
     rows = [[cell.strip() for cell in line.split(",")] for line in table.splitlines() if line.strip()]

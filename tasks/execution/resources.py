@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from hpt_core.base import Frozen
+from hpt_core.evaluation.budget import Prices
 
 
 class ResourcesConfig(Frozen):
@@ -25,5 +26,8 @@ class ResourcesConfig(Frozen):
     ray: str | None = Field(None, min_length=1)
     """Address of a Ray cluster that samples the slices, such as "10.0.0.1:6379" or "auto". None is this machine. The
     nodes need this package, and the store at the same path."""
+    prices: Prices = Prices()
+    """What the machine costs. Manifests then hold the cost of each artifact. evaluate.budget.prices, if set, are those
+    of the samples."""
     stage_timeout_s: float | None = Field(None, gt=0)
     """Seconds after which a stage's worker is ended and the stage fails."""

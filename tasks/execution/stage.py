@@ -4,7 +4,6 @@ import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Literal
 
 from hpt_core.artifacts import Cost, Damage, Lease, Manifest, Slot, describe_files
@@ -12,6 +11,7 @@ from hpt_core.errors import HPTError
 from tasks.execution import environment
 from tasks.execution.artifact import Artifact, Artifacts, Job, Stage, Step, Target
 from tasks.execution.context import Context, Notice
+from tasks.execution.cost import Meter
 from tasks.execution.differences import differences, summary
 from tasks.execution.keys import ArtifactKey, StageKey
 
@@ -142,6 +142,7 @@ def _clear(step: Step, slot: Slot, checked: Check) -> None:
     if checked.state == "damaged":
         LOG.warning("%s; it will be produced again", checked.text)
         slot.set_aside()
+        slot.attempts_file.unlink(missing_ok=True)
         if step.mends:
             for damage in checked.damage:
                 damage.path.unlink(missing_ok=True)
@@ -149,6 +150,7 @@ def _clear(step: Step, slot: Slot, checked: Check) -> None:
             slot.discard()
     elif checked.state == "rerun":
         slot.set_aside()
+        slot.attempts_file.unlink(missing_ok=True)
         slot.discard()
     elif not step.keeps_output:
         slot.discard_output()
@@ -158,20 +160,17 @@ def _clear(step: Step, slot: Slot, checked: Check) -> None:
 def _make(
     step: Step, jobs: list[Job], artifacts: Artifacts, context: Context, held: list[Lease]
 ) -> dict[ArtifactKey, Artifact]:
-    start = datetime.now(UTC)
-    cost = step.make(jobs, artifacts, context)
-    end = datetime.now(UTC)
-    share = Cost(
-        seconds=round((end - start).total_seconds() / len(jobs), 3),
-        cpu_seconds=round(cost.cpu_seconds / len(jobs), 3),
-        peak_memory_bytes=cost.peak_memory_bytes,
-    )
+    meter, used = Meter(step, jobs, context), Cost()
+    try:
+        used = step.make(jobs, artifacts, context)
+    finally:
+        meter.end(used)
     for lease in held:
         lease.confirm()
-    return {job.target.key: _commit(step, job, context, start, end, share) for job in jobs}
+    return {job.target.key: _commit(step, job, context, meter) for job in jobs}
 
 
-def _commit(step: Step, job: Job, context: Context, start: datetime, end: datetime, cost: Cost) -> Artifact:
+def _commit(step: Step, job: Job, context: Context, meter: Meter) -> Artifact:
     target, slot = job.target, job.slot
     files = describe_files(slot.folder, context.known)
     outputs = step.outputs(job, files)
@@ -189,9 +188,9 @@ def _commit(step: Step, job: Job, context: Context, start: datetime, end: dateti
             packages=environment.packages(),
             hardware=environment.hardware(),
             git_commit=environment.git_commit(),
-            start=start,
-            end=end,
-            cost=cost,
+            start=meter.start,
+            end=meter.stop,
+            cost=meter.total(job),
         )
     )
     renewed = is_renewed(target, context)

@@ -16,6 +16,7 @@ from hpt_core.artifacts.cleanup import Cleanup, Contents, Policy, clean
 from hpt_core.artifacts.history import STALE_S, RunRecord
 
 DAY = timedelta(days=1)
+EVERY_RUN = Policy()
 
 
 def made(store: Store, kind: str, name: str, *inputs: str, pipeline: str = "", size: int = 10_000) -> str:
@@ -59,7 +60,7 @@ def ran(
     return next(run for run in store.history.runs() if run.id == log.record.id)
 
 
-def removed(store: Store, policy: Policy = Policy()) -> set[str]:
+def removed(store: Store, policy: Policy = EVERY_RUN) -> set[str]:
     return {item.place for item in planned(store, policy).remove}
 
 

@@ -62,6 +62,7 @@ CLIPS_NOTHING = "algorithm.rl.stabilization_mask clips nothing, because a step m
         ({"validation": {"every": 10}}, "validation.every is 10, so only the model of the last of 10 steps"),
         ({"validation": {"every": 5, "samples": 2, "temperature": 0}}, "validation.samples is 2, but at temperature 0"),
         ({"keep_checkpoints": 3, "checkpoint_every": 5}, "keep_checkpoints is 3, but the run writes only 2"),
+        ({"keep_rollouts": {"last": 5}}, "keep_rollouts.last is 5, but every = 1 keeps the rollouts of all steps"),
         ({"rollouts_per_question": 1}, "algorithm.rl trains nothing"),
         ({"algorithm": {"name": "hpt", "gate": {"gamma": 1}}}, "algorithm.gate never chooses the signal 'rl'"),
         (

@@ -17,6 +17,7 @@ from hpt_core.training.memory import (
     checkpoint_bytes,
     memory_of_rank,
     require_memory,
+    rollout_bytes,
 )
 
 CACHE = int(GIB * CPU_KV_CACHE_GIB)
@@ -89,6 +90,16 @@ def test_checkpoints_hold_weights_and_moments_of_what_trains() -> None:
     assert checkpoint_bytes(adapters, 1_000_000, {}) == 3 * 12 * 1_000_000, "of a shape that is not known, all weights"
     short = stage("sft", keep_checkpoints=2, steps=whole.checkpoint_every + 1)
     assert checkpoint_bytes(short, 1_000_000, {}) == 2 * 12 * 1_000_000, "a run of two checkpoints never has three"
+
+
+def test_rollouts_of_the_papers_run_are_counted() -> None:
+    """500 steps of 1,024 responses: some 15 GB."""
+    whole = rollout_bytes(stage("hpt", steps=500))
+    assert 14e9 < whole < 17e9
+    share = rollout_bytes(stage("hpt", steps=500, keep_rollouts={"every": 50, "last": 20}))
+    assert share == pytest.approx(whole * 29 / 500), "step 500 is one of both"
+    assert rollout_bytes(stage("hpt", steps=500, keep_rollouts={"every": 0})) == 0
+    assert rollout_bytes(stage("sft", steps=500)) == 0
 
 
 def test_the_number_of_adapter_weights_matches_peft(tiny_model: Path) -> None:

@@ -1,6 +1,7 @@
 """Skip or run: fingerprint, manifest, damage and options decide, for every kind of stage."""
 
 import json
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,9 +13,11 @@ import pytest
 
 from hpt_core.artifacts import Cost, KnownFiles, Store
 from hpt_core.errors import HPTError, TrainingError
+from hpt_core.evaluation.budget import Prices
 from tasks.execution.artifact import Artifacts, Job, Stage, Step, Target
 from tasks.execution.context import Context, Notice, subscribe
 from tasks.execution.keys import ArtifactKey, Output, StageKey
+from tasks.execution.resources import ResourcesConfig
 from tasks.execution.selection import Selection
 from tasks.execution.stage import check, run_stage
 
@@ -284,3 +287,50 @@ def test_a_missing_artifact_is_compared_with_the_last_of_its_name(
     assert text in found.text
     if change:
         assert check(step, wanted, again(context, pipeline="other")).text == "", "another pipeline's are not looked at"
+
+
+class Priced(Letters):
+    """As Letters, on a device."""
+
+    def devices(self, context: Context) -> int | None:
+        return 3
+
+
+def test_the_cost_counts_every_attempt(context: Context) -> None:
+    """One that failed, one that was killed, and the last one; two artifacts share each."""
+    step = Priced("ab")
+    stage = Stage(LETTERS, (), (step,))
+    step.fail_after = 1
+    with pytest.raises(TrainingError):
+        run_stage(stage, NOTHING, context)
+    begun = datetime.now(UTC) - timedelta(hours=2)
+    for name in "ab":
+        slot = context.store.slot("letters", folder(context, step, name).name)
+        with slot.attempts_file.open("a") as file:
+            file.write(json.dumps({"start": begun.isoformat(), "devices": 3, "parts": 2}) + "\n")
+        slot.log.write_text("the last sign of life")
+        last = (begun + timedelta(hours=1)).timestamp()
+        os.utime(slot.log, (last, last))
+    step.fail_after = None
+    priced = again(context, resources=ResourcesConfig(prices=Prices(hour=4.0)))
+    run_stage(stage, NOTHING, priced)
+    for name in "ab":
+        slot = context.store.slot("letters", folder(context, step, name).name)
+        manifest = slot.manifest()
+        assert manifest is not None and not slot.attempts_file.exists()
+        cost = manifest.cost
+        assert (cost.attempts, cost.cpu_seconds, cost.peak_memory_bytes, cost.energy_kwh) == (3, 1.0, 7, None)
+        assert cost.seconds == pytest.approx(1800, abs=5), "half of the hour"
+        assert cost.device_hours == pytest.approx(1.5, abs=0.01)
+        assert cost.money == pytest.approx(6.0, abs=0.05)
+    # Made again on request, an artifact costs what that took.
+    run_stage(stage, NOTHING, again(context, rerun=EVERYTHING, since=datetime.now(UTC) + timedelta(seconds=1)))
+    cost = json.loads((folder(context, step, "a") / "manifest.json").read_text())["cost"]
+    assert cost["attempts"] == 1 and cost["seconds"] < 60 and cost["money"] is None
+
+
+def test_a_stage_without_devices_has_no_device_hours(context: Context) -> None:
+    step = Letters("a")
+    run_stage(Stage(LETTERS, (), (step,)), NOTHING, context)
+    cost = json.loads((folder(context, step, "a") / "manifest.json").read_text())["cost"]
+    assert (cost["device_hours"], cost["energy_kwh"], cost["money"]) == (0.0, None, None)
