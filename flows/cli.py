@@ -20,6 +20,7 @@ from flows.commands import (  # noqa: E402  (Prefect reads the environment at im
     compare,
     config,
     estimate,
+    export,
     history,
     look,
     plan,
@@ -47,7 +48,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(run, spec, estimate, plan, compare, look, history, samples, protocol, audit),
-    *(store, config, algorithms, tools),
+    *(store, export, config, algorithms, tools),
 )
 for module in COMMANDS:
     app.add_typer(module.app)

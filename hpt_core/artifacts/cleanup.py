@@ -141,7 +141,9 @@ class Contents:
                 found.add(place)
                 manifest = self.items[place].manifest if place in self.items else None
                 for hash_ in manifest.inputs.values() if manifest else ():
-                    left += self._makers.get(hash_, ())
+                    makers = self._makers.get(hash_, ())
+                    # Of several with the same content, those that are referred to anyway.
+                    left += [maker for maker in makers if maker in places] or makers
         return found
 
 
