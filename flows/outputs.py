@@ -21,8 +21,8 @@ def open_store(where: str | None) -> Store:
         return _existing(load_config(Path(where)).store)
     if where is not None:
         return _existing(where)
-    below = [str(path) for path in sorted(Path(DEFAULT).glob("*")) if _is_store(path)]
-    if _is_store(Path(DEFAULT)) or not below:
+    below = [str(path) for path in sorted(Path(DEFAULT).glob("*")) if path.is_dir() and Store(path).is_used]
+    if not below or Store(DEFAULT).is_used:
         return _existing(DEFAULT)
     if len(below) > 1:
         raise ConfigError(f"there are several stores: {', '.join(below)}", f"choose one: --store {below[0]}")
@@ -64,12 +64,8 @@ def find_one(store: Store, text: str) -> tuple[Slot, Manifest]:
     return found[0], manifest
 
 
-def _is_store(folder: Path) -> bool:
-    return any((folder / name).is_dir() for name in ("by-name", "history"))
-
-
 def _existing(where: str) -> Store:
     store = Store(where)
-    if not _is_store(store.root):
+    if not store.is_used:
         raise StoreError(f"{store.root} is not a store, or nothing has run on it", "give one: --store FOLDER_OR_CONFIG")
     return store

@@ -153,7 +153,7 @@ class Side:
 
 @app.command()
 def diff(
-    first: Annotated[str, typer.Argument(metavar="A", help="A run's id, a config, a store, or a stored output.")],
+    first: Annotated[str, typer.Argument(metavar="A", help="A run's id, a config, a store, a pipeline or an output.")],
     second: Annotated[str, typer.Argument(metavar="B", help="The same, to compare with A.")],
     where: Where = None,
     as_json: Json = False,
@@ -240,8 +240,11 @@ def _side(text: str, where: str | None) -> Side:
     folder = Path(text)
     if folder.is_dir() and not (folder / "manifest.json").is_file():
         store = open_store(text)
-        runs = store.history.runs()
-        return _of_names(store, text, runs[-1].config if runs else None)
+        pipelines = store.pipelines()
+        if len(pipelines) != 1:
+            known = ", ".join(pipelines)
+            raise StoreError(f"{text} holds the pipelines {known}", "compare two of them, with --store, or two runs")
+        return _of_pipeline(store, pipelines[0], text)
     store = open_store(where) if not folder.is_dir() else Store(folder.resolve().parents[1])
     every = store.history.runs()
     if any(record.id == text or record.id.endswith(f"-{text}") for record in every):
@@ -251,19 +254,17 @@ def _side(text: str, where: str | None) -> Side:
         return Side(
             f"{record.id}: {record.outcome}, {len(stored)} of {len(outputs)} outputs are stored", stored, record.config
         )
+    if text in store.pipelines():
+        return _of_pipeline(store, text, text)
     found = [(slot, m) for slot in find(store, text) if (m := slot.manifest())]
     return Side(f"{text}: {', '.join(str(slot) for slot, _ in found)}", {m.stage: m for _, m in found})
 
 
-def _of_names(store: Store, text: str, config: Any) -> Side:
-    """The outputs that a store's one pipeline used last."""
-    pipelines = store.pipelines()
-    if len(pipelines) != 1:
-        raise StoreError(
-            f"{text} holds the pipelines {', '.join(pipelines)}", "compare two configs, or two runs of them"
-        )
-    manifests = {name: m for name, slot in store.names(pipelines[0]).items() if (m := slot.manifest())}
-    return Side(f"{text}: {pipelines[0]}", manifests, config)
+def _of_pipeline(store: Store, pipeline: str, label: str) -> Side:
+    """The outputs that a pipeline used last, and the config of its last run."""
+    configs = [record.config for record in store.history.runs() if record.pipeline == pipeline]
+    outputs = {name: m for name, slot in store.names(pipeline).items() if (m := slot.manifest())}
+    return Side(f"{label}: {len(outputs)} outputs", outputs, configs[-1] if configs else None)
 
 
 def _as_json(config: Any) -> Any:

@@ -164,16 +164,5 @@ def _is_used(store: Store, slot: Slot) -> bool:
 
 
 def _item(slot: Slot) -> Item:
-    size, changed = 0, slot.folder.stat().st_mtime
-    seen = set()
-    for path in slot.folder.rglob("*"):
-        try:
-            status = path.lstat()
-        except FileNotFoundError:
-            continue
-        changed = max(changed, status.st_mtime)
-        if status.st_ino not in seen:
-            # Rollouts have a link in work/ and one in output/.
-            seen.add(status.st_ino)
-            size += status.st_blocks * 512
-    return Item(slot, slot.manifest(), size, datetime.fromtimestamp(changed, UTC))
+    size, changed = slot.usage()
+    return Item(slot, slot.manifest(), size, changed)

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import socket
+import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -74,20 +75,30 @@ class RunLog:
         self._lease = lease
         self._artifacts: dict[str, str] = {}
         self._stages: dict[str, StageRecord] = {}
+        self._lock = threading.Lock()
         self._lease.try_take()
         write_text(self._file, record.model_dump_json(indent=2) + "\n")
 
     def refer(self, artifacts: Mapping[str, str]) -> None:
-        """Record that the run uses these artifacts (key -> KIND/FINGERPRINT), before it looks whether they exist."""
-        new = {key: place for key, place in artifacts.items() if self._artifacts.get(key) != place}
-        if new:
+        """Record that the run uses these artifacts (key -> KIND/FINGERPRINT), before it looks whether they exist.
+
+        Raises StoreError if the store cannot be written.
+        """
+        with self._lock:
+            new = {key: place for key, place in artifacts.items() if self._artifacts.get(key) != place}
+            if not new:
+                return
+            try:
+                with self._refs.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(new) + "\n")
+            except OSError as error:
+                raise _unwritable(self._refs, error) from error
             self._artifacts |= new
-            with self._refs.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(new) + "\n")
 
     def note(self, stage: str, record: StageRecord) -> None:
         """Record what became of a stage."""
-        self._stages[stage] = record
+        with self._lock:
+            self._stages[stage] = record
 
     def end(self, outcome: Outcome, error: str = "") -> None:
         """Write the outcome. A store that cannot be written is only logged, so that it does not hide the run's own
@@ -100,6 +111,10 @@ class RunLog:
         except OSError as problem:
             LOG.warning("the end of the run is not recorded in %s: %s", self._file, problem.strerror or problem)
         self._lease.release()
+
+
+def _unwritable(path: Path, error: OSError) -> StoreError:
+    return StoreError(f"cannot write to {path}: {error.strerror or error}", "check the store's disk, and run again")
 
 
 class History:
@@ -118,9 +133,7 @@ class History:
         try:
             return RunLog(self.folder, record, self._lease(name))
         except OSError as error:
-            raise StoreError(
-                f"cannot write to {self.folder}: {error.strerror or error}", "check the store's disk, and run again"
-            ) from error
+            raise _unwritable(self.folder, error) from error
 
     def runs(self) -> list[RunRecord]:
         """All runs, oldest first. A record that cannot be read is logged."""

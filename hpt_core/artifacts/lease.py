@@ -117,6 +117,14 @@ class Lease:
         holder = self._look()
         return holder.text if holder and holder.alive else None
 
+    def discard(self) -> None:
+        """Remove the files of a lease that nobody holds, as after a crash. Raises StoreError as `try_take` does."""
+        with self._guard():
+            holder = self._look()
+            if holder is None or not holder.alive:
+                self.file.unlink(missing_ok=True)
+                self._guard_file.unlink(missing_ok=True)
+
     def is_stale(self, after_s: float) -> bool:
         """Whether the lease was not renewed for `after_s` seconds of the file system's clock. Unlike `holder`, this
         needs no waiting, but a takeover must not rely on it. False if the folder cannot be written."""

@@ -26,6 +26,9 @@ LOG = logging.getLogger("hpt.store")
 
 BY_PIPELINE = "by-pipeline"
 """Folder of the store with links to each pipeline's artifacts by name."""
+LEASES = ".leases"
+BLOCK = 512
+"""Bytes of a block in a file's status."""
 REMOVED = ".removed-"
 """Start of the name of a folder that is being removed."""
 FINGERPRINT = re.compile("[0-9a-f]{64}")
@@ -56,6 +59,17 @@ class Slot:
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.fingerprint[:12]}"
+
+    def usage(self) -> tuple[int, datetime]:
+        """Bytes on the disk, and when a file changed last. A file with several links, such as rollouts in work/ and in
+        output/, counts once."""
+        sizes, changed = dict[int, int](), self.folder.stat().st_mtime
+        for path in self.folder.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                status = path.lstat()
+                sizes[status.st_ino] = status.st_blocks * BLOCK
+                changed = max(changed, status.st_mtime)
+        return sum(sizes.values()), datetime.fromtimestamp(changed, UTC)
 
     def manifest(self) -> Manifest | None:
         """The manifest; None if it is missing, or is not a manifest, which is logged. Raises StoreError if the file
@@ -130,12 +144,17 @@ class Store:
 
     def lease(self, slot: Slot) -> Lease:
         """The lease of an artifact."""
-        return Lease(self.root / ".leases" / f"{slot.kind}-{slot.fingerprint}.json")
+        return Lease(self.root / LEASES / f"{slot.kind}-{slot.fingerprint}.json")
 
     @property
     def history(self) -> History:
         """The records of the runs on this store."""
         return History(self.root)
+
+    @property
+    def is_used(self) -> bool:
+        """Whether anything has run on it."""
+        return any((self.root / name).is_dir() for name in ("by-name", "history"))
 
     def slots(self, kind: str = "*") -> Iterator[Slot]:
         """The folder of every artifact, finished or not, of one kind or of all."""
@@ -234,7 +253,9 @@ class Store:
         return True
 
     def remove_leftovers(self) -> None:
-        """Remove links to artifacts that are gone, and what a killed removal left."""
+        """Remove links to artifacts that are gone, leases that nobody holds, and what a killed removal left."""
+        for name in {path.with_suffix(".json") for path in (self.root / LEASES).glob("[!.]*")}:
+            Lease(name).discard()
         for folder in self.root.glob(f"*/{REMOVED}*"):
             shutil.rmtree(folder, ignore_errors=True)
         for place in ("by-name", BY_PIPELINE, "by-date"):

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 
 from tasks.execution.keys import ArtifactKey, StageKey
 
@@ -18,12 +19,19 @@ class Selection:
         return bool(self.items)
 
     def __contains__(self, key: ArtifactKey) -> bool:
-        return any(stage == key.stage and _fits(rest, key) for stage, rest in self.items)
+        return any(_fits(patterns, key) for patterns in self._by_stage.get(key.stage, ()))
 
     @property
     def stages(self) -> frozenset[StageKey]:
         """The stages, whether selected as a whole or in part."""
-        return frozenset(stage for stage, _ in self.items)
+        return frozenset(self._by_stage)
+
+    @cached_property
+    def _by_stage(self) -> dict[StageKey, list[tuple[str, ...]]]:
+        found: dict[StageKey, list[tuple[str, ...]]] = {}
+        for stage, patterns in self.items:
+            found.setdefault(stage, []).append(patterns)
+        return found
 
     def in_part(self, but: Collection[StageKey] = ()) -> "Selection":
         """The stages that are selected in part only, without those in `but`."""

@@ -1,5 +1,6 @@
 """The command line: wrong input gives a one-line error, the right exit code, and no partial files."""
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from typing import Any, NamedTuple, NoReturn
 
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
+from rich.text import Text
 
 from flows.cli import main
 from flows.commands import common
@@ -202,6 +205,27 @@ def test_plan_shows_every_artifact_and_writes_nothing(hpt: Hpt, tmp_path: Path) 
     assert not (tmp_path / "runs").exists()
 
 
+def test_plan_fits_a_narrow_terminal_and_names_what_keeps_a_run_from_starting(
+    hpt: Hpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "demo.toml").write_text(GOOD + TRAIN.replace("NAME", "sft"))
+    terminal = io.StringIO()
+    console = Console(file=terminal, force_terminal=True, width=80, highlight=False, soft_wrap=True, emoji=False)
+    monkeypatch.setattr(common, "OUT", console)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))  # type: ignore[attr-defined]
+    result = hpt("plan", "demo.toml", "--set", "evaluate.max_tokens=100000")
+    assert result.code == 0
+    text = Text.from_ansi(terminal.getvalue()).plain
+    stages = text.partition("\n\n")[0]
+    assert "after " in stages and max(map(len, stages.splitlines())) <= 80
+    assert "10 to do" not in stages and "unknown for " in text, "an empty store tells nothing about times"
+    told = json.loads(hpt("plan", "demo.toml", "--json", "--set", "evaluate.max_tokens=100000").out)
+    assert (told["seconds"], len(told["unknown"])) == (0, len(told["stages"]))
+    for part in ("leaves no room for a prompt", "GiB of disk"):
+        assert part in " ".join(told["problems"]) and part in " ".join(text.split())
+    assert not (tmp_path / "runs").exists()
+
+
 def test_plan_warns_of_settings_without_effect(hpt: Hpt, tmp_path: Path) -> None:
     (tmp_path / "demo.toml").write_text(GOOD + TRAIN.replace("NAME", "grpo") + "rollouts_per_question = 1\n")
     result = hpt("plan", "demo.toml")
@@ -323,6 +347,7 @@ def test_a_full_disk_is_reported_before_anything_starts(
         ),
         (["rerun", "demo.toml", "--from", "train.x", "--data-dir", "d"], "hpt run demo.toml --data-dir d"),
         (["rerun", "--from=train.x", "demo.toml", "--store=s"], "hpt run demo.toml --store s"),
+        (["rerun", "demo.toml", "--only", "train.x"], "hpt run demo.toml --only train.x"),
         (["train", "demo.toml", "x", "--force", "--strict"], "hpt train demo.toml x --strict"),
         (
             ["evaluate", "demo.toml", "--set", "seed=1", "--set", "name=x"],

@@ -90,9 +90,10 @@ def test_a_store_explains_itself(again: Any, here: Here) -> None:
     report = next(place for key, place in first["artifacts"].items() if key == "report")
     here("pin", report, "--note", "shown in a talk")
     would = json.loads(here("gc", "--pipeline", "tiny", "--json"))
-    assert would["forgotten_runs"] == [first["id"]] and {row["key"] for row in would["removed"]} == {
-        "publish.static_site"
-    }
+    assert would["forgotten_runs"] == [first["id"]]
+    # The first verdicts have the same content as the second ones, so the pinned report needs only those.
+    again_made = {f"evaluate.base/verdicts/procedural_{name}" for name in ("double", "mixed")}
+    assert {row["key"] for row in would["removed"]} == {"publish.static_site", *again_made}
     here("pin", report, "--remove")
     freed = json.loads(here("gc", "--pipeline", "tiny", "--delete", "--json"))
     gone = {row["place"] for row in freed["removed"]}

@@ -14,6 +14,7 @@ import pytest
 from hpt_core.artifacts import Cost, KnownFiles, Manifest, Slot, StageRecord, Store, describe_files
 from hpt_core.artifacts.cleanup import Cleanup, Contents, Policy, clean
 from hpt_core.artifacts.history import STALE_S, RunRecord
+from hpt_core.artifacts.lease import KERNEL
 
 DAY = timedelta(days=1)
 EVERY_RUN = Policy()
@@ -184,6 +185,10 @@ def test_removal_frees_what_was_said_and_leaves_no_trace(tmp_path: Path) -> None
     ran(store, "demo", [gone], 3 * DAY)
     ran(store, "demo", [kept])
     (tmp_path / "train" / ".removed-123").mkdir()
+    for name in ("dead.json", "dead.guard", "alone.guard"):
+        (tmp_path / ".leases" / name).touch()
+    here = {"kernel": KERNEL.read_text().strip(), "device": tmp_path.stat().st_dev}
+    (tmp_path / ".leases" / "dead.json").write_text(json.dumps({"token": "x", **here}))
     found = planned(store, Policy(pipeline="demo"))
     assert 200_000 <= found.freed < 230_000 and found.kept == 1
     assert [(item.place, done) for item, done in clean(store, found)] == [(gone, True)]

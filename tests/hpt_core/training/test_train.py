@@ -199,6 +199,17 @@ def test_killed_runs_end_like_an_uninterrupted_one(
 
 
 @pytest.mark.slow
+def test_a_share_of_the_rollouts_is_kept(make_spec: Any, train: Train, tmp_path: Path) -> None:
+    """Of every second step and of the last one, in work/ as training goes on and in output/."""
+    changes = {"algorithm": "grpo", "steps": 5, "questions_per_step": 1, "rollouts_per_question": 2}
+    small = {"engine": "transformers", "sampling": {"max_tokens": 4}, "keep_rollouts": {"every": 2, "last": 1}}
+    train(make_spec(tmp_path, **changes, **small))
+    for folder in ("work", "output"):
+        kept = sorted(path.name for path in (tmp_path / folder / "rollouts").iterdir())
+        assert kept == [f"step-0000{step}.parquet" for step in (2, 4, 5)]
+
+
+@pytest.mark.slow
 def test_checkpoint_of_another_run_is_refused(undisturbed: Path, start: Start, tmp_path: Path) -> None:
     spec = json.loads((undisturbed.parent / "spec.json").read_text())
     spec["seed"] += 1
