@@ -124,21 +124,18 @@ def logs(
     """Print the log of a stage: of its latest run, also while it runs."""
     store = open_store(where)
     record, file = _log(store, stage)
+    others = {run.id for run in store.history.runs() if run.id != record.id}
     common.ERR.print(f"[dim]{record.id} ({record.outcome}): {file}[/]")
     with file.open(encoding="utf-8", errors="replace") as handle:
         for line in handle.readlines()[-lines:]:
             common.OUT.out(line, end="", highlight=False)
         while follow:
-            alive = _is_running(store, record)
+            alive = any(run.outcome == "running" for run in store.history.runs(but=others))
             for line in handle:
                 common.OUT.out(line, end="", highlight=False)
             if not alive:
                 return
             time.sleep(POLL_S)
-
-
-def _is_running(store: Store, record: RunRecord) -> bool:
-    return any(r.id == record.id and r.outcome == "running" for r in store.history.runs())
 
 
 def _log(store: Store, stage: str) -> tuple[RunRecord, Path]:

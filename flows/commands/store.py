@@ -118,6 +118,8 @@ def gc(
         common.OUT.print(table)
     word = "freed" if delete else "would free"
     common.OUT.print(f"{word} {amount(freed)} of {amount(found.size)}; {found.kept} artifacts stay", markup=False)
+    if policy.most_bytes is not None and found.size - freed > policy.most_bytes:
+        common.OUT.print(f"what stays is needed, and larger than {amount(policy.most_bytes)}")
     if kept := len(found.remove) - len(removed):
         common.OUT.print(f"{kept} artifacts are in use now and stay")
     if removed and not delete:

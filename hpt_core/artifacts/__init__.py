@@ -4,7 +4,11 @@ STORE/KIND/FINGERPRINT/manifest.json   written last; makes the artifact exist
                        output/         the artifact's files
                        work/           work in progress, removed when the manifest is written
                        log.txt         the stage's log, appended to by every attempt
+                       attempts.jsonl  times of the attempts so far, removed when the manifest is written
 STORE/history/                         a record of each run
+      pins/                            artifacts to keep
+      by-name/, by-pipeline/, by-date/ links to the artifacts used last, for people
+      .leases/                         who is producing an artifact, and which runs are in progress
 """
 
 from hpt_core.artifacts.fingerprint import fingerprint

@@ -59,6 +59,8 @@ class Cleanup:
     """Bytes of the whole store."""
     kept: int = 0
     """Number of artifacts that stay."""
+    ended: frozenset[str] = frozenset()
+    """Ids of the runs that had ended when this was planned, so that what they refer to is known."""
 
     @property
     def freed(self) -> int:
@@ -94,7 +96,8 @@ class Contents:
                     break
                 forget = [*forget, run]
                 removed = self._unreferred(forget, policy)
-        return Cleanup(forget, removed, size, len(self.items) - len(removed))
+        ended = frozenset(run.id for run in self.runs if run.outcome != "running")
+        return Cleanup(forget, removed, size, len(self.items) - len(removed), ended)
 
     def of_pipeline(self, name: str) -> set[str]:
         """Places of a pipeline's artifacts, with what they were made from."""
@@ -150,17 +153,16 @@ class Contents:
 def clean(store: Store, cleanup: Cleanup) -> Iterator[tuple[Item, bool]]:
     """Remove the artifacts, then forget the runs. Yields each artifact, and whether it was removed: one that a run has
     begun to use meanwhile is kept."""
+
+    def is_used(slot: Slot) -> bool:
+        place = f"{slot.kind}/{slot.fingerprint}"
+        return any(place in run.artifacts.values() for run in store.history.runs(but=cleanup.ended))
+
     for item in cleanup.remove:
-        yield item, store.remove(item.slot, _is_used)
+        yield item, store.remove(item.slot, is_used)
     for run in cleanup.forget:
         store.history.forget(run)
     store.remove_leftovers()
-
-
-def _is_used(store: Store, slot: Slot) -> bool:
-    """Whether a run in progress refers to an artifact."""
-    place = f"{slot.kind}/{slot.fingerprint}"
-    return any(run.outcome == "running" and place in run.artifacts.values() for run in store.history.runs())
 
 
 def _item(slot: Slot) -> Item:

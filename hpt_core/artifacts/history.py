@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +25,7 @@ from hpt_core.files import write_text
 
 LOG = logging.getLogger("hpt.history")
 
+REFS = ".refs.jsonl"
 STALE_S = 5 * LENGTH_S
 """A run on another machine has died if its lease was not renewed for so many seconds."""
 Outcome = Literal["running", "done", "failed", "interrupted", "died"]
@@ -71,13 +72,17 @@ class RunLog:
     def __init__(self, folder: Path, record: RunRecord, lease: Lease) -> None:
         self.record = record
         self._file = folder / f"{record.id}.json"
-        self._refs = folder / f"{record.id}.refs.jsonl"
+        self._refs = folder / f"{record.id}{REFS}"
         self._lease = lease
         self._artifacts: dict[str, str] = {}
         self._stages: dict[str, StageRecord] = {}
         self._lock = threading.Lock()
         self._lease.try_take()
-        write_text(self._file, record.model_dump_json(indent=2) + "\n")
+        try:
+            write_text(self._file, record.model_dump_json(indent=2) + "\n")
+        except BaseException:
+            self._lease.release()
+            raise
 
     def refer(self, artifacts: Mapping[str, str]) -> None:
         """Record that the run uses these artifacts (key -> KIND/FINGERPRINT), before it looks whether they exist.
@@ -135,12 +140,14 @@ class History:
         except OSError as error:
             raise _unwritable(self.folder, error) from error
 
-    def runs(self) -> list[RunRecord]:
-        """All runs, oldest first. A record that cannot be read is logged."""
-        return sorted(self._read(), key=lambda run: (run.start, run.id))
+    def runs(self, but: Collection[str] = ()) -> list[RunRecord]:
+        """All runs, without those whose ids are in `but`; oldest first. A record that cannot be read is logged."""
+        return sorted(self._read(but), key=lambda run: (run.start, run.id))
 
-    def _read(self) -> Iterator[RunRecord]:
+    def _read(self, but: Collection[str]) -> Iterator[RunRecord]:
         for file in self.folder.glob("*.json"):
+            if file.stem in but:
+                continue
             try:
                 record = RunRecord.model_validate_json(file.read_bytes())
             except FileNotFoundError:
@@ -151,19 +158,24 @@ class History:
             yield record if record.end else self._unfinished(record)
 
     def _unfinished(self, record: RunRecord) -> RunRecord:
+        outcome: Outcome = "running" if self._is_alive(record.id) else "died"
+        return record.model_copy(update={"artifacts": self._refs(record.id), "outcome": outcome})
+
+    def _refs(self, name: str) -> dict[str, str]:
         artifacts: dict[str, str] = {}
         with contextlib.suppress(FileNotFoundError):
-            for line in (self.folder / f"{record.id}.refs.jsonl").read_text(encoding="utf-8").splitlines():
+            for line in (self.folder / f"{name}{REFS}").read_text(encoding="utf-8").splitlines():
                 with contextlib.suppress(ValueError):  # cut off when the process was killed
                     artifacts |= json.loads(line)
-        lease = self._lease(record.id)
-        alive = lease.holder() and not lease.is_stale(STALE_S)
-        outcome: Outcome = "running" if alive else "died"
-        return record.model_copy(update={"artifacts": artifacts, "outcome": outcome})
+        return artifacts
+
+    def _is_alive(self, name: str) -> bool:
+        lease = self._lease(name)
+        return lease.holder() is not None and not lease.is_stale(STALE_S)
 
     def forget(self, record: RunRecord) -> None:
         """Remove the record of a run that has ended."""
-        for suffix in (".refs.jsonl", ".json"):
+        for suffix in (REFS, ".json"):
             (self.folder / f"{record.id}{suffix}").unlink(missing_ok=True)
 
     def _lease(self, name: str) -> Lease:

@@ -67,7 +67,7 @@ class Cost(Frozen):
     """Resources used by all attempts to produce the artifact."""
 
     seconds: float = 0.0
-    """Wall-clock time. An attempt that was killed counts until the last line of its log."""
+    """Wall-clock time. An attempt that was killed counts until it last wrote to a file."""
     cpu_seconds: float = 0.0
     """CPU time of the worker and all its descendants, in the attempts that were not killed and did not fail."""
     peak_memory_bytes: int = 0

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -63,12 +64,14 @@ class Slot:
     def usage(self) -> tuple[int, datetime]:
         """Bytes on the disk, and when a file changed last. A file with several links, such as rollouts in work/ and in
         output/, counts once."""
-        sizes, changed = dict[int, int](), self.folder.stat().st_mtime
+        sizes, times = dict[int, int](), list[float]()
         for path in self.folder.rglob("*"):
             with contextlib.suppress(FileNotFoundError):
                 status = path.lstat()
                 sizes[status.st_ino] = status.st_blocks * BLOCK
-                changed = max(changed, status.st_mtime)
+                if stat.S_ISREG(status.st_mode):
+                    times.append(status.st_mtime)
+        changed = max(times, default=self.folder.stat().st_mtime)
         return sum(sizes.values()), datetime.fromtimestamp(changed, UTC)
 
     def manifest(self) -> Manifest | None:
@@ -228,7 +231,7 @@ class Store:
     def _pin_file(self, slot: Slot) -> Path:
         return self.root / "pins" / f"{slot.kind}-{slot.fingerprint}.json"
 
-    def remove(self, slot: Slot, is_used: Callable[["Store", Slot], bool]) -> bool:
+    def remove(self, slot: Slot, is_used: Callable[[Slot], bool]) -> bool:
         """Remove an artifact, unless a run holds its lease or `is_used` says that a run refers to it.
 
         A run records what it uses before it looks for the manifest. Here the manifest is hidden before the records are
@@ -241,11 +244,12 @@ class Store:
             hidden = slot.folder / "manifest.hidden.json"
             with contextlib.suppress(FileNotFoundError):
                 slot.manifest_file.replace(hidden)
-            if is_used(self, slot):
+            if is_used(slot):
                 with contextlib.suppress(FileNotFoundError):
                     hidden.replace(slot.manifest_file)
                 return False
             removed = slot.folder.with_name(f"{REMOVED}{slot.fingerprint}")
+            shutil.rmtree(removed, ignore_errors=True)
             slot.folder.replace(removed)
             shutil.rmtree(removed)
         finally:

@@ -37,7 +37,9 @@ class Meter:
         self.stop = datetime.now(UTC)
         line: dict[str, Any] = {"end": self.stop.isoformat(), "cpu_seconds": used.cpu_seconds}
         line["peak_memory_bytes"] = used.peak_memory_bytes
-        if self._energy is not None and (now := energy.used_kwh(environment.visible_devices())) is not None:
+        now = None if self._energy is None else energy.used_kwh(environment.visible_devices())
+        # The counter starts again with the driver.
+        if now is not None and self._energy is not None and now >= self._energy:
             line["energy_kwh"] = now - self._energy
         for job in self._jobs:
             _append(job.slot, line)
@@ -78,12 +80,10 @@ def _total(lines: list[dict[str, Any]]) -> Cost:
 
 
 def _close(slot: Slot) -> None:
-    """End an attempt that was killed, at the last line of its log."""
+    """End an attempt that was killed, when it wrote its last file."""
     lines = _read(slot)
     if lines and "start" in lines[-1]:
-        last = datetime.fromisoformat(lines[-1]["start"])
-        with contextlib.suppress(OSError):
-            last = max(last, datetime.fromtimestamp(slot.log.stat().st_mtime, UTC))
+        last = max(datetime.fromisoformat(lines[-1]["start"]), slot.usage()[1])
         _append(slot, {"end": last.isoformat()})
 
 

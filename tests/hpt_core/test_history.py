@@ -201,15 +201,16 @@ def test_removal_frees_what_was_said_and_leaves_no_trace(tmp_path: Path) -> None
 
 def test_what_a_run_in_progress_uses_or_makes_is_not_removed(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    used, making, gone = (made(store, "train", name) for name in "abc")
+    used, making, gone, reused = (made(store, "train", name) for name in "abcd")
     found = planned(store, Policy())
-    # All three are to be removed; then a run begins to use one, and another makes one.
+    # All are to be removed. Then a run uses one and ends, another begins to use one, and one is being made.
+    ran(store, "demo", [reused])
     log = store.history.begin("demo", {})
     log.refer({"train.a": used})
     with store.lease(store.slot(*making.split("/"))).held():
         done = {item.place: was for item, was in clean(store, found)}
-    assert done == {used: False, making: False, gone: True}
-    for place in (used, making):
+    assert done == {used: False, making: False, gone: True, reused: False}
+    for place in (used, making, reused):
         assert Slot.damage(store.slot(*place.split("/")), KnownFiles(tmp_path / "known.json")) == []
     assert used not in removed(store) and making in removed(store)
     log.end("done")

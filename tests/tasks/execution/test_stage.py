@@ -308,9 +308,9 @@ def test_the_cost_counts_every_attempt(context: Context) -> None:
         slot = context.store.slot("letters", folder(context, step, name).name)
         with slot.attempts_file.open("a") as file:
             file.write(json.dumps({"start": begun.isoformat(), "devices": 3, "parts": 2}) + "\n")
-        slot.log.write_text("the last sign of life")
         last = (begun + timedelta(hours=1)).timestamp()
-        os.utime(slot.log, (last, last))
+        for path in slot.folder.rglob("*"):
+            os.utime(path, (last, last))
     step.fail_after = None
     priced = again(context, resources=ResourcesConfig(prices=Prices(hour=4.0)))
     run_stage(stage, NOTHING, priced)
