@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,10 +10,11 @@ from dataclasses import replace
 from flows.explain import SECRET
 from flows.run import Run
 from hpt_core.artifacts import RunLog, StageRecord
-from hpt_core.errors import HPTError
+from hpt_core.errors import HPTError, StoreError
 from tasks.execution import environment
 from tasks.execution.context import Notice, subscribe
 
+LOG = logging.getLogger("hpt.run")
 ENDS = ("made", "reused", "failed", "skipped")
 """Notices after which a stage is over."""
 
@@ -61,7 +63,16 @@ class _Stages:
         if notice.stage not in self._stages:
             return
         now = time.monotonic()
+        if notice.stage not in self._began and notice.what not in ENDS:
+            self._note(notice.stage, StageRecord(what="started"))
         began = self._began.setdefault(notice.stage, now)
         if notice.what in ENDS:
             text = notice.text if notice.what in ("failed", "skipped") else ""
-            self._log.note(notice.stage, StageRecord(what=notice.what, seconds=round(now - began, 3), text=text))
+            self._note(notice.stage, StageRecord(what=notice.what, seconds=round(now - began, 3), text=text))
+
+    def _note(self, stage: str, record: StageRecord) -> None:
+        try:
+            self._log.note(stage, record)
+        except StoreError as error:
+            # Observers must not fail. The stage itself will, if the store cannot be written.
+            LOG.warning("%s", error)

@@ -63,10 +63,9 @@ def _notes(record: RunRecord, before: RunRecord | None) -> Iterator[str]:
     if before is not None and (found := list(fields(before.config, record.config))):
         more = f" and {len(found) - 4} more" if len(found) > 4 else ""
         yield "config: " + ", ".join(d.line for d in found[:4]) + more
-    if record.outcome == "died" and (
-        open_ := [key for key in record.artifacts if key.partition("/")[0] not in record.stages]
-    ):
-        yield f"it had begun {open_[-1]}"
+    if record.outcome in ("died", "interrupted"):
+        began = [key for key, stage in record.stages.items() if stage.what == "started"]
+        yield f"while it ran {', '.join(began)}" if began else "between two stages"
     if record.error:
         yield record.error
 
@@ -95,9 +94,8 @@ def _show_one(record: RunRecord, as_json: bool) -> None:
     for note in _notes(record, None):
         common.OUT.print(note, markup=False)
     for key, stage in record.stages.items():
-        common.OUT.print(
-            f"  {key}: {stage.what} in {clock(stage.seconds)}{'; ' * bool(stage.text)}{escape(stage.text)}"
-        )
+        took = "" if stage.what == "started" else f" in {clock(stage.seconds)}"
+        common.OUT.print(f"  {key}: {stage.what}{took}{'; ' * bool(stage.text)}{escape(stage.text)}")
     common.OUT.print("artifacts:")
     for key, place in record.artifacts.items():
         common.OUT.print(f"  {key}: {place}", markup=False)

@@ -1,7 +1,7 @@
 """The record of each run of a pipeline, in STORE/history/.
 
 ID.json          the run: pipeline, config, times, outcome; written when the run starts, and again when it ends
-ID.refs.jsonl    artifacts that a run in progress uses, appended as it finds them; part of ID.json once the run ends
+ID.jsonl         what a run in progress uses and does, line by line; part of ID.json once the run ends
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from hpt_core.files import write_text
 
 LOG = logging.getLogger("hpt.history")
 
-REFS = ".refs.jsonl"
+JOURNAL = ".jsonl"
 STALE_S = 5 * LENGTH_S
 """A run on another machine has died if its lease was not renewed for so many seconds."""
 Outcome = Literal["running", "done", "failed", "interrupted", "died"]
@@ -36,7 +36,7 @@ class StageRecord(Frozen):
     """What a run did with a stage."""
 
     what: str
-    """ "made", "reused", "failed" or "skipped"."""
+    """ "started", "made", "reused", "failed" or "skipped"."""
     seconds: float = 0.0
     text: str = ""
     """Why it failed or was skipped."""
@@ -72,7 +72,7 @@ class RunLog:
     def __init__(self, folder: Path, record: RunRecord, lease: Lease) -> None:
         self.record = record
         self._file = folder / f"{record.id}.json"
-        self._refs = folder / f"{record.id}{REFS}"
+        self._journal = folder / f"{record.id}{JOURNAL}"
         self._lease = lease
         self._artifacts: dict[str, str] = {}
         self._stages: dict[str, StageRecord] = {}
@@ -90,20 +90,22 @@ class RunLog:
         Raises StoreError if the store cannot be written.
         """
         with self._lock:
-            new = {key: place for key, place in artifacts.items() if self._artifacts.get(key) != place}
-            if not new:
-                return
-            try:
-                with self._refs.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(new) + "\n")
-            except OSError as error:
-                raise _unwritable(self._refs, error) from error
-            self._artifacts |= new
+            if new := {key: place for key, place in artifacts.items() if self._artifacts.get(key) != place}:
+                self._append({"artifacts": new})
+                self._artifacts |= new
 
     def note(self, stage: str, record: StageRecord) -> None:
-        """Record what became of a stage."""
+        """Record what becomes of a stage. Raises StoreError if the store cannot be written."""
         with self._lock:
+            self._append({"stages": {stage: record.model_dump()}})
             self._stages[stage] = record
+
+    def _append(self, line: Mapping[str, Any]) -> None:
+        try:
+            with self._journal.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise _unwritable(self._journal, error) from error
 
     def end(self, outcome: Outcome, error: str = "") -> None:
         """Write the outcome. A store that cannot be written is only logged, so that it does not hide the run's own
@@ -112,7 +114,7 @@ class RunLog:
         record = self.record.model_copy(update=changes | {"stages": self._stages, "artifacts": self._artifacts})
         try:
             write_text(self._file, record.model_dump_json(indent=2) + "\n")
-            self._refs.unlink(missing_ok=True)
+            self._journal.unlink(missing_ok=True)
         except OSError as problem:
             LOG.warning("the end of the run is not recorded in %s: %s", self._file, problem.strerror or problem)
         self._lease.release()
@@ -158,16 +160,14 @@ class History:
             yield record if record.end else self._unfinished(record)
 
     def _unfinished(self, record: RunRecord) -> RunRecord:
-        outcome: Outcome = "running" if self._is_alive(record.id) else "died"
-        return record.model_copy(update={"artifacts": self._refs(record.id), "outcome": outcome})
-
-    def _refs(self, name: str) -> dict[str, str]:
-        artifacts: dict[str, str] = {}
+        found: dict[str, dict[str, Any]] = {"artifacts": {}, "stages": {}}
         with contextlib.suppress(FileNotFoundError):
-            for line in (self.folder / f"{name}{REFS}").read_text(encoding="utf-8").splitlines():
+            for line in (self.folder / f"{record.id}{JOURNAL}").read_text(encoding="utf-8").splitlines():
                 with contextlib.suppress(ValueError):  # cut off when the process was killed
-                    artifacts |= json.loads(line)
-        return artifacts
+                    for name, values in json.loads(line).items():
+                        found[name] |= values
+        outcome: Outcome = "running" if self._is_alive(record.id) else "died"
+        return RunRecord.model_validate({**record.model_dump(), **found, "outcome": outcome})
 
     def _is_alive(self, name: str) -> bool:
         lease = self._lease(name)
@@ -175,7 +175,7 @@ class History:
 
     def forget(self, record: RunRecord) -> None:
         """Remove the record of a run that has ended."""
-        for suffix in (REFS, ".json"):
+        for suffix in (JOURNAL, ".json"):
             (self.folder / f"{record.id}{suffix}").unlink(missing_ok=True)
 
     def _lease(self, name: str) -> Lease:

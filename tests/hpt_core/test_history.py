@@ -74,9 +74,10 @@ def test_a_run_is_recorded_from_its_start_to_its_end(tmp_path: Path) -> None:
     log = history.begin("demo", {"seed": 1}, options={"only": ["train"]})
     log.refer({"train.a": "train/1"})
     log.refer({"train.a": "train/1", "report": "report/2"})
-    log.note("train.a", StageRecord(what="made", seconds=2.5))
+    log.note("train.a", StageRecord(what="started"))
     (running,) = history.runs()
-    assert (running.outcome, running.end) == ("running", None)
+    assert (running.outcome, running.end, running.stages["train.a"].what) == ("running", None, "started")
+    log.note("train.a", StageRecord(what="made", seconds=2.5))
     assert running.artifacts == {"train.a": "train/1", "report": "report/2"}
     log.end("failed", "the disk is full")
     (ended,) = history.runs()
@@ -103,7 +104,7 @@ def test_a_killed_run_has_died(tmp_path: Path) -> None:
         assert process.stdout is not None and process.stdout.readline() == "begun\n"
         assert [run.outcome for run in Store(tmp_path).history.runs()] == ["running"]
         process.send_signal(signal.SIGKILL)
-    with (tmp_path / "history" / f"{Store(tmp_path).history.runs()[0].id}.refs.jsonl").open("a") as refs:
+    with (tmp_path / "history" / f"{Store(tmp_path).history.runs()[0].id}.jsonl").open("a") as refs:
         refs.write('{"half": ')
     (run,) = Store(tmp_path).history.runs()
     assert (run.outcome, run.artifacts) == ("died", {"train.a": "train/1"})
