@@ -237,10 +237,14 @@ class SampleStep(Step):
         """Generate all missing samples: in one process, in slices on this machine, or on a Ray cluster."""
         return slices.sample(self.stage, self.spec(jobs, artifacts), [job.slot for job in jobs], context)
 
+    def work(self, config: Any) -> float:
+        """Samples per question."""
+        return float(config["k"])
+
     def devices(self, context: Context) -> int | None:
-        """One per slice; none for an endpoint, and unknown on a Ray cluster that chooses their number."""
+        """One per slice; unknown behind an endpoint, and on a Ray cluster that chooses their number."""
         if not self.protocol.config.engine.LOCAL:
-            return 0
+            return None
         return context.resources.slices if context.resources.ray else environment.devices(context.resources.slices)
 
     def prices(self, context: Context) -> Prices:

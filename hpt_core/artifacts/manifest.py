@@ -75,7 +75,7 @@ class Cost(Frozen):
     attempts: int = 1
     device_hours: float | None = 0.0
     """Hours of GPUs, or of the machine if it has none; 0 for stages that do not need them. None if their number is
-    unknown, as with a launcher of several machines."""
+    unknown, as behind an endpoint, or with a launcher of several machines."""
     energy_kwh: float | None = None
     """Energy of the GPUs; None if it was not measured."""
     money: float | None = None

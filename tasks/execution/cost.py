@@ -48,9 +48,9 @@ class Meter:
         """What the artifact cost."""
         cost = _total(_read(job.slot))
         prices = self._step.prices(self._context)
-        if not prices or cost.device_hours is None:
+        if not prices or (prices.hour and cost.device_hours is None):
             return cost
-        spent = self._step.spent(job, cost.device_hours * 3600)
+        spent = self._step.spent(job, (cost.device_hours or 0.0) * 3600)
         return cost.model_copy(update={"money": round(spent.cost(prices), 6)})
 
 

@@ -1,23 +1,28 @@
 """The evaluation's config: protocols, overrides, and what they mean for fingerprints."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import pyarrow as pa
 import pytest
 
 from benchmarks.protocols.paper import Paper
 from flows.load import load_config
-from hpt_core.artifacts import Store
+from hpt_core.artifacts import KnownFiles, Store
 from hpt_core.errors import ConfigError
+from hpt_core.files import write_parquet
 from hpt_core.prompts.chat import ChatTemplate
 from hpt_core.prompts.plain import PlainText
 from hpt_core.rollout.base import Sampling
+from hpt_core.schemas import SAMPLES
 from hpt_core.verifiers.math_verify import MathVerify
 from tasks.evaluate import KIND, EvaluationPlan, Measurement, SampleStep
 from tasks.execution.artifact import Artifact, Artifacts, Job, Target
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Context
 from tasks.execution.keys import ArtifactKey, StageKey
+from tasks.execution.resources import ResourcesConfig
 
 OVERRIDES: dict[str, Any] = {
     "temperature": 0.3,
@@ -56,6 +61,32 @@ def measured(**evaluate: Any) -> tuple[Measurement, ...]:
     config = pipeline(**evaluate)
     assert config.evaluate is not None
     return EvaluationPlan.of(config, config.evaluate).measurements
+
+
+def test_samples_cost_their_hours_and_tokens(tmp_path: Path) -> None:
+    """At the budget's prices, or else at those of the machine."""
+    rows = [
+        {"benchmark": "aime24", "question_id": str(n), "sample_index": 0, "seed": 1, "response": "x",
+         "tokens": 1_000_000, "prompt_tokens": 250_000, "finish_reason": "stop"}
+        for n in range(4)
+    ]  # fmt: skip
+    slot = Store(tmp_path).slot("samples", "a" * 64)
+    for part in range(2):
+        table = pa.Table.from_pylist(rows[2 * part : 2 * part + 2], schema=SAMPLES)
+        write_parquet(slot.output / "samples" / f"part-{part}.parquet", table)
+    context = Context(Store(tmp_path), KnownFiles(tmp_path / "known.json"))
+    machine = replace(context, resources=ResourcesConfig.model_validate({"prices": {"hour": 2.0}}))
+
+    def cost(context: Context, hours: float, **evaluate: Any) -> float:
+        (stage,) = KIND.stages(pipeline(**evaluate))
+        job = Job(targets(0, **evaluate)[0], slot)
+        return stage.steps[0].spent(job, hours * 3600).cost(stage.steps[0].prices(context))
+
+    assert cost(machine, 3.0) == 6.0
+    billed = {"budget": {"prices": {"million_tokens": 0.5, "million_prompt_tokens": 0.1}}}
+    assert cost(machine, 3.0, **billed) == pytest.approx(4 * 0.5 + 0.1)
+    (stage,) = KIND.stages(pipeline(engine={"name": "endpoint", "url": "http://127.0.0.1:9/v1"}))
+    assert stage.steps[0].devices(context) is None, "nobody here knows what is behind it"
 
 
 def targets(step: int, **evaluate: Any) -> list[Target]:
