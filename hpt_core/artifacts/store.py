@@ -30,6 +30,8 @@ BY_PIPELINE = "by-pipeline"
 LEASES = ".leases"
 BLOCK = 512
 """Bytes of a block in a file's status."""
+HIDDEN = "manifest.hidden.json"
+"""Name of a manifest while its artifact is being removed."""
 REMOVED = ".removed-"
 """Start of the name of a folder that is being removed."""
 FINGERPRINT = re.compile("[0-9a-f]{64}")
@@ -241,7 +243,7 @@ class Store:
         if not lease.try_take():
             return False
         try:
-            hidden = slot.folder / "manifest.hidden.json"
+            hidden = slot.folder / HIDDEN
             with contextlib.suppress(FileNotFoundError):
                 slot.manifest_file.replace(hidden)
             if is_used(slot):
@@ -256,12 +258,23 @@ class Store:
             lease.release()
         return True
 
+    def _show(self, slot: Slot, hidden: Path) -> None:
+        """Give a manifest its name back, if the removal that has hidden it was killed."""
+        lease = self.lease(slot)
+        if lease.try_take():
+            with contextlib.suppress(FileNotFoundError):
+                if not slot.manifest_file.exists():
+                    hidden.replace(slot.manifest_file)
+            lease.release()
+
     def remove_leftovers(self) -> None:
         """Remove links to artifacts that are gone, leases that nobody holds, and what a killed removal left."""
         for name in {path.with_suffix(".json") for path in (self.root / LEASES).glob("[!.]*")}:
             Lease(name).discard()
         for folder in self.root.glob(f"*/{REMOVED}*"):
             shutil.rmtree(folder, ignore_errors=True)
+        for hidden in self.root.glob(f"*/*/{HIDDEN}"):
+            self._show(self.slot(hidden.parent.parent.name, hidden.parent.name), hidden)
         for place in ("by-name", BY_PIPELINE, "by-date"):
             for path in sorted((self.root / place).rglob("*"), reverse=True):
                 if path.is_symlink() and not path.exists():

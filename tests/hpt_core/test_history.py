@@ -217,6 +217,15 @@ def test_what_a_run_in_progress_uses_or_makes_is_not_removed(tmp_path: Path) -> 
     log.end("done")
 
 
+def test_a_removal_that_was_killed_leaves_its_artifact(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    slot = store.slot(*made(store, "train", "a").split("/"))
+    ran(store, "demo", [f"{slot.kind}/{slot.fingerprint}"])
+    slot.manifest_file.rename(slot.folder / "manifest.hidden.json")
+    assert list(clean(store, planned(store, Policy()))) == []
+    assert slot.manifest() is not None and not list((tmp_path / ".leases").iterdir())
+
+
 def test_a_store_of_before_runs_were_recorded_keeps_what_its_pipelines_used_last(tmp_path: Path) -> None:
     store = Store(tmp_path)
     named, other = made(store, "train", "a", pipeline="old"), made(store, "train", "b")
