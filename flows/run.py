@@ -152,11 +152,13 @@ def _stage_problems(run: Run) -> Iterator[HPTError]:
 
 def reuse(run: Run) -> Artifacts:
     """The artifacts of a run with nothing to do. Links them and reports each stage, as any other run does."""
-    for artifact in run.plan.artifacts.values():
+    # Those that the run leaves out may be missing.
+    found = Artifacts({key: artifact for key, artifact in run.plan.artifacts.items() if not artifact.provisional})
+    for artifact in found.values():
         run.context.store.link(run.context.pipeline, str(artifact.key), artifact.folder)
     for key in run.graph:
         run.context.notify(Notice(str(key), "reused"))
-    return run.plan.artifacts
+    return found
 
 
 def _missing(run: Run) -> list[str]:

@@ -124,7 +124,7 @@ def test_a_killed_run_is_told_from_one_in_progress(again: Any, here: Here) -> No
     assert "hpt.training.checkpoint: saved" in out, "it ends with the run"
     killed = records(here)[-1]
     assert (killed["outcome"], killed["end"]) == ("died", None)
-    assert re.search(r"died\n +only = train\n(.*\n)*? +while it ran train\.sft\n", here("runs"))
+    assert re.search(r"died +1 reused, .*1 started\n +only = train\n(.*\n)*? +while it ran train\.sft\n", here("runs"))
     # Its checkpoints are kept as long as the run is remembered.
     assert json.loads(here("gc", "--json"))["removed"] == []
     (folder,) = again.store.glob("train/*")

@@ -215,6 +215,13 @@ def test_a_benchmark_is_rerun_alone_or_with_everything_after_it(again: Any, outp
     assert times("report") == {"report": 2}
     failed = again("rerun", "tiny.toml", code=2)
     assert "either --from or --only" in failed.stderr
+    # What is not asked for may be missing, and stays so.
+    (mixed,) = (f for f in outputs(again.store, "samples") if "mixed" in (f / "manifest.json").read_text())
+    shutil.rmtree(mixed)
+    done = json.loads(again("run", "tiny.toml", "--only", "evaluate.base/procedural_double", "--json").stdout)
+    parts = {artifact["key"] for artifact in done["artifacts"] if artifact["key"].startswith("evaluate.")}
+    assert parts == {f"evaluate.base/{kind}/procedural_double" for kind in ("samples", "verdicts")}
+    assert not mixed.exists()
 
 
 def test_regrade_grades_the_stored_samples_again(again: Any, outputs: Outputs) -> None:
