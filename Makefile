@@ -12,7 +12,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadgroup -n
 # Without kept bytecode, every process of a run compiles Prefect, transformers and vLLM again: 5 s for each engine.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-dev demo test test-fast lint docs constraints clean
+.PHONY: help setup setup-dev demo test test-fast lint suite suite-fast docs constraints clean
 
 help:
 	@echo "make demo       set up, train HPT, SFT and GRPO at small scale, evaluate, publish a leaderboard"
@@ -37,10 +37,14 @@ lint: setup-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
+# The linters run beside the tests. Either one's failure is the command's.
+test test-fast:
+	@$(MAKE) --no-print-directory -j2 lint $(@:test%=suite%)
+
+suite: setup-dev
 	$(PYTEST) $(shell echo $$(($(CORES) + 1)))
 
-test-fast: lint
+suite-fast: setup-dev
 	$(PYTEST) $(CORES) -m "not slow"
 
 # The config reference is written from the code; a warning is an error. The build needs no network.

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from rich.markup import escape
 
 from flows.server import prepare_environment
+from hpt_core import collector
 
 prepare_environment()
 
@@ -68,6 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     # Options for every command must precede the command. Users may put --debug anywhere.
     arguments.sort(key="--debug".__ne__)
+    collector.spare()
     # Job schedulers send SIGTERM. Without a handler, this process would exit and leave its Prefect server running.
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGTERM, _terminated)

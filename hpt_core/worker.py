@@ -9,7 +9,6 @@ events to it; everything else they print goes to standard error.
 """
 
 import errno
-import gc
 import json
 import logging
 import os
@@ -20,6 +19,7 @@ from typing import NoReturn, TextIO, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from hpt_core import collector
 from hpt_core.errors import ConfigError, HPTError, WorkerError
 
 Spec = TypeVar("Spec", bound=BaseModel)
@@ -94,9 +94,7 @@ def read_spec(spec_type: type[Spec], path: Path) -> Spec:
 
 def main(spec_type: type[Spec], run: Callable[[Spec], None]) -> None:
     """Entry point of a worker program. The exit code is 0, or that of the HPTError that ended it."""
-    # Imports of torch, transformers and vLLM make a million objects that stay. Scanning them repeatedly would take a
-    # tenth of the time until a worker has started.
-    gc.set_threshold(200_000)
+    collector.spare()
     # For workers started by hand. Torch reads the thread settings when it is imported, which is later.
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)

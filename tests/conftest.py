@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from typing import NoReturn
 
 import pytest
 from hypothesis import settings
+
+from tests.ports import free_port
 
 # A crowded machine may stop a test for longer than any deadline; the time of a whole test is limited in pyproject.toml.
 settings.register_profile("no-deadline", deadline=None)
@@ -32,14 +33,13 @@ SHARED = {
     "prefect_environment": "server",
     "shared_engine": "engine",
     "own_server": "engine",
-    "skilled_model": "trained",
-    "undisturbed": "trained",
+    "warm": "trained",
     "ray_cluster": "ray",
 }
 """Fixtures of a session or a module that take seconds to make -> the group of the tests that use them, which one
 process runs. A test with several fixtures must get one group from all. A module may name its own group, so that two
 processes with a server each share the work."""
-SLOW = {"prefect_environment", "shared_engine", "chromium"}
+SLOW = {"prefect_environment", "shared_engine", "warm", "chromium"}
 """Fixtures whose tests are slow: `make test-fast` starts no server, engine or browser."""
 
 
@@ -99,16 +99,10 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def prefect_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Environment of a process that talks to a server of this session, on the loopback address."""
-    folder, port = tmp_path_factory.mktemp("prefect"), _free_port()
+    folder, port = tmp_path_factory.mktemp("prefect"), free_port()
     url = f"http://127.0.0.1:{port}/api"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {
         "PREFECT_HOME": str(folder),

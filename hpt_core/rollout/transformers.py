@@ -1,7 +1,9 @@
 """transformers, one response at a time: slow and simple, for checking another engine or debugging without vLLM."""
 
+import contextlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -41,17 +43,26 @@ class Transformers(EngineConfig):
 class TransformersEngine(RolloutEngine):
     """A transformers model and its tokenizer; see RolloutEngine."""
 
-    def __init__(self, model: Path, max_model_len: int, dtype: str) -> None:
+    def __init__(self, model: Path, max_model_len: int, dtype: str | None) -> None:
+        """`dtype` None loads the tokenizer and no model."""
+        self.version = f"transformers {version('transformers')}"
+        self.max_model_len = max_model_len
+        self._folder = model
+        self._tokenizer = load_tokenizer(model)
+        self._stops = self._stop_tokens()
+        self._decode = Decoder(self._tokenizer)
+        self._model: Any = None
+        if dtype is not None:
+            self._load(model, dtype)
+            require_finite_logprobs(self, self._tokenizer, model, max_model_len)
+
+    def _load(self, model: Path, dtype: str) -> None:
         import torch
         import transformers
 
         require_weights(model)
-        self.version = f"transformers {transformers.__version__}"
-        self.max_model_len = max_model_len
-        self._folder = model
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._tokenizer = load_tokenizer(model)
-        try:
+        with _loading(model):
             loaded = transformers.AutoModelForCausalLM.from_pretrained(
                 model,
                 dtype=getattr(torch, dtype),
@@ -60,14 +71,7 @@ class TransformersEngine(RolloutEngine):
                 trust_remote_code=False,
                 generation_config=transformers.GenerationConfig(),  # the folder's own may be invalid
             )
-        except Exception as error:  # a quantized model raises whatever its library raises
-            raise EngineError(
-                f"transformers cannot load {model}: {explain(error)}", "check the model folder"
-            ) from error
-        self._model: Any = loaded.to(self._device).eval()
-        self._stops = self._stop_tokens()
-        self._decode = Decoder(self._tokenizer)
-        require_finite_logprobs(self, self._tokenizer, model, max_model_len)
+        self._model = loaded.to(self._device).eval()
 
     def stream(self, requests: Iterable[Generation]) -> Stream:
         """Generate responses one after the other; see RolloutEngine."""
@@ -135,9 +139,23 @@ class TransformersEngine(RolloutEngine):
     def _stop_tokens(self) -> set[int]:
         file = self._folder / "generation_config.json"
         own = read_object(file).get("eos_token_id") if file.is_file() else None
-        configured = self._model.config.eos_token_id if own is None else own
+        configured = self._configured_stop() if own is None else own
         stops = configured if isinstance(configured, list) else [configured]
         return {int(token) for token in [*stops, self._tokenizer.eos_token_id] if token is not None}
+
+    def _configured_stop(self) -> Any:
+        from transformers import AutoConfig
+
+        with _loading(self._folder):
+            return AutoConfig.from_pretrained(self._folder, local_files_only=True, trust_remote_code=False).eos_token_id
+
+
+@contextlib.contextmanager
+def _loading(model: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # a quantized model raises whatever its library raises
+        raise EngineError(f"transformers cannot load {model}: {explain(error)}", "check the model folder") from error
 
 
 def distribution_of(

@@ -1,6 +1,10 @@
 """A real Prefect server for the session, the `hpt` command as a process, and a pipeline that takes seconds."""
 
+import contextlib
+import io
 import json
+import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from flows.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -89,6 +95,25 @@ class Hpt:
         out, err = process.communicate(timeout=300)
         assert process.returncode == code, f"hpt {' '.join(arguments)} gave {process.returncode}\n{out}\n{err}"
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def look(self, *arguments: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
+        """The same in this process, for commands that only show something: a process takes a second to start."""
+        out, err = io.StringIO(), io.StringIO()
+        logger = logging.getLogger("hpt")
+        before = list(logger.handlers), logger.level, logger.propagate
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as ended,
+        ):
+            patch.setattr(os, "environ", self.environment)
+            patch.chdir(self.folder)
+            main(list(arguments))
+        logger.handlers, logger.level, logger.propagate = before
+        found = int(ended.value.code or 0)
+        assert found == code, f"hpt {' '.join(arguments)} gave {found}\n{out.getvalue()}\n{err.getvalue()}"
+        return subprocess.CompletedProcess(arguments, found, out.getvalue(), err.getvalue())
 
     def python(self, script: str, *arguments: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
         """A script of Python, in the same folder and environment."""

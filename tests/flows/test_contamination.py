@@ -65,7 +65,7 @@ def test_what_training_data_share_with_a_benchmark_is_found_told_and_can_stop_a_
     assert [r["demonstration_match"] for r in table if r["demonstration_overlap"]] == ["quoting"]
     assert "§" in (report / "output" / "leaderboard.md").read_text()
 
-    plan = {s["stage"]: s for s in json.loads(again("plan", "tiny.toml", "--json").stdout)["stages"]}
+    plan = {s["stage"]: s for s in json.loads(again.look("plan", "tiny.toml", "--json").stdout)["stages"]}
     assert plan["contamination.d"]["state"] == "done"
     assert [o["key"] for o in plan["contamination.d"]["artifacts"]] == [
         "contamination.d/procedural_double",

@@ -9,24 +9,18 @@ from typing import Any
 
 import pytest
 
-from flows.cli import main
 
 GRADED = ("--set", "evaluate.grade_timeout_s=6")
 Here = Callable[..., str]
 
 
 @pytest.fixture
-def here(again: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
-    """A command that only looks, in this process: what it prints, and with another code its error."""
-    monkeypatch.chdir(again.folder)
-    monkeypatch.setenv("HPT_CACHE", again.environment["HPT_CACHE"])
+def here(again: Any) -> Here:
+    """A command that only looks: what it prints, and with another code its error, too."""
 
     def run(*arguments: str, code: int = 0) -> str:
-        with pytest.raises(SystemExit) as caught:
-            main(list(arguments))
-        captured = capsys.readouterr()
-        assert caught.value.code == code, captured
-        return captured.out + (captured.err if code else "")
+        done = again.look(*arguments, code=code)
+        return str(done.stdout) + (str(done.stderr) if code else "")
 
     return run
 

@@ -1,4 +1,4 @@
-"""A package with plug-ins of five kinds: installed, named by its entry points, run in a whole pipeline."""
+"""Our wheel and a package with plug-ins of five kinds, named by its entry points, installed and run in a pipeline."""
 
 import json
 import os
@@ -10,6 +10,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+
+from tests.checkout import copy_checkout
 
 FILES = {
     "pyproject.toml": """
@@ -164,6 +166,9 @@ path = "board.md"
 """
 
 
+PLACES = "import benchmarks, flows, hpt_core, tasks; print(*(m.__path__ for m in (benchmarks, flows, hpt_core, tasks)))"
+
+
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     """The package's source."""
@@ -176,25 +181,25 @@ def package(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def site(package: Path, tmp_path: Path) -> Path:
-    """Where it is installed."""
+    """Where it and our own wheel are installed."""
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     assert uv is not None
-    command = [
-        uv,
-        "pip",
-        "install",
-        "--quiet",
-        "--python",
-        sys.executable,
-        "--no-deps",
-        "--target",
-        str(tmp_path / "site"),
-    ]
-    subprocess.run([*command, str(package)], check=True, timeout=300)
+    environment = os.environ | {"UV_OFFLINE": "1"}
+
+    def run(*words: str) -> None:
+        command = [uv, *words[:1], "--quiet", *words[1:]]
+        subprocess.run(command, env=environment, check=True, timeout=300)
+
+    checkout = copy_checkout(tmp_path / "checkout")
+    common = ("--python", sys.executable, "--no-build-isolation")
+    run("build", "--wheel", *common, "--out-dir", str(tmp_path), str(checkout))
+    (wheel,) = tmp_path.glob("*.whl")
+    run("pip", "install", *common, "--no-deps", "--target", str(tmp_path / "site"), str(wheel), str(package))
+    shutil.rmtree(checkout)
     return tmp_path / "site"
 
 
-def test_an_installed_package_of_plug_ins_runs_in_a_pipeline(
+def test_our_wheel_and_a_package_of_plug_ins_run_a_pipeline(
     prefect_environment: dict[str, str], site: Path, tmp_path: Path
 ) -> None:
     own = {"PYTHONPATH": str(site), "HPT_CACHE": str(tmp_path / "cache"), "COLUMNS": "200"}
@@ -208,6 +213,10 @@ def test_an_installed_package_of_plug_ins_runs_in_a_pipeline(
     rows = [{"question": f"q{i} ?", "answer": str(i), "demonstration": f"so {i}", "kind": "contains"} for i in range(8)]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (tmp_path / "acme.toml").write_text(PIPELINE)
+    where = subprocess.run(
+        [sys.executable, "-c", PLACES], cwd=tmp_path, env=os.environ | own, capture_output=True, text=True
+    )
+    assert where.stdout.count(str(site)) == 4, where
     listed = hpt("list", "advantages").stdout
     assert "leave_one_out  A = R minus the mean of the other members'" in listed
     shown = hpt("show", "advantages", "leave_one_out").stdout

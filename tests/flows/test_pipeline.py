@@ -96,28 +96,30 @@ def test_a_finished_pipeline_is_skipped_in_seconds(finished: Any) -> None:
 
 
 def test_plan_and_status_as_json(finished: Any) -> None:
-    plan = json.loads(finished("plan", "tiny.toml", "--json").stdout)
+    plan = json.loads(finished.look("plan", "tiny.toml", "--json").stdout)
     assert plan["finished"]
     assert [s["stage"] for s in plan["stages"]] == STAGES
-    rows = {row["key"]: row for row in json.loads(finished("status", "tiny.toml", "--json").stdout)}
+    rows = {row["key"]: row for row in json.loads(finished.look("status", "tiny.toml", "--json").stdout)}
     assert rows["evaluate.base/samples/procedural_double"]["rows"] == 8
     assert rows["evaluate.base/verdicts/procedural_double"]["facts"]["outcomes"].keys() <= {"correct", "incorrect"}
     assert rows["model.base"]["cost"]["peak_memory_bytes"] > 50_000_000
 
 
 def test_samples_are_shown_with_their_verdicts(finished: Any) -> None:
-    every = json.loads(finished("samples", "tiny.toml", "--json", "--limit", "100").stdout)
+    every = json.loads(finished.look("samples", "tiny.toml", "--json", "--limit", "100").stdout)
     assert len(every) == 2 * 4 * 2
     assert {(s["model"], s["response"]) for s in every} == {("base", "The answer is \\boxed{3}.")}
     assert {s["extracted"] for s in every} == {"3"}
-    wrong = json.loads(finished("samples", "tiny.toml", "--json", "--limit", "100", "--wrong").stdout)
+    wrong = json.loads(finished.look("samples", "tiny.toml", "--json", "--limit", "100", "--wrong").stdout)
     assert wrong == [s for s in every if s["outcome"] != "correct"] != []
     first = every[0]["question_id"]
-    shown = finished("samples", "tiny.toml", "--model", "base", "--benchmark", "procedural_double", "--question", first)
+    shown = finished.look(
+        "samples", "tiny.toml", "--model", "base", "--benchmark", "procedural_double", "--question", first
+    )
     assert shown.stdout.count("The answer is \\boxed{3}.") == 2
     assert f"gold {every[0]['gold']}" in shown.stdout and every[0]["question"] in shown.stdout
     assert "2 of 2 matching samples" in shown.stderr
-    assert "did you mean 'procedural_" in finished("samples", "tiny.toml", "--benchmark", "double", code=2).stderr
+    assert "did you mean 'procedural_" in finished.look("samples", "tiny.toml", "--benchmark", "double", code=2).stderr
 
 
 def test_samples_can_be_read_while_sampling_continues(again: Any, outputs: Outputs) -> None:
@@ -127,15 +129,15 @@ def test_samples_can_be_read_while_sampling_continues(again: Any, outputs: Outpu
     samples = outputs(again.store, "samples")
     (samples[0] / "manifest.json").unlink()
     shutil.rmtree(samples[1])
-    found = json.loads(again("samples", "tiny.toml", "--json", "--limit", "100").stdout)
+    found = json.loads(again.look("samples", "tiny.toml", "--json", "--limit", "100").stdout)
     assert [s["outcome"] for s in found] == [None] * 8
     shutil.rmtree(samples[0])
-    assert "there are no samples yet" in again("samples", "tiny.toml", code=1).stderr
+    assert "there are no samples yet" in again.look("samples", "tiny.toml", code=1).stderr
 
 
 def test_a_renamed_pipeline_shares_the_artifacts(again: Any) -> None:
     again.config.write_text(again.config.read_text().replace("base", "other").replace('"tiny"', '"renamed"'))
-    plan = json.loads(again("plan", "tiny.toml", "--json").stdout)
+    plan = json.loads(again.look("plan", "tiny.toml", "--json").stdout)
     states = {s["stage"]: s["state"] for s in plan["stages"]}
     assert states["model.other"] == states["evaluate.other"] == "done"
     assert states["report"] == "to do"
@@ -321,7 +323,7 @@ def test_one_stage_of_a_sweep_can_be_rerun(again: Any) -> None:
     again("train", "tiny.toml", "sft_*")
 
     def attempts() -> dict[str, int]:
-        rows = {row["key"]: row for row in json.loads(again("status", "tiny.toml", "--json").stdout)}
+        rows = {row["key"]: row for row in json.loads(again.look("status", "tiny.toml", "--json").stdout)}
         stages = {key: row for key, row in rows.items() if key.startswith("train.")}
         assert {key: row["facts"]["steps"] for key, row in stages.items() if row["state"] == "done"} == {
             key: steps
@@ -399,7 +401,9 @@ def test_names_in_the_store_link_to_a_pipelines_artifacts(finished: Any) -> None
         ),
     } - {"evaluate.base"}
     (day,) = (finished.store / "by-date").iterdir()
-    rows = {row["key"]: Path(row["folder"]) for row in json.loads(finished("status", "tiny.toml", "--json").stdout)}
+    rows = {
+        row["key"]: Path(row["folder"]) for row in json.loads(finished.look("status", "tiny.toml", "--json").stdout)
+    }
     for place in ("by-name", "by-pipeline/tiny", f"by-date/{day.name}/tiny"):
         names = finished.store / place
         links = {str(path.relative_to(names)): path for path in names.rglob("*") if path.is_symlink()}

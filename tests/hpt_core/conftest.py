@@ -1,4 +1,4 @@
-"""Engines that several tests share: one vLLM engine a session, since it takes seconds to start."""
+"""What takes seconds to start, and is shared by several tests: a vLLM engine, and the imports of worker programs."""
 
 import os
 from collections.abc import Iterator
@@ -7,8 +7,17 @@ from pathlib import Path
 import pytest
 
 from hpt_core.rollout.vllm import VLLM, VLLMEngine
+from tests.warm import Warm
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """Starts worker programs without their seconds of imports."""
+    server = Warm()
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

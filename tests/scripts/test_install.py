@@ -17,43 +17,11 @@ from types import ModuleType
 
 import pytest
 
+from tests.checkout import copy_checkout
+
 ROOT = Path(__file__).resolve().parents[2]
 CPU_BUILD = "2.13.0+cpu"
 DEFAULT_BUILD = "2.13.0"
-
-PIPELINE = """
-name = "small"
-prompt = { name = "plain", template = "{question}\\n", instruction = "" }
-
-[model.base]
-source = { name = "scratch", layers = 1, hidden_size = 32, intermediate_size = 32, heads = 1, max_positions = 128 }
-
-[data.d]
-source = { name = "procedural", rows = 16, seed = 1 }
-model = "model.base"
-
-[train.hpt]
-from = "model.base"
-data = "data.d"
-algorithm = "hpt"
-engine = "transformers"
-steps = 1
-questions_per_step = 4
-rollouts_per_question = 2
-sampling = { max_tokens = 16 }
-
-[evaluate]
-models = ["train.hpt"]
-suites = ["procedural_double"]
-engine = "transformers"
-limit = 2
-k = 1
-max_tokens = 16
-
-[[publish]]
-name = "static_site"
-path = "site"
-"""
 
 
 def without_configuration() -> dict[str, str]:
@@ -63,23 +31,6 @@ def without_configuration() -> dict[str, str]:
     for name in ("VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE", "MAKEFLAGS", "MAKELEVEL"):
         kept.pop(name, None)
     return kept | {"PIP_CONFIG_FILE": os.devnull, "UV_NO_CONFIG": "1", "UV_SYSTEM_CERTS": "1"}
-
-
-def run_pipeline(hpt: Path, folder: Path) -> None:
-    """Run the small pipeline from `folder`, with the `hpt` command of an environment, and look at what came of it."""
-    folder.mkdir()
-    (folder / "small.toml").write_text(PIPELINE, encoding="utf-8")
-    environment = without_configuration() | {
-        "HPT_CACHE": str(folder / "cache"),
-        "PREFECT_HOME": str(folder / "prefect"),
-    }
-    done = subprocess.run(
-        [str(hpt), "run", "small.toml"], cwd=folder, env=environment, capture_output=True, text=True, timeout=400
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert (folder / "site" / "index.html").is_file()
-    made = {path.parent.parent.name for path in (folder / "runs").rglob("manifest.json")}
-    assert {"train", "samples", "verdicts", "report"} <= made
 
 
 @pytest.fixture(scope="session")
@@ -101,9 +52,13 @@ def cpu_builds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-COMBINATIONS = tuple(
-    itertools.product((CPU_BUILD, DEFAULT_BUILD), ("cpu", "gpu"), ("3.11", "3.12", "3.13"), ("public-index", "machine"))
-) + tuple((DEFAULT_BUILD, engine, "3.12", "arm64") for engine in ("cpu", "gpu"))
+COMBINATIONS = (
+    *itertools.product((CPU_BUILD, DEFAULT_BUILD), ("cpu", "gpu"), ("3.11", "3.13"), ("public-index",)),
+    *itertools.product((CPU_BUILD, DEFAULT_BUILD), ("cpu", "gpu"), ("3.12",), ("machine",)),
+    *((DEFAULT_BUILD, engine, "3.12", "arm64") for engine in ("cpu", "gpu")),
+)
+"""Builds of torch, engines, Pythons and configurations of the index. Each pair of a build and an engine is resolved for
+the oldest and the newest Python, and once as this machine is configured."""
 
 
 @pytest.fixture(scope="session")
@@ -162,19 +117,9 @@ def test_every_combination_resolves(
     assert ("torchvision" in found) == (engine == "gpu")
 
 
-def copy_checkout(to: Path) -> Path:
-    """The files that git knows, as they are now."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file():
-            (to / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, to / name)
-    return to
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_setup_killed_halfway_runs_again_and_takes_the_wheel_in_place_of_the_checkout(uv: str, tmp_path: Path) -> None:
+def test_setup_killed_halfway_runs_again(tmp_path: Path) -> None:
     checkout = copy_checkout(tmp_path / "checkout")
     command = ["make", "--no-print-directory", "setup", f"PYTHON={sys.executable}"]
     environment = without_configuration()
@@ -198,14 +143,6 @@ def test_setup_killed_halfway_runs_again_and_takes_the_wheel_in_place_of_the_che
         assert (again.returncode, again.stdout) == (0, ""), again.stdout + again.stderr
         hpt = checkout / ".venv" / "bin" / "hpt"
         subprocess.run([str(hpt), "list", "stages"], cwd=tmp_path, env=environment, check=True, timeout=60)
-
-        # The wheel in place of the checkout, so that the pipeline runs with what the wheel holds.
-        run = lambda *words: subprocess.run([uv, *words], cwd=tmp_path, env=environment, check=True, timeout=500)  # noqa: E731
-        run("build", "--quiet", "--wheel", "--out-dir", str(tmp_path), str(checkout))
-        (wheel,) = tmp_path.glob("*.whl")
-        run("pip", "install", "--quiet", "--python", str(hpt.with_name("python")), "--no-deps", str(wheel))
-        assert not list(checkout.glob(".venv/lib/*/site-packages/__editable__*"))
-        run_pipeline(hpt, tmp_path / "elsewhere")
     finally:
         # Gigabytes, of which pytest would keep three.
         shutil.rmtree(checkout, ignore_errors=True)

@@ -15,7 +15,7 @@ Outputs = Callable[[Path, str], list[Path]]
 
 def test_graders_are_compared_over_the_stored_samples(finished: Any) -> None:
     found = json.loads(finished("audit", "tiny.toml", "--json").stdout)
-    samples = json.loads(finished("samples", "tiny.toml", "--json", "--limit", "100").stdout)
+    samples = json.loads(finished.look("samples", "tiny.toml", "--json", "--limit", "100").stdout)
     assert [(c["model"], c["benchmark"], c["samples"]) for c in found["counts"]] == [
         ("base", "procedural_double", 8),
         ("base", "procedural_mixed", 8),
@@ -30,7 +30,7 @@ def test_graders_are_compared_over_the_stored_samples(finished: Any) -> None:
 
 
 def test_differences_are_shown(again: Any) -> None:
-    gold = json.loads(again("samples", "tiny.toml", "--json", "--limit", "1").stdout)[0]["gold"]
+    gold = json.loads(again.look("samples", "tiny.toml", "--json", "--limit", "1").stdout)[0]["gold"]
     # No string is its own with ".0" behind it; as a number it is.
     again.config.write_text(again.config.read_text().replace("boxed{3}", f"boxed{{{gold}.0}}"))
     again("evaluate", "tiny.toml")

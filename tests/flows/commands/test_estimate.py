@@ -22,7 +22,7 @@ def test_a_pilot_is_estimated_and_its_samples_are_kept(again):
     table = again("estimate", *unsampled, "--questions", "2").stdout
     assert "samples left" in table
     assert "95 % interval" in table
-    samples = json.loads(again("samples", *unsampled, "--json", "--limit", "100").stdout)
+    samples = json.loads(again.look("samples", *unsampled, "--json", "--limit", "100").stdout)
     assert len(samples) == 8
     assert {sample["outcome"] for sample in samples} == {None}
     again("evaluate", *unsampled)

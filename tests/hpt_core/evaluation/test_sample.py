@@ -1,11 +1,9 @@
 """The sampling worker: the real program with the real engine, killed and run again."""
 
 import json
-import os
 import random
 import shutil
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,6 +22,7 @@ from hpt_core.files import write_parquet
 from hpt_core.rollout.scripted import Scripted
 from hpt_core.schemas import QUESTIONS, SAMPLES
 from hpt_core.seeds import derive
+from tests.warm import Program, Warm
 
 K = {"many": 4, "once": 1}
 QUESTIONS_OF = {"many": 12, "once": 20}
@@ -66,26 +65,33 @@ def spec_of(folder: Path, model: Path, **changed: object) -> SampleSpec:
     return SampleSpec.model_validate({**fields, **changed})
 
 
-def start(spec: SampleSpec, folder: Path) -> subprocess.Popen[str]:
-    path = folder / "spec.json"
-    path.write_text(spec.model_dump_json())
-    with (folder / "log.txt").open("a") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "hpt_core.evaluation.sample", str(path)],
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
+Start = Callable[[SampleSpec, Path], Program]
+Finish = Callable[[SampleSpec, Path], list[dict[str, object]]]
 
 
-def finish(spec: SampleSpec, folder: Path) -> list[dict[str, object]]:
+@pytest.fixture(scope="session")
+def start(warm: Warm) -> Start:
+    """Start the worker on a spec, its events readable from stdout; spec and log are in `folder`."""
+
+    def start(spec: SampleSpec, folder: Path) -> Program:
+        path = folder / "spec.json"
+        path.write_text(spec.model_dump_json())
+        return warm.start("hpt_core.evaluation.sample", str(path), log=folder / "log.txt")
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def finish(start: Start) -> Finish:
     """Run the worker to its end; its events."""
-    with start(spec, folder) as process:
-        assert process.stdout is not None
-        events = [json.loads(line) for line in process.stdout]
-    assert process.returncode == 0, (folder / "log.txt").read_text()[-3000:]
-    return events
+
+    def finish(spec: SampleSpec, folder: Path) -> list[dict[str, object]]:
+        with start(spec, folder) as process:
+            events = [json.loads(line) for line in process.stdout]
+        assert process.returncode == 0, (folder / "log.txt").read_text()[-3000:]
+        return events
+
+    return finish
 
 
 def plain_spec(folder: Path, model: Path, **changed: object) -> SampleSpec:
@@ -115,7 +121,7 @@ def shards(folder: Path) -> dict[Path, int]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tiny_model, tmp_path_factory):
+def undisturbed(tiny_model, finish, tmp_path_factory):
     """Folder, spec and events of a run that was left alone."""
     folder = tmp_path_factory.mktemp("undisturbed")
     spec = spec_of(folder, tiny_model)
@@ -168,12 +174,11 @@ def test_progress_counts_all_units_and_estimates_the_time_left(undisturbed):
 
 
 @pytest.mark.slow
-def test_a_killed_run_ends_with_the_same_samples(undisturbed, tiny_model, tmp_path):
+def test_a_killed_run_ends_with_the_same_samples(undisturbed, tiny_model, start, finish, tmp_path):
     """SIGKILL three times, at moments drawn by seed: what had finished stays, and a rerun draws only the rest."""
     spec = spec_of(tmp_path, tiny_model)
     for moment in sorted(random.Random(2).sample(range(4, TOTAL - 12), 3)):
         with start(spec, tmp_path) as process:
-            assert process.stdout is not None
             for line in process.stdout:
                 event = json.loads(line)
                 if event["done"] >= moment:
@@ -266,7 +271,7 @@ def test_a_spent_budget_keeps_the_samples(tiny_model, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_finished_units_start_no_engine_and_damage_is_redone(undisturbed, tmp_path, tiny_model):
+def test_finished_units_start_no_engine_and_damage_is_redone(undisturbed, finish):
     folder, spec, _ = undisturbed
     assert [event["done"] for event in finish(spec, folder)] == [TOTAL]
     shutil.rmtree(folder / "work")
@@ -281,7 +286,7 @@ def test_finished_units_start_no_engine_and_damage_is_redone(undisturbed, tmp_pa
 
 
 @pytest.mark.slow
-def test_temperature_zero_repeats_the_one_greedy_answer(tiny_model, tmp_path):
+def test_temperature_zero_repeats_the_one_greedy_answer(tiny_model, finish, tmp_path):
     unit = {
         "benchmark": "greedy",
         "questions": questions(tmp_path / "greedy.parquet", 3),
@@ -331,10 +336,9 @@ def test_wrong_inputs_stop_before_the_engine(tiny_model, tmp_path):
     assert not (tmp_path / "many").exists()
 
 
-def test_the_program_reports_its_error_as_an_event(tiny_model, tmp_path):
+def test_the_program_reports_its_error_as_an_event(tiny_model, start, tmp_path):
     spec = spec_of(tmp_path, tmp_path / "nowhere")
     with start(spec, tmp_path) as process:
-        assert process.stdout is not None
         events = [json.loads(line) for line in process.stdout]
     assert process.returncode == 2
     assert events[-1]["type"] == "ModelError"

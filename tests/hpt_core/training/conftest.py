@@ -1,8 +1,8 @@
 """A training task that a tiny model learns within seconds: repeat the digit, boxed."""
 
+import contextlib
 import json
-import subprocess
-import sys
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,13 @@ import pytest
 from hpt_core import schemas
 from hpt_core.files import write_json, write_parquet
 from hpt_core.model_folder import load_tokenizer
+from tests.ports import free_port
+from tests.warm import Program, Warm
 
 PROMPT = {"name": "plain", "template": "{question}=", "instruction": None}
 MakeSpec = Callable[..., Path]
+Start = Callable[..., list[Program]]
+Train = Callable[..., list[dict[str, Any]]]
 
 
 @pytest.fixture(scope="session")
@@ -74,36 +78,49 @@ def make_spec(tiny_model: Path, digits_data: Path) -> MakeSpec:
     return make
 
 
-def _start(spec: Path) -> subprocess.Popen[str]:
-    with (spec.parent / "log.txt").open("a") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "hpt_core.train", str(spec)], stdout=subprocess.PIPE, stderr=log, text=True
-        )
+@pytest.fixture(scope="session")
+def start(warm: Warm) -> Start:
+    """Start the training worker on a spec: a program, or one for each rank. Events are read from the first one's
+    stdout; their log is beside the spec."""
 
+    def start(spec: Path, ranks: int = 1) -> list[Program]:
+        shared = {
+            "WORLD_SIZE": ranks,
+            "LOCAL_WORLD_SIZE": ranks,
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": free_port(),
+        }
+        places = [{"RANK": rank, "LOCAL_RANK": rank, **shared} if ranks > 1 else {} for rank in range(ranks)]
+        return [
+            warm.start(
+                *("hpt_core.train", str(spec)),
+                log=spec.parent / "log.txt",
+                environment=os.environ | {name: str(value) for name, value in place.items()},
+            )
+            for place in places
+        ]
 
-def _train(spec: Path) -> list[dict[str, Any]]:
-    with _start(spec) as process:
-        out, _ = process.communicate(timeout=500)
-    assert process.returncode == 0, (spec.parent / "log.txt").read_text()[-3000:]
-    return [json.loads(line) for line in out.splitlines()]
+    return start
 
 
 @pytest.fixture(scope="session")
-def start() -> Callable[[Path], subprocess.Popen[str]]:
-    """Start the training worker on a spec, its events readable from stdout; its log is beside the spec."""
-    return _start
-
-
-@pytest.fixture(scope="session")
-def train() -> Callable[[Path], list[dict[str, Any]]]:
+def train(start: Start) -> Train:
     """Run the training worker on a spec to its end; its events."""
-    return _train
+
+    def train(spec: Path, ranks: int = 1) -> list[dict[str, Any]]:
+        with contextlib.ExitStack() as stack:
+            programs = [stack.enter_context(program) for program in start(spec, ranks)]
+            out, _ = programs[0].communicate(timeout=500)
+        assert not any(p.returncode for p in programs), (spec.parent / "log.txt").read_text()[-4000:]
+        return [json.loads(line) for line in out.splitlines()]
+
+    return train
 
 
 @pytest.fixture(scope="session")
-def skilled_model(make_spec: MakeSpec, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def skilled_model(make_spec: MakeSpec, train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Output folder of an SFT run after which the model answers some digits."""
     folder = tmp_path_factory.mktemp("sft")
     changes = {"algorithm": "sft", "steps": 20, "questions_per_step": 20, "optimizer": {"learning_rate": 4e-3}}
-    _train(make_spec(folder, **changes))
+    train(make_spec(folder, **changes))
     return folder / "output"

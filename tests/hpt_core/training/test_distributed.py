@@ -1,9 +1,8 @@
 """Two ranks on CPUs with gloo: the same program gives what one process gives."""
 
+import contextlib
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,33 +14,13 @@ from torch.testing import assert_close
 
 from hpt_core.errors import ConfigError
 from hpt_core.training.distributed import World, world_from_environment
+from tests.warm import Program
 
-Start = Callable[[Path], "subprocess.Popen[str]"]
+Start = Callable[..., list[Program]]
 NEARLY_LINEAR = {"learning_rate": 0.1, "eps": 1.0}
 """AdamW whose step is nearly proportional to the gradient, so that rounding stays rounding: with a small eps, an entry
 whose gradient is noise takes a whole step in a random direction."""
-Train = Callable[[Path], list[dict[str, Any]]]
-
-
-def start_on_two(spec: Path) -> "subprocess.Popen[str]":
-    """Start the training worker on a spec under torchrun with two ranks."""
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    with (spec.parent / "log.txt").open("a") as log:
-        return subprocess.Popen(
-            [*launch, "-m", "hpt_core.train", str(spec)],
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-
-
-def train_on_two(spec: Path) -> list[dict[str, Any]]:
-    """Run it to its end; its events."""
-    with start_on_two(spec) as process:
-        out, _ = process.communicate(timeout=500)
-    assert process.returncode == 0, (spec.parent / "log.txt").read_text()[-4000:]
-    return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+Train = Callable[..., list[dict[str, Any]]]
 
 
 def weights(folder: Path) -> dict[str, Any]:
@@ -98,8 +77,8 @@ def test_two_ranks_train_as_one_process_does(
     common = {"steps": 2, "micro_batch_tokens": 150, "optimizer": NEARLY_LINEAR} | changes
     folders = [tmp_path / "one", tmp_path / "two"]
     events = [
-        run(make_spec(folder, skilled_model / "model", **common))
-        for run, folder in zip((train, train_on_two), folders, strict=True)
+        train(make_spec(folder, skilled_model / "model", **common), ranks)
+        for ranks, folder in enumerate(folders, start=1)
     ]
     assert events[1][-1]["done"] == 2
     one, two = (log_of(folder) for folder in folders)
@@ -143,19 +122,20 @@ def test_a_run_continues_with_another_number_of_ranks(
     }
     train(make_spec(tmp_path / "whole", skilled_model / "model", **changes))
     spec = make_spec(tmp_path / "parts", skilled_model / "model", **changes)
-    with start_on_two(spec) if first == 2 else start(spec) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("{") and json.loads(line).get("done") == 2:
+    with contextlib.ExitStack() as stack:
+        programs = [stack.enter_context(program) for program in start(spec, first)]
+        for line in programs[0].stdout:
+            if json.loads(line).get("done") == 2:
                 break
-        process.terminate()
+        for program in programs:
+            program.terminate()
     done = sorted(p.name for p in (tmp_path / "parts" / "work" / "checkpoints").glob("step-*"))
     assert done, "nothing was saved before the run was ended"
     assert done[-1] < "step-00006", "nothing was left to do"
     assert len(done) == 2
     tensors = next((tmp_path / "parts" / "work" / "checkpoints" / done[-1] / "tensors").glob("*.distcp"))
     os.truncate(tensors, tensors.stat().st_size // 2)
-    events = train(spec) if first == 2 else train_on_two(spec)
+    events = train(spec, 3 - first)
     resumed = [event["done"] for event in events if event.get("text") == "resumed"]
     assert resumed == [int(done[0].removeprefix("step-"))]
     for name, tensor in weights(tmp_path / "whole").items():

@@ -3,7 +3,6 @@
 import json
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +15,9 @@ from hpt_core import schemas
 from hpt_core.files import sha256_file
 from hpt_core.model_folder import load_tokenizer, read_config
 from hpt_core.training.model import load_model
+from tests.warm import Program
 
-Start = Callable[[Path], "subprocess.Popen[str]"]
+Start = Callable[..., list[Program]]
 Train = Callable[[Path], list[dict[str, Any]]]
 
 
@@ -135,16 +135,15 @@ def test_finished_run_is_exported_again_without_training(undisturbed: Path, trai
     assert_same_run(tmp_path / "output", undisturbed)
 
 
-def wait_for_step(process: "subprocess.Popen[str]", step: int) -> None:
+def wait_for_step(process: Program, step: int) -> None:
     """Read events until `step` steps are done."""
-    assert process.stdout is not None
     for line in process.stdout:
         if json.loads(line).get("done") == step:
             return
     raise AssertionError("the worker ended before the step")
 
 
-def kill_within_checkpoint(process: "subprocess.Popen[str]", checkpoints: Path) -> list[Path]:
+def kill_within_checkpoint(process: Program, checkpoints: Path) -> list[Path]:
     """Stop the worker while a checkpoint is half-written, make sure it is, kill it; the half-written folders."""
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline and process.poll() is None:
@@ -169,7 +168,8 @@ def test_killed_runs_end_like_an_uninterrupted_one(
     generator = random.Random(20)
     rollouts = tmp_path / "work" / "rollouts"
 
-    with start(spec) as process:
+    (process,) = start(spec)
+    with process:
         wait_for_step(process, 3)
         time.sleep(generator.uniform(0, 0.05))
         process.kill()
@@ -180,13 +180,15 @@ def test_killed_runs_end_like_an_uninterrupted_one(
     whole = max(p.name for p in (tmp_path / "work" / "checkpoints").glob("step-*"))
     assert whole < max(drawn).removesuffix(".parquet"), "every step drawn was checkpointed: nothing was in flight"
 
-    with start(spec) as process:
+    (process,) = start(spec)
+    with process:
         half = kill_within_checkpoint(process, tmp_path / "work" / "checkpoints")
     assert process.returncode == -signal.SIGKILL
     assert all(path.is_dir() for path in half)
     assert not (tmp_path / "output").exists()
 
-    with start(spec) as process:
+    (process,) = start(spec)
+    with process:
         wait_for_step(process, 7)
         time.sleep(generator.uniform(0, 0.1))
         process.kill()
@@ -215,7 +217,8 @@ def test_checkpoint_of_another_run_is_refused(undisturbed: Path, start: Start, t
     spec["seed"] += 1
     spec["output"] = str(tmp_path / "output")
     (tmp_path / "spec.json").write_text(json.dumps(spec))
-    with start(tmp_path / "spec.json") as process:
+    (process,) = start(tmp_path / "spec.json")
+    with process:
         out, _ = process.communicate(timeout=300)
     error = json.loads(out.splitlines()[-1])
     assert process.returncode == 1
