@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-
 GRADED = ("--set", "evaluate.grade_timeout_s=6")
 Here = Callable[..., str]
 
