@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.context import FlowRunContext
 from prefect.exceptions import Abort
+from prefect.states import State
 
 from hpt_core.artifacts import Lease, Store
 from hpt_core.errors import WorkerLost
@@ -25,11 +26,25 @@ class StillRunning(Exception):
     """An earlier scheduled run of the same deployment has not ended."""
 
 
-def refuse_endless(context: FlowRunContext | None) -> None:
-    """Raise WorkerLost if this run has lost its worker too often, so that nobody attempts it for ever."""
+def history(context: FlowRunContext | None) -> list[State]:
+    """The states of the current flow run, oldest first; none outside of a flow run."""
     if context is None or context.flow_run is None or not isinstance(context.client, SyncPrefectClient):
-        return
-    states = context.client.read_flow_run_states(context.flow_run.id)
+        return []
+    return sorted(context.client.read_flow_run_states(context.flow_run.id), key=lambda state: state.timestamp)
+
+
+def ended_before(states: list[State]) -> State | None:
+    """The final state that a run had, if an automatic attempt of it was not needed; else None.
+
+    A server that was restarted may handle a crash many minutes later, when the run has ended in another way. Raises
+    WorkerLost if the run lost its worker too often, so that nobody attempts it for ever.
+    """
+    scheduled = [number for number, state in enumerate(states) if state.is_scheduled()]
+    if not scheduled or states[scheduled[-1]].message != MESSAGE:
+        return None
+    ended = next((state for state in reversed(states[: scheduled[-1]]) if state.is_final()), None)
+    if ended is not None and not ended.is_crashed():
+        return State(type=ended.type, name=ended.name, message=f"unchanged: {ended.message or ended.name}")
     since = datetime.now(UTC) - HORIZON
     count = sum(state.message == MESSAGE and state.timestamp > since for state in states)
     if count > MOST:
@@ -37,6 +52,7 @@ def refuse_endless(context: FlowRunContext | None) -> None:
             f"the run lost its worker {count} times within {HORIZON.total_seconds() / 3600:g} h",
             "see the log of each attempt (memory?), then retry the run",
         )
+    return None
 
 
 @contextlib.contextmanager

@@ -66,14 +66,16 @@ def pipeline(
             empty.
         options: What to rerun, and how to check.
 
-    Returns the artifacts as JSON data, or the state Cancelled for a scheduled run that came too early.
+    Returns the artifacts as JSON data, or a state: Cancelled for a scheduled run that came too
+    early, the former state for an attempt that was not needed.
     """
     context = FlowRunContext.get()
     prepared = _PREPARED.get()
     if prepared:
         run, artifacts = prepared
     else:
-        attempts.refuse_endless(context)
+        if ended := attempts.ended_before(attempts.history(context)):
+            return ended
         resolved = load_config(Path(config), set) if isinstance(config, str) else overridden(config, set)
         options = options.model_copy(update={"only": (*only, *options.only)})
         run, artifacts = plan_run(resolved, options, _begun()), Artifacts()

@@ -1,4 +1,4 @@
-"""The examples of services: they start `hpt up` with options that exist, and give the runs time to report at the end."""
+"""The examples of services: they start `hpt up` with options that exist, and give runs time to report at the end."""
 
 import configparser
 import shlex

@@ -11,10 +11,14 @@ from typing import Any
 
 import pytest
 from prefect.exceptions import Abort
+from prefect.states import AwaitingRetry, Cancelled, Completed, Crashed, Failed, Pending, Running, Scheduled, State
 
-from flows.attempts import StillRunning, sole
+from flows.attempts import HORIZON, MESSAGE, MOST, StillRunning, ended_before, sole
 from hpt_core.artifacts import Store, lease
+from hpt_core.errors import WorkerLost
 
+RETRY = AwaitingRetry(message=MESSAGE)
+LOST = [Scheduled(), Pending(), Running(), Crashed()]
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -45,6 +49,32 @@ def held(file: Path) -> Iterator["subprocess.Popen[str]"]:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("states", "ended"),
+    [
+        (LOST[:3], None),
+        ([*LOST, RETRY, Pending(), Running()], None),
+        # The server has handled a crash late.
+        ([*LOST, Running(), Completed(), RETRY, Pending(), Running()], "COMPLETED"),
+        ([*LOST, RETRY, Pending(), Running(), Cancelled(), RETRY, Pending(), Running()], "CANCELLED"),
+        ([*LOST, Failed(), RETRY, Running()], "FAILED"),
+        # Somebody wants it again.
+        ([*LOST, Running(), Completed(), AwaitingRetry(), Running()], None),
+    ],
+)
+def test_only_a_lost_run_is_attempted_again(states: list[State], ended: str | None) -> None:
+    found = ended_before(states)
+    assert (found and found.type.value) == ended
+
+
+def test_a_run_is_not_attempted_for_ever() -> None:
+    assert ended_before([*LOST, RETRY] * MOST) is None
+    with pytest.raises(WorkerLost, match="lost its worker 6 times within 1 h"):
+        ended_before([*LOST, RETRY] * (MOST + 1))
+    long_ago = RETRY.model_copy(update={"timestamp": RETRY.timestamp - HORIZON})
+    assert ended_before([*LOST, long_ago, *[*LOST, RETRY] * MOST]) is None
 
 
 def test_a_second_process_leaves_the_run_alone(store: Store) -> None:
