@@ -3,6 +3,7 @@
 import time
 
 from flows.display import StageLine
+from flows.durations import durations
 from flows.run import Run
 from tasks.execution.context import Notice
 
@@ -44,13 +45,9 @@ class Outlook:
 
 
 def expected(run: Run) -> dict[str, float | None]:
-    """Stage to run -> seconds that its last artifacts of the same names took; None without such artifacts."""
+    """Stage to run -> seconds that it will take; None if that of an artifact is unknown."""
     found: dict[str, float | None] = {}
-    for key in run.graph:
-        missing = [p.target.key for p in run.plan.of(key) if p.check.state != "done"]
-        if not missing and run.plan.state(key) == "done":
-            continue
-        manifests = [run.context.store.named(run.config.name, str(target)) for target in missing]
-        costs = [m.cost.seconds for m in manifests if m is not None]
-        found[str(key)] = sum(costs) if costs and len(costs) == len(manifests) else None
+    for key, duration in durations(run.plan, run.context.store, run.config.name).items():
+        before = found.get(str(key.stage), 0.0)
+        found[str(key.stage)] = None if duration is None or before is None else before + duration.seconds
     return found
