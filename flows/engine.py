@@ -85,10 +85,10 @@ def _report(flow_run: UUID) -> int:
         state = client.read_flow_run(flow_run).state
         if state is not None and state.is_cancelling():
             client.set_flow_run_state(flow_run, Cancelled(message="cancelled before it began"), force=True)
-            return 0
-        if state is not None and not state.is_final():
-            client.set_flow_run_state(flow_run, Crashed(message="ended before it began"))
-        client.set_flow_run_state(flow_run, AwaitingRetry(message=MESSAGE))
+        elif state is None or state.is_crashed() or not state.is_final():
+            if state is None or not state.is_final():
+                client.set_flow_run_state(flow_run, Crashed(message="ended before it began"))
+            client.set_flow_run_state(flow_run, AwaitingRetry(message=MESSAGE))
     return 0
 
 

@@ -146,10 +146,11 @@ def _own_database() -> dict[str, str]:
     """
     from prefect.settings import PREFECT_HOME, get_current_settings
 
-    database = get_current_settings().server.database
-    if database.connection_url or database.host or database.name:
+    database, home = get_current_settings().server.database, PREFECT_HOME.value()
+    usual = database.connection_url and database.connection_url.get_secret_value()
+    if database.host or database.name or usual != f"sqlite+aiosqlite:///{home / 'prefect.db'}":
         return {}
-    return {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{PREFECT_HOME.value() / DATABASE}"}
+    return {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / DATABASE}"}
 
 
 def _cause(log: Path, begin: int) -> str:

@@ -10,8 +10,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from prefect.client.schemas.objects import State
 from prefect.exceptions import Abort
-from prefect.states import AwaitingRetry, Cancelled, Completed, Crashed, Failed, Pending, Running, Scheduled, State
+from prefect.states import AwaitingRetry, Cancelled, Completed, Crashed, Failed, Pending, Running, Scheduled
 
 from flows.attempts import HORIZON, MESSAGE, MOST, StillRunning, ended_before, sole
 from hpt_core.artifacts import Store, lease

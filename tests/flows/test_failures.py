@@ -67,9 +67,12 @@ class Deployed:
         with urllib.request.urlopen(f"{self.hpt.environment['PREFECT_API_URL']}/{path}", timeout=20) as answer:
             return json.load(answer)
 
-    def start(self, suffix: str = "") -> str:
+    def start(self, suffix: str = "", **parameters: Any) -> str:
         found = self.get(f"deployments/name/pipeline/{self.name}{suffix}")
-        path, body = f"deployments/{found['id']}/create_flow_run", {"state": {"type": "SCHEDULED"}}
+        path, body = (
+            f"deployments/{found['id']}/create_flow_run",
+            {"state": {"type": "SCHEDULED"}, "parameters": parameters},
+        )
         return str(until("a run is created", lambda: self.hpt.api(path, body))["id"])
 
     def state(self, run: str) -> str:
@@ -202,6 +205,7 @@ def test_a_run_continues_whatever_process_it_loses(deployed: Deployed, calm: dic
         crashes += 1
         deployed.wait_for(run, "Crashed", crashes, 20)
         deployed.wait_for(run, "Running", crashes + 1, 60)
+    wrong = deployed.start("-train", set=["train.sft.no_such=1"])
     until("the run is complete", lambda: deployed.state(run) == "Completed", 120)
     assert deployed.get(f"flow_runs/{run}")["run_count"] == crashes + 1
     assert outputs_of(deployed.hpt.store) == calm
@@ -210,6 +214,10 @@ def test_a_run_continues_whatever_process_it_loses(deployed: Deployed, calm: dic
     assert set(attempts.values()) == {1}
     log = (deployed.hpt.store / f"by-pipeline/{deployed.name}/train.sft/log.txt").read_text()
     assert log.count("resuming after step ") == 5
+    # What is wrong stays wrong.
+    deployed.wait_for(wrong, "Failed", 1, 60)
+    assert "AwaitingRetry" not in deployed.history(wrong)
+    assert "no_such" in deployed.get(f"flow_runs/{wrong}")["state"]["message"]
 
 
 def test_no_run_stays_running_when_all_its_processes_are_gone(deployed: Deployed) -> None:

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from flows import prefect_server
-from flows.prefect_server import _own_database, require_server, usable_home, why_unreachable
+from flows.prefect_server import require_server, usable_home, why_unreachable
 from flows.server import prepare_environment
 from hpt_core.errors import ServerError
 from hpt_core.loopback import NAMES
@@ -197,12 +197,13 @@ def test_a_killed_run_takes_its_server_along(fresh: Any) -> None:
     assert not psutil.wait_procs(servers, timeout=30)[1]
 
 
-def test_a_temporary_server_has_a_database_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A permanent server with the same home has prefect.db, and SQLite has one writer."""
-    from prefect.settings import PREFECT_HOME, PREFECT_SERVER_DATABASE_CONNECTION_URL, temporary_settings
+OWN = "from flows.prefect_server import _own_database; print(_own_database())"
 
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_a_temporary_server_has_a_database_of_its_own(fresh: Any, tmp_path: Path, chosen: bool) -> None:
+    """A permanent server with the same home has prefect.db, and SQLite has one writer."""
     name = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
-    with temporary_settings({PREFECT_HOME: tmp_path}, restore_defaults={PREFECT_SERVER_DATABASE_CONNECTION_URL}):
-        assert _own_database() == {name: f"sqlite+aiosqlite:///{tmp_path}/hpt-run.db"}
-    with temporary_settings({PREFECT_SERVER_DATABASE_CONNECTION_URL: "postgresql+asyncpg://me@db/prefect"}):
-        assert _own_database() == {}
+    without_server(fresh, **({name: "sqlite+aiosqlite:////mine.db"} if chosen else {}))
+    own = {name: f"sqlite+aiosqlite:///{fresh.folder}/prefect/hpt-run.db"}
+    assert fresh.python(OWN).stdout == f"{ {} if chosen else own }\n"

@@ -416,7 +416,9 @@ def test_options_of_a_deployment_are_plain_values() -> None:
     taken = pipeline.validate_parameters({"config": TABLE, "options": OPTIONS})
     assert taken["options"] == RunOptions(only=("train.a", "evaluate"), only_ready=True)
     assert taken["config"] == PipelineConfig.model_validate(TABLE)
-    assert pipeline.validate_parameters({"config": "demo.toml"}) == {"config": "demo.toml", "options": RunOptions()}
+    defaults = {"set": (), "only": (), "options": RunOptions()}
+    assert pipeline.validate_parameters({"config": "demo.toml"}) == {"config": "demo.toml"} | defaults
+    assert not validate({"config": "demo.toml", "set": ["seed=2"], "only": ["train"]}, schema, raise_on_error=True)
 
 
 def test_an_unknown_option_has_near_matches() -> None:
