@@ -134,7 +134,7 @@ class Sweeps:
             for seed in (seeds if member.seed is None else ()) or (None,):
                 one = member if seed is None else member.with_choice(f"{key}.{SEEDS}", f"seed_{seed}", {}, seed)
                 ending = "_".join(one.choices.values())
-                full = check_name("_".join(filter(None, [name, ending])))
+                full = check_name(f"{name}_{ending}") if ending else name
                 inherits = one.seed is not None and takes_seed and (SEED not in stage or seed is not None)
                 fields = {**one.fields, SEED: one.seed} if inherits else one.fields
                 yield Member(f"{key.removesuffix(name)}{full}", one.choices, fields, one.seed)

@@ -4,6 +4,7 @@ import os
 import pkgutil
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -70,7 +71,13 @@ def examples(document: Path) -> list[Block]:
 @pytest.mark.parametrize(
     "document", [d for d in DOCUMENTS if examples(d) and d != GUIDE and d.name != "algorithms.md"], ids=name
 )
-def test_configs_load(document: Path, tmp_path: Path) -> None:
+def test_configs_load(document: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Something for the patterns to match.
+    monkeypatch.chdir(tmp_path)
+    checkpoint = tmp_path / "ckpts" / "hpt" / "step-00100"
+    shutil.copytree(tiny_model, checkpoint)
+    for path in checkpoint.iterdir():
+        os.utime(path, (1e9, 1e9))
     for number, block in enumerate(examples(document)):
         file = tmp_path / f"{number}.toml"
         file.write_text(completed(block.text, ROOT / "configs" / "demo.toml"), encoding="utf-8")
