@@ -59,7 +59,9 @@ def _expanded(value: Any) -> Any:
         return [_expanded(item) for item in value]
     if isinstance(value, dict):
         return {key: _expanded(item) for key, item in value.items()}
-    return Path(expand(str(value))) if isinstance(value, str | Path) else value
+    if isinstance(value, str):
+        return expand(value)  # in JSON, pydantic takes only text for a path
+    return Path(expand(str(value))) if isinstance(value, Path) else value
 
 
 UserPath = Annotated[Path, BeforeValidator(_expanded)]

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from hpt_core.base import NOT_IDENTITY, Frozen, differs
 from hpt_core.errors import ConfigError
+from hpt_core.paths import UserPath
 from hpt_core.prompts.base import PromptConfig
 from hpt_core.rollout.base import ONE_TOKEN, EngineConfig, Sampling
 from hpt_core.trackers import Mirror, open_all
@@ -161,7 +162,7 @@ class TrainConfig(Frozen):
     export_every: Annotated[int | None, NOT_IDENTITY] = Field(None, ge=1)
     """Steps between exports of the model as it is, to `export_to`/step-NNNNN, for `hpt watch` or other programs. The
     last step is the stage's own model."""
-    export_to: Annotated[Path | None, NOT_IDENTITY] = None
+    export_to: Annotated[UserPath | None, NOT_IDENTITY] = None
     """Folder for the models of `export_every`."""
     checkpoint_async: Annotated[bool | None, NOT_IDENTITY] = None
     """Write checkpoints in the background, from a copy in main memory; None does so if the weights are on a GPU."""
