@@ -47,8 +47,8 @@ class Kept:
         """An engine with the weights of `spec.model` for sequences of `length` tokens.
 
         If an engine is open, it takes the weights, and its log-probabilities after `prompts` are compared with the
-        model's. Raises Declined if it cannot take this model, WeightSyncError if they disagree, and what
-        EngineConfig.open raises. `say` is told what takes time.
+        model's. Raises Declined if it cannot take this model or if they disagree, and what EngineConfig.open raises.
+        `say` is told what takes time.
         """
         wanted = (spec.engine, spec.dtype, _architecture(spec.model))
         if self._engine is None:
@@ -59,7 +59,12 @@ class Kept:
             raise Declined
         else:
             say("loading weights")
-            _swap(self._engine, spec, prompts, self._length)
+            try:
+                _swap(self._engine, spec, prompts, self._length)
+            except HPTError as error:
+                # An engine of the model's own may do what a reload cannot, and says so itself if it cannot.
+                logger.warning("%s gets an engine of its own: %s", spec.model, error)
+                raise Declined from error
             logger.info("%s: the open engine has its weights", spec.model)
         return self._engine
 
@@ -72,18 +77,13 @@ def _architecture(folder: Path) -> Mapping[str, Any]:
 
 
 def _swap(engine: RolloutEngine, spec: SampleSpec, prompts: Sequence[tuple[int, ...]], length: int) -> None:
-    """Load the weights, and check them."""
+    """Load the weights, and check them. Raises HPTError, also for models that the trainer refuses and engines run."""
     from hpt_core.training import sync
     from hpt_core.training.batch import Tokens
     from hpt_core.training.model import load_model
     from hpt_core.training.policy import make_policy, named_weights
 
-    try:
-        policy = make_policy(load_model(spec.model), spec.dtype)
-    except HPTError as error:
-        # The trainer refuses models that engines can run. Opening an engine tells whether this one can be run.
-        logger.info("%s: not loaded into the open engine: %s", spec.model, error)
-        raise Declined from error
+    policy = make_policy(load_model(spec.model), spec.dtype)
     engine.sync_weights(named_weights(policy))
     requests = [Request(prompt, seed) for seed, prompt in enumerate(prompts)]
     with _logprobs(engine):

@@ -7,7 +7,6 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from hpt_core.errors import WeightSyncError
 from hpt_core.evaluation.engines import Kept
 from hpt_core.evaluation.sample import run
 from hpt_core.evaluation.spec import SampleSpec
@@ -94,13 +93,14 @@ def test_what_does_not_fit_is_declined(models: dict[str, Path], tmp_path: Path, 
 
 
 def test_an_engine_that_keeps_its_weights_is_caught(
-    models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Kept() as kept:
         run(spec_of(tmp_path / "one", models["one"]), quiet, kept)
         monkeypatch.setattr(TransformersEngine, "sync_weights", lambda self, weights: None)
-        with pytest.raises(WeightSyncError, match=f"{models['two']}: the engine's logprobs differ"):
+        with pytest.raises(Declined):
             run(spec_of(tmp_path / "two", models["two"]), quiet, kept)
+    assert f"{models['two']} gets an engine of its own: {models['two']}: the engine's logprobs differ" in caplog.text
     assert not (tmp_path / "two" / "output").exists()
 
 
