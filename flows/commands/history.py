@@ -33,13 +33,18 @@ def runs(
     as_json: Json = False,
 ) -> None:
     """List the runs on a store: when they ran, how they ended, and what changed in the config from one to the next."""
-    every = [r for r in open_store(where).history.runs() if pipeline in (None, r.pipeline)]
+    store = open_store(where)
+    every = [r for r in store.history.runs() if pipeline in (None, r.pipeline)]
     if run is not None:
         _show_one(one_run(every, run), as_json)
         return
     if as_json:
         common.print_json([record.model_dump(mode="json") for record in every[-limit:]])
         return
+    if not every:
+        common.ERR.print(
+            f"[dim]no run{f' of {pipeline}' if pipeline else ''} is recorded in {escape(str(store.root))}[/]"
+        )
     before: dict[str, RunRecord] = {}
     lines = []
     for record in every:

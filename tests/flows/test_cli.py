@@ -379,3 +379,10 @@ def test_after_an_interrupt_the_command_prints_how_to_continue(
         assert result.err == "\ninterrupted\n"
     else:
         assert result.err == f"\ninterrupted: finished work is kept; continue with `{again}`\n"
+
+
+def test_a_store_without_runs_says_so(hpt: Hpt, tmp_path: Path) -> None:
+    (tmp_path / "runs" / "by-name").mkdir(parents=True)
+    done = hpt("runs", "--store", str(tmp_path / "runs"))
+    assert (done.code, done.out) == (0, "")
+    assert f"no run is recorded in {tmp_path / 'runs'}" in done.err
