@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State
@@ -46,7 +47,11 @@ def ended_before(states: list[State]) -> State | None:
     if ended is not None and not ended.is_crashed():
         return State(type=ended.type, name=ended.name, message=f"unchanged: {ended.message or ended.name}")
     since = datetime.now(UTC) - HORIZON
-    count = sum(state.message == MESSAGE and state.timestamp > since for state in states)
+    # An attempt that a second report of the same crash undid was none.
+    count = sum(
+        state.message == MESSAGE and state.timestamp > since and not (after and after.is_crashed())
+        for state, after in zip_longest(states, states[1:])
+    )
     if count > MOST:
         raise WorkerLost(
             f"the run lost its worker {count} times within {HORIZON.total_seconds() / 3600:g} h",

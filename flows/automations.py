@@ -16,8 +16,6 @@ SILENCE = timedelta(seconds=80)
 """A run without a heartbeat for this long is lost. Flows send one every 30 s (flows/server.py)."""
 BEGIN_WITHIN = timedelta(seconds=120)
 """A worker that has taken a run but not begun it for this long is lost."""
-QUIET = timedelta(seconds=60)
-"""A run that is lost twice within this time is not attempted again: it does not even start."""
 SILENT = "no heartbeat: the run's process is gone"
 NOT_BEGUN = "the worker that took the run is gone"
 KILLED = tuple(f"Flow run {what} exited with non-zero status code 13*" for what in ("process", "infrastructure"))
@@ -76,7 +74,9 @@ def standing() -> list[AutomationCore]:
                 for_each={"prefect.resource.id"},
                 posture=Posture.Reactive,
                 threshold=1,
-                within=QUIET,
+                # Every report counts: a worker reports a crash twice, and its second report may undo what the first
+                # one led to. flows/attempts.py limits the number of attempts.
+                within=timedelta(0),
             ),
             actions=[ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message=MESSAGE)],
         ),

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,36 @@ DEPLOY = """
 import sys
 from datetime import timedelta
 from flows import automations
-# A test crashes one run often, and does not wait long.
-automations.QUIET, automations.SILENCE, automations.BEGIN_WITHIN = (timedelta(seconds=float(s)) for s in sys.argv[1:])
+# A test does not wait long.
+automations.SILENCE, automations.BEGIN_WITHIN = (timedelta(seconds=float(s)) for s in sys.argv[1:])
 from flows.cli import main
 main(["deploy", "tiny.toml"])
 """
+
+
+PACED = '''
+"""The mean over tokens. While a file `slow` is beside this one, a step takes half a second, on every machine."""
+
+import time
+from pathlib import Path
+
+from hpt_core.upge.aggregation.token_mean import TokenMean
+
+
+class Paced(TokenMean):
+    def weights(self, rows):
+        if Path(__file__).with_name("slow").exists():
+            time.sleep(0.5)
+        return super().weights(rows)
+'''
+
+
+def train_paced(hpt: Any) -> None:
+    """Give the pipeline a training whose pace the file `slow` decides: a fast one ends before it loses a process."""
+    hpt.train_too()
+    paced = 'algorithm = { name = "sft", sft = { aggregation = "paced:Paced" } }'
+    hpt.config.write_text(hpt.config.read_text().replace('algorithm = "sft"', paced))
+    (hpt.folder / "paced.py").write_text(PACED)
 
 
 def until(what: str, condition: Callable[[], Any], seconds: float = 60) -> Any:
@@ -48,11 +74,13 @@ class Deployed:
         self.name = f"tiny-{hpt.folder.name}"[-60:]
         hpt.environment |= {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_WORKER_PREFETCH_SECONDS": "1"}
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.slow = hpt.folder / "slow"
+        self.slow.touch()
 
-    def deploy(self, quiet_s: float = 1, silence_s: float = 600, begin_within_s: float = 600) -> None:
+    def deploy(self, silence_s: float = 600, begin_within_s: float = 600) -> None:
         text = self.hpt.config.read_text().replace('name = "tiny"', f'name = "{self.name}"', 1)
         self.hpt.config.write_text(f'store = "{self.hpt.store}"\n{text}\n[schedule]\npool = "{self.name}"\n')
-        done = self.hpt.python(DEPLOY, str(quiet_s), str(silence_s), str(begin_within_s))
+        done = self.hpt.python(DEPLOY, str(silence_s), str(begin_within_s))
         assert f"deployment pipeline/{self.name}" in done.stdout
 
     def worker(self) -> "subprocess.Popen[bytes]":
@@ -82,6 +110,10 @@ class Deployed:
     def history(self, run: str) -> list[str]:
         found = self.get(f"flow_run_states/?flow_run_id={run}")
         return [state["name"] for state in sorted(found, key=lambda state: state["timestamp"])]
+
+    def crashes(self, run: str) -> int:
+        """How often the running run has crashed. A worker reports it twice, at times after the next attempt is due."""
+        return list(pairwise(self.history(run))).count(("Running", "Crashed"))
 
     def wait_for(self, run: str, state: str, times: int, seconds: float) -> None:
         """Wait until the run has been in a state so often."""
@@ -146,14 +178,14 @@ class Deployed:
 def calm(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The outputs of a training that nothing disturbs. Everything later depends on their hashes alone."""
     hpt = type(finished)(tmp_path_factory.mktemp("calm"), finished.environment)
-    hpt.train_too()
+    train_paced(hpt)
     hpt("train", "tiny.toml")
     return outputs_of(hpt.store)
 
 
 @pytest.fixture
 def deployed(fresh: Any) -> Iterator[Deployed]:
-    fresh.train_too()
+    train_paced(fresh)
     found = Deployed(fresh)
     try:
         yield found
@@ -201,11 +233,12 @@ def test_a_run_continues_whatever_process_it_loses(deployed: Deployed, calm: dic
             os.kill(worker.pid, signal.SIGTERM if what == "worker asked" else signal.SIGKILL)
             worker.wait(20)
             until("no process outlives the worker", lambda: not deployed.find(""), 20)
-            assert deployed.history(run).count("Crashed") == crashes + 1
+            assert deployed.crashes(run) == crashes + 1
             worker = deployed.worker()
         crashes += 1
-        deployed.wait_for(run, "Crashed", crashes, 20)
+        until(f"crash {crashes}", lambda n=crashes: deployed.crashes(run) == n, 20)
         deployed.wait_for(run, "Running", crashes + 1, 60)
+    deployed.slow.unlink()
     wrong = deployed.start("-train", set=["train.sft.no_such=1"])
     until("the run is complete", lambda: deployed.state(run) == "Completed", 120)
     assert deployed.get(f"flow_runs/{run}")["run_count"] == crashes + 1

@@ -41,9 +41,9 @@ from my_numbers import HALF
 class Halved(TokenMean):
     """What the class is."""
 
-    def divisor(self, *arguments, **named):
+    def weights(self, rows):
         # Why it does so.
-        return super().divisor(*arguments, **named) / HALF
+        return tuple(weight * HALF for weight in super().weights(rows))
 '''
 
 
@@ -77,7 +77,7 @@ def test_an_edited_part_reruns_only_the_stages_that_use_it(fresh: Any) -> None:
     assert again.stderr.count(": reused") == len(first)
     assert links(fresh) == first, "a second run keeps the links as they are"
 
-    parts.write_text(PARTS.replace("/ HALF", "/ HALF / 2"))
+    parts.write_text(PARTS.replace("* HALF", "* HALF * 2"))
     states = plan(fresh)
     assert states["train.mine"] == ("to do", "changed: my_parts.py")
     assert {stage for stage, (state, _) in states.items() if state != "done"} == {"train.mine"}
