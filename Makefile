@@ -5,7 +5,7 @@ PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11;
 	$$p -c '$(FITS)' 2>/dev/null && echo $$p; done) python3)
 EXTRAS ?=
 BIN := .venv/bin
-# Processes of the tests: one per core, up to four, and one more for the slow ones, which wait for others. Tests that
+# Processes of the tests: one per core, up to four, and two more for the slow ones, which wait for others. Tests that
 # share a server or an engine run in one process.
 CORES = $(shell n=$$(nproc); echo $$((n > 4 ? 4 : n)))
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadgroup -n
@@ -42,7 +42,7 @@ test test-fast:
 	@$(MAKE) --no-print-directory -j2 lint $(@:test%=suite%)
 
 suite: setup-dev
-	$(PYTEST) $(shell echo $$(($(CORES) + 1)))
+	$(PYTEST) $(shell echo $$(($(CORES) + 2)))
 
 suite-fast: setup-dev
 	$(PYTEST) $(CORES) -m "not slow"

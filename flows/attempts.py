@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import zip_longest
+from itertools import pairwise
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State
@@ -47,10 +47,9 @@ def ended_before(states: list[State]) -> State | None:
     if ended is not None and not ended.is_crashed():
         return State(type=ended.type, name=ended.name, message=f"unchanged: {ended.message or ended.name}")
     since = datetime.now(UTC) - HORIZON
-    # An attempt that a second report of the same crash undid was none.
+    # A worker reports a crash twice, so an attempt may be scheduled twice; it counts once a worker takes it.
     count = sum(
-        state.message == MESSAGE and state.timestamp > since and not (after and after.is_crashed())
-        for state, after in zip_longest(states, states[1:])
+        state.message == MESSAGE and state.timestamp > since and then.is_pending() for state, then in pairwise(states)
     )
     if count > MOST:
         raise WorkerLost(

@@ -75,8 +75,9 @@ def standing() -> list[AutomationCore]:
                 posture=Posture.Reactive,
                 threshold=1,
                 # Every report counts: a worker reports a crash twice, and its second report may undo what the first
-                # one led to. flows/attempts.py limits the number of attempts.
-                within=timedelta(0),
+                # one led to. flows/attempts.py limits the attempts. With 0, the server keeps no record of what it has
+                # acted on, and acts again when its database is busy.
+                within=timedelta(milliseconds=1),
             ),
             actions=[ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message=MESSAGE)],
         ),
