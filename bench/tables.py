@@ -11,7 +11,7 @@ from bench import records
 from bench.machine import ROOT
 from bench.parity import graders, gradients
 from bench.records import Record
-from bench.speed import evaluation, grading, logprobs, phases, preparation, step
+from bench.speed import evaluation, grading, logprobs, phases, preparation, sharing, step
 from bench.speed.gpu import __main__ as gpu
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
@@ -22,6 +22,7 @@ TABLES: dict[str, Callable[[Record], str]] = {
     "logprobs": logprobs.table,
     "phases": phases.table,
     "evaluation": evaluation.table,
+    "sharing": sharing.table,
     "grading": grading.table,
     "preparation": preparation.table,
     "gpu": gpu.table,

@@ -1,12 +1,14 @@
-"""Download files of Hub repositories to the local Hub cache. Files cached at a commit need no network."""
+"""Hub repositories: their revisions, and their files in the local Hub cache. Files cached at a commit need no
+network."""
 
+import contextlib
 import io
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from hpt_core.errors import HPTError
+from hpt_core.errors import HPTError, ModelError
 from hpt_core.worker import Progress
 
 REPORT_EVERY_S = 1.0
@@ -38,10 +40,8 @@ def fetch(
     access. `progress` is called with the downloaded and the total MB. `offline` uses only the cache.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
-    page = f"huggingface.co/{'datasets/' if kind == 'dataset' else ''}{repo}"
-    try:
+    with _errors(repo, kind, f"download {repo} at {revision}", error, instead, revision):
         folder = Path(
             snapshot_download(
                 repo,
@@ -53,6 +53,28 @@ def fetch(
                 tqdm_class=_reporting_bar(progress, repo),
             )
         )
+    return Snapshot(folder, folder.name)
+
+
+def model_refs(repo: str) -> dict[str, str]:
+    """Branch or tag of a model repository -> its commit now. Asks the Hub. Raises ModelError."""
+    from huggingface_hub import HfApi
+
+    with _errors(repo, "model", f"list the branches of {repo}", ModelError, "name its revisions in a list"):
+        found = HfApi().list_repo_refs(repo)
+    return {ref.name: ref.target_commit for ref in (*found.branches, *found.tags)}
+
+
+@contextlib.contextmanager
+def _errors(
+    repo: str, kind: str, what: str, error: Callable[[str, str], HPTError], instead: str, revision: str = ""
+) -> Iterator[None]:
+    """Raise `error` for whatever the Hub's client raises; `what` says what cannot be done."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    page = f"huggingface.co/{'datasets/' if kind == 'dataset' else ''}{repo}"
+    try:
+        yield
     except GatedRepoError as problem:
         raise error(
             f"access to {repo} is gated", f"accept its terms at {page} and set HF_TOKEN, or {instead}"
@@ -65,10 +87,7 @@ def fetch(
         ) from problem
     except Exception as problem:
         # The client raises network, disk and its own errors, which have no common base class.
-        raise error(
-            f"cannot download {repo} at {revision} ({_first_line(problem)})", f"check the network, or {instead}"
-        ) from problem
-    return Snapshot(folder, folder.name)
+        raise error(f"cannot {what} ({_first_line(problem)})", f"check the network, or {instead}") from problem
 
 
 def _first_line(problem: Exception) -> str:

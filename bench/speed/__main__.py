@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from bench.speed import evaluation, grading, logprobs, phases, preparation, step
+from bench.speed import evaluation, grading, logprobs, phases, preparation, sharing, step
 from bench.speed.gpu import __main__ as gpu_check
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ COMMANDS = {
     "grading": grading,
     "preparation": preparation,
     "evaluation": evaluation,
+    "sharing": sharing,
 }
 for name, module in COMMANDS.items():
     app.command(name=name)(module.main)

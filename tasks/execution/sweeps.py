@@ -1,6 +1,7 @@
 """Expand `grid` and `seeds`: a stage becomes one stage for each combination, and so does every stage that builds on it.
 
-The values of a field in a grid are a list, or the files and folders that match a pattern: { glob = "ckpts/step-*" }.
+The values of a field in a grid are a list, the files and folders that match a pattern ({ glob = "ckpts/step-*" }), or
+the branches and tags of a model on the Hub ({ hub = "owner/model", glob = "step-*" }), as commits.
 
 [train.hpt] with `grid.steps = [50, 100]` and `seeds = [1, 2]` becomes train.hpt_steps_50_seed_1 and three more. A stage
 whose `from` is train.hpt becomes four stages too, with the same ending of their names. A list of models that names
@@ -13,6 +14,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +174,9 @@ def _axes(where: str, grid: Table, path: tuple[str, ...]) -> Iterator[tuple[tupl
         if isinstance(values, dict) and set(values) == {"glob"}:
             yield (*path, name), [(_text(found.name), str(found)) for found in _matches(here, values["glob"])]
             continue
+        if isinstance(values, dict) and set(values) == {"hub", "glob"}:
+            yield (*path, name), [(_text(ref), commit) for ref, commit in _revisions(here, **values)]
+            continue
         if isinstance(values, dict):
             yield from _axes(here, values, (*path, name))
             continue
@@ -183,12 +188,37 @@ def _axes(where: str, grid: Table, path: tuple[str, ...]) -> Iterator[tuple[tupl
 
 def _matches(where: str, pattern: Any) -> list[Path]:
     """The files and folders that match, "step-90" before "step-100". Incomplete model folders are left out."""
-    if not isinstance(pattern, str):
-        raise ValueError(f'{where}.glob = {pattern!r} is not a pattern; write {where}.glob = "ckpts/step-*"')
+    _check_pattern(where, pattern)
     found = [path for path in map(Path, glob.glob(expand(pattern))) if _is_ready(path)]  # noqa: PTH207  (an absolute one)
     if not found:
         raise NothingYet(f"{where}: nothing complete matches {pattern}; correct the pattern, or wait with `hpt watch`")
-    return sorted(found, key=lambda path: [int(part) if part.isdigit() else part for part in _PARTS.split(str(path))])
+    return sorted(found, key=lambda path: _natural(str(path)))
+
+
+def _revisions(where: str, hub: Any, glob: Any) -> list[tuple[str, str]]:
+    """(branch or tag, its commit now) of the matches, "step-90" before "step-100"."""
+    from hpt_core.hub import model_refs
+
+    _check_pattern(where, glob)
+    if not isinstance(hub, str):
+        raise ValueError(f'{where}.hub = {hub!r} is not a repository; write {where}.hub = "owner/model"')
+    try:
+        found = {ref: commit for ref, commit in model_refs(hub).items() if fnmatchcase(ref, glob)}
+    except ModelError as error:
+        raise NothingYet(f"{where}: {error.cause}; {error.remedy}") from error
+    if not found:
+        raise NothingYet(f"{where}: no branch or tag of {hub} matches {glob}; correct it, or wait with `hpt watch`")
+    return sorted(found.items(), key=lambda item: _natural(item[0]))
+
+
+def _check_pattern(where: str, pattern: Any) -> None:
+    if not isinstance(pattern, str):
+        raise ValueError(f'{where}.glob = {pattern!r} is not a pattern; write {where}.glob = "ckpts/step-*"')
+
+
+def _natural(text: str) -> list[int | str]:
+    """A key that sorts numbers in texts by their value."""
+    return [int(part) if part.isdigit() else part for part in _PARTS.split(text)]
 
 
 _PARTS = re.compile(r"(\d+)")

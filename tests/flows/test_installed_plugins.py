@@ -44,6 +44,8 @@ one_file = "acme.publishers:OneFile"
 from acme.arithmetic import mean_of_others
 from hpt_core.upge.parts import GroupAdvantage
 
+pytestmark = pytest.mark.xdist_group("plugins")
+
 
 class LeaveOneOut(GroupAdvantage):
     """Reward minus the mean of the others (Ahmadian 2024)."""

@@ -37,6 +37,8 @@ PARTS = '''
 from hpt_core.upge.aggregation.token_mean import TokenMean
 from my_numbers import HALF
 
+pytestmark = pytest.mark.xdist_group("plugins")
+
 
 class Halved(TokenMean):
     """What the class is."""

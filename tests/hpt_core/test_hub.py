@@ -23,6 +23,8 @@ class Hub:
 
     def __init__(self) -> None:
         self.repositories: dict[str, dict[str, bytes]] = {}
+        self.branches: dict[str, str] = {}
+        self.tags: dict[str, str] = {}
         self.asked: list[str] = []
         hub = self
 
@@ -61,6 +63,12 @@ class Hub:
                 return 404, {"X-Error-Code": "RevisionNotFound"}, b"{}"
             siblings = [{"rfilename": name} for name in files]
             body = {"id": "/".join(parts[2:4]), "sha": COMMIT, "siblings": siblings, "tags": []}
+            return 200, {"Content-Type": "application/json"}, json.dumps(body).encode()
+        if what == "refs":
+            refs = {"main": COMMIT, **self.branches}
+            branches = [{"name": n, "ref": f"refs/heads/{n}", "targetCommit": c} for n, c in refs.items()]
+            tags = [{"name": n, "ref": f"refs/tags/{n}", "targetCommit": c} for n, c in self.tags.items()]
+            body = {"branches": branches, "tags": tags, "converts": []}
             return 200, {"Content-Type": "application/json"}, json.dumps(body).encode()
         if what == "tree":
             listing = [
@@ -187,3 +195,41 @@ def test_gsm8k_and_openr1_are_read_from_the_hub(hub: Hub, tmp_path: Path) -> Non
     done = run(["-c", _READ, "gsm8k"], "http://127.0.0.1:9", tmp_path / "empty")
     assert "DataError: cannot download openai/gsm8k at main" in done.stderr.splitlines()[-1]
     assert "put the rows into train/gsm8k_demos.parquet of data_dir" in done.stderr.splitlines()[-1]
+
+
+CHECKPOINTS = """
+name = "watched"
+[model.checkpoint]
+source = { name = "hub", repo = "owner/tiny" }
+grid.source.revision = { hub = "owner/tiny", glob = "GLOB" }
+"""
+_SHOW = """
+import json, sys
+from pathlib import Path
+from flows.load import load_config
+config = load_config(Path(sys.argv[1]))
+print(json.dumps({name: model.source.revision for name, model in config.model.items()}))
+"""
+
+
+@pytest.mark.slow
+def test_each_branch_and_tag_is_a_model_at_its_commit(hub: Hub, tmp_path: Path) -> None:
+    hub.repositories["models/owner/tiny"] = {}
+    hub.branches, hub.tags = {"step-100": "b" * 40, "other": "d" * 40}, {"step-90": "a" * 40}
+    config = tmp_path / "watched.toml"
+
+    def look(endpoint: str, glob: str) -> "subprocess.CompletedProcess[str]":
+        config.write_text(CHECKPOINTS.replace("GLOB", glob))
+        return run(["-c", _SHOW, str(config)], endpoint, tmp_path / "cache")
+
+    done = look(hub.endpoint, "step-*")
+    assert done.returncode == 0, done.stderr
+    assert list(json.loads(done.stdout).items()) == [
+        ("checkpoint_step-90", "a" * 40),
+        ("checkpoint_step-100", "b" * 40),
+    ]
+    assert json.loads(look(hub.endpoint, "main").stdout) == {"checkpoint_main": COMMIT}
+    assert "no branch or tag of owner/tiny matches v*" in look(hub.endpoint, "v*").stderr
+    away = run(["-m", "flows.cli", "watch", str(config), "--once"], "http://127.0.0.1:9", tmp_path / "cache")
+    assert away.returncode == 0, away.stderr
+    assert "cannot list the branches of owner/tiny" in away.stderr.replace("\n", " ")

@@ -148,6 +148,7 @@ def test_globs_select_models() -> None:
     assert [str(key) for key in config.config_of(StageKey("average", "soup")).models] == ["train.a", "train.b"]
 
 
+@pytest.mark.xdist_group("plugins")
 def test_a_pipeline_trains_averages_and_continues_from_the_average(
     prefect_environment: dict[str, str], tmp_path: Path
 ) -> None:
