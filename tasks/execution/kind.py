@@ -14,6 +14,9 @@ from tasks.execution.artifact import Artifact, Stage
 from tasks.execution.keys import Output, StageKey
 
 if TYPE_CHECKING:
+    from benchmarks.catalog.migrations import Rows
+    from benchmarks.catalog.records import QuestionScores
+    from tasks.execution.catalog import Stored
     from tasks.execution.config import PipelineConfig
 
 
@@ -91,6 +94,17 @@ class StageKind(Plugin, ABC, kind="stages", package="tasks"):
         `Frozen.without_effect` has those that a table shows by itself.
         """
         yield from ()
+
+    def catalog(self, stored: "Stored") -> "Rows":
+        """What a finished artifact adds to the catalog's tables, by table, beside its row of STAGES.
+
+        A row of "stages" has columns to set in that row. Raises HPTError if the artifact's files cannot be read.
+        """
+        return {}
+
+    def question_scores(self, stored: "Stored") -> "QuestionScores | None":
+        """The questions of the score that `catalog` returns for the artifact, if it is one."""
+        return None
 
     def show(self, artifact: Artifact) -> Summary | None:
         """What to print about an artifact after a run."""
