@@ -85,7 +85,8 @@ def bootstrap_interval(values: Sequence[float], seed: int = 0) -> Interval:
 def sign_flip_exact(differences: npt.NDArray[np.int64]) -> float:
     """Two-sided p-value of the sum of integer `differences` ([N]) when each sign is a fair coin toss.
 
-    The distribution of the sum is built one question at a time, so the value is exact.
+    The distribution of the sum is built one question at a time, so the value is exact. If all differences have the
+    same size, as with one sample per question, it is the binomial distribution.
     """
     sizes = np.abs(differences[differences != 0])
     if sizes.size == 0:
@@ -93,6 +94,10 @@ def sign_flip_exact(differences: npt.NDArray[np.int64]) -> float:
     step = int(np.gcd.reduce(sizes))
     sizes = sizes // step
     total = int(sizes.sum())
+    if total == sizes.size:
+        least = (total + abs(int(differences.sum()) // step) + 1) // 2
+        tail = sum(math.comb(total, heads) for heads in range(least, total + 1))
+        return min(1.0, 2 * tail / 2**total)
     chances = np.zeros(total + 1)  # index: sum of the sizes with a positive sign
     chances[0] = 1.0
     for size in sizes:

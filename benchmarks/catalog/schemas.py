@@ -57,7 +57,7 @@ RUNS = _table(
     _key(
         "stages",
         pa.list_(pa.struct([("stage", _TEXT), ("state", _TEXT), ("seconds", _F64), ("text", _TEXT)])),
-        "Each stage: `started`, `made`, `reused`, `failed` or `skipped`, its seconds, and why it failed or was skipped.",
+        "Each stage: `started`, `made`, `reused`, `failed` or `skipped`, its seconds, and why it failed.",
     ),
     _key(
         "artifacts",
@@ -159,7 +159,9 @@ SCORES = _table(
     _key("label", _TEXT, "Name of the model, such as `hpt`."),
     _key("benchmark", _TEXT, "Name of the benchmark."),
     _key("title", _TEXT, "Display name of the benchmark."),
-    _column("group", _TEXT, "`in` or `out` of the training data's distribution; null if the benchmark is not installed."),
+    _column(
+        "group", _TEXT, "`in` or `out` of the training data's distribution; null if the benchmark is not installed."
+    ),
     _key("protocol", _TEXT, "How it was measured; see PROTOCOLS."),
     _key(
         "evaluation",

@@ -24,6 +24,7 @@ from benchmarks.report.overlaps import Checked
 from benchmarks.report.protocols import protocol_differences
 from benchmarks.report.schemas import EXCLUSIVE
 from hpt_core import schemas
+from hpt_core.evaluation.metrics import solves
 
 LEVEL = re.compile(r"(?:^|[-_ ])(\d{1,2})$")
 """The level at the end of a family name."""
@@ -42,11 +43,6 @@ class Classes(NamedTuple):
     """From easy to hard."""
     of: npt.NDArray[np.int64]
     """[Q] place of each question's class in `names`; undefined for questions that are not shared."""
-
-
-def solves(correct: int, samples: int) -> bool:
-    """Whether more than half of the samples are correct."""
-    return 2 * correct > samples
 
 
 class Answers:

@@ -18,9 +18,7 @@ ALL = ("*",)
 WHAT = "train.hpt, train, hpt, evaluate.hpt/aime24, or a glob. Repeatable."
 Only = Annotated[list[str] | None, typer.Option("--only", metavar="WHAT", help=f"Run only this: {WHAT}")]
 Again = Annotated[list[str] | None, typer.Option("--only", metavar="WHAT", help=f"Rerun this alone: {WHAT}")]
-Complete = Annotated[
-    bool, typer.Option("--complete", help="Report and publish only if every model was measured.")
-]
+Complete = Annotated[bool, typer.Option("--complete", help="Report and publish only if every model was measured.")]
 From = Annotated[
     list[str] | None, typer.Option("--from", metavar="WHAT", help="Rerun this and everything that depends on it.")
 ]
@@ -50,9 +48,7 @@ def run(
     )
     named, changed = tuple(only or ()), tuple(overrides or ())
     again = (named or ALL) * force
-    options = RunOptions(
-        only=named, rerun=again, verify=verify, strict=strict, complete=complete, overrides=changed
-    )
+    options = RunOptions(only=named, rerun=again, verify=verify, strict=strict, complete=complete, overrides=changed)
     execute(resolved, options, as_json)
 
 

@@ -98,6 +98,11 @@ class Average:
     """95 % interval of `mean`."""
 
 
+def solves(correct: int, samples: int) -> bool:
+    """Whether a model solves a question: more than half of its samples are correct."""
+    return 2 * correct > samples
+
+
 def pass_at_k(n: int, c: int, k: int) -> float:
     """1 - C(n-c, k) / C(n, k): the probability that k of n samples, c of them correct, contain a correct one.
 

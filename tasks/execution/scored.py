@@ -17,7 +17,7 @@ from benchmarks.catalog.records import QuestionScores
 from benchmarks.catalog.schemas import QUESTION_SCORES, Row
 from benchmarks.suite import Suite
 from hpt_core.errors import ConfigError, DataError, StoreError
-from hpt_core.evaluation.metrics import clustered_stderr, interval
+from hpt_core.evaluation.metrics import clustered_stderr, interval, solves
 from hpt_core.files import sha256_json
 from hpt_core.rollout.base import Sampling
 from hpt_core.verifiers.base import Outcome
@@ -68,7 +68,7 @@ def rows(stored: Stored) -> Rows:
         "interval_low": low,
         "interval_high": high,
         "standard_error": None if math.isnan(error) else error,
-        "solved": sum(2 * c > k for c in correct),
+        "solved": sum(solves(c, k) for c in correct),
         "truncated_share": sum(found.column("truncated").to_pylist()) / total,
         "mean_tokens": sum(found.column("tokens").to_pylist()) / total,
         "correct": correct,

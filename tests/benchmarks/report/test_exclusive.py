@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.report.build import build
-from benchmarks.report.exclusive import solves
 from benchmarks.report.exclusive_view import against, matrices
 from benchmarks.report.inputs import ReportInputs
 from hpt_core.rollout.base import Sampling
@@ -34,14 +33,6 @@ def counts(table: pa.Table, model: str, other: str, benchmark: str) -> dict[str,
         for row in table.to_pylist()
         if (row["model"], row["other"], row["benchmark"]) == (model, other, benchmark)
     }
-
-
-@pytest.mark.parametrize(
-    ("correct", "samples", "solved"),
-    [(1, 1, True), (0, 1, False), (1, 2, False), (2, 2, True), (16, 32, False), (17, 32, True), (2, 3, True)],
-)
-def test_a_question_is_solved_by_more_than_half_of_the_samples(correct: int, samples: int, solved: bool) -> None:
-    assert solves(correct, samples) is solved
 
 
 def test_counts_in_both_directions_match_hand_computed_values(hand_inputs: Make) -> None:
