@@ -167,7 +167,7 @@ class MadeUp:
 
 _FACTS = {"architecture": "Qwen2ForCausalLM", "parameters": 1_500_000_000, "origin": {"repo": "Qwen/Qwen2.5-Math-1.5B"}}
 _HARDWARE = {"processor": "a processor", "gpus": ["a GPU"], "cpus": 2, "memory_bytes": 2**34, "python": "3.11"}
-_PACKAGES = {name: "1.0" for name in ("torch", "transformers", "vllm", "numpy", "pyarrow", "prefect")}
+_PACKAGES = dict.fromkeys(("torch", "transformers", "vllm", "numpy", "pyarrow", "prefect"), "1.0")
 
 
 def question_ids(count: int) -> list[str]:
@@ -214,4 +214,3 @@ def _verdicts(benchmark: str, count: int, k: int, correct: Correct) -> pa.Table:
     outcomes = pa.DictionaryArray.from_arrays(pa.array(flat.astype(np.int32)), ["incorrect", "correct"]).cast("string")
     columns = {"outcome": outcomes, "extracted": pa.nulls(len(flat), pa.string())}
     return pa.table({**_keys(benchmark, count, k), **columns}, schema=VERDICTS)
-

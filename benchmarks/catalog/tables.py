@@ -19,6 +19,8 @@ from hpt_core.files import write_parquet
 
 SNAPSHOT = b"hpt_catalog_snapshot"
 """Metadata: equal in files that were written together."""
+RUNNING = "running"
+"""Outcome of a run that has no record yet."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def update(records: Records, running: Iterable[Row] = (), fresh: dict[str, Rows]
     new = {name: rows for name, rows in (fresh or {}).items() if name in names and name not in known}
     new |= records.read(sorted(names.keys() - known - new.keys()))
     live = list(running)
-    if stored is not None and not new and not live and _members(stored) == known:
+    if stored is not None and not new and not live and _members(stored) == known and not _has_running(stored):
         return stored
     found = {}
     for name, schema in schemas.TABLES.items():
@@ -54,7 +56,8 @@ def update(records: Records, running: Iterable[Row] = (), fresh: dict[str, Rows]
         parts = [_as_table(rows, schema)]
         if stored is not None:
             before = getattr(stored, name)
-            parts.insert(0, before.filter(pc.is_in(before.column("record"), pa.array(sorted(known), pa.string()))))
+            kept = pc.is_in(before.column("record"), pa.array(sorted(known), pa.string()))
+            parts.insert(0, before.filter(kept))
         found[name] = pa.concat_tables(parts).combine_chunks()
     found["protocols"] = _first_of_each(found["protocols"], "protocol")
     found["scores"] = _with_latest(found["scores"])
@@ -69,8 +72,13 @@ def _order(name: str) -> list[tuple[str, str]]:
 
 
 def _members(tables: Tables) -> set[str]:
-    """Names of the records that the tables were made of, and ids of the runs that had not ended."""
-    return {name for table in (tables.runs, tables.stages) for name in table.column("record").to_pylist()}
+    """Names of the records that the tables were made of."""
+    runs = zip(tables.runs.column("record").to_pylist(), tables.runs.column("outcome").to_pylist(), strict=True)
+    return {name for name, outcome in runs if outcome != RUNNING} | set(tables.stages.column("record").to_pylist())
+
+
+def _has_running(tables: Tables) -> bool:
+    return RUNNING in tables.runs.column("outcome").to_pylist()
 
 
 def _stored(folder: Path) -> Tables | None:

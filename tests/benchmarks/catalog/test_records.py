@@ -20,6 +20,7 @@ from benchmarks.catalog.tables import update
 from hpt_core.errors import StoreError
 from tests.conftest import ROOT
 
+
 def stage(record: str) -> dict[str, object]:
     return {"record": record, "stage": "train.a", "state": "made", "end": "2026-01-01T00:00:00+00:00"}
 
@@ -95,9 +96,7 @@ def test_a_record_never_refers_to_questions_that_are_missing(tmp_path: Path, mon
     assert [path.name for path in tmp_path.rglob("*.tmp")] == []
 
 
-def test_a_damaged_record_is_removed_so_that_it_is_made_again(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_damaged_record_is_removed_so_that_it_is_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     records = Records(tmp_path)
     write(records, "a")
     path = tmp_path / "catalog" / "records" / "a.json"
