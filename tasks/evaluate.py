@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal
 import pyarrow.parquet as pq
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from benchmarks.catalog.migrations import Rows
-from benchmarks.catalog.records import QuestionScores
+from benchmarks.catalog.records import Contribution
 from benchmarks.protocols.base import ProtocolConfig, Settings
 from benchmarks.protocols.benchmark import Benchmark
 from benchmarks.suite import Suite
@@ -415,13 +414,9 @@ class Evaluation(StageKind):
                 f"{max(filter(None, totals))} tokens; lower it, or raise {self.name}.max_total_tokens"
             )
 
-    def catalog(self, stored: Stored) -> Rows:
+    def catalog(self, stored: Stored) -> Contribution:
         """Samples: their tokens. Verdicts of a benchmark's own verifier: the score, and how it was measured."""
-        return scored.rows(stored)
-
-    def question_scores(self, stored: Stored) -> QuestionScores | None:
-        """The questions of a score."""
-        return scored.questions(stored)
+        return scored.contribution(stored)
 
     def stages(self, pipeline: PipelineConfig) -> Iterable[Stage]:
         """One stage per model."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from benchmarks.catalog.migrations import Rows
+from benchmarks.catalog.records import Contribution
 from hpt_core import prompts, training, upge, verifiers
 from hpt_core.artifacts import Cost, Slot
 from hpt_core.base import NOT_IDENTITY
@@ -171,10 +171,10 @@ class Training(NamedStages):
         step = TrainStep(key, config, pipeline.prompt, pipeline.seed, (root, pipeline.config_of(root)))
         return Stage(key, (config.from_, config.data), (step,))
 
-    def catalog(self, stored: Stored) -> Rows:
+    def catalog(self, stored: Stored) -> Contribution:
         """The tokens that were generated and trained on."""
         tokens = stored.manifest.facts.get("tokens") or {}
-        return {"stages": [{"tokens": tokens.get("generated"), "trained_tokens": tokens.get("trained")}]}
+        return Contribution({"stages": [{"tokens": tokens.get("generated"), "trained_tokens": tokens.get("trained")}]})
 
     def without_effect(self, pipeline: PipelineConfig) -> Iterator[str]:
         """Settings that a stage does not use, unless a stage that uses them has the same, as from [train."*"]."""

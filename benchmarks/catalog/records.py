@@ -34,6 +34,15 @@ class QuestionScores(NamedTuple):
     """Schema QUESTION_SCORES."""
 
 
+class Contribution(NamedTuple):
+    """What an artifact adds to the catalog."""
+
+    rows: Rows
+    """By table."""
+    questions: QuestionScores | None = None
+    """Of the score in `rows`, if there is one."""
+
+
 class Records:
     """The records of one store. Several processes may add some at the same time."""
 
@@ -120,13 +129,14 @@ def _replacing(path: Path, durable: bool) -> Iterator[Path]:
         with replacing(path) as beside:
             yield beside
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield beside
         beside.replace(path)
-    finally:
+    except BaseException:
         beside.unlink(missing_ok=True)
+        raise
 
 
 def record_name(fingerprint: str, end: datetime) -> str:

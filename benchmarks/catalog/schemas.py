@@ -12,6 +12,9 @@ VERSION = 1
 step from the version before to `benchmarks.catalog.migrations`."""
 VERSION_KEY = b"hpt_catalog_version"
 MEANING = b"meaning"
+"""Metadata of a field: what it means."""
+DESCRIPTION = b"description"
+"""Metadata of a schema: its file, and what a row is."""
 Row = dict[str, Any]
 """One row of a table, by column."""
 
@@ -32,8 +35,8 @@ def _key(name: str, kind: pa.DataType, meaning: str) -> pa.Field:
     return _column(name, kind, meaning, null=False)
 
 
-def _table(*columns: pa.Field) -> pa.Schema:
-    return pa.schema(columns, metadata={VERSION_KEY: str(VERSION).encode()})
+def _table(description: str, *columns: pa.Field) -> pa.Schema:
+    return pa.schema(columns, metadata={VERSION_KEY: str(VERSION).encode(), DESCRIPTION: description.encode()})
 
 
 _RECORD = _key("record", _TEXT, "Name of the record with this row: `FINGERPRINT-TIME` of an artifact, or a run's id.")
@@ -41,6 +44,7 @@ _RUN = _column("run", _TEXT, "Id of the run that made it; null if no run is reco
 _PIPELINE = _column("pipeline", _TEXT, "Name of that run's pipeline.")
 
 RUNS = _table(
+    "runs.parquet: one row per run.",
     _RECORD,
     _key("run", _TEXT, "Id of the run, as in `hpt runs`."),
     _key("pipeline", _TEXT, "Name of the pipeline."),
@@ -65,9 +69,9 @@ RUNS = _table(
         "Each artifact that it made, used or began.",
     ),
 )
-"""runs.parquet: one row per run."""
 
 STAGES = _table(
+    "stages.parquet: one row per finished artifact, and one per stage that failed or was skipped in a run.",
     _RECORD,
     _RUN,
     _PIPELINE,
@@ -98,9 +102,9 @@ STAGES = _table(
     _column("inputs", pa.list_(pa.struct([("role", _TEXT), ("hash", _TEXT)])), "What it was made from."),
     _column("outputs", pa.list_(pa.struct([("name", _TEXT), ("hash", _TEXT)])), "What later stages take of it."),
 )
-"""stages.parquet: one row per finished artifact, and one per stage that failed or was skipped in a run."""
 
 MODELS = _table(
+    "models.parquet: one row per model that a stage made.",
     _RECORD,
     _RUN,
     _PIPELINE,
@@ -120,9 +124,9 @@ MODELS = _table(
     _column("swept", _TEXT, "What the sweeps of the config set for it, as JSON; null without sweeps."),
     _key("end", _TIME, "When it was finished."),
 )
-"""models.parquet: one row per model that a stage made."""
 
 PROTOCOLS = _table(
+    "protocols.parquet: one row per way in which a benchmark was measured.",
     _RECORD,
     _key("protocol", _TEXT, "Hash of how a number was measured; numbers are comparable if it is equal."),
     _key("benchmark", _TEXT, "Name of the benchmark."),
@@ -148,9 +152,9 @@ PROTOCOLS = _table(
     _key("grade_timeout_s", _F64, "Time limit of one comparison, in seconds."),
     _key("benchmark_hash", _TEXT, "Content hash of the questions that were asked."),
 )
-"""protocols.parquet: one row per way in which a benchmark was measured."""
 
 SCORES = _table(
+    "scores.parquet: one row per model and benchmark, each time it was graded.",
     _RECORD,
     _RUN,
     _PIPELINE,
@@ -186,9 +190,9 @@ SCORES = _table(
     _key("end", _TIME, "When the verdicts were finished."),
     _key("latest", _BOOL, "Whether no later row has the same model, benchmark and protocol."),
 )
-"""scores.parquet: one row per model and benchmark, each time it was graded."""
 
 QUESTION_SCORES = _table(
+    "question_scores/: one row per question, model and benchmark; `benchmark` and `model` are in the folders' names.",
     _key("record", _TEXT, "The record of the score; joins SCORES."),
     _key("protocol", _TEXT, "How it was measured; see PROTOCOLS."),
     _key("question_id", _TEXT, "Id of the question."),
@@ -197,7 +201,6 @@ QUESTION_SCORES = _table(
     _key("tokens", _I64, "Generated tokens of all of them."),
     _key("truncated", _I32, "Samples cut at their limit."),
 )
-"""question_scores/: one row per question, model and benchmark; `benchmark` and `model` are in the folders' names."""
 
 TABLES = {"runs": RUNS, "stages": STAGES, "models": MODELS, "protocols": PROTOCOLS, "scores": SCORES}
 """Tables of one file each, by name."""

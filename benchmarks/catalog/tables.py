@@ -34,14 +34,16 @@ class Tables:
     scores: pa.Table
 
 
-def update(records: Records, running: Iterable[Row] = (), fresh: dict[str, Rows] | None = None) -> Tables:
+def update(
+    records: Records, running: Iterable[Row] = (), fresh: dict[str, Rows] | None = None, stored: Tables | None = None
+) -> Tables:
     """The tables over all records, which are also written to STORE/catalog/ if they have changed.
 
     Only records that the files do not have yet are read, except those in `fresh`, which the caller has just written.
-    `running` holds rows of RUNS for runs without a record, because they have not ended. Raises StoreError, and OSError
-    if the files cannot be written.
+    `running` holds rows of RUNS for runs without a record, because they have not ended. `stored` is what `read` has
+    returned, if the caller has called it. Raises StoreError, and OSError if the files cannot be written.
     """
-    stored = _stored(records.folder)
+    stored = stored or read(records)
     names = records.names()
     known = set() if stored is None else _members(stored) & names.keys()
     new = {name: rows for name, rows in (fresh or {}).items() if name in names and name not in known}
@@ -81,9 +83,9 @@ def _has_running(tables: Tables) -> bool:
     return RUNNING in tables.runs.column("outcome").to_pylist()
 
 
-def _stored(folder: Path) -> Tables | None:
-    """The files, if they were written together, by this version."""
-    found, snapshots = {}, set()
+def read(records: Records) -> Tables | None:
+    """The files, if they were written together, by this version. Records may be newer."""
+    folder, found, snapshots = records.folder, {}, set()
     with contextlib.suppress(OSError, pa.ArrowException):
         for name, schema in schemas.TABLES.items():
             table = pq.read_table(folder / f"{name}.parquet")

@@ -12,9 +12,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from benchmarks.catalog.migrations import Rows
-from benchmarks.catalog.records import Records, record_name
+from benchmarks.catalog.records import Contribution, Records, record_name
 from benchmarks.catalog.schemas import Row
-from benchmarks.catalog.tables import Tables, update
+from benchmarks.catalog.tables import Tables, read, update
 from hpt_core.artifacts import Manifest, RunRecord, Slot, Store
 from hpt_core.errors import HPTError, explain
 from hpt_core.files import sha256_json
@@ -122,9 +122,10 @@ def fill(store: Store, progress: Progress = lambda done, total: None) -> Tables:
         else:
             written[run.id] = run_rows(run)
             records.add(run.id, written[run.id], durable=False)
-    slots = _without_record(store, names)
+    slots, stored = _without_record(store, names), read(records)
     if slots:
-        source = _Source(store, update(records, running, written))
+        stored = update(records, running, written, stored) if stored is None or written else stored
+        source = _Source(store, stored)
         for done, made in enumerate(source.in_order(slots)):
             progress(done, len(slots))
             if records.has(made.record):
@@ -132,10 +133,10 @@ def fill(store: Store, progress: Progress = lambda done, total: None) -> Tables:
                 continue
             try:
                 written[made.record] = _add(made, records, durable=False)
-            except (HPTError, OSError, ValueError, LookupError) as error:
+            except Exception as error:  # also a fault in the code of a kind outside this repository
                 LOG.warning("%s is not in the catalog: %s", made.slot, explain(error))
         progress(len(slots), len(slots))
-    return update(records, running, written)
+    return update(records, running, written, stored)
 
 
 def _without_record(store: Store, names: Mapping[str, float]) -> list[Slot]:
@@ -144,15 +145,8 @@ def _without_record(store: Store, names: Mapping[str, float]) -> list[Slot]:
     for name, time in names.items():
         fingerprint = name.partition("-")[0]
         newest[fingerprint] = max(time, newest.get(fingerprint, time))
-    found = []
-    for slot in store.slots():
-        try:
-            time = slot.manifest_file.stat().st_mtime
-        except FileNotFoundError:
-            continue
-        if time > newest.get(slot.fingerprint, float("-inf")):
-            found.append((time, slot))
-    return [slot for _, slot in sorted(found, key=lambda pair: pair[0])]
+    found = sorted(place for place in store.finished() if place[0] > newest.get(place[2], float("-inf")))
+    return [store.slot(kind, fingerprint) for _, kind, fingerprint in found]
 
 
 class _Source:
@@ -165,14 +159,15 @@ class _Source:
         for kind, fingerprint, outputs in zip(*columns, strict=True):
             for output in outputs or ():
                 self._places[output["hash"]] = (kind, fingerprint)
-        self._runs: dict[str, list[tuple[Any, MadeBy]]] = {}
-        names = ("run", "pipeline", "config", "start", "artifacts")
-        for run, pipeline, config, start, artifacts in zip(
-            *(tables.runs.column(name).to_pylist() for name in names), strict=True
-        ):
-            by = MadeBy(run, pipeline, json.loads(config))
-            for artifact in artifacts:
-                self._runs.setdefault(artifact["fingerprint"], []).append((start, by))
+        self._runs = tables.runs.select(["run", "pipeline", "config", "start"])
+        self._starts = self._runs.column("start").to_pylist()
+        self._users: dict[str, list[int]] = {}
+        """Fingerprint -> places of the runs that used it."""
+        artifacts = tables.runs.column("artifacts").combine_chunks()
+        users = artifacts.value_parent_indices().to_pylist()
+        for place, fingerprint in zip(users, artifacts.flatten().field("fingerprint").to_pylist(), strict=True):
+            self._users.setdefault(fingerprint, []).append(place)
+        self._run = lru_cache(256)(self._made_by)
         self._read = lru_cache(4096)(self._stored)
 
     def in_order(self, slots: Iterable[Slot]) -> Iterator[Stored]:
@@ -195,8 +190,13 @@ class _Source:
         manifest = slot.manifest()
         if manifest is None:
             return None
-        before = [pair for pair in self._runs.get(fingerprint, ()) if pair[0] <= manifest.end]
-        return Stored(slot, manifest, max(before, key=lambda pair: pair[0])[1] if before else None, self._find)
+        before = [place for place in self._users.get(fingerprint, ()) if self._starts[place] <= manifest.end]
+        run = self._run(max(before, key=lambda place: self._starts[place])) if before else None
+        return Stored(slot, manifest, run, self._find)
+
+    def _made_by(self, place: int) -> MadeBy:
+        (row,) = self._runs.slice(place, 1).to_pylist()
+        return MadeBy(row["run"], row["pipeline"], json.loads(row["config"]))
 
     def _find(self, hash_: str) -> Stored | None:
         place = self._places.get(hash_)
@@ -208,15 +208,17 @@ def _add(made: Stored, records: Records, durable: bool) -> Rows:
     rows: Rows = {"stages": [_stage_row(made)]}
     if MODEL.name in made.manifest.outputs:
         rows["models"] = [_model_row(made)]
-    for table, own in (kind.catalog(made) if kind else {}).items():
+    found = kind.catalog(made) if kind else Contribution({})
+    for table, own in found.rows.items():
         if table == "stages":
             rows["stages"][0] |= own[0]
         else:
             rows.setdefault(table, []).extend(own)
-    records.add(made.record, rows, kind.question_scores(made) if kind else None, durable)
+    records.add(made.record, rows, found.questions, durable)
     return rows
 
 
+@lru_cache
 def _kind(name: str) -> StageKind | None:
     """The kind of stage of this name; None if it is not installed here."""
     try:

@@ -14,8 +14,7 @@ from tasks.execution.artifact import Artifact, Stage
 from tasks.execution.keys import Output, StageKey
 
 if TYPE_CHECKING:
-    from benchmarks.catalog.migrations import Rows
-    from benchmarks.catalog.records import QuestionScores
+    from benchmarks.catalog.records import Contribution
     from tasks.execution.catalog import Stored
     from tasks.execution.config import PipelineConfig
 
@@ -95,16 +94,14 @@ class StageKind(Plugin, ABC, kind="stages", package="tasks"):
         """
         yield from ()
 
-    def catalog(self, stored: "Stored") -> "Rows":
-        """What a finished artifact adds to the catalog's tables, by table, beside its row of STAGES.
+    def catalog(self, stored: "Stored") -> "Contribution":
+        """What a finished artifact adds to the catalog (benchmarks/catalog/), beside its row of STAGES.
 
         A row of "stages" has columns to set in that row. Raises HPTError if the artifact's files cannot be read.
         """
-        return {}
+        from benchmarks.catalog.records import Contribution
 
-    def question_scores(self, stored: "Stored") -> "QuestionScores | None":
-        """The questions of the score that `catalog` returns for the artifact, if it is one."""
-        return None
+        return Contribution({})
 
     def show(self, artifact: Artifact) -> Summary | None:
         """What to print about an artifact after a run."""

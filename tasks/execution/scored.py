@@ -5,19 +5,19 @@ import json
 import math
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from benchmarks.catalog.migrations import Rows
-from benchmarks.catalog.records import QuestionScores
+from benchmarks.catalog.records import Contribution, QuestionScores
 from benchmarks.catalog.schemas import QUESTION_SCORES, Row
 from benchmarks.suite import Suite
 from hpt_core.errors import ConfigError, DataError, StoreError
-from hpt_core.evaluation.metrics import clustered_stderr, interval, solves
+from hpt_core.evaluation.metrics import clustered_stderr, estimate
 from hpt_core.files import sha256_json
 from hpt_core.rollout.base import Sampling
 from hpt_core.verifiers.base import Outcome
@@ -27,30 +27,32 @@ SAMPLES, VERDICTS = "samples", "verdicts"
 """Kinds of artifacts of an evaluation, and the names of their outputs."""
 OF_THE_RUN = ("models", "suites", "engine", "dtype", "seed", "shard_samples", "budget")
 """Fields of [evaluate] that are compared otherwise, or that change no sample."""
+Sums = npt.NDArray[np.int64]
+"""[Q]"""
 
 
-def rows(stored: Stored) -> Rows:
+def contribution(stored: Stored) -> Contribution:
     """What samples or verdicts add to the catalog. Raises StoreError if what they were made from is gone, and DataError
     if samples and verdicts do not fit each other."""
     if stored.manifest.kind == SAMPLES:
-        return {"stages": [{"tokens": _recorded(stored).get("tokens")}]}
+        return Contribution({"stages": [{"tokens": _recorded(stored).get("tokens")}]})
     if not _is_score(stored):
-        return {}
-    found, samples, asked = _questions(stored), _needed(stored, "samples"), _needed(stored, "questions")
+        return Contribution({})
+    samples, asked = _needed(stored, "samples"), _needed(stored, "questions")
     protocol = _protocol(stored, samples, asked)
-    name = sha256_json(protocol)
-    benchmark, k = protocol["benchmark"], protocol["k"]
-    correct = found.column("correct").to_pylist()
+    name, benchmark, k = sha256_json(protocol), protocol["benchmark"], protocol["k"]
+    counted = _counted(samples.slot.output / SAMPLES, stored.slot.output / f"{VERDICTS}.parquet", k)
+    correct = counted.correct.tolist()
+    total = k * len(correct)
     values = [c / k for c in correct]
-    low, high = interval(values)
+    mean, low, high = estimate(values)
     error = clustered_stderr(values)
     title, group = _shown(benchmark)
-    total = k * len(correct)
     evaluation = stored.run.config.get("evaluate") if stored.run and isinstance(stored.run.config, dict) else None
-    suites = [suite["name"] for suite in evaluation["suites"]] if evaluation else [benchmark]
+    model = samples.manifest.inputs["model"]
     score = {
         **stored.front,
-        "model": samples.manifest.inputs["model"],
+        "model": model,
         "stage": str(stored.stage),
         "label": stored.stage.name,
         "benchmark": benchmark,
@@ -58,36 +60,39 @@ def rows(stored: Stored) -> Rows:
         "group": group,
         "protocol": name,
         "evaluation": _evaluation(protocol, stored, evaluation),
-        "suites": suites,
+        "suites": [_name(suite) for suite in evaluation["suites"]] if evaluation else [benchmark],
         "rows": protocol["rows"],
         "questions": len(correct),
         "complete": len(correct) == protocol["rows"],
         "k": k,
         "samples": total,
-        "avg_at_k": math.fsum(values) / len(values),
+        "avg_at_k": mean,
         "interval_low": low,
         "interval_high": high,
         "standard_error": None if math.isnan(error) else error,
-        "solved": sum(solves(c, k) for c in correct),
-        "truncated_share": sum(found.column("truncated").to_pylist()) / total,
-        "mean_tokens": sum(found.column("tokens").to_pylist()) / total,
+        "solved": int((2 * counted.correct > k).sum()),
+        "truncated_share": int(counted.truncated.sum()) / total,
+        "mean_tokens": int(counted.tokens.sum()) / total,
         "correct": correct,
         "end": stored.manifest.end,
     }
-    rule = evaluation["protocol"].get("name") if evaluation and evaluation.get("protocol") else None
-    return {"scores": [score], "protocols": [{"record": stored.record, "protocol": name, "name": rule, **protocol}]}
+    rule = _name(evaluation["protocol"]) if evaluation and evaluation.get("protocol") else None
+    rows = {"scores": [score], "protocols": [{"record": stored.record, "protocol": name, "name": rule, **protocol}]}
+    columns = {
+        "record": [stored.record] * len(correct),
+        "protocol": [name] * len(correct),
+        "question_id": counted.ids,
+        "correct": counted.correct,
+        "k": np.full(len(correct), k),
+        "tokens": counted.tokens,
+        "truncated": counted.truncated,
+    }
+    return Contribution(rows, QuestionScores(benchmark, model, pa.table(columns).cast(QUESTION_SCORES)))
 
 
-def questions(stored: Stored) -> QuestionScores | None:
-    """The questions of a score; None for other artifacts. Raises as `rows` does."""
-    if not _is_score(stored):
-        return None
-    samples, asked = _needed(stored, "samples"), _needed(stored, "questions")
-    found = _questions(stored)
-    protocol = sha256_json(_protocol(stored, samples, asked))
-    front = [pa.array([value] * found.num_rows, pa.string()) for value in (stored.record, protocol)]
-    table = pa.Table.from_arrays([*front, *found.columns], schema=QUESTION_SCORES)
-    return QuestionScores(stored.manifest.config["benchmark"], samples.manifest.inputs["model"], table)
+def _name(plugin: Any) -> str:
+    """Name of a plug-in in a dumped config, which has only the name if nothing else is set."""
+    return plugin if isinstance(plugin, str) else str(plugin["name"])
 
 
 def _is_score(stored: Stored) -> bool:
@@ -102,54 +107,44 @@ def _needed(stored: Stored, role: str) -> Stored:
     return found
 
 
-def _questions(stored: Stored) -> pa.Table:
-    """The columns of QUESTION_SCORES from `question_id` on, ordered by id."""
-    return _counted(
-        _needed(stored, "samples").slot.output / SAMPLES,
-        stored.slot.output / f"{VERDICTS}.parquet",
-        stored.manifest.config["k"],
-        stored.record,
-    )
+class Counted(NamedTuple):
+    """Sums over the samples of each question, ordered by question id."""
+
+    ids: list[str]
+    correct: Sums
+    tokens: Sums
+    truncated: Sums
 
 
-@lru_cache(4)
-def _counted(samples: Path, verdicts: Path, k: int, record: str) -> pa.Table:
-    """See `_questions`. `record` distinguishes artifacts that were produced again. Raises DataError."""
+def _counted(samples: Path, verdicts: Path, k: int) -> Counted:
+    """Raises DataError unless both hold the samples 0 to k - 1 of each question, in the same order."""
     sampled = _read(sorted(samples.glob("part-*.parquet")), ["question_id", "sample_index", "tokens", "finish_reason"])
     graded = _read([verdicts], ["question_id", "sample_index", "outcome"])
-    ids = sampled.column("question_id")
     count, rest = divmod(sampled.num_rows, k)
-    firsts = ids.take(pa.array(range(0, count * k, k), pa.int64())).to_pylist()
+    ids = sampled.column("question_id").combine_chunks()
+    firsts = ids.take(pa.array(np.arange(0, count * k, k)))
     fits = (
         rest == 0
         and count > 0
-        and len(set(firsts)) == count
+        and len(firsts.unique()) == count
         and sampled.select([0, 1]).equals(graded.select([0, 1]))
-        and ids.to_pylist() == [name for name in firsts for _ in range(k)]
-        and _numbers(sampled, "sample_index").tolist() == list(range(k)) * count
+        and ids.equals(firsts.take(pa.array(np.repeat(np.arange(count), k))))
+        and np.array_equal(_numbers(sampled.column("sample_index")), np.tile(np.arange(k), count))
     )
     if not fits:
         raise DataError(
             f"{verdicts} does not have the samples 0 to {k - 1} of each question in {samples}, in their order",
             "sample and grade again",
         )
-    correct = np.array([outcome == Outcome.CORRECT for outcome in graded.column("outcome").to_pylist()])
-    cut = np.array([reason == "length" for reason in sampled.column("finish_reason").to_pylist()])
-    sums = [each.reshape(count, k).sum(axis=1) for each in (correct, _numbers(sampled, "tokens"), cut)]
-    correct, tokens, cut = (each[np.argsort(firsts)] for each in sums)
-    return pa.table(
-        {
-            "question_id": pa.array(sorted(firsts), pa.string()),
-            "correct": pa.array(correct, pa.int32()),
-            "k": pa.array([k] * count, pa.int32()),
-            "tokens": pa.array(tokens, pa.int64()),
-            "truncated": pa.array(cut, pa.int32()),
-        }
-    )
+    correct = _numbers(pc.equal(graded.column("outcome"), str(Outcome.CORRECT)))
+    cut = _numbers(pc.equal(sampled.column("finish_reason"), "length"))
+    order = np.argsort(np.array(names := firsts.to_pylist()))
+    sums = (each.reshape(count, k).sum(axis=1)[order] for each in (correct, _numbers(sampled.column("tokens")), cut))
+    return Counted(sorted(names), *sums)
 
 
-def _numbers(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
-    return np.asarray(table.column(name).combine_chunks()).astype(np.int64)
+def _numbers(column: pa.ChunkedArray) -> Sums:
+    return column.cast(pa.int64()).to_numpy()  # type: ignore[no-any-return]
 
 
 def _read(paths: list[Path], columns: list[str]) -> pa.Table:
