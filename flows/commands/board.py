@@ -226,7 +226,7 @@ def _print_differences(found: Comparison) -> None:
         table.add_row(f"average {GROUPS[average.group]}", "", "", *_difference(average.found, average.p_holm), "", "")
     common.OUT.print()
     common.OUT.print(table, soft_wrap=False)
-    common.OUT.print("Percent. p is of a paired test, Holm-corrected over the benchmarks, and over the averages.")
+    common.OUT.print("Percent. p is of a paired test, Holm-corrected.")
 
 
 def _difference(found: Any, p_holm: float) -> Sequence[str]:

@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from benchmarks.catalog.migrations import Rows
@@ -48,7 +48,7 @@ class Stored:
     find: Callable[[str], "Stored | None"]
     """The artifact with an output of this hash."""
 
-    @property
+    @cached_property
     def record(self) -> str:
         """Name of its record."""
         return record_name(self.manifest.fingerprint, self.manifest.end)
