@@ -101,8 +101,9 @@ def sign_flip_exact(differences: npt.NDArray[np.int64]) -> float:
     length = 2 * total + 1  # the sums from -total to total
     angles = 2 * np.pi * np.arange(total + 1) / length
     transform = np.ones(total + 1)
-    for size, count in zip(*np.unique(sizes, return_counts=True), strict=True):
-        transform *= np.cos(size * angles) ** count
+    for size, count in enumerate(np.bincount(sizes)):
+        if count:
+            transform *= np.cos(size * angles) ** count
     chances = np.fft.irfft(transform, length)  # index: the sum; negative ones from the end
     p_value = 2 * float(chances[observed : total + 1].sum())
     return min(1.0, p_value) if p_value > _SMALL else _sum_by_sum(sizes, total, observed)

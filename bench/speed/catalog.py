@@ -76,4 +76,7 @@ def table(record: Record) -> str:
 
 
 def _seconds(found: dict[str, Any]) -> str:
-    return f"{found['tables_s'] + found['board_s']:.1f} s ({found['tables_s']:.1f} and {found['board_s']:.1f})"
+    total = found["tables_s"] + found["board_s"]
+    return (
+        f"{total:.1f} s ({found['tables_s']:.1f} and {found['board_s']:.1f}); {found['cpu_s']:.1f} s of processor time"
+    )

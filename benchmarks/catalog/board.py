@@ -201,8 +201,9 @@ def _cells(benchmark: str, protocol: str | None, models: Sequence[Mapping[str, R
     own = [found.get(benchmark) for found in models]
     best = _best([[row] if row is not None and _is_equal(row, protocol) else None for row in own])
     return [
-        row
-        and Cell(
+        None
+        if row is None
+        else Cell(
             value=row["avg_at_k"],
             low=row["interval_low"],
             high=row["interval_high"],

@@ -72,9 +72,9 @@ def compare_models(records: Records, tables: Tables, first: str, second: str) ->
     for benchmark in a.scores:
         if benchmark in b.scores:
             rows = _matched(a.scores[benchmark], b.scores[benchmark])
-            counts = [question_counts(records, row) for row in rows]
-            if counts[0].keys() & counts[1].keys():
-                found.append((*rows, *counts))
+            ours, theirs = (question_counts(records, row) for row in rows)
+            if ours.keys() & theirs.keys():
+                found.append((*rows, ours, theirs))
     if not found:
         raise ConfigError(f"{a.name} and {b.name} have no question in common", "evaluate both on the same benchmark")
     differences = [compare(ours, theirs) for _, _, ours, theirs in found]

@@ -69,7 +69,7 @@ class Answers:
 
     def shared(self, first: int, second: int) -> npt.NDArray[np.bool_]:
         """[Q] whether both models answered the question."""
-        return self.answered[first] & self.answered[second]
+        return np.logical_and(self.answered[first], self.answered[second])
 
     def bands(self, first: int, second: int, shared: npt.NDArray[np.bool_]) -> Classes:
         """Classes by the models that answered all shared questions, without the two."""
@@ -105,7 +105,9 @@ def _of_benchmark(
     answers, levels = Answers(found), read_levels(suite)
     by_level = _by_level(levels, answers.ids)
     own = [checked.of(m.model, suite.name) for m in found]
-    overlaps = [o and np.array([question_id in o.either for question_id in answers.ids]) for o in own]
+    overlaps = [
+        None if o is None else np.array([question_id in o.either for question_id in answers.ids], bool) for o in own
+    ]
     rows: dict[str, list[object]] = {name: [] for name in EXCLUSIVE.names}
     for i, model in enumerate(found):
         for j, other in enumerate(found):

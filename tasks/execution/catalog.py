@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
@@ -124,8 +125,9 @@ def fill(store: Store, progress: Progress = lambda done, total: None) -> Tables:
             records.add(run.id, written[run.id], durable=False)
     slots, stored = _without_record(store, names), read(records)
     if slots:
-        stored = update(records, running, written, stored) if stored is None or written else stored
-        source = _Source(store, stored)
+        if stored is None and names:
+            stored = update(records)
+        source = _Source(store, stored, [*running, *(rows["runs"][0] for rows in written.values())])
         for done, made in enumerate(source.in_order(slots)):
             progress(done, len(slots))
             if records.has(made.record):
@@ -152,23 +154,28 @@ def _without_record(store: Store, names: Mapping[str, float]) -> list[Slot]:
 class _Source:
     """Finds artifacts by the hashes of their outputs, and the runs that made them."""
 
-    def __init__(self, store: Store, tables: Tables) -> None:
+    def __init__(self, store: Store, tables: Tables | None, runs: Iterable[Row]) -> None:
+        """`runs` are rows of RUNS that the tables do not have."""
         self._store = store
         self._places: dict[str, tuple[str, str]] = {}
+        self._runs: dict[str, list[tuple[datetime, MadeBy | int]]] = {}
+        """Fingerprint -> the runs that used it: when each began, and the run or its place in the table."""
+        self._read = lru_cache(4096)(self._stored)
+        for row in runs:
+            by = MadeBy(row["run"], row["pipeline"], json.loads(row["config"]))
+            for artifact in row["artifacts"]:
+                self._runs.setdefault(artifact["fingerprint"], []).append((row["start"], by))
+        if tables is None:
+            return
         columns = (tables.stages.column(name).to_pylist() for name in ("kind", "fingerprint", "outputs"))
         for kind, fingerprint, outputs in zip(*columns, strict=True):
             for output in outputs or ():
                 self._places[output["hash"]] = (kind, fingerprint)
-        self._runs = tables.runs.select(["run", "pipeline", "config", "start"])
-        self._starts = self._runs.column("start").to_pylist()
-        self._users: dict[str, list[int]] = {}
-        """Fingerprint -> places of the runs that used it."""
-        artifacts = tables.runs.column("artifacts").combine_chunks()
+        self._table = tables.runs.select(["run", "pipeline", "config"])
+        starts, artifacts = tables.runs.column("start").to_pylist(), tables.runs.column("artifacts").combine_chunks()
         users = artifacts.value_parent_indices().to_pylist()
         for place, fingerprint in zip(users, artifacts.flatten().field("fingerprint").to_pylist(), strict=True):
-            self._users.setdefault(fingerprint, []).append(place)
-        self._run = lru_cache(256)(self._made_by)
-        self._read = lru_cache(4096)(self._stored)
+            self._runs.setdefault(fingerprint, []).append((starts[place], place))
 
     def in_order(self, slots: Iterable[Slot]) -> Iterator[Stored]:
         """The artifacts, each after those that it was made from."""
@@ -190,12 +197,12 @@ class _Source:
         manifest = slot.manifest()
         if manifest is None:
             return None
-        before = [place for place in self._users.get(fingerprint, ()) if self._starts[place] <= manifest.end]
-        run = self._run(max(before, key=lambda place: self._starts[place])) if before else None
-        return Stored(slot, manifest, run, self._find)
+        before = [run for run in self._runs.get(fingerprint, ()) if run[0] <= manifest.end]
+        run = max(before, key=lambda run: run[0])[1] if before else None
+        return Stored(slot, manifest, self._of_table(run) if isinstance(run, int) else run, self._find)
 
-    def _made_by(self, place: int) -> MadeBy:
-        (row,) = self._runs.slice(place, 1).to_pylist()
+    def _of_table(self, place: int) -> MadeBy:
+        (row,) = self._table.slice(place, 1).to_pylist()
         return MadeBy(row["run"], row["pipeline"], json.loads(row["config"]))
 
     def _find(self, hash_: str) -> Stored | None:

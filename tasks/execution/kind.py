@@ -54,6 +54,8 @@ class StageConfig(Frozen):
     on it are multiplied too."""
     seeds: Annotated[tuple[int, ...], NOT_IDENTITY] = Field(default=(), exclude=True)
     """Replace the stage by one for each seed. Stages that build on it are multiplied too, with the same seed."""
+    swept: Annotated[dict[str, str], NOT_IDENTITY] = Field(default={}, exclude_if=lambda value: not value)
+    """Written by `grid` and `seeds`, for the catalog: each sweep that the stage is a member of, and its place there."""
 
 
 class StageKind(Plugin, ABC, kind="stages", package="tasks"):

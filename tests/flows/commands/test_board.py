@@ -110,7 +110,9 @@ def test_sql_command_line_and_report_agree_on_what_only_one_model_solves(
     query = f"""
         with solved as (
             select s.label, s.benchmark, q.question_id, 2 * q.correct > q.k as solved
-            from '{folder}/scores.parquet' s join '{folder}/question_scores/**/*.parquet' q using (record) where s.latest
+            from '{folder}/scores.parquet' s
+            join '{folder}/question_scores/**/*.parquet' q using (record)
+            where s.latest
         )
         select a.benchmark, list(question_id order by question_id)
         from solved a join solved b using (benchmark, question_id)
