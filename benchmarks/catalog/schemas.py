@@ -159,7 +159,7 @@ SCORES = _table(
     _RUN,
     _PIPELINE,
     _key("model", _TEXT, "Content hash of the model."),
-    _key("stage", _TEXT, "Key of the evaluation, such as `evaluate.hpt`."),
+    _key("stage", _TEXT, "Key of the evaluation's stage: `evaluate.NAME`."),
     _key("label", _TEXT, "Name of the model, such as `hpt`."),
     _key("benchmark", _TEXT, "Name of the benchmark."),
     _key("title", _TEXT, "Display name of the benchmark."),

@@ -69,7 +69,8 @@ class Answers:
 
     def shared(self, first: int, second: int) -> npt.NDArray[np.bool_]:
         """[Q] whether both models answered the question."""
-        return np.logical_and(self.answered[first], self.answered[second])
+        both: npt.NDArray[np.bool_] = self.answered[first] & self.answered[second]
+        return both
 
     def bands(self, first: int, second: int, shared: npt.NDArray[np.bool_]) -> Classes:
         """Classes by the models that answered all shared questions, without the two."""

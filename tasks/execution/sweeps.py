@@ -96,7 +96,7 @@ class Sweeps:
                 member_name = member.key.removeprefix(f"{kind}.")
                 if member_name in found or (member_name != name and member_name in stages):
                     raise ValueError(f"{key}: the stage {member.key} already exists; rename it, or use variants")
-                found[member_name] = merge(own, member.fields) | self._swept(kind, member)
+                found[member_name] = {**merge(own, member.fields), **self._swept(kind, member)}
         return found
 
     def _swept(self, kind: str, member: Member) -> Table:
