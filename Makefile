@@ -47,10 +47,11 @@ suite: setup-dev
 suite-fast: setup-dev
 	$(PYTEST) $(CORES) -m "not slow"
 
-# The config reference is written from the code; a warning is an error. The build needs no network.
+# The config reference and the catalog's tables are written from the code; a warning is an error. The build needs no network.
 docs: setup-dev
 	@$(BIN)/python -c "from pathlib import Path; from flows.commands.config import reference_text; \
 		Path('docs/reference/config.md').write_text(reference_text(), encoding='utf-8')"
+	@$(BIN)/python -m benchmarks.catalog.document docs/reference/schemas.md
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "build/docs/index.html"
 

@@ -11,7 +11,7 @@ from bench import records
 from bench.machine import ROOT
 from bench.parity import graders, gradients
 from bench.records import Record
-from bench.speed import evaluation, grading, logprobs, phases, preparation, sharing, step
+from bench.speed import catalog, evaluation, grading, logprobs, phases, preparation, sharing, step
 from bench.speed.gpu import __main__ as gpu
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
@@ -25,6 +25,7 @@ TABLES: dict[str, Callable[[Record], str]] = {
     "sharing": sharing.table,
     "grading": grading.table,
     "preparation": preparation.table,
+    "catalog": catalog.table,
     "gpu": gpu.table,
 }
 """Name of the record -> the function that formats it."""

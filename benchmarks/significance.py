@@ -19,6 +19,8 @@ Counts = Mapping[str, tuple[int, int]]
 """Question id -> (correct samples, samples)."""
 RESAMPLES = 10_000
 """Number of bootstrap resamples and, for averages, of random sign flips."""
+_SMALL = 1e-9
+"""Probability below which the error of the Fourier transform would show."""
 _CELLS = 2_000_000  # size of one block of random numbers; bounds memory to about 16 MB
 
 
@@ -85,14 +87,30 @@ def bootstrap_interval(values: Sequence[float], seed: int = 0) -> Interval:
 def sign_flip_exact(differences: npt.NDArray[np.int64]) -> float:
     """Two-sided p-value of the sum of integer `differences` ([N]) when each sign is a fair coin toss.
 
-    The distribution of the sum is built one question at a time, so the value is exact.
+    The distribution of the sum is the Fourier transform of the product of the cosines of its terms. That is fast, with
+    an absolute error of about 1e-13. A smaller probability is summed up one question at a time, to full precision.
     """
     sizes = np.abs(differences[differences != 0])
     if sizes.size == 0:
         return 1.0
     step = int(np.gcd.reduce(sizes))
     sizes = sizes // step
-    total = int(sizes.sum())
+    total, observed = int(sizes.sum()), abs(int(differences.sum()) // step)
+    if observed == 0:
+        return 1.0
+    length = 2 * total + 1  # the sums from -total to total
+    angles = 2 * np.pi * np.arange(total + 1) / length
+    transform = np.ones(total + 1)
+    for size, count in enumerate(np.bincount(sizes)):
+        if count:
+            transform *= np.cos(size * angles) ** count
+    chances = np.fft.irfft(transform, length)  # index: the sum; negative ones from the end
+    p_value = 2 * float(chances[observed : total + 1].sum())
+    return min(1.0, p_value) if p_value > _SMALL else _sum_by_sum(sizes, total, observed)
+
+
+def _sum_by_sum(sizes: npt.NDArray[np.int64], total: int, observed: int) -> float:
+    """P(|sum| >= observed) of terms with these sizes, [N], and random signs; `total` is the sum of the sizes."""
     chances = np.zeros(total + 1)  # index: sum of the sizes with a positive sign
     chances[0] = 1.0
     for size in sizes:
@@ -100,7 +118,6 @@ def sign_flip_exact(differences: npt.NDArray[np.int64]) -> float:
         shifted[size:] = chances[: total + 1 - size]
         chances = 0.5 * (chances + shifted)
     sums = 2 * np.arange(total + 1) - total
-    observed = abs(int(differences.sum()) // step)
     return float(min(1.0, chances[np.abs(sums) >= observed].sum()))
 
 

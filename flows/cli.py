@@ -17,6 +17,7 @@ prepare_environment()
 from flows.commands import (  # noqa: E402  (Prefect reads the environment at import)
     algorithms,
     audit,
+    board,
     common,
     compare,
     config,
@@ -50,7 +51,7 @@ app = typer.Typer(
     add_completion=False,
 )
 COMMANDS = (
-    *(run, watch, spec, estimate, plan, compare, look, history, samples, protocol, audit),
+    *(run, watch, spec, estimate, plan, board, compare, look, history, samples, protocol, audit),
     *(store, export, deploy, config, algorithms, tools),
 )
 for module in COMMANDS:

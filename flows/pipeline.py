@@ -21,7 +21,7 @@ from flows import attempts
 from flows.load import load_config, overridden
 from flows.record import recorded
 from flows.reporter import Reporter
-from flows.run import Run, RunOptions, plan_run, preflight
+from flows.run import Run, RunOptions, StagesFailed, plan_run, preflight
 from flows.server import FORWARDED
 from flows.walk import walk
 from hpt_core.artifacts.known import cache_folder
@@ -77,7 +77,8 @@ def pipeline(
         if ended := attempts.ended_before(attempts.history(context)):
             return ended
         resolved = load_config(Path(config), set) if isinstance(config, str) else overridden(config, set)
-        options = options.model_copy(update={"only": (*only, *options.only)})
+        changes = {"only": (*only, *options.only), "overrides": (*options.overrides, *set)}
+        options = options.model_copy(update=changes)
         run, artifacts = plan_run(resolved, options, _begun()), Artifacts()
         if context and context.flow_run and context.flow_run.deployment_id:
             run = replace(run, context=replace(run.context, turns=cache_folder() / "turns"))
@@ -90,8 +91,16 @@ def pipeline(
             if prepared is None:
                 preflight(run)
                 run = stack.enter_context(recorded(run, prefect.runtime.flow_run.id))
-            artifacts.update(walk(Walk(run.graph, run.context), run.config.resources.parallel_stages))
+            state = Walk(run.graph, run.context, run.options.complete)
+            failed: StagesFailed | None = None
+            try:
+                walk(state, run.config.resources.parallel_stages)
+            except StagesFailed as error:
+                failed = error  # the report on what was measured is shown first
+            artifacts.update(state.artifacts)
             show(run.config, artifacts)
+            if failed is not None:
+                raise failed
     except attempts.StillRunning as error:
         return Cancelled(message=str(error))
     return [artifact.as_json() for artifact in artifacts.values()]

@@ -10,8 +10,10 @@ from dataclasses import replace
 from flows.explain import SECRET
 from flows.run import Run
 from hpt_core.artifacts import RunLog, StageRecord
+from hpt_core.artifacts.history import Outcome
 from hpt_core.errors import HPTError, StoreError
 from tasks.execution import environment
+from tasks.execution.catalog import add_run
 from tasks.execution.context import Notice, subscribe
 
 LOG = logging.getLogger("hpt.run")
@@ -23,30 +25,35 @@ ENDS = ("made", "reused", "failed", "skipped")
 def recorded(run: Run, flow_run: str | None = None) -> Iterator[Run]:
     """The run, with a record in its store. Raises StoreError if the store cannot be written."""
     config = json.loads(SECRET.sub("://...@", run.config.model_dump_json(by_alias=True)))
+    options = json.loads(SECRET.sub("://...@", run.options.model_dump_json(exclude_defaults=True)))
     log = run.context.store.history.begin(
         run.context.pipeline,
         config,
-        options=run.options.model_dump(mode="json", exclude_defaults=True),
+        options=options,
         git_commit=environment.git_commit(),
         flow_run=flow_run,
     )
     targets = [p.target for p in run.plan.planned if not p.target.provisional]
     log.refer({str(target.key): f"{target.kind}/{target.fingerprint}" for target in targets})
     unsubscribe = subscribe(_Stages(run, log))
+
+    def end(outcome: Outcome, error: str = "") -> None:
+        add_run(log.end(outcome, error), run.context.store)
+
     try:
         yield replace(run, context=replace(run.context, log=log))
     except HPTError as error:
-        log.end("failed", str(error))
+        end("failed", str(error))
         raise
     except Exception as error:
-        log.end("failed", f"{type(error).__name__}: {error}")
+        end("failed", f"{type(error).__name__}: {error}")
         raise
     except BaseException as error:
         # Ctrl-C, SIGTERM, or a cancellation by Prefect.
-        log.end("interrupted", type(error).__name__)
+        end("interrupted", type(error).__name__)
         raise
     else:
-        log.end("done")
+        end("done")
     finally:
         unsubscribe()
 

@@ -125,28 +125,57 @@ class Results:
     def stored_samples(self, model: str | None = None, benchmark: str | None = None) -> list[StoredSamples]:
         """The tables behind `samples`, by model and benchmark. Raises ConfigError as `samples` does, and StoreError if
         there are no samples."""
-        sampled = [(key, a) for key, a in self.artifacts.items() if a.kind == evaluate.SampleStep.kind]
+        found = [self.unit(name, part) for name, part in self.sampled(model, benchmark)]
+        found = [unit for unit in found if unit.samples.num_rows]
+        if not found:
+            raise self._no_samples()
+        return found
+
+    def sampled(self, model: str | None = None, benchmark: str | None = None) -> list[tuple[str, str]]:
+        """(model, benchmark) of every evaluation that has begun. Raises as `stored_samples` does."""
+        every = [(key, a) for key, a in self.artifacts.items() if a.kind == evaluate.SampleStep.kind]
         for what, name, known in (
-            ("model", model, [key.stage.name for key, _ in sampled]),
-            ("benchmark", benchmark, [key.part for key, _ in sampled]),
+            ("model", model, [key.stage.name for key, _ in every]),
+            ("benchmark", benchmark, [key.part for key, _ in every]),
         ):
             if name is not None and name not in known:
                 raise ConfigError(f"nothing evaluates {what} {name!r}", near(name, tuple(dict.fromkeys(known))))
-        found = []
-        for key, artifact in sampled:
-            if model in (None, key.stage.name) and benchmark in (None, key.part):
-                table = read_present(artifact.output, artifact.work)
-                if table.num_rows:
-                    questions = read_questions(self.artifacts[benchmarks.KIND.key(key.part)].path(benchmarks.ASKED))
-                    verdicts = self._verdicts(evaluate.verdicts_key(key.stage, key.part))
-                    found.append(StoredSamples(key.stage.name, key.part, questions, table, verdicts))
+        found = [
+            (key.stage.name, key.part)
+            for key, artifact in every
+            if model in (None, key.stage.name) and benchmark in (None, key.part)
+            if self.shards(key.stage.name, key.part) or (artifact.work / "journal").exists()
+        ]
         if not found:
-            raise self._absent(
-                evaluate.KIND.name,
-                "there are no samples yet",
-                "run `hpt evaluate` first, with the same store, data folder (HPT_DATA) and overrides",
-            )
+            raise self._no_samples()
         return found
+
+    def unit(self, model: str, benchmark: str) -> StoredSamples:
+        """The tables of one model on one benchmark. Its samples are empty if there are none yet."""
+        artifact = self.artifacts[evaluate.samples_key(evaluate.KIND.key(model), benchmark)]
+        table = read_present(artifact.output, artifact.work)
+        return StoredSamples(model, benchmark, self.questions(benchmark), table, self.verdicts(model, benchmark))
+
+    def shards(self, model: str, benchmark: str) -> list[Path]:
+        """The files with the samples of one model on one benchmark, in their order."""
+        artifact = self.artifacts[evaluate.samples_key(evaluate.KIND.key(model), benchmark)]
+        return sorted(artifact.path(evaluate.SAMPLES).glob("part-*.parquet"))
+
+    def questions(self, benchmark: str) -> pa.Table:
+        """The questions that models were asked (schema QUESTIONS)."""
+        return read_questions(self.artifacts[benchmarks.KIND.key(benchmark)].path(benchmarks.ASKED))
+
+    def verdicts(self, model: str, benchmark: str) -> pa.Table | None:
+        """The verdicts of one model on one benchmark (schema VERDICTS); None if it is not graded yet."""
+        found = self.artifacts.of(evaluate.verdicts_key(evaluate.KIND.key(model), benchmark))
+        return None if found is None or found.provisional else pq.read_table(found.path(evaluate.VERDICTS))
+
+    def _no_samples(self) -> HPTError:
+        return self._absent(
+            evaluate.KIND.name,
+            "there are no samples yet",
+            "run `hpt evaluate` first, with the same store, data folder (HPT_DATA) and overrides",
+        )
 
     @cached_property
     def leaderboard(self) -> str:
@@ -157,10 +186,6 @@ class Results:
     def page(self) -> Path:
         """Path of the leaderboard page."""
         return self._report() / "site" / "index.html"
-
-    def _verdicts(self, key: ArtifactKey) -> pa.Table | None:
-        found = self.artifacts.of(key)
-        return None if found is None or found.provisional else pq.read_table(found.path(evaluate.VERDICTS))
 
     def _table(self, name: str, frame: Frame) -> Any:
         return _as(pq.read_table(self._report() / "tables" / f"{name}.parquet"), frame)

@@ -41,6 +41,25 @@ class RunOptions(Frozen):
     """Stop at the first malformed row of training data."""
     only_ready: bool = False
     """Fail if a dependency of `only` is missing, unless its stage is cheap."""
+    complete: bool = False
+    """Report and publish only if every model was measured. By default what is measured is published, and what is
+    missing is named."""
+    overrides: tuple[str, ...] = ()
+    """The overrides that the config contains, as "train.hpt.steps=10". They are recorded, and applied by whoever loads
+    the config."""
+
+
+class StagesFailed(HPTError):
+    """Some stages failed; all stages that can do without them are done."""
+
+    def __init__(self, failures: dict[str, HPTError], artifacts: Artifacts) -> None:
+        first = next(iter(failures.values()))
+        self.failures = failures
+        self.artifacts = artifacts
+        """Of the stages that are done."""
+        self.exit_code = first.exit_code
+        more = f" ({len(failures) - 1} more failed: {', '.join(list(failures)[1:])})" if len(failures) > 1 else ""
+        super().__init__(first.cause + more, first.remedy)
 
 
 @dataclass(frozen=True)

@@ -3,26 +3,18 @@
 import contextlib
 import contextvars
 import logging
+from collections.abc import Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
+from flows.run import StagesFailed
 from hpt_core.errors import HPTError, explain
 from tasks.execution.artifact import Artifacts, Stage
 from tasks.execution.context import Notice
+from tasks.execution.keys import StageKey
 from tasks.execution.stage import is_held
 from tasks.execution.task import Walk, stage_task
 
 LOG = logging.getLogger("hpt.flows")
-
-
-class StagesFailed(HPTError):
-    """Some stages failed; all stages that do not depend on them are done."""
-
-    def __init__(self, failures: dict[str, HPTError]) -> None:
-        first = next(iter(failures.values()))
-        self.failures = failures
-        self.exit_code = first.exit_code
-        more = f" ({len(failures) - 1} more failed: {', '.join(list(failures)[1:])})" if len(failures) > 1 else ""
-        super().__init__(first.cause + more, first.remedy)
 
 
 def walk(run: Walk, parallel: int = 1) -> Artifacts:
@@ -38,21 +30,27 @@ def _walk(run: Walk, parallel: int) -> Artifacts:
     failures: dict[str, HPTError] = {}
     left = dict(run.stages)
     running: dict[Future[HPTError | None], str] = {}
-    done: set[str] = set()
+    over: set[StageKey] = set()
+    """The stages that are done, failed or skipped. Those left can do without the ones that are not done."""
+    lost: set[StageKey] = set()
+    """The stages that failed or were skipped."""
 
     def ready() -> list[str]:
         """The stages that can run. Those that another run is producing come last, so that runs share the work."""
-        found = [key for key, stage in left.items() if set(map(str, stage.after)) <= done]
+        found = [key for key, stage in left.items() if over.issuperset(stage.after)]
         return (
             found if len(found) < 2 else sorted(found, key=lambda key: is_held(left[key], run.artifacts, run.context))
         )
 
     def ended(key: str, error: HPTError | None) -> None:
-        if error is None:
-            done.add(key)
-        else:
+        stage = run.stages[key].key
+        over.add(stage)
+        if error is not None:
             failures[key] = error
-            _skip(run, left, key)
+            lost.add(stage)
+            skipped = _skip(run, left, lost)
+            over.update(skipped)
+            lost.update(skipped)
 
     if parallel == 1:
         while keys := ready():
@@ -74,7 +72,7 @@ def _walk(run: Walk, parallel: int) -> Artifacts:
                 raise
     if failures:
         # With the traceback of what is not an HPTError, for --debug.
-        raise StagesFailed(failures) from next(iter(failures.values()))
+        raise StagesFailed(failures, run.artifacts) from next(iter(failures.values()))
     return run.artifacts
 
 
@@ -93,11 +91,12 @@ def _attempt(key: str, run: Walk) -> HPTError | None:
     return None
 
 
-def _skip(run: Walk, left: dict[str, Stage], failed: str) -> None:
-    """Remove from `left` every stage that depends on the failed one."""
-    skipped = {failed}
-    for key in list(left):
-        if skipped & set(map(str, left[key].after)):
-            skipped.add(key)
+def _skip(run: Walk, left: dict[str, Stage], lost: Collection[StageKey]) -> set[StageKey]:
+    """Remove from `left` every stage that cannot run without those in `lost`, and return them."""
+    skipped: set[StageKey] = set()
+    for key, stage in list(left.items()):  # each after those that it depends on
+        if needed := stage.lacks({*lost, *skipped}, run.complete):
+            skipped.add(stage.key)
             del left[key]
-            run.context.notify(Notice(key, "skipped", f"needs {failed}"))
+            run.context.notify(Notice(key, "skipped", f"needs {needed}"))
+    return skipped

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from types import NoneType
 from typing import Annotated, Any, Final, Optional, TypeVar, get_args, get_origin
 
@@ -66,7 +66,7 @@ class Frozen(BaseModel):
         value for a list of one: `suites = "math500"`, or `[publish]` instead of `[[publish]]`."""
         if not isinstance(data, dict):
             return data
-        fields = named_fields(cls)
+        fields, lists = _table_fields(cls)
         known = {*fields, *cls.model_fields}
         for key in data if cls.model_config.get("extra") == "forbid" else ():
             if key not in known:
@@ -74,7 +74,7 @@ class Frozen(BaseModel):
         unnamed = {key: value for key, value in data.items() if isinstance(value, dict) and "name" not in value}
         defaults = {key: _default_name(fields[key]) for key in unnamed if key in fields}
         named = {key: {"name": name, **unnamed[key]} for key, name in defaults.items() if name}
-        single = {key: as_list(value) for key, value in data.items() if key in fields and _is_list(fields[key])}
+        single = {key: as_list(value) for key, value in data.items() if key in lists}
         return data | named | single
 
     def without_effect(self) -> Iterator[str]:
@@ -179,6 +179,13 @@ def merge(below: Table, above: Table) -> dict[str, Any]:
             under = {}
         found[key] = merge(under, value)
     return found
+
+
+@lru_cache(1024)
+def _table_fields(model: type[BaseModel]) -> tuple[dict[str, FieldInfo], frozenset[str]]:
+    """Fields by their names in a config, and the names of those that take a list. Manifests are read by thousands."""
+    fields = named_fields(model)
+    return fields, frozenset(name for name, field in fields.items() if _is_list(field))
 
 
 def _is_list(field: FieldInfo) -> bool:

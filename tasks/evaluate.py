@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import pyarrow.parquet as pq
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from benchmarks.catalog.records import Contribution
 from benchmarks.protocols.base import ProtocolConfig, Settings
 from benchmarks.protocols.benchmark import Benchmark
 from benchmarks.suite import Suite
@@ -28,8 +29,9 @@ from hpt_core.prompts.base import PromptConfig
 from hpt_core.rollout.base import ONE_TOKEN, EngineConfig, Sampling
 from hpt_core.verifiers.base import Verifier
 from tasks import benchmark
-from tasks.execution import environment, slices
+from tasks.execution import environment, scored, slices
 from tasks.execution.artifact import Artifacts, Job, Stage, Step, Target
+from tasks.execution.catalog import Stored
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Context
 from tasks.execution.keys import MODEL, ArtifactKey, Output, Reference, StageKey
@@ -411,6 +413,10 @@ class Evaluation(StageKind):
                 f"{self.name}.max_tokens is {config.max_tokens}, but prompt and response together have at most "
                 f"{max(filter(None, totals))} tokens; lower it, or raise {self.name}.max_total_tokens"
             )
+
+    def catalog(self, stored: Stored) -> Contribution:
+        """Samples: their tokens. Verdicts of a benchmark's own verifier: the score, and how it was measured."""
+        return scored.contribution(stored)
 
     def stages(self, pipeline: PipelineConfig) -> Iterable[Stage]:
         """One stage per model."""

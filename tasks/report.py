@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -71,11 +71,30 @@ class Contents:
     """Model -> the data that it and its ancestors were trained on."""
     logs: tuple[StageKey, ...]
     """Models with a training log."""
+    missing: tuple[StageKey, ...] = ()
+    """Models that could not be measured, because a stage failed."""
+    unchecked: tuple[ArtifactKey, ...] = ()
+    """Overlaps of training data that could not be checked."""
 
     @property
     def pairs(self) -> list[tuple[StageKey, evaluate.Measurement]]:
         """Every pair of model and benchmark."""
         return [(model, m) for model in self.methods for m in self.protocol.measurements]
+
+    def without(self, missing: Collection[StageKey]) -> "Contents":
+        """The contents without these models, which could not be measured. Their order stays."""
+        if not missing:
+            return self
+        kept = {model: method for model, method in self.methods.items() if model not in missing}
+        baseline = self.config.baseline
+        return replace(
+            self,
+            config=self.config.model_copy(update={"baseline": None if baseline in missing else baseline}),
+            methods=kept,
+            trained_on={model: data for model, data in self.trained_on.items() if model in kept},
+            logs=tuple(model for model in self.logs if model in kept),
+            missing=tuple(model for model in self.methods if model in missing),
+        )
 
     @property
     def checked(self) -> list[tuple[StageKey, ArtifactKey]]:
@@ -90,8 +109,15 @@ class Contents:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences shown under the title."""
-        limit = self.protocol.config.limit
-        return () if limit is None else (f"At most {limit} questions of each benchmark were asked.",)
+        limit, found = self.protocol.config.limit, []
+        if limit is not None:
+            found.append(f"At most {limit} questions of each benchmark were asked.")
+        if self.missing:
+            found.append(f"Not measured, because a stage failed: {', '.join(map(str, self.missing))}.")
+        if self.unchecked:
+            data = dict.fromkeys(f"data.{key.stage.name}" for key in self.unchecked)
+            found.append(f"Not checked for overlap, because that stage failed: {', '.join(data)}.")
+        return tuple(found)
 
     def as_json(self) -> dict[str, Any]:
         """The values that enter the fingerprint."""
@@ -128,38 +154,51 @@ class ReportStep(Step):
 
     def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
         """One target, which depends on all questions, samples, verdicts, training logs and overlaps."""
+        contents = self._measured(artifacts)
         found: list[tuple[StageKey | ArtifactKey, Output]] = []
-        found += [(m.questions, benchmark.ASKED) for m in self.contents.protocol.measurements]
-        found += [(key, contamination.OVERLAPS) for _, key in self.contents.checked]
-        for model, m in self.contents.pairs:
+        found += [(m.questions, benchmark.ASKED) for m in contents.protocol.measurements]
+        found += [(key, contamination.OVERLAPS) for _, key in contents.checked if key not in contents.unchecked]
+        for model, m in contents.pairs:
             stage = evaluate.KIND.stage_of(model)
             found.append((evaluate.samples_key(stage, m.suite.name), evaluate.SAMPLES))
             for grader in (None, *m.settings.graders):
                 found.append((evaluate.verdicts_key(stage, m.suite.name, grader), evaluate.VERDICTS))
-        found += [(model, train.LOG) for model in self.contents.logs]
+        found += [(model, train.LOG) for model in contents.logs]
         inputs = {str(key): (artifacts[key], output) for key, output in found}
         versions = {"report": code_of_packages(*SOURCES)}
-        if self.contents.config.published:
+        if contents.config.published:
             versions["published"] = code_of_packages("benchmarks.published")
-        return [self.target(self.contents.as_json() | self._shown(artifacts), inputs, versions)]
+        return [self.target(contents.as_json() | self._shown(contents, artifacts), inputs, versions)]
 
-    def _shown(self, artifacts: Artifacts) -> dict[str, Any]:
+    def _measured(self, artifacts: Artifacts) -> Contents:
+        """The contents without the models of which a stage failed."""
+        contents = self.contents
+        missing = {
+            model
+            for model, m in contents.pairs
+            if not _has(artifacts, evaluate.verdicts_key(evaluate.KIND.stage_of(model), m.suite.name))
+        }
+        contents = contents.without(missing)
+        return replace(contents, unchecked=tuple(key for _, key in contents.checked if not _has(artifacts, key)))
+
+    def _shown(self, contents: Contents, artifacts: Artifacts) -> dict[str, Any]:
         """Protocols and benchmarks as the tables show them, because a new protocol may give identical verdicts."""
         suites = [self._suite(m).model_dump(mode="json", exclude={"questions"}) for m in self._measurements]
-        protocols = [self._protocol(*pair, artifacts).model_dump(mode="json") for pair in self.contents.pairs]
+        protocols = [self._protocol(*pair, artifacts).model_dump(mode="json") for pair in contents.pairs]
         graders = {m.suite.name: list(map(_label, m.settings.graders)) for m in self._measurements}
         return {"protocols": protocols, "benchmarks": suites} | ({"graders": graders} if any(graders.values()) else {})
 
     def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
         """Run the worker."""
         (job,) = jobs
-        config = self.contents.config
+        contents = self._measured(artifacts)
+        config = contents.config
         spec = ReportInputs(
             title=config.title,
-            pipeline=self.contents.pipeline,
+            pipeline=contents.pipeline,
             published=config.published,
             baseline=config.baseline and str(config.baseline),
-            models=tuple(self._model(model, artifacts) for model in self.contents.methods),
+            models=tuple(self._model(model, contents, artifacts) for model in contents.methods),
             suites=tuple(
                 self._suite(m).model_copy(update={"questions": artifacts[m.questions].path(benchmark.ASKED)})
                 for m in self._measurements
@@ -168,12 +207,13 @@ class ReportStep(Step):
                 ContaminationResult(
                     data=str(data), benchmark=key.part, path=artifacts[key].path(contamination.OVERLAPS)
                 )
-                for data, key in self.contents.checked
+                for data, key in contents.checked
+                if key not in contents.unchecked
             ),
             overlap_share=config.overlap_share,
             overlap_ngram=config.overlap_ngram,
-            created=self._ended(artifacts, context),
-            notes=self.contents.notes,
+            created=self._ended(contents, artifacts, context),
+            notes=contents.notes,
             output=job.slot.output,
         )
         return context.worker(self.stage, "benchmarks.report.build", spec, [job.slot])
@@ -195,14 +235,14 @@ class ReportStep(Step):
             published=name and published_rules(get_published(name), suite, m.protocol.prompt, m.protocol.seed),
         )
 
-    def _model(self, model: StageKey, artifacts: Artifacts) -> ModelResult:
+    def _model(self, model: StageKey, contents: Contents, artifacts: Artifacts) -> ModelResult:
         return ModelResult(
             name=str(model),
             label=model.name,
-            algorithm=self.contents.methods[model],
-            results={m.suite.name: self._result(model, m, artifacts) for m in self.contents.protocol.measurements},
-            train_log=artifacts[model].path(train.LOG) if model in self.contents.logs else None,
-            trained_on=tuple(map(str, self.contents.trained_on.get(model, ()))),
+            algorithm=contents.methods[model],
+            results={m.suite.name: self._result(model, m, artifacts) for m in contents.protocol.measurements},
+            train_log=artifacts[model].path(train.LOG) if model in contents.logs else None,
+            trained_on=tuple(map(str, contents.trained_on.get(model, ()))),
         )
 
     def _result(self, model: StageKey, m: evaluate.Measurement, artifacts: Artifacts) -> BenchmarkResult:
@@ -240,12 +280,21 @@ class ReportStep(Step):
             limit=p.config.limit if p.config.limit and p.config.limit < suite.rows else None,
         )
 
-    def _ended(self, artifacts: Artifacts, context: Context) -> datetime:
+    @staticmethod
+    def _ended(contents: Contents, artifacts: Artifacts, context: Context) -> datetime:
         """When the last verdicts were finished. Used as the page's date, so that the same inputs give the same page."""
-        keys = [evaluate.verdicts_key(evaluate.KIND.stage_of(model), m.suite.name) for model, m in self.contents.pairs]
+        keys = [evaluate.verdicts_key(evaluate.KIND.stage_of(model), m.suite.name) for model, m in contents.pairs]
         graded = [artifacts[key] for key in keys]
         manifests = [context.store.slot(a.kind, a.fingerprint).manifest() for a in graded]
         return max(m.end for m in manifests if m).replace(microsecond=0)
+
+
+def _has(artifacts: Artifacts, key: ArtifactKey) -> bool:
+    """Whether the stage of the artifact has not failed."""
+    try:
+        return bool(artifacts[key])
+    except KeyError:
+        return False
 
 
 def _label(grader: Verifier) -> str:
@@ -329,7 +378,14 @@ class Report(StageKind):
         checked = dict.fromkeys(key.stage for _, key in contents.checked)
         evaluated = [evaluate.KIND.stage_of(model) for model in models]
         asked = [m.questions for m in contents.protocol.measurements]
-        yield Stage(self.key(), (*checked, *evaluated, *models, *asked), (ReportStep(self.key(), contents),))
+        yield Stage(
+            self.key(),
+            # Not the models themselves: an evaluation comes after its model.
+            (*checked, *evaluated, *asked),
+            (ReportStep(self.key(), contents),),
+            optional=frozenset(checked),
+            one_of=frozenset(evaluated),
+        )
 
     def show(self, artifact: Artifact) -> Summary:
         """The leaderboard and the path of its page."""

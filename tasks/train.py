@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from benchmarks.catalog.records import Contribution
 from hpt_core import prompts, training, upge, verifiers
 from hpt_core.artifacts import Cost, Slot
 from hpt_core.base import NOT_IDENTITY
@@ -21,6 +22,7 @@ from hpt_core.training.model import require_trainable
 from tasks import data
 from tasks.execution import environment, process
 from tasks.execution.artifact import Artifacts, Job, Stage, Step, Target
+from tasks.execution.catalog import Stored
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Context
 from tasks.execution.keys import MODEL, PREPARED, Output, Reference, StageKey
@@ -168,6 +170,11 @@ class Training(NamedStages):
         root = pipeline.root(config.from_)
         step = TrainStep(key, config, pipeline.prompt, pipeline.seed, (root, pipeline.config_of(root)))
         return Stage(key, (config.from_, config.data), (step,))
+
+    def catalog(self, stored: Stored) -> Contribution:
+        """The tokens that were generated and trained on."""
+        tokens = stored.manifest.facts.get("tokens") or {}
+        return Contribution({"stages": [{"tokens": tokens.get("generated"), "trained_tokens": tokens.get("trained")}]})
 
     def without_effect(self, pipeline: PipelineConfig) -> Iterator[str]:
         """Settings that a stage does not use, unless a stage that uses them has the same, as from [train."*"]."""

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from bench.speed import evaluation, grading, logprobs, phases, preparation, sharing, step
+from bench.speed import catalog, evaluation, grading, logprobs, phases, preparation, sharing, step
 from bench.speed.gpu import __main__ as gpu_check
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ COMMANDS = {
     "preparation": preparation,
     "evaluation": evaluation,
     "sharing": sharing,
+    "catalog": catalog,
 }
 for name, module in COMMANDS.items():
     app.command(name=name)(module.main)

@@ -79,7 +79,7 @@ def against(exclusive: pa.Table, baseline: str) -> dict[str, dict[int, Pair]]:
 
 
 def _sorted(exclusive: pa.Table) -> list[Row]:
-    rows: list[Row] = exclusive.to_pylist()
+    rows: list[Row] = exclusive.drop_columns("question_ids").to_pylist()
     return sorted(rows, key=lambda row: (row["column"], row["row"], row["other_row"], row["place"]))
 
 

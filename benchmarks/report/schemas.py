@@ -154,6 +154,7 @@ EXCLUSIVE = pa.schema(
             ("questions", _I32),  # of this difficulty that both answered
             ("solved", _I32),  # by the model: more than half of its samples are correct
             ("exclusive", _I32),  # solved by the model and not by the other
+            ("question_ids", pa.list_(_TEXT)),  # of these
             ("protocol_differences", pa.list_(_TEXT)),  # protocol fields that differ; empty if comparable
         ),
         *_optional(("overlapping_questions", _I32)),  # with either's training data; null if neither was checked

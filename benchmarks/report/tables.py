@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from benchmarks.report.exclusive import exclusive_rows
+from benchmarks.report.exclusive import exclusive_table
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.measured import GROUPS, Measured, columns, measure, read_table
 from benchmarks.report.overlaps import Checked, write_overlaps
 from benchmarks.report.protocols import protocol_differences
-from benchmarks.report.schemas import COMPARISONS, EXCLUSIVE, SCORES, TRAINING_LOG, Row
+from benchmarks.report.schemas import COMPARISONS, SCORES, TRAINING_LOG, Row
 from benchmarks.report.scores import score_rows
 from benchmarks.significance import Difference, compare, compare_average, holm
 from hpt_core import schemas
@@ -24,11 +24,9 @@ def build_tables(inputs: ReportInputs, folder: Path, progress: Callable[[int, in
     """
     measured = measure(inputs, folder / "samples.parquet", progress)
     checked = write_overlaps(inputs, folder / "contamination.parquet")
-    for name, rows, schema in (
-        ("comparisons", comparison_rows(inputs, measured, checked), COMPARISONS),
-        ("exclusive", exclusive_rows(inputs, measured, checked), EXCLUSIVE),
-    ):
-        write_parquet(folder / f"{name}.parquet", pa.Table.from_pylist(rows, schema))
+    comparisons = pa.Table.from_pylist(comparison_rows(inputs, measured, checked), COMPARISONS)
+    write_parquet(folder / "comparisons.parquet", comparisons)
+    write_parquet(folder / "exclusive.parquet", exclusive_table(inputs, measured, checked))
     write_parquet(folder / "training_log.parquet", training_log(inputs))
     return pa.Table.from_pylist(score_rows(inputs, measured, checked), SCORES)
 

@@ -8,9 +8,9 @@ from flows.api import make
 from flows.commands import common
 from flows.commands.common import ConfigFile, DataDir, Force, Json, Set, StoreOption, Strict, Verify
 from flows.commands.result import print_result
-from flows.run import RunOptions
+from flows.run import RunOptions, StagesFailed
 from hpt_core.errors import ConfigError
-from tasks import evaluate
+from tasks import evaluate, report
 from tasks.execution.config import PipelineConfig, pipeline_type
 
 app = typer.Typer()
@@ -18,6 +18,7 @@ ALL = ("*",)
 WHAT = "train.hpt, train, hpt, evaluate.hpt/aime24, or a glob. Repeatable."
 Only = Annotated[list[str] | None, typer.Option("--only", metavar="WHAT", help=f"Run only this: {WHAT}")]
 Again = Annotated[list[str] | None, typer.Option("--only", metavar="WHAT", help=f"Rerun this alone: {WHAT}")]
+Complete = Annotated[bool, typer.Option("--complete", help="Report and publish only if every model was measured.")]
 From = Annotated[
     list[str] | None, typer.Option("--from", metavar="WHAT", help="Rerun this and everything that depends on it.")
 ]
@@ -34,13 +35,21 @@ def run(
     force: Force = False,
     verify: Verify = False,
     strict: Strict = False,
+    complete: Complete = False,
     as_json: Json = False,
 ) -> None:
-    """Run a pipeline. Artifacts in the store are reused, and interrupted stages continue."""
+    """Run a pipeline. Artifacts in the store are reused, and interrupted stages continue.
+
+    If a stage fails, what does not need it still runs, and the report names what is missing.
+    """
     resolved = common.read_config(config, overrides, store, data_dir)
-    common.resumes_with("run", config, only=only, set=overrides, store=store, data_dir=data_dir, strict=strict)
-    named = tuple(only or ())
-    execute(resolved, RunOptions(only=named, rerun=(named or ALL) * force, verify=verify, strict=strict), as_json)
+    common.resumes_with(
+        "run", config, only=only, set=overrides, store=store, data_dir=data_dir, strict=strict, complete=complete
+    )
+    named, changed = tuple(only or ()), tuple(overrides or ())
+    again = (named or ALL) * force
+    options = RunOptions(only=named, rerun=again, verify=verify, strict=strict, complete=complete, overrides=changed)
+    execute(resolved, options, as_json)
 
 
 @app.command()
@@ -61,7 +70,14 @@ def rerun(
     resolved = common.read_config(config, overrides, store, data_dir)
     common.resumes_with("run", config, only=only, set=overrides, store=store, data_dir=data_dir, strict=strict)
     named = tuple(only or ())
-    options = RunOptions(only=named, rerun=named, rerun_from=tuple(start or ()), verify=verify, strict=strict)
+    options = RunOptions(
+        only=named,
+        rerun=named,
+        rerun_from=tuple(start or ()),
+        verify=verify,
+        strict=strict,
+        overrides=tuple(overrides or ()),
+    )
     execute(resolved, options, as_json)
 
 
@@ -78,7 +94,8 @@ def regrade(
     resolved = common.read_config(config, overrides, store, data_dir)
     common.resumes_with("regrade", config, names, set=overrides, store=store, data_dir=data_dir)
     verdicts = tuple(f"{stage}/{evaluate.GradeStep.kind}" for stage in _stages(resolved, evaluate.KIND.name, names))
-    execute(resolved, RunOptions(only=verdicts, rerun=verdicts, only_ready=True), as_json)
+    options = RunOptions(only=verdicts, rerun=verdicts, only_ready=True, overrides=tuple(overrides or ()))
+    execute(resolved, options, as_json)
 
 
 def _stages(config: PipelineConfig, kind: str, names: list[str] | None) -> tuple[str, ...]:
@@ -113,7 +130,10 @@ def _stage_command(kind: str, name: str, what: str) -> None:
         resolved = common.read_config(config, overrides, store, data_dir)
         common.resumes_with(name, config, names, set=overrides, store=store, data_dir=data_dir, strict=strict)
         stages = _stages(resolved, kind, names)
-        execute(resolved, RunOptions(only=stages, rerun=stages * force, verify=verify, strict=strict), as_json)
+        options = RunOptions(
+            only=stages, rerun=stages * force, verify=verify, strict=strict, overrides=tuple(overrides or ())
+        )
+        execute(resolved, options, as_json)
 
     command.__doc__ = f"{what}. Missing dependencies run first."
     app.command(name)(command)
@@ -126,5 +146,10 @@ for _kind in pipeline_type({}).known_kinds:
 
 def execute(config: PipelineConfig, options: RunOptions, as_json: bool) -> None:
     """Run the pipeline and print the result."""
-    artifacts = make(config, options, console=common.ERR, verbose=common.STATE.debug)
+    try:
+        artifacts = make(config, options, console=common.ERR, verbose=common.STATE.debug)
+    except StagesFailed as error:
+        if error.artifacts.of(report.KIND.key()):
+            print_result(config, error.artifacts, as_json)
+        raise
     print_result(config, artifacts, as_json)

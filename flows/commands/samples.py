@@ -8,6 +8,8 @@ from rich.markup import escape
 from flows.commands import common
 from flows.commands.common import ConfigFile, DataDir, Json, Model, Set, StoreOption
 from flows.results import Results
+from flows.stored import Key, Unit, choose, side_by_side, solved_by_one, units
+from hpt_core.errors import ConfigError
 from hpt_core.verifiers.base import Outcome
 
 app = typer.Typer()
@@ -22,10 +24,22 @@ SHOWN = (
 """Columns that --json prints; `outcome` and `extracted` are null if not graded yet."""
 
 
+Side = Annotated[str | None, typer.Option("--against", metavar="MODEL", help="Show this model's responses, too.")]
+Solved = Annotated[
+    str | None, typer.Option("--solved-by", metavar="MODEL", help="Only questions that this model solves.")
+]
+Unsolved = Annotated[
+    str | None, typer.Option("--not-by", metavar="MODEL", help="Of these, those that this model does not solve.")
+]
+
+
 @app.command()
 def samples(
     config: ConfigFile,
     model: Model = None,
+    against: Side = None,
+    solved_by: Solved = None,
+    not_by: Unsolved = None,
     benchmark: Annotated[str | None, typer.Option("--benchmark", help="One benchmark. Default: all.")] = None,
     question: Annotated[str | None, typer.Option("--question", metavar="ID", help="One question.")] = None,
     wrong: Annotated[bool, typer.Option("--wrong", help="Only graded samples that are not correct.")] = False,
@@ -36,37 +50,64 @@ def samples(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Show samples with their questions and verdicts, even while an evaluation is running. Runs nothing."""
+    """Show samples with their questions and verdicts, even while an evaluation is running. Runs nothing.
+
+    A question is solved if more than half of its samples are correct.
+    """
     resolved = common.read_config(config, overrides, store, data_dir)
-    name = model and common.evaluated(resolved, [model])[0].name
-    rows = Results.of_config(resolved).samples(name, benchmark).select(SHOWN).to_pylist()
-    found = [
-        row
-        for row in rows
-        if question in (None, row["question_id"])
-        and outcome in (None, row["outcome"])
-        and not (wrong and row["outcome"] in (None, Outcome.CORRECT))
-    ]
+    named = {name: common.evaluated(resolved, [name])[0].name for name in (model, against, solved_by, not_by) if name}
+    if bool(solved_by) != bool(not_by):
+        raise ConfigError("--solved-by and --not-by go together", "for example --solved-by hpt --not-by sft")
+    results = Results.of_config(resolved)
+    first, other = model or (solved_by if solved_by else None), against or not_by
+    if other and not first:
+        raise ConfigError("--against compares two models", "name the other one: --model hpt")
+    alone: dict[str, list[str]] | None = None
+    if solved_by and not_by:
+        pair = [units(results, named[name], benchmark) for name in (solved_by, not_by)]
+        alone = {name: list(ids) for name, ids in solved_by_one(*pair).items()}
+
+    def wanted(unit: Unit, key: Key) -> bool:
+        return (
+            question in (None, key.question_id)
+            and outcome in (None, key.outcome)
+            and not (wrong and key.outcome in (None, Outcome.CORRECT))
+            and (alone is None or key.question_id in alone.get(unit.benchmark, ()))
+        )
+
+    ours = units(results, first and named[first], benchmark)
+    theirs = units(results, named[other], benchmark) if other else None
+    found = list(choose(ours, wanted) if theirs is None else side_by_side(ours, theirs, wanted))
+    rows = ({name: row.get(name) for name in SHOWN} for unit, key in found[:limit] for row in (unit.row(key),))
     if as_json:
-        common.print_json(found[:limit])
+        common.print_json(list(rows))
         return
-    for row in found[:limit]:
+    for name, ids in (alone or {}).items():
+        common.OUT.print(f"{name}: {first_only(len(ids), solved_by, not_by)}: {' '.join(ids)}", markup=False)
+    for row in rows:
         _print(row)
     more = f"; --limit shows more than {limit}" if len(found) > limit else ""
     common.ERR.print(f"[dim]{min(limit, len(found))} of {len(found)} matching samples{more}[/]")
 
 
+def first_only(count: int, model: str | None, other: str | None) -> str:
+    """How many questions one model solves and another does not."""
+    return f"{count} questions solved by {model} and not by {other}"
+
+
 def _print(row: dict[str, Any]) -> None:
     verdict = row["outcome"] or "not graded"
     style = STYLES.get(row["outcome"], "yellow") if row["outcome"] else "dim"
-    answer = "no answer" if row["extracted"] is None else f"answer {escape(row['extracted'])}"
+    answer = "no answer" if row["extracted"] is None else f"answer {escape(common.harmless(row['extracted']))}"
     cut = CUT.get(row["finish_reason"], "")
     common.OUT.rule(
-        f"[bold]{escape(row['model'])}[/]  {row['benchmark']}  {escape(row['question_id'])}  sample "
+        f"[bold]{escape(row['model'])}[/]  {row['benchmark']}  {escape(common.harmless(row['question_id']))}  sample "
         f"{row['sample_index']}  [{style}]{verdict}[/]",
         align="left",
     )
-    common.OUT.print(row["question"], style="dim", markup=False)
+    common.OUT.print(common.harmless(row["question"]), style="dim", markup=False)
     common.OUT.print()
-    common.OUT.print(row["response"], markup=False)
-    common.OUT.print(f"\n[{style}]{answer}[/], gold {escape(row['gold'])}; {row['tokens']:,} tokens{cut}\n")
+    common.OUT.print(common.harmless(row["response"]), markup=False)
+    common.OUT.print(
+        f"\n[{style}]{answer}[/], gold {escape(common.harmless(row['gold']))}; {row['tokens']:,} tokens{cut}\n"
+    )

@@ -39,7 +39,7 @@ def watch(
     while True:
         resolved, waits = _read(config, overrides, store, data_dir)
         if resolved is not None and not plan_run(resolved).plan.finished:
-            waits = _run(resolved, once)
+            waits = _run(resolved, RunOptions(overrides=tuple(overrides or ())), once)
         waits = waits or "everything is done"
         if waits != said:
             common.ERR.print(f"[dim]{escape(waits)}{'' if once else f'; looking again every {every:g} s'}[/]")
@@ -62,10 +62,10 @@ def _read(
         raise
 
 
-def _run(config: PipelineConfig, once: bool) -> str:
+def _run(config: PipelineConfig, options: RunOptions, once: bool) -> str:
     """Run the pipeline. A failure does not end the watch: the next look tries what failed again."""
     try:
-        make(config, RunOptions(), console=common.ERR, verbose=common.STATE.debug)
+        make(config, options, console=common.ERR, verbose=common.STATE.debug)
     except HPTError as error:
         if once:
             raise

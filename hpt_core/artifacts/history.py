@@ -107,9 +107,9 @@ class RunLog:
         except OSError as error:
             raise _unwritable(self._journal, error) from error
 
-    def end(self, outcome: Outcome, error: str = "") -> None:
-        """Write the outcome. A store that cannot be written is only logged, so that it does not hide the run's own
-        error."""
+    def end(self, outcome: Outcome, error: str = "") -> RunRecord:
+        """Write the outcome, and return the whole record. A store that cannot be written is only logged, so that it
+        does not hide the run's own error."""
         changes = {"end": datetime.now(UTC), "outcome": outcome, "error": error}
         record = self.record.model_copy(update=changes | {"stages": self._stages, "artifacts": self._artifacts})
         try:
@@ -118,6 +118,7 @@ class RunLog:
         except OSError as problem:
             LOG.warning("the end of the run is not recorded in %s: %s", self._file, problem.strerror or problem)
         self._lease.release()
+        return record
 
 
 def _unwritable(path: Path, error: OSError) -> StoreError:

@@ -161,6 +161,15 @@ class Store:
         """Whether anything has run on it."""
         return any((self.root / name).is_dir() for name in ("by-name", "history"))
 
+    def finished(self) -> Iterator[tuple[float, str, str]]:
+        """(time of the manifest in seconds, kind, fingerprint) of every finished artifact. Reads no manifest."""
+        for kind in _folders(self.root):
+            for folder in _folders(kind.path):
+                if FINGERPRINT.fullmatch(folder.name):
+                    with contextlib.suppress(FileNotFoundError):
+                        status = os.stat(f"{folder.path}/manifest.json")  # noqa: PTH116  (of thousands)
+                        yield status.st_mtime, kind.name, folder.name
+
     def slots(self, kind: str = "*") -> Iterator[Slot]:
         """The folder of every artifact, finished or not, of one kind or of all."""
         for folder in sorted(self.root.glob(f"{kind}/*")):
@@ -302,6 +311,15 @@ class Store:
         while not folder.is_dir():
             folder = folder.parent
         return shutil.disk_usage(folder).free
+
+
+def _folders(path: str | Path) -> list["os.DirEntry[str]"]:
+    """The folders in a folder; none if it is missing."""
+    try:
+        with os.scandir(path) as entries:
+            return [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
 
 
 def _flush(path: Path) -> None:

@@ -98,6 +98,11 @@ class Average:
     """95 % interval of `mean`."""
 
 
+def solves(correct: int, samples: int) -> bool:
+    """Whether a model solves a question: more than half of its samples are correct."""
+    return 2 * correct > samples
+
+
 def pass_at_k(n: int, c: int, k: int) -> float:
     """1 - C(n-c, k) / C(n, k): the probability that k of n samples, c of them correct, contain a correct one.
 
@@ -140,7 +145,12 @@ def clustered_stderr(values: Sequence[float]) -> float:
     if len(values) < 2:
         return math.nan
     mean = math.fsum(values) / len(values)
-    return math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) * (len(values) - 1)))
+    return math.sqrt(_squares(values, mean) / (len(values) * (len(values) - 1)))
+
+
+def _squares(values: Sequence[float], center: float) -> float:
+    """Sum of the squared distances to `center`. The values are shares of k samples, so there are few different ones."""
+    return math.fsum(count * (value - center) ** 2 for value, count in Counter(values).items())
 
 
 def interval(values: Sequence[float]) -> Interval:
@@ -157,7 +167,7 @@ def interval(values: Sequence[float]) -> Interval:
     mean = math.fsum(values) / n
     added = Z * Z / 2
     center = (n * mean + added) / (n + 2 * added)
-    spread = math.fsum((v - center) ** 2 for v in values) + added * ((1 - center) ** 2 + center**2)
+    spread = _squares(values, center) + added * ((1 - center) ** 2 + center**2)
     design_effect = spread / ((n + 2 * added) * center * (1 - center))
     return _wilson(mean, n / design_effect)
 

@@ -1,7 +1,7 @@
 """Stages as values: a stage's dependencies, its steps, and the artifacts that they produce."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -197,3 +197,17 @@ class Stage:
     after: tuple[StageKey, ...]
     """The stages it depends on."""
     steps: tuple[Step, ...] = ()
+    optional: frozenset[StageKey] = frozenset()
+    """Of `after`, those that it can do without if they fail: their artifacts are then missing."""
+    one_of: frozenset[StageKey] = frozenset()
+    """Of `after`, those of which one is enough."""
+
+    def lacks(self, failed: Collection[StageKey], complete: bool = False) -> StageKey | None:
+        """The failed stage that keeps it from running; None if it can run without those in `failed`.
+
+        With `complete`, it needs every stage that it comes after.
+        """
+        spared = frozenset[StageKey]() if complete else self.optional
+        if not complete and not self.one_of.issubset(failed):
+            spared |= self.one_of
+        return next((key for key in self.after if key in failed and key not in spared), None)

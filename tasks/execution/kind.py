@@ -14,6 +14,8 @@ from tasks.execution.artifact import Artifact, Stage
 from tasks.execution.keys import Output, StageKey
 
 if TYPE_CHECKING:
+    from benchmarks.catalog.records import Contribution
+    from tasks.execution.catalog import Stored
     from tasks.execution.config import PipelineConfig
 
 
@@ -52,6 +54,8 @@ class StageConfig(Frozen):
     on it are multiplied too."""
     seeds: Annotated[tuple[int, ...], NOT_IDENTITY] = Field(default=(), exclude=True)
     """Replace the stage by one for each seed. Stages that build on it are multiplied too, with the same seed."""
+    swept: Annotated[dict[str, str], NOT_IDENTITY] = Field(default={}, exclude_if=lambda value: not value)
+    """Written by `grid` and `seeds`, for the catalog: each sweep that the stage is a member of, and its place there."""
 
 
 class StageKind(Plugin, ABC, kind="stages", package="tasks"):
@@ -91,6 +95,15 @@ class StageKind(Plugin, ABC, kind="stages", package="tasks"):
         `Frozen.without_effect` has those that a table shows by itself.
         """
         yield from ()
+
+    def catalog(self, stored: "Stored") -> "Contribution":
+        """What a finished artifact adds to the catalog (benchmarks/catalog/), beside its row of STAGES.
+
+        A row of "stages" has columns to set in that row. Raises HPTError if the artifact's files cannot be read.
+        """
+        from benchmarks.catalog.records import Contribution
+
+        return Contribution({})
 
     def show(self, artifact: Artifact) -> Summary | None:
         """What to print about an artifact after a run."""

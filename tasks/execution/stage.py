@@ -10,6 +10,7 @@ from hpt_core.artifacts import Cost, Damage, Lease, Manifest, Slot, describe_fil
 from hpt_core.errors import HPTError
 from tasks.execution import environment
 from tasks.execution.artifact import Artifact, Artifacts, Job, Stage, Step, Target
+from tasks.execution.catalog import add_artifact
 from tasks.execution.context import Context, Notice
 from tasks.execution.cost import Meter
 from tasks.execution.differences import differences, summary
@@ -91,6 +92,10 @@ def run_stage(stage: Stage, artifacts: Artifacts, context: Context) -> Artifacts
                 if not artifact.provisional:
                     context.store.link(context.pipeline, str(artifact.key), artifact.folder)
             found.update(produced)
+            for artifact in produced.values():
+                if not artifact.provisional and not artifact.reused:
+                    record = context.log.record if context.log else None
+                    add_artifact(artifact, record, Artifacts({**artifacts, **found}), context.store)
     except HPTError as error:
         context.notify(Notice(str(stage.key), "failed", str(error)))
         raise

@@ -25,7 +25,7 @@ from hpt_core.paths import expand
 from tasks.execution.keys import Reference
 from tasks.execution.kind import NamedStages, StageKind
 
-GRID, SEEDS, SEED = "grid", "seeds", "seed"
+GRID, SEEDS, SEED, SWEPT = "grid", "seeds", "seed", "swept"
 FIELDS = frozenset({GRID, SEEDS})
 """Fields of a stage's table that describe a sweep, not the stage itself."""
 
@@ -96,8 +96,14 @@ class Sweeps:
                 member_name = member.key.removeprefix(f"{kind}.")
                 if member_name in found or (member_name != name and member_name in stages):
                     raise ValueError(f"{key}: the stage {member.key} already exists; rename it, or use variants")
-                found[member_name] = merge(own, member.fields)
+                found[member_name] = {**merge(own, member.fields), **self._swept(kind, member)}
         return found
+
+    def _swept(self, kind: str, member: Member) -> Table:
+        """What the stage records of its place in the sweeps, if its config has a field for it."""
+        config = self._kinds[kind].config
+        has_field = config is not None and SWEPT in config.model_fields
+        return {SWEPT: dict(member.choices)} if member.choices and has_field else {}
 
     def _expanded(self, key: str) -> list[Member]:
         if key not in self._tables:

@@ -20,9 +20,11 @@ RETRY_AFTER_S = [2.0, 10.0]
 class Walk:
     """State of a run through the graph. A plain class, because Prefect searches dataclasses and models for futures."""
 
-    def __init__(self, stages: Mapping[StageKey, Stage], context: Context) -> None:
+    def __init__(self, stages: Mapping[StageKey, Stage], context: Context, complete: bool = False) -> None:
+        """With `complete`, a stage needs all stages that it comes after, also those that it could do without."""
         self.stages = {str(key): stage for key, stage in stages.items()}
         self.context = context
+        self.complete = complete
         self.artifacts = Artifacts()
         """Artifacts of the finished stages."""
 

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.significance import RESAMPLES, bootstrap_interval, compare, compare_average, holm, sign_flip_exact
+from benchmarks.significance import (
+    RESAMPLES,
+    _sum_by_sum,
+    bootstrap_interval,
+    compare,
+    compare_average,
+    holm,
+    sign_flip_exact,
+)
 from hpt_core.evaluation.metrics import interval
 
 
@@ -24,6 +32,16 @@ def brute_force(differences: list[int]) -> float:
 @given(st.lists(st.integers(-6, 6), min_size=1, max_size=10))
 def test_sign_flip_equals_enumeration(differences: list[int]) -> None:
     assert sign_flip_exact(np.array(differences)) == pytest.approx(brute_force(differences), abs=1e-12)
+
+
+@pytest.mark.parametrize(("questions", "k", "better"), [(1000, 1, 0.52), (300, 8, 0.6), (60, 32, 0.75), (400, 1, 0.9)])
+def test_many_questions_agree_with_the_sum_question_by_question(questions: int, k: int, better: float) -> None:
+    """Also far out, where a Fourier transform alone would give noise."""
+    generator = np.random.default_rng(questions)
+    differences = generator.integers(0, k + 1, questions) * np.where(generator.random(questions) < better, 1, -1)
+    sizes = np.abs(differences[differences != 0])
+    exact = _sum_by_sum(sizes, int(sizes.sum()), abs(int(differences.sum())))
+    assert sign_flip_exact(differences) == pytest.approx(exact, rel=1e-4, abs=0)
 
 
 @given(st.integers(0, 30), st.integers(0, 30))

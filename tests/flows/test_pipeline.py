@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 
 # Half of the tests that need a server: in a process of their own, which starts one more.
@@ -435,3 +436,36 @@ def test_the_shipped_deployments(finished: Any) -> None:
     assert mine["state"]["name"] == "Completed", mine
     states = finished.task_states(mine["id"])[0]
     assert {states[stage] for stage in STAGES[:4]} == {"Reused"}
+
+
+BROKEN = """
+from hpt_core.upge.aggregation.token_mean import TokenMean
+
+
+class Broken(TokenMean):
+    def weights(self, rows):
+        raise RuntimeError("a fault in the trainer")
+"""
+
+
+def test_a_failed_training_does_not_keep_the_others_from_being_published(fresh: Any) -> None:
+    fresh.train_too()
+    broken = 'algorithm = { name = "sft", sft = { aggregation = "broken:Broken" } }'
+    fresh.config.write_text(fresh.config.read_text().replace('algorithm = "sft"', broken))
+    (fresh.folder / "broken.py").write_text(BROKEN)
+    whole = fresh("run", "tiny.toml", "--complete", code=1)
+    assert "report: skipped" in whole.stderr and not fresh.published.exists()
+    part = fresh("run", "tiny.toml", "--set", "train.sft.steps=7", code=1)
+    assert "a fault in the trainer" in part.stderr
+    assert "page: " in part.stdout, "the leaderboard is shown"
+    page = (fresh.published / "site" / "index.html").read_text()
+    assert "Not measured, because a stage failed: train.sft." in page
+    board = fresh.look("board", "runs").stdout
+    assert "base" in board and "avg@2" in board
+    assert "failed tiny/train.sft: " in board and "a fault in the trainer" in board
+    assert "skipped tiny/evaluate.sft: needs train.sft" in board
+    assert max(map(len, board.splitlines())) <= 80
+    runs = json.loads(fresh.look("runs", "--store", "runs", "--json").stdout)
+    assert [run["options"] for run in runs] == [{"complete": True}, {"overrides": ["train.sft.steps=7"]}]
+    stored = pq.read_table(fresh.store / "catalog" / "runs.parquet").column("overrides")
+    assert stored.to_pylist() == [[], ["train.sft.steps=7"]]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from flows import walk as walking
-from flows.run import plan_run
-from flows.walk import StagesFailed, walk
+from flows.run import StagesFailed, plan_run
+from flows.walk import walk
 from hpt_core.artifacts import Cost, KnownFiles, Store
 from hpt_core.errors import DataError, HPTError
 from tasks.execution.artifact import Artifacts, Job, Stage, Step, Target
@@ -93,3 +93,55 @@ def test_what_another_run_is_producing_comes_last(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(walking, "stage_task", run)
     walk(Walk(stages, context))
     assert order == ["train.b", "train.c", "train.a"]
+
+
+def stages_of(tmp_path: Path) -> dict[StageKey, Stage]:
+    """A chain of two models, each with an evaluation, a check, and a report that can do without some of them."""
+    a, b, check, report = (StageKey("evaluate", "a"), StageKey("evaluate", "b"), StageKey("check"), StageKey("report"))
+    needs = {a: (StageKey("train", "a"),), b: (StageKey("train", "b"),), check: (), report: (check, a, b)}
+    needs |= {StageKey("train", "a"): (), StageKey("train", "b"): (), StageKey("publish"): (report,)}
+    order = [StageKey("train", "a"), StageKey("train", "b"), check, a, b, report, StageKey("publish")]
+    optional = {report: frozenset({check})}
+    one_of = {report: frozenset({a, b})}
+    return {
+        key: Stage(key, needs[key], (Empty(key),), optional.get(key, frozenset()), one_of.get(key, frozenset()))
+        for key in order
+    }
+
+
+@pytest.mark.parametrize("parallel", [1, 3])
+@pytest.mark.parametrize(
+    ("failing", "complete", "left_out"),
+    [
+        ({"train.a"}, False, {"evaluate.a"}),
+        ({"check"}, False, set()),
+        ({"evaluate.b", "check"}, False, set()),
+        ({"train.a", "evaluate.b"}, False, {"evaluate.a", "report", "publish"}),
+        ({"train.a"}, True, {"evaluate.a", "report", "publish"}),
+        ({"check"}, True, {"report", "publish"}),
+    ],
+)
+def test_a_report_goes_on_with_what_is_there(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    failing: set[str],
+    complete: bool,
+    left_out: set[str],
+    parallel: int,
+) -> None:
+    context = Context(Store(tmp_path / "runs"), KnownFiles(tmp_path / "known.json"))
+    stages, done, skipped = stages_of(tmp_path), set[str](), set[str]()
+
+    def run(key: str, state: Walk) -> None:
+        if key in failing:
+            raise DataError("broken", "mend it")
+        done.add(key)
+
+    monkeypatch.setattr(walking, "stage_task", run)
+    unsubscribe = subscribe(lambda notice: skipped.add(notice.stage) if notice.what == "skipped" else None)
+    with pytest.raises(StagesFailed) as caught:
+        walk(Walk(stages, context, complete), parallel)
+    unsubscribe()
+    assert set(caught.value.failures) == failing
+    assert skipped == left_out
+    assert done == set(map(str, stages)) - failing - left_out

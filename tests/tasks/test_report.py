@@ -210,3 +210,27 @@ def test_another_version_of_a_further_grader_changes_the_report(
     monkeypatch.setattr(MathVerify, "version", "math-verify-next")
     assert report(protocol="paper").fingerprint != before
     assert report().fingerprint == plain
+
+
+def test_a_report_without_a_model_names_it_and_has_another_fingerprint(tmp_path: Path) -> None:
+    table = {
+        "name": "demo",
+        "report": {"baseline": "model.a"},
+        "model": {"a": {"source": "scratch"}, "b": {"source": "scratch"}},
+        "evaluate": {"models": ["model.a", "model.b"], "suites": ["aime24"]},
+    }
+    (found,) = build(PipelineConfig.model_validate(table))[KIND.key()].steps
+    assert isinstance(found, ReportStep)
+
+    class Without(Same):
+        def __getitem__(self, key: ArtifactKey | StageKey) -> Artifact:
+            if str(key).startswith("evaluate.a"):
+                raise KeyError(key)
+            return super().__getitem__(key)
+
+    (whole,) = found.targets(Same(tmp_path), cast(Context, None))
+    (part,) = found.targets(Without(tmp_path), cast(Context, None))
+    assert part.fingerprint != whole.fingerprint
+    assert [name for name in part.inputs if "verdicts" in name] == ["evaluate.b/verdicts/aime24"]
+    assert part.config["notes"] == ["Not measured, because a stage failed: model.a."]
+    assert (whole.config["notes"], whole.config["baseline"], part.config["baseline"]) == ([], "model.a", None)

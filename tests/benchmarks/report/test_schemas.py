@@ -6,11 +6,17 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from benchmarks.catalog import schemas as catalog_schemas
+from benchmarks.catalog.document import filled
 from benchmarks.report import schemas as report_schemas
 from hpt_core import schemas as core_schemas
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "reference" / "schemas.md"
-MODULES = {"hpt_core/schemas.py": core_schemas, "benchmarks/report/schemas.py": report_schemas}
+MODULES = {
+    "hpt_core/schemas.py": core_schemas,
+    "benchmarks/report/schemas.py": report_schemas,
+    "benchmarks/catalog/schemas.py": catalog_schemas,
+}
 Columns = list[tuple[str, str, str]]
 
 
@@ -47,10 +53,15 @@ def defined() -> dict[tuple[str, str], pa.Schema]:
 
 def test_the_page_documents_exactly_the_schemas() -> None:
     assert set(documented()) == set(defined())
-    assert len(defined()) == 13
+    assert len(defined()) == 19
 
 
 @pytest.mark.parametrize("key", sorted(defined()), ids=" ".join)
 def test_columns_agree(key: tuple[str, str]) -> None:
     code = [(f.name, kind(f.type), "yes" if f.nullable else "no") for f in defined()[key]]
     assert documented()[key] == code
+
+
+def test_the_catalogs_tables_are_written_from_the_code() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert text == filled(text), "run `make docs`, which writes them"

@@ -21,6 +21,7 @@ from hpt_core.evaluation.metrics import (
     pass_curve,
     question_counts,
     score,
+    solves,
 )
 from hpt_core.schemas import SAMPLES, VERDICTS
 
@@ -257,3 +258,11 @@ def test_group_average_covers_the_truth():
         average = group_average(scores)
         covered += average.low <= sum(truths) / 6 <= average.high
     assert covered >= 370
+
+
+@pytest.mark.parametrize(
+    ("correct", "samples", "solved"),
+    [(1, 1, True), (0, 1, False), (1, 2, False), (2, 2, True), (16, 32, False), (17, 32, True), (2, 3, True)],
+)
+def test_a_question_is_solved_by_more_than_half_of_the_samples(correct: int, samples: int, solved: bool) -> None:
+    assert solves(correct, samples) is solved

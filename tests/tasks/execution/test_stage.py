@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from benchmarks.catalog.records import Records
 from hpt_core.artifacts import Cost, KnownFiles, Store
 from hpt_core.errors import HPTError, TrainingError
 from hpt_core.evaluation.budget import Prices
 from tasks.execution.artifact import Artifacts, Job, Stage, Step, Target
+from tasks.execution.catalog import fill
 from tasks.execution.context import Context, Notice, subscribe
 from tasks.execution.keys import ArtifactKey, Output, StageKey
 from tasks.execution.resources import ResourcesConfig
@@ -334,3 +336,27 @@ def test_a_stage_without_devices_has_no_device_hours(context: Context) -> None:
     run_stage(Stage(LETTERS, (), (step,)), NOTHING, context)
     cost = json.loads((folder(context, step, "a") / "manifest.json").read_text())["cost"]
     assert (cost["device_hours"], cost["energy_kwh"], cost["money"]) == (0.0, None, None)
+
+
+def test_a_finished_artifact_is_in_the_catalog_and_a_reused_one_not_again(context: Context) -> None:
+    step = Letters(["a", "b"])
+    run_stage(Stage(LETTERS, (), (step,)), NOTHING, context)
+    records = Records(context.store.root)
+    names = records.names()
+    found = [rows["stages"][0] for rows in records.read(names).values()]
+    assert sorted(row["artifact"] for row in found) == ["letters/a", "letters/b"]
+    assert {(row["state"], row["kind"], row["run"]) for row in found} == {("made", "letters", None)}
+    run_stage(Stage(LETTERS, (), (step,)), NOTHING, again(context))
+    assert records.names() == names
+    run_stage(Stage(LETTERS, (), (step,)), NOTHING, again(context, rerun=EVERYTHING))
+    assert len(records.names()) == 4
+
+
+def test_a_catalog_that_cannot_be_written_fails_no_stage(context: Context, caplog: pytest.LogCaptureFixture) -> None:
+    (context.store.root).mkdir(parents=True)
+    (context.store.root / "catalog").write_text("in the way")
+    found = run_stage(Stage(LETTERS, (), (Letters(["a"]),)), NOTHING, context)
+    assert not found[key("a")].reused
+    assert "letters/a is not in the catalog: NotADirectoryError" in caplog.text
+    (context.store.root / "catalog").unlink()
+    assert fill(context.store).stages.column("artifact").to_pylist() == ["letters/a"]

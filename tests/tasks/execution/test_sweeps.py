@@ -205,3 +205,14 @@ def test_wrong_sweeps_name_field_and_remedy(tmp_path: Path, text: str, parts: li
         load(tmp_path, HEAD + text + EVALUATE)
     for part in [*parts, "Remedy: "]:
         assert part in str(caught.value)
+
+
+def test_a_member_records_its_place_in_the_sweeps_and_identities_do_not(tmp_path: Path) -> None:
+    """Also that of a stage which only builds on a member. The catalog groups models by it."""
+    config = load(tmp_path, HEAD + TRAIN + "grid.steps = [3, 4]\nseeds = [1, 2]\n" + NEXT)
+    stages = config.model_dump(mode="json", by_alias=True)["train"]
+    assert stages["next_steps_3_seed_2"]["swept"] == {"train.hpt.grid": "steps_3", "train.hpt.seeds": "seed_2"}
+    assert stages["hpt_steps_4_seed_1"]["swept"] == {"train.hpt.grid": "steps_4", "train.hpt.seeds": "seed_1"}
+    assert "swept" not in load(tmp_path, HEAD + TRAIN).model_dump(mode="json", by_alias=True)["train"]["hpt"]
+    again = PipelineConfig.model_validate(config.model_dump(mode="json", by_alias=True))
+    assert fingerprints(again) == fingerprints(config)

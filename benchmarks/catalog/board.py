@@ -1,0 +1,303 @@
+"""The board of a store: the latest scores of each model, from the catalog's tables.
+
+Only equal things are compared. A section holds what was measured by one evaluation's settings. In a column, the numbers
+of one protocol are compared: that of most whole measurements. A protocol includes the questions that were asked, so a
+limited measurement is never ranked or averaged among whole ones. A group's average exists for models with every
+benchmark of the group by the column's protocol.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from benchmarks.catalog.paired import Member, not_distinguishable
+from benchmarks.catalog.schemas import Row
+from benchmarks.catalog.tables import Tables
+from benchmarks.suite import get_suite
+from hpt_core.errors import ConfigError
+from hpt_core.evaluation.metrics import ScoreInterval, combined
+
+GROUPS = {"in": "in distribution", "out": "out of distribution"}
+DETAILS = ("record", "run", "pipeline", "model", "label", "benchmark", "title", "group", "protocol", "evaluation")
+COLUMNS = (
+    *(*DETAILS, "suites", "rows", "questions", "complete", "k", "avg_at_k", "interval_low", "interval_high"),
+    *("truncated_share", "end", "latest"),
+)
+"""Columns of SCORES that the board reads row by row."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number. Fractions of 1."""
+
+    value: float
+    low: float
+    """Lower end of the 95 % interval."""
+    high: float
+    best: bool
+    """Whether it is the column's highest, or not distinguishable from that by a paired test."""
+    truncated: float
+    """Share of samples cut at their limit; for an average, the largest of its benchmarks."""
+    partial: tuple[int, int] | None
+    """(questions asked, questions of the benchmark), if not all were asked."""
+    differs: bool
+    """Whether its protocol is not the column's."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A benchmark, or a group's average."""
+
+    title: str
+    benchmark: str
+    """Name of the benchmark; "" for an average."""
+    group: str | None
+    k: int | None
+    """Samples per question in the column's protocol; None for an average."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One model."""
+
+    pipeline: str | None
+    label: str
+    model: str
+    """Content hash."""
+    end: datetime
+    """When its last verdicts were finished."""
+    cells: tuple[Cell | None, ...]
+    """One per column. None if it was not measured, or if the average does not exist."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """The models that were measured by the settings of one evaluation."""
+
+    evaluation: str
+    protocol: Row
+    """The latest row of PROTOCOLS of its scores."""
+    pipelines: tuple[str, ...]
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+    """By the first column that most have, the best first."""
+    end: datetime
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A stage that the last run with it did not finish."""
+
+    pipeline: str
+    run: str
+    stage: str
+    state: str
+    """ "failed", "skipped" or "started"."""
+    text: str
+    """Why."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """The board of a store."""
+
+    sections: tuple[Section, ...]
+    """The latest first."""
+    failures: tuple[Failure, ...]
+
+
+def make_board(tables: Tables, pipeline: str | None = None) -> Board:
+    """The board; with `pipeline`, only the models that it measured."""
+    scores = tables.scores.select(COLUMNS).to_pylist()
+    answers = tables.scores.column("correct").combine_chunks()
+    starts = np.asarray(answers.offsets)
+    values = np.asarray(answers.values)
+    for place, row in enumerate(scores):
+        row["correct"] = values[starts[place] : starts[place + 1]]
+    protocols = {row["protocol"]: row for row in tables.protocols.to_pylist()}
+    by_evaluation: dict[str, list[Row]] = {}
+    for row in scores:
+        if row["latest"] and pipeline in (None, row["pipeline"]):
+            by_evaluation.setdefault(row["evaluation"], []).append(row)
+    sections = [_section(rows, protocols) for rows in by_evaluation.values()]
+    sections.sort(key=lambda section: section.end, reverse=True)
+    return Board(tuple(sections), tuple(_failures(tables, pipeline)))
+
+
+def _section(rows: Sequence[Row], protocols: Mapping[str, Row]) -> Section:
+    newest = max(rows, key=lambda row: (row["end"], row["record"]))
+    groups = {row["benchmark"]: row["group"] for row in rows}
+    names = list(dict.fromkeys([*newest["suites"], *sorted(groups)]))
+    for name in names:
+        groups.setdefault(name, _group(name))
+    models = _models(rows)
+    # A benchmark that the latest evaluation does not have is shown, but belongs to no average.
+    members = {g: [n for n in newest["suites"] if groups[n] == g] for g in (*GROUPS, None)}
+    extra = [name for name in names if name not in newest["suites"]]
+    shared = {name: _shared_protocol(name, models) for name in names}
+    columns: list[Column] = []
+    cells: list[list[Cell | None]] = []
+    for group, benchmarks in members.items():
+        for name in benchmarks:
+            columns.append(_column(name, groups[name], shared[name], rows, protocols))
+            cells.append(_cells(name, shared[name], models))
+        if group is not None and len(benchmarks) > 1:
+            columns.append(Column(f"average {group}", "", group, None))
+            cells.append(_averages(benchmarks, shared, models))
+    for name in extra:
+        columns.append(_column(name, groups[name], shared[name], rows, protocols))
+        cells.append(_cells(name, shared[name], models))
+    lines = [
+        Line(
+            pipeline=next(iter(found.values()))["pipeline"],
+            label=next(iter(found.values()))["label"],
+            model=next(iter(found.values()))["model"],
+            end=max(row["end"] for row in found.values()),
+            cells=tuple(column[place] for column in cells),
+        )
+        for place, found in enumerate(models)
+    ]
+    ordered = tuple(sorted(lines, key=_rank(columns)))
+    pipelines = tuple(sorted({line.pipeline for line in lines if line.pipeline}))
+    return Section(
+        newest["evaluation"], protocols[newest["protocol"]], pipelines, tuple(columns), ordered, newest["end"]
+    )
+
+
+def _models(rows: Sequence[Row]) -> list[dict[str, Row]]:
+    """Benchmark -> score, of the latest model of each pipeline and name. An earlier model of that name is history: its
+    scores are not mixed with those of the latest."""
+    newest: dict[tuple[str | None, str], Row] = {}
+    for row in rows:
+        name = row["pipeline"], row["label"]
+        if name not in newest or (row["end"], row["record"]) > (newest[name]["end"], newest[name]["record"]):
+            newest[name] = row
+    found: dict[tuple[str | None, str], dict[str, Row]] = {name: {} for name in newest}
+    for row in rows:
+        name = row["pipeline"], row["label"]
+        before = found[name].get(row["benchmark"])
+        if row["model"] == newest[name]["model"] and (before is None or row["end"] > before["end"]):
+            found[name][row["benchmark"]] = row
+    return list(found.values())
+
+
+def _shared_protocol(benchmark: str, models: Sequence[Mapping[str, Row]]) -> str | None:
+    """The protocol of a column: whole ones first, then that of most scores, and of those the latest."""
+    own = sorted((found[benchmark] for found in models if benchmark in found), key=lambda row: row["end"])
+    counts = Counter(row["protocol"] for row in own)
+    ranks = {row["protocol"]: (row["complete"], counts[row["protocol"]], row["end"]) for row in own}
+    return max(ranks, key=lambda protocol: ranks[protocol], default=None)
+
+
+def _is_equal(row: Row | None, protocol: str | None) -> bool:
+    """Whether a score may be ranked and averaged with the others of its column."""
+    return row is not None and row["protocol"] == protocol
+
+
+def _cells(benchmark: str, protocol: str | None, models: Sequence[Mapping[str, Row]]) -> list[Cell | None]:
+    own = [found.get(benchmark) for found in models]
+    best = _best([[row] if row is not None and _is_equal(row, protocol) else None for row in own])
+    return [
+        None
+        if row is None
+        else Cell(
+            value=row["avg_at_k"],
+            low=row["interval_low"],
+            high=row["interval_high"],
+            best=place in best,
+            truncated=row["truncated_share"],
+            partial=_partial([row]),
+            differs=row["protocol"] != protocol,
+        )
+        for place, row in enumerate(own)
+    ]
+
+
+def _averages(
+    benchmarks: Sequence[str], shared: Mapping[str, str | None], models: Sequence[Mapping[str, Row]]
+) -> list[Cell | None]:
+    own = [
+        [found[name] for name in benchmarks] if all(_is_equal(found.get(name), shared[name]) for name in benchmarks)
+        else None
+        for found in models
+    ]  # fmt: skip
+    best = _best(own)
+    cells: list[Cell | None] = []
+    for place, rows in enumerate(own):
+        if rows is None:
+            cells.append(None)
+            continue
+        mean, low, high = combined(
+            [ScoreInterval(row["avg_at_k"], row["interval_low"], row["interval_high"]) for row in rows]
+        )
+        truncated = max(row["truncated_share"] for row in rows)
+        cells.append(Cell(mean, low, high, place in best, truncated, _partial(rows), differs=False))
+    return cells
+
+
+def _partial(rows: Sequence[Row]) -> tuple[int, int] | None:
+    """(questions asked, all questions), if not all were asked."""
+    if all(row["complete"] for row in rows):
+        return None
+    return sum(row["questions"] for row in rows), sum(row["rows"] for row in rows)
+
+
+def _best(own: Sequence[Sequence[Row] | None]) -> set[int]:
+    """Places of the models that share the mark; none with fewer than two, or if nothing was solved."""
+    places = [place for place, rows in enumerate(own) if rows is not None]
+    measured = [rows for rows in own if rows is not None]
+    means = [sum(row["avg_at_k"] for row in rows) / len(rows) for rows in measured]
+    if len(measured) < 2 or max(means) == 0:
+        return set()
+    members = [
+        Member(np.stack([row["correct"] for row in rows]).astype(np.int64), rows[0]["k"])
+        for rows in zip(*measured, strict=True)
+    ]
+    found = not_distinguishable(members, int(np.argmax(means)))
+    return {place for place, same in zip(places, found, strict=True) if same}
+
+
+def _column(
+    name: str, group: str | None, protocol: str | None, rows: Sequence[Row], protocols: Mapping[str, Row]
+) -> Column:
+    title = next((row["title"] for row in rows if row["benchmark"] == name), name)
+    return Column(title, name, group, None if protocol is None else protocols[protocol]["k"])
+
+
+def _group(benchmark: str) -> str | None:
+    """The group of a benchmark that no model of the section has a score on."""
+    try:
+        return get_suite(benchmark).group
+    except ConfigError:
+        return None
+
+
+def _rank(columns: Sequence[Column]) -> "_Key":
+    return _Key([place for place, column in enumerate(columns) if not column.benchmark] + list(range(len(columns))))
+
+
+@dataclass(frozen=True)
+class _Key:
+    """Orders lines by averages, then by benchmarks; those that may not be ranked come last, by name."""
+
+    places: Sequence[int]
+
+    def __call__(self, line: Line) -> tuple[object, ...]:
+        ranked = [cell for place in self.places if (cell := line.cells[place]) and not cell.differs]
+        whole = sum(cell is not None for cell in line.cells)
+        return (-whole, -ranked[0].value if ranked else 0.0, line.label, line.pipeline or "")
+
+
+def _failures(tables: Tables, pipeline: str | None) -> list[Failure]:
+    """The stages that were not finished when a run of their pipeline came to them last."""
+    last: dict[tuple[str, str], Failure | None] = {}
+    for row in tables.runs.select(["run", "pipeline", "outcome", "stages"]).to_pylist():  # the oldest come first
+        for stage in row["stages"] if pipeline in (None, row["pipeline"]) else ():
+            state = stage["state"]
+            ended = state in ("failed", "skipped") or (state == "started" and row["outcome"] != "running")
+            failure = Failure(row["pipeline"], row["run"], stage["stage"], state, stage["text"] or "")
+            last[row["pipeline"], stage["stage"]] = failure if ended else None
+    return [failure for failure in last.values() if failure is not None]

@@ -1,0 +1,141 @@
+"""The tables of a catalog: one Parquet file each, kept up to date with the records."""
+
+import contextlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from benchmarks.catalog import schemas
+from benchmarks.catalog.migrations import Rows
+from benchmarks.catalog.records import Records
+from benchmarks.catalog.schemas import Row
+from hpt_core.files import write_parquet
+
+SNAPSHOT = b"hpt_catalog_snapshot"
+"""Metadata: equal in files that were written together."""
+RUNNING = "running"
+"""Outcome of a run that has no record yet."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of a catalog, each with the schema of its name."""
+
+    runs: pa.Table
+    stages: pa.Table
+    models: pa.Table
+    protocols: pa.Table
+    scores: pa.Table
+
+
+def update(
+    records: Records, running: Iterable[Row] = (), fresh: dict[str, Rows] | None = None, stored: Tables | None = None
+) -> Tables:
+    """The tables over all records, which are also written to STORE/catalog/ if they have changed.
+
+    Only records that the files do not have yet are read, except those in `fresh`, which the caller has just written.
+    `running` holds rows of RUNS for runs without a record, because they have not ended. `stored` is what `read` has
+    returned, if the caller has called it. Raises StoreError, and OSError if the files cannot be written.
+    """
+    stored = stored or read(records)
+    names = records.names()
+    known = set() if stored is None else _members(stored) & names.keys()
+    new = {name: rows for name, rows in (fresh or {}).items() if name in names and name not in known}
+    new |= records.read(sorted(names.keys() - known - new.keys()))
+    live = list(running)
+    if stored is not None and not new and not live and _members(stored) == known and not _has_running(stored):
+        return stored
+    found = {}
+    for name, schema in schemas.TABLES.items():
+        rows = [row for record in sorted(new) for row in new[record].get(name, ())]
+        rows += live if name == "runs" else []
+        parts = [_as_table(rows, schema)]
+        if stored is not None:
+            before = getattr(stored, name)
+            kept = pc.is_in(before.column("record"), pa.array(sorted(known), pa.string()))
+            parts.insert(0, before.filter(kept))
+        found[name] = pa.concat_tables(parts).combine_chunks()
+    found["protocols"] = _first_of_each(found["protocols"], "protocol")
+    found["scores"] = _with_latest(found["scores"])
+    tables = Tables(**{name: table.sort_by(_order(name)) for name, table in found.items()})
+    _write(records.folder, tables)
+    return tables
+
+
+def _order(name: str) -> list[tuple[str, str]]:
+    time = {"runs": "start", "protocols": "benchmark"}.get(name, "end")
+    return [(time, "ascending"), ("record", "ascending")]
+
+
+def _members(tables: Tables) -> set[str]:
+    """Names of the records that the tables were made of."""
+    runs = zip(tables.runs.column("record").to_pylist(), tables.runs.column("outcome").to_pylist(), strict=True)
+    return {name for name, outcome in runs if outcome != RUNNING} | set(tables.stages.column("record").to_pylist())
+
+
+def _has_running(tables: Tables) -> bool:
+    return RUNNING in tables.runs.column("outcome").to_pylist()
+
+
+def read(records: Records) -> Tables | None:
+    """The files, if they were written together, by this version. Records may be newer."""
+    folder, found, snapshots = records.folder, {}, set()
+    with contextlib.suppress(OSError, pa.ArrowException):
+        for name, schema in schemas.TABLES.items():
+            table = pq.read_table(folder / f"{name}.parquet")
+            metadata = table.schema.metadata or {}
+            if metadata.get(schemas.VERSION_KEY) != str(schemas.VERSION).encode() or table.schema.names != schema.names:
+                return None
+            snapshots.add(metadata.get(SNAPSHOT))
+            found[name] = table.cast(schema)
+    return Tables(**found) if len(found) == len(schemas.TABLES) and len(snapshots) == 1 else None
+
+
+def _write(folder: Path, tables: Tables) -> None:
+    snapshot = uuid4().hex.encode()
+    for field in fields(tables):
+        table = getattr(tables, field.name)
+        metadata = {**schemas.TABLES[field.name].metadata, SNAPSHOT: snapshot}
+        write_parquet(folder / f"{field.name}.parquet", table.replace_schema_metadata(metadata))
+
+
+def _as_table(rows: list[Row], schema: pa.Schema) -> pa.Table:
+    """Rows as a table. What a row lacks is null, and times may be texts."""
+    columns = []
+    for field in schema:
+        read: Callable[[object], object] = _moment if pa.types.is_timestamp(field.type) else lambda value: value
+        values = [read(row.get(field.name)) for row in rows]
+        if field.name == "latest":
+            values = [False] * len(rows)  # set once all rows are known
+        columns.append(pa.array(values, field.type))
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _moment(value: object) -> object:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _first_of_each(table: pa.Table, column: str) -> pa.Table:
+    """The first row of each value."""
+    places: dict[str, int] = {}
+    for place, value in enumerate(table.column(column).to_pylist()):
+        places.setdefault(value, place)
+    return table.take(pa.array(places.values(), pa.int64()))
+
+
+def _with_latest(scores: pa.Table) -> pa.Table:
+    """The scores with `latest`."""
+    keys = list(zip(*(scores.column(name).to_pylist() for name in ("model", "benchmark", "protocol")), strict=True))
+    times = list(zip(scores.column("end").to_pylist(), scores.column("record").to_pylist(), strict=True))
+    newest: dict[tuple[str, ...], tuple[datetime, str]] = {}
+    for key, time in zip(keys, times, strict=True):
+        newest[key] = max(time, newest.get(key, time))
+    flags = pa.array([newest[key] == time for key, time in zip(keys, times, strict=True)], pa.bool_())
+    place = scores.schema.get_field_index("latest")
+    return scores.set_column(place, scores.schema.field(place), flags)

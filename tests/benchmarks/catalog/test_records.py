@@ -1,0 +1,169 @@
+"""Records that several processes write at the same time, and some while they are killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from benchmarks.catalog import migrations, schemas
+from benchmarks.catalog.migrations import Step
+from benchmarks.catalog.records import QuestionScores, Records
+from benchmarks.catalog.schemas import QUESTION_SCORES
+from benchmarks.catalog.tables import update
+from hpt_core.errors import StoreError
+from tests.conftest import ROOT
+
+
+def stage(record: str) -> dict[str, object]:
+    return {"record": record, "stage": "train.a", "state": "made", "end": "2026-01-01T00:00:00+00:00"}
+
+
+def questions(record: str, count: int = 3) -> QuestionScores:
+    columns = {
+        "record": [record] * count, "protocol": ["p"] * count, "question_id": [f"q{i}" for i in range(count)],
+        "correct": [1] * count, "k": [2] * count, "tokens": [10] * count, "truncated": [0] * count,
+    }  # fmt: skip
+    return QuestionScores("aime24", f"org/name@{record}", pa.table(columns, schema=QUESTION_SCORES))
+
+
+def write(records: Records, name: str) -> None:
+    records.add(name, {"stages": [stage(name)]}, questions(name))
+
+
+WRITES = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[4])
+import test_records as t
+from benchmarks.catalog.records import Records
+from benchmarks.catalog.tables import update
+records = Records(Path(sys.argv[1]))
+for number in range(int(sys.argv[3])):
+    t.write(records, f"{sys.argv[2]}x{number}")
+    if number % 7 == 0:
+        update(records)
+    print(number, flush=True)
+"""
+
+
+def writer(root: Path, name: str, count: int) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", WRITES, str(root), name, str(count), str(Path(__file__).parent)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def test_concurrent_writers_lose_nothing_though_one_is_killed(tmp_path: Path) -> None:
+    """Each also rewrites the tables, over and over."""
+    steady = [writer(tmp_path, name, 30) for name in ("a", "b")]
+    doomed = writer(tmp_path, "c", 10_000)
+    assert doomed.stdout is not None
+    written = [int(doomed.stdout.readline()) for _ in range(10)][-1]
+    doomed.send_signal(signal.SIGKILL)
+    doomed.wait()
+    doomed.stdout.close()
+    for process in steady:
+        process.communicate(timeout=240)
+        assert process.returncode == 0
+    records = Records(tmp_path)
+    tables = update(records)
+    found = set(tables.stages.column("record").to_pylist())
+    expected = {f"{name}x{i}" for name in "ab" for i in range(30)} | {f"cx{i}" for i in range(written + 1)}
+    assert found >= expected
+    assert len(found) == tables.stages.num_rows, "no record counts twice"
+    assert all(name.startswith("cx") for name in found - expected), "what the killed one had begun"
+    for name in found:
+        assert records.questions("aime24", f"org/name@{name}", name).num_rows == 3
+
+
+def test_a_record_never_refers_to_questions_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The questions are written first."""
+    records = Records(tmp_path)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("benchmarks.catalog.records.pq.write_table", full)
+    with pytest.raises(OSError, match="No space"):
+        write(records, "a")
+    assert not records.has("a")
+    assert [path.name for path in tmp_path.rglob("*.tmp")] == []
+
+
+def test_a_damaged_record_is_removed_so_that_it_is_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    records = Records(tmp_path)
+    write(records, "a")
+    path = tmp_path / "catalog" / "records" / "a.json"
+    path.write_text(path.read_text()[:40])
+    assert records.read(["a"]) == {}
+    assert "a.json is damaged" in caplog.text
+    assert not records.has("a")
+
+
+def test_a_number_that_is_not_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        Records(tmp_path).add("a", {"stages": [stage("a") | {"seconds": float("nan")}]})
+
+
+def test_another_version_is_migrated_and_a_later_one_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if `money` had been called `price`, and `truncated` had not existed."""
+    old = Records(tmp_path)
+    rows = stage("a")
+    old.add("a", {"stages": [rows | {"price": 2.5}]}, questions("a"))
+    tables = update(old)
+    assert tables.stages.column("money").to_pylist() == [None]
+    before = QUESTION_SCORES.remove(QUESTION_SCORES.get_field_index("truncated"))
+    path = old.questions_path("aime24", "org/name@a", "a")
+    pq.write_table(questions("a").table.select(before.names).cast(before), path)
+
+    def renamed(found: migrations.Rows) -> migrations.Rows:
+        stages = [{("money" if k == "price" else k): v for k, v in row.items()} for row in found.get("stages", [])]
+        return {**found, "stages": stages}
+
+    def counted(table: pa.Table) -> pa.Table:
+        return table.append_column("truncated", pa.array([0] * table.num_rows, pa.int32()))
+
+    monkeypatch.setattr(migrations, "STEPS", {1: Step(renamed, counted)})
+    monkeypatch.setattr(schemas, "VERSION", 2)
+    for name, schema in schemas.TABLES.items():
+        newer = schema.with_metadata({schemas.VERSION_KEY: b"2"})
+        monkeypatch.setitem(schemas.TABLES, name, newer)
+    tables = update(Records(tmp_path))
+    assert tables.stages.column("money").to_pylist() == [2.5], "the files of the old version are not read"
+    assert Records(tmp_path).questions("aime24", "org/name@a", "a").column("truncated").to_pylist() == [0, 0, 0]
+    file = tmp_path / "catalog" / "records" / "a.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "version": 3}))
+    with pytest.raises(StoreError, match="has version 3 of the catalog's tables; this release reads 1 to 2"):
+        Records(tmp_path).read(["a"])
+
+
+def test_every_version_before_todays_has_a_step() -> None:
+    assert set(migrations.STEPS) == set(range(1, schemas.VERSION))
+
+
+def test_files_of_two_writers_are_not_mixed(tmp_path: Path) -> None:
+    """One that was overtaken leaves tables that do not belong together; they are made again from the records."""
+    records = Records(tmp_path)
+    write(records, "a")
+    update(records)
+    stale = (tmp_path / "catalog" / "stages.parquet").read_bytes()
+    write(records, "b")
+    update(records)
+    (tmp_path / "catalog" / "stages.parquet").write_bytes(stale)
+    assert update(Records(tmp_path)).stages.column("record").to_pylist() == ["a", "b"]
+
+
+def test_nothing_is_written_if_nothing_is_new(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    write(records, "a")
+    update(records)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "catalog").glob("*.parquet")}
+    time.sleep(0.01)
+    update(records)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "catalog").glob("*.parquet")} == before
