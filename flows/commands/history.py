@@ -43,7 +43,7 @@ def runs(
         return
     if not every:
         common.ERR.print(
-            f"[dim]no run{f' of {pipeline}' if pipeline else ''} is recorded in {escape(str(store.root))}[/]"
+            f"[dim]no run{f' of {pipeline}' if pipeline else ''} is recorded in {escape(store.address)}[/]"
         )
     before: dict[str, RunRecord] = {}
     lines = []
