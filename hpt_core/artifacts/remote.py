@@ -1,6 +1,7 @@
 """Objects of a store at a URL. A request that fails for a passing reason is repeated."""
 
 import contextlib
+import errno
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +27,9 @@ CONNECTION = {"connect_timeout": 10, "read_timeout": 30, "retries": {"mode": "st
 """Settings of the client for S3. It repeats nothing by itself, so PATIENCE_S holds."""
 FINAL = ("NoCredentials", "PartialCredentials", "ProfileNotFound", "InvalidRegion", "ParamValidation", "TokenRetrieval")
 """Beginnings of the names of errors that no repetition cures."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of the disk with the scratch folder."""
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -160,6 +164,11 @@ class Remote:
             except Exception as error:  # each client raises its own classes
                 if type(error).__name__.startswith(FINAL):
                     raise self._refused(error) from error
+                if isinstance(error, OSError) and error.errno in FULL:
+                    raise StoreError(
+                        f"cannot keep files of {self.url} here: {_first(error)}",
+                        "free some space, or set HPT_CACHE to a folder on another disk",
+                    ) from error
                 now = time.monotonic()
                 if began is None:
                     began = now

@@ -1,6 +1,5 @@
 """A store at a URL, on an S3-compatible server. Every machine is a cache folder of its own."""
 
-import json
 import os
 import subprocess
 import sys
@@ -534,7 +533,7 @@ def test_a_store_that_stays_away_is_named_with_the_remedy(s3: S3, monkeypatch: p
 
 
 def test_a_bucket_that_does_not_exist_is_an_error(s3: S3) -> None:
-    with pytest.raises(StoreError, match="cannot write to s3://no-such-bucket/x.*create the bucket"):
+    with pytest.raises(StoreError, match=r"cannot write to s3://no-such-bucket/x.*create the bucket"):
         Store("s3://no-such-bucket/x").check_writable()
 
 
@@ -543,7 +542,7 @@ def test_names_that_lead_out_of_the_scratch_folder_are_ignored(machine: Machine)
     remote = Remote(store.address)
     remote.write("by-name/x", b"../../../etc")
     remote.write("by-name/a/../../../escaped", f"train/{FINGERPRINT}".encode())
-    remote.write(f"by-name/good", f"train/{FINGERPRINT}".encode())
+    remote.write("by-name/good", f"train/{FINGERPRINT}".encode())
     store.refresh()
     assert set(store.names()) == {"good"}
 

@@ -1,5 +1,5 @@
-import importlib.util
 import json
+import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -104,8 +104,10 @@ def test_a_failed_upload_is_named_and_repaired(
     assert found["leaderboard.md"].decode() == f"leaderboard.md {again}"
 
 
-@pytest.mark.skipif(importlib.util.find_spec("s3fs") is not None, reason="s3fs is installed")
-def test_a_missing_client_names_the_remedy(make_report: Make) -> None:
+def test_a_missing_client_names_the_remedy(make_report: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("s3fs", "s3fs.core"):
+        monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
+    monkeypatch.delitem(fsspec.registry._registry, "s3", raising=False)
     with pytest.raises(PublishError, match=r"pip install 'hpt-pipelines\[s3\]'"):
         S3(url="s3://bucket/board").publish(make_report("a"))
 
