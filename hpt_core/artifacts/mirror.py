@@ -66,8 +66,8 @@ class Mirror:
         self.remote = Remote(url)
         readable = re.sub(r"[^A-Za-z0-9]+", "-", self.remote.url).strip("-")[-60:]
         self.root = cache_folder().absolute() / "stores" / f"{readable}-{sha256_json(self.remote.url)[:12]}"
-        self._objects: dict[str, Info] = {}
-        """The objects that the last listings have shown."""
+        self._objects: dict[str, dict[str, Info]] = {}
+        """The objects that the last listings have shown, by the first two parts of their names (KIND/FINGERPRINT)."""
         self._lock = threading.RLock()
 
     def lease(self, name: str, length_s: float = LENGTH_S) -> RemoteLease:
@@ -83,13 +83,13 @@ class Mirror:
     def under(self, folder: str) -> dict[str, Info]:
         """The objects in a folder (a relative path), as last listed."""
         with self._lock:
-            return {name: info for name, info in self._objects.items() if name.startswith(f"{folder}/")}
+            groups = [self._objects.get(_group(folder), {})] if "/" in folder else self._objects.values()
+            return {name: i for group in groups for name, i in group.items() if name.startswith(f"{folder}/")}
 
     def folders(self, kind: str) -> set[tuple[str, str]]:
         """(Kind, fingerprint) of every artifact with objects; `kind` "*" is all kinds."""
         with self._lock:
-            found = {"/".join(name.split("/", 2)[:2]) for name in self._objects if name.count("/") > 1}
-        parts = (place.split("/") for place in found if PLACE.fullmatch(place))
+            parts = [place.split("/") for place, group in self._objects.items() if group and PLACE.fullmatch(place)]
         return {(of, fingerprint) for of, fingerprint in parts if kind in ("*", of)}
 
     def pull(self, *folders: str) -> None:
@@ -100,7 +100,12 @@ class Mirror:
     def _take(self, folder: str, found: dict[str, Info]) -> None:
         with self._lock:
             within = f"{folder}/" if folder else ""
-            self._objects = {n: i for n, i in self._objects.items() if not n.startswith(within)} | found
+            if "/" in folder:
+                self._objects[_group(folder)] = {}
+            else:
+                self._objects = {p: group for p, group in self._objects.items() if not f"{p}/".startswith(within)}
+            for name, info in found.items():
+                self._objects.setdefault(_group(name), {})[name] = info
             pulled = self._pulled()
             wanted = {name: info for name, info in found.items() if INDEX.fullmatch(name)}
             new = [name for name, info in wanted.items() if not self._has(name, info, pulled)]
@@ -155,7 +160,7 @@ class Mirror:
         data = content.encode()
         self.remote.write(name, data)
         with self._lock:
-            self._objects[name] = Info(len(data), "", datetime.now().astimezone())
+            self._objects.setdefault(_group(name), {})[name] = Info(len(data), "", datetime.now().astimezone())
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove objects."""
@@ -163,11 +168,11 @@ class Mirror:
         self.remote.remove(gone)
         with self._lock:
             for name in gone:
-                self._objects.pop(name, None)
+                self._objects.get(_group(name), {}).pop(name, None)
 
     def name(self, name: str, place: str, is_new: bool) -> None:
         """Let a name (by-name/KEY) refer to an artifact (KIND/FINGERPRINT), if it does not. A failure is a warning."""
-        if not name.startswith(NAMES) or (name in self._objects and not is_new):
+        if not name.startswith(NAMES) or (name in self._objects.get(_group(name), {}) and not is_new):
             return
         try:
             self.put(name, place)
@@ -299,6 +304,10 @@ class Mirror:
         """Remove work in progress and output from the store."""
         found = self.remote.list(slot.place)
         self.remove(name for name in found if name.startswith((f"{slot.place}/work/", f"{slot.place}/output/")))
+
+
+def _group(name: str) -> str:
+    return "/".join(name.split("/", 2)[:2])
 
 
 def make_link(path: Path, folder: Path) -> bool:

@@ -58,7 +58,8 @@ class Work:
         """Name of the attempt before, and what it has uploaded. Files that are still the same are copied there."""
         self._uploaded: dict[str, Status] = {}
         """What this attempt has uploaded, by relative path."""
-        self._is_current = False
+        self.is_current = False
+        """Whether other machines would continue from what this attempt has uploaded."""
 
     def adopt(self) -> None:
         """Continue from the work in the store, unless the work here is the same or newer.
@@ -108,18 +109,19 @@ class Work:
         except OSError:
             return {}
 
-    def upload(self, stopped: Callable[[], bool], confirm: Callable[[], None]) -> None:
-        """Upload what has changed. Raises StoreError, and LockedError if another machine has taken over."""
-        confirm()
+    def upload(self, stopped: Callable[[], bool]) -> bool:
+        """Upload what has changed. Returns False if it was stopped. Raises StoreError."""
         # The markers are listed first and uploaded last. So all that a checkpoint needs is in the store before it.
         markers = [path for path in self._files() if path.name == MARKER]
         others = [path for path in self._files() if path.name != MARKER]
-        if not self._put(others, stopped) or not self._put(markers, stopped):
-            return
-        if not self._is_current:
-            confirm()
+        return self._put(others, stopped) and self._put(markers, stopped)
+
+    def settle(self) -> None:
+        """After a complete upload, let other machines continue from it, and remove what is old. Call it only if the
+        lease is held. Raises StoreError."""
+        if not self.is_current:
             self._remote.write(f"{self._top}/{CURRENT}", json.dumps({"name": self._name}).encode())
-            self._is_current = True
+            self.is_current = True
             self._remote.remove(
                 name
                 for name in self._remote.list(self._top)
@@ -199,8 +201,12 @@ def shared(mine: list[Work], confirm: Callable[[], None]) -> Iterator[None]:
         while not stop.wait(wait):
             began = time.monotonic()
             try:
-                for work in mine:
-                    work.upload(stop.is_set, confirm)
+                confirm()
+                complete = [work for work in mine if work.upload(stop.is_set)]
+                if not all(work.is_current for work in complete):
+                    confirm()
+                for work in complete:
+                    work.settle()
                 failing = False
             except LockedError as error:
                 LOG.warning("work in progress is no longer uploaded: %s", error.cause)
