@@ -37,8 +37,9 @@ def find(store: Store, text: str) -> list[Slot]:
     """
     if (folder := Path(text)).is_dir() and (folder / "manifest.json").is_file():
         folder = folder.resolve()
+        kind, fingerprint = folder.parts[-2:]
         is_of_store = folder.parent.parent == store.root
-        return [store.slot(*folder.parts[-2:]) if is_of_store else Slot(folder, *folder.parts[-2:])]
+        return [store.slot(kind, fingerprint) if is_of_store else Slot(folder, kind, fingerprint)]
     kind, _, prefix = text.rpartition("/")
     if PREFIX.fullmatch(prefix):
         found = [s for s in store.slots(kind or "*") if s.fingerprint.startswith(prefix) and s.manifest()]

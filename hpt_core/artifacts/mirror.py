@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import threading
+import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
@@ -43,7 +44,7 @@ INDEX = re.compile(
 PLACE = re.compile("[^/]+/[0-9a-f]{64}")
 """KIND/FINGERPRINT."""
 PULLED = ".pulled.json"
-"""What was pulled: name -> mark of the object, and modification time of the local file."""
+"""What was pulled: name -> mark of the object."""
 
 Report = Callable[[str, int, int], None]
 """Receives what is transferred, the bytes so far, and all bytes."""
@@ -93,11 +94,13 @@ class Mirror:
         return {(of, fingerprint) for of, fingerprint in parts if kind in ("*", of)}
 
     def pull(self, *folders: str) -> None:
-        """List folders of the store ("" is the whole of it), and bring the small files that differ here."""
+        """List folders of the store ("" is the whole of it), bring the small files that differ here, and remove the
+        copies of those that are gone."""
+        began = time.time_ns()
         for folder, found in zip(folders, self.remote.each(self.remote.list, folders), strict=True):
-            self._take(folder, found)
+            self._take(folder, found, began)
 
-    def _take(self, folder: str, found: dict[str, Info]) -> None:
+    def _take(self, folder: str, found: dict[str, Info], began: int) -> None:
         with self._lock:
             within = f"{folder}/" if folder else ""
             if "/" in folder:
@@ -109,30 +112,37 @@ class Mirror:
             pulled = self._pulled()
             wanted = {name: info for name, info in found.items() if INDEX.fullmatch(name)}
             new = [name for name, info in wanted.items() if not self._has(name, info, pulled)]
-            learnt = {
-                n: [wanted[n].mark, time] for n, time in zip(new, self.remote.each(self._bring, new), strict=True)
-            }
+            self.remote.each(self._bring, new)
+            for name in self._copies(folder) - wanted.keys():
+                self._drop(name, began)
             gone = [name for name in pulled if name.startswith(within) and name not in wanted]
-            for name in gone:
-                self._drop(name, pulled.pop(name)[1])
-            if learnt or gone:
-                write_json(self.root / PULLED, pulled | learnt)
+            if new or gone:
+                for name in gone:
+                    del pulled[name]
+                write_json(self.root / PULLED, pulled | {name: wanted[name].mark for name in new})
 
-    def _pulled(self) -> dict[str, list[object]]:
+    def _copies(self, folder: str) -> set[str]:
+        """Names of the small files that are here, in a folder as `pull` takes it."""
+        tops = [folder] if folder else [*NAMES, "history", "pins", "*/*"]
+        paths = [path for top in tops for path in self.root.glob(f"{top}/{'**/' * (top in NAMES)}*")]
+        names = (path.relative_to(self.root).as_posix() for path in paths if path.is_symlink() or path.is_file())
+        return {name for name in names if INDEX.fullmatch(name)}
+
+    def _pulled(self) -> dict[str, str]:
         try:
             found = json.loads((self.root / PULLED).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
 
-    def _has(self, name: str, info: Info, pulled: dict[str, list[object]]) -> bool:
-        return name in pulled and pulled[name][0] == info.mark and os.path.lexists(self.root / name)
+    def _has(self, name: str, info: Info, pulled: dict[str, str]) -> bool:
+        return pulled.get(name) == info.mark and os.path.lexists(self.root / name)
 
-    def _bring(self, name: str) -> int:
-        """Copy a small object here. Returns the modification time of the copy."""
+    def _bring(self, name: str) -> None:
+        """Copy a small object here."""
         content, file = self.remote.read(name), self.root / name
         if content is None:
-            return 0
+            return
         try:
             if name.startswith(NAMES):
                 place = content.decode()
@@ -141,16 +151,14 @@ class Mirror:
             else:
                 with replacing(file) as beside:
                     beside.write_bytes(content)
-            return file.lstat().st_mtime_ns
         except (OSError, UnicodeDecodeError) as error:
             LOG.warning("%s of %s cannot be kept in %s: %s", name, self.remote, self.root, error)
-            return 0
 
-    def _drop(self, name: str, time: object) -> None:
-        """Remove the copy of an object that is gone, unless a process here has written it anew."""
+    def _drop(self, name: str, before: int) -> None:
+        """Remove the copy of an object that is gone, unless a process here has written it since this time (ns)."""
         file = self.root / name
         with contextlib.suppress(OSError):
-            if file.lstat().st_mtime_ns == time:
+            if file.lstat().st_mtime_ns < before:
                 file.unlink()
 
     # Small files

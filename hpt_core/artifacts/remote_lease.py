@@ -1,5 +1,6 @@
 """Leases in a store at a URL, by objects that only one writer can create."""
 
+import contextlib
 import json
 import logging
 import os
@@ -152,10 +153,10 @@ class RemoteLease(BaseLease):
     def _record(self, number: int) -> dict[str, Any]:
         """The record of a generation, whose token is None if it has vanished or cannot be read."""
         content = self._remote.read(self._name(number))
-        try:
-            return {"token": None} | json.loads(content or b"{}")
-        except (ValueError, TypeError):
-            return {"token": None}
+        record: dict[str, Any] = {"token": None}
+        with contextlib.suppress(ValueError, TypeError):
+            record |= json.loads(content or b"{}")
+        return record
 
     def _holder(self, found: Mapping[str, Info], is_local_free: bool) -> Holder | None:
         """The process of the newest record; None without one. `is_local_free` says that this process holds the local
@@ -170,7 +171,7 @@ class RemoteLease(BaseLease):
             self._records = {key: self._record(number)}
         record = self._records[key]
         beat = found.get(f"{self._folder}/{record['token']}{BEAT}")
-        renewed = max(info.changed for info in (generations[number], beat) if info is not None)
+        renewed = max(info.changed for info in (generations[number], *([beat] if beat else [])))
         text = f"process {record.get('pid', '?')} on {record.get('host', '?')}"
         text = f"{text} (lease renewed at {renewed.astimezone():%Y-%m-%d %H:%M:%S})"
         is_dead = self._is_expired((key, beat))
