@@ -123,10 +123,13 @@ class Mirror:
 
     def _copies(self, folder: str) -> set[str]:
         """Names of the small files that are here, in a folder as `pull` takes it."""
-        tops = [folder] if folder else [*NAMES, "history", "pins", "*/*"]
-        paths = [path for top in tops for path in self.root.glob(f"{top}/{'**/' * (top in NAMES)}*")]
-        names = (path.relative_to(self.root).as_posix() for path in paths if path.is_symlink() or path.is_file())
-        return {name for name in names if INDEX.fullmatch(name)}
+        tops = [folder] if folder else ["history", "pins", "*/*"]
+        paths = [path for top in tops for path in self.root.glob(f"{top}/*") if path.is_file()]
+        for within, *found in (step for names in NAMES if not folder for step in os.walk(self.root / names)):
+            paths += [Path(within, name) for part in found for name in part]
+        # A link leads to an artifact, whose files are no names.
+        relative = ((path.relative_to(self.root).as_posix(), path.is_symlink()) for path in paths)
+        return {name for name, is_link in relative if INDEX.fullmatch(name) and is_link == name.startswith(NAMES)}
 
     def _pulled(self) -> dict[str, str]:
         try:

@@ -44,7 +44,7 @@ def test_a_pipeline_is_reused_by_another_machine_without_fetching_outputs(s3: S3
     two.published = one.published
     two.write(finished.config.read_text().replace(str(finished.published), str(one.published)))
     done = one("run", "tiny.toml", "--store", url)
-    assert "procedural_double" in done.stdout
+    assert done.stdout.startswith("# HPT leaderboard")
     mark = s3.mark()
     again = two("run", "tiny.toml", "--store", url)
     assert again.stdout.splitlines()[:5] == done.stdout.splitlines()[:5]

@@ -151,6 +151,8 @@ def test_names_and_pins_are_shared(machine: Machine) -> None:
     assert other.pipelines() == ["demo"]
     assert {name: found.place for name, found in other.names("demo").items()} == {"train.hpt": slot.place}
     assert other.named("demo", "train.hpt") == slot.manifest()
+    other.refresh()
+    assert other.named("demo", "train.hpt") == slot.manifest()
     assert [pin.place for pin in other.pins()] == [slot.place]
     assert other.unpin(other.slot("train", FINGERPRINT))
     store.refresh()
