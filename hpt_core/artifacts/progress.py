@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import shutil
 import threading
 import time
@@ -35,6 +36,9 @@ not take the network from the stage."""
 MARKER = "state.json"
 """The file that makes a checkpoint complete. It is uploaded after all other files, and read before them."""
 CURRENT = "current.json"
+LEFT_OUT = re.compile(r"\..*\.(tmp|old)|.*\.damaged")
+"""Names of files and folders that are being written or removed, or are set aside. Other hidden files, such as the
+.metadata of a checkpoint, are part of the work."""
 HERE = ".work.json"
 """File of the slot's folder: the names of the attempts whose work is here, and what the last one has uploaded."""
 Status = tuple[int, int]
@@ -179,7 +183,7 @@ class Work:
         for folder in self._folders:
             for path in sorted(folder.rglob("*")):
                 parts = path.relative_to(self._slot.folder).parts
-                if path.is_file() and not any(p.startswith(".") or p.endswith(".damaged") for p in parts):
+                if path.is_file() and not any(LEFT_OUT.fullmatch(part) for part in parts):
                     yield path
 
 
