@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from hpt_core.artifacts.known import KnownFiles, cache_folder
 from hpt_core.artifacts.lease import LENGTH_S, Lease
@@ -28,9 +28,6 @@ from hpt_core.artifacts.remote import Info, Remote
 from hpt_core.artifacts.remote_lease import FOLDER, RemoteLease
 from hpt_core.errors import StoreError
 from hpt_core.files import replacing, sha256_file, sha256_json, write_json
-
-if TYPE_CHECKING:
-    from hpt_core.artifacts.store import Slot
 
 LOG = logging.getLogger("hpt.store")
 
@@ -57,6 +54,19 @@ def _log(text: str, done: int, total: int) -> None:
 
 REPORT: contextvars.ContextVar[Report] = contextvars.ContextVar("report", default=_log)
 """Receives the progress of fetches in this context."""
+
+
+class Place(Protocol):
+    """What a mirror needs of an artifact's folder (store.Slot)."""
+
+    folder: Path
+    place: str
+    """KIND/FINGERPRINT."""
+    output: Path
+    log: Path
+
+    def manifest(self) -> Manifest | None:
+        """The manifest that is here."""
 
 
 class Mirror:
@@ -197,7 +207,7 @@ class Mirror:
 
     # An artifact's files
 
-    def fetch(self, slot: "Slot", under: str = "", but: Collection[str] = ()) -> None:
+    def fetch(self, slot: Place, under: str = "", but: Collection[str] = ()) -> None:
         """Bring the finished artifact's files at or below output/`under` here, without those in `but`.
 
         Files there that the manifest does not list are removed. Raises StoreError for a file that is missing in the
@@ -245,7 +255,7 @@ class Mirror:
                 "free some space, or set HPT_CACHE to a folder on another disk",
             )
 
-    def _fetch(self, slot: "Slot", entry: FileEntry) -> None:
+    def _fetch(self, slot: Place, entry: FileEntry) -> None:
         name, file = f"{slot.place}/{entry.path}", slot.folder / entry.path
         with replacing(file) as beside:
             try:
@@ -258,7 +268,7 @@ class Mirror:
                     f"{name} in {self.remote} {problem}", "run the pipeline with --verify, which produces it again"
                 )
 
-    def damage(self, slot: "Slot", manifest: Manifest, verify: bool) -> list[Damage]:
+    def damage(self, slot: Place, manifest: Manifest, verify: bool) -> list[Damage]:
         """Files that differ from the manifest in size, as last listed. `verify` reads them all and compares hashes."""
         found = self.under(slot.place)
         wrong = []
@@ -272,7 +282,7 @@ class Mirror:
                 wrong.append(Damage(path, f"has changed in {self.remote} since it was written"))
         return wrong
 
-    def _is_intact(self, slot: "Slot", entry: FileEntry) -> bool:
+    def _is_intact(self, slot: Place, entry: FileEntry) -> bool:
         beside = slot.folder / f".verify-{uuid.uuid4().hex[:8]}.tmp"
         beside.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -283,7 +293,7 @@ class Mirror:
         finally:
             beside.unlink(missing_ok=True)
 
-    def upload(self, slot: "Slot", uploaded: Callable[[Path], str | None]) -> None:
+    def upload(self, slot: Place, uploaded: Callable[[Path], str | None]) -> None:
         """Upload the files in output/, and the log. `uploaded` says which object already has a file's content."""
         paths = [
             path for path in sorted(slot.output.rglob("*")) if path.is_file() and not _is_hidden(path, slot.folder)
@@ -305,13 +315,13 @@ class Mirror:
         found = self.remote.list(f"{slot.place}/output")
         self.remote.remove(name for name in found if name not in kept)
 
-    def commit(self, slot: "Slot", manifest: str) -> None:
+    def commit(self, slot: Place, manifest: str) -> None:
         """Write the manifest, which makes the artifact exist in the store, and remove its work in progress."""
         self.put(f"{slot.place}/manifest.json", manifest)
         self.pull(slot.place)
         self.remove(self.under(f"{slot.place}/work"))
 
-    def discard(self, slot: "Slot") -> None:
+    def discard(self, slot: Place) -> None:
         """Remove work in progress and output from the store."""
         found = self.remote.list(slot.place)
         self.remove(name for name in found if name.startswith((f"{slot.place}/work/", f"{slot.place}/output/")))

@@ -171,7 +171,7 @@ class RemoteLease(BaseLease):
             self._records = {key: self._record(number)}
         record = self._records[key]
         beat = found.get(f"{self._folder}/{record['token']}{BEAT}")
-        renewed = max(info.changed for info in (generations[number], *([beat] if beat else [])))
+        renewed = max(generations[number], beat or generations[number], key=lambda info: info.changed).changed
         text = f"process {record.get('pid', '?')} on {record.get('host', '?')}"
         text = f"{text} (lease renewed at {renewed.astimezone():%Y-%m-%d %H:%M:%S})"
         is_dead = self._is_expired((key, beat))
