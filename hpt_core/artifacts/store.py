@@ -24,7 +24,7 @@ from hpt_core.artifacts.manifest import Damage, Manifest, damage, unreadable
 from hpt_core.artifacts.mirror import Mirror, locked, make_link
 from hpt_core.base import Frozen
 from hpt_core.errors import ConfigError, StoreError
-from hpt_core.files import write_text
+from hpt_core.files import replacing, write_text
 from hpt_core.paths import expand_named
 
 LOG = logging.getLogger("hpt.store")
@@ -107,6 +107,13 @@ class Slot:
         """
         if self.mirror:
             self.mirror.fetch(self, under)
+
+    def fetch_log(self) -> None:
+        """Bring the log of an artifact that another machine has finished here. Raises StoreError."""
+        name = f"{self.place}/{self.log.name}"
+        if self.mirror and not self.log.exists() and name in self.mirror.under(self.place):
+            with replacing(self.log) as beside:
+                self.mirror.remote.download(name, beside)
 
     def where(self, path: str) -> str:
         """Where people find a file of output/: its path, or its URL if it was not fetched."""

@@ -44,6 +44,7 @@ def fill(slot: Slot, text: str = "weights") -> Manifest:
     (slot.output / "model").mkdir(parents=True)
     (slot.output / "model" / "model.bin").write_text(text)
     (slot.output / "log.txt").write_text("a log")
+    slot.log.write_text("what it did")
     files, now = describe_files(slot.folder, KnownFiles()), datetime.now(UTC)
     return Manifest(
         stage="train.hpt",
@@ -83,6 +84,8 @@ def test_another_machine_finds_an_artifact_and_fetches_only_what_it_reads(s3: S3
     slot.fetch("model")
     assert (slot.output / "model" / "model.bin").read_text() == "weights"
     assert not (slot.output / "log.txt").exists()
+    slot.fetch_log()
+    assert slot.log.read_text() == "what it did"
     mark = s3.mark()
     slot.fetch("model")
     assert not s3.requests(mark)
