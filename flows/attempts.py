@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.exceptions import Abort
 
-from hpt_core.artifacts import Lease, Store
+from hpt_core.artifacts import BaseLease, Store
 from hpt_core.errors import WorkerLost
 
 LOG = logging.getLogger("hpt.flows")
@@ -69,16 +69,15 @@ def sole(context: FlowRunContext | None, store: Store) -> Iterator[None]:
     run = context.flow_run if context else None
     with contextlib.ExitStack() as stack:
         if run is not None and run.deployment_id:
-            folder = store.root / ".leases"
-            if holder := _held(Lease(folder / f"run-{run.id}.json"), stack):
+            if holder := _held(store.named_lease(f"run-{run.id}"), stack):
                 LOG.warning("this run is in progress already: %s", holder)
                 raise Abort(f"in progress already: {holder}")
-            if run.auto_scheduled and (holder := _held(Lease(folder / f"deployment-{run.deployment_id}.json"), stack)):
+            if run.auto_scheduled and (holder := _held(store.named_lease(f"deployment-{run.deployment_id}"), stack)):
                 raise StillRunning(f"an earlier scheduled run has not ended: {holder}")
         yield
 
 
-def _held(lease: Lease, stack: contextlib.ExitStack) -> str | None:
+def _held(lease: BaseLease, stack: contextlib.ExitStack) -> str | None:
     """Take a lease and release it with the stack. Returns who has it, if that process is alive.
 
     The lease of a process that died on another machine can be taken after its length; a living one renews it before.

@@ -37,7 +37,9 @@ def find(store: Store, text: str) -> list[Slot]:
     """
     if (folder := Path(text)).is_dir() and (folder / "manifest.json").is_file():
         folder = folder.resolve()
-        return [Slot(folder, folder.parent.name, folder.name)]
+        kind, fingerprint = folder.parts[-2:]
+        is_of_store = folder.parent.parent == store.root
+        return [store.slot(kind, fingerprint) if is_of_store else Slot(folder, kind, fingerprint)]
     kind, _, prefix = text.rpartition("/")
     if PREFIX.fullmatch(prefix):
         found = [s for s in store.slots(kind or "*") if s.fingerprint.startswith(prefix) and s.manifest()]
@@ -49,7 +51,7 @@ def find(store: Store, text: str) -> list[Slot]:
     slots = [slot for name, slot in names.items() if (name == text or name.startswith(f"{text}/")) and slot.manifest()]
     if not slots:
         raise StoreError(
-            f"{store.root} holds no output {text!r}", near(text, tuple(names)) if names else "run it first"
+            f"{store.address} holds no output {text!r}", near(text, tuple(names)) if names else "run it first"
         )
     return slots
 
@@ -66,6 +68,9 @@ def find_one(store: Store, text: str) -> tuple[Slot, Manifest]:
 
 def _existing(where: str) -> Store:
     store = Store(where)
+    store.refresh()
     if not store.is_used:
-        raise StoreError(f"{store.root} is not a store, or nothing has run on it", "give one: --store FOLDER_OR_CONFIG")
+        raise StoreError(
+            f"{store.address} is not a store, or nothing has run on it", "give one: --store FOLDER, URL or CONFIG"
+        )
     return store

@@ -57,13 +57,15 @@ class StoredSamples:
 
 
 def open_run(source: "str | Path | PipelineConfig", pipeline: str | None = None) -> "Results":
-    """Open the results of a pipeline, given as a config, the path of one, or a store's folder.
+    """Open the results of a pipeline, given as a config, the path of one, or a store's folder or URL.
 
     A store that several pipelines use needs the name of one. Runs no stage. Raises ConfigError for an invalid config or
     pipeline name, and StoreError for a folder that is not a store.
     """
     if isinstance(source, PipelineConfig):
         return Results.of_config(source)
+    if "://" in str(source):
+        return Results.of_store(str(source), pipeline)
     path = Path(source)
     return Results.of_store(path, pipeline) if path.is_dir() else Results.of_config(load_config(path))
 
@@ -87,10 +89,11 @@ class Results:
         return cls(plan.artifacts, plan.problems | blocked)
 
     @classmethod
-    def of_store(cls, folder: Path, pipeline: str | None = None) -> Self:
+    def of_store(cls, folder: Path | str, pipeline: str | None = None) -> Self:
         """The artifacts that a pipeline used last. Those whose inputs have been replaced since are left out, with a
         warning."""
         store = Store(folder)
+        store.refresh()
         found = store.pipelines()
         if not found:
             raise StoreError(f"{folder} is not a store, or no pipeline has run on it", "give a config or a store")
@@ -222,7 +225,7 @@ def _linked(store: Store, pipeline: str) -> Iterator[tuple[ArtifactKey, Linked]]
         if manifest := slot.manifest():
             stage, *rest = name.split("/")
             key = ArtifactKey(StageKey.parse(stage), *_kind_and_part(rest, manifest.kind))
-            artifact = Artifact(key, manifest.kind, manifest.fingerprint, slot.folder, manifest.outputs)
+            artifact = Artifact(key, manifest.kind, manifest.fingerprint, slot.folder, manifest.outputs, slot=slot)
             yield key, (artifact, manifest)
 
 

@@ -101,6 +101,7 @@ def plan_run(config: PipelineConfig, options: RunOptions = RunOptions(), since: 
         rerun_from=rerun_from,
         since=since or datetime.now(UTC),
     )
+    context.store.refresh()
     plan = graphs.plan(graph, context, only.in_part(but=needed))
     _require_artifacts(plan, (*options.only, *options.rerun, *options.rerun_from))
     return Run(config, options, graph, replace(context, skipped=frozenset(plan.skipped)), plan)
@@ -165,7 +166,9 @@ def _stage_problems(run: Run) -> Iterator[HPTError]:
     if disk > free:
         yield PreflightError(
             f"the stages need about {disk / GIB:.1f} GiB of disk; {context.store.root} has {free / GIB:.1f} GiB free",
-            "free some space with `hpt gc`, or give another store with --store",
+            "free some space with `hpt gc`, or give another store with --store"
+            if context.store.mirror is None
+            else "free some space there, or set HPT_CACHE to a folder on another disk",
         )
 
 

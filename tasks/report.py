@@ -309,7 +309,7 @@ def _recorded(samples: Artifact) -> dict[str, Any]:
     sampling options of the model's own.
     """
     try:
-        recorded = json.loads((samples.output / "sampling.json").read_text(encoding="utf-8"))
+        recorded = json.loads(samples.file("sampling.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     found: dict[str, Any] = {}
@@ -389,8 +389,10 @@ class Report(StageKind):
 
     def show(self, artifact: Artifact) -> Summary:
         """The leaderboard and the path of its page."""
-        page, tables = artifact.output / "site" / "index.html", artifact.output / "tables"
-        return Summary(f"page: {page}", {"page": str(page), "tables": str(tables)}, artifact.output)
+        artifact.file("tables/scores.parquet")
+        report = artifact.file("leaderboard.md").parent
+        page = artifact.where("site/index.html")
+        return Summary(f"page: {page}", {"page": page, "tables": artifact.where("tables")}, report)
 
 
 def _method(pipeline: PipelineConfig, model: StageKey) -> str | None:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 
 from tests.ports import free_port
+from tests.s3 import S3, started
 
 # A crowded machine may stop a test for longer than any deadline; the time of a whole test is limited in pyproject.toml.
 settings.register_profile("no-deadline", deadline=None)
@@ -35,6 +36,7 @@ SHARED = {
     "own_server": "engine",
     "warm": "trained",
     "ray_cluster": "ray",
+    "s3": "s3",
 }
 """Fixtures of a session or a module that take seconds to make -> the group of the tests that use them, which one
 process runs. A test with several fixtures must get one group from all. A module may name its own group, so that two
@@ -125,6 +127,21 @@ def prefect_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
         except subprocess.TimeoutExpired:
             os.killpg(server.pid, signal.SIGKILL)
             server.wait()
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """An S3-compatible server of this session, in a process of its own."""
+    with started(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> S3:
+    """The server, in this process's environment, with a cache folder of the test's own."""
+    for name, value in {**s3_server.environment, "HPT_CACHE": str(tmp_path / "cache")}.items():
+        monkeypatch.setenv(name, value)
+    return s3_server
 
 
 def _wait_for(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from benchmarks.publishers.base import Content, PublisherConfig, Receipt
-from hpt_core.errors import PublishError
+from hpt_core.errors import ConfigError, PublishError
 from hpt_core.paths import UserAddress
+from hpt_core.urls import open_url
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,21 +64,10 @@ class S3(PublisherConfig):
         return content.receipt(self.url, changed=True)
 
     def _open(self) -> tuple[Any, str]:
-        import fsspec
-
-        # Cached listings would hide files that another machine published.
-        options: dict[str, Any] = {"use_listings_cache": False}
-        if self.endpoint_url is not None:
-            options["client_kwargs"] = {"endpoint_url": self.endpoint_url}
         try:
-            system, root = fsspec.core.url_to_fs(self.url, **options)
-        except ImportError as error:
-            raise PublishError(
-                f"the client for {self.url} is not installed ({error})", "pip install 'hpt-pipelines[s3]'"
-            ) from error
-        except ValueError as error:
-            raise PublishError(f"cannot open {self.url}: {error}", "give a URL that fsspec knows, s3://...") from error
-        return system, root.rstrip("/")
+            return open_url(self.url, self.endpoint_url)
+        except ConfigError as error:
+            raise PublishError(error.cause, error.remedy) from error
 
 
 def _recorded(system: Any, path: str) -> dict[str, str]:

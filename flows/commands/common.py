@@ -29,7 +29,7 @@ Set = Annotated[
     typer.Option("--set", metavar="A.B=C", help="Override a field. The value is TOML. Repeatable."),
 ]
 StoreOption = Annotated[
-    str | None, typer.Option("--store", help="Folder for the stages' artifacts, instead of the config's.")
+    str | None, typer.Option("--store", help="Folder or URL for the stages' artifacts, instead of the config's.")
 ]
 DataDir = Annotated[
     Path | None,
@@ -41,7 +41,7 @@ Where = Annotated[
     typer.Option(
         "--store",
         metavar="STORE",
-        help="A store's folder, or a config with one. Default: runs, or the one store below it.",
+        help="A store's folder or URL, or a config with one. Default: runs, or the one store below it.",
     ),
 ]
 Verify = Annotated[bool, typer.Option("--verify", help="Rehash every stored file before it is reused.")]
@@ -80,7 +80,7 @@ def read_config(path: Path, overrides: list[str] | None, store: str | None, data
     config = load_config(path, overrides or (), store, data_dir)
     data = data_folder(config.data_dir)
     return config.model_copy(
-        update={"store": str(Store(config.store).root), "data_dir": None if data is None else data.resolve()}
+        update={"store": Store(config.store).address, "data_dir": None if data is None else data.resolve()}
     )
 
 

@@ -238,7 +238,7 @@ def _side(text: str, where: str | None) -> Side:
         manifests = {key: m for key, slot in slots.items() if (m := slot.manifest())}
         return Side(f"{text}: {len(manifests)} of {len(slots)} outputs are stored", manifests, _as_json(config))
     folder = Path(text)
-    if folder.is_dir() and not (folder / "manifest.json").is_file():
+    if "://" in text or (folder.is_dir() and not (folder / "manifest.json").is_file()):
         store = open_store(text)
         pipelines = store.pipelines()
         if len(pipelines) != 1:

@@ -40,6 +40,7 @@ def export(
         raise StoreError(f"the model is damaged: {damage[0]}", "run its pipeline again")
     text = card(name or folder.resolve().name, manifest, store.outputs())
     with replacing_folder(folder.resolve()) as beside:
+        slot.fetch(MODEL.path)
         shutil.copytree(slot.output / MODEL.path, beside, dirs_exist_ok=True)
         if (beside / CARD).exists():
             (beside / CARD).rename(beside / OF_BASE)

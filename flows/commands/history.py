@@ -43,7 +43,7 @@ def runs(
         return
     if not every:
         common.ERR.print(
-            f"[dim]no run{f' of {pipeline}' if pipeline else ''} is recorded in {escape(str(store.root))}[/]"
+            f"[dim]no run{f' of {pipeline}' if pipeline else ''} is recorded in {escape(store.address)}[/]"
         )
     before: dict[str, RunRecord] = {}
     lines = []
@@ -149,7 +149,9 @@ def _log(store: Store, stage: str) -> tuple[RunRecord, Path]:
         for key, place in record.artifacts.items():
             parts = key.split("/")
             if parts[0] == stage or key == stage or "/".join(parts[:2]) == stage:
-                files.append(store.slot(*place.split("/")).log)
+                slot = store.slot(*place.split("/"))
+                slot.fetch_log()
+                files.append(slot.log)
             known |= dict.fromkeys([parts[0]])
         if found := [file for file in files if file.is_file()]:
             return record, max(found, key=lambda file: file.stat().st_mtime_ns)

@@ -63,6 +63,7 @@ def write_spec(config: PipelineConfig, key: str, out: Path | None) -> Path:
     context = context_of(config)
     (target,) = step.targets(artifacts, context)
     slot = context.store.slot(target.kind, target.fingerprint)
+    context.store.refresh([slot])
     if slot.manifest() is not None:
         raise StoreError(
             f"{key} is already trained: {slot.folder}", f"use `hpt rerun CONFIG --from {key}`, which needs no spec"

@@ -35,7 +35,7 @@ def store_(where: Where = None, as_json: Json = False) -> None:
     pipelines = {name: contents.of_pipeline(name) & contents.items.keys() for name in store.pipelines()}
     sizes = {name: sum(contents.items[place].size for place in places) for name, places in pipelines.items()}
     if as_json:
-        facts = {"store": str(store.root), "bytes": unused.size, "free_bytes": store.free_bytes()}
+        facts = {"store": store.address, "bytes": unused.size, "free_bytes": store.free_bytes()}
         rest = {"kinds": _by_kind(items), "pipelines": sizes, "runs": len(contents.runs), "unused_bytes": unused.freed}
         common.print_json({**facts, **rest})
         return
@@ -49,7 +49,7 @@ def store_(where: Where = None, as_json: Json = False) -> None:
     common.OUT.print()
     common.OUT.print(table)
     free = amount(store.free_bytes())
-    common.OUT.print(f"\n{store.root}: {amount(unused.size)}, {len(contents.runs)} runs, {free} free", markup=False)
+    common.OUT.print(f"\n{store.address}: {amount(unused.size)}, {len(contents.runs)} runs, {free} free", markup=False)
     common.OUT.print(
         f"nothing refers to {amount(unused.freed)} of it; pipelines that share an artifact both count it"
         if unused.freed
@@ -100,7 +100,9 @@ def gc(
         keep_runs=keep_runs,
     )
     if pipeline is not None and pipeline not in {*store.pipelines(), *(r.pipeline for r in store.history.runs())}:
-        raise ConfigError(f"no pipeline {pipeline!r} has run on {store.root}", f"known: {', '.join(store.pipelines())}")
+        raise ConfigError(
+            f"no pipeline {pipeline!r} has run on {store.address}", f"known: {', '.join(store.pipelines())}"
+        )
     found = Contents(store, LEADERBOARDS).cleanup(policy)
     removed = [item for item, gone in clean(store, found) if gone] if delete else found.remove
     freed = sum(item.size for item in removed)

@@ -14,11 +14,14 @@ STORE/history/                         a record of each run
 from hpt_core.artifacts.fingerprint import fingerprint
 from hpt_core.artifacts.history import History, RunLog, RunRecord, StageRecord
 from hpt_core.artifacts.known import KnownFiles
-from hpt_core.artifacts.lease import Lease
+from hpt_core.artifacts.lease import BaseLease, Lease
 from hpt_core.artifacts.manifest import Cost, Damage, FileEntry, Manifest, describe_files, outputs_hash
+from hpt_core.artifacts.mirror import REPORT
 from hpt_core.artifacts.store import Slot, Store
 
 __all__ = [
+    "REPORT",
+    "BaseLease",
     "Cost",
     "Damage",
     "FileEntry",

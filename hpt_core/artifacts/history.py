@@ -11,14 +11,15 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import AwareDatetime, ValidationError
 
-from hpt_core.artifacts.lease import LENGTH_S, Lease
+from hpt_core.artifacts.lease import LENGTH_S, BaseLease
+from hpt_core.artifacts.mirror import Mirror
 from hpt_core.base import Frozen
 from hpt_core.errors import StoreError
 from hpt_core.files import write_text
@@ -69,8 +70,11 @@ class RunRecord(Frozen):
 class RunLog:
     """The record of a run in progress. A lease tells others that the run is alive."""
 
-    def __init__(self, folder: Path, record: RunRecord, lease: Lease) -> None:
+    def __init__(self, folder: Path, record: RunRecord, lease: BaseLease, mirror: Mirror | None = None) -> None:
         self.record = record
+        self._mirror = mirror
+        self._lines: list[str] = []
+        """The journal, for a store whose objects are written as a whole."""
         self._file = folder / f"{record.id}.json"
         self._journal = folder / f"{record.id}{JOURNAL}"
         self._lease = lease
@@ -79,10 +83,16 @@ class RunLog:
         self._lock = threading.Lock()
         self._lease.try_take()
         try:
-            write_text(self._file, record.model_dump_json(indent=2) + "\n")
+            self._write(record)
         except BaseException:
             self._lease.release()
             raise
+
+    def _write(self, record: RunRecord) -> None:
+        text = record.model_dump_json(indent=2) + "\n"
+        if self._mirror:
+            self._mirror.put(f"history/{self._file.name}", text)
+        write_text(self._file, text)
 
     def refer(self, artifacts: Mapping[str, str]) -> None:
         """Record that the run uses these artifacts (key -> KIND/FINGERPRINT), before it looks whether they exist.
@@ -106,6 +116,9 @@ class RunLog:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
             raise _unwritable(self._journal, error) from error
+        if self._mirror:
+            self._lines.append(json.dumps(line) + "\n")
+            self._mirror.put(f"history/{self._journal.name}", "".join(self._lines))
 
     def end(self, outcome: Outcome, error: str = "") -> RunRecord:
         """Write the outcome, and return the whole record. A store that cannot be written is only logged, so that it
@@ -113,12 +126,18 @@ class RunLog:
         changes = {"end": datetime.now(UTC), "outcome": outcome, "error": error}
         record = self.record.model_copy(update=changes | {"stages": self._stages, "artifacts": self._artifacts})
         try:
-            write_text(self._file, record.model_dump_json(indent=2) + "\n")
+            self._write(record)
             self._journal.unlink(missing_ok=True)
-        except OSError as problem:
-            LOG.warning("the end of the run is not recorded in %s: %s", self._file, problem.strerror or problem)
+            if self._mirror:
+                self._mirror.remove([f"history/{self._journal.name}"])
+        except (OSError, StoreError) as problem:
+            LOG.warning("the end of the run is not recorded in %s: %s", self._file, _reason(problem))
         self._lease.release()
         return record
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _unwritable(path: Path, error: OSError) -> StoreError:
@@ -128,9 +147,11 @@ def _unwritable(path: Path, error: OSError) -> StoreError:
 class History:
     """The runs on a store."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, lease: Callable[[str], BaseLease], mirror: Mirror | None = None) -> None:
+        """`lease` gives the store's lease with a name."""
         self.folder = root / "history"
-        self._leases = root / ".leases"
+        self._lease = lease
+        self._mirror = mirror
 
     def begin(self, pipeline: str, config: Any, **facts: Any) -> RunLog:
         """Record a new run. Raises StoreError if the store cannot be written."""
@@ -139,12 +160,14 @@ class History:
         host = {"host": socket.gethostname(), "pid": os.getpid()}
         record = RunRecord(id=name, pipeline=pipeline, config=config, start=start, **host, **facts)
         try:
-            return RunLog(self.folder, record, self._lease(name))
+            return RunLog(self.folder, record, self._lease(f"run-{name}"), self._mirror)
         except OSError as error:
             raise _unwritable(self.folder, error) from error
 
     def runs(self, but: Collection[str] = ()) -> list[RunRecord]:
         """All runs, without those whose ids are in `but`; oldest first. A record that cannot be read is logged."""
+        if self._mirror:
+            self._mirror.pull(self.folder.name)
         return sorted(self._read(but), key=lambda run: (run.start, run.id))
 
     def _read(self, but: Collection[str]) -> Iterator[RunRecord]:
@@ -171,13 +194,12 @@ class History:
         return RunRecord.model_validate({**record.model_dump(), **found, "outcome": outcome})
 
     def _is_alive(self, name: str) -> bool:
-        lease = self._lease(name)
+        lease = self._lease(f"run-{name}")
         return lease.holder() is not None and not lease.is_stale(STALE_S)
 
     def forget(self, record: RunRecord) -> None:
         """Remove the record of a run that has ended."""
         for suffix in (JOURNAL, ".json"):
             (self.folder / f"{record.id}{suffix}").unlink(missing_ok=True)
-
-    def _lease(self, name: str) -> Lease:
-        return Lease(self._leases / f"run-{name}.json")
+        if self._mirror:
+            self._mirror.remove(f"{self.folder.name}/{record.id}{suffix}" for suffix in (JOURNAL, ".json"))

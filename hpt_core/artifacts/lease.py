@@ -9,10 +9,11 @@ import socket
 import threading
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, ClassVar, NamedTuple, Self
 
 from hpt_core.errors import LockedError, StoreError
 
@@ -33,7 +34,52 @@ class Holder(NamedTuple):
     """Whether it still holds the lease."""
 
 
-class Lease:
+class BaseLease(ABC):
+    """Says which process is producing an artifact."""
+
+    poll_s: ClassVar[float] = 0.5
+    """Seconds between two looks at a lease that another process holds."""
+
+    @contextlib.contextmanager
+    def held(self, waiting: Callable[[str], None] | None = None, poll_s: float | None = None) -> Iterator[Self]:
+        """Take the lease, waiting while another process holds it. `waiting(text)` is called at each poll; it may
+        raise."""
+        while not self.try_take():
+            if waiting and (holder := self.holder()):
+                waiting(f"waiting for {holder}, which is producing the same artifact")
+            time.sleep(self.poll_s if poll_s is None else poll_s)
+        try:
+            yield self
+        finally:
+            self.release()
+
+    @abstractmethod
+    def try_take(self) -> bool:
+        """Take the lease if it is free. Raises StoreError if the store cannot be read or written."""
+
+    @abstractmethod
+    def confirm(self) -> None:
+        """Raise LockedError if another run has taken over the lease, as after this process slept past its expiry."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """Release the lease. Does nothing if it is not held."""
+
+    @abstractmethod
+    def holder(self) -> str | None:
+        """The process that holds the lease, for messages; None if the lease is free."""
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Remove what is left of a lease that nobody holds, as after a crash."""
+
+    @abstractmethod
+    def is_stale(self, after_s: float) -> bool:
+        """Whether the lease was not renewed for `after_s` seconds of the store's clock. Unlike `holder`, this needs no
+        waiting, but a takeover must not rely on it."""
+
+
+class Lease(BaseLease):
     """A lease file that says which process is producing an artifact.
 
     The holder keeps the file locked, and a thread renews the lease by setting the file's modification time. The lease
@@ -59,19 +105,6 @@ class Lease:
         """State of another holder's file, and when this object first saw it, in seconds of the monotonic clock."""
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-
-    @contextlib.contextmanager
-    def held(self, waiting: Callable[[str], None] | None = None, poll_s: float = 0.5) -> Iterator["Lease"]:
-        """Take the lease, waiting while another process holds it. `waiting(text)` is called at each poll; it may
-        raise."""
-        while not self.try_take():
-            if waiting and (holder := self.holder()):
-                waiting(f"waiting for {holder}, which is producing the same artifact")
-            time.sleep(poll_s)
-        try:
-            yield self
-        finally:
-            self.release()
 
     def try_take(self) -> bool:
         """Take the lease if it is free. Raises StoreError if the file cannot be locked or written."""
@@ -136,6 +169,12 @@ class Lease:
         except OSError:
             return False
         return age > after_s
+
+    def place(self) -> str:
+        """Identifies the folder of the lease. Two processes with the same one see each other's locks."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        status = self.file.parent.stat()
+        return f"{_kernel()} {status.st_dev} {status.st_ino}" if _kernel() else uuid.uuid4().hex
 
     @contextlib.contextmanager
     def _guard(self) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -31,19 +31,34 @@ class Artifact:
     """Does not exist yet. Its hashes are placeholders, so that later stages can be planned."""
     renewed: bool = False
     """The run was asked to produce this artifact and all that depend on it again."""
+    slot: Slot | None = field(default=None, compare=False)
+    """Its place in the store; None for one whose files are only here."""
 
     def hash(self, output: Output) -> str:
         """The hash of an output."""
         return f"to come: {self.fingerprint} {output.name}" if self.provisional else self.outputs[output.name]
 
     def path(self, output: Output) -> Path:
-        """The output's file or folder."""
-        return self.output / output.path
+        """The output's file or folder. It is fetched from a store at a URL: see `file`."""
+        return self.file(output.path)
 
     @property
     def output(self) -> Path:
-        """Folder of the artifact's files."""
-        return self.folder / "output"
+        """Folder of the artifact's files. All are fetched from a store at a URL: see `file`."""
+        return self.file("")
+
+    def file(self, name: str) -> Path:
+        """A file or folder of the output, fetched from a store at a URL if it is not here.
+
+        Raises StoreError if the store does not answer, or holds another content than the manifest says.
+        """
+        if self.slot is not None:
+            self.slot.fetch(name)
+        return self.folder / "output" / name
+
+    def where(self, name: str) -> str:
+        """Where people find a file of the output: its path, or its URL if it was not fetched."""
+        return str(self.folder / "output" / name) if self.slot is None else self.slot.where(name)
 
     @property
     def work(self) -> Path:

@@ -39,7 +39,7 @@ class PipelineConfig(Frozen):
     seed: int = 0
     """All other seeds derive from this one."""
     store: Annotated[str, AfterValidator(expand)] = "runs"
-    """Folder for the stages' artifacts."""
+    """Folder for the stages' artifacts, or a URL that fsspec knows, such as s3://bucket/prefix."""
     data_dir: UserPath | None = None
     """Folder with local copies of benchmarks and training data. None uses the environment variable HPT_DATA, or the Hub
     if it is not set."""

@@ -83,7 +83,7 @@ def _close(slot: Slot) -> None:
     """End an attempt that was killed, when it wrote its last file."""
     lines = _read(slot)
     if lines and "start" in lines[-1]:
-        last = max(datetime.fromisoformat(lines[-1]["start"]), slot.usage()[1])
+        last = max(datetime.fromisoformat(lines[-1]["start"]), slot.last_write())
         _append(slot, {"end": last.isoformat()})
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from hpt_core.artifacts import Cost, Damage, Lease, Manifest, Slot, describe_files
+from hpt_core.artifacts import REPORT, BaseLease, Cost, Damage, Manifest, Slot, describe_files
+from hpt_core.artifacts.progress import shared, works
 from hpt_core.errors import HPTError
 from tasks.execution import environment
 from tasks.execution.artifact import Artifact, Artifacts, Job, Stage, Step, Target
@@ -18,6 +19,8 @@ from tasks.execution.keys import ArtifactKey, StageKey
 from tasks.execution.turn import turn
 
 LOG = logging.getLogger("hpt.stage")
+
+MB = 10**6
 
 State = Literal["done", "to do", "started", "running", "damaged", "rerun"]
 
@@ -41,8 +44,7 @@ def check(step: Step, target: Target, context: Context) -> Check:
             return Check("to do")
         if holder := context.store.lease(slot).holder():
             return Check("running", text=holder)
-        begun = slot.work.exists() or (step.keeps_output and slot.output.exists())
-        if begun:
+        if slot.is_begun(step.keeps_output):
             return Check("started", text="continues where it was interrupted")
         return Check("to do", text=_changed(target, context))
     damage = slot.damage(context.known, context.verify)
@@ -53,7 +55,7 @@ def check(step: Step, target: Target, context: Context) -> Check:
     if (renewed or target.key in context.rerun) and manifest.start < context.since:
         return Check("rerun", text="after an input" if target.renewed else "requested")
     artifact = Artifact(
-        target.key, target.kind, target.fingerprint, slot.folder, manifest.outputs, reused=True, renewed=renewed
+        target.key, target.kind, target.fingerprint, slot.folder, manifest.outputs, True, renewed=renewed, slot=slot
     )
     if not step.holds(artifact):
         return Check("damaged", text="what it published outside the store is gone")
@@ -84,6 +86,11 @@ def run_stage(stage: Stage, artifacts: Artifacts, context: Context) -> Artifacts
     Raises HPTError.
     """
     found = Artifacts()
+
+    def fetching(text: str, done: int, total: int) -> None:
+        context.notify(Notice(str(stage.key), "progress", text, done // MB, -(-total // MB), "MB"))
+
+    token = REPORT.set(fetching)
     context.notify(Notice(str(stage.key), "started"))
     try:
         for step in stage.steps:
@@ -100,6 +107,7 @@ def run_stage(stage: Stage, artifacts: Artifacts, context: Context) -> Artifacts
         context.notify(Notice(str(stage.key), "failed", str(error)))
         raise
     finally:
+        REPORT.reset(token)
         context.known.save()
     found = Artifacts({key: artifact for key, artifact in found.items() if not artifact.provisional})
     reused = all(artifact.reused for artifact in found.values())
@@ -122,12 +130,15 @@ def _run_step(step: Step, artifacts: Artifacts, context: Context) -> Artifacts:
     if context.log:
         # Before the store is looked at: from here on nobody removes what is found.
         context.log.refer({str(t.key): f"{t.kind}/{t.fingerprint}" for t in targets})
+    slots = [context.store.slot(t.kind, t.fingerprint) for t in targets]
+    context.store.refresh(slots)
     found = {t.key: c.artifact for t in targets if (c := check(step, t, context)).artifact}
     left_out = {t.key: placeholder(t, context) for t in targets if t.key not in found and t.key in context.skipped}
     missing = [t for t in targets if t.key not in found and t.key not in left_out]
     if missing:
         with leases(step.stage, missing, context) as held:
             # Another run may have produced them while this one waited.
+            context.store.refresh(slots)
             checks = {t.key: check(step, t, context) for t in missing}
             found |= {key: c.artifact for key, c in checks.items() if c.artifact}
             jobs = [Job(t, context.store.slot(t.kind, t.fingerprint)) for t in missing if not checks[t.key].artifact]
@@ -140,7 +151,7 @@ def _run_step(step: Step, artifacts: Artifacts, context: Context) -> Artifacts:
 
 
 @contextlib.contextmanager
-def leases(stage: StageKey, targets: Sequence[Target], context: Context) -> Iterator[list[Lease]]:
+def leases(stage: StageKey, targets: Sequence[Target], context: Context) -> Iterator[list[BaseLease]]:
     """Hold the leases of all targets. All runs take leases in the same order, which prevents deadlocks."""
 
     def waiting(text: str) -> None:
@@ -157,16 +168,11 @@ def _clear(step: Step, slot: Slot, checked: Check) -> None:
     """Prepare a slot's output folder: remove old files, except those that the next attempt can use."""
     if checked.state == "damaged":
         LOG.warning("%s; it will be produced again", checked.text)
-        slot.set_aside()
-        slot.attempts_file.unlink(missing_ok=True)
-        if step.mends:
-            for damage in checked.damage:
-                damage.path.unlink(missing_ok=True)
-        else:
+        slot.set_aside(checked.damage if step.mends else None)
+        if not step.mends:
             slot.discard()
     elif checked.state == "rerun":
         slot.set_aside()
-        slot.attempts_file.unlink(missing_ok=True)
         slot.discard()
     elif not step.keeps_output:
         slot.discard_output()
@@ -174,16 +180,27 @@ def _clear(step: Step, slot: Slot, checked: Check) -> None:
 
 
 def _make(
-    step: Step, jobs: list[Job], artifacts: Artifacts, context: Context, held: list[Lease]
+    step: Step, jobs: list[Job], artifacts: Artifacts, context: Context, held: list[BaseLease]
 ) -> dict[ArtifactKey, Artifact]:
+    def confirm() -> None:
+        for lease in held:
+            lease.confirm()
+
+    mine = works([job.slot for job in jobs], step.keeps_output)
+    for work in mine:
+        work.adopt()
     with turn(step.stage, context) if step.heavy else contextlib.nullcontext():
         meter, used = Meter(step, jobs, context), Cost()
         try:
-            used = step.make(jobs, artifacts, context)
+            with shared(mine, confirm):
+                used = step.make(jobs, artifacts, context)
         finally:
             meter.end(used)
-    for lease in held:
-        lease.confirm()
+    confirm()
+    if mine:
+        for work in mine:
+            work.publish()
+        confirm()
     return {job.target.key: _commit(step, job, context, meter) for job in jobs}
 
 
@@ -211,4 +228,4 @@ def _commit(step: Step, job: Job, context: Context, meter: Meter) -> Artifact:
         )
     )
     renewed = is_renewed(target, context)
-    return Artifact(target.key, target.kind, target.fingerprint, slot.folder, outputs, renewed=renewed)
+    return Artifact(target.key, target.kind, target.fingerprint, slot.folder, outputs, renewed=renewed, slot=slot)

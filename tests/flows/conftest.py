@@ -186,6 +186,17 @@ def fresh(prefect_environment: dict[str, str], tmp_path: Path) -> Hpt:
 
 
 @pytest.fixture
+def machine(prefect_environment: dict[str, str], tmp_path: Path) -> Callable[[str, dict[str, str]], Hpt]:
+    """Makes a pipeline in a folder of this name, with a cache of its own and more variables of the environment."""
+
+    def make(name: str, environment: dict[str, str]) -> Hpt:
+        (tmp_path / name).mkdir()
+        return Hpt(tmp_path / name, prefect_environment | environment)
+
+    return make
+
+
+@pytest.fixture
 def outputs() -> Callable[[Path, str], list[Path]]:
     """Folders of the outputs of a kind that exist in a store."""
 

@@ -93,7 +93,7 @@ def with_model_folder(folder: Path, without: str) -> None:
         (["run", "demo.toml", "--store", "demo.toml/runs"], 2, ["demo.toml is a file", "give a folder", "--store"]),
         (["plan", "demo.toml", "--store", "demo.toml"], 2, ["demo.toml is a file", "give a folder"]),
         (["run", "demo.toml", "--store", "/proc/runs"], 1, ["cannot write to the store /proc/runs"]),
-        (["run", "demo.toml", "--store", "s3://bucket/runs"], 2, ["'s3' are not supported", "local or mounted folder"]),
+        (["run", "demo.toml", "--store", "s4://bucket/runs"], 2, ["Protocol not known: s4", "s3://"]),
         (["run", "demo.toml", "--set", "evaluate.max_tokens=100000"], 2, ["leaves no room for a prompt", "100000"]),
         (["rerun", "demo.toml", "--from", "evaluate.bse"], 2, ["unknown stage", "did you mean 'evaluate.base'"]),
         (["train", "demo.toml", "hpt"], 2, ["unknown stage 'train.hpt'"]),
