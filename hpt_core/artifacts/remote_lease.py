@@ -140,7 +140,7 @@ class RemoteLease(BaseLease):
             return False
         now = found.pop(probe, None)
         renewed = [info.changed for name, info in found.items() if name.endswith((BEAT, GENERATION))]
-        return bool(now and renewed) and (now.changed - max(renewed)).total_seconds() > after_s
+        return now is not None and bool(renewed) and (now.changed - max(renewed)).total_seconds() > after_s
 
     def _name(self, number: int) -> str:
         return f"{self._folder}/{number:08d}{GENERATION}"

@@ -64,6 +64,11 @@ class Stored:
         """The last part of its key, such as the benchmark; "" without one."""
         return self.manifest.stage.partition("/")[2].rpartition("/")[2]
 
+    def file(self, name: str) -> Path:
+        """A file of its output, which is fetched if the store is at a URL. Raises StoreError if that fails."""
+        self.slot.fetch(name)
+        return self.slot.output / name
+
     def input(self, role: str) -> "Stored | None":
         """The artifact that it takes in this role; None if the store has none with that content."""
         return self.find(self.manifest.inputs[role]) if role in self.manifest.inputs else None

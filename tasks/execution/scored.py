@@ -41,7 +41,7 @@ def contribution(stored: Stored) -> Contribution:
     samples, asked = _needed(stored, "samples"), _needed(stored, "questions")
     protocol = _protocol(stored, samples, asked)
     name, benchmark, k = sha256_json(protocol), protocol["benchmark"], protocol["k"]
-    counted = _counted(samples.slot.output / SAMPLES, stored.slot.output / f"{VERDICTS}.parquet", k)
+    counted = _counted(samples.file(SAMPLES), stored.file(f"{VERDICTS}.parquet"), k)
     correct = counted.correct.tolist()
     total = k * len(correct)
     values = [c / k for c in correct]
@@ -200,7 +200,7 @@ def _evaluation(protocol: Row, stored: Stored, evaluation: dict[str, Any] | None
 def _recorded(samples: Stored) -> dict[str, Any]:
     """What the samples' worker recorded; empty if nothing."""
     try:
-        found: dict[str, Any] = json.loads((samples.slot.output / "sampling.json").read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(samples.file("sampling.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found
