@@ -37,11 +37,13 @@ def main(arguments: list[str]) -> int:
 
 def _run_flow() -> int:
     signal.signal(signal.SIGTERM, _asked_to_end)
-    from flows.server import prepare_environment
+    from flows.server import console_as_json, prepare_environment
 
     prepare_environment()
     from prefect.exceptions import TerminationSignal
     from rich.console import Console
+
+    console_as_json()
 
     def stay(self: Console) -> None:
         """The worker that reads the console may be gone. rich would exit before the flow has reported."""

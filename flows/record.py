@@ -1,16 +1,16 @@
 """Record a run in its store: what it used, what became of each stage, and how it ended."""
 
 import contextlib
-import json
 import logging
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from flows.explain import SECRET
 from flows.run import Run
+from hpt_core import logs
 from hpt_core.artifacts import RunLog, StageRecord
 from hpt_core.errors import HPTError, StoreError
+from hpt_core.redact import redact, redacted
 from tasks.execution import environment
 from tasks.execution.context import Notice, subscribe
 
@@ -22,7 +22,7 @@ ENDS = ("made", "reused", "failed", "skipped")
 @contextlib.contextmanager
 def recorded(run: Run, flow_run: str | None = None) -> Iterator[Run]:
     """The run, with a record in its store. Raises StoreError if the store cannot be written."""
-    config = json.loads(SECRET.sub("://...@", run.config.model_dump_json(by_alias=True)))
+    config = redacted(run.config.model_dump(mode="json", by_alias=True))
     log = run.context.store.history.begin(
         run.context.pipeline,
         config,
@@ -34,12 +34,13 @@ def recorded(run: Run, flow_run: str | None = None) -> Iterator[Run]:
     log.refer({str(target.key): f"{target.kind}/{target.fingerprint}" for target in targets})
     unsubscribe = subscribe(_Stages(run, log))
     try:
-        yield replace(run, context=replace(run.context, log=log))
+        with logs.about(pipeline=run.context.pipeline, run=log.record.id):
+            yield replace(run, context=replace(run.context, log=log))
     except HPTError as error:
         log.end("failed", str(error))
         raise
     except Exception as error:
-        log.end("failed", f"{type(error).__name__}: {error}")
+        log.end("failed", redact(f"{type(error).__name__}: {error}"))
         raise
     except BaseException as error:
         # Ctrl-C, SIGTERM, or a cancellation by Prefect.

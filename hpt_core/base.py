@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from hpt_core.errors import near
+from hpt_core.redact import is_secret
 
 Table = Mapping[str, Any]
 
@@ -42,6 +43,18 @@ Name = Annotated[str, AfterValidator(check_name)]
 """Name of a stage, a variant or a benchmark. It is part of keys ("train.NAME"), globs and file names."""
 PipelineName = Annotated[str, AfterValidator(partial(check_name, also="."))]
 """Name of a pipeline, which may contain a version number."""
+
+
+def _secret_variable(name: str) -> str:
+    try:
+        return is_secret(name)
+    except ValueError as error:
+        # Errors of this type are shown without the value, which may be the secret itself.
+        raise PydanticCustomError("secret", "{cause}", {"cause": str(error)}) from None
+
+
+SecretVariable = Annotated[str, AfterValidator(_secret_variable)]
+"""Name of an environment variable that holds a secret, which is then hidden wherever it would be written."""
 
 RENAMED = {
     "optimiser": "optimizer",

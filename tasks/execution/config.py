@@ -16,10 +16,11 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-from hpt_core.base import Frozen, PipelineName, Table, item_marks
+from hpt_core.base import Frozen, PipelineName, SecretVariable, Table, item_marks
 from hpt_core.errors import near
 from hpt_core.paths import UserPath, expand
 from hpt_core.prompts.base import PromptConfig
+from hpt_core.redact import written
 from hpt_core.trackers.base import TrackerConfig
 from tasks.execution import variants
 from tasks.execution.keys import MODEL, Output, Reference, StageKey
@@ -55,12 +56,21 @@ class PipelineConfig(Frozen):
     schedule: ScheduleConfig = ScheduleConfig()
     """When and where a permanent Prefect server runs the pipeline."""
 
+    secrets: dict[SecretVariable, str] = {}
+    """Environment variables with secrets -> the Prefect Secret blocks that hold them. A block is read when a run begins
+    and its variable is not set. No value is ever written anywhere."""
+
     @model_validator(mode="wrap")
     @classmethod
     def _with_tables(cls, data: Any, handler: ValidatorFunctionWrapHandler) -> Any:
         if cls is PipelineConfig and isinstance(data, dict):
             return pipeline_type(data).model_validate(data)
-        return handler(variants.expand(data, cls.known_kinds) if isinstance(data, dict) else data)
+        found: Self = handler(variants.expand(data, cls.known_kinds) if isinstance(data, dict) else data)
+        if field := next(written(data), None):
+            raise ValueError(
+                f"{field}: the value holds a secret; put it into an environment variable and write $NAME in its place"
+            )
+        return found
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:

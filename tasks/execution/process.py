@@ -26,7 +26,7 @@ from typing import IO, Any
 
 from pydantic import BaseModel
 
-from hpt_core import errors, supervisor, worker
+from hpt_core import errors, logs, supervisor, worker
 from hpt_core.artifacts import Cost
 from hpt_core.errors import (
     LONGEST_CAUSE,
@@ -40,6 +40,7 @@ from hpt_core.errors import (
     last_error,
 )
 from hpt_core.files import write_text
+from hpt_core.redact import redact, redacted
 
 LOG = logging.getLogger("hpt.worker")
 
@@ -186,7 +187,7 @@ def run(job: WorkerRun, on_event: Callable[[Event], None], cancelled: threading.
     it, and WorkerError for other failures. On any exception in the caller, including KeyboardInterrupt, all processes
     of the worker are ended first. Another thread can set `cancelled` to end the worker.
     """
-    _write(job)
+    write_spec(job.spec_file, job.spec)
     cost = Worker(job).work(job, on_event, cancelled)
     assert cost is not None, "only a worker that stays can decline a job"
     return cost
@@ -202,7 +203,7 @@ class Staying:
 
     def run(self, job: WorkerRun, on_event: Callable[[Event], None], cancelled: threading.Event | None = None) -> Cost:
         """Run a job in the worker that has stayed if it takes it, else in a new one, which then stays. See `run`."""
-        _write(job)
+        write_spec(job.spec_file, job.spec)
         if self._worker is not None and self._worker.runs and self._for == (job.module, job.environment):
             self._worker.give(job)
             if cost := self._work(job, on_event, cancelled):
@@ -246,8 +247,17 @@ class Staying:
             locks.close()
 
 
-def _write(job: WorkerRun) -> None:
-    write_text(job.spec_file, job.spec.model_dump_json(indent=2, by_alias=True) + "\n")
+def write_spec(file: Path, spec: BaseModel) -> None:
+    """Write a worker's spec. A secret in an address is written as `${NAME}`, which the worker reads from its
+    environment. Raises ConfigError for any other secret, which the worker would not get back."""
+    plain = spec.model_dump(mode="json", by_alias=True)
+    hidden = redacted(plain)
+    if hidden != plain and type(spec).model_validate_json(json.dumps(hidden)) != spec:
+        raise ConfigError(
+            f"{file} would hold a secret, which belongs into no file",
+            "set it in the environment, and write $NAME in the address that needs it",
+        )
+    write_text(file, json.dumps(hidden, indent=2, ensure_ascii=False) + "\n")
 
 
 def _program(job: WorkerRun, stays: bool) -> list[str]:
@@ -282,10 +292,10 @@ class Log:
                 self._file.close()
 
     def write(self, line: str) -> None:
-        """Append a line."""
+        """Append a line, as `logs.told` gives it."""
         if self._file:
             with self._writing():
-                self._file.write(f"{line}\n".encode())
+                self._file.write(f"{logs.told(line)}\n".encode())
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -316,6 +326,8 @@ class _Reader:
         self._logs: Sequence[Log] = ()
         self._on_event: Callable[[Event], None] = lambda event: None
         self._lock = threading.Lock()
+        self._fields: dict[str, str] = {}
+        """What records of the log are about."""
         self._threads = [
             threading.Thread(target=self._drain, args=(process.stderr, self._line), daemon=True),
             threading.Thread(target=self._drain, args=(process.stdout, self._event), daemon=True),
@@ -324,6 +336,7 @@ class _Reader:
     def take(self, logs: Sequence[Log], on_event: Callable[[Event], None]) -> None:
         """Where log and events go from now on."""
         with self._lock:
+            self._fields = logs.fields()
             self._logs, self._on_event = logs, on_event
         for thread in self._threads:
             if thread.ident is None:
@@ -352,12 +365,16 @@ class _Reader:
         if line == worker.END_OF_LOG:
             self._log_finished.set()
             return
-        with self._lock:
+        record = logs.parsed(line) or {}
+        with self._lock, logs.about(**self._fields):
             for log in self._logs:
                 log.write(line)
             if line.strip():
-                self.last.append(line)
-        LOG.log(logging.WARNING if " WARNING hpt" in line else logging.DEBUG, "%s", line)
+                self.last += (record.get("error") or record.get("message") or redact(line)).splitlines()
+            is_warning = " WARNING hpt" in line or (
+                record.get("level") == "WARNING" and record.get("logger", "").startswith("hpt")
+            )
+            LOG.log(logging.WARNING if is_warning else logging.DEBUG, "%s", record.get("message", line))
 
     def _event(self, line: str) -> None:
         try:
@@ -378,7 +395,8 @@ class _Reader:
                 self._finished.set()
         else:
             try:
-                self._on_event(event)
+                with logs.about(**self._fields):
+                    self._on_event(event)
             except Exception:
                 # If this thread stopped reading, the worker would block on a full pipe.
                 LOG.exception("an event could not be shown")

@@ -1,0 +1,32 @@
+"""`hpt metrics`: the metrics that `hpt up` serves, once."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from flows.outputs import open_store
+
+app = typer.Typer()
+
+
+@app.command()
+def metrics(
+    stores: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[STORE]...",
+            help="Folders of stores, or configs. Default: those of the deployed pipelines if PREFECT_API_URL is set.",
+        ),
+    ] = None,
+) -> None:
+    """Print metrics of stores and of the Prefect server in Prometheus' text format."""
+    from flows import metrics
+    from prefect.settings import PREFECT_API_URL
+
+    server = bool(PREFECT_API_URL.value())
+    if stores or not server:
+        roots = [open_store(where).root for where in stores or [None]]
+        sys.stdout.write(metrics.text(lambda: roots, server))
+    else:
+        sys.stdout.write(metrics.text(metrics.deployed_stores, server))
