@@ -20,11 +20,10 @@ from urllib.parse import quote
 HIDDEN = "***"
 SHORTEST = 8
 """Shorter values are not hidden: they are placeholders ("none"), and hiding them would garble every text."""
-VARIABLE = re.compile(
-    r"(?:^|_)(?:TOKEN|KEY|SECRET|PASSWORD|PASSWD|PASS|CREDENTIALS?|AUTH)(?:_|$)"
-    r"(?!(?:.*_)?(?:PATH|FILE|DIR|HOME|ENV|MODE|SOCK|NAME|TYPE|TIMEOUT)$)"
-)
+VARIABLE = re.compile(r"PASSWORD|PASSWD|SECRET|CREDENTIAL|(?:^|_)(?:TOKEN|KEY|PASS|AUTH)(?:_|$)")
 """Matches the name of an environment variable that holds a secret."""
+OTHERWISE = re.compile(r"_(?:PATH|FILE|DIR|HOME|ENV|MODE|SOCK|NAME|TYPE|TIMEOUT)$")
+"""Matches such a name if the variable only says where the secret is, or how it is used."""
 USER = re.compile(r"(?<=://)([^/\s\"'<>:]*(?::[^/\s\"'<>]*)?)@")
 """User and password in an address. A password may contain @."""
 PASSWORD = re.compile(r"://[^/\s\"'<>:]*:([^/\s\"'<>]+)@")
@@ -128,7 +127,7 @@ def _secrets() -> tuple[tuple[str, str], ...]:
 
 @lru_cache(maxsize=4096)
 def _is_secret_name(name: str) -> bool:
-    return bool(VARIABLE.search(name))
+    return bool(VARIABLE.search(name)) and not OTHERWISE.search(name)
 
 
 @lru_cache(maxsize=8)
