@@ -64,7 +64,10 @@ for module in COMMANDS:
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and Prefect's log.")] = False,
     log_format: Annotated[
-        str, typer.Option("--log-format", help="Of logs, on standard error and in files: text, or json.", envvar=logs.SETTING)
+        str,
+        typer.Option(
+            "--log-format", help="Of logs, on standard error and in files: text, or json.", envvar=logs.SETTING
+        ),
     ] = "text",
 ) -> None:
     """Options for every command."""

@@ -121,7 +121,9 @@ class Display:
     def __init__(self, stages: Iterable[object], console: Console) -> None:
         self._lines = {str(key): StageLine() for key in stages}
         self._console = console
-        self._live = Live(self, console=console, refresh_per_second=4) if console.is_terminal and not logs.as_json() else None
+        self._live = (
+            Live(self, console=console, refresh_per_second=4) if console.is_terminal and not logs.as_json() else None
+        )
 
     def __enter__(self) -> "Display":
         self._unsubscribe = subscribe(self._take)

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Metric, generate_latest, start_http_server
 from prometheus_client.core import GaugeMetricFamily, SummaryMetricFamily

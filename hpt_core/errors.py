@@ -96,8 +96,8 @@ def _message(error: BaseException) -> str:
 class HPTError(Exception):
     """Root of the tree: a cause and, if known, a remedy.
 
-    `str(error)` is one line: "CAUSE. Remedy: REMEDY." The command line prints that line without a traceback. Secrets are
-    hidden, because errors are logged, recorded and shown by Prefect.
+    `str(error)` is one line: "CAUSE. Remedy: REMEDY." The command line prints that line without a traceback. Secrets
+    are hidden, because errors are logged, recorded and shown by Prefect.
     """
 
     exit_code = 1

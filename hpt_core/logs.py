@@ -1,7 +1,7 @@
 """Logs as JSON: with HPT_LOG=json, one object per line, without secrets.
 
-    {"time": "2026-11-27T02:41:50.123Z", "level": "INFO", "logger": "hpt.stage", "pipeline": "demo", "stage": "train.hpt",
-     "run": "20261127-024100-demo-3f2a", "message": "..."}
+    {"time": "2026-11-27T02:41:50.123Z", "level": "INFO", "logger": "hpt.stage", "pipeline": "demo",
+     "run": "20261127-024100-demo-3f2a", "stage": "train.hpt", "message": "..."}
 
 An exception is in "error". Fields that are unknown are left out.
 """
@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from hpt_core.redact import redact
 
@@ -21,7 +22,7 @@ SETTING = "HPT_LOG"
 JSON = "json"
 START = '{"time": '
 """Start of a line."""
-_fields: ContextVar[Mapping[str, str]] = ContextVar("log_fields", default={})
+_fields: ContextVar[Mapping[str, str]] = ContextVar("log_fields", default=MappingProxyType({}))
 
 
 def as_json() -> bool:

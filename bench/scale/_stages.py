@@ -5,6 +5,7 @@ import stat
 import sys
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,7 @@ class Counted:
             self.found["list"] += 1
         elif event == "os.remove" and self._ours(arguments[0]):
             self.found["delete"] += 1
-        elif event == "os.symlink" and self._ours(arguments[1]):
-            self.found["put"] += 1
-        elif event == "os.utime" and self._ours(arguments[0]):
+        elif (event == "os.symlink" and self._ours(arguments[1])) or (event == "os.utime" and self._ours(arguments[0])):
             self.found["put"] += 1
 
 
@@ -117,7 +116,7 @@ def measure(folder: str, stages: int, in_worker: bool) -> dict[str, Any]:
     count = stages - 1
     return {
         "per_stage": (times[-1] - times[0]) / count,
-        "gaps": [round(after - before, 4) for before, after in zip(times, times[1:], strict=False)],
+        "gaps": [round(after - before, 4) for before, after in pairwise(times)],
         "store": {name: (last[name] - first[name]) / count for name in ("get", "put", "head", "list", "delete")},
         "prefect_requests": (requests_then - requests) / count,
         "prefect_events": (events_then - events) / count,

@@ -23,7 +23,9 @@ OUT = records.latest("planning")
 
 
 def main(
-    sizes: Annotated[list[int] | None, typer.Option(help="numbers of finished stages", show_default="1000, 10000")] = None,
+    sizes: Annotated[
+        list[int] | None, typer.Option(help="numbers of finished stages", show_default="1000, 10000")
+    ] = None,
     rounds: Annotated[int, typer.Option(help="plans of each size")] = 3,
     out: options.Out = OUT,
 ) -> None:

@@ -36,7 +36,9 @@ def server(port: int) -> Iterator[str]:
             # PostgreSQL refuses to run as root.
             for path in (folder, file.name):
                 shutil.chown(path, "postgres", "postgres")
-        _run("initdb", "-D", data, "-U", USER, "-A", "scram-sha-256", f"--pwfile={file.name}", "--no-sync", "-E", "UTF8")
+        _run(
+            "initdb", "-D", data, "-U", USER, "-A", "scram-sha-256", f"--pwfile={file.name}", "--no-sync", "-E", "UTF8"
+        )
         options = f"-p {port} -c listen_addresses={HOST} -c unix_socket_directories={folder} -c fsync=off"
         try:
             _run("pg_ctl", "start", "-D", data, "-o", options, "-l", log, "-w", "-t", int(START_WITHIN_S))

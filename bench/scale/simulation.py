@@ -1,7 +1,8 @@
 """Many workers on one store and one Prefect server, beyond what a machine can run: a discrete-event simulation.
 
-What a stage asks of the store and of Prefect, and how fast Prefect answers, is measured (`python -m bench.scale stages`,
-`... prefect`). Amazon's documents give the store's limits. Everything else is an assumption, named in `settings`:
+What a stage asks of the store and of Prefect, and how fast Prefect answers, is measured (`python -m bench.scale
+stages`, `... prefect`). Amazon's documents give the store's limits. Everything else is an assumption, which `settings`
+names:
 
 - A worker takes one pipeline after the other, and runs its stages in order.
 - A stage is requests before its work, the work itself, and requests after it. A worker waits for each request.
@@ -102,7 +103,7 @@ def simulate(
         begin = random_.uniform(0, 60)
         process = worker(begin)
         heapq.heappush(events, (begin, number, process))
-    waiting = {number: True for number in range(workers)}
+    waiting = dict.fromkeys(range(workers), True)
     end = 0.0
     while events:
         now, number, process = heapq.heappop(events)

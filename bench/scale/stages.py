@@ -45,7 +45,9 @@ def main(
                 found.append({"in_worker": in_worker, "round": number, "alone": alone, **measured})
                 print({k: v for k, v in found[-1].items() if k != "gaps"})
     summary = summarize(found)
-    records.finish(out, Record("stages", machine.describe(), {"stages": stages, "rounds": rounds}, summary, found), table)
+    records.finish(
+        out, Record("stages", machine.describe(), {"stages": stages, "rounds": rounds}, summary, found), table
+    )
     if max(summary["here"], summary["worker"]) >= WANTED_S:
         raise typer.Exit(1)
 
@@ -81,7 +83,11 @@ def table(record: Record) -> str:
     store = ", ".join(f"{found['store'][name]:.1f} {name.upper()}" for name in REQUESTS)
     rows = [
         ("stage in the flow's process", f"under {WANTED_S:g} s", f"{found['here']:.2f} s"),
-        ("stage with a worker program, without the program's own time", f"under {WANTED_S:g} s", f"{found['worker']:.2f} s"),
+        (
+            "stage with a worker program, without the program's own time",
+            f"under {WANTED_S:g} s",
+            f"{found['worker']:.2f} s",
+        ),
         ("the worker program alone: Python and its imports", "", f"{found['alone']:.2f} s"),
         ("requests of a stage to Prefect's API", "", f"{found['prefect']:.1f}, and {found['events']:.1f} events"),
         ("requests of a stage to the store, if each file operation were one", "", store),

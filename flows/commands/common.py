@@ -157,7 +157,8 @@ def complain(text: str) -> None:
 
 
 def log_to_console() -> None:
-    """Show warnings on the console, all but details if logs are JSON, or the whole log with --debug. A worker's log goes to its stage's log file."""
+    """Show warnings on the console; all but details if logs are JSON; the whole log with --debug. A worker's log goes
+    to its stage's log file."""
     logger = logging.getLogger("hpt")
     handler = ConsoleHandler(logging.DEBUG if STATE.debug else logging.INFO if logs.as_json() else logging.WARNING)
     handler.setFormatter(logs.formatter("%(message)s"))

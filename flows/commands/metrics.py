@@ -21,8 +21,9 @@ def metrics(
     ] = None,
 ) -> None:
     """Print metrics of stores and of the Prefect server in Prometheus' text format."""
-    from flows import metrics
     from prefect.settings import PREFECT_API_URL
+
+    from flows import metrics
 
     server = bool(PREFECT_API_URL.value())
     if stores or not server:

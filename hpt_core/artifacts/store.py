@@ -121,9 +121,7 @@ class Slot:
 
     def commit(self, manifest: Manifest) -> None:
         """Write the manifest without secrets, which makes the artifact exist, and remove work/."""
-        manifest = manifest.model_copy(
-            update={"config": redacted(manifest.config), "facts": redacted(manifest.facts)}
-        )
+        manifest = manifest.model_copy(update={"config": redacted(manifest.config), "facts": redacted(manifest.facts)})
         for path in [*self.output.rglob("*"), self.output]:
             _flush(path)
         write_text(self.manifest_file, manifest.model_dump_json(indent=2) + "\n")

@@ -52,9 +52,9 @@ class Kept:
         model's. Raises Declined if it cannot take this model or if they disagree, and what EngineConfig.open raises.
         `say` is told what takes time.
         """
-        if self._engine is not None and self._opened is not None and length <= self._length:
-            if (spec.engine, spec.dtype, spec.model) == (*self._opened[:2], self._model):
-                return self._engine
+        loaded = (*self._opened[:2], self._model) if self._opened else None
+        if self._engine is not None and (spec.engine, spec.dtype, spec.model) == loaded and length <= self._length:
+            return self._engine
         wanted = (spec.engine, spec.dtype, _architecture(spec.model))
         if self._engine is None:
             say(f"starting {spec.engine.name}")

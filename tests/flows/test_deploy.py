@@ -113,7 +113,9 @@ def test_up_starts_a_closed_server_and_down_ends_all_of_it(tmp_path: Path, fresh
         processes = [psutil.Process(number) for number, _ in json.loads((home / "processes.json").read_text()).values()]
 
         again = fresh("up", "tiny.toml").stdout
-        assert set(re.findall(r"^ *(\w+)  (?:server|worker|metrics|auto|work pool|depl)", again, re.MULTILINE)) == {"unchanged"}
+        assert set(re.findall(r"^ *(\w+)  (?:server|worker|metrics|auto|work pool|depl)", again, re.MULTILINE)) == {
+            "unchanged"
+        }
         assert len(re.findall("^unchanged", again, re.MULTILINE)) == len(
             re.findall("^ *(created|started)", first, re.MULTILINE)
         )
