@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from rich.markup import escape
 
 from flows.server import prepare_environment
-from hpt_core import collector, logs
+from hpt_core import collector, logs, redact
 
 prepare_environment()
 
@@ -85,6 +85,7 @@ def main(arguments: list[str] | None = None) -> None:
     # Options for every command must precede the command. Users may put them anywhere.
     arguments = _options_first(arguments)
     collector.spare()
+    sys.excepthook = redact.show
     # Job schedulers send SIGTERM. Without a handler, this process would exit and leave its Prefect server running.
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGTERM, _terminated)

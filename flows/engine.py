@@ -14,7 +14,7 @@ import sys
 from typing import Any
 from uuid import UUID
 
-from hpt_core import supervisor
+from hpt_core import redact, supervisor
 
 GRACE_S = 25
 """Seconds that a flow has to end its stages and to report. Prefect's worker kills a cancelled run after 30."""
@@ -40,6 +40,7 @@ def _run_flow() -> int:
     from flows.server import console_as_json, prepare_environment
 
     prepare_environment()
+    sys.excepthook = redact.show
     from prefect.exceptions import TerminationSignal
     from rich.console import Console
 

@@ -68,6 +68,8 @@ class Machine:
                 "PREFECT_API_URL": _url(port or PORT),
                 "PREFECT_API_AUTH_STRING": f"{USER}:{secrets.token_urlsafe(24)}",
             }
+            if chosen := os.environ.get(METRICS_PORT):
+                wanted[METRICS_PORT] = chosen
             _private(file, "\n".join(f"{name}={shlex.quote(value)}" for name, value in wanted.items()))
         lines = shlex.split(file.read_text())
         found = {name: value for name, _, value in (line.partition("=") for line in lines)}
@@ -180,8 +182,8 @@ class Machine:
                 time.sleep(SETTLE_S)
 
     def is_whole(self) -> bool:
-        """Whether every process that was started is running."""
-        return all(self._running(name) for name in self._recorded())
+        """Whether every process that runs need is running. They do not need the metrics."""
+        return all(self._running(name) for name in self._recorded() if name != METRICS)
 
     def _start(self, name: str, command: list[str], environment: dict[str, str]) -> "subprocess.Popen[bytes]":
         with (self.folder / f"{name.replace(' ', '-')}.log").open("ab") as log:

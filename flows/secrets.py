@@ -30,7 +30,7 @@ def _read(variable: str, block: str) -> str:
             f"set {variable}, or PREFECT_API_URL to the server that has the block",
         )
     try:
-        value = Secret.load(block, _sync=True).get()
+        value = Secret.load(block, _sync=True).get()  # type: ignore[call-arg,union-attr]
     except Exception as error:  # the server is away, there is no such block, or its key has changed
         raise ConfigError(
             f"{where}: the block cannot be read ({type(error).__name__})",

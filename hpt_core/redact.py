@@ -80,7 +80,7 @@ def written(value: Any, where: str = "") -> Iterator[str]:
 
 
 def install() -> None:
-    """Redact every log record of this process, and the traceback of an error that ends it. May be called again."""
+    """Redact every log record of this process. May be called again."""
     make = logging.getLogRecordFactory()
     if getattr(make, "redacts", False):
         return
@@ -90,10 +90,10 @@ def install() -> None:
 
     factory.redacts = True  # type: ignore[attr-defined]
     logging.setLogRecordFactory(factory)
-    sys.excepthook = _show
 
 
-def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A program's `sys.excepthook`: the traceback of the error that ends it, without secrets."""
     sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
 
 

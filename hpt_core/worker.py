@@ -110,6 +110,7 @@ def main(spec_type: type[Spec], run: Callable[[Spec], None]) -> None:
     """Entry point of a worker program. The exit code is 0, or that of the HPTError that ended it."""
     collector.spare()
     redact.install()
+    sys.excepthook = redact.show
     # For workers started by hand. Torch reads the thread settings when it is imported, which is later.
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)

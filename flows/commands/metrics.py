@@ -27,7 +27,7 @@ def metrics(
 
     server = bool(PREFECT_API_URL.value())
     if stores or not server:
-        roots = [open_store(where).root for where in stores or [None]]
+        roots = [open_store(where).root for where in stores] if stores else [open_store(None).root]
         sys.stdout.write(metrics.text(lambda: roots, server))
     else:
         sys.stdout.write(metrics.text(metrics.deployed_stores, server))

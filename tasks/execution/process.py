@@ -26,7 +26,7 @@ from typing import IO, Any
 
 from pydantic import BaseModel
 
-from hpt_core import errors, logs, supervisor, worker
+from hpt_core import errors, supervisor, worker
 from hpt_core.artifacts import Cost
 from hpt_core.errors import (
     LONGEST_CAUSE,
@@ -40,6 +40,7 @@ from hpt_core.errors import (
     last_error,
 )
 from hpt_core.files import write_text
+from hpt_core.logs import about, fields, parsed, told
 from hpt_core.redact import redact, redacted
 
 LOG = logging.getLogger("hpt.worker")
@@ -137,20 +138,28 @@ class Worker:
         """Whether the program has not ended."""
         return self._process.poll() is None
 
-    def give(self, job: WorkerRun) -> None:
-        """Hand another job to a worker that has stayed."""
-        self._reader.expect()
-        with contextlib.suppress(OSError):  # it has ended; `work` says why
-            self._process.stdin.write(f"{job.spec_file}\n")  # type: ignore[union-attr]
+    def work(
+        self,
+        job: WorkerRun,
+        on_event: Callable[[Event], None],
+        cancelled: threading.Event | None = None,
+        another: bool = False,
+    ) -> Cost | None:
+        """Wait until the worker has finished the job. `another` hands it to a worker that has stayed.
 
-    def work(self, job: WorkerRun, on_event: Callable[[Event], None], cancelled: threading.Event | None) -> Cost | None:
-        """Wait until the worker has finished the job. Returns None if it has declined the job. See `run`."""
+        Returns None if the worker has declined the job. See `run`.
+        """
         give_up = time.monotonic() + (job.timeout_s or math.inf)
         with contextlib.ExitStack() as stack:
             logs = [stack.enter_context(Log(path)) for path in job.logs]
             _header(logs, job)
             self._reader.take(logs, on_event)
             stack.callback(self._reader.take, (), lambda event: None)
+            if another:
+                # Only now, so that no line of the job's log and no event of it goes nowhere.
+                self._reader.expect()
+                with contextlib.suppress(OSError):  # it has ended, which is noticed below
+                    self._process.stdin.write(f"{job.spec_file}\n")  # type: ignore[union-attr]
             try:
                 while self.runs:
                     if cancelled and cancelled.is_set():
@@ -205,22 +214,21 @@ class Staying:
         """Run a job in the worker that has stayed if it takes it, else in a new one, which then stays. See `run`."""
         write_spec(job.spec_file, job.spec)
         if self._worker is not None and self._worker.runs and self._for == (job.module, job.environment):
-            self._worker.give(job)
-            if cost := self._work(job, on_event, cancelled):
+            if cost := self._work(job, on_event, cancelled, another=True):
                 return cost
         self.close()
         self._worker, self._for = Worker(job, stays=True), (job.module, job.environment)
-        cost = self._work(job, on_event, cancelled)
+        cost = self._work(job, on_event, cancelled, another=False)
         assert cost is not None, "a new worker declines nothing"
         return cost
 
     def _work(
-        self, job: WorkerRun, on_event: Callable[[Event], None], cancelled: threading.Event | None
+        self, job: WorkerRun, on_event: Callable[[Event], None], cancelled: threading.Event | None, another: bool
     ) -> Cost | None:
         assert self._worker is not None
         found = None
         try:
-            found = self._worker.work(job, on_event, cancelled)
+            found = self._worker.work(job, on_event, cancelled, another)
         finally:
             if found is None:
                 self._worker = None
@@ -292,10 +300,10 @@ class Log:
                 self._file.close()
 
     def write(self, line: str) -> None:
-        """Append a line, as `logs.told` gives it."""
+        """Append a line, as `told` gives it."""
         if self._file:
             with self._writing():
-                self._file.write(f"{logs.told(line)}\n".encode())
+                self._file.write(f"{told(line)}\n".encode())
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -336,7 +344,7 @@ class _Reader:
     def take(self, logs: Sequence[Log], on_event: Callable[[Event], None]) -> None:
         """Where log and events go from now on."""
         with self._lock:
-            self._fields = logs.fields()
+            self._fields = fields()
             self._logs, self._on_event = logs, on_event
         for thread in self._threads:
             if thread.ident is None:
@@ -365,8 +373,8 @@ class _Reader:
         if line == worker.END_OF_LOG:
             self._log_finished.set()
             return
-        record = logs.parsed(line) or {}
-        with self._lock, logs.about(**self._fields):
+        record = parsed(line) or {}
+        with self._lock, about(**self._fields):
             for log in self._logs:
                 log.write(line)
             if line.strip():
@@ -395,7 +403,7 @@ class _Reader:
                 self._finished.set()
         else:
             try:
-                with logs.about(**self._fields):
+                with about(**self._fields):
                     self._on_event(event)
             except Exception:
                 # If this thread stopped reading, the worker would block on a full pipe.

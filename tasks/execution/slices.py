@@ -66,7 +66,7 @@ class _Slices:
         self._count, self._at_once = count, at_once
         self._has_devices = bool(devices)
         self._free: Queue[tuple[str | None, process.Staying]] = Queue()
-        for device in [*devices][:at_once] or [None] * at_once:
+        for device in devices[:at_once] or [None] * at_once:  # type: ignore[list-item]
             self._free.put((device, process.Staying()))
         self._stop = threading.Event()
         self._lock = threading.Lock()

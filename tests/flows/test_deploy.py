@@ -105,7 +105,7 @@ def metrics_at(url: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]
 def test_up_starts_a_closed_server_and_down_ends_all_of_it(tmp_path: Path, fresh: Any) -> None:
     home, port = tmp_path / "home", free_port()
     fresh.environment = {k: v for k, v in fresh.environment.items() if not k.startswith("PREFECT_")}
-    fresh.environment["HPT_HOME"] = str(home)
+    fresh.environment |= {"HPT_HOME": str(home), "HPT_METRICS_PORT": str(free_port())}
     try:
         first = fresh("up", "tiny.toml", "--port", str(port)).stdout
         assert f"started  server http://127.0.0.1:{port}/api" in first

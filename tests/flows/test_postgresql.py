@@ -1,5 +1,6 @@
 """A permanent server with its database in PostgreSQL: two workers in two pools, two pipelines at once."""
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -44,7 +45,8 @@ def scores(store: Path) -> Any:
 def test_two_workers_run_two_pipelines_at_once(tmp_path: Path, database: str) -> None:
     home = tmp_path / "home"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-    hpt = Hpt(tmp_path, environment | {"HPT_HOME": str(home), "OMP_NUM_THREADS": "1", "COLUMNS": "160"})
+    environment |= {"HPT_HOME": str(home), "HPT_METRICS_PORT": str(free_port()), "HPT_LOG": "json"}
+    hpt = Hpt(tmp_path, environment | {"OMP_NUM_THREADS": "1", "COLUMNS": "160"})
     for pool in POOLS:
         config(hpt, pool)
     password = database.split(":")[2].partition("@")[0]
@@ -78,6 +80,10 @@ def test_two_workers_run_two_pipelines_at_once(tmp_path: Path, database: str) ->
     logs = {path.name: path.read_text(errors="replace") for path in home.glob("*.log")}
     assert {"server.log", "worker-of-one.log", "worker-of-two.log"} <= logs.keys()
     assert not [name for name, text in logs.items() if "database is locked" in text]
+    for pool in POOLS:
+        lines = [line for line in logs[f"worker-of-{pool}.log"].splitlines() if line.startswith('{"time"')]
+        records = [json.loads(line) for line in lines]
+        assert any(record["logger"] == "prefect.flow_runs" for record in records), "flows log JSON"
     assert (home / "database").stat().st_mode & 0o077 == 0
     holders = [path for path in tmp_path.rglob("*") if path.is_file() and password.encode() in path.read_bytes()]
     assert holders == [home / "database"]

@@ -110,6 +110,7 @@ import logging, os, sys
 from hpt_core import redact
 redact.install()
 redact.install()
+sys.excepthook = redact.show
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 secret = os.environ["HF_TOKEN"]
 logging.info("sends %s to %s", secret, "http://me:literal@host")
