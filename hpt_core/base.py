@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from types import NoneType
 from typing import Annotated, Any, Final, Optional, TypeVar, get_args, get_origin
 
@@ -101,10 +101,8 @@ class Frozen(BaseModel):
 
     def deciding(self) -> Iterator[tuple[str, Any]]:
         """Names and values of the fields that are part of the identity."""
-        for key, field in type(self).model_fields.items():
-            marks = (*field.metadata, *item_marks(field.annotation))
-            if not any(isinstance(mark, NotIdentity) for mark in marks):
-                yield key, getattr(self, key)
+        for key in _deciding(type(self)):
+            yield key, getattr(self, key)
 
 
 def idle_settings(config: Any, where: str = "") -> Iterator[str]:
@@ -165,6 +163,17 @@ def named_fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
 def item_marks(annotation: Any) -> tuple[Any, ...]:
     """Annotated metadata of the item type of a tuple."""
     return tuple(mark for item in get_args(annotation) for mark in getattr(item, "__metadata__", ()))
+
+
+@cache
+def marks(model: type[BaseModel]) -> dict[str, tuple[Any, ...]]:
+    """Attribute -> annotated metadata of the field, and of its items if it is a tuple."""
+    return {key: (*field.metadata, *item_marks(field.annotation)) for key, field in model.model_fields.items()}
+
+
+@cache
+def _deciding(model: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(key for key, found in marks(model).items() if not any(isinstance(m, NotIdentity) for m in found))
 
 
 def unknown_field(name: str, known: tuple[str, ...]) -> PydanticCustomError:

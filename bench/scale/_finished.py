@@ -1,5 +1,7 @@
 """In a process of its own: write a config with many stages, and a store in which all of them are finished."""
 
+import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,9 @@ from bench import child
 from flows import graph as graphs
 from flows.load import load_config
 from flows.run import context_of
-from hpt_core.artifacts import Cost, FileEntry, Manifest, outputs_hash
-from hpt_core.files import sha256_file, write_parquet
+from hpt_core.artifacts import Cost, Manifest, describe_files, outputs_hash
+from hpt_core.files import write_parquet
+from hpt_core.models.scratch import ScratchModel
 from tasks.execution import environment
 from tasks.execution.artifact import Artifact, Artifacts, Step, Target
 from tasks.execution.context import Context
@@ -46,10 +49,6 @@ questions_per_step = 4
 """
 OTHERS = 5
 """Stages that are no training and no evaluation: model, data, benchmark, contamination, report."""
-MODEL_FILES = (
-    *("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
-    *("special_tokens_map.json", "chat_template.jinja"),
-)
 
 
 def measure(folder: str, stages: int) -> dict[str, Any]:
@@ -61,11 +60,13 @@ def measure(folder: str, stages: int) -> dict[str, Any]:
     file = Path(folder) / "many.toml"
     file.write_text(text)
     config = load_config(file)
+    tiny = ScratchModel(layers=1, hidden_size=32, intermediate_size=32, heads=1)
+    tiny.materialize(Path(folder) / "tiny", lambda *_: None)
     context, graph, artifacts = context_of(config), graphs.build(config), Artifacts()
     for key, stage in graph.items():
         for step in stage.steps:
             for target in step.targets(artifacts, context):
-                artifacts[target.key] = _finish(step, target, context)
+                artifacts[target.key] = _finish(step, target, context, Path(folder) / "tiny")
         for artifact in artifacts.values():
             if artifact.key.stage == key:
                 context.store.link(config.name, str(artifact.key), artifact.folder)
@@ -73,27 +74,21 @@ def measure(folder: str, stages: int) -> dict[str, Any]:
     return {"stages": len(graph)}
 
 
-def _finish(step: Step, target: Target, context: Context) -> Artifact:
+def _finish(step: Step, target: Target, context: Context, tiny: Path) -> Artifact:
     slot = context.store.slot(target.kind, target.fingerprint)
-    entries = []
-    for output in step.produces:
-        names = [f"{output.path}/{name}" for name in MODEL_FILES] if output == MODEL else [output.path or "file"]
-        for name in names:
-            path = slot.output / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if path.suffix == ".parquet":
-                write_parquet(path, pa.table({"a": [1]}))
-            elif not path.exists() and not path.suffix:
-                path.mkdir()
-                path = path / "file"
-            if path.suffix != ".parquet":
-                path.write_text(f"{target.fingerprint} {name}")
-            relative = path.relative_to(slot.folder).as_posix()
-            # As after a run, which has hashed every file.
-            sha = context.known.sha256(path) if path.suffix else sha256_file(path)
-            entries.append(FileEntry(path=relative, size=path.stat().st_size, sha256=sha))
+    places = dict.fromkeys(output.path or "file" for output in step.produces)
+    for path in (slot.output / place for place in places):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.name == MODEL.path:
+            shutil.copytree(tiny, path)
+        elif path.suffix == ".parquet":
+            write_parquet(path, pa.table({"a": [1]}))
+        else:
+            path.write_text(json.dumps({"of": target.fingerprint}))
+    # As after a run, which has hashed every file.
+    entries = describe_files(slot.folder, context.known)
     now = datetime.now(UTC)
-    outputs = {output.name: outputs_hash(tuple(entries), output.path) for output in step.produces}
+    outputs = {output.name: outputs_hash(entries, output.path) for output in step.produces}
     manifest = Manifest(
         stage=str(target.key),
         kind=target.kind,
@@ -101,7 +96,7 @@ def _finish(step: Step, target: Target, context: Context) -> Artifact:
         inputs=dict(target.inputs),
         config=target.config,
         versions=dict(target.versions),
-        files=tuple(entries),
+        files=entries,
         outputs=outputs,
         packages=environment.packages(),
         hardware=environment.hardware(),

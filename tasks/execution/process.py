@@ -213,9 +213,9 @@ class Staying:
     def run(self, job: WorkerRun, on_event: Callable[[Event], None], cancelled: threading.Event | None = None) -> Cost:
         """Run a job in the worker that has stayed if it takes it, else in a new one, which then stays. See `run`."""
         write_spec(job.spec_file, job.spec)
-        if self._worker is not None and self._worker.runs and self._for == (job.module, job.environment):
-            if cost := self._work(job, on_event, cancelled, another=True):
-                return cost
+        takes = self._worker is not None and self._worker.runs and self._for == (job.module, job.environment)
+        if takes and (cost := self._work(job, on_event, cancelled, another=True)):
+            return cost
         self.close()
         self._worker, self._for = Worker(job, stays=True), (job.module, job.environment)
         cost = self._work(job, on_event, cancelled, another=False)

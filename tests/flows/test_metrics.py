@@ -112,7 +112,7 @@ def test_an_empty_store_has_no_metrics(tmp_path: Path) -> None:
 
 def test_the_metrics_of_a_real_run_equal_its_records(finished: Any) -> None:
     found = parsed(finished("metrics", str(finished.store)).stdout)
-    manifests = [json.loads(file.read_text()) for file in finished.store.glob("*/*/manifest.json")]
+    manifests = [json.loads(file.read_text()) for file in finished.store.glob(f"*/{'?' * 64}/manifest.json")]
     for kind in {m["kind"] for m in manifests}:
         every = [m for m in manifests if m["kind"] == kind]
         assert found["hpt_artifacts", kind] == len(every)
