@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -91,8 +92,9 @@ def _cluster(root: Path) -> Iterator[str]:
             time.sleep(1)
         yield f"{HOST}:{port}"
     finally:
-        os.killpg(head.pid, 15)
-        head.wait(30)
+        # Ray's node takes its time to end when it is asked, and nothing on it is needed any more.
+        os.killpg(head.pid, signal.SIGKILL)
+        head.wait()
 
 
 if __name__ == "__main__":

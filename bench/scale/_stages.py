@@ -1,7 +1,9 @@
 """In a process of its own: run a chain of idle stages, and count what it asks of the store and of Prefect."""
 
+import json
 import os
 import stat
+import statistics
 import sys
 import time
 from collections import Counter
@@ -95,7 +97,8 @@ def measure(folder: str, stages: int, in_worker: bool) -> dict[str, Any]:
         | ({"after": [f"{KIND}.s{number - 1}"]} if number else {})
         for number in range(stages)
     }
-    config = validated({"name": "chain", "store": f"{folder}/runs", "trackers": [], KIND: tables}, "the chain")
+    head = {"name": "chain", "store": f"{folder}/runs", "trackers": [], "model": {"base": {"source": "scratch"}}}
+    config = validated(head | {KIND: tables}, "the chain")
     asked, counted = Asked(), Counted(Path(folder) / "runs")
     begun: dict[str, float] = {}
     ended: dict[str, float] = {}
@@ -111,11 +114,16 @@ def measure(folder: str, stages: int, in_worker: bool) -> dict[str, Any]:
     make(config, RunOptions(), note)
     keys = list(tables)
     times = [ended[f"{KIND}.{key}"] for key in keys]
+    own = 0.0
+    if in_worker:
+        results = [json.loads(file.read_text()) for file in Path(folder).glob(f"runs/idle/{'?' * 64}/output/*.json")]
+        own = statistics.mean(result["ended"] - result["began"] for result in results)
     # From the end of the first stage to the end of the last one.
     (first, requests, events), (last, requests_then, events_then) = marks[0], marks[-1]
     count = stages - 1
     return {
         "per_stage": (times[-1] - times[0]) / count,
+        "own": own,
         "gaps": [round(after - before, 4) for before, after in pairwise(times)],
         "store": {name: (last[name] - first[name]) / count for name in ("get", "put", "head", "list", "delete")},
         "prefect_requests": (requests_then - requests) / count,

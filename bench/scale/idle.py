@@ -1,9 +1,11 @@
 """A kind of stage that does nothing, in this process or in a worker program."""
 
-import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
+
+import psutil
 
 from hpt_core import worker
 from hpt_core.artifacts import Cost
@@ -36,7 +38,7 @@ class Spec(Frozen):
 
 
 class IdleStep(Step):
-    """A file that says nothing."""
+    """A file with the times of the process that wrote it."""
 
     kind = "idle"
     produces = (RESULT,)
@@ -75,8 +77,8 @@ IDLE = Idle()
 
 
 def run(spec: Spec) -> None:
-    """The worker's work."""
-    write_json(spec.output / RESULT.path, json.loads("{}"))
+    """The worker's work: says when its process began, and that it ends."""
+    write_json(spec.output / RESULT.path, {"began": psutil.Process().create_time(), "ended": time.time()})
 
 
 if __name__ == "__main__":

@@ -118,7 +118,11 @@ def _runs(url: str, flow: str, until: float, times: list[float], failed: list[st
 
         def ask(path: str, body: Any) -> Any:
             begun = time.perf_counter()
-            answer = client.post(f"{url}/{path}", json=body)
+            try:
+                answer = client.post(f"{url}/{path}", json=body)
+            except httpx.HTTPError as error:  # a server under load resets connections
+                failed.append(repr(error))
+                return {}
             times.append(time.perf_counter() - begun)
             if answer.is_error:
                 failed.append(answer.text)

@@ -8,7 +8,8 @@ names:
 - A stage is requests before its work, the work itself, and requests after it. A worker waits for each request.
 - The store answers each request after a latency, and at most so many per second and prefix. All manifests share one
   prefix, which is the worst case.
-- Prefect's server is one queue with the measured rate. Heartbeats and events of running stages go there, too.
+- Prefect's server is one queue with the measured rate. Each worker is a Prefect worker of its own with one run, so the
+  run's heartbeat, the worker's heartbeat and its polls for work go there, too.
 """
 
 import heapq
@@ -27,7 +28,10 @@ S3 = {"get": 5500.0, "put": 3500.0}
 """Requests per second and prefix: GET and HEAD; PUT, LIST and DELETE (Amazon S3 user guide, "performance")."""
 LATENCY_S = 0.03
 """Seconds of a request to S3."""
-HEARTBEAT_S = 30.0
+TICK_S = 30.0
+PER_TICK = 5.0
+"""Requests of a worker to Prefect every 30 s, whatever its stage does: the run's heartbeat and the worker's, and a poll
+every 10 s (Prefect's defaults)."""
 BUSY = 0.8
 """Share of a server's capacity from which it is called saturated."""
 READS = ("get", "head")
@@ -90,9 +94,9 @@ def simulate(
                 if half == 0:
                     work = seconds * random_.uniform(0.5, 1.5)
                     ends = now + work
-                    while now + HEARTBEAT_S < ends:
-                        now = yield now + HEARTBEAT_S
-                        world.prefect.ask(now, 1)
+                    while now + TICK_S < ends:
+                        now = yield now + TICK_S
+                        world.prefect.ask(now, PER_TICK)
                     now = yield ends
             world.over.append(now - started - work)
             world.finished += 1
@@ -130,7 +134,7 @@ def gives_way(store: dict[str, float], asked: float, rate: float, seconds: float
     """Workers at which each part is saturated, with stages of this mean work."""
     reads, writes = (sum(store[name] for name in names) for names in (READS, WRITES))
     per_second = {
-        "prefect": (asked + seconds / HEARTBEAT_S) / rate,
+        "prefect": (asked + seconds / TICK_S * PER_TICK) / rate,
         "store, reads": reads / S3["get"],
         "store, writes": writes / S3["put"],
     }
@@ -157,7 +161,7 @@ def main(
         "workers": workers,
         "s3": S3,
         "latency_s": LATENCY_S,
-        "heartbeat_s": HEARTBEAT_S,
+        "per_worker_per_s": PER_TICK / TICK_S,
         "saturated": BUSY,
         "store": store,
         "prefect": asked,

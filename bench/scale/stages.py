@@ -2,19 +2,15 @@
 
 A chain of stages that do nothing runs as a Prefect flow with a temporary server. What passes from the first stage to
 the last is orchestration: the plan, leases, the record of the run, the manifest, Prefect's task. The chain runs once
-in the flow's process, and once with a worker program per stage, whose own time (the same program, started by hand) is
-subtracted.
+in the flow's process, and once with a worker program per stage, whose own time is subtracted: from the start of its
+process to the end of its work.
 
 Exit code 1: orchestration takes 1 s or longer per stage.
 """
 
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -41,8 +37,7 @@ def main(
                 homes = {"HPT_CACHE": f"{folder}/cache", "PREFECT_HOME": f"{folder}/prefect"}
                 spec = {"folder": folder, "stages": stages, "in_worker": in_worker}
                 measured = child.call("bench.scale._stages", spec, kept | homes)
-                alone = _alone(Path(folder)) if in_worker else 0.0
-                found.append({"in_worker": in_worker, "round": number, "alone": alone, **measured})
+                found.append({"in_worker": in_worker, "round": number, **measured})
                 print({k: v for k, v in found[-1].items() if k != "gaps"})
     summary = summarize(found)
     records.finish(
@@ -52,25 +47,13 @@ def main(
         raise typer.Exit(1)
 
 
-def _alone(folder: Path) -> float:
-    """Seconds of the worker program, started by hand."""
-    spec = next(folder.glob("runs/idle/*/spec.json"))
-    times = []
-    for _ in range(5):
-        begun = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "bench.scale.idle", str(spec)], cwd=machine.ROOT, check=True)
-        times.append(time.perf_counter() - begun)
-    return statistics.median(times)
-
-
 def summarize(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Medians over the rounds: seconds per stage, and requests per stage."""
     here, worker = ([r for r in rows if r["in_worker"] is way] for way in (False, True))
     return {
         "here": statistics.median(r["per_stage"] for r in here),
-        "worker": statistics.median(r["per_stage"] - r["alone"] for r in worker),
-        "alone": statistics.median(r["alone"] for r in worker),
-        "longest": max(gap for r in rows for gap in r["gaps"]) if rows[0]["gaps"] else 0.0,
+        "worker": statistics.median(r["per_stage"] - r["own"] for r in worker),
+        "own": statistics.median(r["own"] for r in worker),
         "store": {name: statistics.median(r["store"][name] for r in worker) for name in REQUESTS},
         "prefect": statistics.median(r["prefect_requests"] for r in worker),
         "events": statistics.median(r["prefect_events"] for r in worker),
@@ -88,7 +71,7 @@ def table(record: Record) -> str:
             f"under {WANTED_S:g} s",
             f"{found['worker']:.2f} s",
         ),
-        ("the worker program alone: Python and its imports", "", f"{found['alone']:.2f} s"),
+        ("the worker program alone: Python and its imports", "", f"{found['own']:.2f} s"),
         ("requests of a stage to Prefect's API", "", f"{found['prefect']:.1f}, and {found['events']:.1f} events"),
         ("requests of a stage to the store, if each file operation were one", "", store),
     ]
