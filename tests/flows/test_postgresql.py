@@ -32,7 +32,9 @@ def database() -> Iterator[str]:
 
 def config(hpt: Hpt, pool: str) -> None:
     """A pipeline with a store, a site and a pool of its own."""
-    text = TINY.replace('name = "tiny"', f'name = "tiny-{pool}"\nstore = "runs-{pool}"', 1)
+    # A verdict must not depend on the machine's load.
+    text = TINY.replace("[evaluate]", "[evaluate]\ngrade_timeout_s = 300")
+    text = text.replace('name = "tiny"', f'name = "tiny-{pool}"\nstore = "runs-{pool}"', 1)
     text = text.replace("PUBLISHED", str(hpt.folder / pool)) + f'[schedule]\npool = "{pool}"\n'
     (hpt.folder / f"{pool}.toml").write_text(text)
 
@@ -66,7 +68,8 @@ def test_two_workers_run_two_pipelines_at_once(tmp_path: Path, database: str) ->
             hpt.prefect("deployment", "run", f"pipeline/tiny-{pool}")
         wait_until_all_are_completed(hpt, len(POOLS))
         tables = [scores(hpt.folder / f"runs-{pool}") for pool in POOLS]
-        assert tables[0].num_rows and tables[0].equals(tables[1])
+        assert tables[0].num_rows
+        assert [name for name in tables[0].column_names if tables[0][name] != tables[1][name]] == []
 
         other = {DATABASE: "sqlite+aiosqlite:////tmp/other.db"}
         hpt.environment |= other
