@@ -1,4 +1,4 @@
-"""Write the tables of docs/benchmarks.md from the records in bench/results/: `python -m bench.tables`.
+"""Write the tables of the documents from the records in bench/results/: `python -m bench.tables`.
 
 A table is between `<!-- table: NAME -->` and `<!-- end -->`. Everything between these two lines is replaced.
 """
@@ -11,10 +11,11 @@ from bench import records
 from bench.machine import ROOT
 from bench.parity import graders, gradients
 from bench.records import Record
+from bench.scale import planning, prefect, simulation, slices, stages
 from bench.speed import catalog, evaluation, grading, logprobs, phases, preparation, sharing, step
 from bench.speed.gpu import __main__ as gpu
 
-DOCUMENT = ROOT / "docs" / "benchmarks.md"
+DOCUMENTS = (ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "explanation" / "scaling.md")
 TABLES: dict[str, Callable[[Record], str]] = {
     "gradients": gradients.table,
     "graders": graders.table,
@@ -27,6 +28,11 @@ TABLES: dict[str, Callable[[Record], str]] = {
     "preparation": preparation.table,
     "catalog": catalog.table,
     "gpu": gpu.table,
+    "stages": stages.table,
+    "planning": planning.table,
+    "slices": slices.table,
+    "prefect": prefect.table,
+    "simulation": simulation.table,
 }
 """Name of the record -> the function that formats it."""
 BLOCK = re.compile(r"(<!-- table: ([a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -46,10 +52,11 @@ def _shown(name: str, results: Path) -> str:
 
 
 def main() -> None:
-    """Update the tables of docs/benchmarks.md from bench/results/."""
+    """Update the tables of the documents from bench/results/."""
     from hpt_core.files import write_text
 
-    write_text(DOCUMENT, filled(DOCUMENT.read_text(encoding="utf-8")))
+    for document in DOCUMENTS:
+        write_text(document, filled(document.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":

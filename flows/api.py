@@ -12,7 +12,9 @@ from flows.load import load_config, validated
 from flows.record import recorded
 from flows.results import Results
 from flows.run import RunOptions, plan_run, preflight, reuse, warn
+from flows.secrets import provide
 from flows.server import prepare_environment, run_flow
+from hpt_core import logs
 from tasks.execution.artifact import Artifacts
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Notice, subscribe
@@ -47,6 +49,7 @@ def make(
     Without `on_event`, progress is printed on `console`, by default on standard error.
     """
     prepare_environment()
+    provide(config.secrets)
     run = plan_run(config, options)
     for notice in warn(run):
         if on_event is not None:
@@ -55,7 +58,7 @@ def make(
     with contextlib.ExitStack() as stack:
         if on_event is None:
             console = console or Console(stderr=True, highlight=False)
-            if not run.plan.finished:
+            if not run.plan.finished and not logs.as_json():
                 console.print("[dim]starting Prefect[/]")
             stack.enter_context(Display(run.graph, console))
         else:

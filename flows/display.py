@@ -1,5 +1,6 @@
-"""Progress display: a live table on a terminal, throttled plain lines elsewhere."""
+"""Progress display: a live table on a terminal, throttled plain lines elsewhere, records if logs are JSON."""
 
+import logging
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -10,7 +11,10 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from hpt_core import logs
 from tasks.execution.context import Notice, Throttle, subscribe
+
+LOG = logging.getLogger("hpt.progress")
 
 PLAIN_EVERY_S = 15.0
 """Seconds between two progress lines of a stage if no terminal is attached."""
@@ -117,7 +121,9 @@ class Display:
     def __init__(self, stages: Iterable[object], console: Console) -> None:
         self._lines = {str(key): StageLine() for key in stages}
         self._console = console
-        self._live = Live(self, console=console, refresh_per_second=4) if console.is_terminal else None
+        self._live = (
+            Live(self, console=console, refresh_per_second=4) if console.is_terminal and not logs.as_json() else None
+        )
 
     def __enter__(self) -> "Display":
         self._unsubscribe = subscribe(self._take)
@@ -142,7 +148,11 @@ class Display:
             and notice.what != "started"
             and (line.throttle.due() or (first and notice.what != "progress"))
         ):
-            self._console.print(f"{time.strftime('%H:%M:%S')} {notice.stage}: {escape(self._text(line))}")
+            if logs.as_json():
+                with logs.about(stage=notice.stage):
+                    LOG.info("%s", self._text(line))
+            else:
+                self._console.print(f"{time.strftime('%H:%M:%S')} {notice.stage}: {escape(self._text(line))}")
 
     def _text(self, line: StageLine) -> str:
         notice = line.notice

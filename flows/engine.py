@@ -14,7 +14,7 @@ import sys
 from typing import Any
 from uuid import UUID
 
-from hpt_core import supervisor
+from hpt_core import redact, supervisor
 
 GRACE_S = 25
 """Seconds that a flow has to end its stages and to report. Prefect's worker kills a cancelled run after 30."""
@@ -37,11 +37,14 @@ def main(arguments: list[str]) -> int:
 
 def _run_flow() -> int:
     signal.signal(signal.SIGTERM, _asked_to_end)
-    from flows.server import prepare_environment
+    from flows.server import console_as_json, prepare_environment
 
     prepare_environment()
+    sys.excepthook = redact.show
     from prefect.exceptions import TerminationSignal
     from rich.console import Console
+
+    console_as_json()
 
     def stay(self: Console) -> None:
         """The worker that reads the console may be gone. rich would exit before the flow has reported."""

@@ -12,6 +12,7 @@ from flows.fields import type_text
 from hpt_core.base import as_list, named_fields
 from hpt_core.errors import ConfigError, near
 from hpt_core.plugins import Plugin, PluginConfig, is_kind
+from hpt_core.redact import redact
 from tasks.execution import variants
 from tasks.execution.config import pipeline_type
 from tasks.execution.kind import NamedStages
@@ -19,8 +20,6 @@ from tasks.execution.kind import NamedStages
 OF_PYDANTIC = re.compile(r"function-.*|\[key\]|str|int|float|bool|(tuple|list|dict)\[.*\]")
 """Parts of a fault's location that are no field: validators, keys of a table, and members of a union."""
 
-SECRET = re.compile(r"://[^/@]*@")
-"""User and password in an address."""
 LONGEST = 100
 """Most characters of a value in an error."""
 
@@ -74,8 +73,8 @@ def explain(
         remedy += doc
     elif cause == "a name is missing" and field and isinstance(value, dict):
         remedy = _name_in_header(field, ".".join(loc[:-1]) if left else name, left == 1, value) or remedy
-    hidden = isinstance(value, dict | list | tuple) or first["loc"][-1:] == ("[key]",)
-    text = SECRET.sub("://...@", repr(value))
+    hidden = isinstance(value, dict | list | tuple) or first["loc"][-1:] == ("[key]",) or first["type"] == "secret"
+    text = redact(repr(value))
     shown = "" if hidden else f" = {text if len(text) <= LONGEST else text[:LONGEST] + '...'}"
     at = f"{name}{shown}: " if name else ""
     return ConfigError(f"{where}: {at}{cause[:1].lower() + cause[1:]}{more}", remedy or f"correct it{doc}")

@@ -11,10 +11,11 @@ import os
 import secrets
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from flows.server import QUIET
 from hpt_core.errors import ServerError
 from hpt_core.files import write_json
 from hpt_core.loopback import HOST, answers
+from hpt_core.redact import redact
 
 START_WITHIN_S = 120.0
 """Seconds that the server has to answer."""
@@ -34,6 +36,12 @@ SETTLE_S = 3.0
 PORT = 4200
 USER = "hpt"
 SERVER = "server"
+METRICS = "metrics"
+METRICS_PORT = "HPT_METRICS_PORT"
+DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
+"""Prefect's variable for the address of the server's database."""
+SQLITE = "sqlite"
+"""Value of the variable that returns to the database in the home."""
 Told = Iterator[tuple[str, str]]
 """What was done: ("started", "server ...")."""
 
@@ -60,6 +68,8 @@ class Machine:
                 "PREFECT_API_URL": _url(port or PORT),
                 "PREFECT_API_AUTH_STRING": f"{USER}:{secrets.token_urlsafe(24)}",
             }
+            if chosen := os.environ.get(METRICS_PORT):
+                wanted[METRICS_PORT] = chosen
             _private(file, "\n".join(f"{name}={shlex.quote(value)}" for name, value in wanted.items()))
         lines = shlex.split(file.read_text())
         found = {name: value for name, _, value in (line.partition("=") for line in lines)}
@@ -74,11 +84,35 @@ class Machine:
             _private(file, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
         return file.read_text().strip()
 
+    def database(self) -> Told:
+        """Store the address of the server's database if the environment has one. It may hold a password, so it is not
+        in the file that users load. Raises ServerError if the running server uses another one."""
+        wanted = os.environ.get(DATABASE, "")
+        file, stored = self._database_file, self._database()
+        if not wanted or wanted == (stored or SQLITE):
+            return
+        if self._running(SERVER):
+            raise ServerError("the running server uses another database", "run `hpt down` first")
+        if wanted == SQLITE:
+            file.unlink()
+        else:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _private(file, wanted)
+        yield ("updated" if stored else "created"), f"database {redact(wanted)}"
+
+    @property
+    def _database_file(self) -> Path:
+        return self.folder / "database"
+
+    def _database(self) -> str | None:
+        file = self._database_file
+        return file.read_text().strip() if file.is_file() else None
+
     def start(self, port: int | None = None) -> Told:
         """Start the server unless it is running. Raises ServerError."""
+        yield from self.database()
         settings = self.settings(port)
-        url = settings["PREFECT_API_URL"]
-        port = int(url.rpartition(":")[2].partition("/")[0])
+        url, port = settings["PREFECT_API_URL"], _port(settings)
         if self._running(SERVER):
             yield "unchanged", f"server {url}"
             return
@@ -90,6 +124,8 @@ class Machine:
             # A run whose process is gone cannot answer a cancellation.
             "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS": "30",
         }
+        if database := self._database():
+            server[DATABASE] = database
         command = ["prefect", "server", "start", "--host", HOST, "--port", str(port)]
         process = self._start(SERVER, command, settings | server)
         give_up = time.monotonic() + START_WITHIN_S
@@ -99,6 +135,32 @@ class Machine:
                 raise ServerError("the Prefect server does not start", f"see {self.folder / 'server.log'}")
             time.sleep(0.2)
         yield "started", f"server {url}"
+
+    def measure(self) -> Told:
+        """Serve metrics for Prometheus, unless they are served. Raises ServerError."""
+        settings = self.settings()
+        port = int(settings.get(METRICS_PORT) or _port(settings) + 1)
+        what = f"metrics http://{HOST}:{port}/metrics"
+        if self._running(METRICS):
+            yield "unchanged", what
+            return
+        with contextlib.suppress(OSError):
+            socket.create_connection((HOST, port), timeout=1).close()
+            raise self._no_metrics(port)
+        process = self._start(METRICS, ["flows.metrics", str(port)], settings)
+        give_up = time.monotonic() + START_WITHIN_S
+        while not answers(port, "/favicon.ico"):  # the one path that computes nothing
+            if process.poll() is not None or time.monotonic() > give_up:
+                self._end(METRICS)
+                raise self._no_metrics(port)
+            time.sleep(0.2)
+        yield "started", what
+
+    def _no_metrics(self, port: int) -> ServerError:
+        log, file = self.folder / f"{METRICS}.log", self.folder / "environment"
+        return ServerError(
+            f"the metrics cannot be served at port {port}", f"see {log}; {METRICS_PORT} in {file} gives another port"
+        )
 
     def work(self, pools: Iterable[str]) -> Told:
         """Start a worker for each pool that has none here."""
@@ -120,14 +182,15 @@ class Machine:
                 time.sleep(SETTLE_S)
 
     def is_whole(self) -> bool:
-        """Whether every process that was started is running."""
-        return all(self._running(name) for name in self._recorded())
+        """Whether every process that runs need is running. They do not need the metrics."""
+        return all(self._running(name) for name in self._recorded() if name != METRICS)
 
     def _start(self, name: str, command: list[str], environment: dict[str, str]) -> "subprocess.Popen[bytes]":
         with (self.folder / f"{name.replace(' ', '-')}.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", *command],
-                env=os.environ | QUIET | environment,
+                # Only the server may know the database and its password.
+                env={k: v for k, v in os.environ.items() if k != DATABASE} | QUIET | environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -168,6 +231,10 @@ class Machine:
 
 def _url(port: int) -> str:
     return f"http://{HOST}:{port}/api"
+
+
+def _port(settings: Mapping[str, str]) -> int:
+    return int(settings["PREFECT_API_URL"].rpartition(":")[2].partition("/")[0])
 
 
 def _private(file: Path, text: str) -> None:

@@ -18,14 +18,16 @@ from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled
 
 from flows import attempts
-from flows.load import load_config, overridden
+from flows.load import load_config, overridden, read_table
 from flows.record import recorded
 from flows.reporter import Reporter
 from flows.run import Run, RunOptions, StagesFailed, plan_run, preflight
+from flows.secrets import provide
 from flows.server import FORWARDED
 from flows.walk import walk
 from hpt_core.artifacts.known import cache_folder
 from hpt_core.base import idle_settings
+from hpt_core.redact import redact, redacted
 from tasks.execution.artifact import Artifacts
 from tasks.execution.config import PipelineConfig
 from tasks.execution.task import Walk
@@ -76,7 +78,13 @@ def pipeline(
     else:
         if ended := attempts.ended_before(attempts.history(context)):
             return ended
-        resolved = load_config(Path(config), set) if isinstance(config, str) else overridden(config, set)
+        if isinstance(config, str):
+            # Before the config is loaded, because its addresses may name the variables.
+            provide(read_table(Path(config)).get("secrets") or {})
+            resolved = load_config(Path(config), set)
+        else:
+            resolved = overridden(config, set)
+        provide(resolved.secrets)
         changes = {"only": (*only, *options.only), "overrides": (*options.overrides, *set)}
         options = options.model_copy(update=changes)
         run, artifacts = plan_run(resolved, options, _begun()), Artifacts()
@@ -111,12 +119,19 @@ def run_prepared(run: Run) -> Artifacts:
     artifacts = Artifacts()
     token = _PREPARED.set((run, artifacts))
     try:
-        pipeline(run.config, options=run.options)
+        pipeline(_parameter(run.config), options=run.options)
     except TerminationSignal as error:
         raise SystemExit(128 + error.signal) from error
     finally:
         _PREPARED.reset(token)
     return artifacts
+
+
+def _parameter(config: PipelineConfig) -> Any:
+    """The config as Prefect stores it: with `${NAME}` instead of a secret."""
+    plain = config.model_dump(mode="json", by_alias=True)
+    hidden = redacted(plain)
+    return config if hidden == plain else hidden
 
 
 def _begun() -> datetime:
@@ -142,9 +157,9 @@ def show(config: PipelineConfig, artifacts: Artifacts) -> None:
         if shown.report is None:
             continue
         try:
-            table = score_rows(shown.report / "tables" / "scores.parquet")
+            table = redacted(score_rows(shown.report / "tables" / "scores.parquet"))
             create_table_artifact(key=f"{key}-scores", table=table)
-            text = (shown.report / "leaderboard.md").read_text(encoding="utf-8")
+            text = redact((shown.report / "leaderboard.md").read_text(encoding="utf-8"))
             create_markdown_artifact(
                 key=f"{key}-leaderboard", markdown=text, description=f"Leaderboard of {config.name}"
             )

@@ -6,7 +6,6 @@ server writes to the terminal. `python -m flows.prefect_server` is the program o
 
 import atexit
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from pathlib import Path
 from hpt_core import supervisor
 from hpt_core.errors import ServerError, last_error
 from hpt_core.loopback import HOST, answers
+from hpt_core.redact import redact
 
 STARTUP_S = 180.0
 """Seconds that a temporary server has to answer."""
@@ -41,7 +41,7 @@ def require_server(log: Path) -> None:
     if url := PREFECT_API_URL.value():
         if problem := why_unreachable(url):
             raise ServerError(
-                f"cannot reach the Prefect server at {_without_key(url)}: {problem}",
+                f"cannot reach the Prefect server at {url}: {problem}",
                 "start it (`prefect server start`), correct PREFECT_API_URL, or unset it to use a temporary server",
             )
         return
@@ -84,13 +84,8 @@ def why_unreachable(url: str) -> str:
             client.raise_for_api_version_mismatch()
     except Exception as error:  # Prefect hides the cause in errors of several types
         cause = error.__cause__ or error
-        return _without_key(" ".join(f"{type(cause).__name__}: {cause}".split()))[:300]
+        return redact(" ".join(f"{type(cause).__name__}: {cause}".split()))[:300]
     return ""
-
-
-def _without_key(text: str) -> str:
-    """The text without the user and password of an address."""
-    return re.sub(r"(?<=://)[^/@\s]+@", "", text)
 
 
 def usable_home() -> str:

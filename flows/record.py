@@ -1,17 +1,17 @@
 """Record a run in its store: what it used, what became of each stage, and how it ended."""
 
 import contextlib
-import json
 import logging
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from flows.explain import SECRET
 from flows.run import Run
+from hpt_core import logs
 from hpt_core.artifacts import RunLog, StageRecord
 from hpt_core.artifacts.history import Outcome
 from hpt_core.errors import HPTError, StoreError
+from hpt_core.redact import redact, redacted
 from tasks.execution import environment
 from tasks.execution.catalog import add_run
 from tasks.execution.context import Notice, subscribe
@@ -24,8 +24,8 @@ ENDS = ("made", "reused", "failed", "skipped")
 @contextlib.contextmanager
 def recorded(run: Run, flow_run: str | None = None) -> Iterator[Run]:
     """The run, with a record in its store. Raises StoreError if the store cannot be written."""
-    config = json.loads(SECRET.sub("://...@", run.config.model_dump_json(by_alias=True)))
-    options = json.loads(SECRET.sub("://...@", run.options.model_dump_json(exclude_defaults=True)))
+    config = redacted(run.config.model_dump(mode="json", by_alias=True))
+    options = redacted(run.options.model_dump(mode="json", exclude_defaults=True))
     log = run.context.store.history.begin(
         run.context.pipeline,
         config,
@@ -41,12 +41,13 @@ def recorded(run: Run, flow_run: str | None = None) -> Iterator[Run]:
         add_run(log.end(outcome, error), run.context.store)
 
     try:
-        yield replace(run, context=replace(run.context, log=log))
+        with logs.about(pipeline=run.context.pipeline, run=log.record.id):
+            yield replace(run, context=replace(run.context, log=log))
     except HPTError as error:
         end("failed", str(error))
         raise
     except Exception as error:
-        end("failed", f"{type(error).__name__}: {error}")
+        end("failed", redact(f"{type(error).__name__}: {error}"))
         raise
     except BaseException as error:
         # Ctrl-C, SIGTERM, or a cancellation by Prefect.

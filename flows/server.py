@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flows.prefect_server import require_server, usable_home
 from flows.run import Run
-from hpt_core import loopback
+from hpt_core import logs, loopback, redact
 from tasks.execution.artifact import Artifacts
 
 QUIET = {
@@ -28,10 +28,12 @@ LOG = logging.getLogger("hpt.server")
 
 
 def prepare_environment() -> None:
-    """Set the variables of QUIET and a home if the environment lacks them, and keep loopback addresses from proxies.
+    """Set the variables of QUIET and a home if the environment lacks them, keep loopback addresses from proxies, and
+    secrets from logs.
 
     Call it before Prefect is imported. Workers inherit the variables.
     """
+    redact.install()
     try:
         Path.home()
     except RuntimeError:
@@ -72,6 +74,7 @@ def run_flow(run: Run, verbose: bool = False) -> Artifacts:
         from flows.pipeline import run_prepared
 
         # After the import, because importing Prefect configures its loggers.
+        console_as_json()
         if not verbose:
             _silence_console()
         with _log_file(logs / f"{run.config.name}.log"):
@@ -83,7 +86,7 @@ def run_flow(run: Run, verbose: bool = False) -> Artifacts:
 def _log_file(file: Path) -> Iterator[None]:
     file.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(file, encoding="utf-8", delay=True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(logs.formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.addFilter(lambda record: not hasattr(record, FORWARDED))
     loggers = [logging.getLogger(name) for name in ("hpt", "prefect")]
     for logger in loggers:
@@ -96,11 +99,23 @@ def _log_file(file: Path) -> Iterator[None]:
         handler.close()
 
 
+def console_as_json() -> None:
+    """Let Prefect's log on the console be JSON, if logs are. Call it after Prefect is imported."""
+    if logs.as_json():
+        for handler in _console_handlers():
+            handler.setFormatter(logs.JsonFormatter())
+
+
 def _silence_console() -> None:
     """Remove Prefect's log from the terminal; it still goes to the log file and the server."""
+    for handler in _console_handlers():
+        handler.setLevel(logging.CRITICAL + 1)
+
+
+def _console_handlers() -> Iterator[logging.Handler]:
     from prefect.logging.handlers import PrefectConsoleHandler
 
     for name in ("", "prefect", "prefect.flow_runs", "prefect.task_runs", "prefect.server"):
         for handler in logging.getLogger(name).handlers:
             if isinstance(handler, PrefectConsoleHandler):
-                handler.setLevel(logging.CRITICAL + 1)
+                yield handler

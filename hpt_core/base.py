@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from types import NoneType
 from typing import Annotated, Any, Final, Optional, TypeVar, get_args, get_origin
 
@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from hpt_core.errors import near
+from hpt_core.redact import is_secret
 
 Table = Mapping[str, Any]
 
@@ -42,6 +43,18 @@ Name = Annotated[str, AfterValidator(check_name)]
 """Name of a stage, a variant or a benchmark. It is part of keys ("train.NAME"), globs and file names."""
 PipelineName = Annotated[str, AfterValidator(partial(check_name, also="."))]
 """Name of a pipeline, which may contain a version number."""
+
+
+def _secret_variable(name: str) -> str:
+    try:
+        return is_secret(name)
+    except ValueError as error:
+        # Errors of this type are shown without the value, which may be the secret itself.
+        raise PydanticCustomError("secret", "{cause}", {"cause": str(error)}) from None
+
+
+SecretVariable = Annotated[str, AfterValidator(_secret_variable)]
+"""Name of an environment variable that holds a secret, which is then hidden wherever it would be written."""
 
 RENAMED = {
     "optimiser": "optimizer",
@@ -88,10 +101,8 @@ class Frozen(BaseModel):
 
     def deciding(self) -> Iterator[tuple[str, Any]]:
         """Names and values of the fields that are part of the identity."""
-        for key, field in type(self).model_fields.items():
-            marks = (*field.metadata, *item_marks(field.annotation))
-            if not any(isinstance(mark, NotIdentity) for mark in marks):
-                yield key, getattr(self, key)
+        for key in _deciding(type(self)):
+            yield key, getattr(self, key)
 
 
 def idle_settings(config: Any, where: str = "") -> Iterator[str]:
@@ -152,6 +163,17 @@ def named_fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
 def item_marks(annotation: Any) -> tuple[Any, ...]:
     """Annotated metadata of the item type of a tuple."""
     return tuple(mark for item in get_args(annotation) for mark in getattr(item, "__metadata__", ()))
+
+
+@cache
+def marks(model: type[BaseModel]) -> dict[str, tuple[Any, ...]]:
+    """Attribute -> annotated metadata of the field, and of its items if it is a tuple."""
+    return {key: (*field.metadata, *item_marks(field.annotation)) for key, field in model.model_fields.items()}
+
+
+@cache
+def _deciding(model: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(key for key, found in marks(model).items() if not any(isinstance(m, NotIdentity) for m in found))
 
 
 def unknown_field(name: str, known: tuple[str, ...]) -> PydanticCustomError:

@@ -6,10 +6,12 @@ docstrings do not count.
 """
 
 import ast
+import contextlib
 import hashlib
 import importlib.util
 import pkgutil
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -100,8 +102,31 @@ class _Code(NamedTuple):
     """Absolute names of possible imports; some are attributes, not modules."""
 
 
+_KNOWN: dict[tuple[str, ...], tuple[dict[Path, int], dict[str, str]]] = {}
+"""Module and import path -> the times of the files and folders that its hashes depend on, and the hashes. A plan asks
+for the same modules thousands of times, and finding files is slow."""
+
+
 def _hashes(module: str) -> dict[str, str]:
     """Module -> SHA-256, for a module and everything it imports from its own package, directly or indirectly."""
+    times, hashes = _KNOWN.get((module, *sys.path), ({}, {}))
+    if not hashes or times != _times(times):
+        hashes = _read(module)
+        files = [path for name in hashes if (path := source_file(name))]
+        # A new file in one of the folders may be what an import means from now on.
+        _KNOWN[module, *sys.path] = _times([*files, *(path.parent for path in files)]), hashes
+    return hashes
+
+
+def _times(paths: Iterable[Path]) -> dict[Path, int]:
+    found = {}
+    for path in paths:
+        with contextlib.suppress(OSError):
+            found[path] = path.stat().st_mtime_ns
+    return found
+
+
+def _read(module: str) -> dict[str, str]:
     found: dict[str, str] = {}
     beside, waiting = _beside(module), [module]
     while waiting:

@@ -27,6 +27,8 @@ import traceback
 from collections.abc import Sequence
 from itertools import takewhile
 
+from hpt_core.redact import redact
+
 LONGEST_CAUSE = 2000
 """Most characters of a cause that another library's error gives."""
 
@@ -94,15 +96,16 @@ def _message(error: BaseException) -> str:
 class HPTError(Exception):
     """Root of the tree: a cause and, if known, a remedy.
 
-    `str(error)` is one line: "CAUSE. Remedy: REMEDY." The command line prints that line without a traceback.
+    `str(error)` is one line: "CAUSE. Remedy: REMEDY." The command line prints that line without a traceback. Secrets
+    are hidden, because errors are logged, recorded and shown by Prefect.
     """
 
     exit_code = 1
     """Exit code of the command line: 2 for wrong input, 1 for a failure."""
 
     def __init__(self, cause: str, remedy: str = "") -> None:
-        self.cause = cause.rstrip(".")
-        self.remedy = remedy.rstrip(".")
+        self.cause = redact(cause).rstrip(".")
+        self.remedy = redact(remedy).rstrip(".")
         super().__init__(f"{self.cause}. Remedy: {self.remedy}." if self.remedy else f"{self.cause}.")
 
 

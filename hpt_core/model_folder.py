@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from hpt_core.artifacts.known import KnownFiles
 from hpt_core.errors import ModelError, explain
 from hpt_core.files import sha256_json
+from hpt_core.paths import check_inside
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -49,7 +50,10 @@ def weight_files(folder: Path) -> list[Path]:
         index = folder / f"{single}.index.json"
         if index.is_file():
             shards = sorted(set(read_object(index).get("weight_map", {}).values()))
-            found = [folder / name for name in shards]
+            try:
+                found = [folder / check_inside(name) for name in shards]
+            except ValueError as error:
+                raise ModelError(f"{index}: {str(error).partition(';')[0]}", "fetch the model again") from error
             for path in found:
                 if not path.is_file():
                     raise ModelError(f"{folder} is incomplete: {path.name} is missing", "fetch the model again")

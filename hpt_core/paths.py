@@ -64,6 +64,14 @@ def _expanded(value: Any) -> Any:
     return Path(expand(str(value))) if isinstance(value, Path) else value
 
 
+def check_inside(path: str) -> str:
+    """A relative path with forward slashes, from a file that anybody may have written. Raises ValueError for a path
+    that leaves the folder that it is relative to."""
+    if path.startswith("/") or not {"", ".", ".."}.isdisjoint(path.split("/")):
+        raise ValueError(f"{path!r} is not a path below the folder; restore the file that names it")
+    return path
+
+
 UserPath = Annotated[Path, BeforeValidator(_expanded)]
 """The type of a path in a config. A plug-in's or a stage's config may write `Path`: see `expands_paths`."""
 

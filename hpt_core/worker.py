@@ -24,7 +24,7 @@ from typing import NoReturn, TextIO, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from hpt_core import collector
+from hpt_core import collector, logs, redact
 from hpt_core.errors import ConfigError, HPTError, WorkerError
 
 Spec = TypeVar("Spec", bound=BaseModel)
@@ -109,6 +109,8 @@ class Declined(Exception):
 def main(spec_type: type[Spec], run: Callable[[Spec], None]) -> None:
     """Entry point of a worker program. The exit code is 0, or that of the HPTError that ended it."""
     collector.spare()
+    redact.install()
+    sys.excepthook = redact.show
     # For workers started by hand. Torch reads the thread settings when it is imported, which is later.
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -117,7 +119,9 @@ def main(spec_type: type[Spec], run: Callable[[Spec], None]) -> None:
         where += f" (rank {rank()})"
     if rank():
         leave_standard_output()
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=f"{where}: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logs.formatter(f"{where}: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     try:
         stays = sys.argv[1:2] == [STAY]
         if len(sys.argv) != 2 + stays:

@@ -240,6 +240,11 @@ class SampleStep(Step):
         """Generate all missing samples: in one process, in slices on this machine, or on a Ray cluster."""
         return slices.sample(self.stage, self.spec(jobs, artifacts), [job.slot for job in jobs], context)
 
+    def facts(self, job: Job) -> dict[str, Any]:
+        """Tokens of the samples and of their prompts."""
+        spent = self.spent(job, 0.0)
+        return {"tokens": spent.tokens, "prompt_tokens": spent.prompt_tokens}
+
     def work(self, config: Any) -> float:
         """Samples per question."""
         return float(config["k"])

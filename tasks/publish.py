@@ -14,6 +14,7 @@ from hpt_core.artifacts import Cost
 from hpt_core.code import code_of
 from hpt_core.errors import PublishError
 from hpt_core.files import write_text
+from hpt_core.redact import redact
 from tasks import evaluate, report
 from tasks.execution.artifact import Artifact, Artifacts, Job, Stage, Step, Target
 from tasks.execution.config import PipelineConfig
@@ -61,6 +62,7 @@ class PublishStep(Step):
             require_overlap(page, self.max_overlap, self.trained)
         context.notify(Notice(str(self.stage), "progress", self.config.name, 0, 1))
         receipt = self.config.publish(page)
+        receipt = receipt.model_copy(update={"target": redact(receipt.target)})
         write_text(job.slot.output / RECEIPT.path, receipt.model_dump_json(indent=2) + "\n")
         context.notify(Notice(str(self.stage), "progress", receipt.target, 1, 1))
         return Cost()

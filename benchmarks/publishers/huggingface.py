@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from benchmarks.publishers.base import Content, PublisherConfig, Receipt
+from hpt_core.base import SecretVariable
 from hpt_core.errors import PublishError
 from hpt_core.paths import UserAddress
 
@@ -48,7 +49,7 @@ class HuggingFace(PublisherConfig):
     """Repository type. A Space shows the page, a dataset shows its tables."""
     private: bool = True
     """Whether a newly created repository is private."""
-    token_env: str = "HF_TOKEN"
+    token_env: SecretVariable = "HF_TOKEN"
     """Environment variable that holds a token with write access. The token itself appears in no config or log."""
     endpoint: UserAddress | None = None
     """Address of the Hub. None uses HF_ENDPOINT or the public Hub."""

@@ -16,8 +16,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from flows.load import load_config
+from hpt_core import logs
 from hpt_core.artifacts import Store
 from hpt_core.errors import ConfigError, near
+from hpt_core.redact import redact
 from tasks import evaluate
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import data_folder
@@ -54,9 +56,19 @@ Model = Annotated[
 INDENT = " " * 6
 _DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Marks of writing direction."""
-OUT = Console(highlight=False, soft_wrap=True, emoji=False)
+
+
+class _Console(Console):
+    """Prints texts without secrets."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """See rich.console.Console."""
+        super().print(*(redact(item) if isinstance(item, str) else item for item in objects), **options)
+
+
+OUT = _Console(highlight=False, soft_wrap=True, emoji=False)
 """Standard output: results."""
-ERR = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+ERR = _Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 """Standard error: progress, warnings and errors."""
 
 
@@ -119,7 +131,7 @@ def model_named(name: str, models: Iterable[StageKey], problem: str = "there is 
 
 def print_json(value: Any) -> None:
     """Write a JSON document to standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.write(redact(json.dumps(value, indent=2, ensure_ascii=False, default=str)) + "\n")
 
 
 def print_note(text: str) -> None:
@@ -142,12 +154,26 @@ class ConsoleHandler(logging.Handler):
     """Prints log records on standard error, one line each, without breaking the progress display."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if logs.as_json():
+            ERR.print(self.format(record), markup=False)
+            return
         ERR.print(f"[yellow]{record.levelname.lower()}:[/] {escape(record.getMessage())}")
 
 
+def complain(text: str) -> None:
+    """Show the error that ends the command."""
+    if logs.as_json():
+        logging.getLogger("hpt").error("%s", text)
+    else:
+        ERR.print(f"[red]error:[/] {escape(text)}")
+
+
 def log_to_console() -> None:
-    """Show warnings on the console, or the whole log with --debug. A worker's log goes to its stage's log file."""
+    """Show warnings on the console; all but details if logs are JSON; the whole log with --debug. A worker's log goes
+    to its stage's log file."""
     logger = logging.getLogger("hpt")
-    logger.addHandler(ConsoleHandler(logging.DEBUG if STATE.debug else logging.WARNING))
+    handler = ConsoleHandler(logging.DEBUG if STATE.debug else logging.INFO if logs.as_json() else logging.WARNING)
+    handler.setFormatter(logs.formatter("%(message)s"))
+    logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if STATE.debug else logging.INFO)
     logger.propagate = False

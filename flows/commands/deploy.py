@@ -56,6 +56,7 @@ def up(
     deploy_all(pipelines)
     pools = [config.schedule.pool for config in pipelines.values()] or [ScheduleConfig().pool]
     tell(machine.work(pools))
+    tell(machine.measure())
     file = machine.folder / "environment"
     common.OUT.print(
         f"page: {settings['PREFECT_API_URL'].removesuffix('/api')}; it asks for PREFECT_API_AUTH_STRING of {file}"

@@ -10,9 +10,9 @@ from flows.commands import common
 from flows.commands.common import ConfigFile, DataDir, Json, Set, StoreOption
 from flows.run import RunOptions, context_of, plan_run
 from hpt_core.errors import ConfigError, StoreError, near
-from hpt_core.files import write_text
 from hpt_core.trackers import check_all
 from tasks import train
+from tasks.execution import process
 from tasks.execution.config import PipelineConfig
 
 app = typer.Typer()
@@ -71,5 +71,5 @@ def write_spec(config: PipelineConfig, key: str, out: Path | None) -> Path:
     if holder := context.store.lease(slot).holder():
         raise StoreError(f"{key} is being run by {holder}", "wait for it, or end it first")
     file = (out or slot.folder / "spec.json").resolve()
-    write_text(file, step.spec(slot, artifacts, context).model_dump_json(indent=2, by_alias=True) + "\n")
+    process.write_spec(file, step.spec(slot, artifacts, context))
     return file

@@ -2,21 +2,22 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
 from hpt_core.artifacts.known import KnownFiles
 from hpt_core.base import Frozen
 from hpt_core.errors import StoreError
 from hpt_core.files import sha256_json
+from hpt_core.paths import check_inside
 
 
 class FileEntry(Frozen):
     """One file of an artifact."""
 
-    path: str
-    """Relative to the artifact's folder in the store, with forward slashes."""
+    path: Annotated[str, AfterValidator(check_inside)]
+    """Relative to the artifact's folder in the store, with forward slashes. It cannot leave that folder."""
     size: int
     """Bytes."""
     sha256: str

@@ -13,9 +13,10 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 from fsspec.core import split_protocol
-from pydantic import AwareDatetime, ValidationError
+from pydantic import AfterValidator, AwareDatetime, ValidationError
 
 from hpt_core.artifacts.history import History
 from hpt_core.artifacts.known import KnownFiles
@@ -25,7 +26,8 @@ from hpt_core.artifacts.mirror import Mirror, locked, make_link
 from hpt_core.base import Frozen
 from hpt_core.errors import ConfigError, StoreError
 from hpt_core.files import replacing, write_text
-from hpt_core.paths import expand_named
+from hpt_core.paths import check_inside, expand_named
+from hpt_core.redact import redacted
 
 LOG = logging.getLogger("hpt.store")
 
@@ -46,7 +48,7 @@ FINGERPRINT = re.compile("[0-9a-f]{64}")
 class Pin(Frozen):
     """Keeps an artifact, and what it was made from, from being removed."""
 
-    place: str
+    place: Annotated[str, AfterValidator(check_inside)]
     """KIND/FINGERPRINT."""
     note: str = ""
     time: AwareDatetime
@@ -182,8 +184,9 @@ class Slot:
         shutil.rmtree(self.output, ignore_errors=True)
 
     def commit(self, manifest: Manifest) -> None:
-        """Write the manifest, which makes the artifact exist, and remove work/. A store at a URL must have the files
-        already: see `Mirror.upload`."""
+        """Write the manifest without secrets, which makes the artifact exist, and remove work/. A store at a URL must
+        have the files already: see `Mirror.upload`."""
+        manifest = manifest.model_copy(update={"config": redacted(manifest.config), "facts": redacted(manifest.facts)})
         for path in [*self.output.rglob("*"), self.output]:
             _flush(path)
         text = manifest.model_dump_json(indent=2) + "\n"

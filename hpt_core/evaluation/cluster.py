@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import Field
 
-from hpt_core import errors
+from hpt_core import errors, redact
 from hpt_core.base import Frozen
 from hpt_core.errors import BudgetError, ConfigError, HPTError, PreflightError, WorkerError
 from hpt_core.evaluation import sample
@@ -144,6 +144,7 @@ def _generate(ray: Any, spec: ClusterSpec) -> None:
 def _slice(text: str) -> Failure | None:
     """A Ray task: sample one slice. Returns an error as plain text, because Ray may not be able to transfer its
     class."""
+    redact.install()
     logging.basicConfig(level=logging.INFO)
     try:
         sample.run(SampleSpec.model_validate_json(text), lambda *_, **__: None)

@@ -33,6 +33,8 @@ class Kept:
         self._engine: RolloutEngine | None = None
         self._opened: tuple[EngineConfig, str, Mapping[str, Any]] | None = None
         self._length = 0
+        self._model: Path | None = None
+        """Folder of the weights. A finished model never changes, so the next slice of it needs no check."""
 
     def __enter__(self) -> "Kept":
         return self
@@ -50,6 +52,9 @@ class Kept:
         model's. Raises Declined if it cannot take this model or if they disagree, and what EngineConfig.open raises.
         `say` is told what takes time.
         """
+        loaded = (*self._opened[:2], self._model) if self._opened else None
+        if self._engine is not None and (spec.engine, spec.dtype, spec.model) == loaded and length <= self._length:
+            return self._engine
         wanted = (spec.engine, spec.dtype, _architecture(spec.model))
         if self._engine is None:
             say(f"starting {spec.engine.name}")
@@ -59,6 +64,7 @@ class Kept:
             raise Declined
         else:
             say("loading weights")
+            self._model = None
             try:
                 _swap(self._engine, spec, prompts, self._length)
             except HPTError as error:
@@ -66,6 +72,7 @@ class Kept:
                 logger.warning("%s gets an engine of its own: %s", spec.model, error)
                 raise Declined from error
             logger.info("%s: the open engine has its weights", spec.model)
+        self._model = spec.model
         return self._engine
 
 

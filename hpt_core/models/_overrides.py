@@ -57,7 +57,7 @@ def _require_used(folder: Path, rope_theta: float | None, max_position_embedding
     from transformers import AutoConfig
 
     try:
-        loaded = AutoConfig.from_pretrained(folder, local_files_only=True)
+        loaded = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"the config in {folder} cannot be loaded: {error}", "leave out the overrides") from error
     if rope_theta is not None:

@@ -56,11 +56,11 @@ def _convert(gguf: Path, folder: Path) -> None:
 
     where = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     model = AutoModelForCausalLM.from_pretrained(
-        **where, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16
+        **where, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16, trust_remote_code=False
     )
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
-    tokenizer = AutoTokenizer.from_pretrained(**where)
+    tokenizer = AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
     _split_digits(tokenizer)
     tokenizer.model_max_length = CONTEXT
     if not tokenizer.chat_template or tokenizer.eos_token != "<|im_end|>":

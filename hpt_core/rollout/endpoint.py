@@ -7,7 +7,6 @@ same tokens as the vllm engine. Other servers may ignore the seed.
 
 import logging
 import os
-import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from functools import partial
@@ -24,6 +23,7 @@ from hpt_core.base import NOT_IDENTITY
 from hpt_core.errors import EngineError
 from hpt_core.model_folder import load_tokenizer, read_config
 from hpt_core.paths import UserAddress
+from hpt_core.redact import NAME, is_secret
 from hpt_core.rollout.base import EngineConfig, Generation, RolloutEngine, Stream
 from hpt_core.rollout.vllm import VLLM as Serve
 from hpt_core.weights import require_weights
@@ -80,8 +80,9 @@ class Endpoint(EngineConfig):
     @model_validator(mode="after")
     def _fits(self) -> "Endpoint":
         # Not in field validators, because their messages show the field's value, which may contain a secret.
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.api_key_env):
+        if not NAME.fullmatch(self.api_key_env):
             raise ValueError("api_key_env is not the name of an environment variable; put the key into a variable")
+        is_secret(self.api_key_env)
         if self.url is None:
             if self.served_model is not None:
                 raise ValueError("served_model is set but url is not; set url, or remove served_model")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hpt_core.errors import ConfigError
+from hpt_core.redact import redacted
 from hpt_core.trackers.base import Tracker, TrackerConfig
 from hpt_core.worker import rank
 
@@ -66,7 +67,7 @@ def open_all(
         name = tracker.name if tracker.name not in opened else f"{tracker.name}-{number}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            opened[name] = tracker.open(folder, run_name, config, steps_done)
+            opened[name] = tracker.open(folder, run_name, redacted(config), steps_done)
         except ConfigError:
             raise
         except Exception as error:

@@ -7,6 +7,7 @@ file. A run can resume with a different number of ranks.
 import contextlib
 import json
 import logging
+import pickle
 import random
 import shutil
 import warnings
@@ -226,7 +227,10 @@ def _restore_errors() -> tuple[type[BaseException], ...]:
     """Exceptions that loading the tensors and setting the generators raise."""
     from torch.distributed.checkpoint.api import CheckpointException
 
-    return (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, CheckpointException)
+    return (
+        *(OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError),
+        *(pickle.UnpicklingError, CheckpointException),
+    )
 
 
 def _options() -> Any:
@@ -249,10 +253,12 @@ def _restore(path: Path, policy: "nn.Module", optimizer: "Optimizer", group: Any
     from torch.distributed.checkpoint.state_dict import set_model_state_dict, set_optimizer_state_dict
     from torch.distributed.checkpoint.state_dict_loader import load
 
+    from hpt_core.training.stored import Planner, Reader
+
     for parameter in trained(optimizer):
         parameter.grad = None
     tensors = _tensors(policy, optimizer)
-    load(tensors, checkpoint_id=path, process_group=group)
+    load(tensors, storage_reader=Reader(path), planner=Planner(), process_group=group)
     set_model_state_dict(policy, tensors["model"], options=_options())
     set_optimizer_state_dict(policy, optimizer, tensors["optimizer"], options=_options())
 

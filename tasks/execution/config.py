@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from typing import Annotated, Any, ClassVar, Self
 
@@ -16,10 +16,11 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-from hpt_core.base import Frozen, PipelineName, Table, item_marks
+from hpt_core.base import Frozen, PipelineName, SecretVariable, Table, marks
 from hpt_core.errors import near
 from hpt_core.paths import UserPath, expand
 from hpt_core.prompts.base import PromptConfig
+from hpt_core.redact import written
 from hpt_core.trackers.base import TrackerConfig
 from tasks.execution import variants
 from tasks.execution.keys import MODEL, Output, Reference, StageKey
@@ -55,12 +56,21 @@ class PipelineConfig(Frozen):
     schedule: ScheduleConfig = ScheduleConfig()
     """When and where a permanent Prefect server runs the pipeline."""
 
+    secrets: dict[SecretVariable, str] = {}
+    """Environment variables with secrets -> the Prefect Secret blocks that hold them. A block is read when a run begins
+    and its variable is not set. No value is ever written anywhere."""
+
     @model_validator(mode="wrap")
     @classmethod
     def _with_tables(cls, data: Any, handler: ValidatorFunctionWrapHandler) -> Any:
         if cls is PipelineConfig and isinstance(data, dict):
             return pipeline_type(data).model_validate(data)
-        return handler(variants.expand(data, cls.known_kinds) if isinstance(data, dict) else data)
+        found: Self = handler(variants.expand(data, cls.known_kinds) if isinstance(data, dict) else data)
+        if field := next(written(data), None):
+            raise ValueError(
+                f"{field}: the value holds a secret; put it into an environment variable and write $NAME in its place"
+            )
+        return found
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
@@ -76,10 +86,10 @@ class PipelineConfig(Frozen):
             if not isinstance(kind.of(self), dict):
                 for field, reference, output in references(kind.of(self), kind.name):
                     _require(field, reference, output, known)
-        names = [key for key, kind in known.items() if MODEL in kind.produces]
-        for key in names:
-            if other := next((k for k in names if k.name == key.name and k != key), None):
-                raise ValueError(f"{key.name!r} names {key} and {other}; rename one")
+        names: dict[str, StageKey] = {}
+        for key in (key for key, kind in known.items() if MODEL in kind.produces):
+            if (other := names.setdefault(key.name, key)) != key:
+                raise ValueError(f"{key.name!r} names {other} and {key}; rename one")
             self._no_cycle(key, [])
         for kind in self.known_kinds:
             kind.check(self)
@@ -137,14 +147,22 @@ def references(config: Any, where: str) -> Iterator[tuple[str, StageKey, Output]
     """(field, key, output) of every reference in a stage's config."""
     if not isinstance(config, Frozen):
         return
-    for attribute, field in type(config).model_fields.items():
-        name, value = field.alias or attribute, getattr(config, attribute)
-        marks = [mark for mark in (*field.metadata, *item_marks(field.annotation)) if isinstance(mark, Reference)]
-        for mark in marks:
+    for attribute, name, outputs in _referring(type(config)):
+        value = getattr(config, attribute)
+        for output in outputs:
             for key in [value] if isinstance(value, StageKey) else value or ():
-                yield f"{where}.{name}", key, mark.output
-        if not marks:
+                yield f"{where}.{name}", key, output
+        if not outputs and isinstance(value, Frozen):
             yield from references(value, f"{where}.{name}")
+
+
+@cache
+def _referring(model: type[Frozen]) -> list[tuple[str, str, list[Output]]]:
+    """Attribute, name in a config, and what it refers to, of every field."""
+    return [
+        (key, model.model_fields[key].alias or key, [mark.output for mark in found if isinstance(mark, Reference)])
+        for key, found in marks(model).items()
+    ]
 
 
 def pipeline_type(table: Table) -> type[PipelineConfig]:
@@ -168,8 +186,8 @@ def _assemble(paths: tuple[str, ...]) -> type[PipelineConfig]:
 
 
 def _require(field: str, key: StageKey, output: Output, known: Mapping[StageKey, StageKind]) -> None:
-    fitting = tuple(str(k) for k, kind in known.items() if output in kind.produces)
-    if str(key) not in fitting:
+    if key not in known or output not in known[key].produces:
+        fitting = tuple(str(k) for k, kind in known.items() if output in kind.produces)
         problem = f"has no output {output.name!r}" if key in known else "does not exist"
         meant = next((name for name in fitting if name.partition(".")[2] == str(key)), str(key))
         raise ValueError(f"{field}: {str(key)!r} {problem}; {near(meant, fitting)}")

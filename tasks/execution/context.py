@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from hpt_core.artifacts import Cost, KnownFiles, RunLog, Slot, Store
 from hpt_core.paths import expand_named
+from hpt_core.redact import redact
 from hpt_core.trackers.base import TrackerConfig
 from tasks.execution import process
 from tasks.execution.keys import ArtifactKey, StageKey
@@ -81,7 +82,9 @@ class Context:
     """The worker that keeps its engine between two stages."""
 
     def notify(self, notice: Notice) -> None:
-        """Call every observer."""
+        """Call every observer. Secrets in the text are hidden."""
+        if (text := redact(notice.text)) != notice.text:
+            notice = replace(notice, text=text)
         for observer in tuple(_OBSERVERS):
             observer(notice)
 

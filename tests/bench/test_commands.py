@@ -6,10 +6,12 @@ from typer.testing import CliRunner
 from bench.__main__ import app
 from bench.machine import ROOT
 from bench.parity.__main__ import app as parity
+from bench.scale.__main__ import app as scale
 from bench.speed.__main__ import app as speed
 
 COMMANDS = [
     *(("parity", command.name or "") for command in parity.registered_commands),
+    *(("scale", command.name or "") for command in scale.registered_commands),
     *(("speed", command.name or "gpu") for command in speed.registered_commands),
 ]
 

@@ -1,4 +1,4 @@
-"""The document shows the committed records."""
+"""The documents show the committed records."""
 
 import re
 from pathlib import Path
@@ -8,15 +8,17 @@ import pytest
 from bench import records, tables
 from bench.records import Record
 
-TEXT = tables.DOCUMENT.read_text(encoding="utf-8")
+TEXTS = [document.read_text(encoding="utf-8") for document in tables.DOCUMENTS]
+TEXT = "\n".join(TEXTS)
 RESULTS = sorted(records.RESULTS.glob("*.json"))
 
 
-def test_the_document_matches_the_records() -> None:
-    assert tables.filled(TEXT) == TEXT, "python -m bench.tables"
+def test_the_documents_match_the_records() -> None:
+    for text in TEXTS:
+        assert tables.filled(text) == text, "python -m bench.tables"
 
 
-def test_the_document_has_every_table_once() -> None:
+def test_the_documents_have_every_table_once() -> None:
     assert re.findall(r"<!-- table: (\w+) -->", TEXT).count("step") == 1
     assert sorted(re.findall(r"<!-- table: (\w+) -->", TEXT)) == sorted(tables.TABLES)
 

@@ -4,6 +4,7 @@ import json
 import re
 import socket
 import stat
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from flows.commands.deploy import read_pipelines
 from flows.deploy import deployments
@@ -93,11 +95,17 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def metrics_at(url: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+    return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
+
+
 @pytest.mark.slow
 def test_up_starts_a_closed_server_and_down_ends_all_of_it(tmp_path: Path, fresh: Any) -> None:
     home, port = tmp_path / "home", free_port()
     fresh.environment = {k: v for k, v in fresh.environment.items() if not k.startswith("PREFECT_")}
-    fresh.environment["HPT_HOME"] = str(home)
+    fresh.environment |= {"HPT_HOME": str(home), "HPT_METRICS_PORT": str(free_port())}
     try:
         first = fresh("up", "tiny.toml", "--port", str(port)).stdout
         assert f"started  server http://127.0.0.1:{port}/api" in first
@@ -105,7 +113,9 @@ def test_up_starts_a_closed_server_and_down_ends_all_of_it(tmp_path: Path, fresh
         processes = [psutil.Process(number) for number, _ in json.loads((home / "processes.json").read_text()).values()]
 
         again = fresh("up", "tiny.toml").stdout
-        assert set(re.findall(r"^ *(\w+)  (?:server|worker|auto|work pool|depl)", again, re.MULTILINE)) == {"unchanged"}
+        assert set(re.findall(r"^ *(\w+)  (?:server|worker|metrics|auto|work pool|depl)", again, re.MULTILINE)) == {
+            "unchanged"
+        }
         assert len(re.findall("^unchanged", again, re.MULTILINE)) == len(
             re.findall("^ *(created|started)", first, re.MULTILINE)
         )
@@ -113,12 +123,21 @@ def test_up_starts_a_closed_server_and_down_ends_all_of_it(tmp_path: Path, fresh
         changed = fresh("up", "tiny.toml").stdout
         assert "updated  deployment pipeline/tiny\n" in changed and changed.count("updated") == 1
 
+        found = metrics_at(re.findall(r"metrics (\S+)", first)[0])
+        assert found["hpt_prefect_up", ()] == 1
+        until = time.monotonic() + 120
+        while not found.get(("hpt_queue", (("pool", "hpt"), ("state", "scheduled")))):
+            assert time.monotonic() < until, "the scheduled runs are not counted"
+            time.sleep(1)
+            found = metrics_at(re.findall(r"metrics (\S+)", again)[0])
+
         for name in ("environment", "encryption-key"):
             assert stat.S_IMODE((home / name).stat().st_mode) == 0o600
         with pytest.raises(urllib.error.HTTPError, match="401"):
             urllib.request.urlopen(f"http://127.0.0.1:{port}/api/flows/count", data=b"{}", timeout=10)
     finally:
         down = fresh("down").stdout
-    assert re.findall(r"(\w+)  ([\w ]+)", down) == [("stopped", "worker of hpt"), ("stopped", "server")]
+    stopped = [("stopped", name) for name in ("metrics", "worker of hpt", "server")]
+    assert re.findall(r"(\w+)  ([\w ]+)", down) == stopped
     assert not [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
     assert fresh("down").stdout == ""

@@ -121,7 +121,7 @@ def test_each_slice_has_its_own_device(tmp_path, tiny_model, slot, monkeypatch, 
         return slices.Cost()
 
     monkeypatch.setattr(environment, "visible_devices", lambda: ("3", "5"))
-    monkeypatch.setattr(slices.process, "run", pretend)
+    monkeypatch.setattr(slices.process.Staying, "run", lambda _, *arguments: pretend(*arguments))
     monkeypatch.setattr(Context, "worker", lambda *_, **__: slices.Cost())
     slices.sample(STAGE, spec_of(tmp_path, tiny_model), [slot], context_of(tmp_path, slices=count))
     assert max(most, key=len) == ["3", "5"]
@@ -130,7 +130,7 @@ def test_each_slice_has_its_own_device(tmp_path, tiny_model, slot, monkeypatch, 
 
 
 def test_an_error_of_any_kind_ends_the_others(tmp_path, tiny_model, slot, monkeypatch):
-    ended, all_at_work = [], threading.Barrier(3)
+    ended, all_at_work = [], threading.Barrier(2)
 
     def pretend(job, show, stop):
         all_at_work.wait(20)
@@ -139,10 +139,10 @@ def test_an_error_of_any_kind_ends_the_others(tmp_path, tiny_model, slot, monkey
         ended.append(stop.wait(20))
         raise WorkerStopped("stopped")
 
-    monkeypatch.setattr(slices.process, "run", pretend)
+    monkeypatch.setattr(slices.process.Staying, "run", lambda _, *arguments: pretend(*arguments))
     with pytest.raises(OSError, match="disk full"):
-        slices.sample(STAGE, spec_of(tmp_path, tiny_model), [slot], context_of(tmp_path, slices=3))
-    assert ended == [True, True]
+        slices.sample(STAGE, spec_of(tmp_path, tiny_model), [slot], context_of(tmp_path, slices=2))
+    assert ended == [True]
 
 
 def test_a_slice_without_budget_does_not_take_that_of_others(tmp_path, tiny_model, slot, monkeypatch):
@@ -155,7 +155,7 @@ def test_a_slice_without_budget_does_not_take_that_of_others(tmp_path, tiny_mode
         assert not stop.wait(0.5)
         return slices.Cost()
 
-    monkeypatch.setattr(slices.process, "run", pretend)
+    monkeypatch.setattr(slices.process.Staying, "run", lambda _, *arguments: pretend(*arguments))
     spec = spec_of(tmp_path, tiny_model, budget={"tokens": 90})
     with pytest.raises(BudgetError):
         slices.sample(STAGE, spec, [slot], context_of(tmp_path, slices=3))

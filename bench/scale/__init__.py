@@ -1,0 +1,1 @@
+"""How orchestration scales: stages, plans, slices, Prefect's API, and a simulation beyond one machine."""
