@@ -10,9 +10,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from flows.display import clock
-from hpt_core.artifacts import RunRecord, Store
+from hpt_core.artifacts import RunRecord, Slot, Store
 from hpt_core.base import Frozen
 from hpt_core.errors import explain
+from hpt_core.redact import redact
 from tasks import publish, report
 from tasks.execution.config import PipelineConfig
 from tasks.notifiers.base import Event, What, tell
@@ -47,8 +48,8 @@ def notify_end(config: PipelineConfig, record: RunRecord, store: Store) -> None:
         lines = tuple(_lines(config, record, store))
     except Exception as error:  # a damaged report must not end a run that is done
         LOG.warning("the notification does not say everything: %s", explain(error))
-        lines = (*([record.error] if record.error else []), f"run {record.id} on {record.host}, store {store.root}")
-    tell(config.notify, Event(what=what, subject=f"{record.pipeline}: {what}", lines=lines))
+        lines = (*([record.error] if record.error else []), f"run {record.id} on {record.host}, store {store.address}")
+    tell(config.notify, Event(what=what, subject=f"{record.pipeline}: {what}", lines=tuple(map(redact, lines))))
 
 
 def notify_regressions(config: PipelineConfig, found: Iterable[Regression], where: Iterable[str] = ()) -> None:
@@ -76,19 +77,25 @@ def _lines(config: PipelineConfig, record: RunRecord, store: Store) -> Iterator[
     if config.overrides:
         yield f"with {', '.join(config.overrides)}"
     done = {key for key, stage in record.stages.items() if stage.what in ("made", "reused")}
-    ready = {key: store.slot(*place.split("/")).output for key, place in record.artifacts.items() if key in done}
+    ready = {key: store.slot(*place.split("/")) for key, place in record.artifacts.items() if key in done}
     page = ready.get(str(report.KIND.key()))
     if page is not None:
-        yield from _scores(page / "tables" / "scores.parquet")
+        yield from _scores(_file(page, "tables/scores.parquet"))
     receipts = [key for key in ready if key.partition(".")[0] == publish.KIND.name]
     for key in receipts:
-        receipt = json.loads((ready[key] / publish.RECEIPT.path).read_text(encoding="utf-8"))
+        receipt = json.loads(_file(ready[key], publish.RECEIPT.path).read_text(encoding="utf-8"))
         yield publish.told(receipt)
     if page is not None and not receipts:
-        yield f"page: {page / 'site' / 'index.html'}"
-    yield f"run {record.id} on {record.host}, store {store.root}"
+        yield f"page: {page.where('site/index.html')}"
+    yield f"run {record.id} on {record.host}, store {store.address}"
     if record.flow_run:
         yield f"Prefect run {record.flow_run}"
+
+
+def _file(slot: Slot, name: str) -> Path:
+    """A file of an output, fetched from a store at a URL."""
+    slot.fetch(name)
+    return slot.output / name
 
 
 def _cost(record: RunRecord, store: Store) -> str:
