@@ -63,6 +63,8 @@ class Suite(Plugin, Frozen, kind="benchmarks", package="benchmarks.suites"):
     """Name of the verifier."""
     source: QuestionSource
     """Where the questions come from."""
+    gated: bool = False
+    """Whether its text must never be public, as its authors ask. Reports leave out its samples; scores stay."""
     instruction: str | None = None
     """Replaces the prompt's instruction if the benchmark needs its own (multiple choice)."""
     k: int = Field(ge=1)

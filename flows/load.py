@@ -6,6 +6,7 @@ Errors name the file, the field, the value and the remedy.
 import contextlib
 import tomllib
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,6 +20,12 @@ from hpt_core.plugins import Plugin, add_folder
 from tasks.execution import variants
 from tasks.execution.config import PipelineConfig, pipeline_type
 
+HOW: tuple[str, ...] = (
+    *("store", "data_dir", "resources", "trackers", "schedule", "publish", "notify", "overrides", "replace_board"),
+    *("evaluate.budget", "report.max_overlap"),
+)
+"""Tables and fields of a config that say where and how a run computes, and what becomes of its results."""
+
 
 def load_config(
     path: Path, overrides: Iterable[str] = (), store: str | None = None, data_dir: Path | None = None
@@ -29,7 +36,7 @@ def load_config(
     """
     table = read_table(path)
     add_folder(path.parent.resolve())
-    known = _stages(table)
+    known, before = _stages(table), deepcopy(table)
     overrides = list(overrides)
     for override in overrides:
         apply(table, override)
@@ -38,9 +45,43 @@ def load_config(
     if data_dir is not None:
         table["data_dir"] = str(data_dir)
     try:
-        return PipelineConfig.model_validate(table)
+        return _with_changes(PipelineConfig.model_validate(table), before, overrides)
     except ValidationError as error:
         raise _unknown_stage(error, overrides, known) or explain(error, str(path), table, overrides) from error
+
+
+def _with_changes(config: PipelineConfig, before: dict[str, Any], overrides: list[str]) -> PipelineConfig:
+    """The config with the overrides that change what it computes in `overrides`. `before` is its table without them.
+
+    What the config's own schedule sets is part of the pipeline.
+    """
+    given = [o for o in overrides if o not in config.schedule.set and not _says_how(o)]
+    if not given:
+        return config
+    for override in overrides:
+        if override in config.schedule.set:
+            apply(before, override)
+    with contextlib.suppress(ValidationError, ConfigError):  # a file that is complete only with its overrides
+        if _computed(PipelineConfig.model_validate(before)) == _computed(config):
+            return config
+    return config.model_copy(update={"overrides": tuple(dict.fromkeys([*config.overrides, *given]))})
+
+
+def _says_how(override: str) -> bool:
+    path = f"{override.partition('=')[0].strip()}."
+    return any(path.startswith(f"{name}.") for name in HOW)
+
+
+def _computed(config: PipelineConfig) -> dict[str, Any]:
+    """The config without HOW. Fields count even if they only change how long a stage takes: it is the safe side."""
+    table = config.model_dump(mode="json", by_alias=True)
+    for name in HOW:
+        *tables, field = name.split(".")
+        inner = table
+        for key in tables:
+            inner = inner.get(key) or {}
+        inner.pop(field, None)
+    return table
 
 
 def validated(table: Mapping[str, Any], where: str) -> PipelineConfig:
@@ -55,11 +96,12 @@ def overridden(config: PipelineConfig, overrides: Iterable[str]) -> PipelineConf
     """The config with `a.b=c` overrides applied. Raises ConfigError."""
     if not (overrides := list(overrides)):
         return config
-    table = config.model_dump(mode="json", by_alias=True)
+    before = config.model_dump(mode="json", by_alias=True)
+    table = deepcopy(before)
     for override in overrides:
         apply(table, override)
     try:
-        return PipelineConfig.model_validate(table)
+        return _with_changes(PipelineConfig.model_validate(table), before, overrides)
     except ValidationError as error:
         raise explain(error, "the config", table, overrides) from error
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
+from flows.notify import notify_end
 from flows.run import Run
 from hpt_core import logs
 from hpt_core.artifacts import RunLog, StageRecord
@@ -38,7 +39,9 @@ def recorded(run: Run, flow_run: str | None = None) -> Iterator[Run]:
     unsubscribe = subscribe(_Stages(run, log))
 
     def end(outcome: Outcome, error: str = "") -> None:
-        add_run(log.end(outcome, error), run.context.store)
+        record = log.end(outcome, error)
+        add_run(record, run.context.store)
+        notify_end(run.config, record, run.context.store)
 
     try:
         with logs.about(pipeline=run.context.pipeline, run=log.record.id):

@@ -18,7 +18,8 @@ HPTError
 ├── PreflightError     disk, memory or context length do not suffice
 ├── ServerError        the Prefect server cannot be reached or started
 ├── BudgetError        an evaluation has reached its budget
-└── PublishError       a publisher failed
+├── PublishError       a publisher failed
+└── NotifyError        a notification could not be sent; it never ends a run
 """
 
 import difflib
@@ -187,3 +188,7 @@ class BudgetError(HPTError):
 
 class PublishError(HPTError):
     """A publisher failed. The report is complete in the store."""
+
+
+class NotifyError(HPTError):
+    """A notification could not be sent. It is logged, and never ends a run."""

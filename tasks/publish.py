@@ -3,16 +3,17 @@
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from benchmarks.publishers.base import PublisherConfig
+from benchmarks.publishers.base import Occasion, PublisherConfig
 from hpt_core.artifacts import Cost
 from hpt_core.code import code_of
-from hpt_core.errors import PublishError
+from hpt_core.errors import PublishError, near
 from hpt_core.files import write_text
 from hpt_core.redact import redact
 from tasks import evaluate, report
@@ -35,22 +36,31 @@ class PublishStep(Step):
     produces = (RECEIPT,)
 
     def __init__(
-        self, stage: StageKey, config: PublisherConfig, trained: frozenset[str], max_overlap: float | None = None
+        self,
+        stage: StageKey,
+        config: PublisherConfig,
+        trained: frozenset[str],
+        max_overlap: float | None = None,
+        occasion: Callable[[], Occasion] = Occasion,
     ) -> None:
         """`trained` holds the models with known training data, which must have been checked for overlap.
 
-        `max_overlap` is the largest share of a benchmark's questions that may overlap that data.
+        `max_overlap` is the largest share of a benchmark's questions that may overlap that data. `occasion` says what
+        the report is published as.
         """
         super().__init__(stage)
         self.config = config
         self.trained = trained
         self.max_overlap = max_overlap
+        self.occasion = occasion
 
     def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
         """One target, which depends on the report and on `max_overlap`: a new limit must be checked again."""
         config = self.config.identity()
         if self.max_overlap is not None:
             config["max_overlap"] = self.max_overlap
+        if not self.occasion().board:
+            config["board"] = False
         inputs = {"report": (artifacts[report.KIND.key()], report.REPORT)}
         return [self.target(config, inputs, code_of(self.config))]
 
@@ -61,7 +71,7 @@ class PublishStep(Step):
         if self.max_overlap is not None:
             require_overlap(page, self.max_overlap, self.trained)
         context.notify(Notice(str(self.stage), "progress", self.config.name, 0, 1))
-        receipt = self.config.publish(page)
+        receipt = self.config.publish(page, self.occasion())
         receipt = receipt.model_copy(update={"target": redact(receipt.target)})
         write_text(job.slot.output / RECEIPT.path, receipt.model_dump_json(indent=2) + "\n")
         context.notify(Notice(str(self.stage), "progress", receipt.target, 1, 1))
@@ -70,6 +80,11 @@ class PublishStep(Step):
     def holds(self, artifact: Artifact) -> bool:
         """Whether the publication still exists, if the publisher can tell."""
         return self.config.holds(artifact.path(RECEIPT))
+
+    def superseded(self, artifact: Artifact, context: Context) -> str:
+        """Whether this pipeline has published something else there since. Publishing what is shown changes nothing."""
+        last = context.store.named(context.pipeline, str(self.stage))
+        return "" if last is None or last.fingerprint == artifact.fingerprint else "another report was published since"
 
     def needs(self, context: Context) -> str:
         """What the publisher needs, such as access or an account."""
@@ -121,6 +136,14 @@ class Publication(StageKind):
     order = 80
     command = ("publish", "Publish the leaderboard")
 
+    def check(self, pipeline: PipelineConfig) -> None:
+        """The models that a publisher names must be evaluated."""
+        evaluation = evaluate.KIND.of(pipeline)
+        known = tuple(map(str, evaluation.models)) if evaluation else ()
+        for place, config in enumerate(self.of(pipeline)):
+            if evaluation and (unknown := next((name for name in config.models() if name not in known), None)):
+                raise ValueError(f"{self.name}.{place}: {unknown!r} is not evaluated; {near(unknown, known)}")
+
     def without_effect(self, pipeline: PipelineConfig) -> Iterator[str]:
         """Publishers without a report."""
         if self.of(pipeline) and evaluate.KIND.of(pipeline) is None:
@@ -138,13 +161,25 @@ class Publication(StageKind):
             name = config.name.rpartition(":")[2]
             used[name] += 1
             key = self.key(name if used[name] == 1 else f"{name}-{used[name]}")
-            step = PublishStep(key, config, trained, report.KIND.of(pipeline).max_overlap)
+            occasion = partial(
+                Occasion, pipeline=pipeline.name, overrides=pipeline.overrides, board=not pipeline.is_trial
+            )
+            step = PublishStep(key, config, trained, report.KIND.of(pipeline).max_overlap, occasion)
             yield Stage(key, (report.KIND.key(),), (step,))
 
     def show(self, artifact: Artifact) -> Summary:
         """The publication's target."""
         receipt = json.loads(artifact.path(RECEIPT).read_text(encoding="utf-8"))
-        return Summary(f"published: {receipt['target']}", {"published": [receipt]})
+        return Summary(told(receipt), {"published": [receipt]})
+
+
+def told(receipt: Mapping[str, Any]) -> str:
+    """A receipt in one line."""
+    line = f"published: {receipt['target']}"
+    if receipt.get("board", True):
+        return line
+    line += f"/{receipt['folder']}" if receipt["folder"] else ": nothing"
+    return f"{line}, because of --set; --publish makes it the board"
 
 
 KIND = Publication()

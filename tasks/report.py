@@ -75,6 +75,8 @@ class Contents:
     """Models that could not be measured, because a stage failed."""
     unchecked: tuple[ArtifactKey, ...] = ()
     """Overlaps of training data that could not be checked."""
+    overrides: tuple[str, ...] = ()
+    """What the run changes in the pipeline."""
 
     @property
     def pairs(self) -> list[tuple[StageKey, evaluate.Measurement]]:
@@ -110,6 +112,8 @@ class Contents:
     def notes(self) -> tuple[str, ...]:
         """Sentences shown under the title."""
         limit, found = self.protocol.config.limit, []
+        if self.overrides:
+            found.append(f"A run with changes to the pipeline: {', '.join(self.overrides)}.")
         if limit is not None:
             found.append(f"At most {limit} questions of each benchmark were asked.")
         if self.missing:
@@ -230,6 +234,7 @@ class ReportStep(Step):
             title=suite.title,
             group=suite.group,
             rows=suite.rows,
+            gated=suite.gated,
             data=suite.source.origin,
             rules=rules_of(self.contents.protocol.config.protocol, suite, m.protocol),
             published=name and published_rules(get_published(name), suite, m.protocol.prompt, m.protocol.seed),
@@ -373,6 +378,7 @@ class Report(StageKind):
             methods={model: _method(pipeline, model) for model in models},
             trained_on={model: data for model, data in lineage.items() if data},
             logs=tuple(model for model in models if train.LOG in pipeline.kind_of(model).produces),
+            overrides=pipeline.overrides,
         )
         # Contamination comes first, so that its warning appears before hours are spent on training.
         checked = dict.fromkeys(key.stage for _, key in contents.checked)

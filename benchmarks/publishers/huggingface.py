@@ -1,100 +1,52 @@
 """Publish to a Hugging Face Hub repository: a dataset, or a static Space that shows the page."""
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from benchmarks.publishers._hub import HubConfig, Repository
+from benchmarks.publishers._layout import INDEX, LIST, Content, current, pages, read_list, require_ours
+from benchmarks.publishers.base import Occasion, Receipt
 
-from benchmarks.publishers.base import Content, PublisherConfig, Receipt
-from hpt_core.base import SecretVariable
-from hpt_core.errors import PublishError
-from hpt_core.paths import UserAddress
-
-_CARD = {
-    "dataset": """---
-pretty_name: Leaderboard
-configs:
-- config_name: scores
-  data_files: tables/scores.parquet
-- config_name: comparisons
-  data_files: tables/comparisons.parquet
-- config_name: exclusive
-  data_files: tables/exclusive.parquet
-- config_name: contamination
-  data_files: tables/contamination.parquet
-- config_name: training_log
-  data_files: tables/training_log.parquet
----
-
-""",
-    "space": """---
-title: Leaderboard
-sdk: static
-app_file: site/index.html
----
-
-""",
-}
-"""Front matter of README.md, required by the Hub. leaderboard.md follows it."""
+_TABLES = ("scores", "comparisons", "exclusive", "contamination", "training_log")
 
 
-class HuggingFace(PublisherConfig):
+class HuggingFace(HubConfig):
     """`[[publish]] name = "huggingface"`."""
 
-    repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
-    """Repository, "owner/name". It is created if it does not exist."""
     kind: Literal["dataset", "space"] = "space"
     """Repository type. A Space shows the page, a dataset shows its tables."""
-    private: bool = True
-    """Whether a newly created repository is private."""
-    token_env: SecretVariable = "HF_TOKEN"
-    """Environment variable that holds a token with write access. The token itself appears in no config or log."""
-    endpoint: UserAddress | None = None
-    """Address of the Hub. None uses HF_ENDPOINT or the public Hub."""
 
-    def needs(self) -> str:
-        """The Hub and a token."""
-        return f"network: the Hub; a token with write access in {self.token_env}"
+    def publish(self, report: Path, occasion: Occasion | None = None) -> Receipt:
+        """Upload what the repository lacks in one commit. Raises PublishError."""
+        content, occasion = Content(report, self.samples), occasion or Occasion()
 
-    def publish(self, report: Path) -> Receipt:
-        """Upload everything in one commit. Raises PublishError."""
-        content = Content(report, self.samples)
-        token = os.environ.get(self.token_env)
-        if not token:
-            raise PublishError(
-                f"no token for the Hub in {self.token_env}", f"set {self.token_env} to a token with write access"
-            )
-        try:
-            changed = self._upload(content, report, token)
-        except Exception as error:  # httpx and the Hub client raise many classes; all are handled alike
-            first = (str(error) or type(error).__name__).splitlines()[0].replace(token, "***")
-            remedy = "check the repository's name, the token's rights and the network, then publish again"
-            # The original error can hold the request with its headers, so it is not chained.
-            raise PublishError(f"cannot publish to {self._target}: {first}", remedy) from None
-        return content.receipt(self._target, changed)
+        def changes(before: Repository) -> tuple[str, dict[str, bytes | Path]]:
+            return self._changes(content, occasion, before)
 
-    @property
-    def _target(self) -> str:
-        return f"{self.endpoint or 'https://huggingface.co'}/{self.kind}s/{self.repo}"
+        return content.receipt(self.target(self.kind), occasion, self.commit(self.kind, changes))
 
-    def _upload(self, content: Content, report: Path, token: str) -> bool:
-        from huggingface_hub import HfApi
+    def _changes(self, content: Content, occasion: Occasion, before: Repository) -> tuple[str, dict[str, bytes | Path]]:
+        require_ours(before.read(INDEX), self.target(self.kind))
+        runs = {run.key: run for run in read_list(before.read(LIST))}
+        known, shown = runs.get(content.key), current(runs.values())
+        if known is None or occasion.overrides != known.overrides or (occasion.board and shown != known):
+            runs[content.key] = content.entry(occasion, known)
+        files: dict[str, bytes | Path] = {
+            f"{content.folder}/{name}": path
+            for name, path in content.files.items()
+            # A commit is whole, so a file that is there is the one that belongs there.
+            if f"{content.folder}/{name}" not in before.names
+        }
+        files |= pages(runs.values())
+        if (first := current(runs.values())) and first.key == content.key:
+            board = content.files["leaderboard.md"].read_text(encoding="utf-8")
+            files["README.md"] = (self._front(content) + board).encode()
+        return f"{'Leaderboard' if occasion.board else 'Run'} {content.key[:12]}", files
 
-        api = HfApi(endpoint=self.endpoint, token=token, library_name="hpt-pipelines")
-        sdk = "static" if self.kind == "space" else None
-        api.create_repo(self.repo, repo_type=self.kind, private=self.private, exist_ok=True, space_sdk=sdk)
-        before = api.repo_info(self.repo, repo_type=self.kind).sha
-        with tempfile.TemporaryDirectory() as folder:
-            content.write(Path(folder))
-            card = _CARD[self.kind] + (report / "leaderboard.md").read_text(encoding="utf-8")
-            (Path(folder) / "README.md").write_text(card, encoding="utf-8")
-            commit = api.upload_folder(
-                repo_id=self.repo,
-                repo_type=self.kind,
-                folder_path=folder,
-                commit_message=f"Leaderboard {content.sha256[:12]}",
-                delete_patterns=["site/*", "tables/*"],
-            )
-        return commit.oid != before
+    def _front(self, content: Content) -> str:
+        """Front matter of README.md, which the Hub requires. leaderboard.md follows it."""
+        if self.kind == "space":
+            return f"---\ntitle: Leaderboard\nsdk: static\napp_file: {INDEX}\n---\n\n"
+        names = [name for name in _TABLES if f"tables/{name}.parquet" in content.files]
+        tables = [f"- config_name: {name}\n  data_files: {content.folder}/tables/{name}.parquet\n" for name in names]
+        return f"---\npretty_name: Leaderboard\nconfigs:\n{''.join(tables)}---\n\n"

@@ -1,30 +1,26 @@
-"""Publish to S3, a compatible object store, or any other fsspec URL.
+"""Publish to S3, a compatible object store, or any other fsspec URL."""
 
-Readers' entry pages are uploaded after everything they link to. publication.json records the hashes of the published
-files. Files about to change are first marked in it without a hash; the complete record is written at the end.
-"""
-
-import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
-from benchmarks.publishers.base import Content, PublisherConfig, Receipt
+from benchmarks.publishers._layout import Content
+from benchmarks.publishers._upload import Files, upload
+from benchmarks.publishers.base import Occasion, PublisherConfig, Receipt
+from benchmarks.publishers.static_site import Folder
 from hpt_core.errors import ConfigError, PublishError
 from hpt_core.paths import UserAddress
 from hpt_core.urls import open_url
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-RECORD = "publication.json"
 _TYPES = {
+    ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
-    ".md": "text/markdown; charset=utf-8",
     ".json": "application/json",
+    ".md": "text/markdown; charset=utf-8",
     ".parquet": "application/vnd.apache.parquet",
+    ".svg": "image/svg+xml",
 }
 
 
@@ -40,57 +36,67 @@ class S3(PublisherConfig):
         """Write access to the target."""
         return f"write access to {self.url}"
 
-    def publish(self, report: "Path") -> Receipt:
-        """Upload changed files. Raises PublishError; publishing again then completes or reverts the upload."""
-        content = Content(report, self.samples)
-        system, root = self._open()
+    def publish(self, report: Path, occasion: Occasion | None = None) -> Receipt:
+        """Upload what the target lacks. Raises PublishError; publishing again then continues the upload."""
+        content, occasion = Content(report, self.samples), occasion or Occasion()
+        files = self._open()
         try:
-            recorded = _recorded(system, f"{root}/{RECORD}")
-            if recorded == content.hashes:
-                return content.receipt(self.url, changed=False)
-            _record(system, f"{root}/{RECORD}", {**recorded, **_in_doubt(recorded, content.hashes)})
-            for name in content.names:
-                if recorded.get(name) != content.hashes[name]:
-                    _put(system, f"{root}/{name}", content.read(name))
-            for name in sorted(set(recorded) - set(content.hashes)):
-                if system.exists(f"{root}/{name}"):
-                    system.rm(f"{root}/{name}")
-            _record(system, f"{root}/{RECORD}", content.hashes)
+            changed = upload(files, content, occasion, self.url)
+        except PublishError:
+            raise
         except Exception as error:  # each store raises its own classes; all are handled alike
             first = (str(error) or type(error).__name__).splitlines()[0]
             raise PublishError(
                 f"cannot publish to {self.url}: {first}", "check the URL and the credentials, then publish again"
             ) from error
-        return content.receipt(self.url, changed=True)
+        return content.receipt(self.url, occasion, changed)
 
-    def _open(self) -> tuple[Any, str]:
+    def _open(self) -> Files:
         try:
-            return open_url(self.url, self.endpoint_url)
+            system, root = open_url(self.url, self.endpoint_url)
         except ConfigError as error:
             raise PublishError(error.cause, error.remedy) from error
+        # fsspec writes local files in place, so that readers could see half of one.
+        return Folder(Path(root)) if "file" in system.protocol else Objects(system, root)
 
 
-def _recorded(system: Any, path: str) -> dict[str, str]:
-    """Hashes of the last publication's files; empty if there is none or its record cannot be read."""
-    if not system.exists(path):
-        return {}
-    try:
-        files = json.loads(system.cat_file(path))["files"]
-    except (ValueError, KeyError, TypeError):
-        return {}
-    return {str(name): str(digest) for name, digest in files.items()}
+class Objects:
+    """A folder of an object store as a target (see `Files`)."""
 
+    def __init__(self, system: Any, root: str) -> None:
+        self._system = system
+        self._root = root
 
-def _in_doubt(recorded: Mapping[str, str], coming: Mapping[str, str]) -> dict[str, str]:
-    """Files about to change, without a hash, so that none counts as published if the upload stops."""
-    return {name: "" for name, digest in coming.items() if recorded.get(name) != digest}
+    def read_all(self, folder: str) -> dict[str, bytes]:
+        """The files in a folder, which are read at the same time if the store can do that."""
+        paths = [f"{self._root}/{name}" for name in self._sizes(folder)]
+        # A file that another machine replaces at this moment may be missing for some stores.
+        found = self._system.cat(paths, on_error="omit") if paths else {}
+        return {f"{folder}/{path.rpartition('/')[2]}": content for path, content in found.items()}
 
+    def read(self, name: str) -> bytes | None:
+        """A file's content."""
+        try:
+            content: bytes = self._system.cat_file(f"{self._root}/{name}")
+        except FileNotFoundError:
+            return None
+        return content
 
-def _record(system: Any, path: str, hashes: Mapping[str, str]) -> None:
-    _put(system, path, json.dumps({"files": hashes}, sort_keys=True).encode())
+    def write(self, name: str, content: bytes) -> None:
+        """Create or replace an object. Browsers and caches keep a report's files, and ask for the others each time."""
+        options = {}
+        if "s3" in self._system.protocol:
+            kind = _TYPES.get("." + name.rsplit(".", 1)[-1], "application/octet-stream")
+            kept = "public, max-age=31536000, immutable" if name.count("/") > 1 else "no-cache"
+            options = {"ContentType": kind, "CacheControl": kept}
+        self._system.pipe_file(f"{self._root}/{name}", content, **options)
 
+    def lacks(self, content: Content) -> list[str]:
+        """The files that are missing or have another size. A file's name contains the hash of the whole content."""
+        sizes = self._sizes(content.folder)
+        return [n for n, file in content.files.items() if sizes.get(f"{content.folder}/{n}") != file.stat().st_size]
 
-def _put(system: Any, path: str, content: bytes) -> None:
-    kind = _TYPES.get("." + path.rsplit(".", 1)[-1], "application/octet-stream")
-    options = {"ContentType": kind} if "s3" in system.protocol else {}
-    system.pipe_file(path, content, **options)
+    def _sizes(self, folder: str) -> dict[str, int]:
+        found = self._system.find(f"{self._root}/{folder}", detail=True)
+        # Some file systems give paths with a leading slash or a protocol; all end in the path below the root.
+        return {f"{folder}/{path.rpartition(f'{folder}/')[2]}": info["size"] for path, info in found.items()}

@@ -1,19 +1,15 @@
-"""Publish into a folder that a web server or a file share serves.
+"""Publish into a folder that a web server or a file share serves."""
 
-The folder is a symbolic link to a version beside it. A new version is written completely, then the link is switched in
-one step. So readers see either the old leaderboard or the new one, even if publishing is interrupted.
-"""
-
-import os
 import shutil
-import uuid
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from benchmarks.publishers.base import Content, PublisherConfig, Receipt
+from benchmarks.publishers._layout import INDEX, LIST, Content, current, pages
+from benchmarks.publishers._upload import ENTRIES, entries, upload
+from benchmarks.publishers.base import Occasion, PublisherConfig, Receipt
 from hpt_core.errors import PublishError
-from hpt_core.files import replacing_folder, sha256_file
+from hpt_core.files import replacing, sha256_file
 from hpt_core.paths import UserPath
 
 
@@ -21,68 +17,85 @@ class StaticSite(PublisherConfig):
     """`[[publish]] name = "static_site"`."""
 
     path: UserPath
-    """Target folder. It becomes a link to .NAME-VERSION beside it. The previous version is kept for current readers."""
+    """Target folder. Readers open its index.html. Earlier reports stay in runs/."""
 
-    def publish(self, report: Path) -> Receipt:
+    def publish(self, report: Path, occasion: Occasion | None = None) -> Receipt:
         """Publish into `path`. Raises PublishError if `path` holds something else or cannot be written."""
-        content = Content(report, self.samples)
+        content, occasion = Content(report, self.samples), occasion or Occasion()
         target = self.path.absolute()
-        version = target.with_name(f".{target.name}-{content.sha256[:16]}")
         try:
-            previous = self._previous(target)
-            if previous == version and _holds(version, content):
-                return content.receipt(str(target), changed=False)
-            with replacing_folder(version) as beside:
-                content.write(beside)
-            _switch(target, version)
-            self._forget(target, {version, previous})
+            _require_place(target)
+            if target.is_symlink():
+                _replace_link(target, content, occasion)
+            changed = upload(Folder(target), content, occasion, str(target))
         except OSError as error:
             raise PublishError(
                 f"cannot write {error.filename or target}: {error.strerror}", "free the space or choose another path"
             ) from error
-        return content.receipt(str(target), changed=True)
+        return content.receipt(str(target), occasion, changed)
 
     def holds(self, receipt: Path) -> bool:
-        """Whether `path` still shows the receipt's version."""
+        """Whether `path` still has the receipt's files, and still shows them first if it did."""
         try:
             published = Receipt.model_validate_json(receipt.read_bytes())
         except (OSError, ValidationError):
             return False
-        target = self.path.absolute()
-        shown = target.is_symlink() and target.readlink().name == f".{target.name}-{published.sha256[:16]}"
-        return shown and all((target / name).is_file() for name in published.files)
+        folder = Folder(self.path.absolute())
+        if not published.folder or not all((folder.root / published.folder / n).is_file() for n in published.files):
+            return False
+        runs = entries(folder)
+        shown = current(runs)
+        is_first = shown is not None and published.sha256.startswith(shown.key)
+        return folder.read(INDEX) == pages(runs)[INDEX] and (is_first or not published.board)
 
-    @staticmethod
-    def _previous(target: Path) -> Path | None:
-        """The version shown now, or None. Raises PublishError if `target` is not a publication."""
-        if target.is_symlink():
-            shown = target.parent / target.readlink()
-            if shown.name.startswith(f".{target.name}-"):
-                return shown
-        elif not target.exists() or (target.is_dir() and not any(target.iterdir())):
+
+class Folder:
+    """A folder as a target (see `Files`)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def read_all(self, folder: str) -> dict[str, bytes]:
+        """The files in a folder, without temporary ones."""
+        paths = [path for path in (self.root / folder).glob("[!.]*") if path.is_file()]
+        return {path.relative_to(self.root).as_posix(): path.read_bytes() for path in paths}
+
+    def read(self, name: str) -> bytes | None:
+        """A file's content."""
+        try:
+            return (self.root / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def write(self, name: str, content: bytes) -> None:
+        """Replace a file in one step."""
+        with replacing(self.root / name) as beside:
+            beside.write_bytes(content)
+
+    def lacks(self, content: Content) -> list[str]:
+        """The files with another hash than in the content."""
+        folder = self.root / content.folder
+        return [n for n, sha in content.hashes.items() if not (folder / n).is_file() or sha256_file(folder / n) != sha]
+
+
+def _require_place(target: Path) -> None:
+    """Raise PublishError if the target is neither a publication of ours, nor empty, nor an upload that was stopped."""
+    if target.is_symlink():
+        is_ours = target.readlink().name.startswith(f".{target.name}-")
+    else:
+        present = {path.name for path in target.glob("[!.]*")} if target.is_dir() else set()
+        begun = {INDEX, LIST, "runs", ENTRIES}
+        is_ours = not target.exists() or (target.is_dir() and (INDEX in present or present <= begun))
+    if not is_ours:
         raise PublishError(f"{target} exists and is not a publication of ours", "choose another path, or move it away")
 
-    @staticmethod
-    def _forget(target: Path, kept: set[Path | None]) -> None:
-        """Remove older versions."""
-        for folder in target.parent.glob(f".{target.name}-{'[0-9a-f]' * 16}"):
-            if folder not in kept:
-                shutil.rmtree(folder)
 
-
-def _holds(folder: Path, content: Content) -> bool:
-    """Whether `folder` contains exactly the publication's files."""
-    present = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    return set(present) == set(content.hashes) and all(
-        sha256_file(path) == content.hashes[name] for name, path in present.items()
-    )
-
-
-def _switch(target: Path, version: Path) -> None:
-    """Point `target` to `version` in one step."""
-    if target.is_dir() and not target.is_symlink():
-        target.rmdir()  # an empty folder created in advance
-    link = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
-    link.symlink_to(version.name)
-    os.replace(link, target)  # noqa: PTH105
+def _replace_link(target: Path, content: Content, occasion: Occasion) -> None:
+    """Replace a link, which earlier versions published, by a folder that has the new report."""
+    beside = target.with_name(f".{target.name}.new")
+    upload(Folder(beside), content, occasion, str(target))
+    former = target.readlink().name
+    target.unlink()
+    beside.rename(target)
+    for folder in {*target.parent.glob(f".{target.name}-{'[0-9a-f]' * 16}"), target.with_name(former)}:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -54,6 +54,8 @@ class SuiteInfo(Frozen):
     """In or out of the training data's distribution. Averages are taken within a group."""
     rows: int = Field(ge=1)
     """Questions of the whole benchmark. A result with fewer is marked as limited."""
+    gated: bool = False
+    """Whether its text must never be public. The table of samples leaves it out."""
     data: str = ""
     """The data set of its questions; "" if it has no name."""
     rules: Rules

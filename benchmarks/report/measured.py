@@ -53,7 +53,10 @@ def columns(inputs: ReportInputs) -> list[tuple[Group, SuiteInfo | None]]:
 
 
 def measure(inputs: ReportInputs, path: Path, progress: Callable[[int, int, str], None]) -> list[Measured]:
-    """Score every result and write all samples with their verdicts to `path`. Raises DataError."""
+    """Score every result, and write the samples of benchmarks that are not gated with their verdicts to `path`.
+
+    Raises DataError.
+    """
     units = list(_units(inputs))
     measured = []
     with replacing(path) as beside, pq.ParquetWriter(beside, SAMPLES, compression="zstd") as writer:
@@ -64,6 +67,8 @@ def measure(inputs: ReportInputs, path: Path, progress: Callable[[int, int, str]
             found, others = score(suite.name, samples, verdicts, k), _other_scores(suite.name, result, verdicts)
             counts, alike = question_counts(verdicts, k), tuple(collapsed_samples(samples))
             measured.append(Measured(model, suite, result.protocol, found, counts, samples.num_rows, alike, others))
+            if suite.gated:
+                continue  # responses quote questions, and a report is published
             name = pa.array([model.name] * samples.num_rows, pa.string())
             joined = [name, *samples.columns, verdicts.column("outcome"), verdicts.column("extracted")]
             writer.write_table(pa.Table.from_arrays(joined, schema=SAMPLES))

@@ -84,6 +84,8 @@ class Dataset(QuestionSource):
     """The file in the repository."""
     gated: bool = False
     """Whether the repository requires accepting its terms."""
+    task: str = Field(default="", exclude=True)
+    """The benchmark's task in the Hub's registry of evaluation results; "" if it is not registered there."""
     from_hub: Mapping = Field(exclude=True)
     """Mapping of the Hub file's rows."""
     from_local: Mapping = Field(default=columns("prompt", "answer"), exclude=True)

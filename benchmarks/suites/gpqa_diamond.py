@@ -23,6 +23,7 @@ SUITE = Suite(
     group="out",
     rows=198,
     kind="choice",
+    gated=True,
     instruction=INSTRUCTION,
     k=1,
     source=Dataset(
@@ -32,6 +33,7 @@ SUITE = Suite(
         revision="633f5ee89ab8ad4522a9f850766b73f62147ffdd",
         file="gpqa_diamond.csv",
         gated=True,
+        task="gpqa_diamond",
         from_hub=from_hub,
     ),
 )

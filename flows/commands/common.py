@@ -48,6 +48,9 @@ Where = Annotated[
 ]
 Verify = Annotated[bool, typer.Option("--verify", help="Rehash every stored file before it is reused.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first malformed row of training data.")]
+Publish = Annotated[
+    bool, typer.Option("--publish", help="Publish a run with --set as the board, not only as a page of its own.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Rerun stages even if the store holds their artifacts.")]
 Model = Annotated[
     str | None, typer.Option("--model", help="An evaluated model: hpt, or its stage train.hpt. Default: all.")
@@ -84,16 +87,17 @@ class State:
 STATE = State()
 
 
-def read_config(path: Path, overrides: list[str] | None, store: str | None, data_dir: Path | None) -> PipelineConfig:
+def read_config(
+    path: Path, overrides: list[str] | None, store: str | None, data_dir: Path | None, replace_board: bool = False
+) -> PipelineConfig:
     """The config with the command line's changes.
 
     The folders are absolute, so that a retry that Prefect starts elsewhere finds the same store and data.
     """
     config = load_config(path, overrides or (), store, data_dir)
     data = data_folder(config.data_dir)
-    return config.model_copy(
-        update={"store": Store(config.store).address, "data_dir": None if data is None else data.resolve()}
-    )
+    changes = {"store": Store(config.store).address, "data_dir": None if data is None else data.resolve()}
+    return config.model_copy(update=changes | ({"replace_board": True} if replace_board else {}))
 
 
 def resumes_with(command: str, path: Path, names: list[str] | None = None, **options: Any) -> None:

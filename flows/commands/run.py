@@ -1,16 +1,16 @@
 """Commands that run stages: `hpt run`, `hpt rerun`, `hpt regrade` and one per kind of stage."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from flows.api import make
 from flows.commands import common
-from flows.commands.common import ConfigFile, DataDir, Force, Json, Set, StoreOption, Strict, Verify
+from flows.commands.common import ConfigFile, DataDir, Force, Json, Publish, Set, StoreOption, Strict, Verify
 from flows.commands.result import print_result
 from flows.run import RunOptions, StagesFailed
 from hpt_core.errors import ConfigError
-from tasks import evaluate, report
+from tasks import evaluate, publish, report
 from tasks.execution.config import PipelineConfig, pipeline_type
 
 app = typer.Typer()
@@ -36,16 +36,17 @@ def run(
     verify: Verify = False,
     strict: Strict = False,
     complete: Complete = False,
+    as_board: Publish = False,
     as_json: Json = False,
 ) -> None:
     """Run a pipeline. Artifacts in the store are reused, and interrupted stages continue.
 
-    If a stage fails, what does not need it still runs, and the report names what is missing.
+    If a stage fails, what does not need it still runs, and the report names what is missing. With --set, the report
+    gets a page of its own and the published board stays as it is, unless --publish is given.
     """
-    resolved = common.read_config(config, overrides, store, data_dir)
-    common.resumes_with(
-        "run", config, only=only, set=overrides, store=store, data_dir=data_dir, strict=strict, complete=complete
-    )
+    resolved = common.read_config(config, overrides, store, data_dir, as_board)
+    given: dict[str, Any] = {"only": only, "set": overrides, "store": store, "data_dir": data_dir, "strict": strict}
+    common.resumes_with("run", config, None, **given, complete=complete, publish=as_board)
     named, changed = tuple(only or ()), tuple(overrides or ())
     again = (named or ALL) * force
     options = RunOptions(only=named, rerun=again, verify=verify, strict=strict, complete=complete, overrides=changed)
@@ -62,13 +63,15 @@ def rerun(
     data_dir: DataDir = None,
     verify: Verify = False,
     strict: Strict = False,
+    as_board: Publish = False,
     as_json: Json = False,
 ) -> None:
     """Rerun a stage, a model or a benchmark: alone, or with everything that depends on it. The rest is reused."""
     if bool(start) == bool(only):
         raise ConfigError("hpt rerun takes either --from or --only", "for example --from train.hpt")
-    resolved = common.read_config(config, overrides, store, data_dir)
-    common.resumes_with("run", config, only=only, set=overrides, store=store, data_dir=data_dir, strict=strict)
+    resolved = common.read_config(config, overrides, store, data_dir, as_board)
+    given: dict[str, Any] = {"only": only, "set": overrides, "store": store, "data_dir": data_dir, "strict": strict}
+    common.resumes_with("run", config, None, **given, publish=as_board)
     named = tuple(only or ())
     options = RunOptions(
         only=named,
@@ -127,15 +130,19 @@ def _stage_command(kind: str, name: str, what: str) -> None:
         strict: Strict = False,
         as_json: Json = False,
     ) -> None:
-        resolved = common.read_config(config, overrides, store, data_dir)
+        # Who asks for the publication of a config with --set means the board.
+        resolved = common.read_config(config, overrides, store, data_dir, replace_board=kind == publish.KIND.name)
         common.resumes_with(name, config, names, set=overrides, store=store, data_dir=data_dir, strict=strict)
-        stages = _stages(resolved, kind, names)
-        options = RunOptions(
-            only=stages, rerun=stages * force, verify=verify, strict=strict, overrides=tuple(overrides or ())
+        stages, again = _stages(resolved, kind, names), _stages(resolved, kind, names) * force
+        if kind == evaluate.KIND.name and not names and publish.KIND.of(resolved):
+            stages += (publish.KIND.name,)
+        changed = tuple(overrides or ())
+        execute(
+            resolved, RunOptions(only=stages, rerun=again, verify=verify, strict=strict, overrides=changed), as_json
         )
-        execute(resolved, options, as_json)
 
-    command.__doc__ = f"{what}. Missing dependencies run first."
+    then = ", then publish the leaderboard if the config says so" if kind == evaluate.KIND.name else ""
+    command.__doc__ = f"{what}{then}. Missing dependencies run first."
     app.command(name)(command)
 
 

@@ -184,6 +184,10 @@ class Step(ABC):
         """Whether the artifact's effects outside the store, such as a publication, still exist."""
         return True
 
+    def superseded(self, artifact: Artifact, context: "Context") -> str:
+        """Why a finished artifact must be produced again, although nothing of it is lost; "" if it need not."""
+        return ""
+
     def target(
         self,
         config: Any,

@@ -27,6 +27,7 @@ from tasks.execution.keys import MODEL, Output, Reference, StageKey
 from tasks.execution.kind import StageKind, field_name
 from tasks.execution.resources import ResourcesConfig
 from tasks.execution.schedule import ScheduleConfig
+from tasks.notifiers.base import NotifierConfig
 
 
 class PipelineConfig(Frozen):
@@ -55,6 +56,13 @@ class PipelineConfig(Frozen):
     """How a run uses the machine."""
     schedule: ScheduleConfig = ScheduleConfig()
     """When and where a permanent Prefect server runs the pipeline."""
+    notify: tuple[NotifierConfig, ...] = ()
+    """Who is told when a run finishes or fails, or a model gets worse. Nobody by default."""
+    overrides: tuple[str, ...] = ()
+    """What this run changes in the pipeline, as "train.hpt.steps=6". `--set` fills it in. The report shows it, and the
+    run is published on a page of its own, without replacing the pipeline's published board."""
+    replace_board: bool = False
+    """Publish a run with overrides as the pipeline's board too, as `--publish` does."""
 
     secrets: dict[SecretVariable, str] = {}
     """Environment variables with secrets -> the Prefect Secret blocks that hold them. A block is read when a run begins
@@ -99,6 +107,11 @@ class PipelineConfig(Frozen):
         """Settings that change nothing because of other tables, from every kind of stage."""
         for kind in self.known_kinds:
             yield from kind.without_effect(self)
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether the run must not replace the pipeline's published board."""
+        return bool(self.overrides) and not self.replace_board
 
     def kind_of(self, key: StageKey) -> StageKind:
         """The kind of a stage."""

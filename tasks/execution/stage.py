@@ -59,6 +59,8 @@ def check(step: Step, target: Target, context: Context) -> Check:
     )
     if not step.holds(artifact):
         return Check("damaged", text="what it published outside the store is gone")
+    if manifest.start < context.since and (text := step.superseded(artifact, context)):
+        return Check("rerun", text=text)
     return Check("done", artifact)
 
 

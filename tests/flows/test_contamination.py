@@ -75,7 +75,8 @@ def test_what_training_data_share_with_a_benchmark_is_found_told_and_can_stop_a_
     passed = again("run", "tiny.toml", "--set", gate(0.5))
     assert "contamination.d: reused" in passed.stderr and "report: reused" in passed.stderr
     assert (again.published / "index.html").is_file()
-    assert (again.published / "tables" / "contamination.parquet").is_file()
+    (published,) = again.published.glob("runs/*/tables/contamination.parquet")
+    assert published.read_bytes() == (report / "output" / "tables" / "contamination.parquet").read_bytes()
 
 
 def has_training(report: Path) -> bool:

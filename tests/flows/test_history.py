@@ -53,7 +53,12 @@ def test_a_store_explains_itself(again: Any, here: Here) -> None:
     assert second["stages"]["model.base"]["what"] == "reused" and second["stages"]["report"]["what"] == "made"
     difference = json.loads(here("diff", first["id"], second["id"], "--json"))
     # The store was copied, so its path differs, too.
-    assert {field["name"] for field in difference["config"]} == {"evaluate.grade_timeout_s", "publish.0.path", "store"}
+    assert {field["name"] for field in difference["config"]} == {
+        "evaluate.grade_timeout_s",
+        "overrides",
+        "publish.0.path",
+        "store",
+    }
     assert {key.partition("/")[0] for key in difference["outputs"]} == {
         "evaluate.base",
         "report",

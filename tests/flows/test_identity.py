@@ -46,6 +46,7 @@ from hpt_core.verifiers.math import Math
 from tasks.execution.artifact import Stage, Step
 from tasks.execution.keys import ArtifactKey
 from tasks.execution.kind import NamedStages, StageConfig
+from tasks.notifiers.webhook import Webhook
 
 
 class MyVerifier(Math):
@@ -97,6 +98,7 @@ CLASSES = {
     "sources": "ProceduralProblems",
     "publishers": "StaticSite",
     "trackers": "TensorBoard",
+    "notifiers": "Webhook",
     "verifiers": "MyVerifier",
 }
 """Kind -> the shipped class that the user's class derives from, or the code of the user's own class."""
@@ -134,6 +136,7 @@ PLACES: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "benchmarks": (("evaluate", "suites"), {"benchmark.mine", "verdicts"}),
     "publishers": (("publish",), {"publish.Mine"}),
     "trackers": (("trackers",), set()),
+    "notifiers": (("notify",), set()),
 }
 """Kind -> the field that names the plug-in, and the stages or kinds of artifacts that depend on it."""
 

@@ -127,7 +127,7 @@ class OneFile(PublisherConfig):
     path: Path
     """File to write."""
 
-    def publish(self, report):
+    def publish(self, report, occasion):
         write_text(self.path, (report / "leaderboard.md").read_text())
         sha = sha256_file(self.path)
         return Receipt(target=str(self.path), files=(self.path.name,), sha256=sha, when=datetime.now(UTC), changed=True)

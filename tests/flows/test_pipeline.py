@@ -187,7 +187,7 @@ def test_only_a_failed_stage_is_rerun(again: Any) -> None:
     assert set(states.values()) == {"Reused"}
     assert (again.published / "index.html").is_file()
 
-    again.published.unlink()
+    shutil.rmtree(again.published)
     rerun = again("rerun", "tiny.toml", "--from", "publish")
     assert "publish.static_site: done" in rerun.stderr
     assert rerun.stderr.count(": reused") == len(STAGES) - 1

@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks.publishers.hub import hub
+
+__all__ = ["hub", "make_report"]
+
 
 @pytest.fixture
 def make_report(tmp_path: Path) -> Callable[[str], Path]:

@@ -1,4 +1,3 @@
-import json
 import sys
 import uuid
 from collections.abc import Callable
@@ -10,7 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from benchmarks.publishers.s3 import S3
+from benchmarks.publishers.static_site import StaticSite
 from hpt_core.errors import PublishError
+from tests.benchmarks.publishers.reader import shown
 
 Make = Callable[[str], Path]
 
@@ -25,41 +26,47 @@ def files(url: str) -> dict[str, bytes]:
     return {path.removeprefix(f"{root}/"): system.cat_file(path) for path in system.find(root)}
 
 
-def test_everything_is_uploaded_and_recorded(make_report: Make, url: str) -> None:
+def test_everything_is_uploaded(make_report: Make, url: str) -> None:
     receipt = S3(url=url).publish(make_report("a"))
     found = files(url)
-    record = json.loads(found.pop("publication.json"))
     assert receipt.changed
-    assert tuple(sorted(found)) == receipt.files == tuple(sorted(record["files"]))
-    assert found["site/index.html"] == b"site/index.html a"
-    assert "tables/samples.parquet" not in found
+    pages = {"index.html", "runs.json", "runs/index.html", f"records/{receipt.folder[5:]}.json"}
+    assert set(found) == {*pages, *(f"{receipt.folder}/{name}" for name in receipt.files)}
+    assert shown(found.__getitem__) == "site/index.html a"
+    assert "tables/samples.parquet" not in receipt.files
 
 
 def test_publishing_the_same_report_again_uploads_nothing(make_report: Make, url: str) -> None:
     report = make_report("a")
     S3(url=url).publish(report)
     system, root = fsspec.core.url_to_fs(url)
-    before = system.modified(f"{root}/leaderboard.md")
+    before = {path: system.modified(path) for path in system.find(root)}
     assert not S3(url=url).publish(report).changed
-    assert system.modified(f"{root}/leaderboard.md") == before
+    assert {path: system.modified(path) for path in system.find(root)} == before
 
 
-def test_stale_files_are_removed_and_other_files_stay(make_report: Make, url: str) -> None:
-    first, second = make_report("a"), make_report("b")
-    (first / "site/old.js").write_text("old")
-    S3(url=url).publish(first)
+def test_earlier_reports_and_other_files_stay(make_report: Make, url: str) -> None:
+    former = S3(url=url).publish(make_report("a"))
     system, root = fsspec.core.url_to_fs(url)
     system.pipe_file(f"{root}/notes.txt", b"someone's")
-    S3(url=url).publish(second)
+    S3(url=url).publish(make_report("b"))
     found = files(url)
-    assert "site/old.js" not in found
     assert found["notes.txt"] == b"someone's"
-    assert found["leaderboard.md"] == b"leaderboard.md b"
+    assert found[f"{former.folder}/leaderboard.md"] == b"leaderboard.md a"
+    assert shown(found.__getitem__) == "site/index.html b"
+    assert S3(url=url).publish(make_report("a")).changed
+    assert shown(files(url).__getitem__) == "site/index.html a"
 
 
-def test_pages_are_uploaded_after_their_assets_and_the_record_last(
-    make_report: Make, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_somebody_elses_page_is_not_replaced(make_report: Make, url: str) -> None:
+    system, root = fsspec.core.url_to_fs(url)
+    system.pipe_file(f"{root}/index.html", b"<title>Somebody's</title>")
+    with pytest.raises(PublishError, match="not a publication of ours"):
+        S3(url=url).publish(make_report("a"))
+    assert set(files(url)) == {"index.html"}
+
+
+def test_what_readers_open_is_written_last(make_report: Make, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     system, root = fsspec.core.url_to_fs(url)
     written: list[str] = []
     pipe = type(system).pipe_file
@@ -69,18 +76,13 @@ def test_pages_are_uploaded_after_their_assets_and_the_record_last(
         pipe(self, path, value, **options)
 
     monkeypatch.setattr(type(system), "pipe_file", record)
-    S3(url=url).publish(make_report("a"))
-    assert written[0] == "publication.json"
-    assert written[-3:] == ["site/index.html", "index.html", "publication.json"]
-    assert len(written) == 9
-    written.clear()
-    S3(url=url).publish(make_report("b"))
-    assert "site/plotly.min.js" not in written  # did not change
-    assert len(written) == 7
+    receipt = S3(url=url).publish(make_report("a"))
+    assert len(written) == len(receipt.files) + 4
+    assert written[-4:] == [f"records/{receipt.folder[5:]}.json", "runs.json", "runs/index.html", "index.html"]
 
 
 @pytest.mark.parametrize("again", ["a", "b"])
-def test_a_failed_upload_is_named_and_repaired(
+def test_a_failed_upload_is_named_and_continued(
     make_report: Make, url: str, monkeypatch: pytest.MonkeyPatch, again: str
 ) -> None:
     system, _ = fsspec.core.url_to_fs(url)
@@ -88,7 +90,7 @@ def test_a_failed_upload_is_named_and_repaired(
     config.publish(make_report("a"))
 
     def fail(self: Any, path: str, value: bytes, **options: Any) -> None:
-        if path.endswith("site/index.html"):
+        if path.endswith("tables/comparisons.parquet"):
             raise PermissionError("access denied")
         pipe(self, path, value, **options)
 
@@ -96,12 +98,38 @@ def test_a_failed_upload_is_named_and_repaired(
         patch.setattr(type(system), "pipe_file", fail)
         with pytest.raises(PublishError, match="access denied"):
             config.publish(make_report("b"))
-    assert files(url)["site/index.html"] == b"site/index.html a"
-    assert files(url)["leaderboard.md"] == b"leaderboard.md b"
-    assert config.publish(make_report(again)).changed
-    found = files(url)
-    assert found["site/index.html"].decode() == f"site/index.html {again}"
-    assert found["leaderboard.md"].decode() == f"leaderboard.md {again}"
+    before = files(url)
+    assert shown(before.__getitem__) == "site/index.html a"
+    receipt = config.publish(make_report(again))
+    assert receipt.changed == (again == "b")
+    assert shown(files(url).__getitem__) == f"site/index.html {again}"
+    if again == "b":
+        kept = f"{receipt.folder}/leaderboard.md"
+        assert before[kept] == files(url)[kept] == b"leaderboard.md b"
+
+
+def test_a_local_folder_is_written_by_renaming(make_report: Make, tmp_path: Path) -> None:
+    S3(url=f"file://{tmp_path}/board").publish(make_report("a"))
+    assert shown(tmp_path / "board") == "site/index.html a"
+    assert not StaticSite(path=tmp_path / "board").publish(make_report("a")).changed
+
+
+def test_s3_tells_browsers_what_a_file_is_and_whether_it_changes(make_report: Make, s3: Any) -> None:
+    url = s3.bucket()
+    receipt = S3(url=url).publish(make_report("a"))
+    assert not S3(url=url).publish(make_report("a")).changed
+    system, root = fsspec.core.url_to_fs(url)
+
+    def headers(name: str) -> tuple[str, str]:
+        bucket, _, folder = root.partition("/")
+        found = system.call_s3("head_object", Bucket=bucket, Key=f"{folder}/{name}")
+        return found["ContentType"], found["CacheControl"]
+
+    immutable = "public, max-age=31536000, immutable"
+    assert headers("index.html") == ("text/html; charset=utf-8", "no-cache")
+    assert headers("runs.json") == ("application/json", "no-cache")
+    assert headers("runs/index.html")[1] == "no-cache"
+    assert headers(f"{receipt.folder}/leaderboard.md") == ("text/markdown; charset=utf-8", immutable)
 
 
 def test_a_missing_client_names_the_remedy(make_report: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,67 @@
+"""Publish to a target that takes files one by one: a folder, an object store."""
+
+import logging
+from typing import Protocol
+
+from benchmarks.publishers._layout import INDEX, Content, Published, current, pages, read_entry, require_ours
+from benchmarks.publishers.base import Occasion
+
+LOG = logging.getLogger("hpt.publish")
+ENTRIES = "records"
+"""Folder with the entry of each report, KEY.json. An entry says that its report is complete."""
+
+
+class Files(Protocol):
+    """The files of a target. A file appears whole or not at all."""
+
+    def read_all(self, folder: str) -> dict[str, bytes]:
+        """Name -> content of the files in a folder; none if there is no such folder."""
+
+    def read(self, name: str) -> bytes | None:
+        """A file's content; None if there is no such file."""
+
+    def write(self, name: str, content: bytes) -> None:
+        """Create or replace a file."""
+
+    def lacks(self, content: Content) -> list[str]:
+        """The content's files that are missing in its folder, or are not what they should be."""
+
+
+def upload(files: Files, content: Content, occasion: Occasion, target: str) -> bool:
+    """Publish, continuing an upload that was stopped. Returns whether anything changed. Raises PublishError.
+
+    Several machines may publish at once, and any of them may stop anywhere. Each writes its report, then its entry,
+    and then what follows from all entries that it finds; it repeats the last step until the entries are still the same
+    afterwards. So whoever writes last has seen every entry.
+    """
+    require_ours(files.read(INDEX), target)
+    changed = False
+    for name in files.lacks(content):
+        files.write(f"{content.folder}/{name}", content.files[name].read_bytes())
+        changed = True
+    runs = entries(files)
+    before = next((run for run in runs if run.key == content.key), None)
+    shown = current(runs)
+    if before is None or occasion.overrides != before.overrides or (occasion.board and shown != before):
+        entry = content.entry(occasion, before)
+        files.write(f"{ENTRIES}/{content.key}.json", entry.model_dump_json().encode())
+        changed, runs = True, entries(files)
+    while True:
+        for name, page in pages(runs).items():
+            if files.read(name) != page:
+                files.write(name, page)
+                changed = True
+        if (now := entries(files)) == runs:
+            return changed
+        runs = now
+
+
+def entries(files: Files) -> list[Published]:
+    """The entries of all reports on a target, by key."""
+    found = []
+    for name, content in sorted(files.read_all(ENTRIES).items()):
+        if entry := read_entry(content):
+            found.append(entry)
+        else:
+            LOG.warning("%s of the published site cannot be read; the list of reports leaves its report out", name)
+    return found

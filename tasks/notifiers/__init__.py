@@ -1,0 +1,1 @@
+"""Notifiers, which tell people how a run ended."""
