@@ -17,6 +17,7 @@ from flows import graph as graphs
 from flows.cli import app
 from flows.commands.config import sections
 from flows.load import load_config
+from hpt_core import hub
 from hpt_core.training.config import TrainConfig
 from tests.docs.documents import DOCUMENTS, ROOT, Block, inline, name, split
 
@@ -78,6 +79,7 @@ def test_configs_load(document: Path, tiny_model: Path, tmp_path: Path, monkeypa
     shutil.copytree(tiny_model, checkpoint)
     for path in checkpoint.iterdir():
         os.utime(path, (1e9, 1e9))
+    monkeypatch.setattr(hub, "model_refs", lambda repo: {"step-100": "0" * 40})
     for number, block in enumerate(examples(document)):
         file = tmp_path / f"{number}.toml"
         file.write_text(completed(block.text, ROOT / "configs" / "demo.toml"), encoding="utf-8")

@@ -245,6 +245,7 @@ def test_editing_a_shipped_plug_in_reruns_the_stages_that_use_it(
     edited = tmp_path / "edited" / original.name
     edited.parent.mkdir()
     find = code.source_file
+    monkeypatch.setattr(code, "_KNOWN", {})  # it watches the files, not where they are found
     monkeypatch.setattr(code, "source_file", lambda name: edited if name == module else find(name))
     config = PipelineConfig.model_validate(PIPELINE)
     edited.write_text(original.read_text())
