@@ -1,7 +1,7 @@
 """Paths and addresses that users write: `~` and environment variables are replaced."""
 
+import os
 import re
-from os import environ
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -18,10 +18,10 @@ def substitute(text: str) -> str:
 
     def value(found: re.Match[str]) -> str:
         name = found[1] or found[2]
-        if not environ.get(name):
-            problem = "is empty" if name in environ else "is not set"
+        if not os.environ.get(name):
+            problem = "is empty" if name in os.environ else "is not set"
             raise ValueError(f"{found[0]} {problem}; set it in the environment, or write the value")
-        return environ[name]
+        return os.environ[name]
 
     return VARIABLE.sub(value, text)
 
