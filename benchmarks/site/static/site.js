@@ -17,7 +17,7 @@
       else if (value === true) node.setAttribute(name, "");
       else if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value);
     }
-    node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+    node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
     return node;
   };
   const svg = (tag, attributes, ...children) => {
@@ -27,7 +27,7 @@
     return node;
   };
   const name = (text) => el("bdi", { class: "cut-name", title: shown(text) }, shown(text));
-  const fill = (node, ...children) => node.replaceChildren(...children.flat().filter((child) => child !== null));
+  const fill = (node, ...children) => node.replaceChildren(...children.flat(Infinity).filter((child) => child !== null));
   const points = (share) => (100 * share).toFixed(1);
   const signed = (share) => {
     const text = points(Math.abs(share));
@@ -436,7 +436,7 @@
         const verdict = p < 0.05 && !(d.protocol_differences || []).length ? (d.difference > 0 ? "better" : "worse") : null;
         return el("tr", {}, el("th", { scope: "row", class: "name" }, shown(text)), shares.map((s) => el("td", {}, s)),
           el("td", { class: verdict }, verdict ? el("b", {}, signed(d.difference)) : signed(d.difference)),
-          el("td", {}, even ? "none" : `${signed(d.low)} to ${signed(d.high)}`), el("td", {}, pText(p)), only.map((n) => el("td", {}, n)));
+          el("td", { class: "range" }, even ? "none" : `${signed(d.low)} to ${signed(d.high)}`), el("td", {}, pText(p)), only.map((n) => el("td", {}, n)));
       };
       const differing = pair.benchmarks.filter((d) => d.protocol_differences.length);
       return el("section", {}, title,
