@@ -14,8 +14,10 @@ from benchmarks.site.board import board_data
 from benchmarks.site.compare import Sides, pair_data, pair_path, pairs_of
 from benchmarks.site.facts import Models, short_id
 from benchmarks.site.files import SiteFiles, as_json
+from benchmarks.site.history import history_data
 from benchmarks.site.models import ModelData
 from benchmarks.site.questions import Responses, question_sets, response_path, set_data
+from benchmarks.site.tables import PUBLIC, as_csv, as_parquet, tables_data
 from hpt_core.artifacts import Store
 from hpt_core.code import code_of_packages
 
@@ -36,6 +38,8 @@ PAGES = (
     Page("index.html", "Board", "The latest scores of every model, and how sure they are."),
     Page("compare.html", "Compare", "What differs between models, question by question."),
     Page("questions.html", "Questions", "Which model solves which question."),
+    Page("history.html", "History", "Scores of each name over time, and what got worse."),
+    Page("data.html", "Data", "The numbers of this site as tables."),
     Page("model.html", "Model", "Where a model comes from, and how it scores.", in_menu=False),
 )
 STATIC = ("site.css", "site.js")
@@ -80,8 +84,8 @@ class Site:
     def build(self, folder: Path, responses: bool = False, live: bool = False) -> list[str]:
         """Write the site into `folder`, and return the paths of the files that were written.
 
-        Files whose data have not changed stay as they are. `responses` includes texts of questions and responses of the
-        benchmarks that allow it. `live` makes pages look for changes while they are open. Raises StoreError and OSError.
+        Files whose data have not changed stay as they are. `responses` includes texts of questions and responses, of
+        the benchmarks that allow it. `live` makes open pages look for changes. Raises StoreError and OSError.
         """
         files = SiteFiles(folder)
         code = code_of_packages(*SOURCES)
@@ -100,6 +104,13 @@ class Site:
         for first, second in pairs_of(self.board):
             key = [code, self.sides.key(first, second)]
             files.put_json(pair_path(first, second), key, self._pair, first, second)
+        files.put_json("data/history.json", [code, self._scores_key()], history_data, self.tables)
+        for name in PUBLIC:
+            table = getattr(self.tables, name)
+            key = [code, table.column("record").to_pylist()]
+            files.put(f"tables/{name}.parquet", key, partial(as_parquet, table))
+            files.put(f"tables/{name}.csv", key, partial(as_csv, table))
+        files.put_value("data/tables.json", tables_data(self.tables))
         for path, record, number in self.responses.paths() if responses else ():
             files.put_json(path, [code, record, number], self.responses.block, record, number)
         files.put_value("data/site.json", {"version": files.version(), "live": live})
@@ -122,6 +133,11 @@ class Site:
                 found = self.responses.block(record, int(number))
                 return None if found is None else as_json(found)
         return None
+
+    def _scores_key(self) -> list[str]:
+        """What everything that follows from all scores is made of."""
+        found: list[str] = self.tables.scores.column("record").to_pylist()
+        return found
 
     def _pair(self, first: str, second: str) -> Row:
         return pair_data(self.records, self.tables, self.sides, first, second)

@@ -7,8 +7,8 @@ from benchmarks.catalog.compare import Side, compare_sides
 from benchmarks.catalog.records import Records
 from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
-from benchmarks.site.facts import full_name, rounded, short_id
 from benchmarks.significance import Difference
+from benchmarks.site.facts import full_name, rounded, short_id
 from hpt_core.errors import ConfigError
 
 PAIRED = 8

@@ -10,6 +10,10 @@ from benchmarks.catalog.tables import Tables
 
 HEX = re.compile("[0-9a-f]{16,}")
 ID_LENGTH = 16
+STAGE = (
+    *("run", "seconds", "device_seconds", "money", "tokens", "trained_tokens", "commit", "config", "gpus", "processor"),
+    "outputs",
+)
 FACTS = ("algorithm", "family", "parameters", "seed", "method")
 
 
@@ -41,9 +45,7 @@ class Models:
         for row in tables.models.to_pylist():
             self._rows.setdefault(row["model"], []).append(row)
         self._stages: dict[str, Row] = {}
-        columns = ["stage", "artifact", "state", "seconds", "device_seconds", "money", "tokens", "trained_tokens", "run",
-                   "commit", "config", "gpus", "processor", "inputs", "outputs", "end"]  # fmt: skip
-        for row in tables.stages.select(columns).to_pylist():
+        for row in tables.stages.select(STAGE).to_pylist():
             for output in row["outputs"] or ():
                 self._stages[output["hash"]] = row
 

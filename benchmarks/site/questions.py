@@ -105,16 +105,20 @@ class Responses:
         shard = self._records.questions(benchmark, model, record)
         ids = shard.column("question_id").slice(number * BLOCK, BLOCK).to_pylist()
         inputs = self._inputs.get(record, {})
-        samples, asked = self._output(inputs.get("samples")), self._output(inputs.get("questions"))
-        verdicts = self._store.slot("verdicts", record.partition("-")[0]).output / "verdicts.parquet"
-        if samples is None or asked is None or not verdicts.is_file():
+        samples = self._file(self._places.get(inputs.get("samples", "")), "samples")
+        asked = self._file(self._places.get(inputs.get("questions", "")), "asked.parquet")
+        verdicts = self._file(("verdicts", record.partition("-")[0]), "verdicts.parquet")
+        if samples is None or asked is None or verdicts is None:
             return None
-        return _joined(ids, samples / "samples", asked / "asked.parquet", verdicts)
+        return _joined(ids, samples, asked, verdicts)
 
-    def _output(self, hash_: str | None) -> Path | None:
-        place = self._places.get(hash_ or "")
-        folder = None if place is None else self._store.slot(*place).output
-        return folder if folder and folder.is_dir() else None
+    def _file(self, place: tuple[str, str] | None, name: str) -> Path | None:
+        """A file or folder in an artifact's output; None if the store no longer has it."""
+        if place is None or (slot := self._store.slot(*place)).manifest() is None:
+            return None
+        slot.fetch(name)
+        path = slot.output / name
+        return path if path.exists() else None
 
 
 def response_path(record: str, number: int) -> str:

@@ -643,7 +643,80 @@
     },
   };
 
-  const pages = { board, compare, questions, model };
+  /* History */
+
+  const past = {
+    async start() {
+      this.data = await load("data/history.json");
+      const form = $("#controls"), none = this.data.lines.length === 0;
+      form.hidden = $("#note").hidden = none;
+      $("#empty").hidden = !none;
+      if (none) return;
+      form.q.value = parameters().get("q") || "";
+      form.worse.checked = parameters().get("worse") === "yes";
+      form.oninput = () => {
+        set("q", form.q.value);
+        set("worse", form.worse.checked ? "yes" : "");
+        this.draw();
+      };
+      form.onsubmit = (event) => event.preventDefault();
+      $("#more").onclick = () => { this.all = true; this.draw(); };
+      this.draw();
+    },
+    draw() {
+      const form = $("#controls"), text = form.q.value.toLowerCase();
+      const lines = this.data.lines.filter((line) => `${line.name} ${line.title}`.toLowerCase().includes(text)
+        && (!form.worse.checked || line.points.some((point) => point.change === "worse")));
+      const drawn = this.all ? lines : lines.slice(0, 40);
+      $("#count").textContent = `${lines.length} ${lines.length === 1 ? "line" : "lines"}`;
+      $("#more").hidden = drawn.length === lines.length;
+      fill($("#lines"), drawn.map((line) => this.line(line)));
+    },
+    line(line) {
+      const marks = line.points.filter((point) => point.change);
+      const row = (point) => el("tr", {}, el("th", { scope: "row", class: "name" }, el("a", { href: `model.html?id=${point.id}` }, point.end.replace("T", " ").slice(0, 16)),
+        el("span", { class: "sub" }, point.run ? shown(point.run) : "")),
+      el("td", {}, points(point.value), el("span", { class: "sub" }, `${points(point.low)}–${points(point.high)}`)),
+      el("td", { class: point.change }, point.change ? el("b", {}, point.change) : point.p === null ? "" : "even"),
+      el("td", {}, point.p === null ? "–" : pText(point.p)));
+      return el("section", {}, el("h2", {}, el("bdi", {}, shown(line.name)), ` on ${shown(line.title)}, ${measure(line.k)}`), this.figure(line),
+        el("details", { open: marks.length > 0 }, el("summary", {}, `${line.points.length} scores, ${marks.filter((m) => m.change === "worse").length} worse than the one before`),
+          el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": `Scores of ${shown(line.name)} on ${shown(line.title)}` }, el("table", {},
+            el("thead", {}, el("tr", {}, ["Measured", "Score", "Change", "p"].map((head, i) => el("th", { scope: "col", class: i ? null : "name" }, head)))),
+            el("tbody", {}, [...line.points].reverse().map(row))))));
+    },
+    figure(line) {
+      const width = 560, height = 150, left = 38, right = 12, bottom = 20, all = line.points;
+      const low = Math.min(...all.map((p) => p.low)), high = Math.max(...all.map((p) => p.high));
+      const x = (i) => left + (i * (width - left - right)) / (all.length - 1), y = (v) => 8 + ((high - v) * (height - bottom - 8)) / (high - low || 1);
+      const path = (values, first) => values.map(([i, v], n) => `${n ? "L" : first}${x(i).toFixed(1)} ${y(v).toFixed(1)}`).join("");
+      const area = path(all.map((p, i) => [i, p.high]), "M") + path(all.map((p, i) => [i, p.low]).reverse(), "L") + "Z";
+      const told = `${shown(line.name)} on ${shown(line.title)}: from ${points(all[0].value)} to ${points(all[all.length - 1].value)} in ${all.length} scores`;
+      const text = (at, down, words, anchor) => svg("text", { x: at, y: down, "text-anchor": anchor }, words);
+      return el("figure", {}, svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": told },
+        ...[low, high].flatMap((v) => [svg("line", { class: "axis", x1: left, x2: width - right, y1: y(v), y2: y(v) }), text(left - 5, y(v) + 4, points(v), "end")]),
+        svg("path", { class: "area", d: area }), svg("path", { class: "line", d: path(all.map((p, i) => [i, p.value]), "M") }),
+        ...all.map((p, i) => svg("circle", { class: `dot ${p.change || ""}`, cx: x(i), cy: y(p.value), r: p.change ? 5 : 3 })),
+        text(left, height - 4, all[0].end.slice(0, 10), "start"), text(width - right, height - 4, all[all.length - 1].end.slice(0, 10), "end")));
+    },
+  };
+
+  /* Data */
+
+  const tables = {
+    async start() {
+      const found = Object.entries(await load("data/tables.json"));
+      fill($("#files tbody"), found.map(([file, table]) => el("tr", {}, el("th", { scope: "row", class: "name" },
+        el("a", { href: `tables/${file}.parquet` }, `${file}.parquet`), el("span", { class: "sub" }, el("a", { href: `tables/${file}.csv` }, `${file}.csv`))),
+      el("td", {}, String(table.rows)), el("td", { class: "text" }, table.about))));
+      fill($("#schemas"), found.map(([file, table]) => el("details", {}, el("summary", {}, `${file}, ${table.columns.length} columns`),
+        el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": `Columns of ${file}` }, el("table", {}, el("tbody", {},
+          table.columns.map(([column, kind, nullable, about]) => el("tr", {}, el("th", { scope: "row", class: "name" }, column),
+            el("td", { class: "text" }, kind + (nullable ? ", may be null" : "")), el("td", { class: "text" }, about)))))))));
+    },
+  };
+
+  const pages = { board, compare, questions, model, history: past, data: tables };
   const begin = () => pages[document.body.dataset.page].start().catch((error) => problem(`The page could not be filled: ${error.message}`));
   begin();
 

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from bench.stores import MadeUp, drawn
 from benchmarks.catalog.compare import compare_models
 from benchmarks.catalog.records import Records
+from benchmarks.significance import holm, sign_flip_exact
 from benchmarks.site.build import STATIC, Site
 from benchmarks.site.facts import short_id
 from benchmarks.site.files import STATE, SiteFiles
@@ -193,3 +196,37 @@ def test_a_group_of_seeds_has_no_number_that_one_of_them_lacks(made: MadeUp) -> 
     (group,) = section["methods"]
     lacking = {c["title"] for c, cell in zip(section["columns"], group["cells"], strict=True) if cell is None}
     assert lacking == {"AIME 2024", "average in"}
+
+
+def test_a_planted_weaker_model_is_a_regression_and_an_equal_one_is_not(made: MadeUp, tmp_path: Path) -> None:
+    for night, chance in enumerate((0.7, 0.7, 0.2)):
+        made.run("nightly", {"hpt": answers(night, chance), "sft": answers(10, 0.5)}, version=str(night))
+    build(made, tmp_path / "site")
+    lines = read(tmp_path / "site", "data/history.json")["lines"]
+    changes = {(line["name"], line["benchmark"]): [p["change"] for p in line["points"]] for line in lines}
+    assert changes["nightly/hpt", "math500"] == [None, None, "worse"]
+    assert changes["nightly/sft", "math500"] == [None, None, None]
+    assert lines[0]["name"] == "nightly/hpt", "what got worse comes first"
+
+
+def test_regressions_are_corrected_within_each_run(made: MadeUp, tmp_path: Path) -> None:
+    nights = [{"hpt": answers(night, 0.6 - 0.15 * night)} for night in range(2)]
+    for night, models in enumerate(nights):
+        made.run("nightly", models, version=str(night))
+    build(made, tmp_path / "site")
+    found = {
+        line["benchmark"]: line["points"][-1]["p"] for line in read(tmp_path / "site", "data/history.json")["lines"]
+    }
+    counts = [{name: correct.sum(axis=1) for name, correct in models["hpt"].items()} for models in nights]
+    exact = holm([sign_flip_exact(counts[1][name] - counts[0][name]) for name in found])
+    assert list(found.values()) == pytest.approx(exact)
+
+
+def test_the_tables_can_be_read(made: MadeUp, tmp_path: Path) -> None:
+    made.run("demo", {"hpt": answers(1, 0.5)})
+    build(made, tmp_path / "site")
+    scores = pq.read_table(tmp_path / "site" / "tables" / "scores.parquet")
+    assert scores.num_rows == len(SUITES)
+    flat = pd.read_csv(tmp_path / "site" / "tables" / "scores.csv")
+    assert flat["avg_at_k"].tolist() == pytest.approx(scores.column("avg_at_k").to_pylist())
+    assert not (tmp_path / "site" / "tables" / "runs.parquet").exists(), "configs name folders of the machine"

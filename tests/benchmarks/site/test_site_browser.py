@@ -12,8 +12,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from bench.stores import MadeUp, drawn
 from benchmarks.catalog.compare import compare_models
 from benchmarks.catalog.records import Records
-from benchmarks.site.facts import short_id
 from benchmarks.significance import holm
+from benchmarks.site.facts import short_id
 from flows.view import View
 from tasks.execution.catalog import fill
 
@@ -252,6 +252,32 @@ def test_a_model_has_a_page(page: Page, served: Served) -> None:
     assert page.locator("#curves svg").count() == 1, "only where there are several samples a question"
     page.goto(f"{served.url}model.html?id=../../etc/passwd")
     expect(page.locator("#empty")).to_be_visible()
+
+
+def test_history_marks_what_got_worse(browser: Browser, tmp_path: Path) -> None:
+    served = Served(tmp_path)
+    for night, chance in enumerate((0.7, 0.7, 0.2)):
+        served.made.run("nightly", {"hpt": answers(night, chance), "sft": answers(9, 0.5)}, version=str(night))
+    served.start()
+    try:
+        page = browser.new_page()
+        page.goto(f"{served.url}history.html")
+        page.wait_for_selector("#lines svg")
+        expect(page.locator("#count")).to_have_text("8 lines")
+        page.check("[name=worse]")
+        assert all("nightly/hpt" in text for text in page.locator("#lines h2").all_inner_texts())
+        assert "worse" in page.locator("#lines tbody tr").first.inner_text()
+        assert page.locator("#lines svg").first.get_attribute("aria-label")
+    finally:
+        served.stop()
+
+
+def test_the_tables_are_linked(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}data.html")
+    page.wait_for_selector("#files tbody tr")
+    addresses = page.locator("#files a").evaluate_all("links => links.map((link) => link.href)")
+    assert len(addresses) == 6
+    assert all(page.request.get(address).ok for address in addresses)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
