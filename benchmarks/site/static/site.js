@@ -96,8 +96,11 @@
       $("#loaded").hidden = this.data.sections.length === 0 && this.data.failures.length === 0;
       $("#empty").hidden = this.data.sections.length > 0;
       this.failures();
-      if (!this.data.sections.length) {
-        form.hidden = $(".bar").hidden = $(".scroll").hidden = true;
+      const none = this.data.sections.length === 0;
+      form.hidden = $(".bar").hidden = $(".scroll").hidden = none;
+      if (none) {
+        fill($("#missing ul"), this.failed);
+        $("#missing").hidden = this.failed.length === 0;
         return;
       }
       options(form.section, this.data.sections.map((s) => [s.id, this.heading(s)]));
