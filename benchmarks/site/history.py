@@ -60,12 +60,13 @@ def _by_run(tests: Sequence[tuple[str, float]]) -> list[float]:
 
 
 def _line(name: str, rows: Sequence[Row], p_of: dict[str, float]) -> Row:
-    points, before = [], None
+    points: list[Row] = []
+    before: float | None = None
     for row in rows:
         p = p_of.get(row["record"])
-        change = (
-            None if before is None or p is None or p >= ALPHA else "better" if row["avg_at_k"] > before else "worse"
-        )
+        change = None
+        if before is not None and p is not None and p < ALPHA:
+            change = "better" if row["avg_at_k"] > before else "worse"
         before = row["avg_at_k"]
         points.append(
             {

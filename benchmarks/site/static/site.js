@@ -265,11 +265,17 @@
         const money = line.money === null ? null : el("span", { class: "sub" }, `cost ${line.money}`);
         return el("td", {}, line.seconds === null ? "–" : duration(line.seconds), money);
       }
-      const cell = line.cells[place], average = column.benchmark ? "" : "average";
+      const average = column.benchmark ? "" : "average", cell = this.at(line, place);
       if (!cell) return el("td", { class: average || null }, el("span", { "aria-label": "not measured" }, "–"));
       const value = `${cell.differs ? "~" : ""}${points(cell.value)}${cell.best ? "*" : ""}`;
       return el("td", { class: [average, cell.best && "best"].filter(Boolean).join(" ") || null },
         cell.best ? el("b", {}, value) : value, this.below(cell).map((text) => el("span", { class: "sub" }, text)));
+    },
+
+    // Groups are not tested, so no mark is shown beside them.
+    at(line, place) {
+      const cell = line.cells[place];
+      return cell && parameters().get("seeds") === "grouped" ? { ...cell, best: undefined } : cell;
     },
 
     below(cell) {
@@ -289,14 +295,14 @@
     },
 
     notes(lines, columns) {
-      const cells = lines.flatMap((line) => columns.map(([, place]) => line.cells[place])).filter(Boolean);
+      const cells = lines.flatMap((line) => columns.map(([, place]) => this.at(line, place))).filter(Boolean);
       const has = (test) => cells.some(test);
       const texts = ["Scores are in percent, with 95 % intervals."];
       if (has((c) => c.best)) texts.push("* The best of its column, or not distinguishable from it (paired test, Holm-corrected, 5 %). Of all models here, whatever the filter shows.");
       if (has((c) => c.differs)) texts.push("~ Measured by another protocol than the column's: not ranked, and in no average.");
       if (has((c) => c.partial)) texts.push("6/30 asked: only 6 of 30 questions were asked.");
       if (has((c) => c.cut >= CUT)) texts.push("cut: share of responses that ended at the token limit. For an average, the largest of its benchmarks.");
-      if (has((c) => c.spread)) texts.push("seeds: lowest and highest score of the group. Its interval is over seeds and questions.");
+      if (has((c) => c.spread)) texts.push("seeds: lowest and highest score of the group. Its interval is over seeds and questions. No number is marked as best while seeds are grouped.");
       fill($("#notes"), texts.map((text) => el("li", {}, text)));
       const missing = this.section.lines.map((line) => {
         const lacks = this.section.columns.filter((c, place) => !line.cells[place]);
@@ -313,7 +319,7 @@
     rows() {
       const columns = this.places().map(([, place]) => this.section.columns[place]).filter(Boolean);
       const at = columns.map((column) => this.section.columns.indexOf(column));
-      return [columns, this.lines().map((line) => [line, at.map((place) => line.cells[place])])];
+      return [columns, this.lines().map((line) => [line, at.map((place) => this.at(line, place))])];
     },
 
     export(kind) {
@@ -545,7 +551,8 @@
       el("tbody", {}, drawn.map((row) => el("tr", {},
         el("th", { scope: "row", class: "name" }, el("button", { type: "button", onclick: () => this.open(row.id, true) }, el("bdi", {}, shown(row.id)))),
         row.cells.map(cell)))));
-      await this.open(parameters().get("question"), false);
+      await this.open(parameters().get("question"), !this.seen);
+      this.seen = true;
     },
     async open(id, byUser) {
       const place = id === null ? -1 : this.set.ids.indexOf(id);

@@ -136,6 +136,7 @@ def test_the_state_of_the_board_is_in_its_address(page: Page, served: Served) ->
     assert "ARC-Challenge" not in page.inner_text("#board thead")
     assert page.get_attribute("#board thead th:has([data-sort=math500])", "aria-sort") == "descending"
     assert "seeds" in page.inner_text("#board tbody")
+    assert page.locator("#board .best").count() == 0, "groups are not tested, so no mark beside them"
 
 
 def test_sorting_by_keyboard(page: Page, served: Served) -> None:
