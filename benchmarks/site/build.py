@@ -17,6 +17,7 @@ from benchmarks.site.files import SiteFiles, as_json
 from benchmarks.site.history import history_data
 from benchmarks.site.models import ModelData
 from benchmarks.site.questions import Responses, question_sets, response_path, set_data
+from benchmarks.site.runs import runs_data
 from benchmarks.site.tables import PUBLIC, as_csv, as_parquet, tables_data
 from hpt_core.artifacts import Store
 from hpt_core.code import code_of_packages
@@ -39,6 +40,7 @@ PAGES = (
     Page("compare.html", "Compare", "What differs between models, question by question."),
     Page("questions.html", "Questions", "Which model solves which question."),
     Page("history.html", "History", "Scores of each name over time, and what got worse."),
+    Page("runs.html", "Runs", "What each run did, and what became of its stages."),
     Page("data.html", "Data", "The numbers of this site as tables."),
     Page("model.html", "Model", "Where a model comes from, and how it scores.", in_menu=False),
 )
@@ -105,6 +107,7 @@ class Site:
             key = [code, self.sides.key(first, second)]
             files.put_json(pair_path(first, second), key, self._pair, first, second)
         files.put_json("data/history.json", [code, self._scores_key()], history_data, self.tables)
+        files.put_value("data/runs.json", runs_data(self.tables))
         for name in PUBLIC:
             table = getattr(self.tables, name)
             key = [code, table.column("record").to_pylist()]

@@ -711,6 +711,41 @@
     },
   };
 
+  /* Runs */
+
+  const runs = {
+    async start() {
+      this.data = await load("data/runs.json");
+      const form = $("#controls"), all = this.data.runs;
+      form.hidden = all.length === 0;
+      $("#empty").hidden = all.length > 0;
+      form.q.value = parameters().get("q") || "";
+      options(form.outcome, [["", "all"], ...[...new Set(all.map((run) => run.outcome))].sort().map((each) => [each, each])], parameters().get("outcome") || "");
+      form.oninput = (event) => { set(event.target.name, event.target.value); this.draw(); };
+      form.onsubmit = (event) => event.preventDefault();
+      this.draw();
+    },
+    draw() {
+      const form = $("#controls"), text = form.q.value.toLowerCase(), all = this.data.runs;
+      const found = all.filter((run) => `${run.run} ${run.pipeline}`.toLowerCase().includes(text) && (!form.outcome.value || run.outcome === form.outcome.value));
+      $("#count").textContent = all.length ? `${found.length} of ${this.data.all} runs${this.data.all > all.length ? `, of the latest ${all.length}` : ""}` : "";
+      fill($("#runs"), found.map((run) => this.run(run)));
+    },
+    run(run) {
+      const bad = ["failed", "died", "interrupted"].includes(run.outcome);
+      const facts = el("dl", { class: "facts" });
+      model.list(facts, [["Pipeline", run.pipeline], ["Began", run.start], ["Took", run.seconds === null ? null : duration(run.seconds)],
+        ["Code", run.commit && run.commit.slice(0, 12)], ["Overrides", run.overrides.join(" ")], ["Error", run.error],
+        ["Its config", `hpt runs ${run.run}`], ["Its report, in the store", run.report && `${run.report}/output/site/index.html`]]);
+      const rows = run.stages.map(([stage, state, seconds, why]) => el("tr", {}, el("th", { scope: "row", class: "name" }, el("bdi", {}, shown(stage))),
+        el("td", {}, state === "failed" ? el("b", { class: "warning" }, state) : state), el("td", {}, seconds === null ? "–" : duration(seconds)), el("td", { class: "text" }, why ? shown(why) : "")));
+      return el("section", {}, el("h2", {}, el("bdi", {}, shown(run.run)), ": ", el("span", { class: bad ? "warning" : null }, run.outcome)), facts,
+        el("details", { open: bad }, el("summary", {}, `${run.stages.length} ${run.stages.length === 1 ? "stage" : "stages"}`),
+          el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": `Stages of ${shown(run.run)}` }, el("table", {},
+            el("thead", {}, el("tr", {}, ["Stage", "State", "Time", "Why"].map((head, i) => el("th", { scope: "col", class: i === 0 ? "name" : i === 3 ? "text" : null }, head)))), el("tbody", {}, rows)))));
+    },
+  };
+
   /* Data */
 
   const tables = {
@@ -726,7 +761,7 @@
     },
   };
 
-  const pages = { board, compare, questions, model, history: past, data: tables };
+  const pages = { board, compare, questions, model, history: past, runs, data: tables };
   const begin = () => pages[document.body.dataset.page].start().catch((error) => problem(`The page could not be filled: ${error.message}`));
   begin();
 

@@ -273,6 +273,15 @@ def test_history_marks_what_got_worse(browser: Browser, tmp_path: Path) -> None:
         served.stop()
 
 
+def test_runs_with_their_stages(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}runs.html")
+    page.wait_for_selector("#runs section")
+    assert page.locator("#runs h2").count() == 3
+    page.select_option("[name=outcome]", "failed")
+    expect(page.locator("#runs h2")).to_have_count(1)
+    assert "<img src=x onerror=alert(1)>\\u202egnp" in page.inner_text("#runs tr:has-text('train.grpo')")
+
+
 def test_the_tables_are_linked(page: Page, served: Served) -> None:
     page.goto(f"{served.url}data.html")
     page.wait_for_selector("#files tbody tr")
@@ -292,6 +301,8 @@ def test_no_page_is_wider_than_its_window(browser: Browser, served: Served, widt
         (f"compare.html?{chosen}", "#pairs table"),
         (f"questions.html?{chosen}&benchmark=math500&question=q0001", "#answers pre"),
         (f"model.html?id={short_id(served.hashes['long' * 60])}", "#scores tbody tr"),
+        ("runs.html", "#runs section"),
+        ("data.html", "#files tbody tr"),
     ):
         page.goto(served.url + path)
         page.wait_for_selector(ready)
