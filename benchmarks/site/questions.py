@@ -13,7 +13,7 @@ from benchmarks.catalog.tables import Tables
 from benchmarks.procedural import ProceduralQuestions
 from benchmarks.site.facts import short_id
 from benchmarks.sources.dataset import Dataset
-from benchmarks.suite import get_suite
+from benchmarks.suite import Suite, get_suite
 from hpt_core.artifacts import Store
 from hpt_core.errors import ConfigError, StoreError
 
@@ -26,14 +26,18 @@ LONGEST = 6_000
 
 
 def shows_text(benchmark: str) -> bool:
-    """Whether a benchmark's questions and the responses to them may be on a page.
-
-    They may if it is installed here and its source is generated or a dataset without terms to accept. Of any other
-    nothing is known, so only ids are shown.
-    """
+    """Whether a benchmark's questions and the responses to them may be on a page. Not if it is not installed here."""
     try:
-        source = get_suite(benchmark).source
+        return is_public(get_suite(benchmark))
     except ConfigError:
+        return False
+
+
+def is_public(suite: Suite) -> bool:
+    """Whether a benchmark's texts may be public: it is not gated, and its source is generated or a dataset without
+    terms to accept. Of any other source nothing is known."""
+    source = suite.source
+    if suite.gated:
         return False
     return isinstance(source, ProceduralQuestions) or (isinstance(source, Dataset) and not source.gated)
 

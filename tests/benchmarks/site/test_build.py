@@ -18,7 +18,8 @@ from benchmarks.significance import holm, sign_flip_exact
 from benchmarks.site.build import STATIC, Site
 from benchmarks.site.facts import short_id
 from benchmarks.site.files import STATE, SiteFiles
-from benchmarks.site.questions import shows_text
+from benchmarks.site.questions import is_public, shows_text
+from benchmarks.suite import get_suite
 from hpt_core.evaluation.estimate import t_95
 from tasks.execution.catalog import fill
 
@@ -145,6 +146,7 @@ def test_texts_are_shown_only_where_they_may_be_public() -> None:
     assert shows_text("math500")
     assert not shows_text("gpqa_diamond"), "its authors ask that no question appear in public text"
     assert not shows_text("a benchmark that is not installed")
+    assert not is_public(get_suite("math500").model_copy(update={"gated": True})), "whatever its source says"
 
 
 def test_no_text_of_a_gated_benchmark_is_in_the_site(made: MadeUp, tmp_path: Path) -> None:
