@@ -51,7 +51,7 @@ class MadeUp:
         suites = list(dict.fromkeys(name for found in models.values() for name in found))
         base = parent or self._add(artifacts, "model.base", "model", {"source": pipeline}, {}, facts=_FACTS)["model"]
         for name, found in models.items():
-            config = {"algorithm": {"name": name.split("_")[0]}, "seed": 1}
+            config = {"algorithm": {"name": name.split("_")[0]}, "seed": int(name.partition("_seed_")[2] or 1)}
             inputs = {"model": base, "prepared": sha256_json(f"data of {pipeline}")}
             facts = {"tokens": {"generated": 1000, "trained": 2000}}
             trained = self._add(artifacts, f"train.{name}", "train", config | {"version": version}, inputs, facts=facts)

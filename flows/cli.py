@@ -33,6 +33,7 @@ from flows.commands import (  # noqa: E402  (Prefect reads the environment at im
     protocol,
     run,
     samples,
+    site,
     spec,
     store,
     tools,
@@ -54,7 +55,7 @@ app = typer.Typer(
     add_completion=False,
 )
 COMMANDS = (
-    *(run, watch, spec, estimate, plan, board, compare, look, history, samples, protocol, audit),
+    *(run, watch, spec, estimate, plan, board, site, compare, look, history, samples, protocol, audit),
     *(store, export, deploy, metrics, config, algorithms, tools),
 )
 for module in COMMANDS:

@@ -61,12 +61,16 @@ class Comparison(NamedTuple):
 
 
 def compare_models(records: Records, tables: Tables, first: str, second: str) -> Comparison:
-    """Compare two models, each named as `side` reads it.
+    """Compare two models, each named as `side` reads it. Raises ConfigError as `side` and `compare_sides` do."""
+    return compare_sides(records, tables, side(tables, first), side(tables, second))
+
+
+def compare_sides(records: Records, tables: Tables, a: Side, b: Side) -> Comparison:
+    """Compare two models.
 
     Of each benchmark, the latest scores by one protocol are compared; without a common protocol, the latest of each.
-    Raises ConfigError for an unknown model, or if the two share no question.
+    Raises ConfigError if the two share no question.
     """
-    a, b = side(tables, first), side(tables, second)
     protocols = {row["protocol"]: row for row in tables.protocols.to_pylist()}
     found: list[tuple[Row, Row, Counts, Counts]] = []
     for benchmark in a.scores:

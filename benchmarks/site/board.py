@@ -1,0 +1,147 @@
+"""Data of the Board page: the sections of the catalog's board, with facts to filter by, and groups over seeds."""
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+from benchmarks.catalog.board import GROUPS, Board, Cell, Line, Section
+from benchmarks.catalog.schemas import Row
+from benchmarks.catalog.tables import Tables
+from benchmarks.site.facts import Models, full_name, moment, rounded, short_id
+from hpt_core.evaluation.estimate import t_95
+from hpt_core.evaluation.metrics import ScoreInterval, combined, estimate
+
+PROTOCOL = ("name", "engine_version", "dtype", "seed", "temperature", "top_p", "max_tokens", "from_model")
+
+
+def board_data(board: Board, tables: Tables, models: Models) -> Row:
+    """The JSON of data/board.json; static/site.js reads it."""
+    shares = _Shares(tables)
+    return {
+        "sections": [_section(section, models, shares) for section in board.sections],
+        "failures": [vars(failure) for failure in board.failures],
+        "groups": GROUPS,
+    }
+
+
+def section_id(section: Section) -> str:
+    """Name of a section in addresses."""
+    return short_id(section.evaluation)
+
+
+def _section(section: Section, models: Models, shares: "_Shares") -> Row:
+    facts = [models.facts(line.model, line.pipeline, line.label) for line in section.lines]
+    return {
+        "id": section_id(section),
+        "pipelines": section.pipelines,
+        "protocol": {name: section.protocol[name] for name in PROTOCOL},
+        "end": moment(section.end),
+        "columns": [vars(column) for column in section.columns],
+        "lines": [
+            {
+                "name": full_name(line.pipeline, line.label),
+                "label": line.label,
+                "pipeline": line.pipeline,
+                "id": short_id(line.model),
+                "end": moment(line.end),
+                **fact,
+                "cells": [_cell(cell) for cell in line.cells],
+            }
+            for line, fact in zip(section.lines, facts, strict=True)
+        ],
+        "methods": _methods(section, facts, shares),
+    }
+
+
+def _cell(cell: Cell | None) -> Row | None:
+    """value, low, high; then only what applies: best, truncated, partial, differs."""
+    if cell is None:
+        return None
+    marks = {
+        "best": cell.best or None,
+        "cut": rounded(cell.truncated) or None,
+        "partial": cell.partial,
+        "differs": cell.differs or None,
+    }
+    front = {"value": rounded(cell.value), "low": rounded(cell.low), "high": rounded(cell.high)}
+    return front | {name: mark for name, mark in marks.items() if mark is not None}
+
+
+class _Shares:
+    """The share of correct samples of each question, by model, benchmark and section."""
+
+    def __init__(self, tables: Tables) -> None:
+        names = ("model", "benchmark", "evaluation", "latest", "k", "end")
+        columns = zip(*(tables.scores.column(name).to_pylist() for name in names), strict=True)
+        self._correct = tables.scores.column("correct")
+        self._places: dict[tuple[str, str, str], tuple[int, int]] = {}
+        for place, (model, benchmark, evaluation, latest, k, _) in enumerate(columns):  # the oldest come first
+            if latest:
+                self._places[model, benchmark, evaluation] = place, k
+
+    def mean(self, members: Sequence[Line], benchmark: str, evaluation: str) -> ScoreInterval:
+        """The mean over the questions of the mean over models, with its interval over questions."""
+        found = [self._places[line.model, benchmark, evaluation] for line in members]
+        shares = [[count / k for count in self._correct[place].as_py()] for place, k in found]
+        return estimate([fmean(values) for values in zip(*shares, strict=True)])
+
+
+def _methods(section: Section, facts: Sequence[Row], shares: _Shares) -> list[Row]:
+    """Lines that differ only in their seed, as one: mean, interval over seeds and questions, and spread."""
+    groups: dict[tuple[str | None, str], list[tuple[Line, Row]]] = {}
+    for line, fact in zip(section.lines, facts, strict=True):
+        groups.setdefault((line.pipeline, fact["method"] or line.label), []).append((line, fact))
+    found: list[Row] = []
+    for (pipeline, method), members in groups.items():
+        if len(members) < 2:
+            continue
+        lines = [line for line, _ in members]
+        first = members[0][1]
+        found.append(
+            {
+                "name": full_name(pipeline, method),
+                "label": method,
+                "pipeline": pipeline,
+                "ids": [short_id(line.model) for line in lines],
+                "members": [full_name(line.pipeline, line.label) for line in lines],
+                "end": moment(max(line.end for line in lines)),
+                **{name: first[name] for name in ("algorithm", "family", "parameters")},
+                "seconds": _total([fact["seconds"] for _, fact in members]),
+                "money": _total([fact["money"] for _, fact in members]),
+                "cells": [_over_seeds(section, lines, place, shares) for place in range(len(section.columns))],
+            }
+        )
+    return found
+
+
+def _total(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return rounded(math.fsum(known)) if len(known) == len(values) else None
+
+
+def _over_seeds(section: Section, lines: Sequence[Line], place: int, shares: _Shares) -> Row | None:
+    """One column of a group of seeds; None unless all of them have it by the column's protocol.
+
+    The interval adds, in quadrature, that over questions of the mean of the seeds, and Student's over the seeds. The
+    questions' noise is a part of both, so it is rather too wide than too narrow.
+    """
+    cells = [line.cells[place] for line in lines]
+    if any(cell is None or cell.differs for cell in cells):
+        return None
+    column = section.columns[place]
+    # The benchmarks of an average are before it. Those after it are shown, but belong to none.
+    own = [column] if column.benchmark else [c for c in section.columns[:place] if c.group == column.group]
+    questions = combined([shares.mean(lines, c.benchmark, section.evaluation) for c in own])
+    values = [cell.value for cell in cells if cell]
+    seeds = t_95(len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    mean = fmean(values)
+    row: dict[str, Any] = {
+        "value": rounded(mean),
+        "low": rounded(max(0.0, mean - math.hypot(seeds, questions.mean - questions.low))),
+        "high": rounded(min(1.0, mean + math.hypot(seeds, questions.high - questions.mean))),
+        "spread": [rounded(min(values)), rounded(max(values))],
+    }
+    cut = rounded(max(cell.truncated for cell in cells if cell))
+    partial = next((cell.partial for cell in cells if cell and cell.partial), None)
+    return row | ({"cut": cut} if cut else {}) | ({"partial": partial} if partial else {})

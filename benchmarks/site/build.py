@@ -1,0 +1,162 @@
+"""Builds the site of a store from its catalog."""
+
+from dataclasses import dataclass
+from functools import cached_property, partial
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.catalog.board import Board, make_board
+from benchmarks.catalog.records import Records
+from benchmarks.catalog.schemas import Row
+from benchmarks.catalog.tables import Tables
+from benchmarks.site.board import board_data
+from benchmarks.site.compare import Sides, pair_data, pair_path, pairs_of
+from benchmarks.site.facts import Models, short_id
+from benchmarks.site.files import SiteFiles, as_json
+from benchmarks.site.history import history_data
+from benchmarks.site.models import ModelData
+from benchmarks.site.questions import Responses, question_sets, response_path, set_data
+from benchmarks.site.runs import runs_data
+from benchmarks.site.tables import PUBLIC, as_csv, as_parquet, tables_data
+from hpt_core.artifacts import Store
+from hpt_core.code import code_of_packages
+
+SOURCES = ("benchmarks.site", "benchmarks.catalog", "benchmarks.significance", "hpt_core.evaluation.metrics")
+"""Packages and modules whose code determines the files."""
+
+
+class Page(NamedTuple):
+    """One page of the site."""
+
+    path: str
+    title: str
+    about: str
+    in_menu: bool = True
+
+
+PAGES = (
+    Page("index.html", "Board", "The latest scores of every model, and how sure they are."),
+    Page("compare.html", "Compare", "What differs between models, question by question."),
+    Page("questions.html", "Questions", "Which model solves which question."),
+    Page("history.html", "History", "Scores of each name over time, and what got worse."),
+    Page("runs.html", "Runs", "What each run did, and what became of its stages."),
+    Page("data.html", "Data", "The numbers of this site as tables."),
+    Page("model.html", "Model", "Where a model comes from, and how it scores.", in_menu=False),
+)
+STATIC = ("site.css", "site.js")
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'"
+)
+"""Content security policy of every page: nothing from other hosts, no script or style in the page itself."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """The site of a store, as its catalog is now."""
+
+    store: Store
+    tables: Tables
+
+    @cached_property
+    def records(self) -> Records:
+        """The catalog's records."""
+        return Records(self.store.root)
+
+    @cached_property
+    def sides(self) -> Sides:
+        """The models that can be compared."""
+        return Sides(self.tables)
+
+    @cached_property
+    def responses(self) -> Responses:
+        """What they answered."""
+        return Responses(self.store, self.records, self.tables)
+
+    @cached_property
+    def board(self) -> Board:
+        """The catalog's board."""
+        return make_board(self.tables)
+
+    def board_data(self) -> Row:
+        """The JSON of data/board.json."""
+        return board_data(self.board, self.tables, Models(self.tables))
+
+    def build(self, folder: Path, responses: bool = False, live: bool = False) -> list[str]:
+        """Write the site into `folder`, and return the paths of the files that were written.
+
+        Files whose data have not changed stay as they are. `responses` includes texts of questions and responses, of
+        the benchmarks that allow it. `live` makes open pages look for changes. Raises StoreError and OSError.
+        """
+        files = SiteFiles(folder)
+        code = code_of_packages(*SOURCES)
+        for name in STATIC:
+            static = resources.files("benchmarks.site").joinpath("static", name)
+            files.put(name, code, static.read_bytes)
+        for page in PAGES:
+            files.put(page.path, code, partial(_page, page))
+        files.put_value("data/board.json", self.board_data())
+        made = ModelData(self.tables, Models(self.tables))
+        for model in made.hashes():
+            files.put_json(f"data/models/{short_id(model)}.json", [code, made.key(model)], made.data, model)
+        files.put_value("data/models.json", {short_id(model): made.name(model) for model in made.hashes()})
+        for name, found in question_sets(self.tables).items():
+            files.put_json(f"data/questions/{name}.json", [code, found.hash], set_data, self.records, found)
+        for first, second in pairs_of(self.board):
+            key = [code, self.sides.key(first, second)]
+            files.put_json(pair_path(first, second), key, self._pair, first, second)
+        files.put_json("data/history.json", [code, self._scores_key()], history_data, self.tables)
+        files.put_value("data/runs.json", runs_data(self.tables))
+        for name in PUBLIC:
+            table = getattr(self.tables, name)
+            key = [code, table.column("record").to_pylist()]
+            files.put(f"tables/{name}.parquet", key, partial(as_parquet, table))
+            files.put(f"tables/{name}.csv", key, partial(as_csv, table))
+        files.put_value("data/tables.json", tables_data(self.tables))
+        for path, record, number in self.responses.paths() if responses else ():
+            files.put_json(path, [code, record, number], self.responses.block, record, number)
+        files.put_value("data/site.json", {"version": files.version(), "live": live})
+        files.finish()
+        return files.written
+
+    def on_demand(self, path: str) -> bytes | None:
+        """A file that a built site may lack: the comparison of any pair, and responses. None if there is none.
+
+        Raises StoreError.
+        """
+        name = path.removesuffix(".json")
+        if name.startswith("data/compare/"):
+            first, _, second = name.removeprefix("data/compare/").partition("-")
+            if first < second and first in self.sides and second in self.sides:
+                return as_json(self._pair(first, second))
+        if name.startswith("data/responses/"):
+            record, _, number = name.removeprefix("data/responses/").partition("/")
+            if number.isdecimal() and path == response_path(record, int(number)):
+                found = self.responses.block(record, int(number))
+                return None if found is None else as_json(found)
+        return None
+
+    def _scores_key(self) -> list[str]:
+        """What everything that follows from all scores is made of."""
+        found: list[str] = self.tables.scores.column("record").to_pylist()
+        return found
+
+    def _pair(self, first: str, second: str) -> Row:
+        return pair_data(self.records, self.tables, self.sides, first, second)
+
+
+def _page(page: Page) -> bytes:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("benchmarks.site"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    name = page.path.removesuffix(".html").replace("index", "board")
+    template = environment.get_template(f"{name}.html.j2")
+    text = template.render(page=page, name=name, menu=[each for each in PAGES if each.in_menu], policy=POLICY)
+    return text.encode()

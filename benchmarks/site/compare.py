@@ -1,0 +1,94 @@
+"""Data of the Compare page: one file per pair of models."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from benchmarks.catalog.board import Board
+from benchmarks.catalog.compare import Side, compare_sides
+from benchmarks.catalog.records import Records
+from benchmarks.catalog.schemas import Row
+from benchmarks.catalog.tables import Tables
+from benchmarks.significance import Difference
+from benchmarks.site.facts import full_name, rounded, short_id
+from hpt_core.errors import ConfigError
+
+PAIRED = 8
+"""Models of a section, the best first, of which every pair is compared when the site is built. A pair takes a tenth of
+a second or more on a long benchmark, and the number of pairs is quadratic."""
+
+
+def pair_path(first: str, second: str) -> str:
+    """The file that compares two models, named by their ids; `first` comes first in order."""
+    return f"data/compare/{first}-{second}.json"
+
+
+class Sides:
+    """The models with scores, by id. `board_data` and the pages use these ids."""
+
+    def __init__(self, tables: Tables) -> None:
+        rows: dict[str, list[Row]] = {}
+        for row in tables.scores.drop_columns("correct").to_pylist():  # the oldest come first
+            rows.setdefault(row["model"], []).append(row)
+        self._sides = {short_id(model): _side(model, own) for model, own in rows.items()}
+
+    def __getitem__(self, model_id: str) -> Side:
+        return self._sides[model_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sides)
+
+    def __contains__(self, model_id: object) -> bool:
+        return model_id in self._sides
+
+    def key(self, *ids: str) -> list[str]:
+        """What a comparison of these models is made of: the records of their scores."""
+        return [row["record"] for name in ids for rows in self._sides[name].scores.values() for row in rows]
+
+
+def _side(model: str, rows: Sequence[Row]) -> Side:
+    scores: dict[str, list[Row]] = {}
+    for row in rows:
+        scores.setdefault(row["benchmark"], []).append(row)
+    return Side(full_name(rows[-1]["pipeline"], rows[-1]["label"]), model, scores)
+
+
+def pairs_of(board: Board) -> Iterable[tuple[str, str]]:
+    """The pairs that are compared when the site is built: ids in order."""
+    found: dict[tuple[str, str], None] = {}
+    for section in board.sections:
+        ids = sorted({short_id(line.model) for line in section.lines[:PAIRED]})
+        found |= dict.fromkeys((a, b) for place, a in enumerate(ids) for b in ids[place + 1 :])
+    return found
+
+
+def pair_data(records: Records, tables: Tables, sides: Sides, first: str, second: str) -> Row:
+    """The JSON of a pair: what `hpt compare` says of the two, with fractions of 1."""
+    try:
+        found = compare_sides(records, tables, sides[first], sides[second])
+    except ConfigError:
+        return {"benchmarks": [], "averages": []}  # no question in common
+    return {
+        "benchmarks": [
+            {
+                "benchmark": pair.benchmark,
+                "title": pair.title,
+                **_difference(pair.found),
+                "shares": [rounded(share) for share in pair.shares],
+                "only": [pair.only_first, pair.only_second],
+                "protocol_differences": pair.protocol_differences,
+            }
+            for pair in found.pairs
+        ],
+        "averages": [{"group": average.group, **_difference(average.found)} for average in found.averages],
+    }
+
+
+def _difference(found: Difference) -> Mapping[str, float | int]:
+    return {
+        "difference": found.difference,
+        "low": found.low,
+        "high": found.high,
+        "p_value": found.p_value,
+        "questions": found.questions,
+        "better": found.better,
+        "worse": found.worse,
+    }

@@ -1,0 +1,159 @@
+"""Data of the Questions page: the ids of each set of questions, and, where they may be shown, texts and responses."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.catalog.records import Records
+from benchmarks.catalog.schemas import Row
+from benchmarks.catalog.tables import Tables
+from benchmarks.procedural import ProceduralQuestions
+from benchmarks.site.facts import short_id
+from benchmarks.sources.dataset import Dataset
+from benchmarks.suite import Suite, get_suite
+from hpt_core.artifacts import Store
+from hpt_core.errors import ConfigError, StoreError
+
+BLOCK = 20
+"""Questions in a file of responses."""
+SAMPLES = 4
+"""Samples of a question in such a file, the first ones."""
+LONGEST = 6_000
+"""Characters of a response in it. So a file stays under 2 MB."""
+
+
+def shows_text(benchmark: str) -> bool:
+    """Whether a benchmark's questions and the responses to them may be on a page. Not if it is not installed here."""
+    try:
+        return is_public(get_suite(benchmark))
+    except ConfigError:
+        return False
+
+
+def is_public(suite: Suite) -> bool:
+    """Whether a benchmark's texts may be public: it is not gated, and its source is generated or a dataset without
+    terms to accept. Of any other source nothing is known."""
+    source = suite.source
+    if suite.gated:
+        return False
+    return isinstance(source, ProceduralQuestions) or (isinstance(source, Dataset) and not source.gated)
+
+
+class QuestionSet(NamedTuple):
+    """The questions that were asked of a benchmark."""
+
+    benchmark: str
+    title: str
+    hash: str
+    score: Row
+    """A row of SCORES with them."""
+
+
+def question_sets(tables: Tables) -> dict[str, QuestionSet]:
+    """All sets of questions, by id."""
+    hashes = dict(zip(*(tables.protocols.column(name).to_pylist() for name in ("protocol", "benchmark_hash")),
+                      strict=True))  # fmt: skip
+    found: dict[str, QuestionSet] = {}
+    columns = ["benchmark", "title", "model", "record", "protocol"]
+    for row in tables.scores.select(columns).to_pylist():
+        hash_ = hashes[row["protocol"]]
+        found.setdefault(short_id(hash_), QuestionSet(row["benchmark"], row["title"], hash_, row))
+    return found
+
+
+def set_data(records: Records, found: QuestionSet) -> Row:
+    """The JSON of data/questions/SET.json. The ids are in the order of `correct` in the models' files.
+
+    Raises StoreError if the shard cannot be read.
+    """
+    score = found.score
+    ids = records.questions(score["benchmark"], score["model"], score["record"]).column("question_id").to_pylist()
+    return {"benchmark": found.benchmark, "title": found.title, "shows_text": shows_text(found.benchmark), "ids": ids}
+
+
+class Responses:
+    """Reads what models answered from the artifacts of a store."""
+
+    def __init__(self, store: Store, records: Records, tables: Tables) -> None:
+        self._store = store
+        self._records = records
+        self._places: dict[str, tuple[str, str]] = {}
+        """Hash of an output -> kind and fingerprint of its artifact."""
+        self._inputs: dict[str, Mapping[str, str]] = {}
+        columns = ["record", "kind", "fingerprint", "inputs", "outputs"]
+        for row in tables.stages.select(columns).to_pylist():
+            for output in row["outputs"] or ():
+                self._places[output["hash"]] = row["kind"], row["fingerprint"]
+            self._inputs[row["record"]] = {each["role"]: each["hash"] for each in row["inputs"] or ()}
+        names = ("record", "benchmark", "model", "questions")
+        columns_ = zip(*(tables.scores.column(name).to_pylist() for name in names), strict=True)
+        self._scores = {record: (benchmark, model, count) for record, benchmark, model, count in columns_}
+
+    def paths(self) -> Iterator[tuple[str, str, int]]:
+        """(path, record, block) of every file of responses that may be shown."""
+        for record, (benchmark, _, count) in self._scores.items():
+            if shows_text(benchmark):
+                yield from ((response_path(record, n), record, n) for n in range((count + BLOCK - 1) // BLOCK))
+
+    def block(self, record: str, number: int) -> Row | None:
+        """The JSON of a file: question id -> text, gold answer and samples.
+
+        None if the texts may not be shown, or the store no longer has them.
+        """
+        benchmark, model, count = self._scores.get(record, ("", "", 0))
+        if not benchmark or not shows_text(benchmark) or not 0 <= number * BLOCK < count:
+            return None
+        shard = self._records.questions(benchmark, model, record)
+        ids = shard.column("question_id").slice(number * BLOCK, BLOCK).to_pylist()
+        inputs = self._inputs.get(record, {})
+        samples = self._file(self._places.get(inputs.get("samples", "")), "samples")
+        asked = self._file(self._places.get(inputs.get("questions", "")), "asked.parquet")
+        verdicts = self._file(("verdicts", record.partition("-")[0]), "verdicts.parquet")
+        if samples is None or asked is None or verdicts is None:
+            return None
+        return _joined(ids, samples, asked, verdicts)
+
+    def _file(self, place: tuple[str, str] | None, name: str) -> Path | None:
+        """A file or folder in an artifact's output; None if the store no longer has it."""
+        if place is None or (slot := self._store.slot(*place)).manifest() is None:
+            return None
+        slot.fetch(name)
+        path = slot.output / name
+        return path if path.exists() else None
+
+
+def response_path(record: str, number: int) -> str:
+    """The file with the responses to the questions of one block."""
+    return f"data/responses/{record}/{number}.json"
+
+
+def _joined(ids: list[str], samples: Path, asked: Path, verdicts: Path) -> Row:
+    chosen = [("question_id", "in", ids)]
+    try:
+        questions = pq.read_table(asked, filters=chosen).to_pylist()
+        graded = pq.read_table(verdicts, filters=[*chosen, ("sample_index", "<", SAMPLES)]).to_pylist()
+        rows = pq.read_table(samples, filters=[*chosen, ("sample_index", "<", SAMPLES)]).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"cannot read {samples.parent}: {str(error).splitlines()[0]}", "evaluate again") from error
+    outcomes = {(row["question_id"], row["sample_index"]): row for row in graded}
+    found: dict[str, Row] = {
+        row["question_id"]: {"question": row["question"][:LONGEST], "gold": row["gold"], "samples": []}
+        for row in questions
+    }
+    for row in sorted(rows, key=lambda row: row["sample_index"]):
+        verdict = outcomes.get((row["question_id"], row["sample_index"]))
+        response = row["response"]
+        found[row["question_id"]]["samples"].append(
+            {
+                "response": response[:LONGEST],
+                "left_out": max(0, len(response) - LONGEST),
+                "tokens": row["tokens"],
+                "finish_reason": row["finish_reason"],
+                "outcome": verdict and verdict["outcome"],
+                "extracted": verdict and verdict["extracted"] and verdict["extracted"][:LONGEST],
+            }
+        )
+    return found

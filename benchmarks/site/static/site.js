@@ -1,0 +1,782 @@
+// Fills the pages from the JSON files in data/. Texts from models and data become text nodes, never markup.
+"use strict";
+(() => {
+  const STEP = 200; // rows that are drawn at first
+  const CUT = 0.05; // share of cut responses from which on a number is marked
+  const $ = (selector) => document.querySelector(selector);
+
+  // Control characters and marks of direction would reorder or hide what is around them, so they are shown by number.
+  const shown = (text) => String(text).replace(
+    /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
+    (mark) => `\\u${mark.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+  const el = (tag, attributes = {}, ...children) => {
+    const node = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+      else if (value === true) node.setAttribute(name, "");
+      else if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value);
+    }
+    node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
+    return node;
+  };
+  const svg = (tag, attributes, ...children) => {
+    const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+    node.append(...children);
+    return node;
+  };
+  const name = (text) => el("bdi", { class: "cut-name", title: shown(text) }, shown(text));
+  const fill = (node, ...children) => node.replaceChildren(...children.flat(Infinity).filter((child) => child !== null));
+  const points = (share) => (100 * share).toFixed(1);
+  const signed = (share) => {
+    const text = points(Math.abs(share));
+    return text === "0.0" ? text : `${share > 0 ? "+" : "−"}${text}`;
+  };
+  const pText = (p) => (p < 0.001 ? "< 0.001" : p.toFixed(3));
+  const measure = (k) => (k === null || k === undefined ? "" : k === 1 ? "pass@1" : `avg@${k}`);
+  const solves = (correct, k) => 2 * correct > k;
+  const duration = (seconds) => (seconds >= 3600 ? `${(seconds / 3600).toFixed(1)} h` : `${Math.round(seconds)} s`);
+  const size = (count) => (count >= 1e9 ? `${+(count / 1e9).toFixed(1)}B` : count >= 1e6 ? `${+(count / 1e6).toFixed(1)}M` : String(count));
+  const problem = (text) => { $("#problem").textContent = text; };
+
+  const known = new Map();
+  const load = (path) => {
+    if (!known.has(path)) {
+      known.set(path, fetch(path, { cache: "no-cache" }).then((answer) => {
+        if (answer.ok) return answer.json();
+        if (answer.status === 404) return null;
+        throw new Error(`${path}: ${answer.status}`);
+      }));
+    }
+    return known.get(path);
+  };
+
+  // The state of a page is in its address.
+  const parameters = () => new URLSearchParams(location.search);
+  const remember = (next) => {
+    const text = next.toString();
+    history.replaceState(null, "", location.pathname + (text ? `?${text}` : ""));
+  };
+  const set = (key, value) => {
+    const next = parameters();
+    next.delete(key);
+    for (const each of [value].flat()) if (each) next.append(key, each);
+    remember(next);
+  };
+  const options = (select, values, chosen) => {
+    fill(select, values.map(([value, text]) => el("option", { value, selected: value === chosen }, shown(text))));
+  };
+
+  // Holm's step-down correction, as benchmarks/significance.py has it.
+  const holm = (values) => {
+    const order = values.map((_, place) => place).sort((a, b) => values[a] - values[b]);
+    let last = 0;
+    const found = [];
+    order.forEach((place, rank) => {
+      last = Math.max(last, Math.min(1, (values.length - rank) * values[place]));
+      found[place] = last;
+    });
+    return found;
+  };
+
+  const save = (file, kind, text) => {
+    const address = URL.createObjectURL(new Blob([text], { type: `${kind};charset=utf-8` }));
+    const link = el("a", { href: address, download: file });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(address), 10000);
+  };
+
+  /* Board */
+
+  const board = {
+    async start() {
+      this.data = await load("data/board.json");
+      const form = $("#controls");
+      $("#loaded").hidden = this.data.sections.length === 0 && this.data.failures.length === 0;
+      $("#empty").hidden = this.data.sections.length > 0;
+      this.failures();
+      const none = this.data.sections.length === 0;
+      form.hidden = $(".bar").hidden = $(".scroll").hidden = none;
+      if (none) {
+        fill($("#missing ul"), this.failed);
+        $("#missing").hidden = this.failed.length === 0;
+        return;
+      }
+      options(form.section, this.data.sections.map((s) => [s.id, this.heading(s)]));
+      form.oninput = (event) => this.changed(event.target);
+      form.onsubmit = (event) => event.preventDefault();
+      $("#more").onclick = () => { this.all = true; this.draw(); };
+      $("#clear").onclick = () => {
+        const next = new URLSearchParams();
+        if (parameters().get("section")) next.set("section", parameters().get("section"));
+        remember(next);
+        this.read();
+      };
+      for (const button of document.querySelectorAll("[data-export]")) {
+        button.onclick = () => this.export(button.dataset.export);
+      }
+      this.read();
+    },
+
+    heading(section) {
+      const p = section.protocol;
+      const parts = [section.pipelines.join(", "), p.name && `protocol ${p.name}`, `${p.engine_version}, ${p.dtype}`, `seed ${p.seed}`];
+      return parts.filter(Boolean).join("; ");
+    },
+
+    failures() {
+      const items = this.data.failures.map((f) => el("li", {}, el("b", { class: "warning" }, f.state), " ",
+        el("bdi", {}, shown(`${f.pipeline}/${f.stage}${f.text ? `: ${f.text}` : ""} (run ${f.run})`))));
+      this.failed = items;
+    },
+
+    // Controls from the address.
+    read() {
+      const now = parameters(), form = $("#controls");
+      this.section = this.data.sections.find((s) => s.id === now.get("section")) || this.data.sections[0];
+      form.section.value = this.section.id;
+      const lines = this.section.lines;
+      for (const key of ["pipeline", "algorithm", "family", "size"]) {
+        const values = [...new Set(lines.map((line) => this.value(line, key)).filter(Boolean))].sort();
+        options(form[key], [["", "all"], ...values.map((v) => [v, v])], now.get(key) || "");
+        form[key].parentNode.hidden = values.length < 2 && !now.get(key);
+      }
+      form.q.value = now.get("q") || "";
+      form.since.value = now.get("since") || "";
+      form.seeds.checked = now.get("seeds") === "grouped";
+      form.seeds.parentNode.hidden = this.section.methods.length === 0;
+      const hidden = now.getAll("hide");
+      fill($("#columns div"), this.columnNames().map(([key, title]) => el("label", {}, el("input", {
+        type: "checkbox", name: "column", value: key, checked: !hidden.includes(key) }), shown(title))));
+      this.all = false;
+      this.draw();
+    },
+
+    value(line, key) {
+      return key === "size" ? line.parameters && size(line.parameters) : line[key];
+    },
+
+    columnNames() {
+      return [...this.section.columns.map((c) => [c.benchmark || `average-${c.group}`, this.title(c)]),
+        ["cost", "Cost of training"]];
+    },
+
+    title(column) {
+      return column.benchmark ? column.title : `Average ${this.data.groups[column.group]}`;
+    },
+
+    changed(control) {
+      if (control.name === "column") {
+        set("hide", [...document.querySelectorAll("[name=column]")].filter((c) => !c.checked).map((c) => c.value));
+      } else if (control.name === "section") {
+        remember(new URLSearchParams(control.selectedIndex ? { section: control.value } : {}));
+        this.read();
+        return;
+      } else {
+        set(control.name, control.type === "checkbox" ? (control.checked ? "grouped" : "") : control.value);
+      }
+      this.draw();
+    },
+
+    lines() {
+      const now = parameters();
+      let lines = this.section.lines;
+      if (now.get("seeds") === "grouped") {
+        const grouped = new Set(this.section.methods.flatMap((m) => m.members));
+        lines = [...this.section.methods, ...lines.filter((line) => !grouped.has(line.name))];
+        const rank = new Map(this.section.lines.map((line, place) => [line.name, place]));
+        const place = (line) => Math.min(...(line.members || [line.name]).map((each) => rank.get(each)));
+        lines.sort((a, b) => place(a) - place(b));
+      }
+      const wanted = (now.get("q") || "").toLowerCase();
+      lines = lines.filter((line) => line.name.toLowerCase().includes(wanted)
+        && ["pipeline", "algorithm", "family", "size"].every((key) => !now.get(key) || this.value(line, key) === now.get(key))
+        && (!now.get("since") || line.end.slice(0, 10) >= now.get("since")));
+      const sort = now.get("sort");
+      if (!sort) return lines;
+      const sign = now.get("order") === "asc" ? 1 : -1;
+      if (sort === "name") return lines.sort((a, b) => -sign * b.name.localeCompare(a.name));
+      const at = this.columnNames().findIndex(([key]) => key === sort);
+      const number = (line) => (sort === "cost" ? line.seconds : line.cells[at] && line.cells[at].value);
+      // Lines without a number come last, and before them those of another protocol, which are not ranked.
+      const tier = (line) => (number(line) === null || number(line) === undefined ? 2 : sort !== "cost" && line.cells[at].differs ? 1 : 0);
+      return lines.sort((a, b) => tier(a) - tier(b) || (tier(a) < 2 ? sign * (number(a) - number(b)) : 0));
+    },
+
+    places() {
+      const hidden = parameters().getAll("hide");
+      return this.columnNames().map(([key], place) => [key, place]).filter(([key]) => !hidden.includes(key));
+    },
+
+    draw() {
+      const lines = [...this.lines()], columns = this.places(), now = parameters();
+      const drawn = this.all ? lines : lines.slice(0, STEP);
+      const picked = new Set(now.getAll("pick"));
+      const head = el("tr", {}, this.header("name", "Model", ""), columns.map(([key, place]) => {
+        const column = this.section.columns[place];
+        return column ? this.header(key, this.title(column), measure(column.k), !column.benchmark) : this.header(key, "Cost", "of training");
+      }));
+      fill($("#board"), el("thead", {}, head), el("tbody", {}, drawn.map((line) => el("tr", {},
+        this.label(line, picked), columns.map(([, place]) => this.cell(line, place))))));
+      $("#more").hidden = drawn.length === lines.length;
+      $("#more").textContent = `Show all ${lines.length}`;
+      const all = this.section.lines.length, grouped = now.get("seeds") === "grouped";
+      $("#count").textContent = grouped || lines.length === all ? `${lines.length} ${lines.length === 1 ? "line" : "lines"}` : `${lines.length} of ${all} lines`;
+      $("#clear").hidden = !["q", "pipeline", "algorithm", "family", "size", "since"].some((key) => now.get(key));
+      this.link(picked);
+      this.notes(lines, columns);
+    },
+
+    header(key, title, below, average) {
+      const now = parameters();
+      const direction = now.get("sort") === key ? (now.get("order") === "asc" ? "ascending" : "descending") : null;
+      const click = () => {
+        // A name begins with ascending order, a number with descending; the third click is the original order.
+        const first = key === "name" ? "asc" : "desc", order = now.get("sort") === key ? now.get("order") || "desc" : "";
+        const next = order === "" ? first : order === first ? (first === "asc" ? "desc" : "asc") : "";
+        set("sort", next ? key : "");
+        set("order", next);
+        this.draw();
+        document.querySelector(`[data-sort="${CSS.escape(key)}"]`).focus();
+      };
+      return el("th", { scope: "col", class: key === "name" ? "name" : average ? "average" : null, "aria-sort": direction },
+        el("button", { type: "button", class: "sort", "data-sort": key, onclick: click }, shown(title)),
+        below ? el("span", { class: "sub" }, below) : null);
+    },
+
+    label(line, picked) {
+      const several = this.section.lines.some((other) => other.pipeline !== line.pipeline);
+      const text = several ? line.name : line.label;
+      const sub = line.members ? `${line.members.length} seeds, ${line.end.slice(0, 10)}` : line.end.slice(0, 10);
+      const link = line.id ? el("a", { href: `model.html?id=${line.id}` }, name(text)) : el("b", {}, name(text));
+      const pick = (event) => {
+        set("pick", event.target.checked ? [...parameters().getAll("pick"), line.id] : parameters().getAll("pick").filter((id) => id !== line.id));
+        this.link(new Set(parameters().getAll("pick")));
+      };
+      const box = line.id ? el("input", { type: "checkbox", checked: picked.has(line.id), "aria-label": `Compare ${shown(text)}`, onchange: pick }) : null;
+      return el("th", { scope: "row", class: "name" }, el("span", { class: "pick" }, box, el("span", {}, link,
+        el("span", { class: "sub", title: line.algorithm ? shown(line.algorithm) : null }, [sub, line.algorithm].filter(Boolean).map(shown).join(" · ")))));
+    },
+
+    cell(line, place) {
+      const column = this.section.columns[place];
+      if (!column) {
+        const money = line.money === null ? null : el("span", { class: "sub" }, `cost ${line.money}`);
+        return el("td", {}, line.seconds === null ? "–" : duration(line.seconds), money);
+      }
+      const average = column.benchmark ? "" : "average", cell = this.at(line, place);
+      if (!cell) return el("td", { class: average || null }, el("span", { "aria-label": "not measured" }, "–"));
+      const value = `${cell.differs ? "~" : ""}${points(cell.value)}${cell.best ? "*" : ""}`;
+      return el("td", { class: [average, cell.best && "best"].filter(Boolean).join(" ") || null },
+        cell.best ? el("b", {}, value) : value, this.below(cell).map((text) => el("span", { class: "sub" }, text)));
+    },
+
+    // Groups are not tested, so no mark is shown beside them.
+    at(line, place) {
+      const cell = line.cells[place];
+      return cell && parameters().get("seeds") === "grouped" ? { ...cell, best: undefined } : cell;
+    },
+
+    below(cell) {
+      return [
+        `${points(cell.low)}–${points(cell.high)}`,
+        cell.spread && `seeds ${points(cell.spread[0])}–${points(cell.spread[1])}`,
+        cell.partial && `${cell.partial[0]}/${cell.partial[1]} asked`,
+        cell.cut >= CUT && `cut ${Math.round(100 * cell.cut)}%`,
+      ].filter(Boolean);
+    },
+
+    link(picked) {
+      const ids = [...picked];
+      $("#compare").hidden = ids.length < 2;
+      $("#compare").textContent = `Compare ${ids.length} models`;
+      $("#compare").href = `compare.html?${new URLSearchParams(ids.map((id) => ["m", id]))}`;
+    },
+
+    notes(lines, columns) {
+      const cells = lines.flatMap((line) => columns.map(([, place]) => this.at(line, place))).filter(Boolean);
+      const has = (test) => cells.some(test);
+      const texts = ["Scores are in percent, with 95 % intervals."];
+      if (has((c) => c.best)) texts.push("* The best of its column, or not distinguishable from it (paired test, Holm-corrected, 5 %). Of all models here, whatever the filter shows.");
+      if (has((c) => c.differs)) texts.push("~ Measured by another protocol than the column's: not ranked, and in no average.");
+      if (has((c) => c.partial)) texts.push("6/30 asked: only 6 of 30 questions were asked.");
+      if (has((c) => c.cut >= CUT)) texts.push("cut: share of responses that ended at the token limit. For an average, the largest of its benchmarks.");
+      if (has((c) => c.spread)) texts.push("seeds: lowest and highest score of the group. Its interval is over seeds and questions. No number is marked as best while seeds are grouped.");
+      fill($("#notes"), texts.map((text) => el("li", {}, text)));
+      const missing = this.section.lines.map((line) => {
+        const lacks = this.section.columns.filter((c, place) => !line.cells[place]);
+        const names = lacks.filter((c) => c.benchmark).map((c) => c.title);
+        const none = lacks.filter((c) => !c.benchmark).map((c) => `no ${this.title(c).toLowerCase()}`);
+        const told = [names.length ? `not measured on ${names.join(", ")}` : "", ...none].filter(Boolean).join("; ");
+        return told ? el("li", {}, el("bdi", {}, shown(`${line.name}: ${told}`))) : null;
+      }).filter(Boolean);
+      fill($("#missing ul"), this.failed, missing);
+      $("#missing").hidden = this.failed.length + missing.length === 0;
+    },
+
+    // The rows and columns that are shown, in their order.
+    rows() {
+      const columns = this.places().map(([, place]) => this.section.columns[place]).filter(Boolean);
+      const at = columns.map((column) => this.section.columns.indexOf(column));
+      return [columns, this.lines().map((line) => [line, at.map((place) => this.at(line, place))])];
+    },
+
+    export(kind) {
+      const [columns, rows] = this.rows();
+      const heads = columns.map((c) => `${this.title(c)}${c.k ? ` ${measure(c.k)}` : ""}`);
+      const plain = (cell) => (cell ? `${cell.differs ? "~" : ""}${points(cell.value)}${cell.best ? "*" : ""}` : "–");
+      if (kind === "csv") {
+        // A cell that begins with one of these is a formula in a spreadsheet.
+        const quoted = (text) => `"${String(text).replace(/^(?=[=+\-@\t\r])/, "'").replaceAll('"', '""')}"`;
+        const head = ["model", "pipeline", "measured", ...heads.flatMap((h) => [h, `${h} low`, `${h} high`, `${h} marks`])];
+        const marks = (c) => [c.best && "best", c.differs && "another protocol", c.partial && `${c.partial[0]}/${c.partial[1]} questions`, c.cut && `cut ${c.cut}`].filter(Boolean).join("; ");
+        const body = rows.map(([line, cells]) => [line.label, line.pipeline || "", line.end,
+          ...cells.flatMap((c) => (c ? [c.value, c.low, c.high, marks(c)] : ["", "", "", ""]))]);
+        const number = (value) => (typeof value === "number" ? String(value) : quoted(value));
+        save("board.csv", "text/csv", [head, ...body].map((row) => row.map(number).join(",")).join("\r\n") + "\r\n");
+      } else if (kind === "md") {
+        const safe = (text) => shown(text).replace(/([\\`*_{}[\]<>|~#&!])/g, "\\$1").replace(/\s+/g, " ");
+        const line = (cells) => `| ${cells.join(" | ")} |`;
+        const body = rows.map(([each, cells]) => line([safe(each.name), ...cells.map((c) => safe(plain(c)))]));
+        save("board.md", "text/markdown", [line(["model", ...heads.map(safe)]), line(["---", ...heads.map(() => "---:")]), ...body].join("\n") + "\n");
+      } else {
+        const signs = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}" };
+        const safe = (text) => shown(text).replace(/[\\~^&%$#_{}]/g, (sign) => signs[sign] || `\\${sign}`);
+        const number = (c) => (!c ? "--" : c.best ? `\\textbf{${points(c.value)}}` : `${c.differs ? "\\textasciitilde{}" : ""}${points(c.value)}`);
+        const body = rows.map(([each, cells]) => `${[safe(each.name), ...cells.map(number)].join(" & ")} \\\\`);
+        save("board.tex", "application/x-tex", [`\\begin{tabular}{l${"r".repeat(heads.length)}}`, "\\hline",
+          `${["Model", ...heads.map(safe)].join(" & ")} \\\\`, "\\hline", ...body, "\\hline", "\\end{tabular}"].join("\n") + "\n");
+      }
+    },
+  };
+
+  /* Choosing models, on the pages Compare and Questions */
+
+  const picker = {
+    async start(drawn) {
+      this.names = await load("data/models.json");
+      this.drawn = drawn;
+      const ids = Object.keys(this.names), counts = new Map();
+      for (const id of ids) counts.set(this.names[id], (counts.get(this.names[id]) || 0) + 1);
+      this.label = (id) => (counts.get(this.names[id]) > 1 ? `${this.names[id]} (${id.slice(0, 6)})` : this.names[id]);
+      fill($("#models"), ids.map((id) => el("option", { value: shown(this.label(id)) })));
+      if (ids.length < 1) {
+        $("#empty").hidden = false;
+        $("#empty").textContent = "This store holds no score yet.";
+        return false;
+      }
+      $("#picker").hidden = false;
+      $("#picker").onsubmit = (event) => {
+        event.preventDefault();
+        const text = $("#picker").model.value.trim();
+        const match = ids.find((id) => shown(this.label(id)) === text)
+          || ids.find((id) => shown(this.label(id)).toLowerCase().includes(text.toLowerCase()));
+        problem(match ? "" : `No model is called ${shown(text)}.`);
+        if (!match || !text) return;
+        $("#picker").model.value = "";
+        this.choose([...this.ids().filter((id) => id !== match), match]);
+      };
+      return true;
+    },
+    ids() {
+      return parameters().getAll("m").filter((id) => this.names[id] !== undefined);
+    },
+    async choose(ids) {
+      set("m", ids);
+      await this.draw();
+    },
+    async draw() {
+      const ids = this.ids();
+      $("#picked").hidden = ids.length === 0;
+      fill($("#picked"), ids.map((id, place) => el("li", {},
+        el("a", { href: `model.html?id=${id}` }, name(this.label(id))),
+        place ? el("button", { type: "button", "aria-label": `Compare the others with ${shown(this.label(id))}`, title: "Compare the others with this one",
+          onclick: () => this.choose([id, ...ids.filter((other) => other !== id)]) }, "↑") : el("span", { class: "sub" }, "first"),
+        el("button", { type: "button", "aria-label": `Remove ${shown(this.label(id))}`, onclick: () => this.choose(ids.filter((other) => other !== id)) }, "×"))));
+      await this.drawn(ids);
+    },
+  };
+
+  /* Compare */
+
+  const compare = {
+    async start() {
+      if (!await picker.start((ids) => this.draw(ids))) return;
+      await picker.draw();
+    },
+    // The files hold A minus B for A before B in order.
+    async pair(a, b) {
+      const [first, second] = a < b ? [a, b] : [b, a];
+      const found = await load(`data/compare/${first}-${second}.json`);
+      if (!found || a < b) return found;
+      const turned = (d) => ({ ...d, difference: -d.difference, low: -d.high, high: -d.low, better: d.worse, worse: d.better });
+      return {
+        benchmarks: found.benchmarks.map((d) => ({ ...turned(d), shares: [...d.shares].reverse(), only: [...d.only].reverse() })),
+        averages: found.averages.map(turned),
+      };
+    },
+    async draw(ids) {
+      $("#note").hidden = ids.length < 2;
+      $("#empty").hidden = ids.length > 1;
+      $("#empty").textContent = ids.length ? "Add a second model." : "Add two models, or choose them on the Board.";
+      const others = ids.slice(1);
+      const pairs = await Promise.all(others.map((other) => this.pair(ids[0], other)));
+      const corrected = (key) => {
+        const values = pairs.flatMap((pair) => (pair ? pair[key].map((d) => d.p_value) : [])), all = holm(values);
+        let place = 0;
+        return pairs.map((pair) => (pair ? pair[key].map(() => all[place++]) : []));
+      };
+      const benchmarks = corrected("benchmarks"), averages = corrected("averages");
+      if (ids.join() !== picker.ids().join()) return; // another choice was made meanwhile
+      fill($("#pairs"), others.map((other, place) => this.section(ids[0], other, pairs[place], benchmarks[place], averages[place])));
+    },
+    section(a, b, pair, benchmarks, averages) {
+      const labels = [a, b].map((id) => picker.label(id));
+      const title = el("h2", {}, el("bdi", {}, shown(labels[0])), " against ", el("bdi", {}, shown(labels[1])));
+      if (!pair) {
+        return el("section", {}, title, el("p", {}, "This site does not hold the comparison of these two. Run ",
+          el("code", {}, `hpt compare ${a.slice(0, 12)} ${b.slice(0, 12)}`), ", or open the store with ", el("code", {}, "hpt view"), "."));
+      }
+      if (!pair.benchmarks.length) return el("section", {}, title, el("p", {}, "The two have no question in common."));
+      const head = ["Benchmark", "A", "B", "A − B", "95 %", "p", "only A solves", "only B solves"];
+      const row = (text, shares, d, p, only) => {
+        const even = d.better + d.worse === 0; // an interval of zero width would claim more than is known
+        const verdict = p < 0.05 && !(d.protocol_differences || []).length ? (d.difference > 0 ? "better" : "worse") : null;
+        return el("tr", {}, el("th", { scope: "row", class: "name" }, shown(text)), shares.map((s) => el("td", {}, s)),
+          el("td", { class: verdict }, verdict ? el("b", {}, signed(d.difference)) : signed(d.difference)),
+          el("td", { class: "range" }, even ? "none" : `${signed(d.low)} to ${signed(d.high)}`), el("td", {}, pText(p)), only.map((n) => el("td", {}, n)));
+      };
+      const differing = pair.benchmarks.filter((d) => d.protocol_differences.length);
+      return el("section", {}, title,
+        differing.map((d) => el("p", { class: "warning" }, `Not comparable on ${shown(d.title)}: ${d.protocol_differences.join(", ")} differ.`)),
+        el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": `Differences of ${shown(labels.join(" and "))}` }, el("table", {},
+          el("thead", {}, el("tr", {}, head.map((text, i) => el("th", { scope: "col", class: i ? null : "name" }, text)))),
+          el("tbody", {}, pair.benchmarks.map((d, i) => row(d.title, d.shares.map(points), d, benchmarks[i], d.only.map((ids) => String(ids.length)))),
+            pair.averages.map((d, i) => row(`Average ${d.group === "in" ? "in distribution" : "out of distribution"}`, ["", ""], d, averages[i], ["", ""]))))),
+        el("p", { class: "notes" }, "A is ", el("bdi", {}, shown(labels[0])), ", B is ", el("bdi", {}, shown(labels[1])), "."),
+        pair.benchmarks.filter((d) => d.only[0].length + d.only[1].length).map((d) => el("details", {},
+          el("summary", {}, `${shown(d.title)}: ${d.only[0].length} only A, ${d.only[1].length} only B`),
+          d.only.map((found, i) => [el("h3", {}, `Only ${"AB"[i]} solves ${found.length}`), el("ul", { class: "ids" },
+            found.map((id) => el("li", {}, el("a", { href: `questions.html?${new URLSearchParams([["m", a], ["m", b], ["benchmark", d.benchmark], ["question", id]])}` }, el("bdi", {}, shown(id))))))]))));
+    },
+  };
+
+  /* Questions */
+
+  const OUTCOMES = { correct: "correct", incorrect: "incorrect", no_answer: "no answer", timeout: "timeout", crash: "crash", gold_error: "gold answer unreadable" };
+  const FINISHES = { length: "cut at the token limit", repetition: "ended because it repeated itself" };
+
+  const questions = {
+    async start() {
+      if (!await picker.start((ids) => this.models(ids))) return;
+      const form = $("#controls");
+      form.oninput = (event) => {
+        set(event.target.name, event.target.value);
+        if (event.target.name === "set") {
+          set("question", "");
+          set("benchmark", "");
+        }
+        this.all = false;
+        this.draw();
+      };
+      form.onsubmit = (event) => event.preventDefault();
+      $("#samples").oninput = () => this.answers();
+      $("#more").onclick = () => { this.all = true; this.draw(); };
+      options($("#samples").outcome, [["", "any"], ...Object.entries(OUTCOMES)]);
+      if (!picker.ids().length) {
+        const found = await load("data/board.json");
+        set("m", [...new Set(found.sections[0].lines.slice(0, 6).map((line) => line.id))]);
+      }
+      await picker.draw();
+    },
+    async models(ids) {
+      const found = await Promise.all(ids.map((id) => load(`data/models/${id}.json`)));
+      if (ids.join() !== picker.ids().join()) return;
+      this.chosen = found.filter(Boolean);
+      const sets = new Map();
+      for (const model of this.chosen) for (const score of model.scores) {
+        const own = sets.get(score.set) || { score, count: 0 };
+        own.count += 1;
+        sets.set(score.set, own);
+      }
+      $("#controls").hidden = sets.size === 0;
+      $("#empty").hidden = sets.size > 0;
+      $("#empty").textContent = "Add a model.";
+      const now = parameters();
+      // The sets that most of the models answered come first.
+      const order = [...sets].sort(([, a], [, b]) => b.count - a.count);
+      const asked = order.find(([, each]) => each.score.benchmark === now.get("benchmark"));
+      const chosen = sets.has(now.get("set")) ? now.get("set") : asked ? asked[0] : order.length ? order[0][0] : "";
+      options($("#controls").set, order.map(([id, { score }]) => [id,
+        score.complete ? score.title : `${score.title}, ${score.questions} of ${score.rows} questions`]), chosen);
+      for (const key of ["show", "order", "q"]) $("#controls")[key].value = now.get(key) || "";
+      await this.draw();
+    },
+    async draw() {
+      const set_ = $("#controls").set.value;
+      this.set = set_ ? await load(`data/questions/${set_}.json`) : null;
+      $("#grid-box").hidden = !this.set;
+      if (!this.set) { $("#question").hidden = true; $("#count").textContent = ""; return; }
+      // The latest score of each model on these questions.
+      this.scores = this.chosen.map((model) => model.scores.filter((score) => score.set === set_).pop());
+      const rows = this.set.ids.map((id, place) => {
+        const cells = this.scores.map((score) => (score ? [score.correct[place], score.k] : null));
+        const own = cells.filter(Boolean);
+        return { id, cells, place, share: own.reduce((sum, [c, k]) => sum + c / k, 0) / Math.max(1, own.length), solved: cells.map((c) => c && solves(...c)) };
+      });
+      const form = $("#controls"), text = form.q.value.toLowerCase();
+      const kinds = {
+        differ: (s) => s.includes(true) && s.includes(false),
+        first: (s) => s[0] === true && s.length > 1 && s.slice(1).every((each) => each === false),
+        others: (s) => s[0] === false && s.includes(true),
+        none: (s) => !s.includes(true) && s.includes(false),
+        every: (s) => s.length > 0 && s.every((each) => each === true),
+      };
+      const kept = rows.filter((row) => row.id.toLowerCase().includes(text) && (!form.show.value || kinds[form.show.value](row.solved)));
+      const by = { "": (a, b) => a.share - b.share, easy: (a, b) => b.share - a.share, id: () => 0 }[form.order.value];
+      kept.sort((a, b) => by(a, b) || a.place - b.place);
+      const drawn = this.all ? kept : kept.slice(0, STEP);
+      $("#count").textContent = `${kept.length} of ${rows.length} questions`;
+      $("#more").hidden = drawn.length === kept.length;
+      $("#more").textContent = `Show all ${kept.length}`;
+      const cell = (found) => {
+        if (!found) return el("td", {}, "–");
+        const box = el("span", {}, `${found[0]}/${found[1]}`);
+        box.style.setProperty("--share", found[0] / found[1]);
+        return el("td", {}, box);
+      };
+      fill($("#grid"), el("thead", {}, el("tr", {}, el("th", { scope: "col", class: "name" }, "Question"),
+        this.chosen.map((model) => el("th", { scope: "col" }, name(picker.label(model.id)))))),
+      el("tbody", {}, drawn.map((row) => el("tr", {},
+        el("th", { scope: "row", class: "name" }, el("button", { type: "button", onclick: () => this.open(row.id, true) }, el("bdi", {}, shown(row.id)))),
+        row.cells.map(cell)))));
+      await this.open(parameters().get("question"), !this.seen);
+      this.seen = true;
+    },
+    async open(id, byUser) {
+      const place = id === null ? -1 : this.set.ids.indexOf(id);
+      $("#question").hidden = place < 0;
+      if (place < 0) return;
+      set("question", id);
+      fill($("#question h2"), shown(this.set.title), ", ", el("bdi", {}, shown(id)));
+      this.opened = { place, id, files: null };
+      if (this.set.shows_text) {
+        const block = Math.floor(place / 20);
+        this.opened.files = await Promise.all(this.scores.map((score) => (score ? load(`data/responses/${score.record}/${block}.json`) : null)));
+      }
+      if (this.opened.id !== id) return;
+      this.answers();
+      if (byUser) { $("#question").focus(); $("#question").scrollIntoView({ block: "start" }); }
+    },
+    answers() {
+      const { id, place, files } = this.opened, filter = $("#samples");
+      const texts = (files || []).map((file) => file && file[id]);
+      const first = texts.find(Boolean);
+      filter.hidden = !first;
+      const why = this.set.shows_text ? "This site does not hold the responses. Open the store with hpt view, or build the site with --responses."
+        : "The texts of this benchmark are not shown, because it does not say that they may be public.";
+      fill($("#text"), first ? [el("pre", {}, shown(first.question)), el("p", {}, "Gold answer: ", el("bdi", {}, shown(first.gold)))] : el("p", { class: "notes" }, why));
+      const wanted = (sample) => (!filter.outcome.value || sample.outcome === filter.outcome.value)
+        && (!filter.cut.value || (sample.finish_reason === "length") === (filter.cut.value === "yes"));
+      fill($("#answers"), this.chosen.map((model, i) => {
+        const score = this.scores[i];
+        const told = score ? `${score.correct[place]} of ${score.k} samples are correct` : "not measured on this question";
+        const samples = texts[i] ? texts[i].samples.filter(wanted) : [];
+        return el("article", {}, el("h3", {}, el("bdi", {}, shown(picker.label(model.id)))), el("p", { class: "notes" }, told,
+          texts[i] && score.k > texts[i].samples.length ? `; the first ${texts[i].samples.length} are shown` : ""),
+        samples.map((sample) => [el("p", { class: "outcome" }, el("b", {}, OUTCOMES[sample.outcome] || "not graded"),
+          sample.extracted === null ? ", no answer found" : [", answer ", el("bdi", {}, shown(sample.extracted))],
+          `; ${sample.tokens} tokens${FINISHES[sample.finish_reason] ? `, ${FINISHES[sample.finish_reason]}` : ""}`),
+        el("pre", {}, shown(sample.response), sample.left_out ? `\n… ${sample.left_out} more characters` : "")]));
+      }));
+    },
+  };
+
+  /* Model */
+
+  const model = {
+    async start() {
+      const id = parameters().get("id") || "";
+      const found = /^[0-9a-f]{16}$/.test(id) ? await load(`data/models/${id}.json`) : null;
+      $("#model").hidden = !found;
+      $("#empty").hidden = Boolean(found);
+      $("#empty").textContent = "This store has no score of such a model. The Board lists the models.";
+      if (!found) return;
+      document.title = shown(found.name);
+      fill($("#title"), el("bdi", {}, shown(found.name)));
+      const f = found.facts || {}, origin = f.origin && (f.origin.repo || f.origin.path);
+      this.list($("#facts"), [["Algorithm", f.algorithm], ["Family", f.family], ["Parameters", f.parameters && size(f.parameters)],
+        ["Seed", f.seed], ["Sweep", f.swept && JSON.stringify(f.swept)], ["Base from", origin], ["Made", f.end], ["Content hash", found.hash.slice(0, 16)]]);
+      const link = (each) => (each.id ? el("a", { href: `model.html?id=${each.id}` }, name(each.name)) : name(each.name));
+      fill($("#lineage"), found.lineage.map((each) => el("li", {}, link(each))), el("li", {}, el("b", {}, name(found.name))),
+        found.children.length ? el("li", {}, found.children.map((each, i) => [i ? ", " : "", link(each)])) : null);
+      this.scores(found);
+      this.made(found.stage);
+    },
+    list(node, pairs) {
+      fill(node, pairs.filter(([, value]) => value !== null && value !== undefined && value !== "").map(([term, value]) =>
+        el("div", {}, el("dt", {}, term), el("dd", {}, el("bdi", {}, shown(value))))));
+    },
+    scores(found) {
+      const head = ["Benchmark", "Score", "Solved", "Cut", "Tokens a response", "Protocol", "Measured"];
+      fill($("#scores"), el("thead", {}, el("tr", {}, head.map((text, i) => el("th", { scope: "col", class: i ? (i > 4 ? "text" : null) : "name" }, text)))),
+        el("tbody", {}, found.scores.map((s) => el("tr", {}, el("th", { scope: "row", class: "name" },
+          el("a", { href: `questions.html?${new URLSearchParams([["m", found.id], ["set", s.set]])}` }, shown(s.title)), el("span", { class: "sub" }, measure(s.k))),
+        el("td", {}, points(s.avg_at_k), el("span", { class: "sub" }, `${points(s.interval_low)}–${points(s.interval_high)}`)),
+        el("td", {}, `${s.solved} of ${s.questions}`, s.complete ? null : el("span", { class: "sub" }, `${s.questions}/${s.rows} asked`)),
+        el("td", {}, `${points(s.truncated_share)} %`), el("td", {}, Math.round(s.mean_tokens)),
+        el("td", { class: "text" }, shown([s.settings.name, s.settings.engine_version, s.settings.dtype, s.settings.grader_version].filter(Boolean).join(", "))),
+        el("td", { class: "text" }, s.end.slice(0, 10), el("span", { class: "sub" }, s.pipeline ? shown(s.pipeline) : ""))))));
+      const curves = found.scores.filter((s) => s.pass_at.length > 1);
+      $("#curves").hidden = curves.length === 0;
+      fill($("#curves .figures"), curves.map((s) => this.curve(s)));
+    },
+    curve(score) {
+      const values = score.pass_at, width = 300, height = 150, left = 34, bottom = 22;
+      const x = (i) => left + (i * (width - left - 10)) / (values.length - 1), y = (v) => 8 + (1 - v) * (height - bottom - 8);
+      const path = values.map((v, i) => `${i ? "L" : "M"}${x(i).toFixed(1)} ${y(v).toFixed(1)}`).join("");
+      const told = `${shown(score.title)}: pass@1 ${points(values[0])} %, pass@${values.length} ${points(values[values.length - 1])} %`;
+      const text = (at, down, words, anchor) => svg("text", { x: at, y: down, "text-anchor": anchor }, words);
+      return el("figure", {}, svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": told },
+        ...[0, 0.5, 1].flatMap((v) => [svg("line", { class: "axis", x1: left, x2: width - 10, y1: y(v), y2: y(v) }), text(left - 5, y(v) + 4, String(100 * v), "end")]),
+        svg("path", { class: "line", d: path }), text(left, height - 5, "k = 1", "start"), text(width - 10, height - 5, String(values.length), "end")),
+      el("figcaption", {}, told));
+    },
+    made(stage) {
+      $("#made").hidden = !stage;
+      if (!stage) return;
+      this.list($("#made dl"), [["Run", stage.run], ["Code", stage.commit && stage.commit.slice(0, 12)], ["Machine", [...stage.gpus, stage.gpus.length ? null : stage.processor].filter(Boolean).join(", ")],
+        ["Time", stage.seconds === null ? null : duration(stage.seconds)], ["Device time", stage.device_seconds === null ? null : duration(stage.device_seconds)],
+        ["Cost", stage.money], ["Tokens generated", stage.tokens], ["Tokens trained on", stage.trained_tokens]]);
+      $("#made pre").textContent = shown(JSON.stringify(stage.config, null, 2)).replaceAll("\\u000a", "\n");
+    },
+  };
+
+  /* History */
+
+  const past = {
+    async start() {
+      this.data = await load("data/history.json");
+      const form = $("#controls"), none = this.data.lines.length === 0;
+      form.hidden = $("#note").hidden = none;
+      $("#empty").hidden = !none;
+      if (none) return;
+      form.q.value = parameters().get("q") || "";
+      form.worse.checked = parameters().get("worse") === "yes";
+      form.oninput = () => {
+        set("q", form.q.value);
+        set("worse", form.worse.checked ? "yes" : "");
+        this.draw();
+      };
+      form.onsubmit = (event) => event.preventDefault();
+      $("#more").onclick = () => { this.all = true; this.draw(); };
+      this.draw();
+    },
+    draw() {
+      const form = $("#controls"), text = form.q.value.toLowerCase();
+      const lines = this.data.lines.filter((line) => `${line.name} ${line.title}`.toLowerCase().includes(text)
+        && (!form.worse.checked || line.points.some((point) => point.change === "worse")));
+      const drawn = this.all ? lines : lines.slice(0, 40);
+      $("#count").textContent = `${lines.length} ${lines.length === 1 ? "line" : "lines"}`;
+      $("#more").hidden = drawn.length === lines.length;
+      fill($("#lines"), drawn.map((line) => this.line(line)));
+    },
+    line(line) {
+      const marks = line.points.filter((point) => point.change);
+      const row = (point) => el("tr", {}, el("th", { scope: "row", class: "name" }, el("a", { href: `model.html?id=${point.id}` }, point.end.replace("T", " ").slice(0, 16)),
+        el("span", { class: "sub" }, point.run ? shown(point.run) : "")),
+      el("td", {}, points(point.value), el("span", { class: "sub" }, `${points(point.low)}–${points(point.high)}`)),
+      el("td", { class: point.change }, point.change ? el("b", {}, point.change) : point.p === null ? "" : "even"),
+      el("td", {}, point.p === null ? "–" : pText(point.p)));
+      return el("section", {}, el("h2", {}, el("bdi", {}, shown(line.name)), ` on ${shown(line.title)}, ${measure(line.k)}`), this.figure(line),
+        el("details", { open: marks.length > 0 }, el("summary", {}, `${line.points.length} scores, ${marks.filter((m) => m.change === "worse").length} worse than the one before`),
+          el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": `Scores of ${shown(line.name)} on ${shown(line.title)}` }, el("table", {},
+            el("thead", {}, el("tr", {}, ["Measured", "Score", "Change", "p"].map((head, i) => el("th", { scope: "col", class: i ? null : "name" }, head)))),
+            el("tbody", {}, [...line.points].reverse().map(row))))));
+    },
+    figure(line) {
+      const width = 560, height = 150, left = 38, right = 12, bottom = 20, all = line.points;
+      const low = Math.min(...all.map((p) => p.low)), high = Math.max(...all.map((p) => p.high));
+      const x = (i) => left + (i * (width - left - right)) / (all.length - 1), y = (v) => 8 + ((high - v) * (height - bottom - 8)) / (high - low || 1);
+      const path = (values, first) => values.map(([i, v], n) => `${n ? "L" : first}${x(i).toFixed(1)} ${y(v).toFixed(1)}`).join("");
+      const area = path(all.map((p, i) => [i, p.high]), "M") + path(all.map((p, i) => [i, p.low]).reverse(), "L") + "Z";
+      const told = `${shown(line.name)} on ${shown(line.title)}: from ${points(all[0].value)} to ${points(all[all.length - 1].value)} in ${all.length} scores`;
+      const text = (at, down, words, anchor) => svg("text", { x: at, y: down, "text-anchor": anchor }, words);
+      return el("figure", {}, svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": told },
+        ...[low, high].flatMap((v) => [svg("line", { class: "axis", x1: left, x2: width - right, y1: y(v), y2: y(v) }), text(left - 5, y(v) + 4, points(v), "end")]),
+        svg("path", { class: "area", d: area }), svg("path", { class: "line", d: path(all.map((p, i) => [i, p.value]), "M") }),
+        ...all.map((p, i) => svg("circle", { class: `dot ${p.change || ""}`, cx: x(i), cy: y(p.value), r: p.change ? 5 : 3 })),
+        text(left, height - 4, all[0].end.slice(0, 10), "start"), text(width - right, height - 4, all[all.length - 1].end.slice(0, 10), "end")));
+    },
+  };
+
+  /* Runs */
+
+  const runs = {
+    async start() {
+      this.data = await load("data/runs.json");
+      const form = $("#controls"), all = this.data.runs;
+      form.hidden = all.length === 0;
+      $("#empty").hidden = all.length > 0;
+      form.q.value = parameters().get("q") || "";
+      options(form.outcome, [["", "all"], ...[...new Set(all.map((run) => run.outcome))].sort().map((each) => [each, each])], parameters().get("outcome") || "");
+      form.oninput = (event) => { set(event.target.name, event.target.value); this.draw(); };
+      form.onsubmit = (event) => event.preventDefault();
+      this.draw();
+    },
+    draw() {
+      const form = $("#controls"), text = form.q.value.toLowerCase(), all = this.data.runs;
+      const found = all.filter((run) => `${run.run} ${run.pipeline}`.toLowerCase().includes(text) && (!form.outcome.value || run.outcome === form.outcome.value));
+      $("#count").textContent = all.length ? `${found.length} of ${this.data.all} runs${this.data.all > all.length ? `, of the latest ${all.length}` : ""}` : "";
+      fill($("#runs"), found.map((run) => this.run(run)));
+    },
+    run(run) {
+      const bad = ["failed", "died", "interrupted"].includes(run.outcome);
+      const facts = el("dl", { class: "facts" });
+      model.list(facts, [["Pipeline", run.pipeline], ["Began", run.start], ["Took", run.seconds === null ? null : duration(run.seconds)],
+        ["Code", run.commit && run.commit.slice(0, 12)], ["Overrides", run.overrides.join(" ")], ["Error", run.error],
+        ["Its config", `hpt runs ${run.run}`], ["Its report, in the store", run.report && `${run.report}/output/site/index.html`]]);
+      const rows = run.stages.map(([stage, state, seconds, why]) => el("tr", {}, el("th", { scope: "row", class: "name" }, el("bdi", {}, shown(stage))),
+        el("td", {}, state === "failed" ? el("b", { class: "warning" }, state) : state), el("td", {}, seconds === null ? "–" : duration(seconds)), el("td", { class: "text" }, why ? shown(why) : "")));
+      return el("section", {}, el("h2", {}, el("bdi", {}, shown(run.run)), ": ", el("span", { class: bad ? "warning" : null }, run.outcome)), facts,
+        el("details", { open: bad }, el("summary", {}, `${run.stages.length} ${run.stages.length === 1 ? "stage" : "stages"}`),
+          el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": `Stages of ${shown(run.run)}` }, el("table", {},
+            el("thead", {}, el("tr", {}, ["Stage", "State", "Time", "Why"].map((head, i) => el("th", { scope: "col", class: i === 0 ? "name" : i === 3 ? "text" : null }, head)))), el("tbody", {}, rows)))));
+    },
+  };
+
+  /* Data */
+
+  const tables = {
+    async start() {
+      const found = Object.entries(await load("data/tables.json"));
+      fill($("#files tbody"), found.map(([file, table]) => el("tr", {}, el("th", { scope: "row", class: "name" },
+        el("a", { href: `tables/${file}.parquet` }, `${file}.parquet`), el("span", { class: "sub" }, el("a", { href: `tables/${file}.csv` }, `${file}.csv`))),
+      el("td", {}, String(table.rows)), el("td", { class: "text" }, table.about))));
+      fill($("#schemas"), found.map(([file, table]) => el("details", {}, el("summary", {}, `${file}, ${table.columns.length} columns`),
+        el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": `Columns of ${file}` }, el("table", {}, el("tbody", {},
+          table.columns.map(([column, kind, nullable, about]) => el("tr", {}, el("th", { scope: "row", class: "name" }, column),
+            el("td", { class: "text" }, kind + (nullable ? ", may be null" : "")), el("td", { class: "text" }, about)))))))));
+    },
+  };
+
+  const pages = { board, compare, questions, model, history: past, runs, data: tables };
+  const begin = () => pages[document.body.dataset.page].start().catch((error) => problem(`The page could not be filled: ${error.message}`));
+  begin();
+
+  // A site that `hpt view` serves looks for changes. What is chosen is in the address and stays.
+  const watch = async () => {
+    const first = await load("data/site.json");
+    if (!first || !first.live) return;
+    let version = first.version;
+    setInterval(async () => {
+      const now = await fetch("data/site.json", { cache: "no-store" }).then((answer) => answer.json()).catch(() => null);
+      if (!now || now.version === version || (document.activeElement && document.activeElement.matches("input"))) return;
+      version = now.version;
+      known.clear();
+      begin();
+    }, 3000);
+  };
+  watch();
+})();

@@ -1,0 +1,234 @@
+"""The files of a site, built over stores that were made up."""
+
+import html
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from bench.stores import MadeUp, drawn
+from benchmarks.catalog.compare import compare_models
+from benchmarks.catalog.records import Records
+from benchmarks.significance import holm, sign_flip_exact
+from benchmarks.site.build import STATIC, Site
+from benchmarks.site.facts import short_id
+from benchmarks.site.files import STATE, SiteFiles
+from benchmarks.site.questions import is_public, shows_text
+from benchmarks.suite import get_suite
+from hpt_core.evaluation.estimate import t_95
+from tasks.execution.catalog import fill
+
+SUITES = {"aime24": (30, 4), "math500": (40, 1), "gpqa_diamond": (25, 1)}
+
+
+def answers(seed: int, chance: float) -> dict[str, Any]:
+    generator = np.random.default_rng(seed)
+    return {name: drawn(generator, count, k, chance) for name, (count, k) in SUITES.items()}
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> MadeUp:
+    return MadeUp(tmp_path / "runs")
+
+
+def build(made: MadeUp, folder: Path, responses: bool = False) -> list[str]:
+    return Site(made.store, fill(made.store)).build(folder, responses)
+
+
+def read(folder: Path, path: str) -> Any:
+    return json.loads((folder / path).read_bytes())
+
+
+def test_an_empty_store_has_every_page(made: MadeUp, tmp_path: Path) -> None:
+    build(made, tmp_path / "site")
+    assert read(tmp_path / "site", "data/board.json")["sections"] == []
+    assert read(tmp_path / "site", "data/models.json") == {}
+    assert (tmp_path / "site" / "index.html").is_file()
+
+
+def test_only_what_changed_is_written(made: MadeUp, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    first = made.run("demo", {"hpt": answers(1, 0.5), "sft": answers(2, 0.4)})
+    assert "index.html" in build(made, site)
+    assert build(made, site) == []
+    second = made.run("demo", {"grpo": answers(3, 0.4)})
+    written = build(made, site)
+    assert f"data/models/{short_id(second['grpo'])}.json" in written
+    assert not {f"data/models/{short_id(model)}.json" for model in first.values()} & set(written)
+    assert not [path for path in written if path.endswith((".html", *STATIC)) or path.startswith("data/questions/")]
+    assert {"data/board.json", "data/site.json"} <= set(written)
+
+
+def test_files_that_no_longer_belong_to_a_site_are_removed(tmp_path: Path) -> None:
+    files = SiteFiles(tmp_path)
+    files.put_value("data/a.json", 1)
+    files.put_value("data/old/b.json", 2)
+    files.finish()
+    (tmp_path / "data" / "mine.txt").write_text("not of the site")
+    files = SiteFiles(tmp_path)
+    files.put_value("data/a.json", 1)
+    files.finish()
+    assert files.written == []
+    left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
+    assert left == [STATE, "data/a.json", "data/mine.txt"]
+
+
+def test_a_state_file_cannot_remove_anything_outside(tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "kept").write_text("")
+    (tmp_path / "site" / STATE).write_text(
+        json.dumps({"../kept": "x", "data/../../kept": "x", str(tmp_path / "kept"): "x"})
+    )
+    SiteFiles(tmp_path / "site").finish()
+    assert (tmp_path / "kept").exists()
+
+
+def test_the_pages_are_small_and_have_no_script_of_their_own(made: MadeUp, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    build(made, site)
+    pages = [site / "index.html", *(site / name for name in STATIC)]
+    assert sum(path.stat().st_size for path in pages) < 300_000
+    for page in site.glob("*.html"):
+        text = html.unescape(page.read_text())
+        assert "default-src 'none'; script-src 'self'; style-src 'self'" in text
+        assert not re.search(r"<script(?! src=\"site\.js\" defer>)|\son\w+=|style=|<style|https?://", text), page
+
+
+def test_no_text_of_a_model_or_of_data_is_in_a_page(made: MadeUp, tmp_path: Path) -> None:
+    """They are in JSON files only, and one script makes text nodes of them."""
+    made.run("<i>demo</i>", {"<b>evil<b>": answers(1, 0.5)}, failed={"train.x": "<img src=x>"})
+    build(made, tmp_path / "site")
+    assert not [page for page in (tmp_path / "site").glob("*.html") if "evil" in page.read_text()]
+    script = (tmp_path / "site" / "site.js").read_text()
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", script)
+
+
+def test_a_pair_holds_what_hpt_compare_says(made: MadeUp, tmp_path: Path) -> None:
+    hashes = made.run("demo", {"hpt": answers(1, 0.6), "sft": answers(2, 0.3)})
+    build(made, tmp_path / "site")
+    (first, one), (second, two) = sorted((short_id(hash_), name) for name, hash_ in hashes.items())
+    found = read(tmp_path / "site", f"data/compare/{first}-{second}.json")
+    expected = compare_models(Records(made.store.root), fill(made.store), one, two)
+    for ours, theirs in zip(found["benchmarks"], expected.pairs, strict=True):
+        assert (ours["difference"], ours["low"], ours["high"], ours["p_value"]) == theirs.found[:4]
+        assert ours["only"] == [list(theirs.only_first), list(theirs.only_second)]
+    assert [a["p_value"] for a in found["averages"]] == [a.found.p_value for a in expected.averages]
+
+
+def test_a_pair_that_was_not_built_is_made_on_demand(made: MadeUp) -> None:
+    hashes = made.run("demo", {f"m{i}": answers(i, 0.5) for i in range(2)})
+    first, second = sorted(map(short_id, hashes.values()))
+    site = Site(made.store, fill(made.store))
+    content = site.on_demand(f"data/compare/{first}-{second}.json")
+    assert content is not None and len(json.loads(content)["benchmarks"]) == 3
+    for wrong in (f"{second}-{first}", f"{first}-{first}", f"{first}-{'0' * 16}", "../runs", ""):
+        assert site.on_demand(f"data/compare/{wrong}.json") is None
+
+
+def test_answers_are_in_the_order_of_the_question_ids(made: MadeUp, tmp_path: Path) -> None:
+    correct = answers(1, 0.5)
+    hashes = made.run("demo", {"hpt": correct})
+    build(made, tmp_path / "site")
+    model = read(tmp_path / "site", f"data/models/{short_id(hashes['hpt'])}.json")
+    for score in model["scores"]:
+        questions = read(tmp_path / "site", f"data/questions/{score['set']}.json")
+        assert questions["ids"] == [f"q{i:04}" for i in range(len(correct[score["benchmark"]]))]
+        assert score["correct"] == correct[score["benchmark"]].sum(axis=1).tolist()
+        assert score["pass_at"][0] == pytest.approx(score["avg_at_k"])
+
+
+def test_texts_are_shown_only_where_they_may_be_public() -> None:
+    assert shows_text("math500")
+    assert not shows_text("gpqa_diamond"), "its authors ask that no question appear in public text"
+    assert not shows_text("a benchmark that is not installed")
+    assert not is_public(get_suite("math500").model_copy(update={"gated": True})), "whatever its source says"
+
+
+def test_no_text_of_a_gated_benchmark_is_in_the_site(made: MadeUp, tmp_path: Path) -> None:
+    """Nor what a model answered to it."""
+    made.run("demo", {"hpt": answers(1, 0.5)})
+    tables = fill(made.store)
+    site = Site(made.store, tables)
+    site.build(tmp_path / "site", responses=True)
+    rows = tables.scores.select(["record", "benchmark"]).to_pylist()
+    by_benchmark = {row["benchmark"]: row["record"] for row in rows}
+    gated = by_benchmark.pop("gpqa_diamond")
+    assert not (tmp_path / "site" / "data" / "responses" / gated).exists()
+    assert site.on_demand(f"data/responses/{gated}/0.json") is None
+    found = read(tmp_path / "site", f"data/responses/{by_benchmark['math500']}/1.json")
+    assert len(found) == 20 and found["q0020"]["samples"][0]["response"] == "so the answer is 1"
+
+
+def test_responses_stay_out_unless_they_are_wanted(made: MadeUp, tmp_path: Path) -> None:
+    made.run("demo", {"hpt": answers(1, 0.5)})
+    build(made, tmp_path / "site")
+    assert not [p for p in (tmp_path / "site").rglob("*.json") if b"so the answer is" in p.read_bytes()]
+
+
+def test_seeds_are_grouped_with_an_interval_over_seeds_and_questions(made: MadeUp) -> None:
+    correct = {f"hpt_seed_{seed}": answers(seed, 0.5) for seed in (1, 2, 3)}
+    made.run("demo", {**correct, "sft": answers(9, 0.3)})
+    tables = fill(made.store)
+    site = Site(made.store, tables)
+    (section,) = site.board_data()["sections"]
+    (group,) = section["methods"]
+    assert (group["label"], sorted(group["members"])) == ("hpt", [f"demo/hpt_seed_{seed}" for seed in (1, 2, 3)])
+    means = [found["aime24"].mean() for found in correct.values()]
+    cell = group["cells"][0]
+    assert cell["value"] == pytest.approx(np.mean(means), rel=1e-5)
+    assert cell["spread"] == pytest.approx([min(means), max(means)], rel=1e-5)
+    over_seeds = t_95(2) * np.std(means, ddof=1) / np.sqrt(3)
+    assert cell["high"] - cell["value"] > over_seeds, "questions add to it"
+    average = next(i for i, column in enumerate(section["columns"]) if not column["benchmark"])
+    assert group["cells"][average]["value"] == pytest.approx(
+        np.mean([np.mean([found[name].mean() for name in ("aime24", "math500")]) for found in correct.values()]),
+        rel=1e-5,
+    )
+
+
+def test_a_group_of_seeds_has_no_number_that_one_of_them_lacks(made: MadeUp) -> None:
+    part = {name: value for name, value in answers(2, 0.5).items() if name != "aime24"}
+    made.run("demo", {"hpt_seed_1": answers(1, 0.5), "hpt_seed_2": part})
+    (section,) = Site(made.store, fill(made.store)).board_data()["sections"]
+    (group,) = section["methods"]
+    lacking = {c["title"] for c, cell in zip(section["columns"], group["cells"], strict=True) if cell is None}
+    assert lacking == {"AIME 2024", "average in"}
+
+
+def test_a_planted_weaker_model_is_a_regression_and_an_equal_one_is_not(made: MadeUp, tmp_path: Path) -> None:
+    for night, chance in enumerate((0.7, 0.7, 0.2)):
+        made.run("nightly", {"hpt": answers(night, chance), "sft": answers(10, 0.5)}, version=str(night))
+    build(made, tmp_path / "site")
+    lines = read(tmp_path / "site", "data/history.json")["lines"]
+    changes = {(line["name"], line["benchmark"]): [p["change"] for p in line["points"]] for line in lines}
+    assert changes["nightly/hpt", "math500"] == [None, None, "worse"]
+    assert changes["nightly/sft", "math500"] == [None, None, None]
+    assert lines[0]["name"] == "nightly/hpt", "what got worse comes first"
+
+
+def test_regressions_are_corrected_within_each_run(made: MadeUp, tmp_path: Path) -> None:
+    nights = [{"hpt": answers(night, 0.6 - 0.15 * night)} for night in range(2)]
+    for night, models in enumerate(nights):
+        made.run("nightly", models, version=str(night))
+    build(made, tmp_path / "site")
+    found = {
+        line["benchmark"]: line["points"][-1]["p"] for line in read(tmp_path / "site", "data/history.json")["lines"]
+    }
+    counts = [{name: correct.sum(axis=1) for name, correct in models["hpt"].items()} for models in nights]
+    exact = holm([sign_flip_exact(counts[1][name] - counts[0][name]) for name in found])
+    assert list(found.values()) == pytest.approx(exact)
+
+
+def test_the_tables_can_be_read(made: MadeUp, tmp_path: Path) -> None:
+    made.run("demo", {"hpt": answers(1, 0.5)})
+    build(made, tmp_path / "site")
+    scores = pq.read_table(tmp_path / "site" / "tables" / "scores.parquet")
+    assert scores.num_rows == len(SUITES)
+    flat = pd.read_csv(tmp_path / "site" / "tables" / "scores.csv")
+    assert flat["avg_at_k"].tolist() == pytest.approx(scores.column("avg_at_k").to_pylist())
+    assert not (tmp_path / "site" / "tables" / "runs.parquet").exists(), "configs name folders of the machine"

@@ -1,0 +1,352 @@
+"""The site in a real browser, served as `hpt view` serves it."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from bench.stores import MadeUp, drawn
+from benchmarks.catalog.compare import compare_models
+from benchmarks.catalog.records import Records
+from benchmarks.significance import holm
+from benchmarks.site.facts import short_id
+from flows.view import View
+from tasks.execution.catalog import fill
+
+pytestmark = pytest.mark.xdist_group("site")
+SUITES = {"aime24": (30, 4), "math500": (60, 1), "gpqa_diamond": (40, 1), "arc_challenge": (30, 1)}
+EVIL = "<img src=x onerror=alert(1)>\u202egnp"
+WIDTHS = (390, 768, 1280, 1920)
+
+
+def answers(seed: int, chance: float) -> dict[str, Any]:
+    generator = np.random.default_rng(seed)
+    return {name: drawn(generator, count, k, chance) for name, (count, k) in SUITES.items()}
+
+
+class Served:
+    """A store and its site."""
+
+    def __init__(self, folder: Path) -> None:
+        self.made = MadeUp(folder / "runs")
+        self.hashes: dict[str, str] = {}
+        self._folder = folder / "site"
+
+    def start(self) -> None:
+        self.view = View(self.made.store, self._folder)
+        self._thread = threading.Thread(target=self.view.serve)
+        self._thread.start()
+        self.url = self.view.url
+
+    def stop(self) -> None:
+        self.view.close()
+        self._thread.join()
+
+    def models(self, *names: str) -> str:
+        return "&".join(f"m={short_id(self.hashes[name])}" for name in names)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        started = playwright.chromium.launch(executable_path=chromium, args=flags)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Two seeds of HPT, SFT, a model that lacks a benchmark, a failed stage, a limited run and hostile names."""
+    found = Served(tmp_path_factory.mktemp("served"))
+    part = {name: value for name, value in answers(4, 0.4).items() if name != "aime24"}
+    models = {"hpt_seed_1": answers(1, 0.6), "hpt_seed_2": answers(2, 0.55), "sft": answers(3, 0.3), "part": part}
+    found.hashes |= found.made.run("demo", models, failed={"train.grpo": EVIL})
+    found.hashes |= found.made.run(f"hostile{EVIL}", {f"evil{EVIL}": answers(5, 0.4), "long" * 60: answers(6, 0.2)})
+    limited = {"math500": drawn(np.random.default_rng(7), 6, 1, 0.9)}
+    found.made.run("trial", {"few": limited}, whole={"math500": 60}, evaluate={"limit": 6})
+    found.start()
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def page(browser: Browser, served: Served) -> Iterator[Page]:
+    """A page; at the end, no error was logged, no dialog was shown, and nothing outside of the site was asked for."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    errors: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda m: errors.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda e: errors.append(str(e)))
+    page.on("dialog", lambda d: (errors.append(d.message), d.dismiss()))
+    page.on("request", lambda r: requests.append(r.url))
+    yield page
+    context.close()
+    assert errors == []
+    assert all(url.startswith((served.url, "data:", "blob:")) for url in requests)
+
+
+def board(page: Page, served: Served, query: str = "") -> None:
+    whole = next(s for s in served.view.site.board_data()["sections"] if len(s["lines"]) > 1)
+    page.goto(f"{served.url}?section={whole['id']}{query}")
+    page.wait_for_selector("#board tbody tr")
+
+
+def labels(page: Page) -> list[str]:
+    return page.locator("#board tbody th bdi").all_inner_texts()
+
+
+def test_the_board_shows_every_line_with_marks(page: Page, served: Served) -> None:
+    board(page, served)
+    assert labels(page)[0] == "demo/hpt_seed_1"
+    assert len(labels(page)) == 6
+    assert page.locator("#board td.best").count() > 0
+    text = page.inner_text("#missing")
+    assert "demo/part: not measured on AIME 2024; no average in distribution" in text
+    assert "demo/train.grpo: <img src=x onerror=alert(1)>\\u202egnp" in text
+
+
+def test_hostile_names_are_text(page: Page, served: Served) -> None:
+    board(page, served)
+    assert page.locator("#main img").count() == 0
+    assert "\u202e" not in page.inner_text("body")
+    assert "\\u202e" in page.inner_text("#board")
+
+
+def test_the_state_of_the_board_is_in_its_address(page: Page, served: Served) -> None:
+    board(page, served)
+    page.fill("[name=q]", "demo/")
+    expect(page.locator("#count")).to_have_text("4 of 6 lines")
+    page.click("[data-sort=math500]")
+    page.locator("#columns summary").click()
+    page.uncheck("[name=column][value=arc_challenge]")
+    page.check("[name=seeds]")
+    before, address = labels(page), page.url
+    assert set(before) == {"demo/hpt", "demo/sft", "demo/part"}
+    page.goto("about:blank")
+    page.goto(address)
+    page.wait_for_selector("#board tbody tr")
+    assert labels(page) == before
+    assert page.locator("#board thead th").all_inner_texts()[-1].startswith("Cost")
+    assert "ARC-Challenge" not in page.inner_text("#board thead")
+    assert page.get_attribute("#board thead th:has([data-sort=math500])", "aria-sort") == "descending"
+    assert "seeds" in page.inner_text("#board tbody")
+    assert page.locator("#board .best").count() == 0, "groups are not tested, so no mark beside them"
+
+
+def test_sorting_by_keyboard(page: Page, served: Served) -> None:
+    board(page, served)
+    page.focus("[data-sort=math500]")
+    page.keyboard.press("Enter")
+    place = [c["benchmark"] for c in served.view.site.board_data()["sections"][-1]["columns"]].index("math500")
+    cells = page.locator(f"#board tbody tr > :nth-child({place + 2})").all_inner_texts()
+    values = [float(text.split("\n")[0].rstrip("*")) for text in cells]
+    assert values == sorted(values, reverse=True)
+    page.keyboard.press("Enter")
+    cells = page.locator(f"#board tbody tr > :nth-child({place + 2})").all_inner_texts()
+    assert [float(text.split("\n")[0].rstrip("*")) for text in cells] == sorted(values)
+
+
+def test_a_limited_run_is_labeled(page: Page, served: Served) -> None:
+    limited = next(s for s in served.view.site.board_data()["sections"] if len(s["lines"]) == 1)
+    page.goto(f"{served.url}?section={limited['id']}")
+    page.wait_for_selector("#board tbody tr")
+    assert "6/60 asked" in page.inner_text("#board")
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("csv", '"sft"'), ("md", "| demo/sft |"), ("tex", "demo/sft & ")])
+def test_exports_hold_what_is_shown(page: Page, served: Served, kind: str, expected: str) -> None:
+    board(page, served, "&q=demo/&sort=name&order=asc")
+    with page.expect_download() as download:
+        page.click(f"[data-export={kind}]")
+    text = Path(download.value.path()).read_text(encoding="utf-8")
+    assert expected in text and "hostile" not in text
+    if kind == "csv":
+        import csv
+
+        rows = list(csv.DictReader(text.splitlines()))
+        assert [row["model"] for row in rows] == ["hpt_seed_1", "hpt_seed_2", "part", "sft"]
+        mean = answers(3, 0.3)["math500"].mean()
+        assert float(rows[-1]["MATH-500 pass@1"]) == pytest.approx(mean, rel=1e-5)
+        assert rows[2]["AIME 2024 avg@4"] == "", "what is missing is empty, not zero"
+
+
+def test_models_are_compared_by_clicks(page: Page, served: Served) -> None:
+    """The numbers of `hpt compare`, and its lists of questions."""
+    board(page, served)
+    for name in ("hpt_seed_1", "sft"):
+        page.check(f'[aria-label="Compare demo/{name}"]')
+    page.click("#compare")
+    page.wait_for_selector("#pairs table")
+    records, tables = Records(served.made.store.root), fill(served.made.store)
+    found = compare_models(records, tables, "demo/hpt_seed_1", "demo/sft")
+    rows = page.locator("#pairs tbody tr").all_inner_texts()
+    for row, pair in zip(rows, found.pairs, strict=False):
+        cells = row.split("\t")
+        assert cells[0] == pair.title
+        assert cells[3] == f"{100 * pair.found.difference:+.1f}".replace("-", "−")
+        assert cells[5] == ("< 0.001" if pair.p_holm < 0.001 else f"{pair.p_holm:.3f}")
+        assert cells[6:] == [str(len(pair.only_first)), str(len(pair.only_second))]
+    for place, pair in enumerate(pair for pair in found.pairs if pair.only_first or pair.only_second):
+        details = page.locator("#pairs details").nth(place)
+        details.locator("summary").click()
+        lists = details.locator("ul")
+        assert lists.nth(0).locator("li").all_inner_texts() == list(pair.only_first)
+        assert lists.nth(1).locator("li").all_inner_texts() == list(pair.only_second)
+
+
+def test_three_models_are_corrected_together(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}compare.html?{served.models('sft', 'hpt_seed_1', 'hpt_seed_2')}")
+    page.wait_for_selector("#pairs section:nth-child(2) table")
+    records, tables = Records(served.made.store.root), fill(served.made.store)
+    pairs = [
+        compare_models(records, tables, "demo/sft", other).pairs for other in ("demo/hpt_seed_1", "demo/hpt_seed_2")
+    ]
+    adjusted = holm([pair.found.p_value for found in pairs for pair in found])
+    shown = [
+        page.locator(f"#pairs section:nth-child({n}) tbody tr:nth-child({row}) td:nth-child(6)").inner_text()
+        for n in (1, 2)
+        for row in range(1, 5)
+    ]
+    assert shown == ["< 0.001" if p < 0.001 else f"{p:.3f}" for p in adjusted]
+
+
+def test_questions_that_one_model_solves_and_another_does_not(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}questions.html?{served.models('hpt_seed_1', 'sft')}&benchmark=math500&show=first&order=id")
+    page.wait_for_selector("#grid tbody tr")
+    found = compare_models(Records(served.made.store.root), fill(served.made.store), "demo/hpt_seed_1", "demo/sft")
+    (pair,) = [pair for pair in found.pairs if pair.benchmark == "math500"]
+    assert page.locator("#grid tbody th").all_inner_texts() == list(pair.only_first)
+    expect(page.locator("#count")).to_have_text(f"{len(pair.only_first)} of 60 questions")
+
+
+def test_responses_are_side_by_side(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}questions.html?{served.models('hpt_seed_1', 'sft')}&benchmark=math500&order=id")
+    page.wait_for_selector("#grid tbody tr")
+    page.click("#grid tbody tr:nth-child(10) button")
+    page.wait_for_selector("#answers article pre")
+    assert "question=q0009" in page.url
+    assert page.locator("#answers article").count() == 2
+    text = page.inner_text("#answers")
+    assert "so the answer is 1" in text and "cut at the token limit" in text
+    page.select_option("[name=cut]", "no")
+    expect(page.locator("#answers pre")).to_have_count(0)
+
+
+def test_the_text_of_a_gated_benchmark_is_not_served(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}questions.html?{served.models('hpt_seed_1', 'sft')}&benchmark=gpqa_diamond&question=q0001")
+    expect(page.locator("#question")).to_contain_text("texts of this benchmark are not shown")
+    assert page.locator("#answers pre").count() == 0
+
+
+def test_a_model_has_a_page(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}model.html?id={short_id(served.hashes['hpt_seed_1'])}")
+    page.wait_for_selector("#scores tbody tr")
+    assert page.inner_text("h1") == "demo/hpt_seed_1"
+    assert "Qwen/Qwen2.5-Math-1.5B" in page.inner_text("#facts")
+    assert page.inner_text("#lineage").split() == ["demo/base", "demo/hpt_seed_1"]
+    assert page.locator("#curves svg").count() == 1, "only where there are several samples a question"
+    page.goto(f"{served.url}model.html?id=../../etc/passwd")
+    expect(page.locator("#empty")).to_be_visible()
+
+
+def test_history_marks_what_got_worse(browser: Browser, tmp_path: Path) -> None:
+    served = Served(tmp_path)
+    for night, chance in enumerate((0.7, 0.7, 0.2)):
+        served.made.run("nightly", {"hpt": answers(night, chance), "sft": answers(9, 0.5)}, version=str(night))
+    served.start()
+    try:
+        page = browser.new_page()
+        page.goto(f"{served.url}history.html")
+        page.wait_for_selector("#lines svg")
+        expect(page.locator("#count")).to_have_text("8 lines")
+        page.check("[name=worse]")
+        assert all("nightly/hpt" in text for text in page.locator("#lines h2").all_inner_texts())
+        assert "worse" in page.locator("#lines tbody tr").first.inner_text()
+        assert page.locator("#lines svg").first.get_attribute("aria-label")
+    finally:
+        served.stop()
+
+
+def test_runs_with_their_stages(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}runs.html")
+    page.wait_for_selector("#runs section")
+    assert page.locator("#runs h2").count() == 3
+    page.select_option("[name=outcome]", "failed")
+    expect(page.locator("#runs h2")).to_have_count(1)
+    assert "<img src=x onerror=alert(1)>\\u202egnp" in page.inner_text("#runs tr:has-text('train.grpo')")
+
+
+def test_the_tables_are_linked(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}data.html")
+    page.wait_for_selector("#files tbody tr")
+    addresses = page.locator("#files a").evaluate_all("links => links.map((link) => link.href)")
+    assert len(addresses) == 6
+    assert all(page.request.get(address).ok for address in addresses)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_page_is_wider_than_its_window(browser: Browser, served: Served, width: int, theme: Any) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=theme)
+    page = context.new_page()
+    chosen = served.models("hpt_seed_1", f"evil{EVIL}", "long" * 60)
+    for path, ready in (
+        ("index.html", "#board tbody tr"),
+        (f"compare.html?{chosen}", "#pairs table"),
+        (f"questions.html?{chosen}&benchmark=math500&question=q0001", "#answers pre"),
+        (f"model.html?id={short_id(served.hashes['long' * 60])}", "#scores tbody tr"),
+        ("runs.html", "#runs section"),
+        ("data.html", "#files tbody tr"),
+    ):
+        page.goto(served.url + path)
+        page.wait_for_selector(ready)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+    context.close()
+
+
+def test_an_empty_store_and_its_first_model(browser: Browser, tmp_path: Path) -> None:
+    """The open page shows the model once it is evaluated, without a reload."""
+    served = Served(tmp_path)
+    served.made.store.history.folder.mkdir(parents=True)
+    served.start()
+    try:
+        page = browser.new_page()
+        page.goto(served.url)
+        expect(page.locator("#empty")).to_be_visible()
+        for path in ("compare.html", "questions.html"):
+            page.goto(served.url + path)
+            expect(page.locator("#empty")).to_have_text("This store holds no score yet.")
+        page.goto(served.url)
+        expect(page.locator("#empty")).to_be_visible()
+        served.made.run("demo", {"hpt": answers(1, 0.5)})
+        page.wait_for_selector("#board tbody tr", timeout=60_000)
+        assert labels(page) == ["hpt"]
+        assert page.locator("#board .best").count() == 0, "one model alone is not the best"
+    finally:
+        served.stop()
+
+
+def test_forty_models(browser: Browser, tmp_path: Path) -> None:
+    served = Served(tmp_path)
+    few = {"aime24": (30, 4), "math500": (60, 1)}
+    models = {
+        f"m{i:02}": {name: drawn(np.random.default_rng(i), n, k, 0.3 + i / 100) for name, (n, k) in few.items()}
+        for i in range(40)
+    }
+    served.hashes |= served.made.run("sweep", models)
+    served.start()
+    try:
+        page = browser.new_page()
+        page.goto(served.url)
+        page.wait_for_selector("#board tbody tr")
+        assert len(labels(page)) == 40
+        page.goto(f"{served.url}compare.html?{served.models('m00', 'm01')}")
+        page.wait_for_selector("#pairs table")  # a pair that was not built
+    finally:
+        served.stop()
