@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hpt_core.artifacts import Cost, Damage, Lease, Manifest, Slot, describe_files
-from hpt_core.errors import HPTError
+from hpt_core.errors import HPTError, StoreError, disk_error
 from tasks.execution import environment
 from tasks.execution.artifact import Artifact, Artifacts, Job, Stage, Step, Target
 from tasks.execution.context import Context, Notice
@@ -85,12 +85,13 @@ def run_stage(stage: Stage, artifacts: Artifacts, context: Context) -> Artifacts
     found = Artifacts()
     context.notify(Notice(str(stage.key), "started"))
     try:
-        for step in stage.steps:
-            produced = _run_step(step, Artifacts({**artifacts, **found}), context)
-            for artifact in produced.values():
-                if not artifact.provisional:
-                    context.store.link(context.pipeline, str(artifact.key), artifact.folder)
-            found.update(produced)
+        with _disk_errors(stage.key):
+            for step in stage.steps:
+                produced = _run_step(step, Artifacts({**artifacts, **found}), context)
+                for artifact in produced.values():
+                    if not artifact.provisional:
+                        context.store.link(context.pipeline, str(artifact.key), artifact.folder)
+                found.update(produced)
     except HPTError as error:
         context.notify(Notice(str(stage.key), "failed", str(error)))
         raise
@@ -100,6 +101,17 @@ def run_stage(stage: Stage, artifacts: Artifacts, context: Context) -> Artifacts
     reused = all(artifact.reused for artifact in found.values())
     context.notify(Notice(str(stage.key), "reused" if reused else "made"))
     return found
+
+
+@contextlib.contextmanager
+def _disk_errors(stage: StageKey) -> Iterator[None]:
+    """Raise StoreError for a disk that cannot be used, whichever of the store's files is touched first."""
+    try:
+        yield
+    except OSError as error:
+        if found := disk_error(error, StoreError, f"{stage}: "):
+            raise found from error
+        raise
 
 
 def is_held(stage: Stage, artifacts: Artifacts, context: Context) -> bool:

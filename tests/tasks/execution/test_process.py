@@ -138,6 +138,25 @@ def test_a_full_disk_is_an_error_with_a_remedy(tmp_path: Path, program: Program)
     assert "No space left on device" in (tmp_path / "log.txt").read_text()
 
 
+def test_a_disk_that_fails_is_an_error_with_a_remedy(tmp_path: Path, program: Program) -> None:
+    module = program(
+        "broken",
+        """
+        import errno, os
+        from pathlib import Path
+        from hpt_core.base import Frozen
+        from hpt_core.worker import main
+        class Spec(Frozen):
+            folder: Path
+        def run(spec):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), "/store/samples")
+        main(Spec, run)
+        """,
+    )
+    with pytest.raises(WorkerError, match=r"cannot use /store/samples: Read-only file system. Remedy: check the disk"):
+        run(job(tmp_path, module), lambda _: None)
+
+
 def test_a_traceback_becomes_one_line_with_the_log(tmp_path: Path, program: Program) -> None:
     module = program("broken", "raise RuntimeError('boom')")
     with pytest.raises(WorkerError, match=r"ended with code 1: RuntimeError: boom.*log\.txt"):
