@@ -8,10 +8,12 @@ Demanded of every case: the results equal those of a run that nothing disturbed,
 again, no process is left, and nothing is held for more than two minutes. Exit code 1 if a case does not meet this.
 """
 
+import json
 import shutil
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +23,7 @@ import typer
 
 from bench import machine, options, records
 from bench.failures import by_hand, kills, served, storage
-from bench.failures.bed import Bed, Calm, Row, measure_calm
+from bench.failures.bed import LIMIT_S, Bed, Calm, Row, measure_calm
 from bench.records import Record, markdown
 from tests.server import Server
 
@@ -52,15 +54,16 @@ def main(
         calm = measure_calm(folder / "calm", server)
         for name in chosen:
             rows += _run(name, folder, server, calm, count, seed)
+        running = _running(server)
     finally:
         server.end()
     if only and out.exists():
         others = [Row(**row) for row in records.read(out).rows if row["name"] not in only]
         rows = sorted(others + rows, key=lambda row: [*CASES, KILLS].index(row.name))
-    summary = summarize(rows) | {"calm_seconds": calm.seconds}
+    summary = summarize(rows) | {"calm_seconds": calm.seconds, "runs_left_running": running}
     settings = {"kills": count, "seed": seed, "minutes": round((time.monotonic() - begun) / 60, 1)}
     records.finish(out, Record("failures", machine.describe(1), settings, summary, [asdict(r) for r in rows]), table)
-    if summary["wrong"]:
+    if summary["wrong"] or running:
         sys.stderr.write(f"the stores of the failed cases are in {folder}\n")
         raise typer.Exit(1)
     shutil.rmtree(folder)
@@ -96,6 +99,23 @@ def _run(name: str, folder: Path, server: Server, calm: Calm, count: int, seed: 
         for one in beds:
             shutil.rmtree(one.folder)
     return rows
+
+
+def _running(server: Server) -> int:
+    """How many runs are Running or Pending on the server two minutes after the last of them lost its process."""
+    body = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}}
+    request = urllib.request.Request(
+        f"{server.environment['PREFECT_API_URL']}/flow_runs/count",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
+    end = time.monotonic() + LIMIT_S
+    while True:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            count = int(json.load(answer))
+        if not count or time.monotonic() > end:
+            return count
+        time.sleep(1)
 
 
 def _clean(bed: Bed) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pyarrow.parquet as pq
 
+from flows import automations
 from hpt_core.artifacts import Lease
 from hpt_core.files import sha256_json
 from tests.flows.pipelines import Deployed, Hpt, named, outputs_of, own, train_paced
@@ -96,6 +97,8 @@ class Bed:
         self.runs = Deployed(hpt, "tiny")
         self.calm = calm
         self._failed_at = time.monotonic()
+        self._before = set[int]()
+        """Processes of before the failure."""
         self._said = hpt.folder / "said.txt"
         self._began = 0
         """Where the output of the last command begins in the file."""
@@ -139,9 +142,10 @@ class Bed:
         """Training is fast from now on."""
         self.runs.slow.unlink(missing_ok=True)
 
-    def process(self, words: str, but: int = 0) -> psutil.Process | None:
-        """The process with these words in its command, without its supervisor and without process `but`."""
-        found = [p for p in self.runs.find(words) if p.pid != but]
+    def process(self, words: str, new: bool = False) -> psutil.Process | None:
+        """The process with these words in its command, without its supervisor; with `new`, one that began after the
+        failure."""
+        found = [p for p in self.runs.find(words) if not (new and p.pid in self._before)]
         with contextlib.suppress(StopIteration, psutil.Error):
             return own(found)
         return None
@@ -169,7 +173,8 @@ class Bed:
         return True
 
     def fail(self) -> None:
-        """The failure happens now."""
+        """The failure happens now, right after this call."""
+        self._before = {process.pid for process in self.runs.find("")}
         self._failed_at = time.monotonic()
 
     @property
@@ -224,6 +229,8 @@ class Calm:
 def measure_calm(folder: Path, server: Server) -> Calm:
     """Run the pipeline undisturbed."""
     bed = Bed.with_training(folder, server)
+    # With the automations of the server, which end the runs of killed commands.
+    bed.runs.deploy(automations.SILENCE.total_seconds(), automations.BEGIN_WITHIN.total_seconds())
     bed.hurry()
     begun = time.monotonic()
     bed.end(bed.start())

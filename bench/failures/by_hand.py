@@ -43,11 +43,11 @@ def stages(bed: Bed) -> Iterator[Row]:
         if module == "hpt_core.train":
             bed.runs.checkpoint()
         before = bed.log.count("was ended by SIGKILL")
-        process.kill()
         bed.fail()
+        process.kill()
         times = bed.watch(
             noticed_s=lambda n=before: bed.log.count("was ended by SIGKILL") > n,
-            resumed_s=lambda m=module, pid=process.pid: bed.process(f"{m} ", but=pid),
+            resumed_s=lambda m=module: bed.process(f"{m} ", new=True),
         )
         if module == "hpt_core.train":
             bed.hurry()
@@ -67,8 +67,8 @@ def publication(bed: Bed) -> Iterator[Row]:
     hold.touch()
     run = bed.start()
     until("it publishes", lambda: list(bed.hpt.store.glob(".leases/publish-*.json")), 300)
-    run.kill()
     bed.fail()
+    run.kill()
     times = bed.watch(noticed_s=lambda: run.poll() is not None, free_s=bed.is_free)
     assert not bed.hpt.published.exists()
     hold.unlink()
@@ -86,7 +86,7 @@ def command(bed: Bed, case: str, *signals: int) -> Iterator[Row]:
         time.sleep(0.3)
     times = bed.watch(noticed_s=lambda: run.poll() is not None, free_s=bed.is_free, gone=lambda: not bed.runs.find(""))
     gone = times.pop("gone")
-    resumed = _run_again(bed, lambda: bed.process(TRAIN))
+    resumed = _run_again(bed, lambda: bed.process(TRAIN, new=True))
     row = bed.row(case, "Completed", resumed_s=resumed, note=f"no process left after {gone:g} s", **times)
     yield _resumed(bed, row)
 
@@ -124,7 +124,9 @@ def damaged_output(bed: Bed) -> Iterator[Row]:
     os.truncate(model, model.stat().st_size // 2)
     bed.fail()
     run = bed.start()
-    found = bed.watch(noticed_s=lambda: "it will be produced again" in bed.log, resumed_s=lambda: bed.process(TRAIN))
+    found = bed.watch(
+        noticed_s=lambda: "it will be produced again" in bed.log, resumed_s=lambda: bed.process(TRAIN, new=True)
+    )
     bed.end(run)
     yield bed.row("truncated file in a finished output", "Completed", **found)
 
@@ -137,7 +139,7 @@ def damaged_checkpoint(bed: Bed) -> Iterator[Row]:
     run.wait()
     until("its processes are gone", lambda: not bed.runs.find(""))
     step = max(step, bed.runs.checkpoint(step - 1))
-    (folder,) = bed.hpt.store.glob(f"train/*/work/checkpoints/step-{step:0>6}")
+    (folder,) = (f for f in bed.hpt.store.glob("train/*/work/checkpoints/step-*") if int(f.name[5:]) == step)
     _truncate(file for file in folder.rglob("*") if file.is_file())
     bed.hurry()
     bed.fail()
@@ -164,7 +166,7 @@ def lease(bed: Bed, case: str, ahead_s: float) -> Iterator[Row]:
     run = bed.start()
     until("it waits", lambda: "process 1 on elsewhere" in bed.said, 300)
     bed.fail()
-    found = bed.watch(resumed_s=lambda: bed.process(TRAIN))
+    found = bed.watch(resumed_s=lambda: bed.process(TRAIN, new=True))
     bed.end(run)
     yield bed.row(case, "Completed", (), free_s=found["resumed_s"], **found)
 
@@ -180,7 +182,7 @@ def timeout(bed: Bed) -> Iterator[Row]:
     )
     said = bed.end(run, 1)
     assert f"ended after its time limit of {TIMEOUT_S} s" in said, said
-    resumed = _run_again(bed, lambda: bed.process(TRAIN))
+    resumed = _run_again(bed, lambda: bed.process(TRAIN, new=True))
     yield _resumed(bed, bed.row("time limit of a stage", "Failed, then Completed", resumed_s=resumed, **times))
 
 
@@ -193,7 +195,7 @@ def two_at_once(bed: Bed) -> Iterator[Row]:
     (second,) = set(runs) - {first}
     bed.fail()
     runs[first].kill()
-    found = bed.watch(resumed_s=lambda: bed.process(TRAIN, but=training.pid))
+    found = bed.watch(resumed_s=lambda: bed.process(TRAIN, new=True))
     bed.hurry()
     codes = {name: run.wait(300) for name, run in runs.items()}
     assert codes == {first: -signal.SIGKILL, second: 0}, f"{codes}: {bed.said[-3000:]}"

@@ -38,12 +38,12 @@ class Served:
         """Whether the server knows that the run has lost its process."""
         return "Crashed" in self.bed.runs.history(self.id)
 
-    def watch(self, *old: int) -> dict[str, float]:
+    def watch(self) -> dict[str, float]:
         """Seconds until the loss was noticed, its slot was free, and another process trained."""
         return self.bed.watch(
             noticed_s=self.is_lost,
             free_s=self.bed.is_free,
-            resumed_s=lambda: (p := self.bed.process(TRAIN)) and p.pid not in old,
+            resumed_s=lambda: self.bed.process(TRAIN, new=True),
         )
 
     def end(self, case: str, state: str = "Completed", **fields: object) -> Row:
@@ -57,47 +57,38 @@ class Served:
         row = self.bed.row(case, state, **fields)
         states = runs.history(self.id)
         row.note = row.note or f"states: {', '.join(states[1:])}"
-        if any(runs.state(str(run["id"])) in ("Running", "Pending") for run in self._unfinished()):
-            row.wrong.append("a run stays Running")
         return row
-
-    def _unfinished(self) -> list[dict[str, object]]:
-        body = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING"]}}}}
-        return list(self.bed.hpt.api("flow_runs/filter", body))
 
 
 def flow(bed: Bed, case: str, *signals: int) -> Iterator[Row]:
     """Signals to the process of the flow."""
     run = Served(bed)
-    old, process = bed.process(TRAIN), run.flow
-    assert old is not None
+    process = run.flow
     bed.fail()
     for number in signals:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(number)
         time.sleep(SECOND_S if len(signals) > 1 else 0)
-    yield run.end(case, **run.watch(old.pid))
+    yield run.end(case, **run.watch())
 
 
 def worker(bed: Bed, case: str, number: int) -> Iterator[Row]:
     """A signal to Prefect's worker. A service manager starts another one."""
     run = Served(bed)
-    old = bed.process(TRAIN)
-    assert old is not None
     bed.fail()
     os.kill(run.worker.pid, number)
     run.worker.wait(60)
     bed.runs.worker()
-    yield run.end(case, **run.watch(old.pid))
+    yield run.end(case, **run.watch())
 
 
 def pending(bed: Bed) -> Iterator[Row]:
     """SIGKILL of Prefect's worker once it has taken a run, before the run begins."""
     run = Served(bed, trains=False)
-    while bed.runs.state(run.id) == "Scheduled" or "Pending" not in bed.runs.history(run.id):
+    while "Pending" not in bed.runs.history(run.id):
         time.sleep(0.02)
-    run.worker.kill()
     bed.fail()
+    run.worker.kill()
     states = bed.runs.history(run.id)
     run.worker.wait(60)
     bed.runs.worker()
@@ -111,8 +102,6 @@ def pending(bed: Bed) -> Iterator[Row]:
 def machine(bed: Bed) -> Iterator[Row]:
     """SIGKILL of everything at once, as when a machine loses its power."""
     run = Served(bed)
-    old = bed.process(TRAIN)
-    assert old is not None
     everything = [psutil.Process(run.worker.pid), *bed.runs.find("")]
     bed.fail()
     for process in everything:
@@ -120,24 +109,23 @@ def machine(bed: Bed) -> Iterator[Row]:
             process.kill()
     run.worker.wait(60)
     bed.runs.worker()
-    yield run.end("SIGKILL of all processes at once", **run.watch(old.pid))
+    yield run.end("SIGKILL of all processes at once", **run.watch())
 
 
 def server(bed: Bed, away_s: float) -> Iterator[Row]:
     """SIGKILL of the server, which comes back later."""
     run = Served(bed)
-    old = bed.process(TRAIN)
     step = bed.runs.checkpoint()
     assert bed.server is not None
-    bed.server.kill()
     bed.fail()
+    bed.server.kill()
     time.sleep(away_s)
     later = bed.runs.checkpoint(step)
     bed.server.start()
     row = run.end(
         f"SIGKILL of the server, away for {away_s:g} s", note=f"trained from step {step} to {later} meanwhile"
     )
-    if row.again or old is None:
+    if row.again:
         row.wrong.append("training was disturbed")
     yield row
 
@@ -146,8 +134,8 @@ def server_at_end(bed: Bed) -> Iterator[Row]:
     """The server is away when the run ends."""
     run = Served(bed)
     assert bed.server is not None
-    bed.server.kill()
     bed.fail()
+    bed.server.kill()
     bed.hurry()
     until("the site is published", bed.hpt.published.exists, 200)
     time.sleep(10)
@@ -169,7 +157,7 @@ def cancellation(bed: Bed) -> Iterator[Row]:
     gone = times.pop("gone")
     cancelled, run.id = run.id, bed.runs.start()
     bed.fail()
-    times |= bed.watch(resumed_s=lambda: bed.process(TRAIN))
+    times |= bed.watch(resumed_s=lambda: bed.process(TRAIN, new=True))
     row = run.end("cancellation", "Cancelled, then Completed", note=f"no training process after {gone:g} s", **times)
     if bed.runs.state(cancelled) != "Cancelled":
         row.wrong.append(f"the cancelled run is {bed.runs.state(cancelled)}")

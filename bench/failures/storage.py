@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.failures.bed import Bed, Row
 from bench.failures.by_hand import TRAIN
+from tests.flows.pipelines import until
 
 SIZE = 2 * 2**30
 """Bytes of the file system. Its image is sparse."""
@@ -89,15 +90,16 @@ def _case(bed: Bed, case: str, harm: Callable[[Disk], object], undo: Callable[[D
     with Disk(bed) as disk:
         run = bed.start()
         bed.runs.checkpoint()
-        harmed = harm(disk)
         bed.fail()
+        harmed = harm(disk)
         times = bed.watch(noticed_s=lambda: run.poll() is not None, free_s=bed.is_free)
         said = bed.end(run, 1)
+        until("its processes are gone", lambda: not bed.runs.find(""))
         undo(disk, harmed)
         bed.hurry()
         bed.fail()
         again = bed.start()
-        times |= bed.watch(resumed_s=lambda: bed.process(TRAIN))
+        times |= bed.watch(resumed_s=lambda: bed.process(TRAIN, new=True))
         bed.end(again)
         row = bed.row(case, "Failed, then Completed", note=_error(said), **times)
         if "Traceback" in said or "Remedy:" not in said:

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from hpt_core.base import Frozen
-from hpt_core.errors import ConfigError, DataError, WorkerError, WorkerTimeout
+from hpt_core.errors import ConfigError, DataError, WorkerError, WorkerLost, WorkerTimeout
 from tasks.execution.process import Event, WorkerRun, launcher, run
 
 Program = Callable[[str, str], str]
@@ -173,6 +173,12 @@ def test_a_pydantic_error_of_a_worker_is_shown_with_its_cause(tmp_path: Path, pr
 def test_a_killed_worker_is_reported_as_killed(tmp_path: Path, program: Program) -> None:
     module = program("killed", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     with pytest.raises(WorkerError, match=r"SIGKILL.*memory"):
+        run(job(tmp_path, module), lambda _: None)
+
+
+def test_a_killed_supervisor_is_a_lost_worker(tmp_path: Path, program: Program) -> None:
+    module = program("orphaned", "import os, signal, time; os.kill(os.getppid(), signal.SIGKILL); time.sleep(60)")
+    with pytest.raises(WorkerLost, match="SIGKILL"):
         run(job(tmp_path, module), lambda _: None)
 
 
