@@ -10,6 +10,7 @@ again, no process is left, and nothing is held for more than two minutes. Exit c
 
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -23,7 +24,7 @@ import typer
 
 from bench import machine, options, records
 from bench.failures import by_hand, kills, served, storage
-from bench.failures.bed import LIMIT_S, Bed, Calm, Row, measure_calm
+from bench.failures.bed import LIMIT_S, Bed, Calm, Row, measure_calm, prepare
 from bench.records import Record, markdown
 from tests.server import Server
 
@@ -31,6 +32,14 @@ OUT = records.latest("failures")
 KILLS = "kills"
 CASES: dict[str, Callable[[Bed], Iterator[Row]]] = {**by_hand.CASES, **storage.CASES, **served.CASES}
 
+LEFT = {
+    "stages": ("*",),
+    KILLS: ("*",),
+    "output": ("publish.*",),
+    "publication": ("publish.*",),
+}
+"""Case -> what its pipeline still has to make, if that is not the training and all after it."""
+AFTER = ("train.*", "evaluate.sft/*", "report", "publish.*")
 ONLY = f"case, repeatable; the others stay as they are in the record: {', '.join([*CASES, KILLS])}"
 
 
@@ -38,42 +47,53 @@ def main(
     only: Annotated[list[str] | None, typer.Option(help=ONLY)] = None,
     count: Annotated[int, typer.Option("--kills", help="random kills in the case `kills`")] = 50,
     seed: Annotated[int, typer.Option(help="seed of the random kills")] = 1,
+    calm: Annotated[Path | None, typer.Option(help="folder of the undisturbed run; made if it does not exist")] = None,
     out: options.Out = OUT,
 ) -> None:
     """Disturb a pipeline in every way, and compare it with one that nothing disturbs (45 minutes on two cores)."""
     chosen = only or [*CASES, KILLS]
     if unknown := set(chosen) - {*CASES, KILLS}:
         raise typer.BadParameter(f"there is no case {min(unknown)!r}; known: {', '.join([*CASES, KILLS])}")
+    # Where the command was started in the background of a script, SIGINT is ignored, and so it would be in the Prefect
+    # worker, which ends by SIGINT.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="hpt-failures-"))
     (folder / "prefect").mkdir()
     server = Server(folder / "prefect")
-    rows: list[Row] = []
-    begun = time.monotonic()
+    rows = [Row(**row) for row in records.read(out).rows] if only and out.exists() else []
+    rows = [row for row in rows if row.name not in chosen]
+    settings = {"kills": count, "seed": seed}
     try:
         server.start()
-        calm = measure_calm(folder / "calm", server)
+        prepare(folder / "prepared", server)
+        undisturbed = measure_calm(calm or folder / "calm", server)
+        facts = {"calm_seconds": undisturbed.seconds}
         for name in chosen:
-            rows += _run(name, folder, server, calm, count, seed)
-        running = _running(server)
+            rows += _run(name, folder, server, undisturbed, count, seed)
+            rows.sort(key=lambda row: [*CASES, KILLS].index(row.name))
+            # After each case, so that a run that is stopped leaves what it has measured.
+            records.write(out, _record(settings, rows, facts))
+        facts["runs_left_running"] = _running(server)
     finally:
         server.end()
-    if only and out.exists():
-        others = [Row(**row) for row in records.read(out).rows if row["name"] not in only]
-        rows = sorted(others + rows, key=lambda row: [*CASES, KILLS].index(row.name))
-    summary = summarize(rows) | {"calm_seconds": calm.seconds, "runs_left_running": running}
-    settings = {"kills": count, "seed": seed, "minutes": round((time.monotonic() - begun) / 60, 1)}
-    records.finish(out, Record("failures", machine.describe(1), settings, summary, [asdict(r) for r in rows]), table)
-    if summary["wrong"] or running:
+    record = _record(settings, rows, facts)
+    records.finish(out, record, table)
+    if record.summary["wrong"] or record.summary["runs_left_running"]:
         sys.stderr.write(f"the stores of the failed cases are in {folder}\n")
         raise typer.Exit(1)
     shutil.rmtree(folder)
+
+
+def _record(settings: dict[str, Any], rows: list[Row], facts: dict[str, Any]) -> Record:
+    return Record("failures", machine.describe(1), settings, summarize(rows) | facts, [asdict(row) for row in rows])
 
 
 def _run(name: str, folder: Path, server: Server, calm: Calm, count: int, seed: int) -> list[Row]:
     """The rows of one case. An error in it is a row, too."""
 
     def bed(place: str) -> Bed:
-        beds.append(Bed.with_training(folder / place, server, calm))
+        beds.append(Bed.with_training(folder / place, server, calm, LEFT.get(name, AFTER)))
         return beds[-1]
 
     beds: list[Bed] = []

@@ -5,11 +5,13 @@ import dataclasses
 import fcntl
 import fnmatch
 import json
+import re
+import shutil
 import subprocess
 import sys
 import time
 import urllib.error
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,15 @@ class Held(StaticSite):
             time.sleep(0.1)
         return super().publish(report)
 '''
+STEPS = 45
+CHANGES = {
+    'name = "static_site"': 'name = "held:Held"',
+    "steps = 150": f"steps = {STEPS}",
+    "checkpoint_every = 5": "checkpoint_every = 3",
+}
+"""Changes of the pipeline of the tests."""
+TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC")
+"""When the newest score was measured, in the leaderboard."""
 MEASURED = ("seconds_", "tokens_per_second", "peak_memory_gib")
 """Beginnings of the columns of the training log that differ between any two runs."""
 
@@ -73,13 +84,15 @@ class Row:
 
 def results(hpt: Hpt) -> dict[str, Any]:
     """Everything that a finished pipeline has made, without times: hashes of outputs, tables and published files."""
-    found: dict[str, Any] = {k: v for k, v in outputs_of(hpt.store).items() if not k.startswith(("report", "publish"))}
-    report = next(folder for name, folder in named(hpt.store).items() if name.startswith("report")) / "output"
+    found: dict[str, Any] = {
+        k: v for k, v in outputs_of(hpt.store, "tiny").items() if not k.startswith(("report", "publish"))
+    }
+    report = next(folder for name, folder in named(hpt.store, "tiny").items() if name.startswith("report")) / "output"
     for table in sorted((report / "tables").glob("*.parquet")):
         read = pq.read_table(table)
         kept = [name for name in read.column_names if not name.startswith(MEASURED)]
         found[f"tables/{table.name}"] = sha256_json(json.loads(json.dumps(read.select(kept).to_pylist())))
-    found["leaderboard.md"] = (report / "leaderboard.md").read_text(encoding="utf-8")
+    found["leaderboard.md"] = TIME.sub("", (report / "leaderboard.md").read_text(encoding="utf-8"))
     published = sorted(path for path in hpt.published.rglob("*") if path.is_file())
     found["published"] = [path.relative_to(hpt.published).as_posix() for path in published]
     for name in ("leaderboard.md", "tables/scores.parquet"):
@@ -104,15 +117,31 @@ class Bed:
         """Where the output of the last command begins in the file."""
 
     @classmethod
-    def with_training(cls, folder: Path, server: Server, calm: "Calm | None" = None) -> "Bed":
-        """A pipeline of every kind of stage. Training is slow until `hurry`."""
+    def with_training(cls, folder: Path, server: Server, calm: "Calm | None" = None, left: Iterable[str] = ()) -> "Bed":
+        """A pipeline of every kind of stage. Training is slow until `hurry`.
+
+        Its store has the artifacts of the calm run, without those whose names match a pattern in `left`.
+        """
         folder.mkdir(parents=True)
         hpt = Hpt(folder, server.environment)
         train_paced(hpt)
         text = hpt.config.read_text(encoding="utf-8")
-        hpt.config.write_text(text.replace('name = "static_site"', 'name = "held:Held"'), encoding="utf-8")
+        for before, after in CHANGES.items():
+            assert before in text
+            text = text.replace(before, after)
+        hpt.config.write_text(text, encoding="utf-8")
         (folder / "held.py").write_text(HELD, encoding="utf-8")
-        return cls(hpt, server, calm)
+        for name, place in calm.folders.items() if calm else ():
+            if not any(fnmatch.fnmatch(name, pattern) for pattern in left):
+                made = place.resolve()
+                shutil.copytree(made, hpt.store / made.parent.name / made.name)
+        found = cls(hpt, server, calm)
+        found.pace(1)
+        return found
+
+    def pace(self, seconds: float) -> None:
+        """A training step takes at least so many seconds, until `hurry`. There are STEPS."""
+        self.runs.slow.write_text(str(seconds), encoding="utf-8")
 
     def start(self, *arguments: str, command: str = "run") -> "subprocess.Popen[bytes]":
         """Start `hpt run`, or another command, on the pipeline."""
@@ -141,6 +170,10 @@ class Bed:
     def hurry(self) -> None:
         """Training is fast from now on."""
         self.runs.slow.unlink(missing_ok=True)
+
+    def checkpoint(self, after: int = 0) -> int:
+        """The newest checkpoint's step, once it is later than `after`. A busy machine may take minutes to train."""
+        return self.runs.checkpoint(after, seconds=400)
 
     def process(self, words: str, new: bool = False) -> psutil.Process | None:
         """The process with these words in its command, without its supervisor; with `new`, one that began after the
@@ -200,7 +233,10 @@ class Bed:
         deadline = time.monotonic() + 10
         while (left := self.runs.find("")) and time.monotonic() < deadline:
             time.sleep(0.2)
-        again = {name: count - 1 for name, count in sorted(self.runs.attempts().items()) if count > 1}
+        # Models that answer alike share their verdicts.
+        names = {folder.resolve(): name for name, folder in sorted(named(self.hpt.store, "tiny").items(), reverse=True)}
+        attempts = self.runs.attempts()
+        again = {name: attempts[name] - 1 for name in sorted(names.values()) if attempts.get(name, 0) > 1}
         row = Row(case, state=state, again=again, orphans=len(left), **fields)
         assert self.calm is not None
         calm, found = self.calm.results, results(self.hpt)
@@ -226,15 +262,23 @@ class Calm:
     seconds: float
 
 
-def measure_calm(folder: Path, server: Server) -> Calm:
-    """Run the pipeline undisturbed."""
+def prepare(folder: Path, server: Server) -> None:
+    """Deploy the pipeline, which makes the server's automations. They also end the runs of killed commands."""
     bed = Bed.with_training(folder, server)
-    # With the automations of the server, which end the runs of killed commands.
     bed.runs.deploy(automations.SILENCE.total_seconds(), automations.BEGIN_WITHIN.total_seconds())
-    bed.hurry()
-    begun = time.monotonic()
-    bed.end(bed.start())
-    return Calm(results(bed.hpt), named(bed.hpt.store), round(time.monotonic() - begun, 1))
+
+
+def measure_calm(folder: Path, server: Server) -> Calm:
+    """Run the pipeline undisturbed, unless the folder has such a run."""
+    took = folder / "seconds.txt"
+    if not took.exists():
+        bed = Bed.with_training(folder, server)
+        bed.hurry()
+        begun = time.monotonic()
+        bed.end(bed.start(), seconds=600)
+        took.write_text(f"{time.monotonic() - begun:.1f}", encoding="utf-8")
+    hpt = Hpt(folder, server.environment)
+    return Calm(results(hpt), named(hpt.store, "tiny"), float(took.read_text(encoding="utf-8")))
 
 
 def _text(file: Path) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import psutil
 
-from bench.failures.bed import Bed, Row
+from bench.failures.bed import STEPS, Bed, Row
 from bench.failures.by_hand import TRAIN
 from flows import automations
 from tests.flows.pipelines import own, until
@@ -27,7 +27,7 @@ class Served:
         self.id = bed.runs.start()
         if trains:
             until("it trains", lambda: bed.process(TRAIN), 300)
-            bed.runs.checkpoint()
+            bed.checkpoint()
 
     @property
     def flow(self) -> psutil.Process:
@@ -54,6 +54,8 @@ class Served:
         for process in runs.processes:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
+        for process in runs.processes:
+            process.wait(90)
         row = self.bed.row(case, state, **fields)
         states = runs.history(self.id)
         row.note = row.note or f"states: {', '.join(states[1:])}"
@@ -114,13 +116,14 @@ def machine(bed: Bed) -> Iterator[Row]:
 
 def server(bed: Bed, away_s: float) -> Iterator[Row]:
     """SIGKILL of the server, which comes back later."""
+    bed.pace(max(1.0, 2 * away_s / STEPS))
     run = Served(bed)
-    step = bed.runs.checkpoint()
+    step = bed.checkpoint()
     assert bed.server is not None
     bed.fail()
     bed.server.kill()
     time.sleep(away_s)
-    later = bed.runs.checkpoint(step)
+    later = bed.checkpoint(step)
     bed.server.start()
     row = run.end(
         f"SIGKILL of the server, away for {away_s:g} s", note=f"trained from step {step} to {later} meanwhile"

@@ -25,9 +25,11 @@ class Disk:
     def __enter__(self) -> "Disk":
         with self._image.open("wb") as file:
             file.truncate(SIZE)
-        self.root.mkdir()
         _call("mkfs.ext4", "-q", "-m", "0", str(self._image))
+        before = self.root.rename(self.root.with_name("before"))
+        self.root.mkdir()
         self.mount()
+        shutil.copytree(before, self.root, dirs_exist_ok=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -89,7 +91,7 @@ def _case(bed: Bed, case: str, harm: Callable[[Disk], object], undo: Callable[[D
         return
     with Disk(bed) as disk:
         run = bed.start()
-        bed.runs.checkpoint()
+        bed.checkpoint()
         bed.fail()
         harmed = harm(disk)
         times = bed.watch(noticed_s=lambda: run.poll() is not None, free_s=bed.is_free)

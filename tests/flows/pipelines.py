@@ -176,7 +176,8 @@ main(["deploy", "tiny.toml"])
 """
 
 PACED = '''
-"""The mean over tokens. While a file `slow` is beside this one, a step takes half a second, on every machine."""
+"""The mean over tokens. While a file `slow` is beside this one, a step takes half a second more, or the seconds in the
+file: a pace that does not depend on the machine."""
 
 import time
 from pathlib import Path
@@ -186,8 +187,9 @@ from hpt_core.upge.aggregation.token_mean import TokenMean
 
 class Paced(TokenMean):
     def weights(self, rows):
-        if Path(__file__).with_name("slow").exists():
-            time.sleep(0.5)
+        slow = Path(__file__).with_name("slow")
+        if slow.exists():
+            time.sleep(float(slow.read_text() or 0.5))
         return super().weights(rows)
 '''
 
@@ -219,6 +221,8 @@ class Deployed:
         self.name = name or f"tiny-{hpt.folder.name}"[-60:]
         hpt.environment |= {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_WORKER_PREFETCH_SECONDS": "1"}
         self.processes: list[subprocess.Popen[bytes]] = []
+        self._others = set[psutil.Process]()
+        """Processes that are not this pipeline's. Not asked again, because that takes milliseconds each."""
         self.slow = hpt.folder / "slow"
         self.slow.touch()
 
@@ -272,10 +276,15 @@ class Deployed:
         """Processes of this pipeline with these words in their command."""
         found = []
         for process in psutil.process_iter():
+            if process in self._others:
+                continue
             with contextlib.suppress(psutil.Error):
                 is_ours = process.environ().get("HPT_CACHE") == self.hpt.environment["HPT_CACHE"]
                 if is_ours and words in " ".join(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
+                # Before its program is loaded, a process has the environment of the one that starts it.
+                if not is_ours and time.time() - process.create_time() > 10:
+                    self._others.add(process)
         return found
 
     @contextlib.contextmanager
@@ -298,17 +307,17 @@ class Deployed:
 
     def attempts(self) -> dict[str, int]:
         """How often a worker was started for each artifact that needs one."""
-        logs = {name: folder / "log.txt" for name, folder in named(self.hpt.store).items()}
+        logs = {name: folder / "log.txt" for name, folder in named(self.hpt.store, self.name).items()}
         return {name: f"\n{log.read_text()}".count("\n--- ") for name, log in logs.items() if log.is_file()}
 
-    def checkpoint(self, after: int = 0) -> int:
+    def checkpoint(self, after: int = 0, seconds: float = 100) -> int:
         """The newest checkpoint's step, once it is later than `after`."""
 
         def newest() -> int:
             steps = [int(p.name[5:]) for p in self.hpt.store.glob("train/*/work/checkpoints/step-*")]
             return max((step for step in steps if step > after), default=0)
 
-        return int(until(f"a checkpoint after step {after}", newest, 100))
+        return int(until(f"a checkpoint after step {after}", newest, seconds))
 
     def end(self) -> None:
         for process in self.processes:
@@ -330,7 +339,7 @@ def named(store: Path, name: str = "*") -> dict[str, Path]:
     return {str(link.relative_to(pipeline)): link for link in pipeline.rglob("*") if link.is_symlink()}
 
 
-def outputs_of(store: Path) -> dict[str, Any]:
+def outputs_of(store: Path, name: str = "*") -> dict[str, Any]:
     """Hashes of the outputs of everything that a pipeline has made, without the log, which has times."""
-    found = {name: json.loads((f / "manifest.json").read_text())["outputs"] for name, f in named(store).items()}
-    return {name: {k: v for k, v in outputs.items() if k != "log"} for name, outputs in found.items()}
+    found = {key: json.loads((f / "manifest.json").read_text())["outputs"] for key, f in named(store, name).items()}
+    return {key: {k: v for k, v in outputs.items() if k != "log"} for key, outputs in found.items()}
