@@ -105,8 +105,10 @@ def disk_error(error: OSError, kind: "type[HPTError]", where: str = "") -> "HPTE
         return kind(f"{where}the disk is full", "free some space and rerun to continue; finished work is kept")
     if error.errno not in DISK:
         return None
+    # Arrow's errors have the file in their text.
+    what = f"cannot use {error.filename}" if error.filename else "the disk cannot be used"
     return kind(
-        f"{where}cannot use {error.filename or 'a file'}: {error.strerror}",
+        f"{where}{what}: {error.strerror or error}",
         "check the disk, its mount and its permissions, and rerun to continue; finished work is kept",
     )
 

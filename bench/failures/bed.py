@@ -134,7 +134,7 @@ class Bed:
         for name, place in calm.folders.items() if calm else ():
             if not any(fnmatch.fnmatch(name, pattern) for pattern in left):
                 made = place.resolve()
-                shutil.copytree(made, hpt.store / made.parent.name / made.name)
+                shutil.copytree(made, hpt.store / made.parent.name / made.name, dirs_exist_ok=True)
         found = cls(hpt, server, calm)
         found.pace(1)
         return found
@@ -215,7 +215,7 @@ class Bed:
         """Seconds since the failure."""
         return round(time.monotonic() - self._failed_at, 1)
 
-    def watch(self, seconds: float = 240, **conditions: Callable[[], Any]) -> dict[str, float]:
+    def watch(self, seconds: float = 600, **conditions: Callable[[], Any]) -> dict[str, float]:
         """Seconds from the failure until each condition first held. Raises AssertionError if one never does."""
         found: dict[str, float] = {}
         end = time.monotonic() + seconds

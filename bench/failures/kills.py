@@ -15,6 +15,9 @@ from bench.failures.bed import Bed, Row
 
 EVERYTHING = ("*",)
 
+LAST_S = 1200
+"""Seconds in which a run must end after the last kill, on a busy machine too."""
+
 
 @dataclass
 class Kills:
@@ -46,7 +49,7 @@ class Kills:
         run = self._start(bed)
         finished = dict[Path, int]()
         while True:
-            wait = self._random.uniform(0, self.gap_s) if self.total < most else 300
+            wait = self._random.uniform(0, self.gap_s) if self.total < most else LAST_S
             with contextlib.suppress(subprocess.TimeoutExpired):
                 run.wait(wait)
             if run.poll() is None:
