@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import records
+from bench.failures import __main__ as failures
 from bench.machine import ROOT
 from bench.parity import graders, gradients
 from bench.records import Record
@@ -33,6 +34,7 @@ TABLES: dict[str, Callable[[Record], str]] = {
     "slices": slices.table,
     "prefect": prefect.table,
     "simulation": simulation.table,
+    "failures": failures.table,
 }
 """Name of the record -> the function that formats it."""
 BLOCK = re.compile(r"(<!-- table: ([a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)

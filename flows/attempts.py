@@ -37,14 +37,17 @@ def history(context: FlowRunContext | None) -> list[State]:
 def ended_before(states: list[State]) -> State | None:
     """The final state that a run had, if an automatic attempt of it was not needed; else None.
 
-    A server that was restarted may handle a crash many minutes later, when the run has ended in another way. Raises
-    WorkerLost if the run lost its worker too often, so that nobody attempts it for ever.
+    A server that was restarted may handle a crash many minutes later, when the run has ended in another way. A worker
+    that is stopped while the process of a finished run exits reports that run as crashed. Raises WorkerLost if the run
+    lost its worker too often, so that nobody attempts it for ever.
     """
     scheduled = [number for number, state in enumerate(states) if state.is_scheduled()]
     if not scheduled or states[scheduled[-1]].message != MESSAGE:
         return None
-    ended = next((state for state in reversed(states[: scheduled[-1]]) if state.is_final()), None)
-    if ended is not None and not ended.is_crashed():
+    before = states[: scheduled[-1]]
+    began = max((number for number, state in enumerate(before) if state.is_running()), default=0)
+    ended = next((state for state in before[began:] if state.is_final() and not state.is_crashed()), None)
+    if ended is not None:
         return State(type=ended.type, name=ended.name, message=f"unchanged: {ended.message or ended.name}")
     since = datetime.now(UTC) - HORIZON
     # A worker reports a crash twice, so an attempt may be scheduled twice; it counts once a worker takes it.

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator
@@ -84,8 +85,9 @@ def run_flow(run: Run, verbose: bool = False) -> Artifacts:
 
 @contextlib.contextmanager
 def _log_file(file: Path) -> Iterator[None]:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(file, encoding="utf-8", delay=True)
+    with contextlib.suppress(OSError):  # the handler tells it
+        file.parent.mkdir(parents=True, exist_ok=True)
+    handler = _LogFile(file, encoding="utf-8", delay=True)
     handler.setFormatter(logs.formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.addFilter(lambda record: not hasattr(record, FORWARDED))
     loggers = [logging.getLogger(name) for name in ("hpt", "prefect")]
@@ -104,6 +106,30 @@ def console_as_json() -> None:
     if logs.as_json():
         for handler in _console_handlers():
             handler.setFormatter(logs.JsonFormatter())
+
+
+class _LogFile(logging.FileHandler):
+    """A log file that may become impossible to write, as on a full disk: it warns once, and the run goes on."""
+
+    _failed = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        try:
+            super().emit(record)
+        except OSError:  # the file cannot be opened
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Warn, instead of the traceback that logging prints for each record."""
+        if not self._failed:
+            self._failed = True
+            LOG.warning("cannot write the log %s: %s", self.baseFilename, sys.exc_info()[1])
+
+    def close(self) -> None:
+        """Close the file, whose buffer may not be writable either."""
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 def _silence_console() -> None:

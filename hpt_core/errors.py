@@ -23,6 +23,7 @@ HPTError
 """
 
 import difflib
+import errno
 import re
 import traceback
 from collections.abc import Sequence
@@ -30,6 +31,10 @@ from itertools import takewhile
 
 from hpt_core.redact import redact
 
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Error numbers for a full disk or an exceeded quota."""
+DISK = FULL | {errno.EROFS, errno.EIO, errno.ESTALE, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR}
+"""Error numbers for a disk that cannot be used, or has something else at a file's place."""
 LONGEST_CAUSE = 2000
 """Most characters of a cause that another library's error gives."""
 
@@ -92,6 +97,23 @@ def _message(error: BaseException) -> str:
     if isinstance(error, ValidationError):
         return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}".lstrip(": ") for e in error.errors())
     return str(error)
+
+
+def disk_error(error: OSError, kind: "type[HPTError]", where: str = "") -> "HPTError | None":
+    """The error for a disk that is full, read-only, away, broken or not permitted; None for an error of another kind.
+
+    `where` is the beginning of its cause.
+    """
+    if error.errno in FULL:
+        return kind(f"{where}the disk is full", "free some space and rerun to continue; finished work is kept")
+    if error.errno not in DISK:
+        return None
+    # Arrow's errors have the file in their text.
+    what = f"cannot use {error.filename}" if error.filename else "the disk cannot be used"
+    return kind(
+        f"{where}{what}: {error.strerror or error}",
+        "check the disk, its mount and its permissions, and rerun to continue; finished work is kept",
+    )
 
 
 class HPTError(Exception):

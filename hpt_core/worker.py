@@ -12,7 +12,6 @@ Under a launcher such as torchrun, all ranks share one standard output. Rank 0 u
 events to it; everything else they print goes to standard error.
 """
 
-import errno
 import json
 import logging
 import os
@@ -25,13 +24,11 @@ from typing import NoReturn, TextIO, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from hpt_core import collector, logs, redact
-from hpt_core.errors import ConfigError, HPTError, WorkerError
+from hpt_core.errors import ConfigError, HPTError, WorkerError, disk_error
 
 Spec = TypeVar("Spec", bound=BaseModel)
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, text)."""
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""Error numbers for a full disk or an exceeded quota."""
 ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
     "GOMP_SPINCOUNT": "10000",
@@ -132,10 +129,11 @@ def main(spec_type: type[Spec], run: Callable[[Spec], None]) -> None:
     except HPTError as error:
         _end(error)
     except OSError as error:
-        if error.errno not in FULL:
+        found = disk_error(error, WorkerError)
+        if found is None:
             raise
-        logging.getLogger("hpt").exception("no space left on the disk")
-        _end(WorkerError("the disk is full", "free some space and rerun to continue; finished work is kept"))
+        logging.getLogger("hpt").exception("the disk cannot be used")
+        _end(found)
 
 
 def _stay(spec_type: type[Spec], run: Callable[[Spec], None]) -> None:

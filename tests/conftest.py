@@ -3,10 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -14,8 +10,8 @@ from typing import NoReturn
 import pytest
 from hypothesis import settings
 
-from tests.ports import free_port
 from tests.s3 import S3, started
+from tests.server import Server
 
 # A crowded machine may stop a test for longer than any deadline; the time of a whole test is limited in pyproject.toml.
 settings.register_profile("no-deadline", deadline=None)
@@ -104,29 +100,12 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def prefect_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Environment of a process that talks to a server of this session, on the loopback address."""
-    folder, port = tmp_path_factory.mktemp("prefect"), free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {
-        "PREFECT_HOME": str(folder),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-        "OMP_NUM_THREADS": "1",
-        "COLUMNS": "160",
-    }
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with (folder / "server.log").open("w") as log:
-        # A group of its own, so that it can be ended with whatever it starts.
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    server = Server(tmp_path_factory.mktemp("prefect"))
     try:
-        _wait_for(f"{url}/health", server, folder / "server.log")
-        yield environment | {"PREFECT_API_URL": url}
+        server.start()
+        yield server.environment
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
+        server.end()
 
 
 @pytest.fixture(scope="session")
@@ -142,15 +121,3 @@ def s3(s3_server: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> S3:
     for name, value in {**s3_server.environment, "HPT_CACHE": str(tmp_path / "cache")}.items():
         monkeypatch.setenv(name, value)
     return s3_server
-
-
-def _wait_for(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
-    end = time.monotonic() + 120
-    while time.monotonic() < end and server.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=2) as answer:
-                answer.read()
-            return
-        except OSError:
-            time.sleep(0.2)
-    pytest.fail(f"the Prefect server did not start:\n{log.read_text()}")

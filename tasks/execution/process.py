@@ -457,9 +457,11 @@ def _timed_out(job: WorkerRun) -> WorkerTimeout:
 
 
 def _killed_by(job: WorkerRun, code: int, reader: _Reader) -> str:
-    """Name of the signal that ended the program or one of its launcher's processes; empty if none did."""
-    if code > 128:
-        return signal.Signals(code - 128).name if code - 128 in set(signal.Signals) else str(code - 128)
+    """Name of the signal that ended the program, its supervisor or one of its launcher's processes; empty if none
+    did."""
+    number = -code if code < 0 else code - 128
+    if number > 0:
+        return signal.Signals(number).name if number in set(signal.Signals) else str(number)
     reports = (match.group(1) for line in reader.last if job.launcher and (match := KILLED.search(line)))
     # Once a process has failed, the launcher ends the others with SIGTERM.
     return next((name for name in reports if name != "SIGTERM"), "")

@@ -8,7 +8,7 @@ from typing import Literal
 
 from hpt_core.artifacts import REPORT, BaseLease, Cost, Damage, Manifest, Slot, describe_files
 from hpt_core.artifacts.progress import shared, works
-from hpt_core.errors import HPTError
+from hpt_core.errors import HPTError, StoreError, disk_error
 from tasks.execution import environment
 from tasks.execution.artifact import Artifact, Artifacts, Job, Stage, Step, Target
 from tasks.execution.catalog import add_artifact
@@ -95,16 +95,17 @@ def run_stage(stage: Stage, artifacts: Artifacts, context: Context) -> Artifacts
     token = REPORT.set(fetching)
     context.notify(Notice(str(stage.key), "started"))
     try:
-        for step in stage.steps:
-            produced = _run_step(step, Artifacts({**artifacts, **found}), context)
-            for artifact in produced.values():
-                if not artifact.provisional:
-                    context.store.link(context.pipeline, str(artifact.key), artifact.folder)
-            found.update(produced)
-            for artifact in produced.values():
-                if not artifact.provisional and not artifact.reused:
-                    record = context.log.record if context.log else None
-                    add_artifact(artifact, record, Artifacts({**artifacts, **found}), context.store)
+        with _disk_errors(stage.key):
+            for step in stage.steps:
+                produced = _run_step(step, Artifacts({**artifacts, **found}), context)
+                for artifact in produced.values():
+                    if not artifact.provisional:
+                        context.store.link(context.pipeline, str(artifact.key), artifact.folder)
+                found.update(produced)
+                for artifact in produced.values():
+                    if not artifact.provisional and not artifact.reused:
+                        record = context.log.record if context.log else None
+                        add_artifact(artifact, record, Artifacts({**artifacts, **found}), context.store)
     except HPTError as error:
         context.notify(Notice(str(stage.key), "failed", str(error)))
         raise
@@ -115,6 +116,17 @@ def run_stage(stage: Stage, artifacts: Artifacts, context: Context) -> Artifacts
     reused = all(artifact.reused for artifact in found.values())
     context.notify(Notice(str(stage.key), "reused" if reused else "made"))
     return found
+
+
+@contextlib.contextmanager
+def _disk_errors(stage: StageKey) -> Iterator[None]:
+    """Raise StoreError for a disk that cannot be used, whichever of the store's files is touched first."""
+    try:
+        yield
+    except OSError as error:
+        if found := disk_error(error, StoreError, f"{stage}: "):
+            raise found from error
+        raise
 
 
 def is_held(stage: Stage, artifacts: Artifacts, context: Context) -> bool:

@@ -61,6 +61,8 @@ def store(tmp_path: Path) -> Store:
         ([*LOST, Running(), Completed(), RETRY, Pending(), Running()], "COMPLETED"),
         ([*LOST, RETRY, Pending(), Running(), Cancelled(), RETRY, Pending(), Running()], "CANCELLED"),
         ([*LOST, Failed(), RETRY, Running()], "FAILED"),
+        # A worker that is stopped kills the process of a run that has just ended.
+        ([*LOST, RETRY, Pending(), Running(), Completed(), LOST[-1], RETRY, Running()], "COMPLETED"),
         # Somebody wants it again.
         ([*LOST, Running(), Completed(), AwaitingRetry(), Running()], None),
     ],

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from hpt_core.base import Frozen
-from hpt_core.errors import ConfigError, DataError, WorkerError, WorkerTimeout
+from hpt_core.errors import ConfigError, DataError, WorkerError, WorkerLost, WorkerTimeout
 from tasks.execution.process import Event, WorkerRun, launcher, run
 
 Program = Callable[[str, str], str]
@@ -138,6 +138,25 @@ def test_a_full_disk_is_an_error_with_a_remedy(tmp_path: Path, program: Program)
     assert "No space left on device" in (tmp_path / "log.txt").read_text()
 
 
+def test_a_disk_that_fails_is_an_error_with_a_remedy(tmp_path: Path, program: Program) -> None:
+    module = program(
+        "broken",
+        """
+        import errno, os
+        from pathlib import Path
+        from hpt_core.base import Frozen
+        from hpt_core.worker import main
+        class Spec(Frozen):
+            folder: Path
+        def run(spec):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), "/store/samples")
+        main(Spec, run)
+        """,
+    )
+    with pytest.raises(WorkerError, match=r"cannot use /store/samples: Read-only file system. Remedy: check the disk"):
+        run(job(tmp_path, module), lambda _: None)
+
+
 def test_a_traceback_becomes_one_line_with_the_log(tmp_path: Path, program: Program) -> None:
     module = program("broken", "raise RuntimeError('boom')")
     with pytest.raises(WorkerError, match=r"ended with code 1: RuntimeError: boom.*log\.txt"):
@@ -154,6 +173,12 @@ def test_a_pydantic_error_of_a_worker_is_shown_with_its_cause(tmp_path: Path, pr
 def test_a_killed_worker_is_reported_as_killed(tmp_path: Path, program: Program) -> None:
     module = program("killed", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     with pytest.raises(WorkerError, match=r"SIGKILL.*memory"):
+        run(job(tmp_path, module), lambda _: None)
+
+
+def test_a_killed_supervisor_is_a_lost_worker(tmp_path: Path, program: Program) -> None:
+    module = program("orphaned", "import os, signal, time; os.kill(os.getppid(), signal.SIGKILL); time.sleep(60)")
+    with pytest.raises(WorkerLost, match="SIGKILL"):
         run(job(tmp_path, module), lambda _: None)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.catalog.records import Records
 from hpt_core.artifacts import Cost, KnownFiles, Store
-from hpt_core.errors import HPTError, TrainingError
+from hpt_core.errors import HPTError, StoreError, TrainingError
 from hpt_core.evaluation.budget import Prices
 from tasks.execution.artifact import Artifacts, Job, Stage, Step, Target
 from tasks.execution.catalog import fill
@@ -142,6 +142,35 @@ def test_a_failure_commits_nothing_and_keeps_the_work(context: Context) -> None:
     step.fail_after = None
     run_stage(stage, NOTHING, context)
     assert step.calls[-1] == ["a", "b"]
+
+
+class OnABrokenDisk(Letters):
+    """The disk is full while it is made, or the manifest cannot be written once it is."""
+
+    in_the_end = False
+
+    def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
+        for job in jobs if self.in_the_end else ():
+            job.slot.manifest_file.mkdir()
+        for job in jobs if not self.in_the_end else ():
+            (job.slot.output / "one").symlink_to("/dev/full")
+        return super().make(jobs, artifacts, context)
+
+
+@pytest.mark.parametrize("in_the_end", [False, True])
+def test_a_store_that_cannot_be_written_is_an_error_with_a_remedy(context: Context, in_the_end: bool) -> None:
+    step = OnABrokenDisk("a")
+    step.in_the_end = in_the_end
+    notices: list[Notice] = []
+    unsubscribe = subscribe(notices.append)
+    said = r"letters: cannot use \S*manifest.json\S*: Is a directory" if in_the_end else "letters: the disk is full"
+    try:
+        with pytest.raises(StoreError, match=rf"{said}\. Remedy: .*; finished work is kept"):
+            run_stage(Stage(LETTERS, (), (step,)), NOTHING, context)
+    finally:
+        unsubscribe()
+    assert [notice.what for notice in notices] == ["started", "failed"]
+    assert not list(context.store.root.glob(".leases/*.json"))
 
 
 def test_partial_files_are_removed_if_the_stage_cannot_continue(context: Context) -> None:

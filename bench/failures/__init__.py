@@ -1,0 +1,1 @@
+"""Disturb a small pipeline in every way that a night may bring, and record what becomes of it."""
