@@ -24,8 +24,9 @@ PLANTED = {
     "SITE_DATABASE": "postgresql://me:planted-database-4719@nowhere/db",
 }
 FROM_BLOCK = "planted-block-4720"
-WORDS = [*(f"47{number}" for number in range(11, 21)), "planted-", "hf_planted"]
-"""Parts of the secrets, none of which may appear anywhere."""
+ENDS = ("penai-4711", "judge-4712", "planted4713", "PLANT4714", "secret4715", "wandb-4716", "\\4717", "site-4718")
+WORDS = [*ENDS, "database-4719", "block-4720", "planted-", "hf_planted"]
+"""Parts of the secrets, none of which may appear anywhere. A number of four digits alone is in many files."""
 
 KINDS = '''
 """A kind of stage that tells all it knows, wherever it can."""
