@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tests.flows.conftest import TINY
+from tests.flows.pipelines import TINY
 
 
 def objects(text: str) -> list[dict[str, str]]:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.scale import postgres
-from tests.flows.conftest import TINY, Hpt
+from tests.flows.pipelines import TINY, Hpt
 from tests.ports import free_port
 
 pytestmark = [

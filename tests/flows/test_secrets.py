@@ -10,7 +10,7 @@ import pytest
 
 from flows.load import load_config
 from hpt_core.errors import ConfigError
-from tests.flows.conftest import TINY
+from tests.flows.pipelines import TINY
 
 PLANTED = {
     "OPENAI_API_KEY": "planted-openai-4711",
