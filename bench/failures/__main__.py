@@ -173,12 +173,13 @@ def table(record: Record) -> str:
 def _line(row: Row) -> list[str]:
     if not row.state:
         return [row.case, row.note, *["-"] * 6]
+    case = f"{row.case} ({row.note})" if row.name == KILLS else row.case
     again = ", ".join(f"{name} {count}x" if count > 1 else name for name, count in row.again.items())
     if len(row.again) > 4:
         again = f"{sum(row.again.values())} starts of {len(row.again)} artifacts"
     equal = {True: "equal", False: "differ", None: "unknown"}[row.equal]
     seconds = ["-" if s is None else f"{s:.1f} s" for s in (row.noticed_s, row.free_s, row.resumed_s)]
-    return [row.case, again or "nothing", equal, str(row.orphans), row.state, *seconds]
+    return [case, again or "nothing", equal, str(row.orphans), row.state, *seconds]
 
 
 if __name__ == "__main__":

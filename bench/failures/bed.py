@@ -171,10 +171,6 @@ class Bed:
         """Training is fast from now on."""
         self.runs.slow.unlink(missing_ok=True)
 
-    def checkpoint(self, after: int = 0) -> int:
-        """The newest checkpoint's step, once it is later than `after`. A busy machine may take minutes to train."""
-        return self.runs.checkpoint(after, seconds=400)
-
     def process(self, words: str, new: bool = False) -> psutil.Process | None:
         """The process with these words in its command, without its supervisor; with `new`, one that began after the
         failure."""
@@ -230,7 +226,7 @@ class Bed:
 
     def row(self, case: str, state: str, in_flight: tuple[str, ...] = (TRAINING,), **fields: Any) -> Row:
         """The row of a case that has ended. `in_flight`: patterns of the names of what may have been started again."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while (left := self.runs.find("")) and time.monotonic() < deadline:
             time.sleep(0.2)
         # Models that answer alike share their verdicts.

@@ -41,7 +41,7 @@ def stages(bed: Bed) -> Iterator[Row]:
             time.sleep(0.05)
             continue
         if module == "hpt_core.train":
-            bed.checkpoint()
+            bed.runs.checkpoint()
         before = bed.log.count("was ended by SIGKILL")
         bed.fail()
         process.kill()
@@ -79,7 +79,7 @@ def publication(bed: Bed) -> Iterator[Row]:
 def command(bed: Bed, case: str, *signals: int) -> Iterator[Row]:
     """Signals to the command while it trains, one after the other."""
     run = bed.start()
-    bed.checkpoint()
+    bed.runs.checkpoint()
     bed.fail()
     for number in signals:
         run.send_signal(number)
@@ -130,11 +130,11 @@ def damaged_output(bed: Bed) -> Iterator[Row]:
 def damaged_checkpoint(bed: Bed) -> Iterator[Row]:
     """The newest checkpoint of a training that was killed loses half of a file."""
     run = bed.start()
-    step = bed.checkpoint(bed.checkpoint())
+    step = bed.runs.checkpoint(bed.runs.checkpoint())
     run.kill()
     run.wait()
     until("its processes are gone", lambda: not bed.runs.find(""))
-    step = max(step, bed.checkpoint(step - 1))
+    step = max(step, bed.runs.checkpoint(step - 1))
     (folder,) = (f for f in bed.hpt.store.glob("train/*/work/checkpoints/step-*") if int(f.name[5:]) == step)
     _truncate(file for file in folder.rglob("*") if file.is_file())
     bed.hurry()
@@ -186,7 +186,7 @@ def two_at_once(bed: Bed) -> Iterator[Row]:
     """Two pipelines need the same training, and the one that trains is killed."""
     runs = {"tiny": bed.start(), "other": bed.start("--set", "name='other'", command="train")}
     training = until("one trains", lambda: bed.process(TRAIN), 300)
-    bed.checkpoint()
+    bed.runs.checkpoint()
     first = _starter(training, runs)
     (second,) = set(runs) - {first}
     bed.fail()

@@ -12,9 +12,12 @@ from pathlib import Path
 import psutil
 
 from bench.failures.bed import Bed, Row
+from tests.flows.pipelines import until
 
 EVERYTHING = ("*",)
 
+AT_WORK = 0.8
+"""Share of the starts of the command after which no process is killed before a stage works."""
 LAST_S = 1200
 """Seconds in which a run must end after the last kill, on a busy machine too."""
 
@@ -65,8 +68,12 @@ class Kills:
                 run = self._start(bed)
 
     def _start(self, bed: Bed) -> "subprocess.Popen[bytes]":
+        """Start the command. Mostly wait until a stage works, or all kills would hit the command while it starts."""
         self.commands += 1
-        return bed.start()
+        run = bed.start()
+        if self._random.random() < AT_WORK:
+            until("a stage works", lambda: run.poll() is not None or bed.runs.find("supervisor.py"), LAST_S)
+        return run
 
     def _kill(self, bed: Bed, run: "subprocess.Popen[bytes]") -> None:
         found = sorted(bed.runs.find(""), key=lambda process: process.create_time())

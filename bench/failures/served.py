@@ -3,6 +3,8 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -27,7 +29,7 @@ class Served:
         self.id = bed.runs.start()
         if trains:
             until("it trains", lambda: bed.process(TRAIN), 300)
-            bed.checkpoint()
+            bed.runs.checkpoint()
 
     @property
     def flow(self) -> psutil.Process:
@@ -50,7 +52,8 @@ class Served:
         """Let the run end. Returns its row."""
         runs = self.bed.runs
         self.bed.hurry()
-        until("it is complete", lambda: runs.state(self.id) == "Completed", 300)
+        until("it is complete", lambda: runs.state(self.id) == "Completed", 900)
+        until("its process has ended", lambda: not runs.find("flows.engine"), 300)
         for process in runs.processes:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
@@ -101,6 +104,19 @@ def pending(bed: Bed) -> Iterator[Row]:
     yield row
 
 
+def finished(bed: Bed) -> Iterator[Row]:
+    """SIGTERM of Prefect's worker while the process of a complete run exits, which the worker reports as a crash."""
+    run = Served(bed)
+    bed.hurry()
+    until("it is complete", lambda: bed.runs.state(run.id) == "Completed", 900)
+    bed.fail()
+    run.worker.terminate()
+    run.worker.wait(300)
+    bed.runs.worker()
+    found = bed.watch(noticed_s=lambda: bed.runs.state(run.id) == "Completed")
+    yield run.end("SIGTERM of Prefect's worker right after the run is complete", **found)
+
+
 def machine(bed: Bed) -> Iterator[Row]:
     """SIGKILL of everything at once, as when a machine loses its power."""
     run = Served(bed)
@@ -118,12 +134,12 @@ def server(bed: Bed, away_s: float) -> Iterator[Row]:
     """SIGKILL of the server, which comes back later."""
     bed.pace(max(1.0, 2 * away_s / STEPS))
     run = Served(bed)
-    step = bed.checkpoint()
+    step = bed.runs.checkpoint()
     assert bed.server is not None
     bed.fail()
     bed.server.kill()
     time.sleep(away_s)
-    later = bed.checkpoint(step)
+    later = bed.runs.checkpoint(step)
     bed.server.start()
     row = run.end(
         f"SIGKILL of the server, away for {away_s:g} s", note=f"trained from step {step} to {later} meanwhile"
@@ -150,13 +166,16 @@ def server_at_end(bed: Bed) -> Iterator[Row]:
 def cancellation(bed: Bed) -> Iterator[Row]:
     """`prefect flow-run cancel`, then another run."""
     run = Served(bed)
-    bed.fail()
-    bed.hpt.prefect("flow-run", "cancel", run.id)
-    times = bed.watch(
-        noticed_s=lambda: bed.runs.state(run.id) == "Cancelled",
-        gone=lambda: not bed.process(TRAIN),
-        free_s=bed.is_free,
-    )
+    command = [sys.executable, "-m", "prefect", "flow-run", "cancel", run.id]
+    with subprocess.Popen(command, env=bed.hpt.environment, stdout=subprocess.DEVNULL):
+        # The command itself takes seconds to start.
+        until("it is being cancelled", lambda: "Cancelling" in bed.runs.history(run.id), 300)
+        bed.fail()
+        times = bed.watch(
+            noticed_s=lambda: bed.runs.state(run.id) == "Cancelled",
+            gone=lambda: not bed.process(TRAIN),
+            free_s=bed.is_free,
+        )
     gone = times.pop("gone")
     cancelled, run.id = run.id, bed.runs.start()
     bed.fail()
@@ -175,6 +194,7 @@ CASES: dict[str, Callable[[Bed], Iterator[Row]]] = {
     "flow-twice": lambda bed: flow(bed, "second SIGTERM to an ending flow", signal.SIGTERM, signal.SIGTERM),
     "worker-term": lambda bed: worker(bed, "SIGTERM of Prefect's worker", signal.SIGTERM),
     "worker-kill": lambda bed: worker(bed, "SIGKILL of Prefect's worker", signal.SIGKILL),
+    "worker-end": finished,
     "pending": pending,
     "machine": machine,
     "server-10": lambda bed: server(bed, 10),

@@ -91,7 +91,7 @@ def _case(bed: Bed, case: str, harm: Callable[[Disk], object], undo: Callable[[D
         return
     with Disk(bed) as disk:
         run = bed.start()
-        bed.checkpoint()
+        bed.runs.checkpoint()
         bed.fail()
         harmed = harm(disk)
         times = bed.watch(noticed_s=lambda: run.poll() is not None, free_s=bed.is_free)

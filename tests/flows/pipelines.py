@@ -311,14 +311,14 @@ class Deployed:
         logs = {name: folder / "log.txt" for name, folder in named(self.hpt.store, self.name).items()}
         return {name: f"\n{log.read_text()}".count("\n--- ") for name, log in logs.items() if log.is_file()}
 
-    def checkpoint(self, after: int = 0, seconds: float = 120) -> int:
-        """The newest checkpoint's step, once it is later than `after`."""
+    def checkpoint(self, after: int = 0) -> int:
+        """The newest checkpoint's step, once it is later than `after`. On a busy machine, training begins late."""
 
         def newest() -> int:
             steps = [int(p.name[5:]) for p in self.hpt.store.glob("train/*/work/checkpoints/step-*")]
             return max((step for step in steps if step > after), default=0)
 
-        return int(until(f"a checkpoint after step {after}", newest, seconds))
+        return int(until(f"a checkpoint after step {after}", newest, 300))
 
     def end(self) -> None:
         for process in self.processes:
