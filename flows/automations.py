@@ -14,7 +14,7 @@ FLOW = "pipeline"
 """Name of the flow; runs of other flows are left alone."""
 SILENCE = timedelta(seconds=80)
 """A run without a heartbeat for this long is lost. Flows send one every 30 s (flows/server.py)."""
-BEGIN_WITHIN = timedelta(seconds=120)
+BEGIN_WITHIN = timedelta(seconds=100)
 """A worker that has taken a run but not begun it for this long is lost."""
 SILENT = "no heartbeat: the run's process is gone"
 NOT_BEGUN = "the worker that took the run is gone"
