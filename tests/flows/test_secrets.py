@@ -157,11 +157,9 @@ def planted(fresh: Any) -> Any:
     return fresh
 
 
-@pytest.mark.parametrize("form", ["text", "json"])
-def test_planted_secrets_appear_nowhere(planted: Any, form: str) -> None:
-    planted.environment["HPT_LOG"] = form
+def test_planted_secrets_appear_nowhere(planted: Any) -> None:
     done = planted("run", "tiny.toml", "--debug")
-    assert "talks:TALKS.well: done" in done.stderr or form == "json"
+    assert "talks:TALKS.well: done" in done.stderr
     (manifest,) = (json.loads(p.read_text()) for p in planted.store.glob("talk/*/manifest.json"))
     assert manifest["config"]["address"] == "https://me:${SITE_LOGIN}@nowhere/x"
     assert manifest["facts"]["all"].startswith("${OPENAI_API_KEY} ${OF_THE_JUDGE} ${HF_TOKEN}")
@@ -169,6 +167,7 @@ def test_planted_secrets_appear_nowhere(planted: Any, form: str) -> None:
     assert log.read_text().count("${FROM_BLOCK}") >= 3, "what the worker printed and logged is there, without secrets"
 
     said = [done.stdout, done.stderr]
+    planted.environment["HPT_LOG"] = "json"
     # With --debug, an error ends the command with its traceback, and code 1.
     for ends, code, *debug in [("here", 1, "--debug"), ("error", 2), ("error", 1, "--debug"), ("fault", 1)]:
         failed = planted("run", "tiny.toml", "--set", f"talks:TALKS.well.ends={ends}", *debug, code=code)
