@@ -33,6 +33,6 @@ def require_no_credentials(url: str) -> None:
     if "@" in url:
         scheme = url.partition("://")[0]
         raise ConfigError(
-            f"{scheme}://...@{url.rpartition('@')[2]} holds credentials",
+            f"{scheme}://***@{url.rpartition('@')[2]} holds credentials",
             "remove them, and set them in the environment (AWS_ACCESS_KEY_ID, AWS_PROFILE ...)",
         )
