@@ -12,12 +12,13 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadgroup -n
 # Without kept bytecode, every process of a run compiles Prefect, transformers and vLLM again: 5 s for each engine.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-dev demo test test-fast lint suite suite-fast docs constraints clean
+.PHONY: help setup setup-dev demo test test-fast lint suite suite-fast test-long docs constraints clean
 
 help:
 	@echo "make demo       set up, train HPT, SFT and GRPO at small scale, evaluate, publish a leaderboard"
 	@echo "make test       set up and run lint, types, import rules and every test"
 	@echo "make test-fast  the same without the tests marked slow"
+	@echo "make test-long  whole pipelines on S3 and PostgreSQL, and random kills"
 	@echo "make docs       set up and build the documentation in build/docs"
 	@echo "make setup      create the environment in .venv; EXTRAS=\"s3 ray\" adds optional extras"
 	@echo "make clean      remove .venv and caches; keeps runs/"
@@ -42,10 +43,14 @@ test test-fast:
 	@$(MAKE) --no-print-directory -j2 lint $(@:test%=suite%)
 
 suite: setup-dev
-	$(PYTEST) $(shell echo $$(($(CORES) + 2)))
+	$(PYTEST) $(shell echo $$(($(CORES) + 2))) -m "not long"
+
+# Whole pipelines on S3 and PostgreSQL, and random kills: minutes each, so they have a command of their own.
+test-long: setup-dev
+	$(PYTEST) 2 -m long
 
 suite-fast: setup-dev
-	$(PYTEST) $(CORES) -m "not slow"
+	$(PYTEST) $(CORES) -m "not slow and not long"
 
 # The config reference and the catalog's tables are written from the code; a warning is an error. The build needs no network.
 docs: setup-dev

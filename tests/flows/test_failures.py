@@ -123,6 +123,7 @@ def test_no_run_stays_running_when_all_its_processes_are_gone(deployed: Deployed
     assert deployed.history(run)[-1] == "Cancelled"
 
 
+@pytest.mark.long
 def test_random_kills_change_nothing_but_the_time(finished: Any, fresh: Any) -> None:
     bed, kills = Bed(fresh), Kills(seed=5, gap_s=4)
     assert not kills.through(bed, most=5)

@@ -13,6 +13,8 @@ import pytest
 
 from tests.checkout import copy_checkout
 
+pytestmark = pytest.mark.xdist_group("plugins")
+
 FILES = {
     "pyproject.toml": """
 [build-system]
@@ -43,8 +45,6 @@ one_file = "acme.publishers:OneFile"
 
 from acme.arithmetic import mean_of_others
 from hpt_core.upge.parts import GroupAdvantage
-
-pytestmark = pytest.mark.xdist_group("plugins")
 
 
 class LeaveOneOut(GroupAdvantage):

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("plugins")
+
 MODEL = """
 name = "own"
 trackers = []
@@ -36,8 +38,6 @@ PARTS = '''
 
 from hpt_core.upge.aggregation.token_mean import TokenMean
 from my_numbers import HALF
-
-pytestmark = pytest.mark.xdist_group("plugins")
 
 
 class Halved(TokenMean):

@@ -1,6 +1,5 @@
 """A permanent server with its database in PostgreSQL: two workers in two pools, two pipelines at once."""
 
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from tests.ports import free_port
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.xdist_group("postgresql"),
     pytest.mark.skipif(postgres.programs() is None, reason="needs PostgreSQL: apt-get install postgresql"),
 ]
@@ -84,10 +84,6 @@ def test_two_workers_run_two_pipelines_at_once(tmp_path: Path, database: str) ->
     logs = {path.name: path.read_text(errors="replace") for path in home.glob("*.log")}
     assert {"server.log", "worker-of-one.log", "worker-of-two.log"} <= logs.keys()
     assert not [name for name, text in logs.items() if "database is locked" in text]
-    for pool in POOLS:
-        lines = [line for line in logs[f"worker-of-{pool}.log"].splitlines() if line.startswith('{"time"')]
-        records = [json.loads(line) for line in lines]
-        assert any(record["logger"] == "prefect.flow_runs" for record in records), "flows log JSON"
     assert (home / "database").stat().st_mode & 0o077 == 0
     holders = [path for path in tmp_path.rglob("*") if path.is_file() and password.encode() in path.read_bytes()]
     assert holders == [home / "database"]

@@ -18,7 +18,7 @@ from hpt_core.artifacts.remote import Remote
 from tests.s3 import S3
 
 # A lease expires after a minute, and a machine that is shared may be slow.
-pytestmark = [pytest.mark.xdist_group("s3"), pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.long, pytest.mark.slow, pytest.mark.xdist_group("s3"), pytest.mark.timeout(1500)]
 
 PACED = '''
 """The mean over tokens. While a file `slow` is beside this one, a step takes two seconds, on every machine."""
