@@ -18,9 +18,9 @@ BEGIN_WITHIN = timedelta(seconds=100)
 """A worker that has taken a run but not begun it for this long is lost."""
 SILENT = "no heartbeat: the run's process is gone"
 NOT_BEGUN = "the worker that took the run is gone"
-KILLED = "Flow run infrastructure exited with non-zero status code 13*"
-"""Message of Prefect's workers if a signal ended a run's process: 137 is SIGKILL, 139 a segmentation fault. A worker
-reports it twice, first with "process"; acting on that report would be undone by this one."""
+KILLED = tuple(f"Flow run {what} exited with non-zero status code 13*" for what in ("process", "infrastructure"))
+"""Messages of Prefect's workers if a signal ended a run's process: 137 is SIGKILL, 139 a segmentation fault. A worker
+reports it twice, and the second report may undo what the first one led to."""
 ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled", "TimedOut")}
 OF_FLOW = {"prefect.resource.role": "flow", "prefect.resource.name": FLOW}
 OF_DEPLOYMENT = {"prefect.resource.role": "deployment"}
@@ -69,7 +69,7 @@ def standing() -> list[AutomationCore]:
                 # Not what a flow that was asked to end reports: it schedules its next attempt itself.
                 match={
                     "prefect.resource.id": "prefect.flow-run.*",
-                    "prefect.state-message": [SILENT, NOT_BEGUN, KILLED],
+                    "prefect.state-message": [SILENT, NOT_BEGUN, *KILLED],
                 },
                 match_related=[OF_FLOW, OF_DEPLOYMENT],
                 for_each={"prefect.resource.id"},

@@ -306,8 +306,11 @@ def _models(found: Stored | None) -> tuple[str, ...]:
 
 
 def _root(made: Stored) -> Stored | None:
-    """The base model of a model, through its first parents; None if the store lacks one of them."""
-    while True:
+    """The base model of a model, through its first parents; None if the store lacks one of them, or if one has the
+    content of its own parent, as a copy has."""
+    seen = set()
+    while made.record not in seen:
+        seen.add(made.record)
         roles = [role for role in made.manifest.inputs if role.split(" ")[0] == MODEL.name]
         if not roles:
             return made
@@ -315,6 +318,7 @@ def _root(made: Stored) -> Stored | None:
         if parent is None or not _models(parent):
             return None
         made = parent
+    return None
 
 
 def _swept(made: Stored) -> str | None:
