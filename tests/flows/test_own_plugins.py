@@ -241,7 +241,8 @@ def test_stage_kinds_beside_the_config_are_planned_run_and_reported(fresh: Any) 
     assert f"{FIRST}: done" in rerun.stderr and f"{AGAIN}: reused" in rerun.stderr
     changed = fresh("plan", "tiny.toml", "--set", "my_stages:NOTES.first.text=three", "--json").stdout
     assert {s["stage"]: s["artifacts"][0]["text"] for s in json.loads(changed)["stages"] if s["state"] == "to do"} == {
-        FIRST: "changed: text"
+        FIRST: "changed: text",
+        "report": "changed: notes",  # the page of a run with changes says so
     }
     file.write_text(STAGES.replace('f"{self.config.text}: {names}"', 'f"{self.config.text}: {names}!"'))
     states = plan(fresh)
