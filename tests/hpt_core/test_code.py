@@ -38,6 +38,8 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "models.hub": {"repo": "owner/name"},
     "sources.jsonl": {"file": "rows.jsonl"},
     "sources.procedural": {"rows": 1, "seed": 1},
+    "publishers.git_branch": {"remote": "origin"},
+    "publishers.model_card": {"repo": "owner/name", "model": "train.hpt"},
     "publishers.huggingface": {"repo": "owner/name"},
     "publishers.s3": {"url": "s3://bucket/site"},
     "publishers.static_site": {"path": "site"},

@@ -560,7 +560,7 @@ def test_names_that_lead_out_of_the_scratch_folder_are_ignored(machine: Machine)
 @pytest.mark.parametrize(
     ("url", "cause", "remedy"),
     [
-        ("s3://key:secret@bucket/x", r"s3://\*\*\*@bucket/x holds credentials", "AWS_ACCESS_KEY_ID"),
+        ("s3://key:secret@bucket/x", "s3://***@bucket/x holds credentials", "AWS_ACCESS_KEY_ID"),
         ("gs://bucket/x", "the client for gs://bucket/x is not installed", "install"),
         ("nonsense://bucket/x", "Protocol not known: nonsense", "s3://"),
     ],
