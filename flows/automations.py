@@ -19,8 +19,9 @@ BEGIN_WITHIN = timedelta(seconds=100)
 SILENT = "no heartbeat: the run's process is gone"
 NOT_BEGUN = "the worker that took the run is gone"
 KILLED = tuple(f"Flow run {what} exited with non-zero status code 13*" for what in ("process", "infrastructure"))
-"""Messages of Prefect's workers if a signal ended a run's process: 137 is SIGKILL, 139 a segmentation fault. A worker
-reports it twice, and the second report may undo what the first one led to."""
+"""Messages of Prefect's workers if a signal ended a run's process: 137 is SIGKILL, 139 a segmentation fault. It comes
+from a worker only if a flow's supervisor was killed, or could not report (flows/engine.py). A worker reports it twice,
+and the second report may undo what the first one led to."""
 ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled", "TimedOut")}
 OF_FLOW = {"prefect.resource.role": "flow", "prefect.resource.name": FLOW}
 OF_DEPLOYMENT = {"prefect.resource.role": "deployment"}

@@ -4,8 +4,9 @@
 so all processes that the command starts remain its descendants, even in new sessions. It ends every descendant when the
 command ends or at the time limit. On SIGTERM, SIGINT or end-of-file on standard input it first asks the command alone
 to end, which may have to report why, and ends the rest afterwards. Its exit code is the command's (128 + signal if a
-signal killed it), 124 at the time limit, or 143 if the command did not end when asked. It uses only the standard
-library, so it starts in milliseconds and needs little memory.
+signal killed it), 124 at the time limit, or 143 if the command did not end when asked. With --if-killed, another
+command reports what signal killed the first; if it succeeds, the exit code is 0. It uses only the standard library, so
+it starts in milliseconds and needs little memory.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import json
 import os
 import resource
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -135,6 +137,7 @@ def main() -> int:
     parser.add_argument("--grace", type=float, default=5.0, help="seconds between SIGTERM and SIGKILL")
     parser.add_argument("--orphans-grace", type=float, default=5.0, help="the same if the command ended by itself")
     parser.add_argument("--death-signal", type=int, default=signal.SIGKILL, help="sent if the supervisor is killed")
+    parser.add_argument("--if-killed", type=shlex.split, default=[], help="run if a signal ended COMMAND")
     parser.add_argument("--usage", action="store_true", help="print an event with CPU time and memory at the end")
     parser.add_argument("--forward", action="store_true", help="hand standard input on to the command")
     parser.add_argument("command", nargs="+")
@@ -170,6 +173,9 @@ def main() -> int:
         }
         with contextlib.suppress(OSError):
             os.write(1, (json.dumps(event) + "\n").encode())
+    if options.if_killed and (child.returncode or 0) < 0:
+        report = subprocess.run([*options.if_killed, str(-child.returncode)], stdin=subprocess.DEVNULL, check=False)
+        code = report.returncode and code
     # reap() has already reaped the child; without a return code, Popen would warn about it.
     child.returncode = code
     return code

@@ -46,9 +46,7 @@ def test_a_run_continues_whatever_process_it_loses(deployed: Deployed, calm: dic
         step = deployed.checkpoint(deployed.checkpoint())
         time.sleep(10)
         step = deployed.checkpoint(step)
-    # SIGKILL of the flow alone is a case of bench.failures: Prefect's worker reports it twice, and whether the server
-    # then schedules the next attempt at once depends on the order.
-    for what in ("stage", "flow asked", "flow asked twice", "worker asked", "worker"):
+    for what in ("stage", "flow", "flow asked", "flow asked twice", "worker asked", "worker"):
         step = deployed.checkpoint(step)
         if what == "stage":
             # The run goes on by itself.
@@ -56,7 +54,7 @@ def test_a_run_continues_whatever_process_it_loses(deployed: Deployed, calm: dic
             continue
         if what.startswith("flow"):
             flow = own(deployed.find("flows.engine flow"))
-            flow.terminate()
+            flow.kill() if what == "flow" else flow.terminate()
             if what == "flow asked twice":
                 until("it is ending", lambda: not deployed.find("hpt_core.train "))
                 with contextlib.suppress(psutil.NoSuchProcess):
@@ -79,7 +77,7 @@ def test_a_run_continues_whatever_process_it_loses(deployed: Deployed, calm: dic
     assert attempts.pop("train.sft") == crashes + 2
     assert set(attempts.values()) == {1}
     log = (deployed.hpt.store / f"by-pipeline/{deployed.name}/train.sft/log.txt").read_text()
-    assert log.count("resuming after step ") == 5
+    assert log.count("resuming after step ") == 6
     # What is wrong stays wrong.
     deployed.wait_for(wrong, "Failed", 1)
     assert "AwaitingRetry" not in deployed.history(wrong)

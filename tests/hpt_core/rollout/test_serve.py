@@ -1,6 +1,7 @@
 """The child process of `vllm serve`: its arguments, its end, and that no process is left."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from hpt_core import supervisor as guard
 from hpt_core.errors import EngineError
 from hpt_core.rollout import _serve
 from hpt_core.rollout._serve import Server, serve_arguments, supervised
@@ -136,3 +138,20 @@ def test_arguments_are_those_of_the_vllm_engine() -> None:
     on_gpu = serve_arguments(VLLM(prefix_caching=False), Path("m"), 64, "bfloat16", 0, on_gpu=True)
     assert "--no-enable-prefix-caching" in on_gpu
     assert {"--enforce-eager", "--block-size", "--kv-cache-memory-bytes"}.isdisjoint(on_gpu)
+
+
+@pytest.mark.parametrize(
+    ("ends", "reports", "code", "said"),
+    [
+        ("exit 3", "true", 3, ""),
+        ("kill -9 $$", "true", 0, "9\n"),
+        ("kill -9 $$", "false", 137, "9\n"),
+        ("kill -9 $$", "kill -14 $$", 137, "9\n"),
+    ],
+)
+def test_a_signal_that_ended_the_command_is_reported(ends: str, reports: str, code: int, said: str) -> None:
+    report = shlex.join(["sh", "-c", f"echo $0; {reports}"])
+    command = [*guard.command("--if-killed", report), "sh", "-c", ends]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.wait(10) == code
+        assert process.stdout is not None and process.stdout.read() == said
