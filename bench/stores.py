@@ -41,11 +41,12 @@ class MadeUp:
         version: str = "1",
         parent: str = "",
         options: Mapping[str, Any] | None = None,
+        logs: Mapping[str, pa.Table] | None = None,
     ) -> dict[str, str]:
         """Add a run that trained the `models` (name -> benchmark -> answers) and evaluated them.
 
         `failed` holds stages and their errors, `whole` the rows of benchmarks that were asked in part. `version` makes
-        other models of the same names. Returns the hash of each model by name.
+        other models of the same names. `logs` holds training logs of models. Returns the hash of each model by name.
         """
         start, artifacts, hashes = self._tick(), dict[str, str](), dict[str, str]()
         suites = list(dict.fromkeys(name for found in models.values() for name in found))
@@ -54,7 +55,9 @@ class MadeUp:
             config = {"algorithm": {"name": name.split("_")[0]}, "seed": int(name.partition("_seed_")[2] or 1)}
             inputs = {"model": base, "prepared": sha256_json(f"data of {pipeline}")}
             facts = {"tokens": {"generated": 1000, "trained": 2000}}
-            trained = self._add(artifacts, f"train.{name}", "train", config | {"version": version}, inputs, facts=facts)
+            config |= {"version": version}
+            log = (logs or {}).get(name)
+            trained = self._add(artifacts, f"train.{name}", "train", config, inputs, facts=facts, log=log)
             hashes[name] = trained["model"]
             for benchmark, correct in found.items():
                 asked = self._benchmark(artifacts, benchmark, len(correct), (whole or {}).get(benchmark, len(correct)))
@@ -118,9 +121,21 @@ class MadeUp:
         return self._asked[name][0]
 
     def _add(
-        self, artifacts: dict[str, str], key: str, kind: str, config: Any, inputs: dict[str, str], facts: dict[str, Any]
+        self,
+        artifacts: dict[str, str],
+        key: str,
+        kind: str,
+        config: Any,
+        inputs: dict[str, str],
+        facts: dict[str, Any],
+        log: pa.Table | None = None,
     ) -> dict[str, str]:
-        return self._commit(artifacts, key, self._slot(kind, config, inputs), config, inputs, {}, facts, "model")
+        slot = self._slot(kind, config, inputs)
+        if log is None:
+            return self._commit(artifacts, key, slot, config, inputs, {}, facts, "model")
+        slot.output.mkdir(parents=True, exist_ok=True)
+        pq.write_table(log, slot.output / "log.parquet")
+        return self._commit(artifacts, key, slot, config, inputs, {}, facts, "model", "log")
 
     def _slot(self, kind: str, config: Any, inputs: dict[str, str]) -> Slot:
         return self.store.slot(kind, sha256_json([kind, config, inputs]))
@@ -134,10 +149,10 @@ class MadeUp:
         inputs: dict[str, str],
         versions: dict[str, str],
         facts: dict[str, Any],
-        output: str = "",
+        *names: str,
     ) -> dict[str, str]:
         """Write the manifest, not flushed: thousands are made."""
-        outputs = {output or slot.kind: sha256_json(slot.fingerprint)}
+        outputs = {name: sha256_json([slot.fingerprint, name]) for name in names or (slot.kind,)}
         manifest = Manifest(
             stage=key,
             kind=slot.kind,

@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 
-from flows.load import apply, read_toml
+from flows.load import apply, read_file
 from hpt_core.errors import ConfigError, HPTError
 from hpt_core.plugins import near
 
@@ -15,7 +15,7 @@ VALUES = Path(__file__).with_name("values.toml")
 
 def render(template: Path, overrides: list[str] | None = None) -> str:
     """The template with the values of values.toml and `a.b=c` overrides. Raises ConfigError."""
-    values = read_toml(VALUES)
+    values = read_file(VALUES)
     known = _names(values)
     for override in overrides or ():
         name = override.partition("=")[0]

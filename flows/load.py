@@ -1,9 +1,10 @@
-"""Load a pipeline's config from TOML files that may extend each other, with overrides.
+"""Load a pipeline's config from TOML files that may extend each other, or from the JSON of a run, with overrides.
 
 Errors name the file, the field, the value and the remedy.
 """
 
 import contextlib
+import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
@@ -20,6 +21,8 @@ from hpt_core.plugins import Plugin, add_folder
 from tasks.execution import variants
 from tasks.execution.config import PipelineConfig, pipeline_type
 
+ENDINGS = (".toml", ".json")
+"""How the names of config files end."""
 HOW: tuple[str, ...] = (
     *("store", "data_dir", "resources", "trackers", "schedule", "publish", "notify", "overrides", "replace_board"),
     *("evaluate.budget", "report.max_overlap"),
@@ -30,7 +33,7 @@ HOW: tuple[str, ...] = (
 def load_config(
     path: Path, overrides: Iterable[str] = (), store: str | None = None, data_dir: Path | None = None
 ) -> PipelineConfig:
-    """Load the TOML file `path` and apply the `a.b=c` overrides in order. Raises ConfigError.
+    """Load the TOML or JSON file `path` and apply the `a.b=c` overrides in order. Raises ConfigError.
 
     The file's folder is added to the import path, for plug-ins that the config names by import path.
     """
@@ -110,7 +113,7 @@ def read_table(path: Path, within: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The file's table merged over those of the files it extends. Raises ConfigError."""
     if path.resolve() in within:
         raise ConfigError(f"{path} extends itself", 'remove one "extends"')
-    table = read_toml(path)
+    table = read_file(path)
     extends = table.pop("extends", [])
     bases = [extends] if isinstance(extends, str) else extends
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
@@ -124,10 +127,11 @@ def read_table(path: Path, within: tuple[Path, ...] = ()) -> dict[str, Any]:
     return merge(found, table)
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """One file's table. Raises ConfigError with the file and, for invalid TOML, the line."""
+def read_file(path: Path) -> dict[str, Any]:
+    """One file's table. Raises ConfigError with the file and, if it cannot be parsed, the line."""
+    kind, parse = ("JSON", json.loads) if path.suffix == ".json" else ("TOML", tomllib.loads)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        table = parse(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         beside = sorted(str(p) for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
         remedy = near(str(path), tuple(beside)) if beside else "give the path of a TOML file"
@@ -137,7 +141,10 @@ def read_toml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not a text file", "give the path of a TOML file") from error
     except (ValueError, RecursionError) as error:  # also an integer of thousands of digits
-        raise ConfigError(f"{path} is not valid TOML: {error}", "correct the line") from error
+        raise ConfigError(f"{path} is not valid {kind}: {error}", "correct the line") from error
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path} holds no table of settings", "give a pipeline's config")
+    return table
 
 
 def apply(table: dict[str, Any], override: str, example: str = "train.hpt.steps=10") -> None:

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from flows.load import load_config
+from flows.load import ENDINGS, load_config
 from hpt_core.artifacts import Manifest, Slot, Store
 from hpt_core.errors import ConfigError, StoreError, near
 
@@ -17,7 +17,7 @@ def open_store(where: str | None) -> Store:
 
     Raises StoreError for a folder that is not a store, and ConfigError if there are several.
     """
-    if where is not None and where.endswith(".toml"):
+    if where is not None and where.endswith(ENDINGS):
         return _existing(load_config(Path(where)).store)
     if where is not None:
         return _existing(where)

@@ -34,6 +34,7 @@ CASES: dict[str, Callable[[Bed], Iterator[Row]]] = {**by_hand.CASES, **storage.C
 
 LEFT = {
     "stages": ("*",),
+    "away": ("*",),
     KILLS: ("*",),
     "output": ("publish.*",),
     "publication": ("publish.*",),

@@ -1,19 +1,23 @@
-"""Cases of a store's disk: a file system of its own, on a loop device, that is full or becomes read-only."""
+"""Cases of a store: its disk, a file system of its own on a loop device, is full or read-only; S3 (moto) is away."""
 
 import contextlib
 import errno
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.failures.bed import Bed, Row
 from bench.failures.by_hand import TRAIN
 from tests.flows.pipelines import until
+from tests.s3 import started
 
 SIZE = 2 * 2**30
 """Bytes of the file system. Its image is sparse."""
+AWAY_S = 60
+"""Seconds in which the store on S3 does not answer."""
 
 
 class Disk:
@@ -85,6 +89,27 @@ def read_only(bed: Bed) -> Iterator[Row]:
     yield from _case(bed, "store becomes read-only", lambda disk: disk.break_down(), lambda disk, _: disk.repair())
 
 
+def away(bed: Bed) -> Iterator[Row]:
+    """The store on S3 answers nothing for a minute in the middle of a training, and the run is not started again."""
+    bed.pace(4)
+    with started(bed.folder) as s3:
+        bed.hpt.environment |= s3.environment
+        run = bed.start("--store", s3.bucket())
+        scratch = bed.folder / "cache" / "stores"
+        # On this machine, the store is its scratch folder.
+        bed.hpt.store = until("the store has a scratch folder", lambda: next(scratch.glob("*"), None), 300)
+        step = bed.runs.checkpoint()
+        bed.fail()
+        with s3.away():
+            time.sleep(AWAY_S)
+        later = bed.runs.checkpoint(step)
+        bed.hurry()
+        bed.end(run, seconds=600)
+    yield bed.row(
+        f"store on S3 away for {AWAY_S} s", "Completed", note=f"trained from step {step} to {later}", in_flight=()
+    )
+
+
 def _case(bed: Bed, case: str, harm: Callable[[Disk], object], undo: Callable[[Disk, object], None]) -> Iterator[Row]:
     if not is_possible():
         yield Row(case, note="not run: it needs root and loop devices")
@@ -114,4 +139,4 @@ def _error(said: str) -> str:
     return next((line.strip() for line in said.splitlines() if line.startswith("error: ")), "")
 
 
-CASES: dict[str, Callable[[Bed], Iterator[Row]]] = {"full": full, "read-only": read_only}
+CASES: dict[str, Callable[[Bed], Iterator[Row]]] = {"full": full, "read-only": read_only, "away": away}

@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.catalog.board import GROUPS, Board, Cell, Line, Section
 from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
-from benchmarks.site.facts import Models, full_name, moment, rounded, short_id
+from benchmarks.site.facts import Models, full_name, moment, public, rounded, short_id
 from hpt_core.evaluation.estimate import t_95
 from hpt_core.evaluation.metrics import ScoreInterval, combined, estimate
 
@@ -20,7 +20,7 @@ def board_data(board: Board, tables: Tables, models: Models) -> Row:
     shares = _Shares(tables)
     return {
         "sections": [_section(section, models, shares) for section in board.sections],
-        "failures": [vars(failure) for failure in board.failures],
+        "failures": [public(vars(failure)) for failure in board.failures],
         "groups": GROUPS,
     }
 

@@ -17,8 +17,9 @@ from benchmarks.site.files import SiteFiles, as_json
 from benchmarks.site.history import history_data
 from benchmarks.site.models import ModelData
 from benchmarks.site.questions import Responses, question_sets, response_path, set_data
-from benchmarks.site.runs import runs_data
+from benchmarks.site.runs import RunData
 from benchmarks.site.tables import PUBLIC, as_csv, as_parquet, tables_data
+from benchmarks.site.training import TrainingLogs
 from hpt_core.artifacts import Store
 from hpt_core.code import code_of_packages
 
@@ -43,6 +44,7 @@ PAGES = (
     Page("runs.html", "Runs", "What each run did, and what became of its stages."),
     Page("data.html", "Data", "The numbers of this site as tables."),
     Page("model.html", "Model", "Where a model comes from, and how it scores.", in_menu=False),
+    Page("run.html", "Run", "What one run did, what it cost, and how to repeat it.", in_menu=False),
 )
 STATIC = ("site.css", "site.js")
 POLICY = (
@@ -107,7 +109,14 @@ class Site:
             key = [code, self.sides.key(first, second)]
             files.put_json(pair_path(first, second), key, self._pair, first, second)
         files.put_json("data/history.json", [code, self._scores_key()], history_data, self.tables)
-        files.put_value("data/runs.json", runs_data(self.tables))
+        logs = TrainingLogs(self.store, self.tables)
+        for model, log in logs.models():
+            files.put_json(f"data/training/{short_id(model)}.json", [code, log], logs.data, model)
+        files.put_value("data/training.json", sorted(short_id(model) for model, _ in logs.models()))
+        runs = RunData(self.tables)
+        files.put_value("data/runs.json", runs.index())
+        for run in runs.runs():
+            files.put_json(f"data/runs/{short_id(run)}.json", [code, runs.key(run)], runs.data, run)
         for name in PUBLIC:
             table = getattr(self.tables, name)
             key = [code, table.column("record").to_pylist()]

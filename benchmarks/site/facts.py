@@ -4,11 +4,14 @@ import hashlib
 import re
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
 
 HEX = re.compile("[0-9a-f]{16,}")
+FOLDERS = re.compile(r"(?<![\w.~:/-])(?:~?/[^\s/:'\"]+)+/(?=[^\s/:'\"])")
+"""The folders of an absolute path. Those of an address follow its colon."""
 ID_LENGTH = 16
 STAGE = (
     *("run", "seconds", "device_seconds", "money", "tokens", "trained_tokens", "commit", "config", "gpus", "processor"),
@@ -25,6 +28,15 @@ def short_id(text: str) -> str:
 def full_name(pipeline: str | None, label: str) -> str:
     """ "PIPELINE/LABEL", or the label alone without a pipeline."""
     return f"{pipeline}/{label}" if pipeline else label
+
+
+def public(value: Any) -> Any:
+    """A JSON value without the folders of the machine: of each absolute path in its texts, only the last part."""
+    if isinstance(value, str):
+        return FOLDERS.sub(".../", value)
+    if isinstance(value, dict):
+        return {key: public(item) for key, item in value.items()}
+    return [public(item) for item in value] if isinstance(value, list) else value
 
 
 def moment(value: datetime | None) -> str | None:

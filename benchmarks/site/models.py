@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
-from benchmarks.site.facts import Models, full_name, moment, rounded, short_id
+from benchmarks.site.facts import Models, full_name, moment, public, rounded, short_id
 from hpt_core.evaluation.metrics import pass_curve
 
 SHOWN = ("benchmark", "title", "group", "rows", "questions", "complete", "k", "samples", "solved", "record")
@@ -126,4 +126,4 @@ def _stage(row: Row) -> Row:
 
 
 def _parsed(text: str | None) -> Any:
-    return None if text is None else json.loads(text)
+    return None if text is None else public(json.loads(text))

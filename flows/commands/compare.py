@@ -14,7 +14,7 @@ from flows.commands import common
 from flows.commands.common import ConfigFile, DataDir, Json, Set, StoreOption, Where
 from flows.commands.history import one_run
 from flows.display import styled
-from flows.load import load_config
+from flows.load import ENDINGS, load_config
 from flows.outputs import find, find_one, open_store
 from flows.run import Run, RunOptions, plan_run
 from hpt_core.artifacts import Manifest, Store
@@ -231,7 +231,7 @@ def _print_scores(scores: Mapping[str, tuple[Score, Score]]) -> None:
 
 def _side(text: str, where: str | None) -> Side:
     """A run, a config, a store, or an output, whichever `text` names. Raises HPTError."""
-    if text.endswith(".toml"):
+    if text.endswith(ENDINGS):
         config = load_config(Path(text))
         run = plan_run(config)
         slots = {str(a.key): run.context.store.slot(a.kind, a.fingerprint) for a in run.plan.artifacts.values()}

@@ -430,6 +430,7 @@
       const benchmarks = corrected("benchmarks"), averages = corrected("averages");
       if (ids.join() !== picker.ids().join()) return; // another choice was made meanwhile
       fill($("#pairs"), others.map((other, place) => this.section(ids[0], other, pairs[place], benchmarks[place], averages[place])));
+      await training.draw(ids.map((id) => ({ id, name: picker.label(id) })));
     },
     section(a, b, pair, benchmarks, averages) {
       const labels = [a, b].map((id) => picker.label(id));
@@ -613,6 +614,7 @@
         found.children.length ? el("li", {}, found.children.map((each, i) => [i ? ", " : "", link(each)])) : null);
       this.scores(found);
       this.made(found.stage);
+      await training.draw([found]);
     },
     list(node, pairs) {
       fill(node, pairs.filter(([, value]) => value !== null && value !== undefined && value !== "").map(([term, value]) =>
@@ -650,6 +652,45 @@
         ["Time", stage.seconds === null ? null : duration(stage.seconds)], ["Device time", stage.device_seconds === null ? null : duration(stage.device_seconds)],
         ["Cost", stage.money], ["Tokens generated", stage.tokens], ["Tokens trained on", stage.trained_tokens]]);
       $("#made pre").textContent = shown(JSON.stringify(stage.config, null, 2)).replaceAll("\\u000a", "\n");
+    },
+  };
+
+  /* Training curves */
+
+  const LINES = 8; // models in a figure, each with a color and a dash of its own
+  const training = {
+    // Figures of what these models' trainings logged, one line per model.
+    async draw(models) {
+      const known = new Set(await load("data/training.json")), trained = models.filter(({ id }) => known.has(id));
+      const section = $("#training"), chosen = trained.slice(0, LINES);
+      const loaded = await Promise.all(chosen.map((each) => load(`data/training/${each.id}.json`)));
+      const logs = chosen.map((each, i) => ({ name: each.name, log: loaded[i] })).filter((each) => each.log && each.log.steps.length);
+      section.hidden = logs.length === 0;
+      const titles = [...new Set(logs.flatMap(({ log }) => log.curves.map(([title]) => title)))];
+      const legend = logs.length < 2 ? null : el("ul", { class: "legend" }, logs.map(({ name: text }, i) => el("li", {}, this.key(i), name(text))));
+      fill($("#training .figures"), legend, titles.map((title) => this.figure(title, logs)),
+        trained.length > LINES ? el("p", { class: "notes" }, `The first ${LINES} of ${trained.length} models.`) : null);
+    },
+    key: (i) => svg("svg", { viewBox: "0 0 24 8", width: 24, height: 8, "aria-hidden": "true" }, svg("line", { class: `line line-${i}`, x1: 0, x2: 24, y1: 4, y2: 4 })),
+    figure(title, logs) {
+      const width = 320, height = 160, left = 48, right = 12, bottom = 22;
+      const lines = logs.map(({ name: text, log }, place) => {
+        const found = log.curves.find(([each]) => each === title);
+        return { text, place, points: found ? log.steps.map((step, i) => [step, found[1][i]]).filter(([, v]) => v !== null) : [] };
+      }).filter((line) => line.points.length);
+      const steps = lines.flatMap((line) => line.points.map(([step]) => step)), values = lines.flatMap((line) => line.points.map(([, v]) => v));
+      const first = Math.min(...steps), last = Math.max(...steps), low = Math.min(...values), high = Math.max(...values);
+      const x = (step) => left + ((step - first) * (width - left - right)) / (last - first || 1), y = (v) => 8 + ((high - v) * (height - bottom - 8)) / (high - low || 1);
+      const number = (v) => String(+v.toPrecision(3));
+      const text = (at, down, words, anchor) => svg("text", { x: at, y: down, "text-anchor": anchor }, words);
+      const told = lines.map((line) => `${lines.length > 1 ? `${shown(line.text)}: ` : ""}${number(line.points[0][1])} to ${number(line.points[line.points.length - 1][1])}`).join("; ");
+      return el("figure", {}, svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `${title}, ${told}` },
+        ...(low === high ? [low] : [low, high]).flatMap((v) => [svg("line", { class: "axis", x1: left, x2: width - right, y1: y(v), y2: y(v) }), text(left - 5, y(v) + 4, number(v), "end")]),
+        ...lines.map((line) => (line.points.length === 1
+          ? svg("circle", { class: `dot dot-${line.place}`, cx: x(line.points[0][0]), cy: y(line.points[0][1]), r: 3 })
+          : svg("path", { class: `line line-${line.place}`, d: line.points.map(([step, v], i) => `${i ? "L" : "M"}${x(step).toFixed(1)} ${y(v).toFixed(1)}`).join("") }))),
+        text(left, height - 5, `step ${first}`, "start"), text(width - right, height - 5, String(last), "end")),
+      el("figcaption", {}, title, el("span", { class: "sub" }, told)));
     },
   };
 
@@ -732,17 +773,62 @@
       fill($("#runs"), found.map((run) => this.run(run)));
     },
     run(run) {
-      const bad = ["failed", "died", "interrupted"].includes(run.outcome);
+      const bad = isBad(run);
       const facts = el("dl", { class: "facts" });
       model.list(facts, [["Pipeline", run.pipeline], ["Began", run.start], ["Took", run.seconds === null ? null : duration(run.seconds)],
-        ["Code", run.commit && run.commit.slice(0, 12)], ["Overrides", run.overrides.join(" ")], ["Error", run.error],
-        ["Its config", `hpt runs ${run.run}`], ["Its report, in the store", run.report && `${run.report}/output/site/index.html`]]);
-      const rows = run.stages.map(([stage, state, seconds, why]) => el("tr", {}, el("th", { scope: "row", class: "name" }, el("bdi", {}, shown(stage))),
-        el("td", {}, state === "failed" ? el("b", { class: "warning" }, state) : state), el("td", {}, seconds === null ? "–" : duration(seconds)), el("td", { class: "text" }, why ? shown(why) : "")));
-      return el("section", {}, el("h2", {}, el("bdi", {}, shown(run.run)), ": ", el("span", { class: bad ? "warning" : null }, run.outcome)), facts,
+        ["Code", run.commit && run.commit.slice(0, 12)], ["Overrides", run.overrides.join(" ")], ["Error", run.error]]);
+      return el("section", {}, el("h2", {}, el("a", { href: `run.html?id=${run.id}` }, el("bdi", {}, shown(run.run))), ": ", el("span", { class: bad ? "warning" : null }, run.outcome)), facts,
         el("details", { open: bad }, el("summary", {}, `${run.stages.length} ${run.stages.length === 1 ? "stage" : "stages"}`),
-          el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": `Stages of ${shown(run.run)}` }, el("table", {},
-            el("thead", {}, el("tr", {}, ["Stage", "State", "Time", "Why"].map((head, i) => el("th", { scope: "col", class: i === 0 ? "name" : i === 3 ? "text" : null }, head)))), el("tbody", {}, rows)))));
+          el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": `Stages of ${shown(run.run)}` }, el("table", {}, stagesOf(run)))));
+    },
+  };
+  const isBad = (run) => ["failed", "died", "interrupted"].includes(run.outcome);
+  const stagesOf = (run) => [
+    el("thead", {}, el("tr", {}, ["Stage", "State", "Time", "Why"].map((head, i) => el("th", { scope: "col", class: i === 0 ? "name" : i === 3 ? "text" : null }, head)))),
+    el("tbody", {}, run.stages.map(([stage, state, seconds, why]) => el("tr", {}, el("th", { scope: "row", class: "name" }, el("bdi", {}, shown(stage))),
+      el("td", {}, state === "failed" ? el("b", { class: "warning" }, state) : state), el("td", {}, seconds === null ? "–" : duration(seconds)), el("td", { class: "text" }, why ? shown(why) : "")))),
+  ];
+
+  /* Run */
+
+  const oneRun = {
+    async start() {
+      const id = parameters().get("id") || "";
+      const found = /^[0-9a-f]{16}$/.test(id) ? await load(`data/runs/${id}.json`) : null;
+      $("#run").hidden = !found;
+      $("#empty").hidden = Boolean(found);
+      $("#empty").textContent = "This site has no page of such a run. Runs lists those that it has.";
+      if (!found) return;
+      document.title = shown(found.run);
+      fill($("#title"), el("bdi", {}, shown(found.run)), ": ", el("span", { class: isBad(found) ? "warning" : null }, found.outcome));
+      const total = (key) => found.made.reduce((sum, each) => sum + (each[key] || 0), 0), money = found.made.some((each) => each.money !== null);
+      const options = Object.entries(found.options).map(([key, value]) => `${key} = ${[value].flat().join(" ")}`).join(", ");
+      model.list($("#facts"), [["Pipeline", found.pipeline], ["Began", found.start], ["Took", found.seconds === null ? null : duration(found.seconds)],
+        ["Device time of what it made", found.made.length ? duration(total("device_seconds")) : null], ["Cost", money ? total("money").toFixed(2) : null],
+        ["Tokens generated", total("tokens") || null], ["Tokens trained on", total("trained_tokens") || null],
+        ["Code", found.commit && found.commit.slice(0, 12)], ["Overrides", found.overrides.join(" ")], ["Asked for", options], ["Error", found.error],
+        ["Its report, in the store", found.report && `${found.report}/output/site/index.html`]]);
+      const file = `${found.run.replace(/[^\w.-]/g, "-")}.json`, commit = found.commit ? found.commit.replace("+changes", "") : null;
+      const [command, config, packages] = document.querySelectorAll("#again pre");
+      command.textContent = `${commit ? `git checkout ${shown(commit)}\n` : ""}hpt run ${file}`;
+      if (commit !== found.commit) command.append("\n# files were modified after this commit");
+      config.textContent = shown(JSON.stringify(found.config, null, 2)).replaceAll("\\u000a", "\n");
+      packages.textContent = Object.entries(found.packages).map(([key, version]) => shown(`${key} ${version}`)).join("\n");
+      config.before(el("button", { type: "button", onclick: () => save(file, "application/json", JSON.stringify(found.config, null, 2)) }, `Save ${file}`));
+      fill($("#stages"), stagesOf(found));
+      this.made(found.made);
+      $("#models").hidden = found.models.length === 0;
+      fill($("#models ul"), found.models.map((each) => el("li", {}, each.scored ? el("a", { href: `model.html?id=${each.id}` }, name(each.name)) : name(each.name))));
+      await training.draw(found.models);
+    },
+    made(rows) {
+      $("#made").hidden = rows.length === 0;
+      const head = ["Artifact", "Time", "Device time", "Tokens", "Trained on", "Memory", "Size", "Machine"];
+      const time = (value) => (value === null ? "–" : duration(value)), bytes = (value) => (value === null ? "–" : `${size(value).replace("B", "G")}B`);
+      fill($("#made table"), el("thead", {}, el("tr", {}, head.map((text, i) => el("th", { scope: "col", class: i === 0 ? "name" : i === 7 ? "text" : null }, text)))),
+        el("tbody", {}, rows.map((row) => el("tr", {}, el("th", { scope: "row", class: "name" }, name(row.artifact), row.attempts > 1 ? el("span", { class: "sub" }, `${row.attempts} attempts`) : null),
+          el("td", {}, time(row.seconds)), el("td", {}, time(row.device_seconds)), el("td", {}, row.tokens === null ? "–" : size(row.tokens)), el("td", {}, row.trained_tokens === null ? "–" : size(row.trained_tokens)),
+          el("td", {}, bytes(row.peak_memory_bytes)), el("td", {}, bytes(row.bytes)), el("td", { class: "text" }, row.machine ? shown(row.machine) : "")))));
     },
   };
 
@@ -761,7 +847,7 @@
     },
   };
 
-  const pages = { board, compare, questions, model, history: past, runs, data: tables };
+  const pages = { board, compare, questions, model, history: past, runs, run: oneRun, data: tables };
   const begin = () => pages[document.body.dataset.page].start().catch((error) => problem(`The page could not be filled: ${error.message}`));
   begin();
 

@@ -2,12 +2,14 @@
 
 import html
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -16,7 +18,7 @@ from benchmarks.catalog.compare import compare_models
 from benchmarks.catalog.records import Records
 from benchmarks.significance import holm, sign_flip_exact
 from benchmarks.site.build import STATIC, Site
-from benchmarks.site.facts import short_id
+from benchmarks.site.facts import public, short_id
 from benchmarks.site.files import STATE, SiteFiles
 from benchmarks.site.questions import is_public, shows_text
 from benchmarks.suite import get_suite
@@ -222,6 +224,71 @@ def test_regressions_are_corrected_within_each_run(made: MadeUp, tmp_path: Path)
     counts = [{name: correct.sum(axis=1) for name, correct in models["hpt"].items()} for models in nights]
     exact = holm([sign_flip_exact(counts[1][name] - counts[0][name]) for name in found])
     assert list(found.values()) == pytest.approx(exact)
+
+
+def trained(steps: int) -> pa.Table:
+    """A training log, in which validation runs every tenth step."""
+    rows = [
+        {
+            "step": step,
+            "reward": step / steps,
+            "validation_reward": step / 10 if step % 10 == 0 else math.nan,
+            "demonstration_nll": math.nan,
+            "seconds_update": 1.0,
+        }
+        for step in range(1, steps + 1)
+    ]
+    return pa.Table.from_pylist(rows)
+
+
+def test_training_curves_are_thinned_and_lack_what_was_never_logged(made: MadeUp, tmp_path: Path) -> None:
+    logs = {"hpt": trained(1001), "sft": trained(20)}
+    hashes = made.run("demo", {name: answers(1, 0.5) for name in ("hpt", "sft", "grpo")}, logs=logs)
+    build(made, tmp_path / "site")
+    ids = {name: short_id(hash_) for name, hash_ in hashes.items()}
+    assert read(tmp_path / "site", "data/training.json") == sorted([ids["hpt"], ids["sft"]])
+    short = read(tmp_path / "site", f"data/training/{ids['sft']}.json")
+    assert short["steps"] == list(range(1, 21))
+    assert [title for title, _ in short["curves"]] == ["Reward", "Validation reward"]
+    validation = dict(short["curves"])["Validation reward"]
+    assert [step for step, value in zip(short["steps"], validation, strict=True) if value is not None] == [10, 20]
+    long = read(tmp_path / "site", f"data/training/{ids['hpt']}.json")
+    assert long["steps"] == [*range(6, 1000, 6), 1001]
+    assert long["steps_per_point"] == 6
+    reward = dict(long["curves"])["Reward"]
+    assert reward[0] == pytest.approx(3.5 / 1001, rel=1e-5)
+    assert len(reward) == len(long["steps"])
+
+
+def test_a_run_has_a_page_without_folders_of_the_machine(made: MadeUp, tmp_path: Path) -> None:
+    failed = {"train.grpo": "cannot write /home/me/runs/train/x.json: see https://host/a/b"}
+    hashes = made.run("demo", {"hpt": answers(1, 0.5)}, failed=failed)
+    build(made, tmp_path / "site")
+    (listed,) = read(tmp_path / "site", "data/runs.json")["runs"]
+    found = read(tmp_path / "site", f"data/runs/{listed['id']}.json")
+    assert listed.items() <= found.items()
+    assert ["train.grpo", "failed", 1.0, "cannot write .../x.json: see https://host/a/b"] in found["stages"]
+    assert found["models"][-1] == {"id": short_id(hashes["hpt"]), "name": "demo/hpt", "scored": True}
+    assert {row["artifact"] for row in found["made"]} >= {"train.hpt", "evaluate.hpt/verdicts/aime24"}
+    assert sum(row["trained_tokens"] or 0 for row in found["made"]) == 2000
+    assert found["packages"]["torch"] == "1.0"
+    assert found["config"]["name"] == "demo"
+    assert not [path for path in (tmp_path / "site").rglob("*.json") if "/home/me" in path.read_text()]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("/a/b/c", ".../c"),
+        ("~/models/x", ".../x"),
+        ("PosixPath('/a/b/c')", "PosixPath('.../c')"),
+        ("s3://bucket/a/b and https://h/a/b", "s3://bucket/a/b and https://h/a/b"),
+        ("evaluate.hpt/samples/x", "evaluate.hpt/samples/x"),
+        ("1/2, /tmp", "1/2, /tmp"),
+    ],
+)
+def test_public_texts_lack_folders(text: str, expected: str) -> None:
+    assert public({"a": [text], text: 1}) == {"a": [expected], text: 1}
 
 
 def test_the_tables_can_be_read(made: MadeUp, tmp_path: Path) -> None:

@@ -1,12 +1,16 @@
 """The site in a real browser, served as `hpt view` serves it."""
 
+import json
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from bench.stores import MadeUp, drawn
@@ -20,6 +24,10 @@ from tasks.execution.catalog import fill
 pytestmark = pytest.mark.xdist_group("site")
 SUITES = {"aime24": (30, 4), "math500": (60, 1), "gpqa_diamond": (40, 1), "arc_challenge": (30, 1)}
 EVIL = "<img src=x onerror=alert(1)>\u202egnp"
+LOGS = {
+    name: pa.table({"step": range(1, 31), "reward": [step * rise for step in range(1, 31)], "entropy": [1.0] * 30})
+    for name, rise in (("hpt_seed_1", 0.02), ("hpt_seed_2", 0.03))
+}
 WIDTHS = (390, 768, 1280, 1920)
 
 
@@ -65,7 +73,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     found = Served(tmp_path_factory.mktemp("served"))
     part = {name: value for name, value in answers(4, 0.4).items() if name != "aime24"}
     models = {"hpt_seed_1": answers(1, 0.6), "hpt_seed_2": answers(2, 0.55), "sft": answers(3, 0.3), "part": part}
-    found.hashes |= found.made.run("demo", models, failed={"train.grpo": EVIL})
+    found.hashes |= found.made.run("demo", models, failed={"train.grpo": EVIL}, logs=LOGS)
     found.hashes |= found.made.run(f"hostile{EVIL}", {f"evil{EVIL}": answers(5, 0.4), "long" * 60: answers(6, 0.2)})
     limited = {"math500": drawn(np.random.default_rng(7), 6, 1, 0.9)}
     found.made.run("trial", {"few": limited}, whole={"math500": 60}, evaluate={"limit": 6})
@@ -282,6 +290,37 @@ def test_runs_with_their_stages(page: Page, served: Served) -> None:
     assert "<img src=x onerror=alert(1)>\\u202egnp" in page.inner_text("#runs tr:has-text('train.grpo')")
 
 
+def test_a_run_says_how_to_repeat_it(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}runs.html?outcome=failed")
+    page.click("#runs h2 a")
+    page.wait_for_selector("#stages tbody tr")
+    assert page.inner_text("#title").endswith(": failed")
+    command, config, _ = page.locator("#again pre").all_text_contents()
+    assert re.fullmatch(rf"git checkout {'0' * 40}\nhpt run [\w-]+\.json", command)
+    with page.expect_download() as saved:
+        page.locator("#again summary").first.click()
+        page.click("#again button")
+    assert saved.value.suggested_filename == command.split()[-1]
+    assert json.loads(Path(saved.value.path()).read_text()) == json.loads(config)
+    assert page.locator("#made tbody tr").count() > 10
+    assert page.locator("#training figure").count() == 2
+    assert page.locator("#training .legend li").all_inner_texts() == ["demo/hpt_seed_1", "demo/hpt_seed_2"]
+    assert "demo/hpt_seed_2: 0.03 to 0.9" in page.inner_text("#training figure:first-of-type")
+    page.click("#models a >> nth=-1")
+    page.wait_for_selector("#scores tbody tr")
+    page.goto(f"{served.url}run.html")
+    expect(page.locator("#empty")).to_be_visible()
+
+
+def test_curves_of_compared_models_share_a_figure(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}compare.html?{served.models('sft', 'hpt_seed_1', 'hpt_seed_2')}")
+    page.wait_for_selector("#training figure")
+    assert page.locator("#training figure").first.locator("path").count() == 2
+    page.goto(f"{served.url}model.html?id={short_id(served.hashes['sft'])}")
+    page.wait_for_selector("#scores tbody tr")
+    expect(page.locator("#training")).to_be_hidden()
+
+
 def test_the_tables_are_linked(page: Page, served: Served) -> None:
     page.goto(f"{served.url}data.html")
     page.wait_for_selector("#files tbody tr")
@@ -290,24 +329,46 @@ def test_the_tables_are_linked(page: Page, served: Served) -> None:
     assert all(page.request.get(address).ok for address in addresses)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", WIDTHS)
-def test_no_page_is_wider_than_its_window(browser: Browser, served: Served, width: int, theme: Any) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=theme)
-    page = context.new_page()
+def every_page(page: Page, served: Served) -> Iterator[str]:
+    """Show each page in turn, filled, and give its path."""
     chosen = served.models("hpt_seed_1", f"evil{EVIL}", "long" * 60)
+    run = page.request.get(f"{served.url}data/runs.json").json()["runs"][-1]["id"]
     for path, ready in (
         ("index.html", "#board tbody tr"),
         (f"compare.html?{chosen}", "#pairs table"),
         (f"questions.html?{chosen}&benchmark=math500&question=q0001", "#answers pre"),
         (f"model.html?id={short_id(served.hashes['long' * 60])}", "#scores tbody tr"),
         ("runs.html", "#runs section"),
+        (f"run.html?id={run}", "#stages tbody tr"),
         ("data.html", "#files tbody tr"),
+        ("history.html", "main"),
     ):
         page.goto(served.url + path)
         page.wait_for_selector(ready)
+        yield path
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_page_is_wider_than_its_window(browser: Browser, served: Served, width: int, theme: Any) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=theme)
+    page = context.new_page()
+    for path in every_page(page, served):
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
     context.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_no_barrier(browser: Browser, served: Served, theme: Any) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=theme)
+    page = context.new_page()
+    found = {
+        f"{path}: {each['id']}": [node["html"][:200] for node in each["nodes"]][:3]
+        for path in every_page(page, served)
+        for each in Axe().run(page).response["violations"]
+    }
+    context.close()
+    assert found == {}
 
 
 def test_an_empty_store_and_its_first_model(browser: Browser, tmp_path: Path) -> None:

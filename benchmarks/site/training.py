@@ -1,0 +1,94 @@
+"""Data of training curves: what a model's training logged, thinned out to what a figure can show."""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.catalog.schemas import Row
+from benchmarks.catalog.tables import Tables
+from benchmarks.site.facts import rounded
+from hpt_core.artifacts import Store
+from hpt_core.errors import StoreError
+
+MOST = 200
+"""Points of a curve."""
+CURVES = {
+    "reward": "Reward",
+    "validation_reward": "Validation reward",
+    "success_rate": "Success rate of rollouts",
+    "demonstration_share": "Questions that the gate sent to their demonstration",
+    "entropy": "Entropy, nats",
+    "response_tokens": "Response length, tokens",
+    "truncated_share": "Share of truncated rollouts",
+    "demonstration_nll": "NLL of demonstrations, nats per token",
+    "gradient_norm": "Gradient norm",
+    "clipped_share": "Share of masked tokens",
+    "mismatch_kl": "KL of engine and trainer, nats",
+    "tokens_per_second": "Tokens per second",
+}
+"""Column of the training log (hpt_core.schemas.TRAIN_LOG) -> title of its figure."""
+
+
+class Log(NamedTuple):
+    """Where the log of a model's training is."""
+
+    kind: str
+    fingerprint: str
+    hash: str
+
+
+class TrainingLogs:
+    """The training logs of a store, by the content hash of the model."""
+
+    def __init__(self, store: Store, tables: Tables) -> None:
+        self._store = store
+        self._logs: dict[str, Log] = {}
+        for row in tables.stages.select(["kind", "fingerprint", "outputs"]).to_pylist():
+            outputs = {each["name"]: each["hash"] for each in row["outputs"] or ()}
+            if outputs.keys() >= {"model", "log"}:
+                self._logs[outputs["model"]] = Log(row["kind"], row["fingerprint"], outputs["log"])
+
+    def models(self) -> Iterable[tuple[str, Log]]:
+        """(model, its log) of every model with a log."""
+        return self._logs.items()
+
+    def data(self, model: str) -> Row | None:
+        """Data of data/training/ID.json: the steps, and title and values of each curve; null where nothing was logged.
+
+        None if the store no longer has the log. Raises StoreError if it cannot be read.
+        """
+        log = self._logs.get(model)
+        slot = None if log is None else self._store.slot(log.kind, log.fingerprint)
+        if slot is None or slot.manifest() is None:
+            return None
+        slot.fetch("log.parquet")
+        return curves(slot.output / "log.parquet")
+
+
+def curves(path: Path) -> Row:
+    """The curves of a training log. A point of a long one is the mean over its steps. Raises StoreError."""
+    try:
+        schema = pq.read_schema(path)
+        table = pq.read_table(path, columns=["step", *(name for name in CURVES if name in schema.names)])
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"cannot read {path}: {str(error).splitlines()[0]}", "train again") from error
+    steps, width = table.column("step").to_pylist(), math.ceil(table.num_rows / MOST) or 1
+    values = {t: _thinned(table.column(n).to_pylist(), width) for n, t in CURVES.items() if n in table.column_names}
+    return {
+        "steps": [steps[min(first + width, len(steps)) - 1] for first in range(0, len(steps), width)],
+        "steps_per_point": width,
+        "curves": [[title, found] for title, found in values.items() if any(value is not None for value in found)],
+    }
+
+
+def _thinned(values: list[float | None], width: int) -> list[float | None]:
+    """The mean of what is known of every `width` values."""
+    found: list[float | None] = []
+    for first in range(0, len(values), width):
+        known = [v for v in values[first : first + width] if v is not None and math.isfinite(v)]
+        found.append(rounded(math.fsum(known) / len(known)) if known else None)
+    return found
