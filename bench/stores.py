@@ -42,11 +42,13 @@ class MadeUp:
         parent: str = "",
         options: Mapping[str, Any] | None = None,
         logs: Mapping[str, pa.Table] | None = None,
+        overrides: Sequence[str] = (),
     ) -> dict[str, str]:
         """Add a run that trained the `models` (name -> benchmark -> answers) and evaluated them.
 
         `failed` holds stages and their errors, `whole` the rows of benchmarks that were asked in part. `version` makes
-        other models of the same names. `logs` holds training logs of models. Returns the hash of each model by name.
+        other models of the same names. `logs` holds training logs of models. With `overrides`, the run is a trial.
+        Returns the hash of each model by name.
         """
         start, artifacts, hashes = self._tick(), dict[str, str](), dict[str, str]()
         suites = list(dict.fromkeys(name for found in models.values() for name in found))
@@ -68,7 +70,13 @@ class MadeUp:
         record = RunRecord(
             id=f"{start:%Y%m%d-%H%M%S}-{pipeline}-{len(stages):04x}",
             pipeline=pipeline,
-            config={"name": pipeline, "evaluate": table, "prompt": {"name": "chat"}, "seed": 0},
+            config={
+                "name": pipeline,
+                "evaluate": table,
+                "prompt": {"name": "chat"},
+                "seed": 0,
+                "overrides": [*overrides],
+            },
             options=dict(options or {}),
             git_commit="0" * 40,
             start=start,

@@ -41,13 +41,13 @@ def _table(description: str, *columns: pa.Field) -> pa.Schema:
 
 _RECORD = _key("record", _TEXT, "Name of the record with this row: `FINGERPRINT-TIME` of an artifact, or a run's id.")
 _RUN = _column("run", _TEXT, "Id of the run that made it; null if no run is recorded that did.")
-_PIPELINE = _column("pipeline", _TEXT, "Name of that run's pipeline.")
+_PIPELINE = _column("pipeline", _TEXT, "Name of that run's pipeline; of a trial, with what it changed.")
 
 RUNS = _table(
     "runs.parquet: one row per run.",
     _RECORD,
     _key("run", _TEXT, "Id of the run, as in `hpt runs`."),
-    _key("pipeline", _TEXT, "Name of the pipeline."),
+    _key("pipeline", _TEXT, "Name of the pipeline; of a trial, with what it changed: `demo (train.hpt.steps=6)`."),
     _key("config_hash", _TEXT, "SHA-256 of the resolved config, without store, resources and schedule."),
     _key("config", _TEXT, "The resolved config, as JSON. Credentials in addresses are removed."),
     _key("overrides", _TEXTS, "Fields that were overridden on the command line or by the caller, as `A.B=C`."),

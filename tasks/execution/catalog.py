@@ -35,6 +35,7 @@ class MadeBy(NamedTuple):
 
     id: str
     pipeline: str
+    """Name of its pipeline in the catalog."""
     config: Any
     """The run's resolved config, as JSON."""
 
@@ -98,7 +99,7 @@ def add_artifact(artifact: Artifact, run: RunRecord | None, known: Artifacts, st
         return None if manifest is None else Stored(slot, manifest, by, find)
 
     try:
-        made = stored(artifact, None if run is None else MadeBy(run.id, run.pipeline, run.config))
+        made = stored(artifact, None if run is None else MadeBy(run.id, _pipeline(run), run.config))
         if made is not None:
             _add(made, Records(store.root), durable=True)
     except Exception as error:  # also a fault in the code of a kind outside this repository
@@ -329,6 +330,14 @@ def _swept(made: Stored) -> str | None:
     return _json(stage["swept"]) if isinstance(stage, dict) and stage.get("swept") else None
 
 
+def _pipeline(run: RunRecord) -> str:
+    """Name of a run's pipeline in the catalog. That of a trial says what it changed, so its models have rows of their
+    own and do not replace those of the pipeline."""
+    config = run.config if isinstance(run.config, dict) else {}
+    is_trial = config.get("overrides") and not config.get("replace_board")
+    return f"{run.pipeline} ({', '.join(config['overrides'])})" if is_trial else run.pipeline
+
+
 def run_rows(run: RunRecord) -> Rows:
     """The rows of a run: its own, and one of STAGES for each stage that failed or was skipped."""
     options = dict(run.options or {})
@@ -338,7 +347,7 @@ def run_rows(run: RunRecord) -> Rows:
     row = {
         "record": run.id,
         "run": run.id,
-        "pipeline": run.pipeline,
+        "pipeline": _pipeline(run),
         "config_hash": sha256_json(deciding),
         "config": _json(run.config),
         "overrides": overrides,
@@ -355,7 +364,7 @@ def run_rows(run: RunRecord) -> Rows:
         ],
         "artifacts": [{"key": key, "kind": kind, "fingerprint": print_} for key, kind, print_ in places],
     }
-    front = {"record": run.id, "run": run.id, "pipeline": run.pipeline, "commit": run.git_commit, "end": run.end}
+    front = {"record": run.id, "run": run.id, "pipeline": _pipeline(run), "commit": run.git_commit, "end": run.end}
     stages = [
         {**front, "stage": key, "state": s.what, "text": s.text or None, "seconds": s.seconds}
         for key, s in run.stages.items()

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.stores import MadeUp, drawn
+from benchmarks.catalog.board import make_board
 from benchmarks.catalog.records import Records
 from benchmarks.catalog.schemas import MEANING, QUESTION_SCORES, TABLES
 from hpt_core.errors import StoreError
@@ -227,3 +228,16 @@ def test_random_answers_are_counted_as_numpy_counts_them(tmp_path: Path) -> None
     assert sum(table.column("truncated").to_pylist()) == 24
     assert row["truncated_share"] == 0.1
     assert row["mean_tokens"] == sum(table.column("tokens").to_pylist()) / 240
+
+
+def test_a_trial_has_rows_of_its_own(made: MadeUp) -> None:
+    change = "train.hpt.steps=6"
+    made.run("demo", {"hpt": {"aime24": SFT}}, {"train.sft": "broken"}, version="2", overrides=[change])
+    board = make_board(fill(made.store))
+    rows = [(line.pipeline, line.label) for section in board.sections for line in section.lines]
+    assert sorted(rows) == [("demo", "hpt"), ("demo", "sft_seed_1"), (f"demo ({change})", "hpt")]
+    assert {(f.pipeline, f.stage) for f in board.failures} == {
+        ("demo", "train.grpo"), (f"demo ({change})", "train.sft"),
+    }  # fmt: skip
+    alone = make_board(fill(made.store), "demo")
+    assert [line.label for section in alone.sections for line in section.lines] == ["hpt", "sft_seed_1"]
