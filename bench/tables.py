@@ -10,7 +10,7 @@ from pathlib import Path
 from bench import records
 from bench.failures import __main__ as failures
 from bench.machine import ROOT
-from bench.parity import graders, gradients
+from bench.parity import alarms, graders, gradients
 from bench.records import Record
 from bench.scale import planning, prefect, simulation, slices, stages
 from bench.speed import catalog, evaluation, grading, logprobs, phases, preparation, sharing, step
@@ -20,6 +20,7 @@ DOCUMENTS = (ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "explanation" / "s
 TABLES: dict[str, Callable[[Record], str]] = {
     "gradients": gradients.table,
     "graders": graders.table,
+    "alarms": alarms.table,
     "step": step.table,
     "logprobs": logprobs.table,
     "phases": phases.table,

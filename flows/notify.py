@@ -9,6 +9,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from benchmarks.catalog.changes import Change, Changes
+from benchmarks.catalog.tables import Tables
 from flows.display import clock
 from hpt_core.artifacts import RunRecord, Slot, Store
 from hpt_core.base import Frozen
@@ -50,6 +52,32 @@ def notify_end(config: PipelineConfig, record: RunRecord, store: Store) -> None:
         LOG.warning("the notification does not say everything: %s", explain(error))
         lines = (*([record.error] if record.error else []), f"run {record.id} on {record.host}, store {store.address}")
     tell(config.notify, Event(what=what, subject=f"{record.pipeline}: {what}", lines=tuple(map(redact, lines))))
+
+
+def notify_changes(config: PipelineConfig, record: RunRecord, store: Store, tables: Tables) -> None:
+    """Tell the config's notifiers which models this run found to be worse than the ones before them."""
+    if not any("regressed" in notifier.on for notifier in config.notify):
+        return
+    try:
+        changes = Changes(tables)
+        found = [_regression(changes, change) for change in changes.tested(run=record.id) if change.verdict == "worse"]
+    except Exception as error:  # a damaged table must not end a run that is done
+        LOG.warning("not looked for regressions: %s", explain(error))
+        return
+    notify_regressions(config, found, [f"run {record.id} on {record.host}, store {store.address}"])
+
+
+def _regression(changes: Changes, change: Change) -> Regression:
+    difference, row = changes.difference(change), change.row
+    return Regression(
+        model=row["label"],
+        benchmark=row["title"],
+        before=change.before["avg_at_k"],
+        after=row["avg_at_k"],
+        low=difference.low,
+        high=difference.high,
+        p=change.p,
+    )
 
 
 def notify_regressions(config: PipelineConfig, found: Iterable[Regression], where: Iterable[str] = ()) -> None:

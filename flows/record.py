@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from flows.notify import notify_end
+from flows.notify import notify_changes, notify_end
 from flows.run import Run
 from hpt_core import logs
 from hpt_core.artifacts import RunLog, StageRecord
@@ -40,8 +40,10 @@ def recorded(run: Run, flow_run: str | None = None) -> Iterator[Run]:
 
     def end(outcome: Outcome, error: str = "") -> None:
         record = log.end(outcome, error)
-        add_run(record, run.context.store)
+        tables = add_run(record, run.context.store)
         notify_end(run.config, record, run.context.store)
+        if tables is not None:
+            notify_changes(run.config, record, run.context.store, tables)
 
     try:
         with logs.about(pipeline=run.context.pipeline, run=log.record.id):

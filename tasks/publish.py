@@ -10,14 +10,16 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from benchmarks.publishers.base import Occasion, PublisherConfig
-from hpt_core.artifacts import Cost
+from benchmarks.publishers.base import REPORTS, Occasion, PublisherConfig, Receipt
+from benchmarks.site.build import cached_site
+from hpt_core.artifacts import Cost, Store
 from hpt_core.code import code_of
 from hpt_core.errors import PublishError, near
 from hpt_core.files import write_text
 from hpt_core.redact import redact
 from tasks import evaluate, report
 from tasks.execution.artifact import Artifact, Artifacts, Job, Stage, Step, Target
+from tasks.execution.catalog import fill
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Context, Notice
 from tasks.execution.keys import PREPARED, Output, StageKey
@@ -71,11 +73,18 @@ class PublishStep(Step):
         if self.max_overlap is not None:
             require_overlap(page, self.max_overlap, self.trained)
         context.notify(Notice(str(self.stage), "progress", self.config.name, 0, 1))
-        receipt = self.config.publish(page, self.occasion())
+        receipt = self._publish(page, context.store)
         receipt = receipt.model_copy(update={"target": redact(receipt.target)})
         write_text(job.slot.output / RECEIPT.path, receipt.model_dump_json(indent=2) + "\n")
         context.notify(Notice(str(self.stage), "progress", receipt.target, 1, 1))
         return Cost()
+
+    def _publish(self, page: Path, store: Store) -> Receipt:
+        occasion = self.occasion()
+        if not occasion.board:
+            return self.config.publish(page, occasion)
+        with cached_site(store, fill(store), REPORTS) as site:
+            return self.config.publish(page, occasion.model_copy(update={"site": site}))
 
     def holds(self, artifact: Artifact) -> bool:
         """Whether the publication still exists, if the publisher can tell."""

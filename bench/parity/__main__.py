@@ -2,10 +2,11 @@
 
 import typer
 
-from bench.parity import graders, gradients
+from bench.parity import alarms, graders, gradients
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Compare our code with TRL and with other graders.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Compare us with TRL, other graders, and chance.")
 app.command(name="gradients")(gradients.main)
+app.command(name="alarms")(alarms.main)
 app.command(name="graders")(graders.main)
 
 if __name__ == "__main__":

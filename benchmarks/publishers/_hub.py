@@ -40,8 +40,9 @@ class Repository:
             return Path(self._api.hf_hub_download(self._name, name, **options)).read_bytes()
 
 
-Changes = Callable[[Repository], tuple[str, Mapping[str, bytes | Path]]]
-"""From a repository's state to a commit's title and the files to write. It is called again if the state changed."""
+Changes = Callable[[Repository], tuple[str, Mapping[str, bytes | Path | None]]]
+"""From a repository's state to a commit's title and the files to write; None removes a file. It is called again if the
+state changed."""
 
 
 class HubConfig(PublisherConfig):
@@ -82,7 +83,7 @@ class HubConfig(PublisherConfig):
             raise PublishError(f"cannot publish to {self.target(kind)}: {first}", remedy) from None
 
     def _commit(self, kind: Kind, changes: Changes, token: str) -> bool:
-        from huggingface_hub import CommitOperationAdd, HfApi
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
         from huggingface_hub.errors import HfHubHTTPError
 
         api = HfApi(endpoint=self.endpoint, token=token, library_name="hpt-pipelines")
@@ -91,15 +92,18 @@ class HubConfig(PublisherConfig):
         for _ in range(ATTEMPTS):
             before = Repository(api, self.repo, kind)
             title, files = changes(before)
-            adds = [CommitOperationAdd(name, content) for name, content in files.items()]
-            if not adds:
+            operations = [
+                CommitOperationDelete(name) if content is None else CommitOperationAdd(name, content)
+                for name, content in files.items()
+            ]
+            if not operations:
                 return False
             try:
                 with warnings.catch_warnings():
                     warnings.filterwarnings("ignore", "It seems that you are about to commit a data file")
                     # The client leaves out what did not change, and makes no empty commit.
                     made = api.create_commit(
-                        self.repo, adds, commit_message=title, repo_type=kind, parent_commit=before.commit
+                        self.repo, operations, commit_message=title, repo_type=kind, parent_commit=before.commit
                     )
             except HfHubHTTPError as error:
                 if error.response.status_code in MOVED:

@@ -2,16 +2,18 @@
 
     runs/KEY/           a published report; KEY is a hash of its content, so what is there never changes
     runs/index.html     the list of all published reports
-    runs.json           the same list for programs
-    index.html          leads to the current report
+    runs.json           the same list for programs, and that of the sites
+    sites/KEY/          the site over all runs of a store, as it was when a report was published; the latest ones stay
+    index.html          leads to the current site, or to the current report if no site was published
 
 index.html is the only file that decides what readers see. It is replaced in one step, after everything else is there.
 """
 
 import html
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AwareDatetime, ValidationError
 
@@ -26,13 +28,18 @@ FORMER = '<p><a href="site/index.html">Leaderboard</a></p>'
 """Part of index.html in the layout of earlier versions."""
 INDEX = "index.html"
 LIST = "runs.json"
+LISTED = "runs/index.html"
+SITES = 3
+"""Sites that stay: a reader may still have one of before open."""
 
 
 class Published(Frozen):
-    """One published report."""
+    """One published report or site."""
 
     key: str
-    """Its folder is runs/KEY."""
+    """The last part of its folder."""
+    top: Literal["runs", "sites"] = "runs"
+    """The first part: a report is in runs/KEY, a site in sites/KEY."""
     pipeline: str = ""
     overrides: tuple[str, ...] = ()
     """What the run changed in its config."""
@@ -41,32 +48,44 @@ class Published(Frozen):
     board: AwareDatetime | None = None
     """When it was published last as what readers see first; None if it never was."""
 
+    @property
+    def folder(self) -> str:
+        """Its folder on the target."""
+        return f"{self.top}/{self.key}"
+
+    @property
+    def page(self) -> str:
+        """Its first page."""
+        return f"{self.folder}/{INDEX}" if self.top == "sites" else f"{self.folder}/site/{INDEX}"
+
 
 class Content:
-    """The files of a report that are published, by their paths in the report."""
+    """Files that are published together into one folder, by their paths in it."""
 
-    def __init__(self, report: Path, samples: bool) -> None:
-        """Raises PublishError for a folder without a report."""
-        if not (report / "site" / INDEX).is_file():
-            raise PublishError(f"{report} holds no report: site/index.html is missing", "run the report stage first")
-        paths = [report / "leaderboard.md", *(report / "site").rglob("*"), *(report / "tables").glob("*.parquet")]
-        self.files = {
-            path.relative_to(report).as_posix(): path
-            for path in sorted(paths)
-            if path.is_file() and (samples or path.name != "samples.parquet")
-        }
-        self.hashes = {name: sha256_file(path) for name, path in self.files.items()}
+    def __init__(self, files: Mapping[str, Path], top: Literal["runs", "sites"]) -> None:
+        self.files = files
+        self.top = top
+        self.hashes = {name: sha256_file(path) for name, path in files.items()}
         self.sha256 = sha256_json(self.hashes)
         self.key = self.sha256[:16]
-        self.folder = f"runs/{self.key}"
+        self.folder = f"{top}/{self.key}"
 
-    def entry(self, occasion: Occasion, before: Published | None) -> Published:
-        """The entry of this report. `before` is the one that it has."""
+    def is_new(self, occasion: Occasion, runs: Iterable[Published]) -> bool:
+        """Whether a target with these entries lacks the one that `entry` makes."""
+        runs = list(runs)
+        before = next((run for run in runs if run.key == self.key), None)
+        shown = current(run for run in runs if run.top == self.top)
+        return before is None or occasion.overrides != before.overrides or (occasion.board and shown != before)
+
+    def entry(self, occasion: Occasion, runs: Iterable[Published]) -> Published:
+        """The entry of this content on a target with these entries."""
+        before = next((run for run in runs if run.key == self.key), None)
         times = [occasion.when] if before is None else [occasion.when, before.when]
         shown = [occasion.when] * occasion.board
         shown += [before.board] if before is not None and before.board is not None else []
         return Published(
             key=self.key,
+            top=self.top,
             pipeline=occasion.pipeline,
             overrides=occasion.overrides,
             when=max(times),
@@ -86,21 +105,56 @@ class Content:
         )
 
 
+def report_content(report: Path, samples: bool) -> Content:
+    """What is published of a report. Raises PublishError for a folder without a report."""
+    if not (report / "site" / INDEX).is_file():
+        raise PublishError(f"{report} holds no report: site/index.html is missing", "run the report stage first")
+    paths = [report / "leaderboard.md", *(report / "site").rglob("*"), *(report / "tables").glob("*.parquet")]
+    kept = (path for path in paths if samples or path.name != "samples.parquet")
+    return Content(_files(report, kept), "runs")
+
+
+def contents(report: Path, samples: bool, occasion: Occasion) -> list[Content]:
+    """What is published on an occasion: the report, and the site if readers are to see it. Raises PublishError."""
+    found = [report_content(report, samples)]
+    if occasion.site is not None and occasion.board:
+        found.append(Content(_files(occasion.site, occasion.site.rglob("[!.]*")), "sites"))
+    return found
+
+
+def _files(folder: Path, paths: Iterable[Path]) -> dict[str, Path]:
+    return {path.relative_to(folder).as_posix(): path for path in sorted(paths) if path.is_file()}
+
+
+def _newest(runs: Iterable[Published], top: str) -> list[Published]:
+    """What was published for readers to see first, the latest one first."""
+    shown = [(run.board, run.key, run) for run in runs if run.board is not None and run.top == top]
+    return [run for *_, run in sorted(shown, key=lambda item: item[:2], reverse=True)]
+
+
 def current(runs: Iterable[Published]) -> Published | None:
-    """The report that readers see first: the one published last for it."""
-    shown = [(run.board, run.key, run) for run in runs if run.board is not None]
-    return max(shown, key=lambda item: item[:2])[2] if shown else None
+    """What readers see first: the site that was published last for it; without any, the report."""
+    runs = list(runs)
+    return next(iter([*_newest(runs, "sites"), *_newest(runs, "runs")]), None)
+
+
+def outdated(runs: Iterable[Published]) -> list[Published]:
+    """The sites that need not stay."""
+    return _newest(runs, "sites")[SITES:]
 
 
 def pages(runs: Iterable[Published]) -> dict[str, bytes]:
-    """Name -> content of the files that lead to the reports, in the order in which they must be written."""
-    runs = sorted(runs, key=lambda run: (run.when, run.key), reverse=True)
-    first = current(runs)
-    listed = {"board": first and first.key, "runs": [run.model_dump(mode="json") for run in runs]}
+    """Name -> content of the files that lead to what is published, in the order in which they must be written."""
+    runs = list(runs)
+    gone = {run.key for run in outdated(runs)}
+    runs = sorted((run for run in runs if run.key not in gone), key=lambda run: (run.when, run.key), reverse=True)
+    reports = [run for run in runs if run.top == "runs"]
+    report = current(reports)
+    listed = {"board": report and report.key, "runs": [run.model_dump(mode="json") for run in runs]}
     return {
         LIST: (json.dumps(listed, indent=1) + "\n").encode(),
-        "runs/index.html": _list_page(runs, first).encode(),
-        INDEX: _index_page(first).encode(),
+        LISTED: _list_page(reports, report).encode(),
+        INDEX: _index_page(current(runs), report).encode(),
     }
 
 
@@ -131,17 +185,19 @@ def read_entry(content: bytes) -> Published | None:
         return None
 
 
-def _index_page(first: Published | None) -> str:
-    to = "runs/index.html" if first is None else f"runs/{first.key}/site/index.html"
-    # The script keeps what follows ? and # in the address; without scripts the page goes on after a second.
+def _index_page(first: Published | None, report: Published | None) -> str:
+    to, alone = (LISTED if run is None else run.page for run in (first, report))
+    # The script keeps what follows ? and # in the address; without scripts the page goes on after a second. A browser
+    # does not let a site's pages read their data from files, but a report has them within.
+    script = f'location.replace((location.protocol === "file:" ? "{alone}" : "{to}") + location.search + location.hash)'
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 {OURS}
 <title>Leaderboard</title>
-<script>location.replace("{to}" + location.search + location.hash)</script>
+<script>{script}</script>
 <meta http-equiv="refresh" content="1; url={to}">
-<p><a href="{to}">Leaderboard</a>, <a href="runs/index.html">all published reports</a></p>
+<p><a href="{to}">Leaderboard</a>, <a href="{LISTED}">all published reports</a></p>
 </html>
 """
 

@@ -1,14 +1,15 @@
 """Publish to a target that takes files one by one: a folder, an object store."""
 
 import logging
+from collections.abc import Sequence
 from typing import Protocol
 
-from benchmarks.publishers._layout import INDEX, Content, Published, current, pages, read_entry, require_ours
+from benchmarks.publishers._layout import INDEX, Content, Published, outdated, pages, read_entry, require_ours
 from benchmarks.publishers.base import Occasion
 
 LOG = logging.getLogger("hpt.publish")
 ENTRIES = "records"
-"""Folder with the entry of each report, KEY.json. An entry says that its report is complete."""
+"""Folder with the entry of each report and site, KEY.json. An entry says that what it names is complete."""
 
 
 class Files(Protocol):
@@ -26,34 +27,43 @@ class Files(Protocol):
     def lacks(self, content: Content) -> list[str]:
         """The content's files that are missing in its folder, or are not what they should be."""
 
+    def remove(self, name: str) -> None:
+        """Remove a file or a folder, which may be gone already."""
 
-def upload(files: Files, content: Content, occasion: Occasion, target: str) -> bool:
+
+def upload(files: Files, contents: Sequence[Content], occasion: Occasion, target: str) -> bool:
     """Publish, continuing an upload that was stopped. Returns whether anything changed. Raises PublishError.
 
-    Several machines may publish at once, and any of them may stop anywhere. Each writes its report, then its entry,
+    Several machines may publish at once, and any of them may stop anywhere. Each writes its files, then their entries,
     and then what follows from all entries that it finds; it repeats the last step until the entries are still the same
-    afterwards. So whoever writes last has seen every entry.
+    afterwards. So whoever writes last has seen every entry. Sites that are outdated are removed at the end, their
+    entries last, so that the next publication continues if this one is stopped.
     """
     require_ours(files.read(INDEX), target)
     changed = False
-    for name in files.lacks(content):
-        files.write(f"{content.folder}/{name}", content.files[name].read_bytes())
-        changed = True
+    for content in contents:
+        for name in files.lacks(content):
+            files.write(f"{content.folder}/{name}", content.files[name].read_bytes())
+            changed = True
     runs = entries(files)
-    before = next((run for run in runs if run.key == content.key), None)
-    shown = current(runs)
-    if before is None or occasion.overrides != before.overrides or (occasion.board and shown != before):
-        entry = content.entry(occasion, before)
-        files.write(f"{ENTRIES}/{content.key}.json", entry.model_dump_json().encode())
-        changed, runs = True, entries(files)
+    for content in contents:
+        if content.is_new(occasion, runs):
+            entry = content.entry(occasion, runs)
+            files.write(f"{ENTRIES}/{content.key}.json", entry.model_dump_json().encode())
+            changed = True
+    runs = entries(files)
     while True:
         for name, page in pages(runs).items():
             if files.read(name) != page:
                 files.write(name, page)
                 changed = True
         if (now := entries(files)) == runs:
-            return changed
+            break
         runs = now
+    for old in outdated(runs):
+        files.remove(old.folder)
+        files.remove(f"{ENTRIES}/{old.key}.json")
+    return changed
 
 
 def entries(files: Files) -> list[Published]:

@@ -8,6 +8,9 @@ from pydantic import AwareDatetime, Field
 from hpt_core.base import Frozen
 from hpt_core.plugins import PluginConfig
 
+REPORTS = "../../runs/index.html"
+"""The list of published reports, as seen from a published site."""
+
 
 class Occasion(Frozen):
     """What a report is published as."""
@@ -18,6 +21,9 @@ class Occasion(Frozen):
     """What the run changed in its config, as "train.hpt.steps=6"."""
     board: bool = True
     """Whether readers of the target see this report first. If not, the report only gets a page of its own."""
+    site: Path | None = None
+    """Folder with the site over all runs of the store (benchmarks.site), which readers see first. Without it, they see
+    the report."""
     when: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
     """When publishing began. If several reports are published at once, readers see the one that began last."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from benchmarks.publishers._layout import INDEX, LIST, Content, current, pages, read_list, require_ours
+from benchmarks.publishers._layout import INDEX, LIST, Content, contents, outdated, pages, read_list, require_ours
 from benchmarks.publishers.base import Occasion, PublisherConfig, Receipt
 from hpt_core.base import SecretVariable
 from hpt_core.errors import PublishError
@@ -57,13 +57,15 @@ class GitBranch(PublisherConfig):
 
     def publish(self, report: Path, occasion: Occasion | None = None) -> Receipt:
         """Push a commit with what the branch lacks. Raises PublishError."""
-        content, occasion = Content(report, self.samples), occasion or Occasion()
+        occasion = occasion or Occasion()
+        found = contents(report, self.samples, occasion)
+        content = found[0]
         if shutil.which("git") is None:
             raise PublishError("git is not installed", "install git")
         with tempfile.TemporaryDirectory() as folder:
             repository = Repository(Path(folder), self.remote, self.timeout_s, self._access())
             for _ in range(ATTEMPTS):
-                changed = self._commit(repository, content, occasion)
+                changed = self._commit(repository, found, occasion)
                 if changed is None:
                     return content.receipt(self._target, occasion, changed=False)
                 if self._push(repository, *changed):
@@ -93,23 +95,21 @@ class GitBranch(PublisherConfig):
             "GIT_CONFIG_VALUE_0": f"Authorization: Basic {header}",
         }
 
-    def _commit(self, repository: "Repository", content: Content, occasion: Occasion) -> tuple[str, str] | None:
+    def _commit(self, repository: "Repository", found: list[Content], occasion: Occasion) -> tuple[str, str] | None:
         """(the new commit, the one that it replaces); None if the branch already holds the publication."""
         before = repository.fetch(self.branch)
         at = f"{self.folder}/" if self.folder else ""
         require_ours(repository.read(f"{at}{INDEX}"), self._target)
         runs = {run.key: run for run in read_list(repository.read(f"{at}{LIST}"))}
-        known = runs.get(content.key)
-        if (
-            known is None
-            or occasion.overrides != known.overrides
-            or (occasion.board and current(runs.values()) != known)
-        ):
-            runs[content.key] = content.entry(occasion, known)
-        repository.add({f"{at}{content.folder}/{name}": file for name, file in content.files.items()})
+        for content in found:
+            if content.is_new(occasion, runs.values()):
+                runs[content.key] = content.entry(occasion, runs.values())
+            repository.add({f"{at}{content.folder}/{name}": file for name, file in content.files.items()})
+        for old in outdated(runs.values()):
+            repository.remove(f"{at}{old.folder}")
         # Without .nojekyll, GitHub leaves out names that begin with an underscore.
         repository.write({".nojekyll": b"", **{f"{at}{name}": page for name, page in pages(runs.values()).items()}})
-        title = f"{'Leaderboard' if occasion.board else 'Run'} {content.key[:12]}"
+        title = f"{'Leaderboard' if occasion.board else 'Run'} {found[0].key[:12]}"
         made = repository.commit(title, before if self.keep_history else "", unless=before)
         return None if made is None else (made, before)
 
@@ -178,6 +178,12 @@ class Repository:
         blobs = self.run("hash-object", "-w", "--no-filters", "--stdin-paths", stdin=paths).decode().split()
         lines = "".join(f"100644 {blob}\t{name}\n" for blob, name in zip(blobs, files, strict=True))
         self.run("update-index", "--add", "--index-info", stdin=lines.encode())
+
+    def remove(self, folder: str) -> None:
+        """Take a folder's files out of the index."""
+        listed = self.run("ls-files", "-z", "--", f":(literal){folder}/")
+        lines = b"".join(b"0 " + b"0" * 40 + b"\t" + name + b"\0" for name in listed.split(b"\0") if name)
+        self.run("update-index", "-z", "--index-info", stdin=lines)
 
     def write(self, contents: Mapping[str, bytes]) -> None:
         """Put contents into the index."""

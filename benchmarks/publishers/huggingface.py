@@ -4,7 +4,17 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.publishers._hub import HubConfig, Repository
-from benchmarks.publishers._layout import INDEX, LIST, Content, current, pages, read_list, require_ours
+from benchmarks.publishers._layout import (
+    INDEX,
+    LIST,
+    Content,
+    contents,
+    current,
+    outdated,
+    pages,
+    read_list,
+    require_ours,
+)
 from benchmarks.publishers.base import Occasion, Receipt
 
 _TABLES = ("scores", "comparisons", "exclusive", "contamination", "training_log")
@@ -18,27 +28,35 @@ class HuggingFace(HubConfig):
 
     def publish(self, report: Path, occasion: Occasion | None = None) -> Receipt:
         """Upload what the repository lacks in one commit. Raises PublishError."""
-        content, occasion = Content(report, self.samples), occasion or Occasion()
+        occasion = occasion or Occasion()
+        found = contents(report, self.samples, occasion)
 
-        def changes(before: Repository) -> tuple[str, dict[str, bytes | Path]]:
-            return self._changes(content, occasion, before)
+        def changes(before: Repository) -> tuple[str, dict[str, bytes | Path | None]]:
+            return self._changes(found, occasion, before)
 
-        return content.receipt(self.target(self.kind), occasion, self.commit(self.kind, changes))
+        return found[0].receipt(self.target(self.kind), occasion, self.commit(self.kind, changes))
 
-    def _changes(self, content: Content, occasion: Occasion, before: Repository) -> tuple[str, dict[str, bytes | Path]]:
+    def _changes(
+        self, found: list[Content], occasion: Occasion, before: Repository
+    ) -> tuple[str, dict[str, bytes | Path | None]]:
         require_ours(before.read(INDEX), self.target(self.kind))
         runs = {run.key: run for run in read_list(before.read(LIST))}
-        known, shown = runs.get(content.key), current(runs.values())
-        if known is None or occasion.overrides != known.overrides or (occasion.board and shown != known):
-            runs[content.key] = content.entry(occasion, known)
-        files: dict[str, bytes | Path] = {
+        for content in found:
+            if content.is_new(occasion, runs.values()):
+                runs[content.key] = content.entry(occasion, runs.values())
+        files: dict[str, bytes | Path | None] = {
             f"{content.folder}/{name}": path
+            for content in found
             for name, path in content.files.items()
             # A commit is whole, so a file that is there is the one that belongs there.
             if f"{content.folder}/{name}" not in before.names
         }
+        for old in outdated(runs.values()):
+            files |= {name: None for name in before.names if name.startswith(f"{old.folder}/")}
         files |= pages(runs.values())
-        if (first := current(runs.values())) and first.key == content.key:
+        content = found[0]
+        report = current(run for run in runs.values() if run.top == content.top)
+        if report and report.key == content.key:
             board = content.files["leaderboard.md"].read_text(encoding="utf-8")
             files["README.md"] = (self._front(content) + board).encode()
         return f"{'Leaderboard' if occasion.board else 'Run'} {content.key[:12]}", files

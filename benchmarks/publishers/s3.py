@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
-from benchmarks.publishers._layout import Content
+from benchmarks.publishers._layout import Content, contents
 from benchmarks.publishers._upload import Files, upload
 from benchmarks.publishers.base import Occasion, PublisherConfig, Receipt
 from benchmarks.publishers.static_site import Folder
@@ -38,10 +38,11 @@ class S3(PublisherConfig):
 
     def publish(self, report: Path, occasion: Occasion | None = None) -> Receipt:
         """Upload what the target lacks. Raises PublishError; publishing again then continues the upload."""
-        content, occasion = Content(report, self.samples), occasion or Occasion()
+        occasion = occasion or Occasion()
+        found = contents(report, self.samples, occasion)
         files = self._open()
         try:
-            changed = upload(files, content, occasion, self.url)
+            changed = upload(files, found, occasion, self.url)
         except PublishError:
             raise
         except Exception as error:  # each store raises its own classes; all are handled alike
@@ -49,7 +50,7 @@ class S3(PublisherConfig):
             raise PublishError(
                 f"cannot publish to {self.url}: {first}", "check the URL and the credentials, then publish again"
             ) from error
-        return content.receipt(self.url, occasion, changed)
+        return found[0].receipt(self.url, occasion, changed)
 
     def _open(self) -> Files:
         try:
@@ -95,6 +96,13 @@ class Objects:
         """The files that are missing or have another size. A file's name contains the hash of the whole content."""
         sizes = self._sizes(content.folder)
         return [n for n, file in content.files.items() if sizes.get(f"{content.folder}/{n}") != file.stat().st_size]
+
+    def remove(self, name: str) -> None:
+        """Remove a file or a folder."""
+        try:
+            self._system.rm(f"{self._root}/{name}", recursive=True)
+        except FileNotFoundError:
+            return
 
     def _sizes(self, folder: str) -> dict[str, int]:
         found = self._system.find(f"{self._root}/{folder}", detail=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from benchmarks.publishers._layout import INDEX, LIST, Content, current, pages
+from benchmarks.publishers._layout import INDEX, LIST, Content, contents, current, pages
 from benchmarks.publishers._upload import ENTRIES, entries, upload
 from benchmarks.publishers.base import Occasion, PublisherConfig, Receipt
 from hpt_core.errors import PublishError
@@ -21,18 +21,19 @@ class StaticSite(PublisherConfig):
 
     def publish(self, report: Path, occasion: Occasion | None = None) -> Receipt:
         """Publish into `path`. Raises PublishError if `path` holds something else or cannot be written."""
-        content, occasion = Content(report, self.samples), occasion or Occasion()
+        occasion = occasion or Occasion()
+        found = contents(report, self.samples, occasion)
         target = self.path.absolute()
         try:
             _require_place(target)
             if target.is_symlink():
-                _replace_link(target, content, occasion)
-            changed = upload(Folder(target), content, occasion, str(target))
+                _replace_link(target, found, occasion)
+            changed = upload(Folder(target), found, occasion, str(target))
         except OSError as error:
             raise PublishError(
                 f"cannot write {error.filename or target}: {error.strerror}", "free the space or choose another path"
             ) from error
-        return content.receipt(str(target), occasion, changed)
+        return found[0].receipt(str(target), occasion, changed)
 
     def holds(self, receipt: Path) -> bool:
         """Whether `path` still has the receipt's files, and still shows them first if it did."""
@@ -45,7 +46,8 @@ class StaticSite(PublisherConfig):
             return False
         runs = entries(folder)
         shown = current(runs)
-        is_first = shown is not None and published.sha256.startswith(shown.key)
+        # A site that was published later shows this report's run, too.
+        is_first = shown is not None and (shown.top == "sites" or published.sha256.startswith(shown.key))
         return folder.read(INDEX) == pages(runs)[INDEX] and (is_first or not published.board)
 
 
@@ -77,6 +79,14 @@ class Folder:
         folder = self.root / content.folder
         return [n for n, sha in content.hashes.items() if not (folder / n).is_file() or sha256_file(folder / n) != sha]
 
+    def remove(self, name: str) -> None:
+        """Remove a file or a folder."""
+        path = self.root / name
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
 
 def _require_place(target: Path) -> None:
     """Raise PublishError if the target is neither a publication of ours, nor empty, nor an upload that was stopped."""
@@ -84,16 +94,16 @@ def _require_place(target: Path) -> None:
         is_ours = target.readlink().name.startswith(f".{target.name}-")
     else:
         present = {path.name for path in target.glob("[!.]*")} if target.is_dir() else set()
-        begun = {INDEX, LIST, "runs", ENTRIES}
+        begun = {INDEX, LIST, "runs", "sites", ENTRIES}
         is_ours = not target.exists() or (target.is_dir() and (INDEX in present or present <= begun))
     if not is_ours:
         raise PublishError(f"{target} exists and is not a publication of ours", "choose another path, or move it away")
 
 
-def _replace_link(target: Path, content: Content, occasion: Occasion) -> None:
+def _replace_link(target: Path, found: list[Content], occasion: Occasion) -> None:
     """Replace a link, which earlier versions published, by a folder that has the new report."""
     beside = target.with_name(f".{target.name}.new")
-    upload(Folder(beside), content, occasion, str(target))
+    upload(Folder(beside), found, occasion, str(target))
     former = target.readlink().name
     target.unlink()
     beside.rename(target)

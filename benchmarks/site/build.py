@@ -1,5 +1,8 @@
 """Builds the site of a store from its catalog."""
 
+import contextlib
+import fcntl
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib import resources
@@ -21,7 +24,9 @@ from benchmarks.site.runs import RunData
 from benchmarks.site.tables import PUBLIC, as_csv, as_parquet, tables_data
 from benchmarks.site.training import TrainingLogs
 from hpt_core.artifacts import Store
+from hpt_core.artifacts.known import cache_folder
 from hpt_core.code import code_of_packages
+from hpt_core.files import sha256_json
 
 SOURCES = ("benchmarks.site", "benchmarks.catalog", "benchmarks.significance", "hpt_core.evaluation.metrics")
 """Packages and modules whose code determines the files."""
@@ -85,11 +90,12 @@ class Site:
         """The JSON of data/board.json."""
         return board_data(self.board, self.tables, Models(self.tables))
 
-    def build(self, folder: Path, responses: bool = False, live: bool = False) -> list[str]:
+    def build(self, folder: Path, responses: bool = False, live: bool = False, reports: str = "") -> list[str]:
         """Write the site into `folder`, and return the paths of the files that were written.
 
         Files whose data have not changed stay as they are. `responses` includes texts of questions and responses, of
-        the benchmarks that allow it. `live` makes open pages look for changes. Raises StoreError and OSError.
+        the benchmarks that allow it. `live` makes open pages look for changes. `reports` is the address of the list of
+        published reports, for the menu. Raises StoreError and OSError.
         """
         files = SiteFiles(folder)
         code = code_of_packages(*SOURCES)
@@ -125,7 +131,7 @@ class Site:
         files.put_value("data/tables.json", tables_data(self.tables))
         for path, record, number in self.responses.paths() if responses else ():
             files.put_json(path, [code, record, number], self.responses.block, record, number)
-        files.put_value("data/site.json", {"version": files.version(), "live": live})
+        files.put_value("data/site.json", {"version": files.version(), "live": live, "reports": reports})
         files.finish()
         return files.written
 
@@ -153,6 +159,20 @@ class Site:
 
     def _pair(self, first: str, second: str) -> Row:
         return pair_data(self.records, self.tables, self.sides, first, second)
+
+
+@contextlib.contextmanager
+def cached_site(store: Store, tables: Tables, reports: str) -> Iterator[Path]:
+    """The folder of a store's site in this user's cache, brought up to date. No other process changes it in the block.
+
+    Raises StoreError and OSError.
+    """
+    folder = cache_folder() / "sites" / short_id(sha256_json(store.address))
+    folder.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        Site(store, tables).build(folder, reports=reports)
+        yield folder
 
 
 def _page(page: Page) -> bytes:

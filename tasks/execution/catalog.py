@@ -106,14 +106,15 @@ def add_artifact(artifact: Artifact, run: RunRecord | None, known: Artifacts, st
         LOG.warning("%s is not in the catalog: %s; `hpt catalog` tries it again", artifact.key, explain(error))
 
 
-def add_run(run: RunRecord, store: Store) -> None:
-    """Write the record of a run that has ended, and update the tables. A failure is only logged."""
+def add_run(run: RunRecord, store: Store) -> Tables | None:
+    """Write the record of a run that has ended, and return the tables. A failure is only logged, and gives None."""
     records = Records(store.root)
     try:
         records.add(run.id, run_rows(run))
-        update(records)
+        return update(records)
     except (OSError, HPTError) as error:
         LOG.warning("the run is not in the catalog: %s; `hpt catalog` tries it again", explain(error))
+        return None
 
 
 def fill(store: Store, progress: Progress = lambda done, total: None) -> Tables:

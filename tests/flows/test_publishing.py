@@ -3,11 +3,15 @@
 import json
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from flows.notify import Regression, notify_regressions
+from bench.stores import MadeUp, drawn
+from flows.notify import Regression, notify_changes, notify_regressions
+from tasks.execution.catalog import fill
 from tasks.execution.config import PipelineConfig
 from tasks.notifiers.webhook import Webhook
 from tests.benchmarks.publishers.reader import folder, shown
@@ -98,6 +102,26 @@ def test_a_regression_is_told_with_numbers(hook: Hook, monkeypatch: pytest.Monke
     ]
     assert second[0] == "*demo: 14 scores got worse*"
     assert second[-1] == "and 2 more"
+
+
+def test_a_run_that_found_a_weaker_model_tells(tmp_path: Path, hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPT_TEST_HOOK", f"http://127.0.0.1:{hook.server_port}/x")
+    table = {"name": "nightly", "model": {"base": {"source": "scratch"}}, "notify": [Webhook(url_env="HPT_TEST_HOOK")]}
+    config = PipelineConfig.model_validate(table)
+    made, draw = MadeUp(tmp_path / "runs"), np.random.default_rng(1)
+    answers = [
+        {"math500": drawn(draw, 200, 1, chance), "aime24": drawn(draw, 30, 4, 0.5)} for chance in (0.6, 0.6, 0.3)
+    ]
+    for night, found in enumerate(answers):
+        made.run("nightly", {"hpt": found}, version=str(night))
+        (*_, record) = made.store.history.runs()
+        notify_changes(config, record, made.store, fill(made.store))
+        assert len(hook.posted) == (night == 2), "an equal model tells nobody"
+    ((subject, line, where),) = told(hook)
+    assert subject == "*nightly: 1 score got worse*"
+    before, after = (100 * found["math500"].mean() for found in answers[1:])
+    assert line.startswith(f"hpt on MATH-500: {before:.1f} to {after:.1f} (")
+    assert record.id in where
 
 
 def test_a_block_that_is_saved_on_the_server_notifies(fresh: Any, hook: Hook) -> None:

@@ -854,6 +854,7 @@
   // A site that `hpt view` serves looks for changes. What is chosen is in the address and stays.
   const watch = async () => {
     const first = await load("data/site.json");
+    if (first && first.reports) $("nav").append(el("a", { href: first.reports }, "Reports"));
     if (!first || !first.live) return;
     let version = first.version;
     setInterval(async () => {

@@ -1,4 +1,4 @@
-"""A small report folder to publish."""
+"""A small report folder to publish, with a site over all runs in its folder `all`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ __all__ = ["hub", "make_report"]
 def make_report(tmp_path: Path) -> Callable[[str], Path]:
     def make(text: str) -> Path:
         report = tmp_path / f"report-{text}"
-        files = ["leaderboard.md", "site/index.html", "site/plotly.min.js"]
+        files = ["leaderboard.md", "site/index.html", "site/plotly.min.js", "all/index.html", "all/data/runs.json"]
         files += [f"tables/{name}.parquet" for name in ("scores", "comparisons", "training_log", "samples")]
         for name in files:
             path = report / name

@@ -72,7 +72,7 @@ def main() -> None:
             elif status:
                 sys.exit(1)
         else:
-            config.publish(Path(report), Occasion())
+            config.publish(Path(report), Occasion(site=Path(report) / "all"))
             answer(str(begun))
             os._exit(0)
 

@@ -14,6 +14,12 @@ def folder(read: Read) -> str:
     return str(found)
 
 
+def site_folder(read: Read) -> str:
+    """The folder of the site that readers see first."""
+    (found,) = set(re.findall(r'"(?:1; url=)?(sites/[0-9a-f]{16})/index.html"', read("index.html").decode()))
+    return str(found)
+
+
 def shown(site: Path | Read) -> str:
     """The page that readers see first."""
     read: Read = site if callable(site) else lambda name: (site / name).read_bytes()

@@ -12,7 +12,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from tests.benchmarks.publishers.reader import folder, shown
+from tests.benchmarks.publishers.reader import folder, shown, site_folder
 
 Make = Callable[[str], Path]
 Read = Callable[[str], bytes]
@@ -70,7 +70,8 @@ def test_an_upload_killed_anywhere_leaves_the_old_site_or_the_new_one(
 ) -> None:
     config, read = target
     with Mortal(config) as program:
-        program.publish(make_report("first"))
+        for text in "abc":  # from the fourth on, a publication also removes a site
+            program.publish(make_report(text))
         writes = int(program.publish(make_report("0")))
         points = random.Random(20260105).sample([*range(1, writes + 1), *range(1, writes + 1)], 10)
         seen = set()
@@ -81,16 +82,21 @@ def test_an_upload_killed_anywhere_leaves_the_old_site_or_the_new_one(
             assert which in (str(number - 1), str(number))
             seen.add(which == str(number))
             source, place = report.with_name(f"report-{which}"), folder(read)
-            for file in source.rglob("*"):
-                if file.is_file() and file.name != "samples.parquet":
-                    assert read(f"{place}/{file.relative_to(source).as_posix()}") == file.read_bytes()
+            for name in ("site/index.html", "site/plotly.min.js", "tables/scores.parquet", "leaderboard.md"):
+                assert read(f"{place}/{name}") == (source / name).read_bytes()
+            site = site_folder(read)
+            of = read(f"{site}/index.html").decode().removeprefix("all/index.html ")
+            assert of in (str(number - 1), str(number))
+            assert read(f"{site}/data/runs.json").decode() == f"all/data/runs.json {of}"
             # Temporary files of the killed process change nothing.
             again = program.publish(report)
             assert int(again) <= writes, "what is there is uploaded again"
             assert point < writes // 3 or int(again) < writes
             assert shown(read) == f"site/index.html {number}"
-    listed = json.loads(read("runs.json"))["runs"]
-    assert len(listed) == 12
+            assert read(f"{site_folder(read)}/index.html").decode() == f"all/index.html {number}"
+    every = json.loads(read("runs.json"))["runs"]
+    listed = [run for run in every if run["top"] == "runs"]
+    assert (len(listed), len(every)) == (14, 17)
     for run in listed:
         assert read(f"runs/{run['key']}/site/index.html").startswith(b"site/index.html")
     assert False in seen
@@ -106,6 +112,7 @@ def test_of_several_publishers_at_once_none_is_lost_and_the_newest_wins(
                 program.begin(make_report(f"{number}-{program.process.pid}"))
             assert all(program.answer().isdigit() for program in (first, second, third))
             listed = json.loads(read("runs.json"))
-            assert len(listed["runs"]) == 3 * (number + 1)
-            newest = max(listed["runs"], key=lambda run: (run["board"], run["key"]))
+            reports = [run for run in listed["runs"] if run["top"] == "runs"]
+            assert len(reports) == 3 * (number + 1)
+            newest = max(reports, key=lambda run: (run["board"], run["key"]))
             assert listed["board"] == newest["key"] == folder(read).removeprefix("runs/")
