@@ -139,6 +139,8 @@ class Contents:
 
 SOURCES = (
     "benchmarks.report",
+    "benchmarks.catalog.paired",
+    "benchmarks.curves",
     "benchmarks.significance",
     "hpt_core.evaluation.metrics",
     "hpt_core.evaluation.consistency",

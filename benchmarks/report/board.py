@@ -67,8 +67,7 @@ class Cell:
     bounds: tuple[float, float] | None
     """The 95 % interval, as fractions of 1; None if unknown."""
     best: bool
-    """Whether it is the column's highest measured number, all of the column's measured numbers share one protocol, and
-    no question of this number overlaps training data; never with a warning."""
+    """Whether it is the column's highest number, or not distinguishable from that (benchmarks.report.scores)."""
     deviations: tuple[str, ...]
     """Differences of its settings from the chosen protocol."""
     differences: tuple[str, ...]
@@ -134,12 +133,11 @@ def make_board(scores: pa.Table) -> Board:
     rows = sorted(scores.to_pylist(), key=lambda r: (r["row"], r["column"]))
     places = sorted({r["column"] for r in rows})
     by_column = {place: [r for r in rows if r["column"] == place] for place in places}
-    best = {place: _best(by_column[place]) for place in places}
     lines = []
     for number in sorted({r["row"] for r in rows}):
         own = {r["column"]: r for r in rows if r["row"] == number}
         first = next(iter(own.values()))
-        cells = tuple(_cell(own[p], best[p]) if p in own else None for p in places)
+        cells = tuple(_cell(own[p]) if p in own else None for p in places)
         lines.append(
             Line(
                 first["model"],
@@ -163,14 +161,6 @@ def measure(k: int | None) -> str:
     return "pass@1" if k == 1 else f"avg@{k}"
 
 
-def _best(rows: list[Row]) -> float | None:
-    """The highest measured number of a column; None if fewer than two are measured or protocols differ."""
-    measured = [r for r in rows if r["source"] == "measured"]
-    if len(measured) < 2 or any(r["differences"] for r in measured):
-        return None
-    return float(max(r["avg_at_k"] for r in measured))
-
-
 def _column(rows: list[Row]) -> Column:
     first = rows[0]
     if first["kind"] == "average":
@@ -179,15 +169,12 @@ def _column(rows: list[Row]) -> Column:
     return Column(first["column"], first["title"], first["group"], False, measure(ks[0]) if len(ks) == 1 else "avg@k")
 
 
-def _cell(row: Row, best: float | None) -> Cell:
+def _cell(row: Row) -> Cell:
     return Cell(
         value=100 * row["avg_at_k"],
         text=percent(row["avg_at_k"]),
         bounds=None if row["interval_low"] is None else (row["interval_low"], row["interval_high"]),
-        best=row["source"] == "measured"
-        and row["avg_at_k"] == best
-        and not row["overlapping_questions"]
-        and not row["warnings"],
+        best=bool(row["best"]),
         deviations=tuple(row["deviations"]),
         differences=tuple(row["differences"]),
         warnings=tuple(row["warnings"]),

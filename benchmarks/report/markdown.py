@@ -21,8 +21,8 @@ from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.measured import GROUPS
 
 BEST = (
-    "the highest measured number of a column, if all its models share one protocol, no question of that number "
-    "overlaps training data, and it has no warning"
+    "the highest measured number of a column and those that a paired test does not tell from it (5 %, Holm-corrected); "
+    "only among numbers of one protocol, without a warning, and without questions that overlap training data"
 )
 """Which numbers are highlighted."""
 PAIR_OVERLAPS = "Some of the questions overlap the training data of either model."

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from benchmarks.curves import CURVES
 from benchmarks.report.board import OVERLAP_MARK, Board, overlap_details, percent
 from benchmarks.report.exclusive_view import matrices
 from benchmarks.report.inputs import ReportInputs
@@ -18,17 +19,6 @@ from benchmarks.report.markdown import BEST, PAIR_OVERLAPS, footnotes
 from benchmarks.report.measured import GROUPS
 from hpt_core.files import write_text
 
-CURVES = {
-    "reward": "Reward, mean over rollouts",
-    "success_rate": "Success rate of rollouts",
-    "validation_reward": "Reward on held-out questions",
-    "demonstration_share": "Questions gated to their demonstration",
-    "entropy": "Policy entropy, nats",
-    "response_tokens": "Response length, tokens",
-    "demonstration_nll": "Negative log-likelihood of demonstrations, nats a token",
-    "gradient_norm": "Gradient norm before clipping",
-}
-"""Columns of the training log to plot, and their titles."""
 SHARES = ("success_rate", "validation_reward", "demonstration_share")
 SPARSE = ("validation_reward",)
 """Metrics that only some steps have. Their points are connected."""
@@ -137,9 +127,12 @@ def _deltas(board: Board, comparisons: pa.Table) -> list[tuple[str, list[Delta |
 def _delta(row: dict[str, Any]) -> Delta:
     significant = row["p_holm"] < SIGNIFICANT
     differing = row["protocol_differences"]
+    # An interval of zero width would claim more than is known.
+    even = row["better"] + row["worse"] == 0
+    interval = f"{_signed(row['interval_low'])} to {_signed(row['interval_high'])}"
     details = [
         ("Difference", f"{_signed(row['difference'])} points"),
-        ("95 % interval", f"{_signed(row['interval_low'])} to {_signed(row['interval_high'])}"),
+        ("95 % interval", "unknown, because no question differs" if even else interval),
         ("p-value", f"{_p(row['p_value'])}; corrected {_p(row['p_holm'])}"),
         ("Questions", f"{row['questions']:,}: better on {row['better']:,}, worse on {row['worse']:,}"),
         *overlap_details(row["overlapping_questions"] is not None, row["overlapping_questions"] or 0),
@@ -148,7 +141,7 @@ def _delta(row: dict[str, Any]) -> Delta:
     return Delta(
         value=100 * row["difference"],
         text=_signed(row["difference"]),
-        interval=f"{_signed(row['interval_low']).lstrip('+')} to {_signed(row['interval_high']).lstrip('+')}",
+        interval="no question differs" if even else interval,
         verdict=("better" if row["difference"] > 0 else "worse") if significant and not differing else "even",
         comparable=not differing,
         mark=("*" if differing else "") + (OVERLAP_MARK if row["overlapping_questions"] else ""),

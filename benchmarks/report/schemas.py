@@ -52,6 +52,7 @@ SCORES = pa.schema(
             ("samples", _I64),
             ("k", _I32),  # samples per question; null in averages unless all members agree
             ("avg_at_k", _F64),  # mean over questions of the share of correct samples; what the leaderboard shows
+            ("best", pa.bool_()),  # highest of its column, or not distinguishable from that; null if published
             ("pass_at_1", _F64),  # unbiased; equals avg_at_k, because every question has exactly k samples
             ("pass_at_k", _F64),  # unbiased estimate
             ("pass_curve", pa.list_(pa.struct([("k", _I32), ("value", _F64)]))),  # unbiased pass@j, j = 1 to k

@@ -2,6 +2,9 @@
 
 import math
 
+import numpy as np
+
+from benchmarks.catalog.paired import Member, not_distinguishable
 from benchmarks.published import Group
 from benchmarks.report.inputs import Protocol, ReportInputs
 from benchmarks.report.measured import GROUPS, Measured, columns
@@ -38,7 +41,38 @@ def score_rows(inputs: ReportInputs, measured: list[Measured], checked: Checked)
                 m = own[suite.name]
                 overlaps = clean_columns(cleaned[suite.name], checked)
                 rows.append({**shared, "column": column, **_benchmark_row(m, references[suite.name]), **overlaps})
+    for column in {row["column"] for row in rows}:
+        _mark_best([row for row in rows if row["column"] == column], inputs, measured)
     return rows
+
+
+def _mark_best(rows: list[Row], inputs: ReportInputs, measured: list[Measured]) -> None:
+    """Set `best` in the rows of one column: the highest number, and all that a paired test does not tell from it.
+
+    Only numbers of one protocol compete, without a warning and without questions that overlap training data. None is
+    best if fewer than two compete, or if none of them solved anything.
+    """
+    _, suite = columns(inputs)[rows[0]["column"]]
+    names = [s.name for s in inputs.suites if s.group == rows[0]["group"]] if suite is None else [suite.name]
+    found = {(m.model.name, m.suite.name): m.counts for m in measured}
+    competing: list[Row] = []
+    for row in rows:
+        row["best"] = False
+        if row["differences"] or row["warnings"] or row.get("overlapping_questions"):
+            continue
+        first = competing[0]["model"] if competing else row["model"]
+        if all(found[row["model"], name].keys() == found[first, name].keys() for name in names):
+            competing.append(row)
+    if len(competing) < 2 or not any(row["avg_at_k"] for row in competing):
+        return
+    members = []
+    for name in names:
+        counts = [found[row["model"], name] for row in competing]
+        ids = sorted(counts[0])
+        members.append(Member(np.array([[each[i][0] for i in ids] for each in counts]), counts[0][ids[0]][1]))
+    highest = max(range(len(competing)), key=lambda place: competing[place]["avg_at_k"])
+    for row, same in zip(competing, not_distinguishable(members, highest), strict=True):
+        row["best"] = bool(same)
 
 
 def _references(inputs: ReportInputs, measured: list[Measured]) -> dict[str, Measured]:

@@ -28,7 +28,13 @@ from hpt_core.artifacts.known import cache_folder
 from hpt_core.code import code_of_packages
 from hpt_core.files import sha256_json
 
-SOURCES = ("benchmarks.site", "benchmarks.catalog", "benchmarks.significance", "hpt_core.evaluation.metrics")
+SOURCES = (
+    "benchmarks.site",
+    "benchmarks.curves",
+    "benchmarks.catalog",
+    "benchmarks.significance",
+    "hpt_core.evaluation.metrics",
+)
 """Packages and modules whose code determines the files."""
 
 

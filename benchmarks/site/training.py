@@ -10,27 +10,20 @@ import pyarrow.parquet as pq
 
 from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
+from benchmarks.curves import CURVES
 from benchmarks.site.facts import rounded
 from hpt_core.artifacts import Store
 from hpt_core.errors import StoreError
 
 MOST = 200
 """Points of a curve."""
-CURVES = {
-    "reward": "Reward",
-    "validation_reward": "Validation reward",
-    "success_rate": "Success rate of rollouts",
-    "demonstration_share": "Questions that the gate sent to their demonstration",
-    "entropy": "Entropy, nats",
-    "response_tokens": "Response length, tokens",
+FIGURES = {
+    **CURVES,
     "truncated_share": "Share of truncated rollouts",
-    "demonstration_nll": "NLL of demonstrations, nats per token",
-    "gradient_norm": "Gradient norm",
     "clipped_share": "Share of masked tokens",
     "mismatch_kl": "KL of engine and trainer, nats",
     "tokens_per_second": "Tokens per second",
 }
-"""Column of the training log (hpt_core.schemas.TRAIN_LOG) -> title of its figure."""
 
 
 class Log(NamedTuple):
@@ -73,11 +66,11 @@ def curves(path: Path) -> Row:
     """The curves of a training log. A point of a long one is the mean over its steps. Raises StoreError."""
     try:
         schema = pq.read_schema(path)
-        table = pq.read_table(path, columns=["step", *(name for name in CURVES if name in schema.names)])
+        table = pq.read_table(path, columns=["step", *(name for name in FIGURES if name in schema.names)])
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"cannot read {path}: {str(error).splitlines()[0]}", "train again") from error
     steps, width = table.column("step").to_pylist(), math.ceil(table.num_rows / MOST) or 1
-    values = {t: _thinned(table.column(n).to_pylist(), width) for n, t in CURVES.items() if n in table.column_names}
+    values = {t: _thinned(table.column(n).to_pylist(), width) for n, t in FIGURES.items() if n in table.column_names}
     return {
         "steps": [steps[min(first + width, len(steps)) - 1] for first in range(0, len(steps), width)],
         "steps_per_point": width,

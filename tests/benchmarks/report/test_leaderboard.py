@@ -4,6 +4,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +17,7 @@ from markdown_it import MarkdownIt
 from benchmarks.report.build import build
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.markdown import escape
+from benchmarks.report.scores import _mark_best
 from benchmarks.report.summary import terminal_table
 from hpt_core.errors import DataError
 from hpt_core.rollout.base import Sampling
@@ -38,7 +41,7 @@ def test_markdown_shows_every_number_with_its_interval(hand_inputs: Make) -> Non
     assert "A note." in text
     assert head[:4] == ["Model", "Source", "AIME 2024 avg@2", "MATH-500 pass@1"]
     assert base[:2] == ["base", "measured"]
-    assert base[2].startswith("25.0 (")
+    assert base[2].startswith("**25.0** ("), "on two questions, chance explains the difference"
     assert hpt[2].startswith("**75.0** (")
     assert "† Not measured under the report's protocol" in text
     assert "GPQA-Diamond: 2 of 198 questions." in text
@@ -50,6 +53,33 @@ def test_ties_are_all_marked_and_the_out_average_too(hand_inputs: Make) -> None:
     _, base, hpt = table((inputs.output / "leaderboard.md").read_text())
     assert base[5].startswith("**50.0** †")
     assert hpt[5].startswith("**50.0** †")
+
+
+def test_only_what_a_test_does_not_tell_from_the_best_is_marked(hand_inputs: Make) -> None:
+    solved = {"hpt": 90, "luffy": 85, "sft": 40, "other": 95, "trained": 99, "alike": 99}
+    suite = SimpleNamespace(name="math500", group="in", title="MATH-500")
+    inputs: Any = SimpleNamespace(suites=[suite])
+
+    def marked(solved: dict[str, int]) -> list[str]:
+        measured: Any = [
+            SimpleNamespace(
+                model=SimpleNamespace(name=name), suite=suite, counts={f"q{i:03}": (int(i < n), 1) for i in range(100)}
+            )
+            for name, n in solved.items()
+        ]
+        front = {"column": 0, "group": "in", "differences": [], "warnings": [], "overlapping_questions": 0}
+        rows = [{**front, "model": name, "avg_at_k": n / 100} for name, n in solved.items()]
+        for row in rows:
+            row["differences"] = ["unlike hpt: seed"] if row["model"] == "other" else []
+            row["overlapping_questions"] = 5 if row["model"] == "trained" else None
+            row["warnings"] = ["all alike"] if row["model"] == "alike" else []
+        _mark_best(rows, inputs, measured)
+        return [str(row["model"]) for row in rows if row["best"]]
+
+    assert marked(solved) == ["hpt", "luffy"]
+    assert marked({"hpt": 90, "sft": 40}) == ["hpt"]
+    assert marked({"hpt": 0, "sft": 0}) == [], "nobody solved anything"
+    assert marked({"hpt": 90, "other": 40}) == [], "nothing to compare with"
 
 
 def test_no_number_is_best_if_protocols_differ(hand_inputs: Make) -> None:

@@ -125,8 +125,8 @@ def test_overlaps_are_marked_everywhere(trained: Make) -> None:
     ends = " – ".join(f"{100 * end:.1f}" for end in interval([0, 1]))
     assert f"2 of 4 questions, 50.0 without them ({ends})" in html
     assert "20 % of a question&#39;s runs of 13 words" in html
-    # All three reached the same: best is the one whose questions it was not trained on.
-    assert text.count("**50.0** (") == 2 and text.count("**") == 4 and html.count('class="number best"') == 2
+    # All three reached the same, but two were trained on questions: the third has nothing to be compared with.
+    assert "**" not in text and html.count('class="number best"') == 0
     shown = terminal_table(inputs.output)
     assert [row[2].split("[")[0].strip() for row in shown.rows] == ["50.0", "50.0§", "50.0§"]
     assert any(note in line for line in shown.notes)

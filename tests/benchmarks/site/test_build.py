@@ -249,13 +249,13 @@ def test_training_curves_are_thinned_and_lack_what_was_never_logged(made: MadeUp
     assert read(tmp_path / "site", "data/training.json") == sorted([ids["hpt"], ids["sft"]])
     short = read(tmp_path / "site", f"data/training/{ids['sft']}.json")
     assert short["steps"] == list(range(1, 21))
-    assert [title for title, _ in short["curves"]] == ["Reward", "Validation reward"]
-    validation = dict(short["curves"])["Validation reward"]
+    assert [title for title, _ in short["curves"]] == ["Reward, mean over rollouts", "Reward on held-out questions"]
+    validation = dict(short["curves"])["Reward on held-out questions"]
     assert [step for step, value in zip(short["steps"], validation, strict=True) if value is not None] == [10, 20]
     long = read(tmp_path / "site", f"data/training/{ids['hpt']}.json")
     assert long["steps"] == [*range(6, 1000, 6), 1001]
     assert long["steps_per_point"] == 6
-    reward = dict(long["curves"])["Reward"]
+    reward = dict(long["curves"])["Reward, mean over rollouts"]
     assert reward[0] == pytest.approx(3.5 / 1001, rel=1e-5)
     assert len(reward) == len(long["steps"])
 
