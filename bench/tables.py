@@ -10,17 +10,20 @@ from pathlib import Path
 from bench import records
 from bench.failures import __main__ as failures
 from bench.machine import ROOT
-from bench.parity import alarms, graders, gradients
+from bench.parity import alarms, balance, graders, gradients
 from bench.records import Record
 from bench.scale import planning, prefect, simulation, slices, stages
 from bench.speed import catalog, evaluation, grading, logprobs, phases, preparation, sharing, step
 from bench.speed.gpu import __main__ as gpu
 
-DOCUMENTS = (ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "explanation" / "scaling.md")
+DOCUMENTS = tuple(
+    ROOT / "docs" / name for name in ("benchmarks.md", "explanation/scaling.md", "explanation/algorithms.md")
+)
 TABLES: dict[str, Callable[[Record], str]] = {
     "gradients": gradients.table,
     "graders": graders.table,
     "alarms": alarms.table,
+    "balance": balance.table,
     "step": step.table,
     "logprobs": logprobs.table,
     "phases": phases.table,

@@ -117,7 +117,7 @@ def measure(folder: str, stages: int, in_worker: bool) -> dict[str, Any]:
     own = 0.0
     if in_worker:
         results = [json.loads(file.read_text()) for file in Path(folder).glob(f"runs/idle/{'?' * 64}/output/*.json")]
-        own = statistics.mean(result["ended"] - result["began"] for result in results)
+        own = statistics.mean(result["seconds"] for result in results)
     # From the end of the first stage to the end of the last one.
     (first, requests, events), (last, requests_then, events_then) = marks[0], marks[-1]
     count = stages - 1

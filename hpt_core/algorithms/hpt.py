@@ -7,10 +7,12 @@ r = pi_theta / pi_old, A_i = R_i - mean R, clip 0.2), P <= gamma the SFT signal 
 
     fixed_length   L = [ sum_RL sum_t l_it  +  c * sum_SFT sum_t - log p_t ] / (Q * M)
     paper          L = (1/Q) [ sum_RL (1/n) sum_t l_it  +  c * sum_SFT (1/|tau*|) sum_t - log p_t ]
-    script         L = (1/M) sum_RL sum_t l_it  +  c * mean over the update's SFT tokens of - log p_t
+    script         L = (1/8M) sum_RL sum_t l_it  +  c (K/8) * mean over the update's SFT tokens of - log p_t
 
-"script" is the released code's loss, but with counts of the whole update instead of each micro-batch. That code does
-not clip and adds an entropy bonus: `rl = { stabilization_mask = "none" }, regularizers = ["entropy"]`.
+"script" is the released code's loss on 8 GPUs. There, the losses of micro-batches add up, so that K, the number of
+micro-batches with a demonstration, weights SFT against RL (hpt_core/upge/micro_batches.py). That code does not clip
+(`stabilization_mask = "none"` in `rl`), and adds an entropy bonus (`{ name = "entropy", micro_batches = {} }` in
+`regularizers`).
 
 A third signal, `off`, is for ablations of the offline part. It is LUFFY's off-policy RL on the demonstration,
 - A p / (p + 0.1), with A = R = 1 (a group of one) and the RL signal's normalization. Gate "switch" chooses it with
@@ -23,16 +25,16 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from hpt_core.algorithms.dr_grpo import Rollouts
-from hpt_core.algorithms.luffy import OffPolicy
+from hpt_core.algorithms.luffy import RELEASED_SUM, OffPolicy
 from hpt_core.algorithms.sft import Demonstrations
 from hpt_core.base import merge
 from hpt_core.gates.base import Gate
 from hpt_core.upge.algorithm import Algorithm
 
-AGGREGATIONS = {
+AGGREGATIONS: dict[str, dict[str, Any]] = {
     "fixed_length": {"rl": "fixed_length", "sft": "fixed_length", "off": "fixed_length"},
     "paper": {"rl": "question_mean", "sft": "demonstration_mean", "off": "question_mean"},
-    "script": {"rl": "constant_length", "sft": "token_mean", "off": "constant_length"},
+    "script": {"rl": RELEASED_SUM, "sft": "micro_batch_mean", "off": RELEASED_SUM},
 }
 """Normalization -> signal -> aggregation."""
 

@@ -4,10 +4,11 @@ Write l_it for - min(r_it A_i, clip(r_it, 0.8, 1.2) A_i), p for pi_theta, Q for 
 constant length. The group is the rollouts and the demonstration, whose R is 1. `form` is one of
 
     paper    L = [ sum_on sum_t l_it  +  sum_off sum_t - A p_t / (p_t + 0.1) ] / (Q * M),  A = (R - mean) / (std + 1e-6)
-    script   L = (1/M) [ sum_on sum_t - A_i r_it  +  sum_off sum_t - A p_t / (p_t + 0.1) ],  A = R - mean
+    script   L = (1/8M) [ sum_on sum_t - A_i r_it  +  sum_off sum_t - A p_t / (p_t + 0.1) ],  A = R - mean
 
 Yan 2025; paper, table 1. The scripts use 7 rollouts per question, so the demonstration is the eighth group member, and
-add an entropy bonus: `regularizers = ["entropy"]`.
+add an entropy bonus: `regularizers = [{ name = "entropy", micro_batches = {} }]`. The 8 is the number of GPUs, over
+which the released code averages (hpt_core/upge/micro_batches.py).
 """
 
 from typing import Any, Literal
@@ -21,13 +22,15 @@ from hpt_core.upge.algorithm import Algorithm
 from hpt_core.upge.parts import Advantage, LikelihoodGradient, ReferencePolicy
 from hpt_core.upge.signal import Signal
 
+RELEASED_SUM = {"name": "constant_length", "gpus": 8}
+"""Aggregation of the RL losses in the released code, which averages the sums over 8 GPUs."""
 JOINT_ZSCORE = {"name": "group_zscore", "with_demonstration": True}
 JOINT_MEAN = {"name": "group_mean", "with_demonstration": True}
 FORMS: dict[str, dict[str, dict[str, Any]]] = {
     "paper": {"rl": {"advantage": JOINT_ZSCORE}, "off": {"advantage": JOINT_ZSCORE}},
     "script": {
-        "rl": {"advantage": JOINT_MEAN, "stabilization_mask": "none", "aggregation": "constant_length"},
-        "off": {"advantage": JOINT_MEAN, "aggregation": "constant_length"},
+        "rl": {"advantage": JOINT_MEAN, "stabilization_mask": "none", "aggregation": RELEASED_SUM},
+        "off": {"advantage": JOINT_MEAN, "aggregation": RELEASED_SUM},
     },
 }
 """Form -> signal -> parts."""

@@ -6,18 +6,19 @@ for the update's questions and M for the constant length. The group is the rollo
 
     paper    L = [ sum_off sum_t (- 0.5 e^(-h_i) log p_t - A p_t)  +  sum_on sum_t - w_i log p_t ] / (Q * M)
              A = (R - mean) / (std + 1e-6)
-    script   L = mean over the update's demonstration tokens of - 0.5 e^(-h_i) log p_t
-                 + (1/M) [ sum_off sum_t - A p_t / (p_t + 0.1)  +  sum_on sum_t - w_i log p_t ],  A = R - mean
+    script   L = (K/8) mean over the update's demonstration tokens of - 0.5 e^(-h_i) log p_t
+                 + (1/8M) [ sum_off sum_t - A p_t / (p_t + 0.1)  +  sum_on sum_t - w_i log p_t ],  A = R - mean
 
 Fu 2025; paper, table 1. The scripts use 7 rollouts per question, so the demonstration is the eighth group member, and
-add an entropy bonus: `regularizers = ["entropy"]`.
+add an entropy bonus: `regularizers = [{ name = "entropy", micro_batches = {} }]`. K is the number of micro-batches with
+a demonstration, on 8 GPUs (hpt_core/upge/micro_batches.py).
 """
 
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from hpt_core.algorithms.luffy import JOINT_MEAN, JOINT_ZSCORE, OffPolicy
+from hpt_core.algorithms.luffy import JOINT_MEAN, JOINT_ZSCORE, RELEASED_SUM, OffPolicy
 from hpt_core.base import merge
 from hpt_core.gates.base import Gate
 from hpt_core.upge.algorithm import Algorithm
@@ -27,9 +28,9 @@ from hpt_core.upge.signal import Signal
 FORMS: dict[str, dict[str, dict[str, Any]]] = {
     "paper": {"off": {"advantage": JOINT_ZSCORE, "likelihood_gradient": "plain"}},
     "script": {
-        "sft": {"aggregation": "token_mean"},
-        "off": {"advantage": JOINT_MEAN, "likelihood_gradient": "shaped", "aggregation": "constant_length"},
-        "rl": {"aggregation": "constant_length"},
+        "sft": {"aggregation": "micro_batch_mean"},
+        "off": {"advantage": JOINT_MEAN, "likelihood_gradient": "shaped", "aggregation": RELEASED_SUM},
+        "rl": {"aggregation": RELEASED_SUM},
     },
 }
 """Form -> signal -> parts."""

@@ -162,6 +162,12 @@ class Update:
             if any(self._matters(s) for s in row.signals) or self._is_regularized(row)
         )
 
+    def token_weight(self, signal: str) -> float:
+        """Mean weight of a signal's tokens, without masks, advantages and ratios; NaN if none carries it."""
+        terms = self._terms[signal]
+        tokens = sum(self.rows[i].length for i in terms)
+        return sum(w * self.rows[i].length for i, (w, _) in terms.items()) / tokens if tokens else math.nan
+
     def loss(self, tokens: TokenBatch, rows: Sequence[int]) -> LossOutput:
         """This micro-batch's share of the update's loss. The shares of disjoint micro-batches sum to the whole.
 
@@ -199,6 +205,7 @@ class Update:
                 lengths=tuple(self.rows[i].length for i, _ in carriers),
                 questions=self.questions,
                 max_length=self.max_length,
+                update_tokens=self.tokens,
             )
         )
         return {i: (w * s.coefficient, s.advantage) for (i, s), w in zip(carriers, weights, strict=True)}

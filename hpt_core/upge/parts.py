@@ -53,6 +53,8 @@ class SignalRows:
     """Q: number of distinct questions in the whole update, with or without this signal."""
     max_length: int
     """M: the constant length, in tokens."""
+    update_tokens: int
+    """Response tokens of the whole update, with or without this signal."""
 
 
 class BatchRows(NamedTuple):

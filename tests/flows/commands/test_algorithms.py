@@ -78,7 +78,7 @@ def test_a_stage_of_a_pipeline(show: Show) -> None:
     config = str(CONFIGS / "qwen2.5-math-1.5b.toml")
     data = json.loads(show("train.hpt", "--config", config, "--json").out)
     assert data["name"] == "hpt"
-    assert data["signals"]["sft"]["aggregation"]["name"] == "token_mean"
+    assert data["signals"]["sft"]["aggregation"]["name"] == "micro_batch_mean"
     assert [term["name"] for term in data["regularizers"]] == ["entropy"]
     changed = show("train.hpt", "--config", config, "--set", "train.hpt.algorithm.gate.gamma=0.125", "--json")
     assert json.loads(changed.out)["gate"]["gamma"] == 0.125

@@ -151,7 +151,7 @@ def test_any_single_part_can_be_overridden() -> None:
     [
         ("fixed_length", "fixed_length", "fixed_length"),
         ("paper", "question_mean", "demonstration_mean"),
-        ("script", "constant_length", "token_mean"),
+        ("script", "constant_length", "micro_batch_mean"),
     ],
 )
 def test_normalization_of_hpt_sets_both_aggregations(normalization: str, rl: str, sft: str) -> None:

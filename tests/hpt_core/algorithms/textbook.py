@@ -238,14 +238,23 @@ def luffy_paper(questions: list[Question], max_length: int) -> Tensor:
     return total / (len(questions) * max_length)
 
 
+GPUS = 8
+"""GPUs of the released code. The updates here fit into one micro-batch on each of them."""
+
+
+def script_mean(sums: Tensor, tokens: int, rows: int) -> Tensor:
+    """Mean over tokens in each micro-batch, added up, averaged over GPUs; `rows` rows are spread at random."""
+    return GPUS * (1 - (1 - 1 / GPUS) ** rows) / GPUS * sums / tokens
+
+
 def luffy_script(questions: list[Question], max_length: int) -> Tensor:
-    """(1/M) [ sum_on -A rho + sum_off -A p/(p+0.1) ] - 0.001 H, A = R - mean over rollouts and demonstration."""
+    """(1/8M) [ sum_on -A rho + sum_off -A p/(p+0.1) ] - 0.001 H, A = R - mean over rollouts and demonstration."""
     total = torch.zeros((), dtype=torch.float64)
     for q in questions:
         *advantages, last = centered(q.rollouts_and_demonstration)
         total = total + sum(unclipped(r, a).sum() for r, a in zip(q.rollouts, advantages, strict=True))
         total = total + shaped(q.demonstration, last).sum()
-    return total / max_length + entropy_bonus(everything(questions), 0.001)
+    return total / (GPUS * max_length) + entropy_bonus(everything(questions), 0.001)
 
 
 def mean_entropy(response: Response) -> float:
@@ -275,11 +284,13 @@ def srft_paper(questions: list[Question], max_length: int) -> Tensor:
 
 
 def srft_script(questions: list[Question], max_length: int) -> Tensor:
-    """tokmean_off(-0.5 e^{-h} log p) + (1/M) [ sum_off -A p/(p+0.1) + sum_on -w log p ] - 0.001 H."""
+    """(K/8) tokmean_off(-0.5 e^{-h} log p) + (1/8M) [ sum_off -A p/(p+0.1) + sum_on -w log p ] - 0.001 H."""
     supervised, total = _srft_parts(questions)
     for q in questions:
         total = total + shaped(q.demonstration, centered(q.rollouts_and_demonstration)[-1]).sum()
-    return torch.cat(supervised).mean() + total / max_length + entropy_bonus(everything(questions), 0.001)
+    imitated = torch.cat(supervised)
+    mean = script_mean(imitated.sum(), len(imitated), len(supervised))
+    return mean + total / (GPUS * max_length) + entropy_bonus(everything(questions), 0.001)
 
 
 def switch(gamma: float, offline: tuple[str, ...] = ("sft",)) -> Callable:
@@ -328,18 +339,19 @@ def hpt_paper(questions: list[Question], max_length: int, gate: Callable, c: flo
 
 
 def hpt_script(questions: list[Question], max_length: int, gate: Callable, c: float, loss: Callable) -> Tensor:
-    """(1/M) [ sum_RL sum_t - A rho + sum_off sum_t - p/(p+0.1) ] + c * mean over SFT tokens of - log p."""
+    """(1/8M) [ sum_RL sum_t - A rho + sum_off sum_t - p/(p+0.1) ] + c (K/8) * mean over SFT tokens of - log p."""
     total = torch.zeros((), dtype=torch.float64)
-    imitated, tokens = torch.zeros((), dtype=torch.float64), 0
+    imitated, tokens, rows = torch.zeros((), dtype=torch.float64), 0, 0
     for q in questions:
         weights = gate(q.success_rate)
         rl = sum(loss(r, a).sum() for r, a in zip(q.rollouts, centered(q.rewards), strict=True))
-        total = total + weights.get("rl", 0) * rl / max_length
-        total = total + weights.get("off", 0) * shaped(q.demonstration, 1.0).sum() / max_length
+        total = total + weights.get("rl", 0) * rl / (GPUS * max_length)
+        total = total + weights.get("off", 0) * shaped(q.demonstration, 1.0).sum() / (GPUS * max_length)
         if weights.get("sft", 0):
             imitated = imitated + weights["sft"] * q.demonstration.negative_log_likelihood
             tokens += len(q.demonstration.tokens)
-    return total + c * imitated / tokens if tokens else total
+            rows += 1
+    return total + c * script_mean(imitated, tokens, rows) if tokens else total
 
 
 def hpt_trained(questions: list[Question], gate: Callable) -> list[Response]:

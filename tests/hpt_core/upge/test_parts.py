@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from typing import Any
 
 import pytest
 import torch
@@ -254,7 +255,7 @@ def test_equal_rewards_give_exactly_zero(reward: float, n: int) -> None:
         assert part.estimate(group([reward] * n)).rollouts == (0.0,) * n
 
 
-ROWS = SignalRows(question_ids=("a", "a", "b"), lengths=(2, 4, 10), questions=5, max_length=100)
+ROWS = SignalRows(question_ids=("a", "a", "b"), lengths=(2, 4, 10), questions=5, max_length=100, update_tokens=40)
 
 
 @pytest.mark.parametrize(
@@ -262,19 +263,28 @@ ROWS = SignalRows(question_ids=("a", "a", "b"), lengths=(2, 4, 10), questions=5,
     [
         ("fixed_length", [1 / 500] * 3),
         ("constant_length", [1 / 100] * 3),
+        ({"name": "constant_length", "gpus": 8}, [1 / 800] * 3),
         ("token_mean", [1 / 16] * 3),
+        # 40 tokens fit one micro-batch on each of 8 GPUs; three rows fall into 8 (1 - (7/8)^3) of them.
+        ("micro_batch_mean", [8 * (1 - (7 / 8) ** 3) / (8 * 16)] * 3),
+        # 40 tokens need 4 micro-batches of 10.
+        (
+            {"name": "micro_batch_mean", "micro_batches": {"gpus": 2, "token_budget": 10}},
+            [4 * (1 - (3 / 4) ** 3) / (2 * 16)] * 3,
+        ),
+        ({"name": "micro_batch_mean", "micro_batches": {"gpus": 1, "count": 1}}, [1 / 16] * 3),
         ("sequence_mean", [1 / 6, 1 / 12, 1 / 30]),
         ("question_mean", [1 / 10, 1 / 10, 1 / 5]),
         ("demonstration_mean", [1 / 10, 1 / 20, 1 / 50]),
     ],
 )
-def test_aggregation_weights(part: str, expected: list[float]) -> None:
+def test_aggregation_weights(part: Any, expected: list[float]) -> None:
     assert Aggregation.from_value(part).weights(ROWS) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", Aggregation.plugin_kind.names)
 def test_every_aggregation_takes_an_update_without_rows_of_its_signal(name: str) -> None:
-    assert Aggregation.from_value(name).weights(SignalRows((), (), 0, 8)) == ()
+    assert Aggregation.from_value(name).weights(SignalRows((), (), 0, 8, 0)) == ()
 
 
 def batch_rows(lengths: list[int], update_tokens: int, rewards: list[float] | None = None) -> BatchRows:
