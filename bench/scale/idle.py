@@ -76,7 +76,7 @@ IDLE = Idle()
 
 
 def age() -> float:
-    """Seconds since this process was started. Its start in seconds of the day, as psutil gives it, is off by up to 1."""
+    """Seconds since this process was started, to 10 ms. As a time of the day, its start is known to a second only."""
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     began = int(fields[19]) / os.sysconf("SC_CLK_TCK")
     return time.clock_gettime(time.CLOCK_BOOTTIME) - began

@@ -46,8 +46,10 @@ class QuestionGroup:
     rollouts: tuple[Rollout, ...]
     verdicts: tuple[Verdict, ...]
     """From the question's own verifier."""
+    correct: tuple[bool, ...]
+    """Whether each rollout counts as correct, for the gate: by its verdict, and by `truncated` if it was cut."""
     rewards: tuple[float, ...]
-    """Reward of each rollout: the weighted sum of all reward parts."""
+    """Reward of each rollout: the weighted sum of all reward parts, and at most 0 if `truncated` says so."""
     demonstration_ids: tuple[int, ...] | None
     rows: tuple[Row, ...]
     """Rows that the estimator trains on."""
@@ -143,25 +145,36 @@ class Collector:
         demonstration = None
         if question.demonstration is not None and self.estimator.uses_demonstrations:
             demonstration = tuple(self.prompt.encode_demonstration(question.question, question.demonstration))
+        cut = tuple(rollout.finish_reason == "length" for rollout in rollouts)
+        fails = cut if self.config.truncated == "no_reward" else (False,) * len(cut)
+        correct = tuple(j.verdict.correct and not failed for j, failed in zip(judged, fails, strict=True))
+        rewards = tuple(min(j.reward, 0.0) if failed else j.reward for j, failed in zip(judged, fails, strict=True))
         group = Group(
             question.question_id,
-            tuple(j.reward for j in judged),
+            rewards,
             tuple(len(r.token_ids) for r in rollouts),
             None if demonstration is None else len(demonstration),
-            tuple(j.verdict.correct for j in judged),
+            correct,
             demonstration_reward,
         )
-        verdicts, rewards = tuple(j.verdict for j in judged), group.rewards
-        rows = tuple(self.estimator.rows(group))
-        return QuestionGroup(question, prompt_ids, rollouts, verdicts, rewards, demonstration, rows)
+        rows = tuple(
+            row
+            for row in self.estimator.rows(group)
+            if row.index == DEMONSTRATION or not cut[row.index] or self.config.truncated != "mask"
+        )
+        verdicts = tuple(j.verdict for j in judged)
+        return QuestionGroup(question, prompt_ids, rollouts, verdicts, correct, rewards, demonstration, rows)
 
     def _demonstration_rewards(self, questions: Sequence[TrainingQuestion]) -> dict[str, float]:
-        """Reward of each question's demonstration. The demonstration is correct by definition; other verifiers judge it
-        as they judge a rollout. Empty if the question's own verdict is the only reward part."""
-        if self.pool is None or not self.estimator.uses_demonstrations or self.config.rewards == (Reward(),):
+        """Reward of each question's demonstration. Verifiers judge it as they judge a rollout; unless it is "graded",
+        the question's own one takes it as correct. Empty if all are 1."""
+        by_definition = self.config.demonstration_reward == "one"
+        if self.pool is None or not self.estimator.uses_demonstrations:
+            return {}
+        if by_definition and self.config.rewards == (Reward(),):
             return {}
         shown = [(q, q.demonstration) for q in questions if q.demonstration is not None]
-        verifying = Verifying(self.pool, [q for q, _ in shown], self.config.rewards, by_definition=True)
+        verifying = Verifying(self.pool, [q for q, _ in shown], self.config.rewards, by_definition=by_definition)
         for index, (_, text) in enumerate(shown):
             verifying.add_text(index, text)
         return {q.question_id: judged.reward for (q, _), judged in zip(shown, verifying.result(), strict=True)}
@@ -243,11 +256,23 @@ def warn_if_alike(step: int, groups: Sequence[QuestionGroup], told: set[str]) ->
             )  # fmt: skip
 
 
+def warn_if_truncated(step: int, groups: Sequence[QuestionGroup], told: set[str]) -> None:
+    """Warn, once, if more than half of a step's rollouts were cut at the token limit."""
+    reasons = [rollout.finish_reason for group in groups for rollout in group.rollouts]
+    cut = reasons.count("length")
+    if 2 * cut > len(reasons) and "truncated" not in told:
+        told.add("truncated")
+        logger.warning(
+            "step %d: %d of %d rollouts were cut at sampling.max_tokens; raise it, or look whether the model stops",
+            step, cut, len(reasons),
+        )  # fmt: skip
+
+
 def write_rollouts(path: Path, step: int, groups: Sequence[QuestionGroup]) -> None:
     """Write a step's rollouts with their verdicts (schemas.ROLLOUTS)."""
     rows = []
     for group in groups:
-        correct = [verdict.correct for verdict in group.verdicts]
+        correct = group.correct
         for i, (rollout, verdict) in enumerate(zip(group.rollouts, group.verdicts, strict=True)):
             rows.append(
                 {

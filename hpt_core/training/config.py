@@ -130,6 +130,14 @@ class TrainConfig(Frozen):
     rewards: tuple[Reward, ...] = Field(default=(Reward(),), min_length=1)
     """Parts of a rollout's reward, which are summed. By default the reward is the question's own verdict: 1 for a
     correct response. Gates always use the share of correct rollouts, not these rewards."""
+    truncated: Literal["no_reward", "mask", "grade"] = "no_reward"
+    """What becomes of a rollout that was cut at max_tokens. "no_reward": it counts as incorrect and gets a reward of at
+    most 0, so that the model learns to stop. "mask": it counts in its group but is not trained on (DAPO's overlong
+    filtering). "grade": it counts like any other, as in the scripts. A model whose cut responses contain the answer
+    then unlearns to stop."""
+    demonstration_reward: Literal["one", "graded"] = "one"
+    """R of a demonstration for algorithms that use it. "one": it is correct by definition. "graded": its own verifier
+    judges it, as in the scripts, so that an unverified one may have R = 0."""
     engine: EngineConfig = Field(default="vllm", validate_default=True)
     """Engine that samples the rollouts."""
     optimizer: OptimizerConfig = OptimizerConfig()

@@ -49,7 +49,7 @@ def log_row(
     return {
         "step": step,
         "reward": _mean([reward for group in collected.groups for reward in group.rewards]),
-        "success_rate": _mean([float(v.correct) for group in collected.groups for v in group.verdicts]),
+        "success_rate": _mean([float(correct) for group in collected.groups for correct in group.correct]),
         "demonstration_share": _mean(
             [float(any(r.index == DEMONSTRATION for r in group.rows)) for group in collected.groups]
         ),

@@ -20,6 +20,7 @@ from hpt_core.training.collect import (
     QuestionGroup,
     signals,
     warn_if_alike,
+    warn_if_truncated,
     write_rollouts,
 )
 from hpt_core.training.config import TrainSpec
@@ -81,7 +82,7 @@ class Trainer:
         self.best = BestModel(spec.work / "best", self.world)
         self.counts: Counter[str] = Counter()
         """Sums over the run's steps, keyed by "group/name"."""
-        self.alike: set[str] = set()
+        self.told: set[str] = set()
         """What the responses of some step had in common. Each is warned of once."""
         self.disagreement = 0.0
         """Largest log-probability difference between engine and trainer so far, in nats."""
@@ -115,7 +116,8 @@ class Trainer:
         collected = self.collector.collect([self.questions[i] for i in indices], step, self._within(step))
         self._release()
         if self.estimator.uses_rollouts and self.world.is_main:
-            warn_if_alike(step, collected.groups, self.alike)
+            warn_if_alike(step, collected.groups, self.told)
+            warn_if_truncated(step, collected.groups, self.told)
             write_rollouts(rollouts_file(self.spec.work, step), step, collected.groups)
             self._prune_rollouts(step)
         updating = time.perf_counter()

@@ -2,6 +2,8 @@
 
 import random
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -9,13 +11,14 @@ from hpt_core.model_folder import load_tokenizer
 from hpt_core.prompts.plain import PlainText
 from hpt_core.rollout.base import FinishReason, Rollout, Sampling
 from hpt_core.rollout.scripted import Scripted
-from hpt_core.training.collect import Collector, QuestionGroup, Verifying, warn_if_alike
+from hpt_core.training.collect import Collector, Judged, QuestionGroup, Verifying, warn_if_alike, warn_if_truncated
 from hpt_core.training.config import TrainConfig, ValidationConfig
 from hpt_core.training.distributed import World
 from hpt_core.training.questions import TrainingQuestion
 from hpt_core.training.validation import mean_reward
+from hpt_core.upge.base import DEMONSTRATION
 from hpt_core.upge.estimator import Estimator
-from hpt_core.verifiers.base import Outcome
+from hpt_core.verifiers.base import Outcome, Verdict
 from hpt_core.verifiers.pool import CHUNK, VerifierPool
 
 
@@ -52,7 +55,9 @@ def test_without_rollouts_nothing_waits() -> None:
 
 def group(name: str, *texts: str, reason: FinishReason = "stop") -> QuestionGroup:
     asked = TrainingQuestion(name, "?", "1", "math", None, 1, None)
-    return QuestionGroup(asked, (1,), tuple(Rollout((1,), (0.0,), text, reason) for text in texts), (), (), None, ())
+    return QuestionGroup(
+        asked, (1,), tuple(Rollout((1,), (0.0,), text, reason) for text in texts), (), (), (), None, ()
+    )
 
 
 def test_responses_that_are_all_alike_are_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -68,6 +73,59 @@ def test_responses_that_are_all_alike_are_warned_of_once(caplog: pytest.LogCaptu
         "step 3: all 4 responses are cut at the token limit",
         "step 5: all 2 responses are empty",
     ]
+
+
+def test_a_step_that_is_mostly_truncated_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    told: set[str] = set()
+    half = [group("a", "1", "2"), group("b", "1", "2", reason="length")]
+    warn_if_truncated(1, half, told)
+    warn_if_truncated(2, [], told)
+    assert caplog.messages == []
+    warn_if_truncated(3, [*half, group("c", "3", reason="length")], told)
+    warn_if_truncated(4, [group("c", "3", reason="length")], told)
+    assert [message.partition(";")[0] for message in caplog.messages] == [
+        "step 3: 3 of 5 rollouts were cut at sampling.max_tokens"
+    ]
+
+
+def judged(*rollouts: tuple[bool, FinishReason], truncated: str = "no_reward") -> QuestionGroup:
+    """The group of an HPT question whose rollouts are (correct, why it ended), with gate 0.25."""
+    config = TrainConfig.model_validate(
+        {"algorithm": {"name": "hpt", "gate": {"name": "switch", "gamma": 0.25}}, "steps": 1, "truncated": truncated}
+    )
+    asked = TrainingQuestion("q", "?", "1", "math", "so 1", 1, None)
+    prompt: Any = SimpleNamespace(encode_demonstration=lambda question, text: [1, 2, 3])
+    collector = Collector(config, 1, prompt, Estimator(config.algorithm, 64), None, None, World())
+    texts = tuple(Rollout((1, 2), (0.0, 0.0), "?", reason) for _, reason in rollouts)
+    verdicts = [Verdict(Outcome.CORRECT if ok else Outcome.INCORRECT, "1", float(ok)) for ok, _ in rollouts]
+    return collector._group(asked, (1,), texts, [Judged(v, v.reward) for v in verdicts], 1.0)
+
+
+def test_what_becomes_of_truncated_rollouts() -> None:
+    some = ((True, "length"), (True, "length"), (True, "stop"), (False, "stop"))
+    graded = judged(*some, truncated="grade")
+    assert (graded.rewards, graded.correct) == ((1, 1, 1, 0), (True, True, True, False))
+    assert [row.index for row in graded.rows] == [0, 1, 2, 3]
+    without = judged(*some)
+    assert (without.rewards, without.correct) == ((0, 0, 1, 0), (False, False, True, False))
+    assert [row.index for row in without.rows] == [DEMONSTRATION], "a quarter succeeds, so the gate sends it there"
+    masked = judged(*some, truncated="mask")
+    assert (masked.rewards, masked.correct) == (graded.rewards, graded.correct)
+    assert [row.index for row in masked.rows] == [2, 3]
+    assert [row.signals for row in masked.rows] == [row.signals for row in graded.rows[2:]], "they count in the group"
+    assert all(verdict.correct for verdict in without.verdicts[:3]), "the verdict is what the grader said"
+
+
+def test_a_demonstration_is_correct_by_definition_or_graded() -> None:
+    asked = [TrainingQuestion(gold, "?", gold, "math", "so \\boxed{1}", 1, None) for gold in ("1", "2")]
+    found = {}
+    with VerifierPool(1) as pool:
+        for how in ("one", "graded"):
+            config = TrainConfig.model_validate({"algorithm": "luffy", "steps": 1, "demonstration_reward": how})
+            prompt: Any = None
+            collector = Collector(config, 1, prompt, Estimator(config.algorithm, 64), None, pool, World())
+            found[how] = collector._demonstration_rewards(asked)
+    assert found == {"one": {}, "graded": {"1": 1.0, "2": 0.0}}
 
 
 CUT_OFF = "Is it \\boxed{7}? Let me check"
