@@ -126,7 +126,7 @@ class Machine:
         }
         if database := self._database():
             server[DATABASE] = database
-        command = ["prefect", "server", "start", "--host", HOST, "--port", str(port)]
+        command = ["flows.collected", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
         process = self._start(SERVER, command, settings | server)
         give_up = time.monotonic() + START_WITHIN_S
         while not answers(port, "/api/health"):

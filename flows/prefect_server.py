@@ -159,6 +159,9 @@ def main() -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
+    from flows.collected import collect_in_thread
+
+    collect_in_thread()
     listener = socket.create_server((HOST, 0))
     print(listener.getsockname()[1], flush=True)  # noqa: T201  (the parent process reads it)
     os.dup2(2, 1)

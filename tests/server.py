@@ -29,7 +29,8 @@ class Server:
 
     def start(self) -> None:
         """Start it and wait until it answers. Raises RuntimeError with its log if it does not."""
-        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self._port)]
+        program = [sys.executable, "-m", "flows.collected", "prefect", "server", "start"]
+        command = [*program, "--host", "127.0.0.1", "--port", str(self._port)]
         log = self.folder / "server.log"
         with log.open("a") as output:
             # A group of its own, so that it can be ended with whatever it starts.

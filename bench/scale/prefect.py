@@ -46,7 +46,7 @@ def main(
             continue
         with tempfile.TemporaryDirectory() as folder, _server(database, Path(folder)) as (url, log):
             for count in clients or [1, 8, 32]:
-                measured = _load(url, count, seconds)
+                measured = load(url, count, seconds)
                 locked = log.read_text(errors="replace").count("database is locked")
                 found.append({"database": database, "clients": count, "locked": locked, **measured})
                 print(found[-1])
@@ -68,7 +68,8 @@ def _server(database: str, folder: Path) -> Iterator[tuple[str, Path]]:
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
         }
-        command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
+        program = [sys.executable, "-m", "flows.collected", "prefect", "server", "start"]  # as `hpt up` starts it
+        command = [*program, "--host", HOST, "--port", str(port)]
         output = stack.enter_context(log.open("w"))
         server = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
         try:
@@ -88,7 +89,8 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _load(url: str, clients: int, seconds: float) -> dict[str, Any]:
+def load(url: str, clients: int, seconds: float) -> dict[str, Any]:
+    """Let clients ask for so many seconds. Returns the rate, times, failed requests, and the seconds that it took."""
     import httpx
 
     with httpx.Client(timeout=60) as client:
@@ -108,6 +110,7 @@ def _load(url: str, clients: int, seconds: float) -> dict[str, Any]:
         "median_ms": 1000 * ordered[len(ordered) // 2],
         "p99_ms": 1000 * ordered[int(0.99 * len(ordered))],
         "failed": len(failed),
+        "took_s": took,
     }
 
 

@@ -203,8 +203,7 @@ def train_paced(hpt: Any) -> None:
 
 
 def until(what: str, condition: Callable[[], Any], seconds: float = 120) -> Any:
-    """The first true value of the condition. A lost run must be noticed within two minutes. It mostly takes seconds,
-    but a server with SQLite that was away or is busy may answer nothing for a minute."""
+    """The first true value of the condition. A lost run must be noticed within two minutes. It mostly takes seconds."""
     end = time.monotonic() + seconds
     while True:
         with contextlib.suppress(urllib.error.URLError, TimeoutError):
