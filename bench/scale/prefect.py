@@ -126,13 +126,16 @@ def _runs(url: str, flow: str, until: float, times: list[float], failed: list[st
             except httpx.HTTPError as error:  # a server under load resets connections
                 failed.append(repr(error))
                 return {}
-            times.append(time.perf_counter() - begun)
             if answer.is_error:
                 failed.append(answer.text)
-            return answer.json() if answer.content and not answer.is_error else {}
+                return {}
+            times.append(time.perf_counter() - begun)
+            return answer.json() if answer.content else {}
 
         while time.perf_counter() < until:
             run = ask("flow_runs/", {"flow_id": flow, "state": {"type": "SCHEDULED"}}).get("id")
+            if run is None:
+                continue  # the server was busy; Prefect's client would ask again
             for state in STATES:
                 ask(f"flow_runs/{run}/set_state", {"state": {"type": state}, "force": True})
                 line = {"name": "load", "level": 20, "message": "x" * 100, "flow_run_id": run}
