@@ -27,6 +27,7 @@ from flows.server import FORWARDED
 from flows.walk import walk
 from hpt_core.artifacts.known import cache_folder
 from hpt_core.base import idle_settings
+from hpt_core.errors import HPTError
 from hpt_core.redact import redact, redacted
 from tasks.execution.artifact import Artifacts
 from tasks.execution.config import PipelineConfig
@@ -47,9 +48,17 @@ def run_name() -> str:
     if now.run_count:
         return str(now.name)
     config, options = now.parameters.get("config"), dict(now.parameters.get("options") or {})
-    name = Path(config).stem if isinstance(config, str) else getattr(config, "name", None) or dict(config)["name"]
+    name = _name_in(Path(config)) if isinstance(config, str) else getattr(config, "name", None) or dict(config)["name"]
     names = "+".join([*(now.parameters.get("only") or ()), *(options.get("only") or ())])
     return " ".join(filter(None, [name, names, f"{datetime.now(UTC):%m-%d %H:%M:%S}"]))
+
+
+def _name_in(path: Path) -> str:
+    """Name of the pipeline in a config file; the file's own if that cannot be read, which the run reports."""
+    try:
+        return str(read_table(path)["name"])
+    except (HPTError, KeyError):
+        return path.stem
 
 
 @flow(name="pipeline", flow_run_name=run_name, persist_result=False)
