@@ -673,7 +673,7 @@
     },
     key: (i) => svg("svg", { viewBox: "0 0 24 8", width: 24, height: 8, "aria-hidden": "true" }, svg("line", { class: `line line-${i}`, x1: 0, x2: 24, y1: 4, y2: 4 })),
     figure(title, logs) {
-      const width = 320, height = 160, left = 48, right = 12, bottom = 22;
+      const width = 320, height = 160, left = 58, right = 12, bottom = 22;
       const lines = logs.map(({ name: text, log }, place) => {
         const found = log.curves.find(([each]) => each === title);
         return { text, place, points: found ? log.steps.map((step, i) => [step, found[1][i]]).filter(([, v]) => v !== null) : [] };
@@ -681,7 +681,7 @@
       const steps = lines.flatMap((line) => line.points.map(([step]) => step)), values = lines.flatMap((line) => line.points.map(([, v]) => v));
       const first = Math.min(...steps), last = Math.max(...steps), low = Math.min(...values), high = Math.max(...values);
       const x = (step) => left + ((step - first) * (width - left - right)) / (last - first || 1), y = (v) => 8 + ((high - v) * (height - bottom - 8)) / (high - low || 1);
-      const number = (v) => String(+v.toPrecision(3));
+      const number = (v) => (v !== 0 && Math.abs(v) < 0.001 ? v.toExponential(1) : String(+v.toPrecision(3)));
       const text = (at, down, words, anchor) => svg("text", { x: at, y: down, "text-anchor": anchor }, words);
       const told = lines.map((line) => `${lines.length > 1 ? `${shown(line.text)}: ` : ""}${number(line.points[0][1])} to ${number(line.points[line.points.length - 1][1])}`).join("; ");
       return el("figure", {}, svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `${title}, ${told}` },
@@ -690,7 +690,7 @@
           ? svg("circle", { class: `dot dot-${line.place}`, cx: x(line.points[0][0]), cy: y(line.points[0][1]), r: 3 })
           : svg("path", { class: `line line-${line.place}`, d: line.points.map(([step, v], i) => `${i ? "L" : "M"}${x(step).toFixed(1)} ${y(v).toFixed(1)}`).join("") }))),
         text(left, height - 5, `step ${first}`, "start"), text(width - right, height - 5, String(last), "end")),
-      el("figcaption", {}, title, el("span", { class: "sub" }, told)));
+      el("figcaption", {}, title, lines.length > 1 ? null : el("span", { class: "sub" }, told)));
     },
   };
 
@@ -777,11 +777,13 @@
       const facts = el("dl", { class: "facts" });
       model.list(facts, [["Pipeline", run.pipeline], ["Began", run.start], ["Took", run.seconds === null ? null : duration(run.seconds)],
         ["Code", run.commit && run.commit.slice(0, 12)], ["Overrides", run.overrides.join(" ")], ["Error", run.error]]);
-      return el("section", {}, el("h2", {}, el("a", { href: `run.html?id=${run.id}` }, el("bdi", {}, shown(run.run))), ": ", el("span", { class: bad ? "warning" : null }, run.outcome)), facts,
+      return el("section", {}, el("h2", {}, el("a", { href: `run.html?id=${run.id}` }, el("bdi", {}, shown(run.run))), ": ", el("span", { class: bad ? "warning" : null }, outcome(run))), facts,
         el("details", { open: bad }, el("summary", {}, `${run.stages.length} ${run.stages.length === 1 ? "stage" : "stages"}`),
           el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": `Stages of ${shown(run.run)}` }, el("table", {}, stagesOf(run)))));
     },
   };
+  // A published site does not change. The run that published it had not ended.
+  const outcome = (run) => (run.outcome === "running" && !live ? "not ended when this site was built" : run.outcome);
   const isBad = (run) => ["failed", "died", "interrupted"].includes(run.outcome);
   const stagesOf = (run) => [
     el("thead", {}, el("tr", {}, ["Stage", "State", "Time", "Why"].map((head, i) => el("th", { scope: "col", class: i === 0 ? "name" : i === 3 ? "text" : null }, head)))),
@@ -800,7 +802,7 @@
       $("#empty").textContent = "This site has no page of such a run. Runs lists those that it has.";
       if (!found) return;
       document.title = shown(found.run);
-      fill($("#title"), el("bdi", {}, shown(found.run)), ": ", el("span", { class: isBad(found) ? "warning" : null }, found.outcome));
+      fill($("#title"), el("bdi", {}, shown(found.run)), ": ", el("span", { class: isBad(found) ? "warning" : null }, outcome(found)));
       const total = (key) => found.made.reduce((sum, each) => sum + (each[key] || 0), 0), money = found.made.some((each) => each.money !== null);
       const options = Object.entries(found.options).map(([key, value]) => `${key} = ${[value].flat().join(" ")}`).join(", ");
       model.list($("#facts"), [["Pipeline", found.pipeline], ["Began", found.start], ["Took", found.seconds === null ? null : duration(found.seconds)],
@@ -824,7 +826,7 @@
     made(rows) {
       $("#made").hidden = rows.length === 0;
       const head = ["Artifact", "Time", "Device time", "Tokens", "Trained on", "Memory", "Size", "Machine"];
-      const time = (value) => (value === null ? "–" : duration(value)), bytes = (value) => (value === null ? "–" : `${size(value).replace("B", "G")}B`);
+      const time = (value) => (value === null ? "–" : duration(value)), bytes = (value) => (value ? `${size(value).replace("B", "G")}B` : "–");
       fill($("#made table"), el("thead", {}, el("tr", {}, head.map((text, i) => el("th", { scope: "col", class: i === 0 ? "name" : i === 7 ? "text" : null }, text)))),
         el("tbody", {}, rows.map((row) => el("tr", {}, el("th", { scope: "row", class: "name" }, name(row.artifact), row.attempts > 1 ? el("span", { class: "sub" }, `${row.attempts} attempts`) : null),
           el("td", {}, time(row.seconds)), el("td", {}, time(row.device_seconds)), el("td", {}, row.tokens === null ? "–" : size(row.tokens)), el("td", {}, row.trained_tokens === null ? "–" : size(row.trained_tokens)),
@@ -848,8 +850,9 @@
   };
 
   const pages = { board, compare, questions, model, history: past, runs, run: oneRun, data: tables };
+  let live = false; // whether `hpt view` serves the site, and open pages follow the store
   const begin = () => pages[document.body.dataset.page].start().catch((error) => problem(`The page could not be filled: ${error.message}`));
-  begin();
+  load("data/site.json").then((site) => { live = Boolean(site && site.live); }).catch(() => null).then(begin);
 
   // A site that `hpt view` serves looks for changes. What is chosen is in the address and stays.
   const watch = async () => {

@@ -305,7 +305,8 @@ def test_a_run_says_how_to_repeat_it(page: Page, served: Served) -> None:
     assert page.locator("#made tbody tr").count() > 10
     assert page.locator("#training figure").count() == 2
     assert page.locator("#training .legend li").all_inner_texts() == ["demo/hpt_seed_1", "demo/hpt_seed_2"]
-    assert "demo/hpt_seed_2: 0.03 to 0.9" in page.inner_text("#training figure:first-of-type")
+    label = page.locator("#training svg[role=img]").first.get_attribute("aria-label")
+    assert label and "demo/hpt_seed_2: 0.03 to 0.9" in label
     page.click("#models a >> nth=-1")
     page.wait_for_selector("#scores tbody tr")
     page.goto(f"{served.url}run.html")
