@@ -47,6 +47,9 @@ Where = Annotated[
     ),
 ]
 Verify = Annotated[bool, typer.Option("--verify", help="Rehash every stored file before it is reused.")]
+Units = Annotated[
+    bool, typer.Option("--units", help="Show every artifact, such as the samples of each benchmark, not only stages.")
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first malformed row of training data.")]
 Publish = Annotated[
     bool, typer.Option("--publish", help="Publish a run with --set as the board, not only as a page of its own.")

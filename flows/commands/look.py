@@ -13,10 +13,11 @@ from rich.table import Table
 from benchmarks.suite import get_suite
 from flows import graph as graphs
 from flows.commands import common
-from flows.commands.common import ConfigFile, DataDir, Json, Set, StoreOption
+from flows.commands.common import ConfigFile, DataDir, Json, Set, StoreOption, Units
 from flows.display import amount, clock, styled
 from flows.fields import Field, fields_of
 from flows.run import RunOptions, context_of, plan_run
+from hpt_core.artifacts import Manifest
 from hpt_core.errors import ConfigError, near
 from hpt_core.model_folder import load_tokenizer
 from hpt_core.plugins import KINDS, Kind, summary
@@ -38,29 +39,50 @@ def status(
     overrides: Set = None,
     store: StoreOption = None,
     data_dir: DataDir = None,
+    units: Units = False,
     as_json: Json = False,
 ) -> None:
-    """Show the state of each artifact: when it was finished, how long it took, its size and rows."""
+    """Show the state of each stage: when it was finished, how long it took, its size and rows."""
     resolved = common.read_config(config, overrides, store, data_dir)
     run = plan_run(resolved)
     rows = [_status_row(planned, run.context) for planned in run.plan.planned]
     if as_json:
         common.print_json(rows)
         return
-    table = Table("artifact", "state", "ended", "took", "size", "rows", box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        ended = "" if row["end"] is None else f"{row['end']:%Y-%m-%d %H:%M}"
-        table.add_row(
-            row["key"],
-            styled(row["state"]),
-            ended,
-            row["took"],
-            row["size"],
-            "" if not row["rows"] else str(row["rows"]),
-        )
+    table = Table("stage", "state", "ended", "took", "size", "rows", box=None, pad_edge=False, header_style="bold")
+    manifests = {str(planned.target.key): _manifest(planned, run.context) for planned in run.plan.planned}
+    for key in run.graph:
+        planned = run.plan.of(key)
+        several = [p for p in planned if len(planned) > 1]
+        found = [m for p in planned if (m := manifests[str(p.target.key)])]
+        if planned:
+            table.add_row(*_status_line(str(key), run.plan.state(key), found, len(several)))
+        for p in several if units else ():
+            own = manifests[str(p.target.key)]
+            name = "/".join(filter(None, p.target.key[1:]))
+            table.add_row(*_status_line(f"  {name}", p.check.state, [own] if own else [], 0))
     for key, error in run.plan.problems.items():
         table.add_row(str(key), styled("blocked"), "", "", "", escape(str(error)))
     common.OUT.print(table)
+
+
+def _status_line(name: str, state: str, found: list[Manifest], of: int) -> list[str]:
+    """A line of the table: sums over the finished artifacts. `of` is the number of a stage with several."""
+    if not found:
+        return [name, styled(state), "", "", "", ""]
+    rows = sum(m.rows for m in found)
+    return [
+        f"{name} ({len(found)} of {of})" if of > len(found) else name,
+        styled(state),
+        f"{max(m.end for m in found).astimezone():%Y-%m-%d %H:%M}",
+        clock(sum(m.cost.seconds for m in found)),
+        amount(sum(m.size for m in found)),
+        str(rows or ""),
+    ]
+
+
+def _manifest(planned: graphs.Planned, context: Context) -> Manifest | None:
+    return context.store.slot(planned.target.kind, planned.target.fingerprint).manifest()
 
 
 def _status_row(planned: graphs.Planned, context: Context) -> dict[str, Any]:

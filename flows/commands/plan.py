@@ -1,7 +1,7 @@
 """`hpt plan`: what a run would do, how long it would take, and what keeps it from starting."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from flows import graph as graphs
 from flows.commands import common
-from flows.commands.common import ConfigFile, DataDir, Json, Set, StoreOption, Verify
+from flows.commands.common import ConfigFile, DataDir, Json, Set, StoreOption, Units, Verify
 from flows.display import clock, styled
 from flows.durations import Duration, durations
 from flows.run import Run, RunOptions, plan_run, problems, warn
@@ -34,6 +34,7 @@ def plan(
     store: StoreOption = None,
     data_dir: DataDir = None,
     verify: Verify = False,
+    units: Units = False,
     as_json: Json = False,
 ) -> None:
     """Show what a run would reuse, continue and do, how long it would take, and what keeps it from starting."""
@@ -46,7 +47,7 @@ def plan(
         told = {"seconds": _total(times), "unknown": _unknown(times), "warnings": warnings, "problems": found}
         common.print_json({**facts, **told, "stages": _as_json(run.plan, times)})
         return
-    _print_stages(run.plan, times)
+    _print_stages(run.plan, times, units)
     _print_summary(run, times)
     for text in found:
         common.OUT.print(f"[red]problem:[/] {escape(text)}", soft_wrap=not common.OUT.is_terminal)
@@ -76,8 +77,9 @@ def _unknown(times: Times) -> list[str]:
     return list(dict.fromkeys(str(key.stage) for key, found in times.items() if found is None))
 
 
-def _print_stages(found: graphs.Plan, times: Times) -> None:
-    """Print a line for each stage, and for each artifact of a stage with several; remarks are below the lines."""
+def _print_stages(found: graphs.Plan, times: Times, units: bool) -> None:
+    """Print a line for each stage, and with `units` for each artifact of a stage with several; remarks are below the
+    lines."""
     rows: list[tuple[str, str, str, str, str]] = []
     for key in found.graph:
         planned, state = found.of(key), found.state(key)
@@ -86,6 +88,9 @@ def _print_stages(found: graphs.Plan, times: Times) -> None:
             rows.append((str(key), state, "", "", why))
         elif len(planned) == 1:
             rows.append((str(key), state, _time(planned, times), _short(planned[0]), _note(found, planned[0])))
+        elif not units:
+            told = "; ".join(filter(None, [*_summary(planned), _waits(found, key)]))
+            rows.append((str(key), state, _time(planned, times), f"{len(planned)} artifacts", told))
         else:
             rows.append((str(key), state, _time(planned, times), "", _waits(found, key)))
             rows += [
@@ -99,6 +104,17 @@ def _print_stages(found: graphs.Plan, times: Times) -> None:
         common.OUT.print(f"{escape(name)}  {shown}  {time}  {fingerprint}".rstrip())
         if note:
             common.print_note(note)
+
+
+def _summary(planned: list[graphs.Planned]) -> Iterator[str]:
+    """How many of a stage's artifacts are in which state, if that differs, and why the first ones are not done."""
+    states = Counter(p.check.state for p in planned)
+    if len(states) > 1:
+        yield ", ".join(f"{count} {state}" for state, count in states.items())
+    texts = list(dict.fromkeys(p.check.text for p in planned if p.check.text and p.check.state != "done"))
+    yield from texts[:1]
+    if len(texts) > 1:
+        yield f"{len(texts) - 1} more remarks (--units)"
 
 
 def _time(planned: list[graphs.Planned], times: Times) -> str:

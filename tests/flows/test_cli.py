@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -197,11 +198,15 @@ def test_a_plan_with_a_missing_model_shows_the_other_stages(hpt: Hpt, tmp_path: 
     assert stages["report"]["state"] == "blocked"
 
 
-def test_plan_shows_every_artifact_and_writes_nothing(hpt: Hpt, tmp_path: Path) -> None:
-    result = hpt("plan", "demo.toml")
+def test_plan_shows_every_stage_or_every_artifact_and_writes_nothing(hpt: Hpt, tmp_path: Path) -> None:
+    result = hpt("plan", "demo.toml", "--units")
     assert result.code == 0
     for part in ("model.base", "procedural_double", "samples", "verdicts", "report", "provisional"):
         assert part in result.out
+    short = hpt("plan", "demo.toml")
+    (line,) = [line for line in short.out.splitlines() if line.startswith("evaluate.base")]
+    assert re.search(r"to do +unknown +\d+ artifacts$", line)
+    assert "samples/" not in short.out and "verdicts/" not in short.out
     assert not (tmp_path / "runs").exists()
 
 

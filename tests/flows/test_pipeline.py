@@ -103,6 +103,10 @@ def test_plan_and_status_as_json(finished: Any) -> None:
     assert plan["finished"]
     assert [s["stage"] for s in plan["stages"]] == STAGES
     rows = {row["key"]: row for row in json.loads(finished.look("status", "tiny.toml", "--json").stdout)}
+    stages, every = (finished.look("status", "tiny.toml", *more).stdout.splitlines() for more in ((), ("--units",)))
+    (line,) = [line.split() for line in stages if line.startswith("evaluate.base")]
+    assert (line[1], line[-1]) == ("done", str(sum(r["rows"] for key, r in rows.items() if key.startswith("evaluate"))))
+    assert len(every) == len(stages) + sum("/" in key for key in rows)
     assert rows["evaluate.base/samples/procedural_double"]["rows"] == 8
     assert rows["evaluate.base/verdicts/procedural_double"]["facts"]["outcomes"].keys() <= {"correct", "incorrect"}
     assert rows["model.base"]["cost"]["peak_memory_bytes"] > 50_000_000
