@@ -12,6 +12,7 @@ from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
 from benchmarks.procedural import ProceduralQuestions
 from benchmarks.site.facts import short_id
+from benchmarks.site.typeset import pieces
 from benchmarks.sources.dataset import Dataset
 from benchmarks.suite import Suite, get_suite
 from hpt_core.artifacts import Store
@@ -140,7 +141,7 @@ def _joined(ids: list[str], samples: Path, asked: Path, verdicts: Path) -> Row:
         raise StoreError(f"cannot read {samples.parent}: {str(error).splitlines()[0]}", "evaluate again") from error
     outcomes = {(row["question_id"], row["sample_index"]): row for row in graded}
     found: dict[str, Row] = {
-        row["question_id"]: {"question": row["question"][:LONGEST], "gold": row["gold"], "samples": []}
+        row["question_id"]: {"question": pieces(row["question"][:LONGEST]), "gold": row["gold"], "samples": []}
         for row in questions
     }
     for row in sorted(rows, key=lambda row: row["sample_index"]):
@@ -148,7 +149,7 @@ def _joined(ids: list[str], samples: Path, asked: Path, verdicts: Path) -> Row:
         response = row["response"]
         found[row["question_id"]]["samples"].append(
             {
-                "response": response[:LONGEST],
+                "response": pieces(response[:LONGEST]),
                 "left_out": max(0, len(response) - LONGEST),
                 "tokens": row["tokens"],
                 "finish_reason": row["finish_reason"],

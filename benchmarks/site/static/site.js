@@ -463,6 +463,20 @@
     },
   };
 
+  /* Formulas */
+
+  const MATH = "http://www.w3.org/1998/Math/MathML";
+  const ELEMENTS = new Set("math mrow mi mn mo ms mtext mspace mfrac msqrt mroot msub msup msubsup munder mover munderover mtable mtr mtd mpadded mphantom menclose mstyle".split(" "));
+  // A tree is [element, attributes, children...]. Only elements and attributes of MathML without effect on the page are made.
+  const formula = ([kind, attributes, ...children]) => {
+    const node = document.createElementNS(MATH, ELEMENTS.has(kind) ? kind : "mrow");
+    for (const [key, value] of Object.entries(attributes)) if (/^[a-z]+$/.test(key) && !key.startsWith("on") && key !== "href" && key !== "style") node.setAttribute(key, value);
+    node.append(...children.map((child) => (typeof child === "string" ? shown(child) : formula(child))));
+    return node;
+  };
+  // A text of a model or of data: pieces of text, and [source, tree] of each formula.
+  const typeset = (pieces, plain) => pieces.map((piece) => (typeof piece === "string" ? shown(piece) : plain ? shown(piece[0]) : formula(piece[1])));
+
   /* Questions */
 
   const OUTCOMES = { correct: "correct", incorrect: "incorrect", no_answer: "no answer", timeout: "timeout", crash: "crash", gold_error: "gold answer unreadable" };
@@ -571,13 +585,13 @@
       if (byUser) { $("#question").focus(); $("#question").scrollIntoView({ block: "start" }); }
     },
     answers() {
-      const { id, place, files } = this.opened, filter = $("#samples");
+      const { id, place, files } = this.opened, filter = $("#samples"), plain = filter.source.checked;
       const texts = (files || []).map((file) => file && file[id]);
       const first = texts.find(Boolean);
       filter.hidden = !first;
       const why = this.set.shows_text ? "This site does not hold the responses. Open the store with hpt view, or build the site with --responses."
         : "The texts of this benchmark are not shown, because it does not say that they may be public.";
-      fill($("#text"), first ? [el("pre", {}, shown(first.question)), el("p", {}, "Gold answer: ", el("bdi", {}, shown(first.gold)))] : el("p", { class: "notes" }, why));
+      fill($("#text"), first ? [el("pre", {}, typeset(first.question, plain)), el("p", {}, "Gold answer: ", el("bdi", {}, shown(first.gold)))] : el("p", { class: "notes" }, why));
       const wanted = (sample) => (!filter.outcome.value || sample.outcome === filter.outcome.value)
         && (!filter.cut.value || (sample.finish_reason === "length") === (filter.cut.value === "yes"));
       fill($("#answers"), this.chosen.map((model, i) => {
@@ -589,7 +603,7 @@
         samples.map((sample) => [el("p", { class: "outcome" }, el("b", {}, OUTCOMES[sample.outcome] || "not graded"),
           sample.extracted === null ? ", no answer found" : [", answer ", el("bdi", {}, shown(sample.extracted))],
           `; ${sample.tokens} tokens${FINISHES[sample.finish_reason] ? `, ${FINISHES[sample.finish_reason]}` : ""}`),
-        el("pre", {}, shown(sample.response), sample.left_out ? `\n… ${sample.left_out} more characters` : "")]));
+        el("pre", {}, typeset(sample.response, plain), sample.left_out ? `\n… ${sample.left_out} more characters` : "")]));
       }));
     },
   };

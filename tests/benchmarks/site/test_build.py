@@ -4,6 +4,7 @@ import html
 import json
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench.stores import MadeUp, drawn
 from benchmarks.catalog.compare import compare_models
@@ -21,6 +24,7 @@ from benchmarks.site.build import STATIC, Site
 from benchmarks.site.facts import public, short_id
 from benchmarks.site.files import STATE, SiteFiles
 from benchmarks.site.questions import is_public, shows_text
+from benchmarks.site.typeset import ELEMENTS, pieces
 from benchmarks.suite import get_suite
 from hpt_core.evaluation.estimate import t_95
 from tasks.execution.catalog import fill
@@ -163,7 +167,7 @@ def test_no_text_of_a_gated_benchmark_is_in_the_site(made: MadeUp, tmp_path: Pat
     assert not (tmp_path / "site" / "data" / "responses" / gated).exists()
     assert site.on_demand(f"data/responses/{gated}/0.json") is None
     found = read(tmp_path / "site", f"data/responses/{by_benchmark['math500']}/1.json")
-    assert len(found) == 20 and found["q0020"]["samples"][0]["response"] == "so the answer is 1"
+    assert len(found) == 20 and found["q0020"]["samples"][0]["response"] == ["so the answer is 1"]
 
 
 def test_responses_stay_out_unless_they_are_wanted(made: MadeUp, tmp_path: Path) -> None:
@@ -274,6 +278,40 @@ def test_a_run_has_a_page_without_folders_of_the_machine(made: MadeUp, tmp_path:
     assert found["packages"]["torch"] == "1.0"
     assert found["config"]["name"] == "demo"
     assert not [path for path in (tmp_path / "site").rglob("*.json") if "/home/me" in path.read_text()]
+
+
+def test_formulas_become_trees_and_the_text_stays_whole() -> None:
+    text = r"So $\frac{1}{2}$ of \[x^2\] is \boxed{\frac{3}{4}}. It costs $5 and $7."
+    found = pieces(text)
+    assert "".join(p if isinstance(p, str) else p[0] for p in found) == text
+    half, square, boxed = (p for p in found if not isinstance(p, str))
+    assert half[0] == r"$\frac{1}{2}$"
+    assert half[1] == [
+        "math", {"display": "inline"},
+        ["mrow", {}, ["mfrac", {}, ["mrow", {}, ["mn", {}, "1"]], ["mrow", {}, ["mn", {}, "2"]]]],
+    ]  # fmt: skip
+    assert square[1][1] == {"display": "block"}
+    assert boxed[1][2][2][0] == "menclose"
+
+
+@given(st.text(alphabet="$\\ab{}[]()^_&<>\"' \n1", max_size=60) | st.text(max_size=40))
+def test_any_text_is_kept_and_no_other_element_is_made(text: str) -> None:
+    found = pieces(text)
+    assert "".join(p if isinstance(p, str) else p[0] for p in found) == text
+
+    def names(tree: Any) -> Iterator[str]:
+        yield tree[0]
+        for child in tree[2:]:
+            if not isinstance(child, str):
+                yield from names(child)
+
+    assert all(name in ELEMENTS for p in found if not isinstance(p, str) for name in names(p[1]))
+
+
+def test_long_and_many_formulas_stay_as_they_are_written() -> None:
+    assert pieces(f"${'x' * 500}$") == [f"${'x' * 500}$"]
+    assert sum(not isinstance(p, str) for p in pieces("$x$ " * 100)) == 60
+    assert pieces("$" + "{" * 300 + "}" * 3 + "$")[0] is not None
 
 
 @pytest.mark.parametrize(

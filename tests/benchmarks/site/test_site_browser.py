@@ -290,6 +290,27 @@ def test_runs_with_their_stages(page: Page, served: Served) -> None:
     assert "<img src=x onerror=alert(1)>\\u202egnp" in page.inner_text("#runs tr:has-text('train.grpo')")
 
 
+def test_formulas_are_typeset_and_nothing_else_is_made_of_them(page: Page, served: Served) -> None:
+    tree = [
+        "math",
+        {"onclick": "alert(1)"},
+        ["script", {}, "alert(1)"],
+        ["mi", {"href": "javascript:alert(1)"}, "a<b>"],
+    ]
+    sample = {"response": ["so ", ["$a$", tree]], "left_out": 0, "tokens": 1, "finish_reason": "stop",
+              "outcome": "correct", "extracted": "1"}  # fmt: skip
+    hostile = {"q0001": {"question": ["What?"], "gold": "1", "samples": [sample]}}
+    page.route("**/data/responses/**", lambda route: route.fulfill(json=hostile))
+    page.goto(f"{served.url}questions.html?{served.models('sft')}&benchmark=math500&question=q0001")
+    page.wait_for_selector("#answers math")
+    assert page.locator("#answers math mi").text_content() == "a<b>"
+    assert page.locator("#answers script").count() == 0
+    made = page.locator("#answers math, #answers math *")
+    assert made.evaluate_all("nodes => nodes.flatMap((n) => n.getAttributeNames())") == []
+    page.check("#samples [name=source]")
+    expect(page.locator("#answers pre")).to_have_text("so $a$")
+
+
 def test_a_run_says_how_to_repeat_it(page: Page, served: Served) -> None:
     page.goto(f"{served.url}runs.html?outcome=failed")
     page.click("#runs h2 a")
