@@ -105,7 +105,7 @@ class MadeUp:
         key = f"evaluate.{name}/samples/{benchmark}"
         samples = self._commit(artifacts, key, slot, config, inputs, {"engine": "vllm 1"}, {})
         config = {"timeout_s": 5.0, "k": k, "benchmark": benchmark}
-        inputs = {"samples": samples["samples"], "questions": asked}
+        inputs = {"model": model, "samples": samples["samples"], "questions": asked}
         slot = self._slot("verdicts", config, inputs)
         slot.output.mkdir(parents=True, exist_ok=True)
         pq.write_table(_verdicts(benchmark, count, k, correct), slot.output / "verdicts.parquet")

@@ -319,8 +319,9 @@ class GradeStep(Step):
     kind = "verdicts"
     produces = (VERDICTS,)
 
-    def __init__(self, stage: StageKey, protocol: EvaluationPlan) -> None:
+    def __init__(self, stage: StageKey, model: StageKey, protocol: EvaluationPlan) -> None:
         super().__init__(stage)
+        self.model = model
         self.protocol = protocol
         self.graded = {
             verdicts_key(stage, m.suite.name, grader): (m, grader)
@@ -340,6 +341,8 @@ class GradeStep(Step):
             **({} if other is None else {"grader": other.identity()}),
         }
         inputs = {
+            # Two models may give the same samples; each has its own score.
+            "model": (artifacts[self.model], MODEL),
             "samples": (artifacts[samples_key(self.stage, m.suite.name)], SAMPLES),
             "questions": (artifacts[m.questions], benchmark.ASKED),
         }
@@ -433,7 +436,7 @@ class Evaluation(StageKind):
             key, root = self.stage_of(model), pipeline.root(model)
             steps = (
                 SampleStep(key, model, protocol, (root, pipeline.config_of(root))),
-                GradeStep(key, protocol),
+                GradeStep(key, model, protocol),
             )
             yield Stage(key, (model, *(m.questions for m in protocol.measurements)), steps)
 

@@ -229,7 +229,6 @@ class Bed:
         deadline = time.monotonic() + 60
         while (left := self.runs.find("")) and time.monotonic() < deadline:
             time.sleep(0.2)
-        # Models that answer alike share their verdicts.
         names = {folder.resolve(): name for name, folder in sorted(named(self.hpt.store, "tiny").items(), reverse=True)}
         attempts = self.runs.attempts()
         again = {name: attempts[name] - 1 for name in sorted(names.values()) if attempts.get(name, 0) > 1}

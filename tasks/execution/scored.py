@@ -49,7 +49,8 @@ def contribution(stored: Stored) -> Contribution:
     error = clustered_stderr(values)
     title, group = _shown(benchmark)
     evaluation = stored.run.config.get("evaluate") if stored.run and isinstance(stored.run.config, dict) else None
-    model = samples.manifest.inputs["model"]
+    # Verdicts of earlier releases do not name the model.
+    model = stored.manifest.inputs.get("model") or samples.manifest.inputs["model"]
     score = {
         **stored.front,
         "model": model,

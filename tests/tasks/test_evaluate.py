@@ -219,6 +219,11 @@ def test_a_wrong_protocol_is_named(tmp_path: Path, value: str, said: str) -> Non
     assert "evaluate.protocol" in str(error.value)
 
 
+def test_verdicts_belong_to_one_model_even_if_another_gives_the_same_samples() -> None:
+    found = next(t for t in targets(1) if t.key.part == "aime24")
+    assert set(found.inputs) == {"model", "samples", "questions"}
+
+
 def test_a_second_grader_has_verdicts_of_its_own() -> None:
     plain = {str(t.key): t for t in targets(1)}
     found = {str(t.key): t for t in targets(1, protocol="paper")}

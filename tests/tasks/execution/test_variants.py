@@ -337,10 +337,12 @@ def test_the_shipped_ablations_are_the_papers() -> None:
         "hpt_mixed": switch | {"otherwise": ("sft", "off")},
     }
     assert {gates[name]["name"] for name in ("hpt_gate_off", "hpt_soft")} == {"gate_off", "soft"}
-    # Nothing but the gate differs.
-    for stage in ablations.train.values():
+    # Nothing but the gate differs, and the reward of demonstrations where they are trained on by reinforcement.
+    for name, stage in ablations.train.items():
+        assert stage.demonstration_reward == ("graded" if "'off'" in str(gates[name]) else "one")
         same = stage.algorithm.model_copy(update={"gate": ablations.train["hpt"].algorithm.gate})
-        assert stage.model_copy(update={"algorithm": same}) == ablations.train["hpt"]
+        changes = {"algorithm": same, "demonstration_reward": "one"}
+        assert stage.model_copy(update=changes) == ablations.train["hpt"]
     assert ablations.evaluate is not None
     assert names(ablations.evaluate.models) == [
         *("model.base", *(f"train.{name}" for name in ablations.train), "average.gates")
