@@ -111,6 +111,7 @@ def _our_spec(settings: Settings, folder: Path) -> dict[str, Any]:
         "questions_per_step": len(QUESTIONS),
         "rollouts_per_question": settings.rollouts,
         "sampling": {"temperature": 1.0, "top_p": 1.0, "max_tokens": settings.tokens},
+        "truncated": "grade",  # every response has this length, and TRL grades it
         "engine": engine,
         "optimizer": {"learning_rate": settings.learning_rate},
         "dtype": "float32",

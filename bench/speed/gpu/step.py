@@ -108,6 +108,7 @@ def spec(recipe: Recipe, folder: Path, questions: list[sums.Sum], bos: str) -> d
         "questions_per_step": recipe.questions,
         "rollouts_per_question": recipe.rollouts,
         "sampling": {"max_tokens": recipe.max_tokens},
+        "truncated": "grade",  # every response has this length
         "engine": {"name": "bench.engines:Answering", "engine": "transformers", "answers": answers},
         "dtype": "bfloat16",
         "micro_batch_tokens": recipe.micro_batch_tokens,

@@ -26,6 +26,7 @@ def test_the_engine_fixes_length_and_answers_and_the_run_waits(tiny_model: Path,
         "questions_per_step": len(made),
         "rollouts_per_question": rollouts,
         "sampling": {"max_tokens": tokens},
+        "truncated": "grade",  # every response has this length
         "engine": {"name": "bench.engines:Answering", "engine": engine, "answers": answers},
     }
     spec = {
