@@ -172,13 +172,20 @@ def _notes(section: Section) -> Iterator[str]:
 
 
 def _print_failures(made: Board) -> None:
+    """Print a line for each failed stage, and one for all stages that were skipped for the same reason."""
+    alike: dict[tuple[str, ...], list[Failure]] = {}
     for failure in made.failures:
-        common.OUT.print(f"[red]{failure.state}[/] {escape(_failure(failure))}", soft_wrap=False)
+        own = failure.stage if failure.state == "failed" else ""
+        alike.setdefault((failure.state, failure.pipeline, failure.run, failure.text, own), []).append(failure)
+    for (state, *_), failures in alike.items():
+        common.OUT.print(f"[red]{state}[/] {escape(_failure(failures))}", soft_wrap=False)
 
 
-def _failure(failure: Failure) -> str:
-    text = f": {failure.text}" if failure.text else ""
-    return common.harmless(f"{failure.pipeline}/{failure.stage}{text} (run {failure.run})")
+def _failure(failures: Sequence[Failure]) -> str:
+    first = failures[0]
+    what = f"{first.pipeline}/{first.stage}" if len(failures) == 1 else f"{first.pipeline}: {len(failures)} stages"
+    text = f": {first.text}" if first.text else ""
+    return common.harmless(f"{what}{text} (run {first.run})")
 
 
 @app.command()

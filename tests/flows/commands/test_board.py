@@ -1,5 +1,6 @@
 """`hpt board`, `hpt compare`, `hpt catalog` and `hpt samples` of two models, on a store that was made up."""
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -10,11 +11,15 @@ import duckdb
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from bench.stores import MadeUp, drawn
+from benchmarks.catalog.board import Board, Failure
 from benchmarks.report.build import build
 from benchmarks.report.inputs import BenchmarkResult, ModelResult, ReportInputs, Rules, SuiteInfo
 from benchmarks.report.inputs import Protocol as ReportProtocol
+from flows.commands import common
+from flows.commands.board import _print_failures
 from flows.results import Results
 from flows.stored import Unit, choose, side_by_side, solved_by_one, units
 from hpt_core.artifacts import Store
@@ -219,3 +224,16 @@ def test_samples_that_do_not_belong_to_their_verdicts_are_an_error(made: MadeUp)
 def test_an_unknown_model_has_near_matches(made: MadeUp) -> None:
     with pytest.raises(ConfigError, match="nothing evaluates model 'hp'"):
         units(of_store(made.store), "hp")
+
+
+def test_stages_that_were_skipped_for_one_reason_take_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [("data.d", "failed", "no row is left"), *((f"train.{n}", "skipped", "needs data.d") for n in range(9))]
+    rows += [("report", "skipped", "needs evaluate.base")]
+    shown = io.StringIO()
+    monkeypatch.setattr(common, "OUT", Console(file=shown, width=80))
+    _print_failures(Board((), tuple(Failure("demo", "run-1", *row) for row in rows)))
+    assert shown.getvalue().splitlines() == [
+        "failed demo/data.d: no row is left (run run-1)",
+        "skipped demo: 9 stages: needs data.d (run run-1)",
+        "skipped demo/report: needs evaluate.base (run run-1)",
+    ]
