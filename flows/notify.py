@@ -56,7 +56,7 @@ def notify_end(config: PipelineConfig, record: RunRecord, store: Store) -> None:
 
 def notify_changes(config: PipelineConfig, record: RunRecord, store: Store, tables: Tables) -> None:
     """Tell the config's notifiers which models this run found to be worse than the ones before them."""
-    if not any("regressed" in notifier.on for notifier in config.notify):
+    if record.outcome not in ("done", "failed") or not any("regressed" in notifier.on for notifier in config.notify):
         return
     try:
         changes = Changes(tables)
@@ -93,7 +93,7 @@ def notify_regressions(config: PipelineConfig, found: Iterable[Regression], wher
     more = [f"and {len(found) - MOST} more"] if len(found) > MOST else []
     count = f"{len(found)} scores" if len(found) > 1 else "1 score"
     subject = f"{config.name}: {count} got worse"
-    tell(config.notify, Event(what="regressed", subject=subject, lines=(*lines, *more, *where)))
+    tell(config.notify, Event(what="regressed", subject=subject, lines=tuple(map(redact, (*lines, *more, *where)))))
 
 
 def _lines(config: PipelineConfig, record: RunRecord, store: Store) -> Iterator[str]:

@@ -14,7 +14,7 @@ from datetime import datetime
 import numpy as np
 
 from benchmarks.catalog.paired import Member, not_distinguishable
-from benchmarks.catalog.schemas import Row
+from benchmarks.catalog.schemas import TRIAL, Row
 from benchmarks.catalog.tables import Tables
 from benchmarks.suite import get_suite
 from hpt_core.errors import ConfigError
@@ -295,7 +295,9 @@ def _failures(tables: Tables, pipeline: str | None) -> list[Failure]:
     """The stages that were not finished when a run of their pipeline came to them last."""
     last: dict[tuple[str, str], Failure | None] = {}
     for row in tables.runs.select(["run", "pipeline", "outcome", "stages"]).to_pylist():  # the oldest come first
-        for stage in row["stages"] if pipeline in (None, row["pipeline"]) else ():
+        if TRIAL in row["pipeline"] or pipeline not in (None, row["pipeline"]):
+            continue  # nobody repeats a trial to clear it from the board
+        for stage in row["stages"]:
             state = stage["state"]
             ended = state in ("failed", "skipped") or (state == "started" and row["outcome"] != "running")
             failure = Failure(row["pipeline"], row["run"], stage["stage"], state, stage["text"] or "")

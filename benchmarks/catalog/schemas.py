@@ -15,6 +15,8 @@ MEANING = b"meaning"
 """Metadata of a field: what it means."""
 DESCRIPTION = b"description"
 """Metadata of a schema: its file, and what a row is."""
+TRIAL = " ("
+"""Follows the name of a pipeline where a trial has changed it. No name contains it."""
 Row = dict[str, Any]
 """One row of a table, by column."""
 

@@ -150,7 +150,12 @@ def pages(runs: Iterable[Published]) -> dict[str, bytes]:
     runs = sorted((run for run in runs if run.key not in gone), key=lambda run: (run.when, run.key), reverse=True)
     reports = [run for run in runs if run.top == "runs"]
     report = current(reports)
-    listed = {"board": report and report.key, "runs": [run.model_dump(mode="json") for run in runs]}
+    # Sites are apart, so that an earlier release can read the list.
+    listed = {
+        "board": report and report.key,
+        "runs": [run.model_dump(mode="json", exclude={"top"}) for run in reports],
+        "sites": [run.model_dump(mode="json") for run in runs if run.top == "sites"],
+    }
     return {
         LIST: (json.dumps(listed, indent=1) + "\n").encode(),
         LISTED: _list_page(reports, report).encode(),
@@ -159,11 +164,12 @@ def pages(runs: Iterable[Published]) -> dict[str, bytes]:
 
 
 def read_list(content: bytes | None) -> list[Published]:
-    """The reports in a runs.json; none if there is no such file. Raises PublishError if it cannot be read."""
+    """The reports and sites in a runs.json; none if there is no such file. Raises PublishError if it cannot be read."""
     if content is None:
         return []
     try:
-        return [Published.model_validate(run) for run in json.loads(content)["runs"]]
+        listed = json.loads(content)
+        return [Published.model_validate(run) for run in (*listed["runs"], *listed.get("sites", ()))]
     except (ValueError, KeyError, TypeError) as error:
         raise PublishError(
             f"{LIST} of the target cannot be read", "restore or delete it, then publish again"

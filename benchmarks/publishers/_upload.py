@@ -54,15 +54,23 @@ def upload(files: Files, contents: Sequence[Content], occasion: Occasion, target
     runs = entries(files)
     while True:
         for name, page in pages(runs).items():
+            # Somebody may have removed a site meanwhile, to which this index would lead.
+            if name == INDEX and (now := entries(files)) != runs:
+                break
             if files.read(name) != page:
                 files.write(name, page)
                 changed = True
-        if (now := entries(files)) == runs:
+        else:
+            now = entries(files)
+        if now == runs:
             break
         runs = now
     for old in outdated(runs):
-        files.remove(old.folder)
-        files.remove(f"{ENTRIES}/{old.key}.json")
+        try:
+            files.remove(old.folder)
+            files.remove(f"{ENTRIES}/{old.key}.json")
+        except OSError as error:  # the next publication tries it again
+            LOG.warning("an old site is left at %s/%s: %s", target, old.folder, error)
     return changed
 
 

@@ -52,6 +52,7 @@ class HuggingFace(HubConfig):
             if f"{content.folder}/{name}" not in before.names
         }
         for old in outdated(runs.values()):
+            files = {name: path for name, path in files.items() if not name.startswith(f"{old.folder}/")}
             files |= {name: None for name in before.names if name.startswith(f"{old.folder}/")}
         files |= pages(runs.values())
         content = found[0]

@@ -83,7 +83,7 @@ class Folder:
         """Remove a file or a folder."""
         path = self.root / name
         if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
+            shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
 

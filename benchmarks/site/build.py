@@ -2,6 +2,9 @@
 
 import contextlib
 import fcntl
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -169,16 +172,27 @@ class Site:
 
 @contextlib.contextmanager
 def cached_site(store: Store, tables: Tables, reports: str) -> Iterator[Path]:
-    """The folder of a store's site in this user's cache, brought up to date. No other process changes it in the block.
+    """A folder with the site of a store as it is now, copied from this user's cache, where it is brought up to date.
 
     Raises StoreError and OSError.
     """
     folder = cache_folder() / "sites" / short_id(sha256_json(store.address))
     folder.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        Site(store, tables).build(folder, reports=reports)
-        yield folder
+    with tempfile.TemporaryDirectory(dir=folder.parent) as beside:
+        copy = Path(beside) / "site"
+        with folder.with_suffix(".lock").open("a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            Site(store, tables).build(folder, reports=reports)
+            shutil.copytree(folder, copy, copy_function=_link)
+        yield copy
+
+
+def _link(source: str, target: str) -> None:
+    """A second name for the file. What is written later has another file, because it replaces the name."""
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without links
+        shutil.copy2(source, target)
 
 
 def _page(page: Page) -> bytes:

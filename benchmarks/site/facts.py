@@ -10,7 +10,7 @@ from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
 
 HEX = re.compile("[0-9a-f]{16,}")
-FOLDERS = re.compile(r"(?<![\w.~:/-])(?:~?/[^\s/:'\"]+)+/(?=[^\s/:'\"])")
+FOLDERS = re.compile(r"(?:(?<=file://)|(?<![\w.~:/-]))(?:~?/[^\s/:'\"]+)+/(?=[^\s/:'\"])")
 """The folders of an absolute path. Those of an address follow its colon."""
 ID_LENGTH = 16
 STAGE = (

@@ -1,5 +1,6 @@
 """Data of training curves: what a model's training logged, thinned out to what a figure can show."""
 
+import logging
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,10 +12,11 @@ import pyarrow.parquet as pq
 from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
 from benchmarks.curves import CURVES
-from benchmarks.site.facts import rounded
+from benchmarks.site.facts import rounded, short_id
 from hpt_core.artifacts import Store
 from hpt_core.errors import StoreError
 
+LOG = logging.getLogger("hpt.site")
 MOST = 200
 """Points of a curve."""
 FIGURES = {
@@ -52,14 +54,18 @@ class TrainingLogs:
     def data(self, model: str) -> Row | None:
         """Data of data/training/ID.json: the steps, and title and values of each curve; null where nothing was logged.
 
-        None if the store no longer has the log. Raises StoreError if it cannot be read.
+        None if the store no longer has the log, or if it is damaged, which is logged.
         """
         log = self._logs.get(model)
         slot = None if log is None else self._store.slot(log.kind, log.fingerprint)
         if slot is None or slot.manifest() is None:
             return None
-        slot.fetch("log.parquet")
-        return curves(slot.output / "log.parquet")
+        try:
+            slot.fetch("log.parquet")
+            return curves(slot.output / "log.parquet")
+        except StoreError as error:
+            LOG.warning("the site has no training curves of %s: %s", short_id(model), error.cause)
+            return None
 
 
 def curves(path: Path) -> Row:

@@ -120,4 +120,9 @@ def _as_tree(element: Element) -> Tree:
 
 def _plain(text: str) -> str:
     """The converter writes characters as &#x0002B;, for a serializer that does not escape."""
-    return re.sub(r"&#x([0-9A-Fa-f]{1,6});", lambda found: chr(int(found[1], 16)), unescape(text))
+
+    def character(found: re.Match[str]) -> str:
+        code = int(found[1], 16)
+        return found[0] if 0xD800 <= code < 0xE000 or code > 0x10FFFF else chr(code)
+
+    return re.sub(r"&#x([0-9A-Fa-f]{1,6});", character, unescape(text))

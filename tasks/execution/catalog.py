@@ -6,7 +6,7 @@ stores and artifacts that have none.
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, lru_cache
@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 from benchmarks.catalog.migrations import Rows
 from benchmarks.catalog.records import Contribution, Records, record_name
-from benchmarks.catalog.schemas import Row
+from benchmarks.catalog.schemas import TRIAL, Row
 from benchmarks.catalog.tables import Tables, read, update
+from benchmarks.site.facts import public
 from hpt_core.artifacts import Manifest, RunRecord, Slot, Store
 from hpt_core.errors import HPTError, explain
 from hpt_core.files import sha256_json
@@ -35,7 +36,6 @@ class MadeBy(NamedTuple):
 
     id: str
     pipeline: str
-    """Name of its pipeline in the catalog."""
     config: Any
     """The run's resolved config, as JSON."""
 
@@ -79,7 +79,12 @@ class Stored:
     def front(self) -> Row:
         """The columns that the rows of all tables share."""
         run = self.run
-        return {"record": self.record, "run": run and run.id, "pipeline": run and run.pipeline}
+        return {"record": self.record, "run": run and run.id, "pipeline": run and self._pipeline(run)}
+
+    def _pipeline(self, run: MadeBy) -> str:
+        """A trial makes some artifacts as its pipeline would have made them. They are the pipeline's."""
+        changes = _changes(run.config)
+        return _named(run.pipeline, changes if changes and _is_changed(self, changes) else ())
 
 
 def add_artifact(artifact: Artifact, run: RunRecord | None, known: Artifacts, store: Store) -> None:
@@ -99,7 +104,7 @@ def add_artifact(artifact: Artifact, run: RunRecord | None, known: Artifacts, st
         return None if manifest is None else Stored(slot, manifest, by, find)
 
     try:
-        made = stored(artifact, None if run is None else MadeBy(run.id, _pipeline(run), run.config))
+        made = stored(artifact, None if run is None else MadeBy(run.id, run.pipeline, run.config))
         if made is not None:
             _add(made, Records(store.root), durable=True)
     except Exception as error:  # also a fault in the code of a kind outside this repository
@@ -170,7 +175,7 @@ class _Source:
         """Fingerprint -> the runs that used it: when each began, and the run or its place in the table."""
         self._read = lru_cache(4096)(self._stored)
         for row in runs:
-            by = MadeBy(row["run"], row["pipeline"], json.loads(row["config"]))
+            by = _made_by(row)
             for artifact in row["artifacts"]:
                 self._runs.setdefault(artifact["fingerprint"], []).append((row["start"], by))
         if tables is None:
@@ -211,11 +216,16 @@ class _Source:
 
     def _of_table(self, place: int) -> MadeBy:
         (row,) = self._table.slice(place, 1).to_pylist()
-        return MadeBy(row["run"], row["pipeline"], json.loads(row["config"]))
+        return _made_by(row)
 
     def _find(self, hash_: str) -> Stored | None:
         place = self._places.get(hash_)
         return None if place is None else self._read(*place)
+
+
+def _made_by(row: Row) -> MadeBy:
+    """The run of a row of RUNS."""
+    return MadeBy(row["run"], row["pipeline"].partition(TRIAL)[0], json.loads(row["config"]))
 
 
 def _add(made: Stored, records: Records, durable: bool) -> Rows:
@@ -331,24 +341,53 @@ def _swept(made: Stored) -> str | None:
     return _json(stage["swept"]) if isinstance(stage, dict) and stage.get("swept") else None
 
 
-def _pipeline(run: RunRecord) -> str:
-    """Name of a run's pipeline in the catalog. That of a trial says what it changed, so its models have rows of their
-    own and do not replace those of the pipeline."""
-    config = run.config if isinstance(run.config, dict) else {}
-    is_trial = config.get("overrides") and not config.get("replace_board")
-    return f"{run.pipeline} ({', '.join(config['overrides'])})" if is_trial else run.pipeline
+def _changes(config: Any) -> tuple[str, ...]:
+    """What a run with this config changed in its pipeline, if it was a trial."""
+    table = config if isinstance(config, dict) else {}
+    return () if table.get("replace_board") else tuple(table.get("overrides") or ())
+
+
+def _named(pipeline: str, changes: Iterable[str]) -> str:
+    """Name of a pipeline in the catalog. That of a trial says what it changed, so that its models do not replace the
+    pipeline's; of folders, which are published with it, only the last part is kept."""
+    told = ", ".join(map(public, changes))
+    return f"{pipeline}{TRIAL}{told})" if told else pipeline
+
+
+def _is_changed(made: Stored, changes: Sequence[str]) -> bool:
+    """Whether any of the changes may affect an artifact: they name its stage, one that it depends on, or something
+    that all stages share."""
+    waiting, seen = [made], set()
+    while waiting:
+        one = waiting.pop()
+        if one.record in seen:
+            continue
+        seen.add(one.record)
+        if any(_concerns(change, one.stage) for change in changes):
+            return True
+        waiting += filter(None, map(made.find, one.manifest.inputs.values()))
+    return False
+
+
+def _concerns(change: str, stage: StageKey) -> bool:
+    kind, _, rest = change.partition("=")[0].strip().partition(".")
+    if kind == stage.kind:
+        name = rest.partition(".")[0]
+        # [evaluate] is one table for all of its stages; of the others, the name is next.
+        return kind == "evaluate" or name in (stage.name, "*") or stage.name.startswith(f"{name}_")
+    return _kind(kind) is None
 
 
 def run_rows(run: RunRecord) -> Rows:
     """The rows of a run: its own, and one of STAGES for each stage that failed or was skipped."""
-    options = dict(run.options or {})
+    options, pipeline = dict(run.options or {}), _named(run.pipeline, _changes(run.config))
     overrides = options.pop("overrides", [])
     places = [(key, *place.split("/")) for key, place in run.artifacts.items()]
     deciding = {k: v for k, v in run.config.items() if k not in NOT_CONFIG} if isinstance(run.config, dict) else {}
     row = {
         "record": run.id,
         "run": run.id,
-        "pipeline": _pipeline(run),
+        "pipeline": pipeline,
         "config_hash": sha256_json(deciding),
         "config": _json(run.config),
         "overrides": overrides,
@@ -365,7 +404,7 @@ def run_rows(run: RunRecord) -> Rows:
         ],
         "artifacts": [{"key": key, "kind": kind, "fingerprint": print_} for key, kind, print_ in places],
     }
-    front = {"record": run.id, "run": run.id, "pipeline": _pipeline(run), "commit": run.git_commit, "end": run.end}
+    front = {"record": run.id, "run": run.id, "pipeline": pipeline, "commit": run.git_commit, "end": run.end}
     stages = [
         {**front, "stage": key, "state": s.what, "text": s.text or None, "seconds": s.seconds}
         for key, s in run.stages.items()

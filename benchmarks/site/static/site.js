@@ -675,10 +675,12 @@
   const training = {
     // Figures of what these models' trainings logged, one line per model.
     async draw(models) {
+      const turn = this.turn = (this.turn || 0) + 1;
       const known = new Set(await load("data/training.json")), trained = models.filter(({ id }) => known.has(id));
       const section = $("#training"), chosen = trained.slice(0, LINES);
       const loaded = await Promise.all(chosen.map((each) => load(`data/training/${each.id}.json`)));
       const logs = chosen.map((each, i) => ({ name: each.name, log: loaded[i] })).filter((each) => each.log && each.log.steps.length);
+      if (turn !== this.turn) return; // another choice was made meanwhile
       section.hidden = logs.length === 0;
       const titles = [...new Set(logs.flatMap(({ log }) => log.curves.map(([title]) => title)))];
       const legend = logs.length < 2 ? null : el("ul", { class: "legend" }, logs.map(({ name: text }, i) => el("li", {}, this.key(i), name(text))));

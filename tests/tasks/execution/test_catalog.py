@@ -236,8 +236,22 @@ def test_a_trial_has_rows_of_its_own(made: MadeUp) -> None:
     board = make_board(fill(made.store))
     rows = [(line.pipeline, line.label) for section in board.sections for line in section.lines]
     assert sorted(rows) == [("demo", "hpt"), ("demo", "sft_seed_1"), (f"demo ({change})", "hpt")]
-    assert {(f.pipeline, f.stage) for f in board.failures} == {
-        ("demo", "train.grpo"), (f"demo ({change})", "train.sft"),
-    }  # fmt: skip
+    assert {(f.pipeline, f.stage) for f in board.failures} == {("demo", "train.grpo")}, (
+        "a failed trial is its own affair"
+    )
     alone = make_board(fill(made.store), "demo")
     assert [line.label for section in alone.sections for line in section.lines] == ["hpt", "sft_seed_1"]
+
+
+def test_what_a_trial_makes_as_its_pipeline_would_is_the_pipelines(tmp_path: Path) -> None:
+    found = MadeUp(tmp_path / "runs")
+    change = "train.hpt.label=/home/me/x/y"
+    found.run("demo", {"hpt": {"aime24": HPT}, "sft": {"aime24": SFT}}, overrides=[change])
+    tables = fill(found.store)
+    trial = "demo (train.hpt.label=.../y)"
+    assert {(r["pipeline"], r["label"]) for r in tables.scores.to_pylist()} == {(trial, "hpt"), ("demo", "sft")}
+    of = {r["artifact"]: r["pipeline"] for r in tables.stages.to_pylist()}
+    assert (of["model.base"], of["train.hpt"], of["train.sft"]) == ("demo", trial, "demo")
+    everything = MadeUp(tmp_path / "seeds")
+    everything.run("demo", {"hpt": {"aime24": HPT}}, overrides=["seed=2"])
+    assert {r["pipeline"] for r in fill(everything.store).stages.to_pylist()} == {"demo (seed=2)"}
