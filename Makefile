@@ -45,7 +45,8 @@ test test-fast:
 suite: setup-dev
 	$(PYTEST) $(shell echo $$(($(CORES) + 2))) -m "not long"
 
-# Whole pipelines on S3 and PostgreSQL, and random kills: minutes each, so they have a command of their own.
+# Whole pipelines on S3 and PostgreSQL, random kills, a killed Ray node and a killed setup: minutes each, so they have a
+# command of their own.
 test-long: setup-dev
 	$(PYTEST) 2 -m long
 

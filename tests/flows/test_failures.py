@@ -14,7 +14,8 @@ from bench.failures.bed import Bed, results
 from bench.failures.kills import Kills
 from tests.flows.pipelines import Deployed, outputs_of, own, train_paced, until
 
-pytestmark = pytest.mark.xdist_group("failures")
+# On a busy machine, a run that loses six processes takes ten minutes.
+pytestmark = [pytest.mark.xdist_group("failures"), pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")
