@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench.failures.bed import Bed, Row
 from bench.failures.by_hand import TRAIN
+from benchmarks.site.facts import public
 from tests.flows.pipelines import until
 from tests.s3 import started
 
@@ -136,7 +137,7 @@ def _case(bed: Bed, case: str, harm: Callable[[Disk], object], undo: Callable[[D
 
 def _error(said: str) -> str:
     """The line in which the command says what has failed."""
-    return next((line.strip() for line in said.splitlines() if line.startswith("error: ")), "")
+    return public(next((line.strip() for line in said.splitlines() if line.startswith("error: ")), ""))
 
 
 CASES: dict[str, Callable[[Bed], Iterator[Row]]] = {"full": full, "read-only": read_only, "away": away}

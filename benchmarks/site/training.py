@@ -34,6 +34,7 @@ class Log(NamedTuple):
     kind: str
     fingerprint: str
     hash: str
+    """Hash of its content."""
 
 
 class TrainingLogs:
