@@ -12,7 +12,7 @@ from tasks.execution.artifact import Artifacts, Stage
 from tasks.execution.context import Notice
 from tasks.execution.keys import StageKey
 from tasks.execution.stage import is_held
-from tasks.execution.task import Walk, stage_task
+from tasks.execution.task import Walk, asked_to_end, stage_task
 
 LOG = logging.getLogger("hpt.flows")
 
@@ -80,9 +80,11 @@ def _attempt(key: str, run: Walk) -> HPTError | None:
     try:
         # The task is synchronous, although its overloads include a coroutine.
         stage_task(key, run)  # type: ignore[unused-coroutine]
-    except HPTError as error:
-        return error
     except Exception as error:  # a fault in the code of a stage or of a library stops no independent stage
+        if (end := asked_to_end(error)) is not None:
+            raise end from error
+        if isinstance(error, HPTError):
+            return error
         LOG.error("%s failed", key, exc_info=error)
         failed = HPTError(f"{key}: {explain(error)}", "run with --debug and report the output")
         failed.__cause__ = error

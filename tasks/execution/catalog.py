@@ -375,7 +375,7 @@ def _concerns(change: str, stage: StageKey) -> bool:
         name = rest.partition(".")[0]
         # [evaluate] is one table for all of its stages; of the others, the name is next.
         return kind == "evaluate" or name in (stage.name, "*") or stage.name.startswith(f"{name}_")
-    return _kind(kind) is None
+    return kind not in StageKind.plugin_kind.names and ":" not in kind  # such as `seed`
 
 
 def run_rows(run: RunRecord) -> Rows:

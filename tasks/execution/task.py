@@ -5,6 +5,7 @@ from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.exceptions import TerminationSignal
 from prefect.states import Completed
 
 from hpt_core import logs
@@ -31,9 +32,21 @@ class Walk:
         """Artifacts of the finished stages."""
 
 
+def asked_to_end(error: BaseException) -> BaseException | None:
+    """The SIGTERM or Ctrl-C behind an error; None if there is none.
+
+    Code that is interrupted may raise another error while it cleans up. Prefect's engine does so between the start of a
+    task and its record.
+    """
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, (TerminationSignal, KeyboardInterrupt)):
+        seen = seen.__cause__ or seen.__context__
+    return seen
+
+
 def _may_help(task: Any, run: Any, state: Any) -> bool:
     """Whether to run a failed stage again: its worker was lost. Any other failure would come again."""
-    return isinstance(state.data, WorkerLost)
+    return isinstance(state.data, WorkerLost) and asked_to_end(state.data) is None
 
 
 @task(

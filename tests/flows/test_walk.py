@@ -1,11 +1,13 @@
 """The order in which a run takes its stages, and what a failed stage stops."""
 
 import errno
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.exceptions import TerminationSignal
 
 from flows import walk as walking
 from flows.run import StagesFailed, plan_run
@@ -30,6 +32,25 @@ TABLE: dict[str, Any] = {
     },
     "evaluate": {"models": ["model.base"], "suites": ["procedural_double"], "engine": "scripted", "max_tokens": 16},
 }
+
+
+def test_sigterm_while_prefect_begins_a_task_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = plan_run(PipelineConfig.model_validate({**TABLE, "store": str(tmp_path / "runs")}))
+    seen: list[Notice] = []
+
+    def begin(key: str, state: Walk) -> None:
+        """Prefect's engine when it is interrupted before the task has a record."""
+        try:
+            raise TerminationSignal(signal.SIGTERM)
+        except TerminationSignal:
+            raise ValueError("Task run is not set")  # noqa: B904
+
+    monkeypatch.setattr(walking, "stage_task", begin)
+    unsubscribe = subscribe(seen.append)
+    with pytest.raises(TerminationSignal):
+        walk(Walk(run.graph, run.context))
+    unsubscribe()
+    assert seen == []
 
 
 @pytest.mark.parametrize("parallel", [1, 2])

@@ -243,7 +243,9 @@ def test_a_trial_has_rows_of_its_own(made: MadeUp) -> None:
     assert [line.label for section in alone.sections for line in section.lines] == ["hpt", "sft_seed_1"]
 
 
-def test_what_a_trial_makes_as_its_pipeline_would_is_the_pipelines(tmp_path: Path) -> None:
+def test_what_a_trial_makes_as_its_pipeline_would_is_the_pipelines(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     found = MadeUp(tmp_path / "runs")
     change = "train.hpt.label=/home/me/x/y"
     found.run("demo", {"hpt": {"aime24": HPT}, "sft": {"aime24": SFT}}, overrides=[change])
@@ -255,3 +257,4 @@ def test_what_a_trial_makes_as_its_pipeline_would_is_the_pipelines(tmp_path: Pat
     everything = MadeUp(tmp_path / "seeds")
     everything.run("demo", {"hpt": {"aime24": HPT}}, overrides=["seed=2"])
     assert {r["pipeline"] for r in fill(everything.store).stages.to_pylist()} == {"demo (seed=2)"}
+    assert "is not installed" not in caplog.text
