@@ -109,11 +109,16 @@ TRAIN_LOG = pa.schema(
         ("clipped_share", _F64),  # tokens that the stabilization mask stops
         ("mismatch_kl", _F64),  # engine against trainer, mean over compared tokens
         ("validation_reward", _F64),  # mean over the held-out questions; NaN at steps without validation
+        ("validation_rewards", pa.list_(_F64)),  # of each held-out question; empty without validation
         ("learning_rate", _F64),
         ("updates", _I32),
         ("skipped_updates", _I32),  # over the spike limit
         ("rollout_rows", _I32),  # rollouts trained on
         ("demonstration_rows", _I32),  # demonstrations trained on
+        ("generated_tokens", _I64),
+        ("trained_tokens", _I64),  # of rollouts and demonstrations
+        ("demonstration_tokens", _I64),  # the part of demonstrations
+        ("seconds", _F64),  # of the whole step, without validation
         ("seconds_rollout", _F64),
         ("seconds_verify", _F64),
         ("seconds_update", _F64),

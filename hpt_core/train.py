@@ -148,8 +148,8 @@ def _write_output(spec: TrainSpec, trainer: "Trainer", seconds: float) -> None:
     shutil.rmtree(spec.output / "rollouts", ignore_errors=True)
     (spec.output / "rollouts").mkdir()
     if trainer.estimator.uses_rollouts:
-        for step in range(1, spec.config.steps + 1):
-            if spec.config.keep_rollouts.keeps(step, spec.config.steps):
+        for step in range(1, trainer.done + 1):
+            if spec.config.keep_rollouts.keeps(step, trainer.done):
                 _link(rollouts_file(spec.work, step), rollouts_file(spec.output, step))
     write_json(spec.output / "summary.json", _summary(trainer, seconds))
 

@@ -70,6 +70,9 @@ class ValidationConfig(Frozen):
     """Softmax temperature (0.6, as in the paper's evaluation)."""
     top_p: float = Field(0.95, gt=0, le=1)
     """Nucleus mass (0.95, as in the paper's evaluation)."""
+    stop_at: float | None = None
+    """Stop training once a validation's reward is at least this; None always trains all steps. It makes models of
+    different seeds equally strong, such as the bases of an experiment."""
     keep: Literal["last", "best"] = "best"
     """Which model the stage exports: the last step's, or the validated one with the highest reward (the earliest on a
     tie)."""

@@ -32,7 +32,7 @@ def log_row(
     seconds: dict[str, float],
     total: float,
 ) -> dict[str, Any]:
-    """A row of schemas.TRAIN_LOG without mismatch_kl and validation_reward.
+    """A row of schemas.TRAIN_LOG without mismatch_kl and the validation's columns.
 
     `signals` are the estimator's, `seconds` is the time per phase, and `total` is the time of the whole step.
     """
@@ -74,6 +74,10 @@ def log_row(
         "skipped_updates": sum(update.skipped for update in updates),
         "rollout_rows": sum(row.index != DEMONSTRATION for row in rows),
         "demonstration_rows": sum(row.index == DEMONSTRATION for row in rows),
+        "generated_tokens": generated,
+        "trained_tokens": trained,
+        "demonstration_tokens": demonstrations,
+        "seconds": total,
         **{f"seconds_{phase}": value for phase, value in seconds.items()},
         "tokens_per_second": (generated + trained) / total,
         "peak_memory_gib": peak_memory_gib(),

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from hpt_core.errors import TrainingError
@@ -33,7 +34,7 @@ from hpt_core.training.questions import TrainingQuestion
 from hpt_core.training.schedule import cursor, questions_of_step
 from hpt_core.training.update import Updater
 from hpt_core.training.updated import Updated
-from hpt_core.training.validation import BestModel, mean_reward
+from hpt_core.training.validation import BestModel, held_out_rewards
 from hpt_core.upge.base import DEMONSTRATION
 from hpt_core.worker import Progress
 
@@ -86,6 +87,8 @@ class Trainer:
         """What the responses of some step had in common. Each is warned of once."""
         self.disagreement = 0.0
         """Largest log-probability difference between engine and trainer so far, in nats."""
+        self.stopped = False
+        """Whether validation has ended the run."""
         self.done = self._resume()
         self.log = TrainingLog(spec.work / "log.parquet", self.done)
 
@@ -94,7 +97,7 @@ class Trainer:
         steps = self.config.steps
         self.progress(self.done, steps, "resumed" if self.done else "")
         with contextlib.closing(self.spec.open_trackers(self.done)) as trackers:
-            while self.done < steps:
+            while self.done < steps and not self.stopped:
                 step = self.done + 1
                 row = self._step(step)
                 if self.world.is_main:
@@ -102,12 +105,14 @@ class Trainer:
                     trackers.log(row)
                     self.spec.after_step(row)
                 self.done = step
+                self.stopped = self._is_enough(row["validation_reward"])
                 self._export(step)
                 self.checkpointer.poll()
-                if step % self.config.checkpoint_every == 0 or step == steps:
+                if step % self.config.checkpoint_every == 0 or step == steps or self.stopped:
                     self._save()
                 self.progress(step, steps, describe(row))
         self.checkpointer.finish()
+        self._tell_end()
 
     def _step(self, step: int) -> dict[str, Any]:
         start = time.perf_counter()
@@ -138,7 +143,9 @@ class Trainer:
         }
         row = log_row(step, self.estimator.signals, collected, updates, rate, seconds, end - start)
         row["mismatch_kl"] = agreement.kl if agreement else math.nan
-        row["validation_reward"] = self._validate(step)
+        rewards = self._validate(step)
+        row["validation_rewards"] = rewards
+        row["validation_reward"] = fmean(rewards) if rewards else math.nan
         self._count(collected, updates, seconds)
         return row
 
@@ -165,23 +172,37 @@ class Trainer:
         chosen = [rollouts[i] for i in sync.probes(len(rollouts))] if rollouts else []
         return [group.rollout_tokens(i, self.config.sampling.temperature) for group, i in chosen]
 
-    def _validate(self, step: int) -> float:
-        """Mean reward on the held-out questions; NaN at steps without validation."""
+    def _validate(self, step: int) -> list[float]:
+        """[Q] rewards of the held-out questions; empty at steps without validation."""
         config, pool = self.config.validation, self.collector.pool
         if config is None or (step % config.every and step < self.config.steps):
-            return math.nan
+            return []
         assert self.engine is not None
         assert pool is not None
         start = time.perf_counter()
         self._sync()
-        score = mean_reward(
+        rewards = held_out_rewards(
             self.held_out, config, self.config.sampling, self.seed, self.collector.prompt, self.engine, pool, self.world
         )  # fmt: skip
         self._release()
         if config.keep == "best":
-            self.best.offer(self.policy, self.spec.model, self.config.dtype, step, score)
+            self.best.offer(self.policy, self.spec.model, self.config.dtype, step, fmean(rewards))
         self.counts["seconds/validation"] += time.perf_counter() - start  # type: ignore[assignment]
-        return score
+        return rewards
+
+    def _is_enough(self, reward: float) -> bool:
+        """Whether a validation's reward (NaN without one) ends the run."""
+        config = self.config.validation
+        return config is not None and config.stop_at is not None and reward >= config.stop_at
+
+    def _tell_end(self) -> None:
+        config = self.config.validation
+        if config is None or config.stop_at is None or not self.world.is_main:
+            return
+        if self.stopped:
+            logger.info("stopped after step %d: the validation's reward has reached %g", self.done, config.stop_at)
+        else:
+            logger.warning("no validation's reward has reached %g in %d steps", config.stop_at, self.done)
 
     def _export(self, step: int) -> None:
         every, folder = self.config.export_every, self.config.export_to
@@ -241,6 +262,7 @@ class Trainer:
             "counts": dict(self.counts),
             "disagreement": self.disagreement,
             "best": self.best.state(),
+            "stopped": self.stopped,
         }
         self.checkpointer.save(self.done, self.policy, self.optimizer, state)
         if self.world.is_main:
@@ -270,6 +292,7 @@ class Trainer:
         self.counts.update(state["counts"])
         self.disagreement = state["disagreement"]
         self.best.restore(state["best"])
+        self.stopped = state.get("stopped", False)
         logger.info("resuming after step %d", done)
         return done
 

@@ -1,4 +1,4 @@
-"""Validation during training: the mean reward on held-out questions, and the best model so far."""
+"""Validation during training: the reward on held-out questions, and the best model so far."""
 
 import logging
 import shutil
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("hpt.training.validation")
 
 
-def mean_reward(
+def held_out_rewards(
     questions: Sequence[TrainingQuestion],
     config: ValidationConfig,
     ends: Sampling,
@@ -31,8 +31,8 @@ def mean_reward(
     engine: RolloutEngine,
     pool: VerifierPool,
     world: World,
-) -> float:
-    """Mean reward over all `questions` and samples. Each rank samples its own part of the questions.
+) -> list[float]:
+    """[Q] mean reward of each question. Each rank samples its own part of the questions.
 
     Seeds depend only on the question and the sample index, so that validations differ only by the model. Responses end
     at the token limit and the stop texts of `ends`, the rollouts' sampling.
@@ -49,7 +49,9 @@ def mean_reward(
         for (q, _), r in zip(asked, rollouts, strict=True)
     ]
     verdicts = pool.verify(items)
-    return fmean(reward for rewards in world.all_gather([v.reward for v in verdicts]) for reward in rewards)
+    of_samples = [[verdict.reward for verdict in verdicts[i :: config.samples]] for i in range(config.samples)]
+    parts = world.all_gather([fmean(rewards) for rewards in zip(*of_samples, strict=True)])
+    return [parts[place % world.size][place // world.size] for place in range(len(questions))]
 
 
 class BestModel:

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
 from hpt_core.data import procedural
 from hpt_core.data.procedural import _problems
-from hpt_core.data.procedural.base import Family
+from hpt_core.data.procedural.base import DIGITS, WIDTH, Family, Problem
 from hpt_core.data.sources.base import MalformedRow, SourceConfig, SourceRow
+from hpt_core.seeds import derive
 
 
 class ProceduralProblems(SourceConfig):
@@ -25,6 +27,9 @@ class ProceduralProblems(SourceConfig):
     """Number of problems."""
     seed: int
     """Seed of the problems."""
+    retracted: float = Field(0.0, ge=0, lt=1)
+    """Share of the solutions' steps before which a wrong result is written and retracted: `m13 68348 x`, then
+    `m13 68318`. The demonstrations stay correct, and are no longer perfect."""
     split: Literal["pretrain", "train"] = "train"
     """Part of the instances to use. Benchmarks use a third part, "test"."""
 
@@ -49,6 +54,20 @@ class ProceduralProblems(SourceConfig):
                 question=problem.question,
                 gold=problem.answer,
                 kind="math",
-                demonstration=problem.solution,
+                demonstration=_with_retractions(problem, self.retracted, self.seed),
                 family=problem.family,
             )
+
+
+def _with_retractions(problem: Problem, share: float, seed: int) -> str:
+    """The worked solution with wrong results, each marked with an x, before a share of its steps."""
+    rng = Random(derive(seed, "retracted", problem.key))
+    *steps, answer = problem.solution.split("\n")
+    lines = []
+    for step in steps:
+        if rng.random() < share:
+            place = len(step) - rng.randint(1, WIDTH)
+            wrong = rng.choice([digit for digit in DIGITS if digit != step[place]])
+            lines.append(f"{step[:place]}{wrong}{step[place + 1 :]} x")
+        lines.append(step)
+    return "\n".join([*lines, answer])

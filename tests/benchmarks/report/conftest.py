@@ -81,7 +81,7 @@ def write_log(path: Path, steps: int, seed: int, rollouts: bool = True) -> Path:
     rows = []
     for step in range(1, steps + 1):
         rise = step / steps
-        row: dict[str, Any] = {f.name: 0 if f.type == pa.int32() else 0.0 for f in TRAIN_LOG}
+        row: dict[str, Any] = {f.name: 0 if pa.types.is_integer(f.type) else 0.0 for f in TRAIN_LOG}
         row |= {
             "step": step,
             "reward": 0.2 + 0.4 * rise + noise.gauss(0, 0.02) if rollouts else math.nan,
@@ -93,6 +93,7 @@ def write_log(path: Path, steps: int, seed: int, rollouts: bool = True) -> Path:
             "demonstration_nll": 1.4 - rise + noise.gauss(0, 0.05),
             "signals": [{"signal": "sft", "surrogate": 1.4 - rise, "tokens": 100, "clipped": 0}],
             "validation_reward": 0.3 + 0.3 * rise if step % 10 == 0 else math.nan,
+            "validation_rewards": [0.3 + 0.3 * rise] if step % 10 == 0 else [],
             "gradient_norm": 1.2 - 0.5 * rise + abs(noise.gauss(0, 0.1)),
         }
         rows.append(row)

@@ -15,7 +15,7 @@ from hpt_core.training.collect import Collector, Judged, QuestionGroup, Verifyin
 from hpt_core.training.config import TrainConfig, ValidationConfig
 from hpt_core.training.distributed import World
 from hpt_core.training.questions import TrainingQuestion
-from hpt_core.training.validation import mean_reward
+from hpt_core.training.validation import held_out_rewards
 from hpt_core.upge.base import DEMONSTRATION
 from hpt_core.upge.estimator import Estimator
 from hpt_core.verifiers.base import Outcome, Verdict
@@ -154,11 +154,12 @@ def test_a_rollout_cut_off_inside_its_thinking_earns_nothing(
     with VerifierPool(1) as pool:
         collector = Collector(config, 1, prompt, Estimator(config.algorithm, 64), engine, pool, World())
         groups = collector.collect(asked, 1).groups
-        reward = mean_reward(asked, ValidationConfig(), Sampling(max_tokens=64), 1, prompt, engine, pool, World())
+        held_out = ValidationConfig(samples=2)
+        rewards = held_out_rewards(asked, held_out, Sampling(max_tokens=64), 1, prompt, engine, pool, World())
     reward_of = 1.0 if outcome == "correct" else 0.0
     for group in groups:
         assert [verdict.outcome for verdict in group.verdicts] == [outcome] * 2
         assert group.rewards == (reward_of,) * 2
         # What is stored is what was graded.
         assert {rollout.text for rollout in group.rollouts} == {(end if end == "<think>\n" else "") + response}
-    assert reward == reward_of
+    assert rewards == [reward_of] * 2

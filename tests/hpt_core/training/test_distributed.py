@@ -93,6 +93,7 @@ def test_two_ranks_train_as_one_process_does(
             "response_tokens",
             "entropy",
             "validation_reward",
+            "validation_rewards",
         ):
             assert ours[column] == pytest.approx(theirs[column], rel=1e-4, abs=1e-6, nan_ok=True), column
     before = load_file(skilled_model / "model" / "model.safetensors")

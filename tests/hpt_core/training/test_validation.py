@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,3 +85,28 @@ def test_best_model_is_exported(
     kept = tmp_path / "work" / "best" / f"step-{best:05d}" / "model.safetensors"
     assert sha256_file(tmp_path / "output" / "model" / "model.safetensors") == sha256_file(kept)
     assert load_model(tmp_path / "output" / "model") is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stop_at", "steps"), [(-1.0, 2), (2.0, 5)])
+def test_training_stops_at_a_validations_reward(
+    make_spec: Any,
+    train: Callable[[Path], list[dict[str, Any]]],
+    skilled_model: Path,
+    tmp_path: Path,
+    stop_at: float,
+    steps: int,
+) -> None:
+    validation = {"every": 2, "questions": 10, "samples": 2, "keep": "last", "stop_at": stop_at}
+    settings = {"algorithm": "sft", "steps": 5, "validation": validation}
+    for again in (False, True):
+        train(make_spec(tmp_path, skilled_model / "model", **settings))
+        log = pq.read_table(tmp_path / "output" / "log.parquet").to_pylist()
+        assert len(log) == steps, f"again: {again}"
+        assert json.loads((tmp_path / "output" / "summary.json").read_text())["steps"] == steps
+        shutil.rmtree(tmp_path / "output")
+    rewards = log[1]["validation_rewards"]
+    assert len(rewards) == 10
+    assert set(rewards) <= {0.0, 0.5, 1.0}
+    assert log[1]["validation_reward"] == pytest.approx(sum(rewards) / 10)
+    assert [row["validation_rewards"] for row in log if row["step"] % 2 and row["step"] < 5] == [[]] * (steps // 2)

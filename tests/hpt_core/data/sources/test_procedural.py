@@ -1,5 +1,7 @@
 """The procedural source: its rows and its identity."""
 
+import itertools
+
 import pytest
 from pydantic import ValidationError
 
@@ -23,6 +25,21 @@ def test_rows_hold_question_answer_and_worked_solution() -> None:
         assert (row.kind, row.family) == ("math", problem.family)
     assert len({row.question_id for row in found}) == 60
     assert len({row.family for row in found}) == 6
+
+
+def test_retracted_steps_are_wrong_in_one_digit_and_the_rest_is_the_solution() -> None:
+    exact, other = (rows(ProceduralProblems(rows=600, seed=1, retracted=share)) for share in (0.0, 0.2))
+    retracted = 0
+    for right, row in zip(exact, other, strict=True):
+        assert right.demonstration is not None and row.demonstration is not None
+        lines = row.demonstration.split("\n")
+        assert "\n".join(line for line in lines if not line.endswith(" x")) == right.demonstration
+        for line, following in itertools.pairwise(lines):
+            if line.endswith(" x"):
+                retracted += 1
+                assert sum(a != b for a, b in zip(line.removesuffix(" x"), following, strict=True)) == 1
+    # 1,800 steps, each with a chance of 0.2: four standard deviations.
+    assert 292 < retracted < 428
 
 
 def test_data_to_pretrain_and_to_train_share_no_question() -> None:

@@ -1,0 +1,1 @@
+"""Studies: claims declared in advance, tested over training seeds and questions."""

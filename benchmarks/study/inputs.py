@@ -1,0 +1,93 @@
+"""The inputs of a study's report: the spec of `python -m benchmarks.study.build`."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AwareDatetime, Field
+
+from benchmarks.published import Group
+from hpt_core.base import Frozen
+
+
+class Claim(Frozen):
+    """A statement that a study tests: `[[study.claims]]`."""
+
+    method: str
+    """Name of a method: that of its stage, without the seed of a sweep."""
+    than: str
+    """The method that it is compared with."""
+    metric: str = "in"
+    """What is compared: a benchmark, or the mean over a group, "in" or "out" of the training data's distribution."""
+    direction: Literal["higher", "lower"] = "higher"
+    """What the claim says of the method's score."""
+    effect: float = Field(0.02, gt=0, le=1)
+    """The smallest difference of interest, as a fraction of 1. An undecided claim is told what would decide it."""
+
+    @property
+    def text(self) -> str:
+        """The claim in words."""
+        return f"{self.method} is {self.direction} than {self.than}"
+
+
+class Trial(Frozen):
+    """One training of a search for a method's settings."""
+
+    stage: str
+    settings: dict[str, str]
+    """Each field that the search varies -> its value."""
+    chosen: bool
+    """Whether the method has these settings."""
+    log: Path | None
+    """Its training log; None if it is missing."""
+
+
+class Member(Frozen):
+    """One method with one seed."""
+
+    method: str
+    seed: int
+    stage: str
+    """Key of the stage that made its model."""
+    verdicts: dict[str, Path] | None
+    """Benchmark -> verdicts.parquet; None if its training or evaluation failed, or has not ended."""
+    logs: tuple[Path, ...] = ()
+    """Training logs of its stages after the base, in order."""
+
+
+class Benchmark(Frozen):
+    """A benchmark of the study."""
+
+    name: str
+    title: str
+    group: Group
+    k: int
+    """Samples per question."""
+
+
+class Declared(Frozen):
+    """When claims were declared."""
+
+    fingerprint: str
+    time: AwareDatetime
+    claims: tuple[Claim, ...]
+    trained_before: int
+    """Trainings of the study's methods that had ended before."""
+
+
+class StudyInputs(Frozen):
+    """Everything that a study's report is built from."""
+
+    title: str
+    base: str
+    """The method where budgets begin to count."""
+    claims: tuple[Claim, ...]
+    declared: tuple[Declared, ...]
+    """All versions of the claims, oldest first. The last is the present one."""
+    trainings: int
+    """Trainings of the study's methods that have ended."""
+    members: tuple[Member, ...]
+    """Every method and seed of the config."""
+    benchmarks: tuple[Benchmark, ...]
+    search: dict[str, tuple[Trial, ...]] = {}
+    """Method -> the trials of its search."""
+    output: Path
