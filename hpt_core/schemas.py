@@ -118,7 +118,7 @@ TRAIN_LOG = pa.schema(
         ("generated_tokens", _I64),
         ("trained_tokens", _I64),  # of rollouts and demonstrations
         ("demonstration_tokens", _I64),  # the part of demonstrations
-        ("seconds", _F64),  # of the whole step, without validation
+        ("device_seconds", _F64),  # of the whole step without validation, times the processes
         ("seconds_rollout", _F64),
         ("seconds_verify", _F64),
         ("seconds_update", _F64),

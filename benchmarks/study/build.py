@@ -83,8 +83,8 @@ def _lines(measured: Measured, column: str, budget: str) -> dict[str, list[tuple
 
 def _points(model: Trained, column: str, budget: str) -> npt.NDArray[np.float64]:
     """[T, 2]"""
-    pairs = np.stack([model.spent[budget], model.curves[column]], axis=1)
-    return pairs[np.isfinite(pairs[:, 1])]
+    known = np.isfinite(model.curves[column])
+    return np.stack([model.spent[budget][known], model.curves[column][known]], axis=1)
 
 
 def _thinned(xs: npt.NDArray[np.float64], ys: npt.NDArray[np.float64]) -> list[tuple[float, float]]:

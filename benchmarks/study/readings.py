@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from benchmarks.report.measured import read_table
 from benchmarks.significance import holm
 from benchmarks.study.effects import LEVEL, Effect, deciding, effect
-from benchmarks.study.inputs import Benchmark, Claim, Member, StudyInputs
+from benchmarks.study.inputs import Benchmark, Claim, Member, StudyInputs, Trial
 from hpt_core import schemas
 from hpt_core.errors import DataError
 from hpt_core.evaluation.metrics import question_counts
@@ -110,6 +110,14 @@ def _total(trained: Trained, budget: str) -> float:
 def _latest(trained: Trained, budget: str, limit: float) -> npt.NDArray[np.float64] | None:
     """The rewards of the last validation that was reached within the limit."""
     return next((r for step, r in reversed(trained.validated) if trained.spent[budget][step] <= limit), None)
+
+
+def search_reward(trial: Trial) -> float | None:
+    """The last validation's reward of a trial; None if its log is missing, or has none."""
+    if trial.log is None:
+        return None
+    rewards = pq.read_table(trial.log, columns=["validation_reward"]).column(0).to_pylist()
+    return next((float(reward) for reward in reversed(rewards) if reward == reward), None)
 
 
 def measure(inputs: StudyInputs) -> Measured:

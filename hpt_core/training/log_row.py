@@ -32,7 +32,7 @@ def log_row(
     seconds: dict[str, float],
     total: float,
 ) -> dict[str, Any]:
-    """A row of schemas.TRAIN_LOG without mismatch_kl and the validation's columns.
+    """A row of schemas.TRAIN_LOG without mismatch_kl, device_seconds and the validation's columns.
 
     `signals` are the estimator's, `seconds` is the time per phase, and `total` is the time of the whole step.
     """
@@ -77,7 +77,6 @@ def log_row(
         "generated_tokens": generated,
         "trained_tokens": trained,
         "demonstration_tokens": demonstrations,
-        "seconds": total,
         **{f"seconds_{phase}": value for phase, value in seconds.items()},
         "tokens_per_second": (generated + trained) / total,
         "peak_memory_gib": peak_memory_gib(),

@@ -143,6 +143,7 @@ class Trainer:
         }
         row = log_row(step, self.estimator.signals, collected, updates, rate, seconds, end - start)
         row["mismatch_kl"] = agreement.kl if agreement else math.nan
+        row["device_seconds"] = (end - start) * self.world.size
         rewards = self._validate(step)
         row["validation_rewards"] = rewards
         row["validation_reward"] = fmean(rewards) if rewards else math.nan

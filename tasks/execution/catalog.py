@@ -22,7 +22,7 @@ from hpt_core.artifacts import Manifest, RunRecord, Slot, Store
 from hpt_core.errors import HPTError, explain
 from hpt_core.files import sha256_json
 from tasks.execution.artifact import Artifact, Artifacts
-from tasks.execution.keys import MODEL, PREPARED, StageKey
+from tasks.execution.keys import MODEL, PREPARED, StageKey, method_of
 from tasks.execution.kind import StageKind
 
 LOG = logging.getLogger("hpt.catalog")
@@ -306,7 +306,7 @@ def _model_row(made: Stored) -> Row:
         "parameters": facts.get("parameters"),
         "origin": _json(facts["origin"]) if facts.get("origin") else None,
         "seed": seed,
-        "method": label.removesuffix(f"_seed_{seed}"),
+        "method": method_of(label, seed),
         "swept": _swept(made),
         "end": m.end,
     }

@@ -41,6 +41,11 @@ class StageKey(NamedTuple):
         return cls(f"{module}{colon}{kind}", name)
 
 
+def method_of(name: str, seed: int | None) -> str:
+    """A model's name without the seed of a sweep: what models that differ only in their seed share."""
+    return name.removesuffix(f"_seed_{seed}")
+
+
 class ArtifactKey(NamedTuple):
     """Identifies an artifact within a run."""
 

@@ -135,10 +135,17 @@ class Sweeps:
             yield from self._seeded(key, name, stage, found, takes_seed)
 
     def _seeded(self, key: str, name: str, stage: Table, members: list[Member], takes_seed: bool) -> Iterator[Member]:
+        """The members with each seed. A stage that starts from models of several seeds has theirs, or those of them
+        that its own `seeds` names."""
+        inherited = {member.seed for member in members} - {None}
+        if inherited and (unknown := set(_seeds(f"{key}.{SEEDS}", stage.get(SEEDS, ()))) - inherited):
+            raise ValueError(
+                f"{key}.{SEEDS} has {min(unknown)}, which is no seed of what it starts from; remove it, or add it there"
+            )
         for member in members:
             seeds = _seeds(f"{key}.{SEEDS}", stage.get(SEEDS, ()))
             if seeds and member.seed is not None and member.seed not in seeds:
-                raise ValueError(f"{key}.{SEEDS} lacks {member.seed}, a seed of what it starts from; remove {SEEDS}")
+                continue
             for seed in (seeds if member.seed is None else ()) or (None,):
                 one = member if seed is None else member.with_choice(f"{key}.{SEEDS}", f"seed_{seed}", {}, seed)
                 ending = "_".join(one.choices.values())

@@ -24,7 +24,7 @@ def test_every_signal_has_its_part_of_the_surrogate() -> None:
     row = log_row(3, signals, Collected((), 0.0, 0.0), updates, 1e-3, SECONDS, 4.0)
     assert row["surrogate"] == pytest.approx(1.0)
     assert {s["signal"]: s["surrogate"] for s in row["signals"]} == {"clipped": 3.0, "plain": 1.0, "shown": 20.0}
-    later = {"mismatch_kl": 0.0, "validation_reward": 0.5, "validation_rewards": [0.0, 1.0]}
+    later = {"mismatch_kl": 0.0, "device_seconds": 4.0, "validation_reward": 0.5, "validation_rewards": [0.0, 1.0]}
     assert set(row) | set(later) == set(schemas.TRAIN_LOG.names)
     pa.Table.from_pylist([row | later], schema=schemas.TRAIN_LOG)
 

@@ -190,7 +190,7 @@ def test_a_sweep_can_be_a_prefect_parameter(tmp_path: Path) -> None:
         ),
         (
             TRAIN + "seeds = [1]\n" + NEXT + "seeds = [2]\n",
-            ["train.next.seeds lacks 1, a seed of what it starts from", "remove seeds"],
+            ["train.next.seeds has 2, which is no seed of what it starts from", "remove it"],
         ),
         (
             HEAD.partition("[data.d]")[2].join(["[data.other]", ""]) + "seeds = [1]\n" + TRAIN,

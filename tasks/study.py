@@ -1,0 +1,307 @@
+"""Studies: claims that are declared before training, tested over seeds, and reported either way."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from benchmarks.study.inputs import Benchmark, Claim, Declared, Member, StudyInputs, Trial
+from hpt_core.artifacts import Cost
+from hpt_core.base import Frozen
+from hpt_core.code import code_of_packages
+from hpt_core.errors import near
+from hpt_core.files import write_json
+from tasks import evaluate, train
+from tasks.execution.artifact import Artifact, Artifacts, Job, Stage, Step, Target
+from tasks.execution.config import PipelineConfig
+from tasks.execution.context import Context
+from tasks.execution.keys import MODEL, Output, StageKey, method_of
+from tasks.execution.kind import StageKind, Summary
+
+CLAIMS = Output("claims", "claims.json")
+"""The declared claims."""
+STUDY = Output("study", "")
+"""The whole output: study.md, index.html, figures/ and tables/."""
+
+
+class Config(Frozen):
+    """A study: `[study]`. Its methods are the models that [evaluate] measures, and its seeds those of their stages."""
+
+    title: str = "Study"
+    """Title of the report."""
+    base: str
+    """The method from which all others are trained. Budgets count from there."""
+    claims: tuple[Claim, ...] = Field(min_length=1)
+    """What the study tests. Declared, by their hash, before anything is trained."""
+    search: dict[str, str] = {}
+    """Method -> glob of the training stages that searched for its settings, such as "search_hpt*"."""
+
+
+class Methods(dict[str, dict[int, StageKey]]):
+    """Method -> seed -> the stage that makes its model, of every evaluated model."""
+
+    @classmethod
+    def of(cls, pipeline: PipelineConfig) -> "Methods":
+        """The methods of a pipeline."""
+        found = cls()
+        evaluation = evaluate.KIND.of(pipeline)
+        for model in evaluation.models if evaluation else ():
+            seed = getattr(pipeline.config_of(model), "seed", None)
+            seed = pipeline.seed if seed is None else seed
+            found.setdefault(method_of(model.name, seed), {})[seed] = model
+        return found
+
+    @property
+    def by_seed(self) -> list[list[StageKey]]:
+        """The models of each seed."""
+        seeds = dict.fromkeys(seed for found in self.values() for seed in found)
+        return [[found[seed] for found in self.values() if seed in found] for seed in seeds]
+
+    @property
+    def models(self) -> list[StageKey]:
+        """All models, seed by seed."""
+        return [model for models in self.by_seed for model in models]
+
+
+class ClaimsStep(Step):
+    """The claims, with the time of their declaration in the manifest."""
+
+    kind = "claims"
+    produces = (CLAIMS,)
+
+    def __init__(self, stage: StageKey, pipeline: str, claims: tuple[Claim, ...]) -> None:
+        super().__init__(stage)
+        self.pipeline = pipeline
+        self.claims = claims
+
+    def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
+        """One target, which depends on the claims alone."""
+        claims = [claim.model_dump(mode="json") for claim in self.claims]
+        return [self.target({"pipeline": self.pipeline, "claims": claims}, {})]
+
+    def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
+        """Write them down."""
+        (job,) = jobs
+        write_json(job.slot.output / CLAIMS.path, job.target.config)
+        return Cost()
+
+
+class StudyStep(Step):
+    """The report: tables, figures, study.md and a page."""
+
+    kind = "study"
+    produces = (STUDY,)
+
+    def __init__(self, stage: StageKey, pipeline: PipelineConfig, config: Config) -> None:
+        super().__init__(stage)
+        self.pipeline = pipeline
+        self.config = config
+        self.methods = Methods.of(pipeline)
+        evaluation = evaluate.KIND.of(pipeline)
+        assert evaluation is not None
+        self.measurements = evaluate.EvaluationPlan.of(pipeline, evaluation).measurements
+
+    def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
+        """One target, which depends on the claims, and on all verdicts and training logs that exist."""
+        inputs = {str(self._claims): (artifacts[self._claims], CLAIMS)}
+        for model in self.methods.models:
+            for key in self._verdicts(model).values() if self._is_measured(model, artifacts) else ():
+                inputs[str(key)] = (artifacts[key], evaluate.VERDICTS)
+            inputs |= {str(key): (artifacts[key], train.LOG) for key in self._trained(model) if artifacts.of(key)}
+        for key in (key for keys in self.search.values() for key in keys if artifacts.of(key)):
+            inputs[str(key)] = (artifacts[key], train.LOG)
+        config = {
+            **self.config.identity(),
+            "pipeline": self.pipeline.name,
+            "methods": {name: {str(s): str(key) for s, key in found.items()} for name, found in self.methods.items()},
+            "benchmarks": [m.suite.name for m in self.measurements],
+            "trials": {name: self._settings(keys) for name, keys in self.search.items()},
+        }
+        return [self.target(config, inputs, {"study": code_of_packages("benchmarks.study", "benchmarks.significance")})]
+
+    def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
+        """Run the worker."""
+        (job,) = jobs
+        ended = self._ended(artifacts, context)
+        spec = StudyInputs(
+            title=self.config.title,
+            base=self.config.base,
+            claims=self.config.claims,
+            declared=tuple(self._declared(artifacts, context, ended)),
+            trainings=len(ended),
+            members=tuple(self._members(artifacts)),
+            benchmarks=tuple(
+                Benchmark(name=m.suite.name, title=m.suite.title, group=m.suite.group, k=m.settings.k)
+                for m in self.measurements
+            ),
+            search={name: tuple(self._trials(name, artifacts)) for name in self.search},
+            output=job.slot.output,
+        )
+        return context.worker(self.stage, "benchmarks.study.build", spec, [job.slot])
+
+    @property
+    def _claims(self) -> StageKey:
+        return KIND.key("claims")
+
+    @property
+    def search(self) -> dict[str, list[StageKey]]:
+        """Method -> the trainings of its search."""
+        known = [train.KIND.key(name) for name in train.KIND.of(self.pipeline)]
+        return {
+            method: [key for key in known if fnmatchcase(key.name, pattern)]
+            for method, pattern in self.config.search.items()
+        }
+
+    def _verdicts(self, model: StageKey) -> dict[str, Any]:
+        """Benchmark -> key of its verdicts."""
+        stage = evaluate.KIND.stage_of(model)
+        return {m.suite.name: evaluate.verdicts_key(stage, m.suite.name) for m in self.measurements}
+
+    def _is_measured(self, model: StageKey, artifacts: Artifacts) -> bool:
+        return all(artifacts.of(key) for key in self._verdicts(model).values())
+
+    def _trained(self, model: StageKey) -> list[StageKey]:
+        """The training stages of a model after the study's base, the first one first."""
+        bases = set(self.methods.get(self.config.base, {}).values())
+        found: list[StageKey] = []
+        while model not in bases and (origins := self.pipeline.inputs(model, MODEL)):
+            if train.LOG in self.pipeline.kind_of(model).produces:
+                found.insert(0, model)
+            model = origins[0]
+        return found
+
+    def _members(self, artifacts: Artifacts) -> Iterator[Member]:
+        for method, seeds in self.methods.items():
+            for seed, model in seeds.items():
+                verdicts = None
+                if self._is_measured(model, artifacts):
+                    keys = self._verdicts(model)
+                    verdicts = {name: artifacts[key].path(evaluate.VERDICTS) for name, key in keys.items()}
+                logs = tuple(artifacts[key].path(train.LOG) for key in self._trained(model) if artifacts.of(key))
+                yield Member(method=method, seed=seed, stage=str(model), verdicts=verdicts, logs=logs)
+
+    def _settings(self, stages: Iterable[StageKey]) -> dict[str, dict[str, str]]:
+        """Stage -> the fields in which the stages differ, with their values."""
+        flat = {str(key): dict(_leaves(self.pipeline.config_of(key).model_dump(mode="json"))) for key in stages}
+        fields = dict.fromkeys(field for values in flat.values() for field in values if field != "swept")
+        varied = [f for f in fields if len({json.dumps(values.get(f)) for values in flat.values()}) > 1]
+        return {key: {f: json.dumps(values.get(f)) for f in varied} for key, values in flat.items()}
+
+    def _trials(self, method: str, artifacts: Artifacts) -> Iterator[Trial]:
+        model = next(iter(self.methods[method].values()))
+        own = dict(_leaves(self.pipeline.config_of(model).model_dump(mode="json")))
+        for stage, settings in self._settings(self.search[method]).items():
+            found = artifacts.of(StageKey.parse(stage))
+            yield Trial(
+                stage=stage,
+                settings=settings,
+                chosen=all(json.dumps(own.get(field)) == value for field, value in settings.items()),
+                log=found and found.path(train.LOG),
+            )
+
+    def _ended(self, artifacts: Artifacts, context: Context) -> list[datetime]:
+        """When the trainings of the methods after the base ended."""
+        keys = dict.fromkeys(key for model in self.methods.models for key in self._trained(model))
+        found = [context.store.slot(a.kind, a.fingerprint).manifest() for key in keys if (a := artifacts.of(key))]
+        return [manifest.end for manifest in found if manifest]
+
+    def _declared(self, artifacts: Artifacts, context: Context, ended: Sequence[datetime]) -> Iterator[Declared]:
+        """All claims that this pipeline has declared in this store, the present ones last."""
+        now = artifacts[self._claims].fingerprint
+        versions = [m for m in context.store.outputs(ClaimsStep.kind) if m.config["pipeline"] == self.pipeline.name]
+        for manifest in sorted(versions, key=lambda m: (m.fingerprint == now, m.end)):
+            yield Declared(
+                fingerprint=manifest.fingerprint,
+                time=manifest.end,
+                claims=tuple(map(Claim.model_validate, manifest.config["claims"])),
+                trained_before=sum(end < manifest.end for end in ended),
+            )
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """(path, value) of everything in a JSON value that is no table."""
+    if isinstance(value, Mapping) and value:
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{path}.{name}" if path else name)
+    else:
+        yield path, value
+
+
+class Study(StageKind):
+    """Studies."""
+
+    config = Config
+    table = (Config | None, None)
+    # First, so that a run takes the stages in the study's order: everything of one seed before the next.
+    order = 5
+    command = ("study", "Run a study seed by seed, and build its report")
+
+    def check(self, pipeline: PipelineConfig) -> None:
+        """Claims name methods and metrics of the pipeline."""
+        config = self.of(pipeline)
+        if config is None:
+            return
+        evaluation = evaluate.KIND.of(pipeline)
+        if evaluation is None:
+            raise ValueError("study: nothing is evaluated; add a table [evaluate]")
+        methods = tuple(Methods.of(pipeline))
+        suites = [suite.name for suite in evaluation.suites]
+        metrics = (*dict.fromkeys(suite.group for suite in evaluation.suites), *suites)
+        named = [(f"claims.{i}.{field}", getattr(c, field)) for i, c in enumerate(config.claims) for field in METHODS]
+        for field, name in [("base", config.base), *named, *((f"search.{name}", name) for name in config.search)]:
+            if name not in methods:
+                raise ValueError(f"study.{field}: {name!r} is no evaluated method; {near(name, methods)}")
+        for place, claim in enumerate(config.claims):
+            if claim.metric not in metrics:
+                hint = near(claim.metric, metrics)
+                raise ValueError(f"study.claims.{place}.metric: {claim.metric!r} is not measured; {hint}")
+            if claim.method == claim.than:
+                raise ValueError(f"study.claims.{place}: {claim.method} is compared with itself; name two methods")
+        for name, pattern in config.search.items():
+            if not any(fnmatchcase(stage, pattern) for stage in train.KIND.of(pipeline)):
+                raise ValueError(f"study.search.{name}: no training stage matches {pattern!r}; correct the pattern")
+
+    def without_effect(self, pipeline: PipelineConfig) -> Iterator[str]:
+        """Claims that cannot be decided, because their methods share fewer than two seeds."""
+        config = self.of(pipeline)
+        methods = Methods.of(pipeline) if config else Methods()
+        for place, claim in enumerate(config.claims if config else ()):
+            if len(methods[claim.method].keys() & methods[claim.than].keys()) < 2:
+                yield (
+                    f"{self.name}.claims.{place} cannot be decided, because {claim.method} and {claim.than} share "
+                    "fewer than two seeds; set seeds = [1, 2, 3] at the stage of the base"
+                )
+
+    def stages(self, pipeline: PipelineConfig) -> Iterable[Stage]:
+        """`study.claims`, which comes before everything else, and `study.report`."""
+        config = self.of(pipeline)
+        if config is None:
+            return
+        claims, report = self.key("claims"), self.key("report")
+        yield Stage(claims, (), (ClaimsStep(claims, pipeline.name, config.claims),))
+        step = StudyStep(report, pipeline, config)
+        trials = [key for keys in step.search.values() for key in keys]
+        # An engine stays open from one evaluation to the next, so a seed's evaluations follow its trainings.
+        of_seeds = [[*models, *map(evaluate.KIND.stage_of, models)] for models in step.methods.by_seed]
+        after = dict.fromkeys([claims, *trials, *(key for keys in of_seeds for key in keys)])
+        evaluated = frozenset(map(evaluate.KIND.stage_of, step.methods.models))
+        yield Stage(report, tuple(after), (step,), optional=frozenset(after) - {claims} - evaluated, one_of=evaluated)
+
+    def show(self, artifact: Artifact) -> Summary | None:
+        """How many claims are supported, and where the page is."""
+        if artifact.kind != StudyStep.kind:
+            return None
+        rows = pq.read_table(artifact.file("tables/claims.parquet"), columns=["budget", "verdict"]).to_pylist()
+        found = [row["verdict"] for row in rows if row["budget"] == "as trained"]
+        counts = ", ".join(f"{found.count(verdict)} {verdict}" for verdict in dict.fromkeys(found))
+        page = artifact.where("index.html")
+        return Summary(f"study: {counts}: {page}", {"study": page, "verdicts": found})
+
+
+METHODS = ("method", "than")
+"""Fields of a claim that name a method."""
+KIND = Study()
