@@ -118,7 +118,7 @@ class StudyStep(Step):
             **self.config.identity(),
             "pipeline": self.pipeline.name,
             "methods": {name: {str(s): str(key) for s, key in found.items()} for name, found in self.methods.items()},
-            "benchmarks": [m.suite.name for m in self.measurements],
+            "benchmarks": [benchmark.model_dump(mode="json") for benchmark in self._benchmarks],
             "trials": {name: self._settings(keys) for name, keys in self.search.items()},
         }
         return [self.target(config, inputs, {"study": code_of_packages("benchmarks.study", "benchmarks.significance")})]
@@ -134,14 +134,18 @@ class StudyStep(Step):
             declared=tuple(self._declared(artifacts, context, ended)),
             trainings=len(ended),
             members=tuple(self._members(artifacts)),
-            benchmarks=tuple(
-                Benchmark(name=m.suite.name, title=m.suite.title, group=m.suite.group, k=m.settings.k)
-                for m in self.measurements
-            ),
+            benchmarks=self._benchmarks,
             search={name: tuple(self._trials(name, artifacts)) for name in self.search},
             output=job.slot.output,
         )
         return context.worker(self.stage, "benchmarks.study.build", spec, [job.slot])
+
+    @property
+    def _benchmarks(self) -> tuple[Benchmark, ...]:
+        return tuple(
+            Benchmark(name=m.suite.name, title=m.suite.title, group=m.suite.group, k=m.settings.k)
+            for m in self.measurements
+        )
 
     @property
     def _claims(self) -> StageKey:

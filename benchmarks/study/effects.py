@@ -40,7 +40,7 @@ class Effect:
     questions: tuple[int, ...]
     """Of each benchmark."""
     of_seeds: float
-    """Var(a): of the mean over benchmarks, from seed to seed."""
+    """Var(a): of the mean over benchmarks, from seed to seed. The estimate may be negative, as unbiased ones are."""
     of_questions: tuple[float, ...]
     """Var(b) of each benchmark."""
     of_rest: tuple[float, ...]
@@ -53,17 +53,25 @@ class Effect:
 
     @property
     def freedom(self) -> float:
-        """Degrees of freedom of the variance. With a single seed they are 0, and nothing is known beyond it."""
-        parts = ((self._of_seeds, self.seeds - 1), (self._of_questions, min(self.questions) - 1))
+        """Degrees of freedom of the variance. With a single seed they are 0, and nothing is known beyond it.
+
+        The variance over seeds counts with at least the rest's part, which is its least expectation. Without this, a
+        variance that is small by chance makes intervals of three seeds cover too little.
+        """
         if self.seeds < 2:
             return 0.0
+        of_seeds = max(self._of_seeds, self._rest / self.seeds)
+        parts = ((of_seeds, self.seeds - 1), (self._of_questions, min(self.questions) - 1))
         weights = sum(part**2 / freedom for part, freedom in parts if part and freedom)
-        return self.variance**2 / weights if weights else math.inf
+        return (of_seeds + self._of_questions) ** 2 / weights if weights else math.inf
 
     @property
     def _of_seeds(self) -> float:
-        rest = sum(e / q for e, q in zip(self.of_rest, self.questions, strict=True)) / len(self.questions) ** 2
-        return (self.of_seeds + rest) / self.seeds
+        return (self.of_seeds + self._rest) / self.seeds
+
+    @property
+    def _rest(self) -> float:
+        return sum(e / q for e, q in zip(self.of_rest, self.questions, strict=True)) / len(self.questions) ** 2
 
     @property
     def _of_questions(self) -> float:
@@ -100,7 +108,7 @@ def effect(differences: Sequence[Differences]) -> Effect:
     means = np.mean([each.mean(axis=1) for each in differences], axis=0)
     of_rest = tuple(map(_interaction, differences))
     rest = sum(e / q for e, q in zip(of_rest, questions, strict=True)) / len(questions) ** 2
-    of_seeds = max(0.0, _variance(means) - rest)
+    of_seeds = _variance(means) - rest
     of_questions = tuple(
         max(0.0, _variance(each.mean(axis=0)) - e / seeds) for each, e in zip(differences, of_rest, strict=True)
     )
@@ -123,6 +131,7 @@ def _interaction(values: Differences) -> float:
 def deciding(found: Effect, size: float, alpha: float) -> tuple[int | None, float | None]:
     """What would decide a true difference of `size`: (seeds with these questions, times these questions with these
     seeds). None where no number does."""
+    found = replace(found, of_seeds=max(0.0, found.of_seeds))
     more_seeds = (replace(found, seeds=seeds) for seeds in range(max(2, found.seeds), MOST_SEEDS + 1))
     seeds = next((each.seeds for each in more_seeds if each.decides(size, alpha)), None)
     for factor in FACTORS:

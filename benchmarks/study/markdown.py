@@ -43,6 +43,8 @@ def percent(found: Effect | None, sign: bool = False) -> str:
     mean = f"{100 * found.mean:+.1f}" if sign else f"{100 * found.mean:.1f}"
     if found.seeds < 2:
         return f"{mean} (one seed)"
+    if not found.variance:
+        return mean  # an interval of zero width would claim more than is known
     low, high = (100 * end for end in found.interval())
     return f"{mean} [{low:+.1f}, {high:+.1f}]" if sign else f"{mean} [{low:.1f}, {high:.1f}]"
 
@@ -69,8 +71,8 @@ def _count(readings: Sequence[Mapping[str, Reading]]) -> str:
     counts = ", ".join(f"{found.count(verdict)} {verdict}" for verdict in VERDICTS)
     return (
         f"{counts}. A difference is that of the models as trained, of the same seeds and questions, with its "
-        f"{100 * LEVEL:.0f} % interval over seeds and questions (mixed model). p is Holm-corrected for {len(found)} "
-        "claims; a claim is decided below 0.05."
+        f"{100 * LEVEL:.0f} % interval over seeds and questions (mixed model). p is Holm-corrected over "
+        f"{len(found)} claims; a claim is decided below 0.05."
     )
 
 
@@ -94,7 +96,7 @@ def _claims(measured: Measured, readings: Sequence[Mapping[str, Reading]]) -> It
                 _needs(claim, reading),
             ]
         )
-    yield table(["claim", "metric", "difference", "p", "verdict", "what would decide it"], rows, left=2)
+    yield table(["claim", "metric", "difference", "p", "verdict", "what would decide it"], rows, left=6)
     yield (
         f'"What would decide it" is the size at which a true difference as large as the claim\'s smallest one of '
         f"interest is found with a probability of {POWER:.0%}."
@@ -108,6 +110,8 @@ def _p(reading: Reading) -> str:
 def _needs(claim: Claim, reading: Reading) -> str:
     if reading.verdict != "undecided" or reading.found is None:
         return ""
+    if not reading.found.variance:
+        return "nothing tells them apart"
     seeds, factor = reading.needs
     parts = [f"{seeds} seeds"] if seeds is not None else []
     parts += [f"{factor:g} times the questions"] if factor is not None else []

@@ -1,0 +1,117 @@
+"""The stages of a study: their order, what is refused, and a whole run with changed claims."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from flows.graph import build
+from hpt_core.base import idle_settings
+from tasks.execution.config import PipelineConfig
+from tests.flows.pipelines import TINY, Hpt
+
+TABLE: dict[str, Any] = {
+    "name": "s",
+    "model": {"m": {"source": "scratch"}},
+    "data": {"d": {"source": {"name": "procedural", "rows": 8, "seed": 1}, "model": "model.m"}},
+    "train": {
+        "base": {"from": "model.m", "data": "data.d", "algorithm": "sft", "steps": 1, "seeds": [1, 2]},
+        "sft": {"from": "train.base", "data": "data.d", "algorithm": "sft", "steps": 2},
+        "two": {"from": "train.sft", "data": "data.d", "algorithm": "sft", "steps": 2},
+        "try": {
+            "from": "train.base", "data": "data.d", "algorithm": "sft",
+            "seeds": [1], "seed": 9, "grid": {"steps": [1, 3]},
+        },
+    },
+    "evaluate": {"models": ["train.base", "train.sft", "train.two"], "suites": ["procedural_mixed"]},
+    "study": {"base": "base", "claims": [{"method": "two", "than": "sft", "metric": "out"}], "search": {"sft": "try*"}},
+}  # fmt: skip
+
+
+def changed(**study: Any) -> dict[str, Any]:
+    return TABLE | {"study": TABLE["study"] | study}
+
+
+def test_everything_of_a_seed_comes_before_the_next() -> None:
+    order = list(map(str, build(PipelineConfig.model_validate(TABLE))))
+    assert order[0] == "study.claims"
+    assert order.index("evaluate.two_seed_1") < order.index("train.base_seed_2") < order.index("evaluate.base_seed_2")
+    # A seed's evaluations follow each other, so that they share an engine.
+    places = [order.index(f"evaluate.{name}_seed_1") for name in ("base", "sft", "two")]
+    assert max(places) - min(places) == 2
+    trials = [name for name in order if name.startswith("train.try")]
+    assert trials == ["train.try_seed_1_steps_1", "train.try_seed_1_steps_3"], "of one seed"
+
+
+@pytest.mark.parametrize(
+    ("study", "message"),
+    [
+        ({"base": "bse"}, "study.base: 'bse' is no evaluated method; did you mean 'base'"),
+        ({"claims": []}, "at least 1"),
+        ({"claims": [{"method": "sft", "than": "tow"}]}, "study.claims.0.than: 'tow' is no evaluated method"),
+        ({"claims": [{"method": "sft", "than": "sft", "metric": "out"}]}, "sft is compared with itself"),
+        ({"claims": [{"method": "sft", "than": "two", "metric": "in"}]}, "study.claims.0.metric: 'in' is not measured"),
+        ({"search": {"sft": "nothing*"}}, "study.search.sft: no training stage matches 'nothing\\*'"),
+    ],
+)
+def test_what_does_not_fit_is_refused(study: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        PipelineConfig.model_validate(changed(**study))
+
+
+def test_a_claim_with_a_single_seed_is_warned_of() -> None:
+    table = json.loads(json.dumps(TABLE))
+    table["train"]["base"]["seeds"] = [1]
+    found = list(idle_settings(PipelineConfig.model_validate(table)))
+    assert any("study.claims.0 cannot be decided" in text for text in found)
+    assert not any("study" in text for text in idle_settings(PipelineConfig.model_validate(TABLE)))
+
+
+STUDY = """
+[data.d]
+source = { name = "procedural", rows = 64, seed = 1 }
+model = "model.base"
+
+[train."*"]
+data = "data.d"
+algorithm = "sft"
+steps = 2
+questions_per_step = 4
+sampling = { max_tokens = 40 }
+
+[train.start]
+from = "model.base"
+seeds = [1, 2]
+
+[train.sft]
+from = "train.start"
+
+[study]
+base = "start"
+
+[[study.claims]]
+method = "sft"
+than = "start"
+metric = "out"
+"""
+
+
+@pytest.mark.slow
+def test_claims_are_declared_before_training_and_a_change_is_told(
+    prefect_environment: dict[str, str], tmp_path: Path
+) -> None:
+    hpt = Hpt(tmp_path, prefect_environment)
+    hpt.write(TINY.replace('models = ["model.base"]', 'models = ["train.start", "train.sft"]') + STUDY)
+    assert "study: 1 undecided" in hpt("study", "tiny.toml").stdout
+    document = hpt.store / "by-pipeline" / "tiny" / "study.report" / "output" / "study.md"
+    text = document.read_text()
+    assert "before any method was trained" in text
+    assert "| sft | done | done |" in text
+
+    hpt.config.write_text(hpt.config.read_text() + 'direction = "lower"\n')
+    assert "train.sft_seed_2: reused" in hpt("study", "tiny.toml").stderr
+    text = document.read_text()
+    assert "after 2 of 2 trainings had ended**" in text
+    assert "it had: sft is higher than start" in text
