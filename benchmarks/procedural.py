@@ -1,17 +1,21 @@
 """Generated benchmarks: held-out instances of the procedural problem families."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
-from benchmarks.suite import Question, QuestionSource
+from benchmarks.suite import Question, QuestionSource, Suite
 from hpt_core.data.procedural import VERSION, _problems
 from hpt_core.data.procedural.base import Family
 from hpt_core.rollout.base import Sampling
 
 SAMPLING = Sampling(temperature=0.6, top_p=0.95, max_tokens=64)
 """Temperature and top_p of the paper (section 4.1). A worked solution of four operations has 53 characters."""
+
+
+LEVEL_ROWS = 60
+"""Questions of a suite of one level."""
 
 
 class ProceduralQuestions(QuestionSource):
@@ -43,3 +47,21 @@ class ProceduralQuestions(QuestionSource):
             )
             for problem in problems
         ]
+
+
+def level(operations: int, group: Literal["in", "out"] = "in") -> Suite:
+    """The suite of chains of so many operations, ten of each kind: `procedural_level_N`."""
+    kinds = ("decrease", "double", "halve", "increase", "mirror", "partner")
+    return Suite(
+        name=f"procedural_level_{operations}",
+        title=f"Level {operations}",
+        group=group,
+        rows=LEVEL_ROWS,
+        kind="math",
+        k=4,
+        # A worked solution of N operations has 10 N + 13 characters.
+        sampling=SAMPLING.model_copy(update={"max_tokens": 10 * operations + 24}),
+        source=ProceduralQuestions.model_validate(
+            {"families": kinds, "difficulties": (operations,), "rows": LEVEL_ROWS, "seed": 20_250_905}
+        ),
+    )

@@ -1,0 +1,5 @@
+"""Chains of three operations of one kind."""
+
+from benchmarks.procedural import level
+
+SUITE = level(3)
