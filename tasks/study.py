@@ -1,27 +1,32 @@
 """Studies: claims that are declared before training, tested over seeds, and reported either way."""
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from fnmatch import fnmatchcase
-from typing import Any
+from functools import cached_property
+from typing import Annotated, Any
 
 import pyarrow.parquet as pq
 from pydantic import Field
 
 from benchmarks.study.inputs import Benchmark, Claim, Declared, Member, StudyInputs, Trial
+from benchmarks.study.models import read_facts, read_models
+from hpt_core import training, upge
 from hpt_core.artifacts import Cost
-from hpt_core.base import Frozen
+from hpt_core.base import NOT_IDENTITY, Frozen
 from hpt_core.code import code_of_packages
 from hpt_core.errors import near
-from hpt_core.files import write_json
+from hpt_core.files import sha256_file, sha256_json, write_json
+from hpt_core.paths import UserPath
 from tasks import evaluate, train
 from tasks.execution.artifact import Artifact, Artifacts, Job, Stage, Step, Target
-from tasks.execution.config import PipelineConfig
+from tasks.execution.config import PipelineConfig, references
 from tasks.execution.context import Context
 from tasks.execution.keys import MODEL, Output, StageKey, method_of
 from tasks.execution.kind import StageKind, Summary
 
+LOG = logging.getLogger("hpt.study")
 CLAIMS = Output("claims", "claims.json")
 """The declared claims."""
 STUDY = Output("study", "")
@@ -37,6 +42,9 @@ class Config(Frozen):
     """The method from which all others are trained. Budgets count from there."""
     claims: tuple[Claim, ...] = Field(min_length=1)
     """What the study tests. Declared, by their hash, before anything is trained."""
+    elsewhere: Annotated[tuple[UserPath, ...], NOT_IDENTITY] = ()
+    """Folders with the tables/ of this study from other stores. What they have is not trained again, if its settings
+    are the same."""
     search: dict[str, str] = {}
     """Method -> glob of the training stages that searched for its settings, such as "search_hpt*"."""
 
@@ -116,6 +124,7 @@ class StudyStep(Step):
             inputs[str(key)] = (artifacts[key], train.LOG)
         config = {
             **self.config.identity(),
+            "elsewhere": [sha256_file(file) for folder in self.config.elsewhere for file in sorted(folder.glob("*"))],
             "pipeline": self.pipeline.name,
             "methods": {name: {str(s): str(key) for s, key in found.items()} for name, found in self.methods.items()},
             "benchmarks": [benchmark.model_dump(mode="json") for benchmark in self._benchmarks],
@@ -126,19 +135,22 @@ class StudyStep(Step):
     def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
         """Run the worker."""
         (job,) = jobs
-        ended = self._ended(artifacts, context)
         spec = StudyInputs(
             title=self.config.title,
             base=self.config.base,
             claims=self.config.claims,
-            declared=tuple(self._declared(artifacts, context, ended)),
-            trainings=len(ended),
-            members=tuple(self._members(artifacts)),
+            declared=tuple(self._declared(artifacts, context)),
+            members=tuple(self._members(artifacts, context)),
             benchmarks=self._benchmarks,
+            elsewhere=self.config.elsewhere,
             search={name: tuple(self._trials(name, artifacts)) for name in self.search},
             output=job.slot.output,
         )
         return context.worker(self.stage, "benchmarks.study.build", spec, [job.slot])
+
+    def is_elsewhere(self, key: StageKey) -> bool:
+        """Whether another store has this model or trial, so that it is not made here."""
+        return key in self._found_elsewhere
 
     @property
     def _benchmarks(self) -> tuple[Benchmark, ...]:
@@ -178,15 +190,24 @@ class StudyStep(Step):
             model = origins[0]
         return found
 
-    def _members(self, artifacts: Artifacts) -> Iterator[Member]:
+    def _members(self, artifacts: Artifacts, context: Context) -> Iterator[Member]:
         for method, seeds in self.methods.items():
             for seed, model in seeds.items():
                 verdicts = None
                 if self._is_measured(model, artifacts):
                     keys = self._verdicts(model)
                     verdicts = {name: artifacts[key].path(evaluate.VERDICTS) for name, key in keys.items()}
-                logs = tuple(artifacts[key].path(train.LOG) for key in self._trained(model) if artifacts.of(key))
-                yield Member(method=method, seed=seed, stage=str(model), verdicts=verdicts, logs=logs)
+                trained = [found for key in self._trained(model) if (found := artifacts.of(key))]
+                manifests = [context.store.slot(found.kind, found.fingerprint).manifest() for found in trained]
+                yield Member(
+                    method=method,
+                    seed=seed,
+                    stage=str(model),
+                    fingerprint=self._fingerprint(model),
+                    verdicts=verdicts,
+                    logs=tuple(found.path(train.LOG) for found in trained),
+                    ended=min((manifest.end for manifest in manifests if manifest), default=None),
+                )
 
     def _settings(self, stages: Iterable[StageKey]) -> dict[str, dict[str, str]]:
         """Stage -> the fields in which the stages differ, with their values."""
@@ -207,13 +228,36 @@ class StudyStep(Step):
                 log=found and found.path(train.LOG),
             )
 
-    def _ended(self, artifacts: Artifacts, context: Context) -> list[datetime]:
-        """When the trainings of the methods after the base ended."""
-        keys = dict.fromkeys(key for model in self.methods.models for key in self._trained(model))
-        found = [context.store.slot(a.kind, a.fingerprint).manifest() for key in keys if (a := artifacts.of(key))]
-        return [manifest.end for manifest in found if manifest]
+    def _fingerprint(self, model: StageKey) -> str:
+        """Hash of the configs of a model, of all that it is made from and of its evaluation, and of the versions of
+        trainer and estimator."""
+        left, seen = [model], dict[str, Any]()
+        while left:
+            key = left.pop()
+            config = self.pipeline.config_of(key)
+            seen[str(key)] = [config.identity(), getattr(config, "seed", None)]
+            left += [other for _, other, _ in references(config, "") if str(other) not in seen]
+        measured = [m.identity for m in self.measurements]
+        pipeline = [self.pipeline.seed, self.pipeline.prompt.identity(), training.VERSION, upge.VERSION]
+        return sha256_json([seen, measured, pipeline])
 
-    def _declared(self, artifacts: Artifacts, context: Context, ended: Sequence[datetime]) -> Iterator[Declared]:
+    @cached_property
+    def _found_elsewhere(self) -> frozenset[StageKey]:
+        """The models, and the trials, that other stores have."""
+        found: set[StageKey] = set()
+        for folder in self.config.elsewhere:
+            found |= {StageKey.parse(stage) for stage in read_facts(folder).trials}
+            for model in read_models(folder):
+                own = self.methods.get(model.method, {}).get(model.seed)
+                if own is None:
+                    continue
+                if self._fingerprint(own) == model.fingerprint:
+                    found.add(own)
+                else:
+                    LOG.warning("%s of %s was trained or measured in another way, so it is not used", own, folder)
+        return frozenset(found)
+
+    def _declared(self, artifacts: Artifacts, context: Context) -> Iterator[Declared]:
         """All claims that this pipeline has declared in this store, the present ones last."""
         now = artifacts[self._claims].fingerprint
         versions = [m for m in context.store.outputs(ClaimsStep.kind) if m.config["pipeline"] == self.pipeline.name]
@@ -222,7 +266,6 @@ class StudyStep(Step):
                 fingerprint=manifest.fingerprint,
                 time=manifest.end,
                 claims=tuple(map(Claim.model_validate, manifest.config["claims"])),
-                trained_before=sum(end < manifest.end for end in ended),
             )
 
 
@@ -288,11 +331,15 @@ class Study(StageKind):
         claims, report = self.key("claims"), self.key("report")
         yield Stage(claims, (), (ClaimsStep(claims, pipeline.name, config.claims),))
         step = StudyStep(report, pipeline, config)
-        trials = [key for keys in step.search.values() for key in keys]
+        trials = [key for keys in step.search.values() for key in keys if not step.is_elsewhere(key)]
         # An engine stays open from one evaluation to the next, so a seed's evaluations follow its trainings.
-        of_seeds = [[*models, *map(evaluate.KIND.stage_of, models)] for models in step.methods.by_seed]
+        of_seeds = [
+            [*models, *map(evaluate.KIND.stage_of, models)]
+            for every in step.methods.by_seed
+            for models in [[model for model in every if not step.is_elsewhere(model)]]
+        ]
         after = dict.fromkeys([claims, *trials, *(key for keys in of_seeds for key in keys)])
-        evaluated = frozenset(map(evaluate.KIND.stage_of, step.methods.models))
+        evaluated = frozenset(key for key in after if key.kind == evaluate.KIND.name)
         yield Stage(report, tuple(after), (step,), optional=frozenset(after) - {claims} - evaluated, one_of=evaluated)
 
     def show(self, artifact: Artifact) -> Summary | None:

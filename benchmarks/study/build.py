@@ -14,13 +14,14 @@ from markdown_it import MarkdownIt
 from benchmarks.study import markdown
 from benchmarks.study.figures import Series, line_chart
 from benchmarks.study.inputs import StudyInputs
-from benchmarks.study.readings import BUDGETS, Measured, Reading, Trained, measure, read_claims
+from benchmarks.study.models import BUDGETS, Facts, Trained, write_models
+from benchmarks.study.readings import Measured, Reading, measure, read_claims
 from hpt_core.files import write_parquet, write_text
 from hpt_core.worker import main, progress
 
 POINTS = 100
 """Most points of a line."""
-CURVES = {
+FIGURES = {
     "demonstration_share": ("gate", "Questions gated to their demonstration", True),
     "entropy": ("entropy", "Policy entropy, nats", False),
     "response_tokens": ("length", "Response length, tokens", False),
@@ -41,7 +42,8 @@ def build(inputs: StudyInputs) -> None:
     report(1, 3, "figures")
     figures = write_figures(measured, inputs.output / "figures")
     write_parquet(inputs.output / "tables" / "claims.parquet", claims_table(measured, readings))
-    write_parquet(inputs.output / "tables" / "scores.parquet", scores_table(measured))
+    models = [model for seeds in measured.trained.values() for model in seeds.values()]
+    write_models(inputs.output / "tables", models, Facts(declared=measured.declared, trials=dict(measured.trials)))
     text = markdown.study(measured, readings, figures)
     report(2, 3, "page")
     write_text(inputs.output / "study.md", text)
@@ -57,7 +59,7 @@ def write_figures(measured: Measured, folder: Path) -> dict[str, str]:
     for budget, words in BUDGETS.items():
         title = f"Reward on held-out questions against {words}"
         found[title] = f"validation-{budget}.svg", words, _lines(measured, "validation_reward", budget), True
-    for column, (name, title, is_share) in CURVES.items():
+    for column, (name, title, is_share) in FIGURES.items():
         found[title] = f"{name}.svg", "steps", _lines(measured, column, "steps"), is_share
     for group in ("in", "out"):
         found[f"pass@k, {markdown.GROUPS[group]}"] = f"pass-at-k-{group}.svg", "k", pass_curves(measured, group), True
@@ -143,23 +145,6 @@ def claims_table(measured: Measured, readings: Sequence[Mapping[str, Reading]]) 
     return pa.Table.from_pylist(rows, CLAIMS)
 
 
-def scores_table(measured: Measured) -> pa.Table:
-    """One row per method, seed and benchmark; one with nulls for a method and seed without scores."""
-    rows: list[dict[str, Any]] = []
-    for member in measured.inputs.members:
-        front = {"method": member.method, "seed": member.seed, "stage": member.stage}
-        model = measured.trained.get(member.method, {}).get(member.seed)
-        if model is None:
-            rows.append(front)
-            continue
-        spent = {name: float(sums[-1]) if len(sums) else 0.0 for name, sums in model.spent.items()}
-        for b in measured.inputs.benchmarks:
-            shares = model.shares[b.name]
-            score = {"benchmark": b.name, "k": b.k, "questions": len(shares), "score": float(shares.mean())}
-            rows.append({**front, **score, "correct": model.correct[b.name].tolist(), **spent})
-    return pa.Table.from_pylist(rows, SCORES)
-
-
 _TEXT, _I32, _F64 = pa.string(), pa.int32(), pa.float64()
 CLAIMS = pa.schema(
     [
@@ -169,13 +154,6 @@ CLAIMS = pa.schema(
     ]
 )  # fmt: skip
 """tables/claims.parquet. Differences are fractions of 1."""
-SCORES = pa.schema(
-    [
-        ("method", _TEXT), ("seed", pa.int64()), ("stage", _TEXT), ("benchmark", _TEXT), ("k", _I32),
-        ("questions", _I32), ("score", _F64), ("correct", pa.list_(_I32)), *((name, _F64) for name in BUDGETS),
-    ]
-)  # fmt: skip
-"""tables/scores.parquet. `correct` is in the order of the question ids; budgets count from the study's base."""
 
 
 @cache

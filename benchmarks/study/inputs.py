@@ -48,10 +48,14 @@ class Member(Frozen):
     seed: int
     stage: str
     """Key of the stage that made its model."""
+    fingerprint: str
+    """Hash of what trains and measures it: of configs and versions."""
     verdicts: dict[str, Path] | None
     """Benchmark -> verdicts.parquet; None if its training or evaluation failed, or has not ended."""
     logs: tuple[Path, ...] = ()
     """Training logs of its stages after the base, in order."""
+    ended: AwareDatetime | None = None
+    """When the first of these trainings ended; None without one."""
 
 
 class Benchmark(Frozen):
@@ -70,8 +74,6 @@ class Declared(Frozen):
     fingerprint: str
     time: AwareDatetime
     claims: tuple[Claim, ...]
-    trained_before: int
-    """Trainings of the study's methods that had ended before."""
 
 
 class StudyInputs(Frozen):
@@ -82,12 +84,12 @@ class StudyInputs(Frozen):
     """The method where budgets begin to count."""
     claims: tuple[Claim, ...]
     declared: tuple[Declared, ...]
-    """All versions of the claims, oldest first. The last is the present one."""
-    trainings: int
-    """Trainings of the study's methods that have ended."""
+    """All versions of the claims in this store. The last is the present one."""
     members: tuple[Member, ...]
     """Every method and seed of the config."""
     benchmarks: tuple[Benchmark, ...]
+    elsewhere: tuple[Path, ...] = ()
+    """Folders with tables/ of this study's report from other stores, which add seeds and declarations."""
     search: dict[str, tuple[Trial, ...]] = {}
     """Method -> the trials of its search."""
     output: Path

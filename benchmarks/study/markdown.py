@@ -6,8 +6,9 @@ from statistics import fmean
 import numpy as np
 
 from benchmarks.study.effects import LEVEL, POWER, Effect
-from benchmarks.study.inputs import Claim, Declared
-from benchmarks.study.readings import BUDGETS, MATCHED, VERDICTS, Measured, Reading, search_reward
+from benchmarks.study.inputs import Claim
+from benchmarks.study.models import BUDGETS
+from benchmarks.study.readings import MATCHED, VERDICTS, Measured, Reading
 from hpt_core.evaluation.metrics import solves
 
 GROUPS = {"in": "in distribution", "out": "out of distribution"}
@@ -16,7 +17,7 @@ GROUPS = {"in": "in distribution", "out": "out of distribution"}
 def study(measured: Measured, readings: Sequence[Mapping[str, Reading]], figures: Mapping[str, str]) -> str:
     """The whole document. `figures` maps titles to files in figures/."""
     inputs = measured.inputs
-    parts = [f"# {inputs.title}", *_declaration(inputs.declared, inputs.trainings)]
+    parts = [f"# {inputs.title}", *_declaration(measured)]
     parts += ["## Claims", _count(readings), *_claims(measured, readings)]
     parts += ["## Claims at equal budgets", *_matched(measured, readings)]
     parts += ["## Methods", *_methods(measured)]
@@ -49,17 +50,19 @@ def percent(found: Effect | None, sign: bool = False) -> str:
     return f"{mean} [{low:+.1f}, {high:+.1f}]" if sign else f"{mean} [{low:.1f}, {high:.1f}]"
 
 
-def _declaration(declared: Sequence[Declared], trainings: int) -> Iterator[str]:
-    now = declared[-1]
+def _declaration(measured: Measured) -> Iterator[str]:
+    now = measured.declared[-1]
     time = f"{now.time:%Y-%m-%d %H:%M} UTC"
-    if now.trained_before == 0:
+    trainings = measured.trainings
+    before = sum(ended < now.time for ended in trainings)
+    if before == 0:
         yield f"The claims were declared on {time}, before any method was trained (SHA-256 `{now.fingerprint[:16]}`)."
     else:
         yield (
-            f"**The claims were declared on {time}, after {now.trained_before} of {trainings} trainings had ended** "
-            f"(SHA-256 `{now.fingerprint[:16]}`). They are not independent of the results."
+            f"**The claims were declared on {time}, after {before} of {len(trainings)} methods and seeds had been "
+            f"trained** (SHA-256 `{now.fingerprint[:16]}`). They are not independent of the results."
         )
-    for earlier in declared[:-1]:
+    for earlier in measured.declared[:-1]:
         gone = [claim.text for claim in earlier.claims if claim not in now.claims]
         what = f"; it had: {', '.join(gone)}" if gone else ""
         when = f"{earlier.time:%Y-%m-%d %H:%M} UTC (`{earlier.fingerprint[:16]}`)"
@@ -178,10 +181,10 @@ def _search(measured: Measured) -> Iterator[str]:
     for method, trials in measured.inputs.search.items():
         for trial in trials:
             settings = ", ".join(f"{name} = {value}" for name, value in trial.settings.items())
-            reward = search_reward(trial)
+            reward = measured.trials.get(trial.stage)
             shown = "missing" if reward is None else f"{100 * reward:.1f}"
             rows.append([method, settings, shown, "chosen" if trial.chosen else ""])
-        rewards = [(search_reward(trial), trial.chosen) for trial in trials]
+        rewards = [(measured.trials.get(trial.stage), trial.chosen) for trial in trials]
         best = max((reward for reward, _ in rewards if reward is not None), default=0.0)
         if not any(chosen and reward == best for reward, chosen in rewards):
             wrong.append(method)
@@ -195,9 +198,10 @@ def _seeds(measured: Measured) -> Iterator[str]:
     seeds = sorted({member.seed for member in measured.inputs.members})
     by_method: dict[str, dict[int, str]] = {}
     for member in measured.inputs.members:
-        state = "done" if member.verdicts is not None else "**missing**"
+        model = measured.trained.get(member.method, {}).get(member.seed)
+        state = "**missing**" if model is None else "done, elsewhere" if model.where else "done"
         by_method.setdefault(member.method, {})[member.seed] = state
     rows = [[method, *(found.get(seed, "") for seed in seeds)] for method, found in by_method.items()]
     yield table(["method", *map(str, seeds)], rows)
-    if any(member.verdicts is None for member in measured.inputs.members):
+    if len(measured.inputs.members) > sum(map(len, measured.trained.values())):
         yield "A missing one failed, or has not ended; `hpt status` says which."

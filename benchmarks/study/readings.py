@@ -1,49 +1,23 @@
 """What a study measured: scores and training logs by method and seed, and the readings of its claims."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from benchmarks.report.measured import read_table
 from benchmarks.significance import holm
 from benchmarks.study.effects import LEVEL, Effect, deciding, effect
-from benchmarks.study.inputs import Benchmark, Claim, Member, StudyInputs, Trial
-from hpt_core import schemas
+from benchmarks.study.inputs import Benchmark, Claim, Declared, StudyInputs, Trial
+from benchmarks.study.models import Trained, read_facts, read_models, trained
 from hpt_core.errors import DataError
-from hpt_core.evaluation.metrics import question_counts
 
-BUDGETS = {
-    "steps": "steps",
-    "demonstration_tokens": "demonstration tokens",
-    "generated_tokens": "generated tokens",
-    "trained_tokens": "trained tokens",
-    "device_seconds": "device-seconds",
-}
-"""Budget -> its name in words."""
 MATCHED = ("steps", "demonstration_tokens", "device_seconds")
 """Budgets at which each claim is read."""
 VERDICTS = ("supported", "contradicted", "undecided")
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A method with one seed: what it scored, and what it took."""
-
-    member: Member
-    shares: Mapping[str, npt.NDArray[np.float64]]
-    """Benchmark -> [Q] share of correct samples, in the order of the question ids."""
-    correct: Mapping[str, npt.NDArray[np.int64]]
-    """Benchmark -> [Q] correct samples."""
-    spent: Mapping[str, npt.NDArray[np.float64]]
-    """Budget -> [T] sum up to each step, over all stages after the base."""
-    curves: Mapping[str, npt.NDArray[np.float64]]
-    """Column of the training log -> [T]."""
-    validated: Sequence[tuple[int, npt.NDArray[np.float64]]]
-    """(index of a step, [V] rewards of the held-out questions)."""
 
 
 class Reading(NamedTuple):
@@ -66,6 +40,15 @@ class Measured:
     inputs: StudyInputs
     trained: Mapping[str, Mapping[int, Trained]] = field(default_factory=dict)
     """Method -> seed -> its model. Methods and seeds without scores are left out."""
+    declared: tuple[Declared, ...] = ()
+    """All versions of the claims, oldest first. The last is the present one."""
+    trials: Mapping[str, float] = field(default_factory=dict)
+    """Stage of a trial of the search -> the reward of its last validation."""
+
+    @property
+    def trainings(self) -> list[datetime]:
+        """When the trainings of the methods ended."""
+        return [model.ended for seeds in self.trained.values() for model in seeds.values() if model.ended]
 
     def benchmarks(self, metric: str) -> list[Benchmark]:
         """The benchmarks of a metric."""
@@ -75,7 +58,7 @@ class Measured:
         """A method's mean score over its seeds; None if the metric has no benchmark, or the method no model."""
         models = list(self.trained.get(method, {}).values())
         names = [b.name for b in self.benchmarks(metric)]
-        return effect([np.stack([m.shares[name] for m in models]) for name in names]) if models and names else None
+        return effect([np.stack([m.shares(name) for m in models]) for name in names]) if models and names else None
 
     def as_trained(self, claim: Claim) -> Effect | None:
         """The difference of the claim's methods on its benchmarks, over the seeds that both have."""
@@ -83,7 +66,7 @@ class Measured:
         names = [b.name for b in self.benchmarks(claim.metric)]
         if not pairs or not names:
             return None
-        return effect([np.stack([a.shares[name] - b.shares[name] for a, b in pairs]) for name in names])
+        return effect([np.stack([a.shares(name) - b.shares(name) for a, b in pairs]) for name in names])
 
     def matched(self, claim: Claim, budget: str) -> Effect | None:
         """The difference on the held-out questions when both have spent what the cheaper one spends in all.
@@ -112,41 +95,49 @@ def _latest(trained: Trained, budget: str, limit: float) -> npt.NDArray[np.float
     return next((r for step, r in reversed(trained.validated) if trained.spent[budget][step] <= limit), None)
 
 
-def search_reward(trial: Trial) -> float | None:
+def measure(inputs: StudyInputs) -> Measured:
+    """Read all verdicts and logs, and the tables from elsewhere. Raises DataError."""
+    found: dict[str, dict[int, Trained]] = {}
+    for member in inputs.members:
+        if member.verdicts is not None:
+            found.setdefault(member.method, {})[member.seed] = trained(member, inputs.benchmarks)
+    declared = {each.fingerprint: each for each in inputs.declared}
+    trials = {t.stage: reward for ts in inputs.search.values() for t in ts if (reward := _reward(t)) is not None}
+    fingerprints = {(member.method, member.seed): member.fingerprint for member in inputs.members}
+    for folder in inputs.elsewhere:
+        for model in read_models(folder):
+            if fingerprints.get((model.method, model.seed)) == model.fingerprint:
+                found.setdefault(model.method, {}).setdefault(model.seed, model)
+        facts = read_facts(folder)
+        trials = {**facts.trials, **trials}
+        for other in facts.declared:
+            known = declared.setdefault(other.fingerprint, other)
+            declared[other.fingerprint] = min(known, other, key=lambda each: each.time)
+    # In the config's order, and the seeds in theirs.
+    found = {
+        name: dict(sorted(found[name].items()))
+        for name in dict.fromkeys(m.method for m in inputs.members)
+        if name in found
+    }
+    asked: dict[str, tuple[int, int]] = {}
+    for model in (model for seeds in found.values() for model in seeds.values()):
+        for b in inputs.benchmarks:
+            if b.name not in model.correct:
+                raise DataError(f"{model.stage} of {model.where} was not measured on {b.name}", "evaluate it again")
+            size = len(model.correct[b.name]), model.k[b.name]
+            if asked.setdefault(b.name, size) != size:
+                raise DataError(f"models answered different questions of {b.name}", "evaluate all of them again")
+    now = inputs.declared[-1].fingerprint
+    versions = sorted(declared.values(), key=lambda each: (each.fingerprint == now, each.time))
+    return Measured(inputs, found, tuple(versions), trials)
+
+
+def _reward(trial: Trial) -> float | None:
     """The last validation's reward of a trial; None if its log is missing, or has none."""
     if trial.log is None:
         return None
     rewards = pq.read_table(trial.log, columns=["validation_reward"]).column(0).to_pylist()
     return next((float(reward) for reward in reversed(rewards) if reward == reward), None)
-
-
-def measure(inputs: StudyInputs) -> Measured:
-    """Read all verdicts and logs. Raises DataError."""
-    found: dict[str, dict[int, Trained]] = {}
-    for member in inputs.members:
-        if member.verdicts is not None:
-            found.setdefault(member.method, {})[member.seed] = _trained(member, inputs.benchmarks)
-    asked: dict[str, int] = {}
-    for model in (model for seeds in found.values() for model in seeds.values()):
-        for name, shares in model.shares.items():
-            if asked.setdefault(name, len(shares)) != len(shares):
-                raise DataError(f"models answered different questions of {name}", "evaluate all of them again")
-    return Measured(inputs, found)
-
-
-def _trained(member: Member, benchmarks: Iterable[Benchmark]) -> Trained:
-    assert member.verdicts is not None
-    correct, shares = {}, {}
-    for b in benchmarks:
-        counts = question_counts(read_table(member.verdicts[b.name], schemas.VERDICTS), b.k)
-        correct[b.name] = np.array([counts[q][0] for q in sorted(counts)])
-        shares[b.name] = correct[b.name] / b.k
-    rows = [row for log in member.logs for row in pq.read_table(log).to_pylist()]
-    spent = {name: np.cumsum([1.0 if name == "steps" else float(row[name]) for row in rows]) for name in BUDGETS}
-    validated = [(i, np.array(r)) for i, row in enumerate(rows) if (r := row["validation_rewards"])]
-    names = ("demonstration_share", "entropy", "response_tokens", "truncated_share", "validation_reward")
-    curves = {name: np.array([row[name] for row in rows], dtype=float) for name in names}
-    return Trained(member, shares, correct, spent, curves, validated)
 
 
 def read_claims(measured: Measured) -> list[dict[str, Reading]]:

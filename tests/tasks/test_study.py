@@ -1,6 +1,7 @@
 """The stages of a study: their order, what is refused, and a whole run with changed claims."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -113,5 +114,14 @@ def test_claims_are_declared_before_training_and_a_change_is_told(
     hpt.config.write_text(hpt.config.read_text() + 'direction = "lower"\n')
     assert "train.sft_seed_2: reused" in hpt("study", "tiny.toml").stderr
     text = document.read_text()
-    assert "after 2 of 2 trainings had ended**" in text
+    assert "after 2 of 2 methods and seeds had been trained**" in text
     assert "it had: sft is higher than start" in text
+
+    # Another store takes over what this one has measured.
+    (tmp_path / "taken").mkdir()
+    shutil.copytree(document.parent / "tables", tmp_path / "taken" / "tables")
+    other = ("--store", "other", "--set", f"study.elsewhere=['{tmp_path / 'taken' / 'tables'}']")
+    done = hpt("study", "tiny.toml", *other)
+    assert "train." not in done.stderr and "evaluate." not in done.stderr
+    there = (tmp_path / "other" / "by-pipeline" / "tiny" / "study.report" / "output" / "study.md").read_text()
+    assert there.replace("done, elsewhere", "done") == text

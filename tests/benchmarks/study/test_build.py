@@ -2,7 +2,7 @@
 
 import json
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,18 @@ def inputs(tmp_path: Path) -> StudyInputs:
             folder = tmp_path / f"{method}_{seed}"
             verdicts = {name: write_verdicts(folder / f"{name}.parquet", chance, seed) for name in ("one", "other")}
             logs = (write_log(folder / "log.parquet", steps, cost, gain),) if steps else ()
-            members.append(Member(method=method, seed=seed, stage=f"train.{method}", verdicts=verdicts, logs=logs))
+            ended = TIME + timedelta(hours=seed) if logs else None
+            members.append(
+                Member(
+                    method=method,
+                    seed=seed,
+                    stage=f"train.{method}_{seed}",
+                    fingerprint="i",
+                    verdicts=verdicts,
+                    logs=logs,
+                    ended=ended,
+                )
+            )
     claims = (
         Claim(method="strong", than="weak"),
         Claim(method="weak", than="strong", metric="other"),
@@ -76,8 +87,7 @@ def inputs(tmp_path: Path) -> StudyInputs:
         title="A study",
         base="base",
         claims=claims,
-        declared=(Declared(fingerprint="f" * 64, time=TIME, claims=claims, trained_before=0),),
-        trainings=12,
+        declared=(Declared(fingerprint="f" * 64, time=TIME, claims=claims),),
         members=tuple(members),
         benchmarks=(
             Benchmark(name="one", title="One", group="in", k=2),
@@ -126,8 +136,8 @@ def test_budgets_add_up_over_the_stages_after_the_base(inputs: StudyInputs, tmp_
 def test_the_document_says_what_is_missing_and_when_claims_were_declared(inputs: StudyInputs, tmp_path: Path) -> None:
     *others, last = inputs.members
     lost = last.model_copy(update={"verdicts": None, "logs": ()})
-    earlier = Declared(fingerprint="e" * 64, time=TIME, claims=(Claim(method="weak", than="base"),), trained_before=0)
-    late = inputs.declared[0].model_copy(update={"trained_before": 4})
+    earlier = Declared(fingerprint="e" * 64, time=TIME, claims=(Claim(method="weak", than="base"),))
+    late = inputs.declared[0].model_copy(update={"time": TIME + timedelta(hours=2, minutes=1)})
     trials = (
         Trial(stage="train.a", settings={"lr": "1"}, chosen=True, log=write_log(tmp_path / "a.parquet", 5, 1.0, 0.01)),
         Trial(stage="train.b", settings={"lr": "2"}, chosen=False, log=write_log(tmp_path / "b.parquet", 5, 1.0, 0.02)),
@@ -136,13 +146,11 @@ def test_the_document_says_what_is_missing_and_when_claims_were_declared(inputs:
         inputs.model_copy(update={"members": (*others, lost), "declared": (earlier, late), "search": {"weak": trials}})
     )
     text = (inputs.output / "study.md").read_text()
-    assert "after 4 of 12 trainings had ended**" in text
+    assert "after 6 of 11 methods and seeds had been trained**" in text
     assert "it had: weak is higher than base" in text
     assert "| slow | done | done | done | **missing** |" in text
     assert "**Not trained with the settings of the best trial: weak.**" in text
     assert "| strong is higher than weak | mean in distribution |" in text
-    scores = pq.read_table(inputs.output / "tables" / "scores.parquet").to_pylist()
-    assert [row["seed"] for row in scores if row["benchmark"] is None] == [4]
     claims = pq.read_table(inputs.output / "tables" / "claims.parquet").to_pylist()
     assert [row["verdict"] for row in claims if row["budget"] == "as trained"][:2] == ["supported", "contradicted"]
     page = (inputs.output / "index.html").read_text()
@@ -150,6 +158,27 @@ def test_the_document_says_what_is_missing_and_when_claims_were_declared(inputs:
     figures = {path.name for path in (inputs.output / "figures").iterdir()}
     assert {"validation-steps.svg", "pass-at-k-in.svg", "gate.svg"} <= figures
     assert all(f'src="figures/{name}"' in page for name in figures)
+
+
+def test_seeds_and_declarations_of_another_store_count(inputs: StudyInputs, tmp_path: Path) -> None:
+    """The first two seeds are measured in one store, the others in another, where the claims were declared later."""
+    first = [m for m in inputs.members if m.seed < 3]
+    there, here = tmp_path / "there", tmp_path / "here"
+    build(inputs.model_copy(update={"members": tuple(first), "output": there}))
+    late = inputs.declared[0].model_copy(update={"time": TIME + timedelta(days=1)})
+    lost = [m.model_copy(update={"verdicts": None, "logs": ()}) if m.seed < 3 else m for m in inputs.members]
+    update = {"members": tuple(lost), "output": here, "declared": (late,), "elsewhere": (there / "tables",)}
+    build(inputs.model_copy(update=update))
+    whole = tmp_path / "whole"
+    build(inputs.model_copy(update={"output": whole}))
+    claims = [pq.read_table(folder / "tables" / "claims.parquet") for folder in (here, whole)]
+    assert claims[0].equals(claims[1])
+    text = (here / "study.md").read_text()
+    assert text.replace("done, elsewhere", "done") == (whole / "study.md").read_text()
+    assert "before any method was trained" in text
+    # Models that were trained in another way than this study's do not count.
+    other = [m.model_copy(update={"fingerprint": "j"}) for m in lost]
+    assert measure(inputs.model_copy(update=update | {"members": tuple(other)})).trained["weak"].keys() == {3, 4}
 
 
 def test_equal_inputs_give_equal_bytes(inputs: StudyInputs, tmp_path: Path) -> None:
