@@ -33,6 +33,15 @@ STUDY = Output("study", "")
 """The whole output: study.md, index.html, figures/ and tables/."""
 
 
+class Search(Frozen):
+    """A search for the settings of a method."""
+
+    method: str
+    """Name of the method."""
+    trials: str
+    """Glob of the training stages that are its trials, such as "search_hpt*"."""
+
+
 class Config(Frozen):
     """A study: `[study]`. Its methods are the models that [evaluate] measures, and its seeds those of their stages."""
 
@@ -45,8 +54,8 @@ class Config(Frozen):
     elsewhere: Annotated[tuple[UserPath, ...], NOT_IDENTITY] = ()
     """Folders with the tables/ of this study from other stores. What they have is not trained again, if its settings
     are the same."""
-    search: dict[str, str] = {}
-    """Method -> glob of the training stages that searched for its settings, such as "search_hpt*"."""
+    search: tuple[Search, ...] = ()
+    """The searches for the methods' settings. The report shows them."""
 
 
 class Methods(dict[str, dict[int, StageKey]]):
@@ -168,8 +177,8 @@ class StudyStep(Step):
         """Method -> the trainings of its search."""
         known = [train.KIND.key(name) for name in train.KIND.of(self.pipeline)]
         return {
-            method: [key for key in known if fnmatchcase(key.name, pattern)]
-            for method, pattern in self.config.search.items()
+            search.method: [key for key in known if fnmatchcase(key.name, search.trials)]
+            for search in self.config.search
         }
 
     def _verdicts(self, model: StageKey) -> dict[str, Any]:
@@ -299,7 +308,8 @@ class Study(StageKind):
         suites = [suite.name for suite in evaluation.suites]
         metrics = (*dict.fromkeys(suite.group for suite in evaluation.suites), *suites)
         named = [(f"claims.{i}.{field}", getattr(c, field)) for i, c in enumerate(config.claims) for field in METHODS]
-        for field, name in [("base", config.base), *named, *((f"search.{name}", name) for name in config.search)]:
+        named += [(f"search.{place}.method", search.method) for place, search in enumerate(config.search)]
+        for field, name in [("base", config.base), *named]:
             if name not in methods:
                 raise ValueError(f"study.{field}: {name!r} is no evaluated method; {near(name, methods)}")
         for place, claim in enumerate(config.claims):
@@ -308,9 +318,10 @@ class Study(StageKind):
                 raise ValueError(f"study.claims.{place}.metric: {claim.metric!r} is not measured; {hint}")
             if claim.method == claim.than:
                 raise ValueError(f"study.claims.{place}: {claim.method} is compared with itself; name two methods")
-        for name, pattern in config.search.items():
-            if not any(fnmatchcase(stage, pattern) for stage in train.KIND.of(pipeline)):
-                raise ValueError(f"study.search.{name}: no training stage matches {pattern!r}; correct the pattern")
+        for place, search in enumerate(config.search):
+            if not any(fnmatchcase(stage, search.trials) for stage in train.KIND.of(pipeline)):
+                where = f"study.search.{place}.trials"
+                raise ValueError(f"{where}: no training stage matches {search.trials!r}; correct the pattern")
 
     def without_effect(self, pipeline: PipelineConfig) -> Iterator[str]:
         """Claims that cannot be decided, because their methods share fewer than two seeds."""

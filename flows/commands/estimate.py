@@ -1,12 +1,15 @@
-"""`hpt estimate`: estimate the cost of an evaluation from a pilot of a few questions per benchmark."""
+"""`hpt estimate`: the cost of an evaluation, from a pilot of a few questions per benchmark; or, with --gpu-hours, the
+computation of all stages, by arithmetic."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from flows.commands import common
 from flows.commands.common import ConfigFile, DataDir, Json, Set, StoreOption
+from flows.compute import Assumptions, StageCompute, of_pipeline, total
 from flows.display import Display, clock
 from flows.run import RunOptions, plan_run
 from hpt_core.errors import StoreError
@@ -22,6 +25,10 @@ Found = dict[StageKey, dict[str, UnitEstimate]]
 """Model -> benchmark -> estimate."""
 
 
+def _assumed(text: str) -> Any:
+    return typer.Option(min=0, rich_help_panel="Assumptions of --gpu-hours", help=text)
+
+
 @app.command()
 def estimate(
     config: ConfigFile,
@@ -29,13 +36,29 @@ def estimate(
         list[str] | None, typer.Argument(metavar="[MODEL]...", help="Evaluated models: hpt, or train.hpt.")
     ] = None,
     questions: Annotated[int, typer.Option("--questions", min=1, help="Pilot questions per benchmark.")] = 4,
+    gpu_hours: Annotated[
+        bool, typer.Option("--gpu-hours", help="Compute GPU-hours of all stages instead; runs nothing.")
+    ] = False,
+    parameters: Annotated[float | None, _assumed("Parameters of the model, such as 7.6e9.")] = None,
+    response_tokens: Annotated[float, _assumed("Mean tokens of a response.")] = 2500,
+    prompt_tokens: Annotated[float, _assumed("Mean tokens of a prompt.")] = 150,
+    peak_tflops: Annotated[float, _assumed("Peak TFLOP/s of a GPU: an H100 in bfloat16.")] = 989,
+    training: Annotated[float, _assumed("Share of it that training reaches.")] = 0.35,
+    decoding: Annotated[float, _assumed("Share of it that sampling reaches.")] = 0.08,
     overrides: Set = None,
     store: StoreOption = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Estimate tokens, time and cost of an evaluation from a few questions. The evaluation reuses their samples."""
+    """Estimate tokens, time and cost of an evaluation from a few questions. The evaluation reuses their samples.
+
+    With --gpu-hours, compute what all stages take, from the config and the assumptions that the options set.
+    """
     resolved = common.read_config(config, overrides, store, data_dir)
+    if gpu_hours:
+        assumed = Assumptions(parameters, response_tokens, prompt_tokens, peak_tflops, training, decoding)
+        _print_compute(list(of_pipeline(plan_run(resolved), assumed)), assumed, as_json)
+        return
     keys = common.evaluated(resolved, models)
     budget = evaluate.KIND.of(resolved).budget
     found: Found = {}
@@ -57,6 +80,25 @@ def estimate(
         return
     for key, units in found.items():
         _print(str(key), units, totals[key], bool(budget.prices))
+
+
+def _print_compute(stages: Sequence[StageCompute], assumed: Assumptions, as_json: bool) -> None:
+    if as_json:
+        common.print_json([{**stage._asdict(), "stage": str(stage.stage)} for stage in stages])
+        return
+    table = Table("stage", "generated tokens", "trained tokens", "GPU-hours", box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for stage in [*stages, total(stages)]:
+        sizes = (f"{tokens / 1e6:,.1f} M" for tokens in (stage.generated_tokens, stage.trained_tokens))
+        table.add_row(str(stage.stage), *sizes, f"{stage.gpu_hours:,.3g}")
+    common.OUT.print(table)
+    common.OUT.print(
+        f"By arithmetic, not measured: responses of {assumed.response_tokens:,.0f} tokens, prompts of "
+        f"{assumed.prompt_tokens:,.0f}; GPUs of {assumed.peak_tflops:,.0f} TFLOP/s, of which training reaches "
+        f"{assumed.training:.0%} and sampling {assumed.decoding:.0%}. With a gate, every question is taken to train on "
+        "its rollouts."
+    )
 
 
 def _pilot(config: PipelineConfig, model: StageKey, questions: int) -> dict[str, UnitEstimate]:

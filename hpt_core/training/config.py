@@ -233,7 +233,7 @@ class TrainConfig(Frozen):
                 f"lower {'' if self.checkpoint_every == 1 else 'checkpoint_every or '}keep_checkpoints"
             )
         yield from (f"algorithm.{text}" for text in self._reach.idle())
-        for name, signal in self._estimator.signals.items() if self._one_update else ():
+        for name, signal in self._estimator.signals.items() if self.makes_one_update else ():
             if signal.stabilization_mask.clips and differs(signal, "stabilization_mask"):
                 yield (
                     f"algorithm.{name}.stabilization_mask clips nothing, because a step makes one update, at which "
@@ -275,7 +275,7 @@ class TrainConfig(Frozen):
         return self.questions_per_step * (rollouts + ("demonstration" in carriers))
 
     @property
-    def _one_update(self) -> bool:
+    def makes_one_update(self) -> bool:
         """Whether every step makes one update. Its importance ratios are exactly 1 (Updater.run)."""
         return self.minibatch_rows is None or self.minibatch_rows >= self._most_rows
 

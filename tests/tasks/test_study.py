@@ -27,7 +27,11 @@ TABLE: dict[str, Any] = {
         },
     },
     "evaluate": {"models": ["train.base", "train.sft", "train.two"], "suites": ["procedural_mixed"]},
-    "study": {"base": "base", "claims": [{"method": "two", "than": "sft", "metric": "out"}], "search": {"sft": "try*"}},
+    "study": {
+        "base": "base",
+        "claims": [{"method": "two", "than": "sft", "metric": "out"}],
+        "search": [{"method": "sft", "trials": "try*"}],
+    },
 }  # fmt: skip
 
 
@@ -54,7 +58,8 @@ def test_everything_of_a_seed_comes_before_the_next() -> None:
         ({"claims": [{"method": "sft", "than": "tow"}]}, "study.claims.0.than: 'tow' is no evaluated method"),
         ({"claims": [{"method": "sft", "than": "sft", "metric": "out"}]}, "sft is compared with itself"),
         ({"claims": [{"method": "sft", "than": "two", "metric": "in"}]}, "study.claims.0.metric: 'in' is not measured"),
-        ({"search": {"sft": "nothing*"}}, "study.search.sft: no training stage matches 'nothing\\*'"),
+        ({"search": [{"method": "sft", "trials": "none*"}]}, "study.search.0.trials: no training stage matches 'none"),
+        ({"search": [{"method": "stf", "trials": "try*"}]}, "study.search.0.method: 'stf' is no evaluated method"),
     ],
 )
 def test_what_does_not_fit_is_refused(study: dict[str, Any], message: str) -> None:

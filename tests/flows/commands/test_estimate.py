@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from flows.cli import main
+
 
 def test_a_pilot_is_estimated_and_its_samples_are_kept(again):
     unsampled = (str(again.config), "--set", "evaluate.seed=11")
@@ -35,3 +37,44 @@ def test_an_impossible_estimate_names_the_cause(fresh):
     fresh.train_too()
     assert "train.sft is not trained yet" in fresh("estimate", str(fresh.config), "sft", code=1).stderr
     assert "did you mean" in fresh("estimate", str(fresh.config), "bse", code=2).stderr.lower()
+
+
+def test_gpu_hours_are_what_the_arithmetic_says(tmp_path, capsys):
+    config = tmp_path / "c.toml"
+    config.write_text(
+        """
+name = "c"
+
+[model.base]
+source = { name = "hub", repo = "some/model" }
+
+[data.d]
+source = { name = "procedural", rows = 64, seed = 1 }
+model = "model.base"
+
+[train.grpo]
+from = "model.base"
+data = "data.d"
+algorithm = "grpo"
+steps = 10
+questions_per_step = 4
+rollouts_per_question = 5
+
+[evaluate]
+models = ["train.grpo"]
+suites = ["math500"]
+"""
+    )
+    command = ["estimate", str(config), "--gpu-hours", "--json", "--store", str(tmp_path / "runs")]
+    with pytest.raises(SystemExit, match=r"[1-9]"):
+        main(command)
+    assert "give it: --parameters" in capsys.readouterr().err
+    options = "--parameters 1e9 --response-tokens 100 --prompt-tokens 10 --peak-tflops 1 --training 0.5 --decoding 0.1"
+    with pytest.raises(SystemExit, match="0"):
+        main([*command, *options.split()])
+    train, evaluate = json.loads(capsys.readouterr().out)
+    assert (train["stage"], train["generated_tokens"], train["trained_tokens"]) == ("train.grpo", 20_000, 20_000)
+    # Training: one forward pass and a backward one that costs two, with two operations for each parameter and token.
+    seconds = 6e9 * 20_400 / 0.5e12 + 2e9 * 22_000 / 0.1e12
+    assert train["gpu_hours"] == pytest.approx(seconds / 3600)
+    assert evaluate["generated_tokens"] == 500 * 100
