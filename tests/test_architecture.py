@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAVY = ("torch", "vllm", "transformers", "plotly", "huggingface_hub", "ray", "sympy", "datasets", "prefect")
+HEAVY = ("torch", "vllm", "transformers", "huggingface_hub", "ray", "sympy", "datasets", "prefect")
 
 
 def test_imports_run_one_way() -> None:

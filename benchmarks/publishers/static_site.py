@@ -1,5 +1,6 @@
 """Publish into a folder that a web server or a file share serves."""
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -58,15 +59,15 @@ class Folder:
         self.root = root
 
     def read_all(self, folder: str) -> dict[str, bytes]:
-        """The files in a folder, without temporary ones."""
-        paths = [path for path in (self.root / folder).glob("[!.]*") if path.is_file()]
-        return {path.relative_to(self.root).as_posix(): path.read_bytes() for path in paths}
+        """The files in a folder, without temporary ones. Another publisher may remove some meanwhile."""
+        names = [path.relative_to(self.root).as_posix() for path in (self.root / folder).glob("[!.]*")]
+        return {name: content for name in names if (content := self.read(name)) is not None}
 
     def read(self, name: str) -> bytes | None:
         """A file's content."""
         try:
             return (self.root / name).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
 
     def write(self, name: str, content: bytes) -> None:
@@ -76,16 +77,23 @@ class Folder:
 
     def lacks(self, content: Content) -> list[str]:
         """The files with another hash than in the content."""
-        folder = self.root / content.folder
-        return [n for n, sha in content.hashes.items() if not (folder / n).is_file() or sha256_file(folder / n) != sha]
+        return [name for name, sha in content.hashes.items() if self._hash(f"{content.folder}/{name}") != sha]
+
+    def _hash(self, name: str) -> str | None:
+        try:
+            return sha256_file(self.root / name)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def remove(self, name: str) -> None:
         """Remove a file or a folder."""
         path = self.root / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
+        if not path.is_dir():
             path.unlink(missing_ok=True)
+            return
+        with contextlib.suppress(FileNotFoundError):  # another publisher removes it, too
+            while path.is_dir():
+                shutil.rmtree(path)
 
 
 def _require_place(target: Path) -> None:

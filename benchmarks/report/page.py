@@ -1,4 +1,4 @@
-"""The static page: one folder that works from disk and from any web server, and makes no network requests."""
+"""The static page: one file that works from disk and from any web server, and makes no network requests."""
 
 import base64
 import hashlib
@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from benchmarks.curves import CURVES
+from benchmarks.figures import PAGE, Line, Mark, interval_chart, line_chart
 from benchmarks.report.board import OVERLAP_MARK, Board, overlap_details, percent
 from benchmarks.report.exclusive_view import matrices
 from benchmarks.report.inputs import ReportInputs
@@ -20,8 +21,9 @@ from benchmarks.report.measured import GROUPS
 from hpt_core.files import write_text
 
 SHARES = ("success_rate", "validation_reward", "demonstration_share")
-SPARSE = ("validation_reward",)
-"""Metrics that only some steps have. Their points are connected."""
+"""Metrics that are shown in percent."""
+SIZE = (380, 230)
+"""Width and height of a training curve."""
 SIGNIFICANT = 0.05
 
 
@@ -50,8 +52,7 @@ class Tables:
 
 
 def write_site(inputs: ReportInputs, board: Board, tables: Tables, folder: Path) -> None:
-    """Write index.html and plotly.min.js into `folder`."""
-    write_text(folder / "plotly.min.js", _plotly())
+    """Write index.html into `folder`."""
     write_text(folder / "index.html", render(inputs, board, tables))
 
 
@@ -82,7 +83,8 @@ def render(inputs: ReportInputs, board: Board, tables: Tables) -> str:
         matrices=matrices(tables.exclusive),
         baseline=next(m.label for m in inputs.models if m.name == inputs.baseline_name),
         significant=SIGNIFICANT,
-        data={"averages": _averages(board, colors), "curves": _curves(tables.training_log, colors)},
+        averages=averages(board, colors),
+        curves=curves(tables.training_log, colors),
         stages=[m for m in inputs.models if m.train_log] if tables.training_log.num_rows else [],
         colors=colors,
         style=_template("page.css"),
@@ -93,10 +95,6 @@ def render(inputs: ReportInputs, board: Board, tables: Tables) -> str:
 
 def _template(name: str) -> str:
     return resources.files("benchmarks.report").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-def _plotly() -> str:
-    return resources.files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
 
 
 def _facts(inputs: ReportInputs, board: Board) -> list[tuple[str, str]]:
@@ -158,47 +156,34 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _averages(board: Board, colors: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Data of the averages figure: one panel per group."""
-    panels = []
+def averages(board: Board, colors: Mapping[str, int]) -> list[tuple[str, str]]:
+    """(title, SVG) of each group's averages."""
+    found = []
     for index, column in enumerate(board.columns):
         if not column.average:
             continue
-        points = []
+        marks = []
         for line in board.lines:
             if cell := line.cells[index]:
-                low, high = (round(100 * bound, 4) for bound in cell.bounds) if cell.bounds else (None, None)
-                points.append(
-                    {
-                        "label": line.label if line.source == "measured" else f"{line.label}, published",
-                        "mark": cell.mark,
-                        "value": round(cell.value, 4),
-                        "low": low,
-                        "high": high,
-                        "color": colors.get(line.model),
-                    }
-                )
-        panels.append({"title": f"{GROUPS[column.group]} average", "points": points})
-    return panels
+                low, high = (100 * bound for bound in cell.bounds) if cell.bounds else (None, None)
+                label = line.label if line.source == "measured" else f"{line.label}, published"
+                marks.append(Mark(f"{label} {cell.mark}".strip(), cell.value, low, high, colors.get(line.model)))
+        title = f"{GROUPS[column.group]} average"
+        found.append((title, interval_chart(title, marks, PAGE)))
+    return found
 
 
-def _curves(training_log: pa.Table, colors: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Data of the training figures: one figure per metric, one line per stage. Metrics without values are left out."""
+def curves(training_log: pa.Table, colors: Mapping[str, int]) -> list[tuple[str, str]]:
+    """(title, SVG) of each metric of training, with a line per stage. Metrics without values are left out."""
     stages = list(dict.fromkeys(training_log.column("stage").to_pylist()))
     found = []
     for metric, title in CURVES.items():
+        rows = training_log.select(["stage", "label", "step", metric]).to_pylist()
         lines = []
         for stage in stages:
-            rows = [
-                r for r in training_log.select(["stage", "label", "step", metric]).to_pylist() if r["stage"] == stage
-            ]
-            if metric in SPARSE:
-                rows = [r for r in rows if math.isfinite(r[metric])]
-            values = [r[metric] if math.isfinite(r[metric]) else None for r in rows]
-            if any(v is not None for v in values):
-                lines.append(
-                    {"label": rows[0]["label"], "color": colors[stage], "x": [r["step"] for r in rows], "y": values}
-                )
+            own = [row for row in rows if row["stage"] == stage and math.isfinite(row[metric])]
+            if own:
+                lines.append(Line(own[0]["label"], [(row["step"], row[metric]) for row in own], colors[stage]))
         if lines:
-            found.append({"metric": metric, "title": title, "share": metric in SHARES, "lines": lines})
+            found.append((title, line_chart(title, "step", lines, metric in SHARES, PAGE, SIZE)))
     return found

@@ -11,8 +11,8 @@ import pyarrow as pa
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
+from benchmarks.figures import Line, line_chart
 from benchmarks.study import markdown
-from benchmarks.study.figures import Series, line_chart
 from benchmarks.study.inputs import StudyInputs
 from benchmarks.study.models import BUDGETS, Facts, Trained, write_models
 from benchmarks.study.readings import Measured, Reading, measure, read_claims
@@ -55,7 +55,7 @@ def build(inputs: StudyInputs) -> None:
 
 def write_figures(measured: Measured, folder: Path) -> dict[str, str]:
     """The figures that have anything to show: title -> file name."""
-    found: dict[str, tuple[str, str, Series, bool]] = {}
+    found: dict[str, tuple[str, str, list[Line], bool]] = {}
     for budget, words in BUDGETS.items():
         title = f"Reward on held-out questions against {words}"
         found[title] = f"validation-{budget}.svg", words, _lines(measured, "validation_reward", budget), True
@@ -64,22 +64,22 @@ def write_figures(measured: Measured, folder: Path) -> dict[str, str]:
     for group in ("in", "out"):
         found[f"pass@k, {markdown.GROUPS[group]}"] = f"pass-at-k-{group}.svg", "k", pass_curves(measured, group), True
     written = {}
-    for title, (name, x_label, series, is_share) in found.items():
-        if any(series.values()):
-            write_text(folder / name, line_chart(title, x_label, series, is_share))
+    for title, (name, x_label, lines, is_share) in found.items():
+        if lines:
+            write_text(folder / name, line_chart(title, x_label, lines, is_share))
             written[title] = name
     return written
 
 
-def _lines(measured: Measured, column: str, budget: str) -> dict[str, list[tuple[float, float]]]:
+def _lines(measured: Measured, column: str, budget: str) -> list[Line]:
     """A column against a budget, as the mean over a method's seeds; only methods that logged anything."""
-    found = {}
-    for method, seeds in measured.trained.items():
+    found = []
+    for color, (method, seeds) in enumerate(measured.trained.items()):
         lines = [_points(model, column, budget) for model in seeds.values()]
         length = min(map(len, lines))
         if length:
             xs, ys = np.mean([line[:length] for line in lines], axis=0).T
-            found[method] = _thinned(xs, ys)
+            found.append(Line(method, _thinned(xs, ys), color))
     return found
 
 
@@ -95,7 +95,7 @@ def _thinned(xs: npt.NDArray[np.float64], ys: npt.NDArray[np.float64]) -> list[t
     return [(float(xs[part].mean()), float(ys[part].mean())) for part in parts]
 
 
-def pass_curves(measured: Measured, group: str) -> dict[str, list[tuple[float, float]]]:
+def pass_curves(measured: Measured, group: str) -> list[Line]:
     """pass@k of each method at powers of two up to the fewest samples of the group's benchmarks, mean over seeds.
 
     Empty if those have one sample per question.
@@ -103,15 +103,13 @@ def pass_curves(measured: Measured, group: str) -> dict[str, list[tuple[float, f
     benchmarks = measured.benchmarks(group)
     most = min((b.k for b in benchmarks), default=1)
     if most == 1:
-        return {}
+        return []
     ks = [2**n for n in range(most.bit_length())]
-    return {
-        method: [
-            (float(k), float(np.mean([_passed(m, b.name, b.k, k) for m in seeds.values() for b in benchmarks])))
-            for k in ks
-        ]
-        for method, seeds in measured.trained.items()
-    }
+    found = []
+    for color, (method, seeds) in enumerate(measured.trained.items()):
+        passed = {k: [_passed(m, b.name, b.k, k) for m in seeds.values() for b in benchmarks] for k in ks}
+        found.append(Line(method, [(float(k), float(np.mean(values))) for k, values in passed.items()], color))
+    return found
 
 
 def _passed(model: Trained, benchmark: str, n: int, k: int) -> float:

@@ -16,7 +16,7 @@ from hpt_core.rollout import _kernels
 from tasks.execution import environment
 
 GIB = 2**30
-IMPORTS = ("torch", "transformers", "vllm", "math_verify", "prefect", "pyarrow", "pebble", "plotly")
+IMPORTS = ("torch", "transformers", "vllm", "math_verify", "prefect", "pyarrow", "pebble")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 

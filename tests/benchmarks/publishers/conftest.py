@@ -14,12 +14,12 @@ __all__ = ["hub", "make_report"]
 def make_report(tmp_path: Path) -> Callable[[str], Path]:
     def make(text: str) -> Path:
         report = tmp_path / f"report-{text}"
-        files = ["leaderboard.md", "site/index.html", "site/plotly.min.js", "all/index.html", "all/data/runs.json"]
+        files = ["leaderboard.md", "site/index.html", "all/index.html", "all/data/runs.json"]
         files += [f"tables/{name}.parquet" for name in ("scores", "comparisons", "training_log", "samples")]
         for name in files:
             path = report / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"{name} {text}" if name != "site/plotly.min.js" else "plotly", encoding="utf-8")
+            path.write_text(f"{name} {text}", encoding="utf-8")
         return report
 
     return make

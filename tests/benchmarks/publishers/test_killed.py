@@ -82,7 +82,7 @@ def test_an_upload_killed_anywhere_leaves_the_old_site_or_the_new_one(
             assert which in (str(number - 1), str(number))
             seen.add(which == str(number))
             source, place = report.with_name(f"report-{which}"), folder(read)
-            for name in ("site/index.html", "site/plotly.min.js", "tables/scores.parquet", "leaderboard.md"):
+            for name in ("site/index.html", "tables/scores.parquet", "leaderboard.md"):
                 assert read(f"{place}/{name}") == (source / name).read_bytes()
             site = site_folder(read)
             of = read(f"{site}/index.html").decode().removeprefix("all/index.html ")

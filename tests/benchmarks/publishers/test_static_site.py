@@ -16,7 +16,6 @@ Make = Callable[[str], Path]
 FILES = (
     "leaderboard.md",
     "site/index.html",
-    "site/plotly.min.js",
     "tables/comparisons.parquet",
     "tables/scores.parquet",
     "tables/training_log.parquet",

@@ -264,7 +264,6 @@ def test_the_same_inputs_give_the_same_bytes(hand_inputs: Make, tmp_path: Path) 
     assert sorted(first) == [
         "leaderboard.md",
         "site/index.html",
-        "site/plotly.min.js",
         "tables/comparisons.parquet",
         "tables/contamination.parquet",
         "tables/exclusive.parquet",

@@ -1,6 +1,5 @@
 """A study's report: readings at equal budgets, verdicts, and what the document says."""
 
-import json
 import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.study.build import build
-from benchmarks.study.figures import line_chart
 from benchmarks.study.inputs import Benchmark, Claim, Declared, Member, StudyInputs, Trial
 from benchmarks.study.readings import measure, read_claims
 from hpt_core.schemas import TRAIN_LOG, VERDICTS
@@ -188,10 +186,3 @@ def test_equal_inputs_give_equal_bytes(inputs: StudyInputs, tmp_path: Path) -> N
     assert len(files) > 8
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
-
-
-def test_names_in_a_chart_are_escaped() -> None:
-    text = line_chart("a < b", "x", {"<script>": [(0, 0.5), (10, 1.0)]}, share=True)
-    assert "<script>" not in text
-    assert "&lt;script&gt;: 0.5 to 1" in text
-    assert json.dumps(text)
