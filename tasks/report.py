@@ -141,6 +141,7 @@ SOURCES = (
     "benchmarks.report",
     "benchmarks.catalog.paired",
     "benchmarks.curves",
+    "benchmarks.figures",
     "benchmarks.significance",
     "hpt_core.evaluation.metrics",
     "hpt_core.evaluation.consistency",

@@ -33,6 +33,10 @@ STUDY = Output("study", "")
 """The whole output: study.md, index.html, figures/ and tables/."""
 
 
+SOURCES = ("benchmarks.study", "benchmarks.effects", "benchmarks.figures", "benchmarks.significance")
+"""Packages and modules whose code determines the report."""
+
+
 class Search(Frozen):
     """A search for the settings of a method."""
 
@@ -139,7 +143,7 @@ class StudyStep(Step):
             "benchmarks": [benchmark.model_dump(mode="json") for benchmark in self._benchmarks],
             "trials": {name: self._settings(keys) for name, keys in self.search.items()},
         }
-        return [self.target(config, inputs, {"study": code_of_packages("benchmarks.study", "benchmarks.significance")})]
+        return [self.target(config, inputs, {"study": code_of_packages(*SOURCES)})]
 
     def make(self, jobs: Sequence[Job], artifacts: Artifacts, context: Context) -> Cost:
         """Run the worker."""

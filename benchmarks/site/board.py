@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from statistics import fmean, stdev
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from benchmarks.catalog.board import GROUPS, Board, Cell, Line, Section
 from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
+from benchmarks.effects import effect
 from benchmarks.site.facts import Models, full_name, moment, public, rounded, short_id
-from hpt_core.evaluation.estimate import t_95
-from hpt_core.evaluation.metrics import ScoreInterval, combined, estimate
 
 PROTOCOL = ("name", "engine_version", "dtype", "seed", "temperature", "top_p", "max_tokens", "from_model")
 
@@ -80,11 +81,10 @@ class _Shares:
             if latest:
                 self._places[model, benchmark, evaluation] = place, k
 
-    def mean(self, members: Sequence[Line], benchmark: str, evaluation: str) -> ScoreInterval:
-        """The mean over the questions of the mean over models, with its interval over questions."""
+    def of(self, members: Sequence[Line], benchmark: str, evaluation: str) -> npt.NDArray[np.float64]:
+        """[S, Q] of the models of S seeds."""
         found = [self._places[line.model, benchmark, evaluation] for line in members]
-        shares = [[count / k for count in self._correct[place].as_py()] for place, k in found]
-        return estimate([fmean(values) for values in zip(*shares, strict=True)])
+        return np.array([np.array(self._correct[place].as_py()) / k for place, k in found])
 
 
 def _methods(section: Section, facts: Sequence[Row], shares: _Shares) -> list[Row]:
@@ -121,25 +121,21 @@ def _total(values: Sequence[float | None]) -> float | None:
 
 
 def _over_seeds(section: Section, lines: Sequence[Line], place: int, shares: _Shares) -> Row | None:
-    """One column of a group of seeds; None unless all of them have it by the column's protocol.
-
-    The interval adds, in quadrature, that over questions of the mean of the seeds, and Student's over the seeds. The
-    questions' noise is a part of both, so it is rather too wide than too narrow.
-    """
+    """One column of a group of seeds, with the interval of the mixed model over seeds and questions; None unless all of
+    them have it by the column's protocol."""
     cells = [line.cells[place] for line in lines]
     if any(cell is None or cell.differs for cell in cells):
         return None
     column = section.columns[place]
     # The benchmarks of an average are before it. Those after it are shown, but belong to none.
     own = [column] if column.benchmark else [c for c in section.columns[:place] if c.group == column.group]
-    questions = combined([shares.mean(lines, c.benchmark, section.evaluation) for c in own])
+    found = effect([shares.of(lines, c.benchmark, section.evaluation) for c in own])
     values = [cell.value for cell in cells if cell]
-    seeds = t_95(len(values) - 1) * stdev(values) / math.sqrt(len(values))
-    mean = fmean(values)
+    low, high = found.interval()
     row: dict[str, Any] = {
-        "value": rounded(mean),
-        "low": rounded(max(0.0, mean - math.hypot(seeds, questions.mean - questions.low))),
-        "high": rounded(min(1.0, mean + math.hypot(seeds, questions.high - questions.mean))),
+        "value": rounded(found.mean),
+        "low": rounded(max(0.0, low)),
+        "high": rounded(min(1.0, high)),
         "spread": [rounded(min(values)), rounded(max(values))],
     }
     cut = rounded(max(cell.truncated for cell in cells if cell))

@@ -34,6 +34,7 @@ from hpt_core.files import sha256_json
 SOURCES = (
     "benchmarks.site",
     "benchmarks.curves",
+    "benchmarks.effects",
     "benchmarks.catalog",
     "benchmarks.significance",
     "hpt_core.evaluation.metrics",

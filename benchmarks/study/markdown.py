@@ -5,7 +5,7 @@ from statistics import fmean
 
 import numpy as np
 
-from benchmarks.study.effects import LEVEL, POWER, Effect
+from benchmarks.effects import LEVEL, POWER, Effect
 from benchmarks.study.inputs import Claim
 from benchmarks.study.models import BUDGETS
 from benchmarks.study.readings import MATCHED, VERDICTS, Measured, Reading

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from benchmarks.effects import LEVEL, Effect, deciding, effect
 from benchmarks.significance import holm
-from benchmarks.study.effects import LEVEL, Effect, deciding, effect
 from benchmarks.study.inputs import Benchmark, Claim, Declared, StudyInputs, Trial
 from benchmarks.study.models import Trained, read_facts, read_models, trained
 from hpt_core.errors import DataError

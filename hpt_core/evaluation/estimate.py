@@ -8,11 +8,9 @@ from statistics import fmean, variance
 from hpt_core.base import Frozen
 from hpt_core.evaluation.budget import Budget, Spent
 from hpt_core.evaluation.shards import read_present
+from hpt_core.evaluation.student import quantile
 from hpt_core.evaluation.units import UnitPlan
 from hpt_core.files import write_text
-
-T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-"""Two-sided 95 % quantiles of Student's t for 1 to 10 degrees of freedom."""
 
 
 class UnitEstimate(Frozen):
@@ -95,14 +93,7 @@ def mean_of(means: Sequence[float]) -> tuple[float, float | None]:
     """Mean over questions, and half of its 95 % interval; None with one question."""
     if len(means) == 1:
         return means[0], None
-    return fmean(means), t_95(len(means) - 1) * math.sqrt(variance(means) / len(means))
-
-
-def t_95(freedom: int) -> float:
-    """Two-sided 95 % quantile of Student's t. Beyond the table an expansion is used, with an error below 0.2 %."""
-    if freedom <= len(T_95):
-        return T_95[freedom - 1]
-    return 1.96 + 2.372 / freedom + 2.823 / freedom**2
+    return fmean(means), quantile(0.975, len(means) - 1) * math.sqrt(variance(means) / len(means))
 
 
 def whole(units: Iterable[UnitEstimate], budget: Budget) -> Estimate:

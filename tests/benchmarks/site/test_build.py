@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from bench.stores import MadeUp, drawn
 from benchmarks.catalog.compare import compare_models
 from benchmarks.catalog.records import Records
+from benchmarks.effects import effect
 from benchmarks.significance import holm, sign_flip_exact
 from benchmarks.site.build import STATIC, Site
 from benchmarks.site.facts import public, short_id
@@ -26,7 +27,6 @@ from benchmarks.site.files import STATE, SiteFiles
 from benchmarks.site.questions import is_public, shows_text
 from benchmarks.site.typeset import ELEMENTS, pieces
 from benchmarks.suite import get_suite
-from hpt_core.evaluation.estimate import t_95
 from tasks.execution.catalog import fill
 
 SUITES = {"aime24": (30, 4), "math500": (40, 1), "gpqa_diamond": (25, 1)}
@@ -188,8 +188,8 @@ def test_seeds_are_grouped_with_an_interval_over_seeds_and_questions(made: MadeU
     cell = group["cells"][0]
     assert cell["value"] == pytest.approx(np.mean(means), rel=1e-5)
     assert cell["spread"] == pytest.approx([min(means), max(means)], rel=1e-5)
-    over_seeds = t_95(2) * np.std(means, ddof=1) / np.sqrt(3)
-    assert cell["high"] - cell["value"] > over_seeds, "questions add to it"
+    shares = np.array([correct[f"hpt_seed_{seed}"]["aime24"].mean(axis=1) for seed in (1, 2, 3)])
+    assert (cell["low"], cell["high"]) == pytest.approx(effect([shares]).interval(), rel=1e-5)
     average = next(i for i, column in enumerate(section["columns"]) if not column["benchmark"])
     assert group["cells"][average]["value"] == pytest.approx(
         np.mean([np.mean([found[name].mean() for name in ("aime24", "math500")]) for found in correct.values()]),

@@ -6,7 +6,7 @@ import pytest
 
 from hpt_core.evaluation import journal
 from hpt_core.evaluation.budget import Budget, Prices
-from hpt_core.evaluation.estimate import UnitEstimate, mean_of, read_all, t_95, whole
+from hpt_core.evaluation.estimate import UnitEstimate, mean_of, read_all, whole
 from tests.hpt_core.evaluation.test_sample import QUESTIONS_OF, K, here, plain_spec
 
 
@@ -44,14 +44,9 @@ def test_finished_samples_cost_nothing():
 
 def test_one_question_gives_no_interval():
     assert mean_of([3.0]) == (3.0, None)
-    assert mean_of([1.0, 3.0]) == (2.0, 12.706)
+    assert mean_of([1.0, 3.0]) == (2.0, pytest.approx(12.706, abs=1e-3))
     found = whole([unit(), unit(margin_tokens=None)], Budget())
     assert (found.tokens_low, found.tokens_high) == (None, None)
-
-
-@pytest.mark.parametrize(("freedom", "expected"), [(1, 12.706), (10, 2.228), (11, 2.201), (20, 2.086), (120, 1.980)])
-def test_quantiles_are_those_of_students_t(freedom, expected):
-    assert t_95(freedom) == pytest.approx(expected, rel=2e-3)
 
 
 def written(tmp_path, model, capsys, **changed):

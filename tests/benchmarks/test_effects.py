@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.study.effects import Differences, Effect, deciding, effect
+from benchmarks.effects import Differences, Effect, deciding, effect
 from hpt_core.evaluation.student import quantile, two_sided
 
 
