@@ -111,6 +111,17 @@ class MadeUp:
         pq.write_table(_verdicts(benchmark, count, k, correct), slot.output / "verdicts.parquet")
         self._commit(artifacts, f"evaluate.{name}/verdicts/{benchmark}", slot, config, inputs, {"math": "math 1"}, {})
 
+    def overlap(self, pipeline: str, benchmark: str, shares: Sequence[float]) -> None:
+        """Add the overlap of the questions of a benchmark, which was asked, with the pipeline's training data."""
+        inputs = {"prepared": sha256_json(f"data of {pipeline}"), "questions": self._asked[benchmark][0]}
+        config = {"ngram": 13}
+        slot = self._slot("contamination", config, inputs)
+        slot.output.mkdir(parents=True, exist_ok=True)
+        ids = question_ids(len(shares))
+        columns = {"question_id": ids, "question_overlap": shares, "demonstration_overlap": [0.0] * len(shares)}
+        pq.write_table(pa.table(columns), slot.output / "contamination.parquet")
+        self._commit({}, f"contamination.d/{benchmark}", slot, config, inputs, {}, {})
+
     def _benchmark(self, artifacts: dict[str, str], name: str, asked: int, rows: int) -> str:
         """Hash of the questions of a benchmark."""
         known = self._asked.get(name)

@@ -7,11 +7,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from benchmarks.catalog.records import Contribution
 from hpt_core.artifacts import Cost
 from hpt_core.data import contamination
 from hpt_core.data.contamination import ContaminationSpec, ContaminationUnit
 from tasks import benchmark, evaluate
 from tasks.execution.artifact import Artifacts, Job, Stage, Step, Target
+from tasks.execution.catalog import Stored
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Context
 from tasks.execution.keys import PREPARED, ArtifactKey, Output, StageKey
@@ -107,6 +109,22 @@ class Contamination(StageKind):
 
     order = 40
     is_cheap = True
+
+    def catalog(self, stored: Stored) -> Contribution:
+        """The overlap of each question."""
+        columns = ["question_id", "question_overlap", "demonstration_overlap"]
+        rows = pq.read_table(stored.file(OVERLAPS.path), columns=columns).to_pylist()
+        rows.sort(key=lambda row: row["question_id"])
+        row = {
+            **stored.front,
+            "data": stored.manifest.inputs["prepared"],
+            "benchmark": stored.part,
+            "benchmark_hash": stored.manifest.inputs["questions"],
+            "ngram": stored.manifest.config["ngram"],
+            "overlaps": [max(row["question_overlap"], row["demonstration_overlap"]) for row in rows],
+            "end": stored.manifest.end,
+        }
+        return Contribution({"overlaps": [row]})
 
     def stages(self, pipeline: PipelineConfig) -> Iterable[Stage]:
         """`contamination.NAME` for the training data `data.NAME` of the evaluated models."""

@@ -13,6 +13,7 @@ from datetime import datetime
 
 import numpy as np
 
+from benchmarks.catalog.overlaps import Overlaps
 from benchmarks.catalog.paired import Member, not_distinguishable
 from benchmarks.catalog.schemas import TRIAL, Row
 from benchmarks.catalog.tables import Tables
@@ -45,6 +46,9 @@ class Cell:
     """(questions asked, questions of the benchmark), if not all were asked."""
     differs: bool
     """Whether its protocol is not the column's."""
+    overlap: float | None
+    """Share of the questions that overlap the model's training data; for an average, the largest of its benchmarks.
+    None if that is not known."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,10 @@ def make_board(tables: Tables, pipeline: str | None = None) -> Board:
     for place, row in enumerate(scores):
         row["correct"] = values[starts[place] : starts[place + 1]]
     protocols = {row["protocol"]: row for row in tables.protocols.to_pylist()}
+    overlaps = Overlaps(tables)
+    for row in scores:
+        found = overlaps.of(row["model"], protocols[row["protocol"]]["benchmark_hash"]) if row["latest"] else None
+        row["overlap"] = None if found is None else found / row["questions"]
     by_evaluation: dict[str, list[Row]] = {}
     for row in scores:
         if row["latest"] and pipeline in (None, row["pipeline"]):
@@ -199,7 +207,8 @@ def _is_equal(row: Row | None, protocol: str | None) -> bool:
 
 def _cells(benchmark: str, protocol: str | None, models: Sequence[Mapping[str, Row]]) -> list[Cell | None]:
     own = [found.get(benchmark) for found in models]
-    best = _best([[row] if row is not None and _is_equal(row, protocol) else None for row in own])
+    ranked = [row is not None and _is_equal(row, protocol) and not row["overlap"] for row in own]
+    best = _best([[row] if row is not None and fits else None for row, fits in zip(own, ranked, strict=True)])
     return [
         None
         if row is None
@@ -211,6 +220,7 @@ def _cells(benchmark: str, protocol: str | None, models: Sequence[Mapping[str, R
             truncated=row["truncated_share"],
             partial=_partial([row]),
             differs=row["protocol"] != protocol,
+            overlap=row["overlap"],
         )
         for place, row in enumerate(own)
     ]
@@ -224,7 +234,7 @@ def _averages(
         else None
         for found in models
     ]  # fmt: skip
-    best = _best(own)
+    best = _best([None if rows is None or any(row["overlap"] for row in rows) else rows for rows in own])
     cells: list[Cell | None] = []
     for place, rows in enumerate(own):
         if rows is None:
@@ -234,7 +244,9 @@ def _averages(
             [ScoreInterval(row["avg_at_k"], row["interval_low"], row["interval_high"]) for row in rows]
         )
         truncated = max(row["truncated_share"] for row in rows)
-        cells.append(Cell(mean, low, high, place in best, truncated, _partial(rows), differs=False))
+        shares = [row["overlap"] for row in rows if row["overlap"] is not None]
+        overlap = max(shares) if len(shares) == len(rows) else max(shares, default=0.0) or None
+        cells.append(Cell(mean, low, high, place in best, truncated, _partial(rows), differs=False, overlap=overlap))
     return cells
 
 

@@ -27,7 +27,9 @@ class Step(NamedTuple):
     """The questions of a score."""
 
 
-STEPS: Mapping[int, Step] = {}
+STEPS: Mapping[int, Step] = {
+    1: Step(),  # 2 has SCORES.lengths, which is null here, and OVERLAPS
+}
 """Version -> the step to the next one."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-VERSION = 1
+VERSION = 2
 """Version of these schemas, in the metadata of each file and in each record. Raise it with every change, and add the
 step from the version before to `benchmarks.catalog.migrations`."""
 VERSION_KEY = b"hpt_catalog_version"
@@ -189,8 +189,32 @@ SCORES = _table(
     _key("truncated_share", _F64, "Share of samples cut at their limit."),
     _key("mean_tokens", _F64, "Generated tokens per sample."),
     _key("correct", pa.list_(_I32), "Correct samples of each question, in the order of the question ids."),
+    _column(
+        "lengths",
+        pa.list_(_I32),
+        "Samples by length: the first number counts those of at most 1 token, each next one those of up to twice as "
+        "many. Null in records of earlier releases.",
+    ),
     _key("end", _TIME, "When the verdicts were finished."),
     _key("latest", _BOOL, "Whether no later row has the same model, benchmark and protocol."),
+)
+
+OVERLAPS = _table(
+    "overlaps.parquet: one row per training data and benchmark whose overlap was measured.",
+    _RECORD,
+    _RUN,
+    _PIPELINE,
+    _key("data", _TEXT, "Content hash of the prepared training data; MODELS names it."),
+    _key("benchmark", _TEXT, "Name of the benchmark."),
+    _key("benchmark_hash", _TEXT, "Content hash of the questions that were asked; see PROTOCOLS."),
+    _key("ngram", _I32, "Words per n-gram."),
+    _key(
+        "overlaps",
+        pa.list_(_F64),
+        "Share of each question's n-grams that training questions contain, or demonstrations if those contain more, "
+        "in the order of the question ids.",
+    ),
+    _key("end", _TIME, "When it was measured."),
 )
 
 QUESTION_SCORES = _table(
@@ -204,5 +228,12 @@ QUESTION_SCORES = _table(
     _key("truncated", _I32, "Samples cut at their limit."),
 )
 
-TABLES = {"runs": RUNS, "stages": STAGES, "models": MODELS, "protocols": PROTOCOLS, "scores": SCORES}
+TABLES = {
+    "runs": RUNS,
+    "stages": STAGES,
+    "models": MODELS,
+    "protocols": PROTOCOLS,
+    "scores": SCORES,
+    "overlaps": OVERLAPS,
+}
 """Tables of one file each, by name."""

@@ -32,6 +32,7 @@ class Tables:
     models: pa.Table
     protocols: pa.Table
     scores: pa.Table
+    overlaps: pa.Table
 
 
 def update(

@@ -64,6 +64,7 @@ def _cell(cell: Cell | None) -> Row | None:
         "cut": rounded(cell.truncated) or None,
         "partial": cell.partial,
         "differs": cell.differs or None,
+        "overlap": rounded(cell.overlap) if cell.overlap else None,
     }
     front = {"value": rounded(cell.value), "low": rounded(cell.low), "high": rounded(cell.high)}
     return front | {name: mark for name, mark in marks.items() if mark is not None}

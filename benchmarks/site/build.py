@@ -16,6 +16,7 @@ from benchmarks.catalog.board import Board, make_board
 from benchmarks.catalog.records import Records
 from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
+from benchmarks.site import every_eval_ever
 from benchmarks.site.board import board_data
 from benchmarks.site.compare import Sides, pair_data, pair_path, pairs_of
 from benchmarks.site.facts import Models, short_id
@@ -117,7 +118,9 @@ class Site:
         files.put_value("data/board.json", self.board_data())
         made = ModelData(self.tables, Models(self.tables))
         for model in made.hashes():
-            files.put_json(f"data/models/{short_id(model)}.json", [code, made.key(model)], made.data, model)
+            key = [code, made.key(model)]
+            files.put_json(f"data/models/{short_id(model)}.json", key, made.data, model)
+            files.put_json(f"data/every_eval_ever/{short_id(model)}.json", key, partial(self._shared, made), model)
         files.put_value("data/models.json", {short_id(model): made.name(model) for model in made.hashes()})
         for name, found in question_sets(self.tables).items():
             files.put_json(f"data/questions/{name}.json", [code, found.hash], set_data, self.records, found)
@@ -166,6 +169,10 @@ class Site:
         """What everything that follows from all scores is made of."""
         found: list[str] = self.tables.scores.column("record").to_pylist()
         return found
+
+    @staticmethod
+    def _shared(made: ModelData, model: str) -> Row:
+        return every_eval_ever.record(made.data(model))
 
     def _pair(self, first: str, second: str) -> Row:
         return pair_data(self.records, self.tables, self.sides, first, second)

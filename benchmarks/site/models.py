@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from benchmarks.catalog.overlaps import Overlaps
 from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
 from benchmarks.site.facts import Models, full_name, moment, public, rounded, short_id
@@ -13,6 +14,11 @@ from hpt_core.evaluation.metrics import pass_curve
 
 SHOWN = ("benchmark", "title", "group", "rows", "questions", "complete", "k", "samples", "solved", "record")
 FRACTIONS = ("avg_at_k", "interval_low", "interval_high", "truncated_share", "mean_tokens")
+SETTINGS = (
+    *("name", "engine_version", "dtype", "grader_version", "temperature", "top_p", "max_tokens", "seed"),
+    "prompt",
+)
+"""Columns of PROTOCOLS in a file."""
 MAX_K = 64
 """Largest k of the pass@k curve in a file."""
 
@@ -28,6 +34,7 @@ class ModelData:
         for place, (model, latest) in enumerate(zip(names, tables.scores.column("latest").to_pylist(), strict=True)):
             if latest:
                 self._places.setdefault(model, []).append(place)
+        self._overlaps = Overlaps(tables)
         self._protocols = {row["protocol"]: row for row in tables.protocols.to_pylist()}
         self._labels: dict[str, str] = {}
         for row in tables.models.select(["model", "pipeline", "label"]).to_pylist():
@@ -47,8 +54,10 @@ class ModelData:
         facts, stage = self._models.row(model), self._models.stage(model)
         children = [row["record"] for row in self._models.children(model)]
         places = self._places[model]
+        protocols = self._tables.scores.column("protocol").take(pa.array(places)).to_pylist()
+        overlaps = [self._overlaps.of(model, self._protocols[name]["benchmark_hash"]) for name in protocols]
         records = self._tables.scores.column("record").take(pa.array(places)).to_pylist()
-        return [records, facts and facts["record"], stage and stage["run"], children, self._lineage(model)]
+        return [records, overlaps, facts and facts["record"], stage and stage["run"], children, self._lineage(model)]
 
     def data(self, model: str) -> Row:
         """The JSON of data/models/ID.json."""
@@ -77,11 +86,13 @@ class ModelData:
             **{name: rounded(row[name]) for name in FRACTIONS},
             "evaluation": short_id(row["evaluation"]),
             "protocol": short_id(row["protocol"]),
-            "settings": {name: protocol[name] for name in ("name", "engine_version", "dtype", "grader_version")},
+            "settings": {name: protocol[name] for name in SETTINGS},
             "set": short_id(protocol["benchmark_hash"]),
             "end": moment(row["end"]),
             "pipeline": row["pipeline"],
             "correct": row["correct"],
+            "lengths": row["lengths"],
+            "overlap": self._overlaps.of(row["model"], protocol["benchmark_hash"]),
             "pass_at": [rounded(value) for value in pass_curve(row["correct"], row["k"])[:MAX_K]],
         }
 

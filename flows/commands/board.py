@@ -148,6 +148,8 @@ def _shown(cell: Cell | None) -> str:
         lines.append(f"{cell.partial[0]}/{cell.partial[1]} ")
     if cell.truncated >= CUT:
         lines.append(f"cut {100 * cell.truncated:.0f}% ")
+    if cell.overlap:
+        lines.append(f"overlap {100 * cell.overlap:.0f}% ")
     return "\n".join(lines)
 
 
@@ -162,6 +164,8 @@ def _notes(section: Section) -> Iterator[str]:
         yield "6/30: only 6 of 30 questions were asked"
     if any(cell.truncated >= CUT for cell in cells):
         yield "cut: share of responses that ended at the token limit"
+    if any(cell.overlap for cell in cells):
+        yield "overlap: share of questions that overlap the model's training data; never the best"
     for name, line in zip(_names(section), section.lines, strict=True):
         pairs = list(zip(section.columns, line.cells, strict=True))
         missing = [column.title for column, cell in pairs if column.benchmark and cell is None]

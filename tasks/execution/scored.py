@@ -75,6 +75,7 @@ def contribution(stored: Stored) -> Contribution:
         "truncated_share": int(counted.truncated.sum()) / total,
         "mean_tokens": int(counted.tokens.sum()) / total,
         "correct": correct,
+        "lengths": counted.lengths,
         "end": stored.manifest.end,
     }
     rule = _name(evaluation["protocol"]) if evaluation and evaluation.get("protocol") else None
@@ -115,6 +116,8 @@ class Counted(NamedTuple):
     correct: Sums
     tokens: Sums
     truncated: Sums
+    lengths: list[int]
+    """Samples of at most 1 token, of up to 2, 4, 8 and so on."""
 
 
 def _counted(samples: Path, verdicts: Path, k: int) -> Counted:
@@ -140,8 +143,10 @@ def _counted(samples: Path, verdicts: Path, k: int) -> Counted:
     correct = _numbers(pc.equal(graded.column("outcome"), str(Outcome.CORRECT)))
     cut = _numbers(pc.equal(sampled.column("finish_reason"), "length"))
     order = np.argsort(np.array(names := firsts.to_pylist()))
-    sums = (each.reshape(count, k).sum(axis=1)[order] for each in (correct, _numbers(sampled.column("tokens")), cut))
-    return Counted(sorted(names), *sums)
+    tokens = _numbers(sampled.column("tokens"))
+    solved, spent, ended = (each.reshape(count, k).sum(axis=1)[order] for each in (correct, tokens, cut))
+    lengths = np.bincount(np.ceil(np.log2(np.maximum(tokens, 1))).astype(int)).tolist()
+    return Counted(sorted(names), solved, spent, ended, lengths)
 
 
 def _numbers(column: pa.ChunkedArray) -> Sums:

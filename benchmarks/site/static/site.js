@@ -29,6 +29,7 @@
   const name = (text) => el("bdi", { class: "cut-name", title: shown(text) }, shown(text));
   const fill = (node, ...children) => node.replaceChildren(...children.flat(Infinity).filter((child) => child !== null));
   const points = (share) => (100 * share).toFixed(1);
+  const percent = (share) => `${share > 0 && share < 0.01 ? "<1" : Math.round(100 * share)} %`;
   const signed = (share) => {
     const text = points(Math.abs(share));
     return text === "0.0" ? text : `${share > 0 ? "+" : "−"}${text}`;
@@ -284,6 +285,7 @@
         cell.spread && `seeds ${points(cell.spread[0])}–${points(cell.spread[1])}`,
         cell.partial && `${cell.partial[0]}/${cell.partial[1]} asked`,
         cell.cut >= CUT && `cut ${Math.round(100 * cell.cut)}%`,
+        cell.overlap && `overlap ${percent(cell.overlap)}`,
       ].filter(Boolean);
     },
 
@@ -302,6 +304,7 @@
       if (has((c) => c.differs)) texts.push("~ Measured by another protocol than the column's: not ranked, and in no average.");
       if (has((c) => c.partial)) texts.push("6/30 asked: only 6 of 30 questions were asked.");
       if (has((c) => c.cut >= CUT)) texts.push("cut: share of responses that ended at the token limit. For an average, the largest of its benchmarks.");
+      if (has((c) => c.overlap)) texts.push("overlap: share of questions that overlap the model's training data (a fifth of their n-grams, or more). Such a number is never marked as best. For an average, the largest of its benchmarks.");
       if (has((c) => c.spread)) texts.push("seeds: lowest and highest score of the group. Its interval is over seeds and questions. No number is marked as best while seeds are grouped.");
       fill($("#notes"), texts.map((text) => el("li", {}, text)));
       const missing = this.section.lines.map((line) => {
@@ -330,7 +333,7 @@
         // A cell that begins with one of these is a formula in a spreadsheet.
         const quoted = (text) => `"${String(text).replace(/^(?=[=+\-@\t\r])/, "'").replaceAll('"', '""')}"`;
         const head = ["model", "pipeline", "measured", ...heads.flatMap((h) => [h, `${h} low`, `${h} high`, `${h} marks`])];
-        const marks = (c) => [c.best && "best", c.differs && "another protocol", c.partial && `${c.partial[0]}/${c.partial[1]} questions`, c.cut && `cut ${c.cut}`].filter(Boolean).join("; ");
+        const marks = (c) => [c.best && "best", c.differs && "another protocol", c.partial && `${c.partial[0]}/${c.partial[1]} questions`, c.cut && `cut ${c.cut}`, c.overlap && `overlap ${c.overlap}`].filter(Boolean).join("; ");
         const body = rows.map(([line, cells]) => [line.label, line.pipeline || "", line.end,
           ...cells.flatMap((c) => (c ? [c.value, c.low, c.high, marks(c)] : ["", "", "", ""]))]);
         const number = (value) => (typeof value === "number" ? String(value) : quoted(value));
@@ -627,6 +630,7 @@
       fill($("#lineage"), found.lineage.map((each) => el("li", {}, link(each))), el("li", {}, el("b", {}, name(found.name))),
         found.children.length ? el("li", {}, found.children.map((each, i) => [i ? ", " : "", link(each)])) : null);
       this.scores(found);
+      $("#record").href = `data/every_eval_ever/${id}.json`;
       this.made(found.stage);
       await training.draw([found]);
     },
@@ -640,13 +644,30 @@
         el("tbody", {}, found.scores.map((s) => el("tr", {}, el("th", { scope: "row", class: "name" },
           el("a", { href: `questions.html?${new URLSearchParams([["m", found.id], ["set", s.set]])}` }, shown(s.title)), el("span", { class: "sub" }, measure(s.k))),
         el("td", {}, points(s.avg_at_k), el("span", { class: "sub" }, `${points(s.interval_low)}–${points(s.interval_high)}`)),
-        el("td", {}, `${s.solved} of ${s.questions}`, s.complete ? null : el("span", { class: "sub" }, `${s.questions}/${s.rows} asked`)),
+        el("td", {}, `${s.solved} of ${s.questions}`, s.complete ? null : el("span", { class: "sub" }, `${s.questions}/${s.rows} asked`),
+          s.overlap ? el("span", { class: "sub" }, `${s.overlap} overlap training data`) : null),
         el("td", {}, `${points(s.truncated_share)} %`), el("td", {}, Math.round(s.mean_tokens)),
         el("td", { class: "text" }, shown([s.settings.name, s.settings.engine_version, s.settings.dtype, s.settings.grader_version].filter(Boolean).join(", "))),
         el("td", { class: "text" }, s.end.slice(0, 10), el("span", { class: "sub" }, s.pipeline ? shown(s.pipeline) : ""))))));
       const curves = found.scores.filter((s) => s.pass_at.length > 1);
       $("#curves").hidden = curves.length === 0;
       fill($("#curves .figures"), curves.map((s) => this.curve(s)));
+      const counted = found.scores.filter((s) => s.lengths);
+      $("#lengths").hidden = counted.length === 0;
+      fill($("#lengths .figures"), counted.map((s) => this.histogram(s)));
+    },
+    // Samples by length: the first bar counts those of 1 token, each next one those of up to twice as many.
+    histogram(score) {
+      const counts = score.lengths, first = counts.findIndex((n) => n > 0), bars = counts.slice(first);
+      const width = 300, height = 150, left = 34, bottom = 22, most = Math.max(...bars), step = (width - left - 10) / bars.length;
+      const all = bars.reduce((a, b) => a + b, 0), at = (i) => left + i * step, down = (n) => 8 + (1 - n / most) * (height - bottom - 8);
+      const told = `${shown(score.title)}: ${Math.round(score.mean_tokens)} tokens a response on average, the longest up to ${2 ** (counts.length - 1)}`;
+      const text = (x, y, words, anchor) => svg("text", { x, y, "text-anchor": anchor }, words);
+      return el("figure", {}, svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": told },
+        ...[0, most].flatMap((n) => [svg("line", { class: "axis", x1: left, x2: width - 10, y1: down(n), y2: down(n) }), text(left - 5, down(n) + 4, percent(n / all), "end")]),
+        ...bars.map((n, i) => svg("rect", { class: "bar", x: at(i) + 1, width: Math.max(1, step - 2), y: down(n), height: height - bottom - down(n) })),
+        text(left, height - 5, `≤ ${2 ** first}`, "start"), text(width - 10, height - 5, `≤ ${2 ** (counts.length - 1)} tokens`, "end")),
+      el("figcaption", {}, told));
     },
     curve(score) {
       const values = score.pass_at, width = 300, height = 150, left = 34, bottom = 22;

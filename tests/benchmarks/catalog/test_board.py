@@ -211,3 +211,23 @@ def test_the_board_reads_no_shard(made: MadeUp, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(pq, "ParquetFile", None)
     monkeypatch.setattr(pq, "read_table", None)
     assert len(make_board(tables).sections) == 1
+
+
+def test_numbers_with_questions_of_the_training_data_are_marked_and_never_the_best(made: MadeUp) -> None:
+    made.run("demo", {"hpt": {"aime24": np.ones((10, 2), bool)}, "sft": {"aime24": np.zeros((10, 2), bool)}})
+    made.run("other", {"grpo": {"aime24": np.ones((10, 2), bool)}})
+    (section,) = board(made).sections
+    shown = {line.label: line.cells[0] for line in section.lines}
+    assert {label: cell and (cell.best, cell.overlap) for label, cell in shown.items()} == {
+        "hpt": (True, None),
+        "sft": (False, None),
+        "grpo": (True, None),
+    }
+    made.overlap("demo", "aime24", [0.5, 0.2, 0.19, *[0.0] * 7])
+    (section,) = board(made).sections
+    shown = {line.label: line.cells[0] for line in section.lines}
+    assert {label: cell and (cell.best, cell.overlap) for label, cell in shown.items()} == {
+        "hpt": (False, 0.2),
+        "sft": (False, 0.2),
+        "grpo": (False, None),
+    }, "a model alone is not the best of anything"

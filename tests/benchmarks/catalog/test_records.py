@@ -8,16 +8,20 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bench.stores import MadeUp
 from benchmarks.catalog import migrations, schemas
+from benchmarks.catalog.board import make_board
 from benchmarks.catalog.migrations import Step
 from benchmarks.catalog.records import QuestionScores, Records
 from benchmarks.catalog.schemas import QUESTION_SCORES
 from benchmarks.catalog.tables import update
 from hpt_core.errors import StoreError
+from tasks.execution.catalog import fill
 from tests.conftest import ROOT
 
 
@@ -129,18 +133,37 @@ def test_another_version_is_migrated_and_a_later_one_refused(tmp_path: Path, mon
     def counted(table: pa.Table) -> pa.Table:
         return table.append_column("truncated", pa.array([0] * table.num_rows, pa.int32()))
 
-    monkeypatch.setattr(migrations, "STEPS", {1: Step(renamed, counted)})
-    monkeypatch.setattr(schemas, "VERSION", 2)
+    now = schemas.VERSION
+    monkeypatch.setattr(migrations, "STEPS", {now: Step(renamed, counted)})
+    monkeypatch.setattr(schemas, "VERSION", now + 1)
     for name, schema in schemas.TABLES.items():
-        newer = schema.with_metadata({schemas.VERSION_KEY: b"2"})
+        newer = schema.with_metadata({schemas.VERSION_KEY: str(now + 1).encode()})
         monkeypatch.setitem(schemas.TABLES, name, newer)
     tables = update(Records(tmp_path))
     assert tables.stages.column("money").to_pylist() == [2.5], "the files of the old version are not read"
     assert Records(tmp_path).questions("aime24", "org/name@a", "a").column("truncated").to_pylist() == [0, 0, 0]
     file = tmp_path / "catalog" / "records" / "a.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "version": 3}))
-    with pytest.raises(StoreError, match="has version 3 of the catalog's tables; this release reads 1 to 2"):
+    file.write_text(json.dumps({**json.loads(file.read_text()), "version": now + 2}))
+    expected = f"has version {now + 2} of the catalog's tables; this release reads 1 to {now + 1}"
+    with pytest.raises(StoreError, match=expected):
         Records(tmp_path).read(["a"])
+
+
+def test_records_of_version_1_have_no_lengths_and_no_overlaps(tmp_path: Path) -> None:
+    store = MadeUp(tmp_path)
+    store.run("demo", {"hpt": {"aime24": np.ones((3, 2), bool)}})
+    fill(store.store)
+    for file in (tmp_path / "catalog" / "records").iterdir():
+        content = json.loads(file.read_text())
+        for row in content["rows"].get("scores", ()):
+            assert row.pop("lengths")
+        file.write_text(json.dumps({**content, "version": 1}))
+    for table in (tmp_path / "catalog").glob("*.parquet"):
+        table.unlink()
+    tables = update(Records(tmp_path))
+    assert tables.scores.column("lengths").to_pylist() == [None]
+    assert tables.overlaps.num_rows == 0
+    assert [line.label for section in make_board(tables).sections for line in section.lines] == ["hpt"]
 
 
 def test_every_version_before_todays_has_a_step() -> None:

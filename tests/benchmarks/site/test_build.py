@@ -337,3 +337,27 @@ def test_the_tables_can_be_read(made: MadeUp, tmp_path: Path) -> None:
     flat = pd.read_csv(tmp_path / "site" / "tables" / "scores.csv")
     assert flat["avg_at_k"].tolist() == pytest.approx(scores.column("avg_at_k").to_pylist())
     assert not (tmp_path / "site" / "tables" / "runs.parquet").exists(), "configs name folders of the machine"
+
+
+def test_a_models_scores_are_a_record_of_every_eval_ever(made: MadeUp, tmp_path: Path) -> None:
+    """What the format's schema, version 0.2.1, requires: these keys, and texts for everything that is no score."""
+    correct = answers(1, 0.5)
+    hashes = made.run("demo", {"hpt": correct})
+    build(made, tmp_path / "site")
+    found = read(tmp_path / "site", f"data/every_eval_ever/{short_id(hashes['hpt'])}.json")
+    required = "schema_version evaluation_id retrieved_timestamp source_metadata model_info eval_library"
+    assert {*required.split(), "evaluation_results"} <= found.keys()
+    assert found["source_metadata"]["source_type"] == "evaluation_run"
+    assert {"name", "id"} <= found["model_info"].keys() and {"name", "version"} <= found["eval_library"].keys()
+    scores = {result["evaluation_name"]: result for result in found["evaluation_results"]}
+    assert scores["aime24"]["score_details"]["score"] == pytest.approx(correct["aime24"].mean(), rel=1e-5)
+    for result in scores.values():
+        assert {"evaluation_name", "source_data", "metric_config", "score_details"} <= result.keys()
+        assert result["metric_config"]["lower_is_better"] is False
+        assert {"min_score", "max_score"} <= result["metric_config"].keys()
+        interval = result["score_details"]["uncertainty"]["confidence_interval"]
+        assert interval["lower"] < result["score_details"]["score"] < interval["upper"]
+        assert result["generation_config"]["generation_args"].keys() == {"temperature", "top_p", "max_tokens"}
+        details = [result["score_details"]["details"], result["generation_config"]["additional_details"]]
+        assert all(isinstance(value, str) for each in details for value in each.values())
+    assert all(isinstance(value, str) for value in found["model_info"]["additional_details"].values())

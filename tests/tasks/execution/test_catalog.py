@@ -224,6 +224,7 @@ def test_random_answers_are_counted_as_numpy_counts_them(tmp_path: Path) -> None
     (row,) = fill(made.store).scores.to_pylist()
     assert row["correct"] == answers.sum(axis=1).tolist()
     assert row["solved"] == int((answers.sum(axis=1) > 4).sum())
+    assert sum(row["lengths"]) == 240
     table = Records(made.store.root).questions("aime24", row["model"], row["record"])
     assert sum(table.column("truncated").to_pylist()) == 24
     assert row["truncated_share"] == 0.1
