@@ -27,7 +27,7 @@ def build(inputs: ReportInputs) -> None:
     shown = Tables(
         *(pq.read_table(tables / f"{name}.parquet") for name in ("comparisons", "exclusive", "training_log"))
     )
-    write_text(inputs.output / "leaderboard.md", leaderboard(inputs, board, shown.exclusive))
+    write_text(inputs.output / "leaderboard.md", leaderboard(inputs, board, shown.exclusive, shown.training_log))
     write_site(inputs, board, shown, inputs.output / "site")
 
 

@@ -19,6 +19,7 @@ from benchmarks.report.board import (
 from benchmarks.report.exclusive_view import Pair, against
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.measured import GROUPS
+from benchmarks.report.trained import trained
 
 BEST = (
     "the highest measured number of a column and those that a paired test does not tell from it (5 %, Holm-corrected); "
@@ -29,13 +30,18 @@ PAIR_OVERLAPS = "Some of the questions overlap the training data of either model
 """Meaning of the overlap mark in a comparison of two models."""
 
 
+TRAINED = ("Training", "steps", "demonstrations", "rollouts", "to demonstrations, %", "reward", "truncated, %")
+"""Columns of the table of trainings."""
+QUARTERS_MEAN = "Of the last three columns, each number is the mean over a quarter of the steps."
+
+
 def escape(text: str) -> str:
     """Text on one line, escaped so that Markdown and its HTML show it literally."""
     return re.sub(r"([\\`*_\[\]<>|~&$#])", r"\\\1", " ".join(text.split()))
 
 
-def leaderboard(inputs: ReportInputs, board: Board, exclusive: pa.Table) -> str:
-    """leaderboard.md, from the scores and the table EXCLUSIVE."""
+def leaderboard(inputs: ReportInputs, board: Board, exclusive: pa.Table, training_log: pa.Table) -> str:
+    """leaderboard.md, from the scores and the tables EXCLUSIVE and TRAINING_LOG."""
     headers = ["Model", "Source", *(_header(c) for c in board.columns)]
     lines = [
         f"# {escape(inputs.title)}",
@@ -51,8 +57,29 @@ def leaderboard(inputs: ReportInputs, board: Board, exclusive: pa.Table) -> str:
         *_footnotes(board),
         *_others(board),
         *_exclusive(inputs, board, exclusive),
+        *_trained(training_log),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _trained(training_log: pa.Table) -> list[str]:
+    found = trained(training_log)
+    if not found:
+        return []
+    return [
+        "",
+        "## What the trainings did",
+        "",
+        QUARTERS_MEAN,
+        "",
+        f"| {' | '.join(TRAINED)} |",
+        f"|{'|'.join(['---', *(['---:'] * (len(TRAINED) - 1))])}|",
+        *(
+            f"| {escape(t.label)} | {t.steps} | {t.demonstrations:,} | {t.rollouts:,} | {t.gate} | {t.reward or '–'} | "
+            f"{t.truncated or '–'} |"
+            for t in found
+        ),
+    ]
 
 
 def summarized(board: Board, of: Callable[[Cell], tuple[str, ...]]) -> list[str]:

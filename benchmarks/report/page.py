@@ -16,8 +16,9 @@ from benchmarks.figures import PAGE, Line, Mark, interval_chart, line_chart
 from benchmarks.report.board import OVERLAP_MARK, Board, overlap_details, percent
 from benchmarks.report.exclusive_view import matrices
 from benchmarks.report.inputs import ReportInputs
-from benchmarks.report.markdown import BEST, PAIR_OVERLAPS, footnotes
+from benchmarks.report.markdown import BEST, PAIR_OVERLAPS, QUARTERS_MEAN, TRAINED, footnotes
 from benchmarks.report.measured import GROUPS
+from benchmarks.report.trained import trained
 from hpt_core.files import write_text
 
 SHARES = ("success_rate", "validation_reward", "demonstration_share")
@@ -84,6 +85,9 @@ def render(inputs: ReportInputs, board: Board, tables: Tables) -> str:
         baseline=next(m.label for m in inputs.models if m.name == inputs.baseline_name),
         significant=SIGNIFICANT,
         averages=averages(board, colors),
+        trained=trained(tables.training_log),
+        trained_columns=TRAINED,
+        quarters_mean=QUARTERS_MEAN,
         curves=curves(tables.training_log, colors),
         stages=[m for m in inputs.models if m.train_log] if tables.training_log.num_rows else [],
         colors=colors,

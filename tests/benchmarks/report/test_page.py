@@ -5,6 +5,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from itertools import pairwise
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +15,7 @@ from benchmarks.report.board import Board, make_board
 from benchmarks.report.build import build
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.page import Tables, averages, curves, render
+from benchmarks.report.trained import trained
 
 Make = Callable[..., ReportInputs]
 EVIL = """</script><script>alert(1)</script><img src=x onerror=alert(2)>" onclick="alert(3)" '{{7*7}}"""
@@ -141,6 +143,21 @@ def test_a_metric_without_values_has_no_figure(full_inputs: ReportInputs) -> Non
     assert lines["Reward, mean over rollouts"] == ["GRPO", "HPT"]
     assert lines["Negative log-likelihood of demonstrations, nats a token"] == ["SFT", "GRPO", "HPT"]
     assert "nan" not in "".join(svg for _, svg in curves(log, colors))
+
+
+def test_the_trainings_are_told_by_quarters(full_inputs: ReportInputs) -> None:
+    _, log, _ = board_and_log(full_inputs)
+    found = {row.label: row for row in trained(log)}
+    assert (found["SFT"].reward, found["SFT"].truncated, found["SFT"].gate) == ("", "", "100 · 100 · 100 · 100")
+    rows = [row for row in log.to_pylist() if row["label"] == "HPT"]
+    shares = [float(share) for share in found["HPT"].gate.split(" · ")]
+    assert shares == [
+        round(100 * mean) for mean in np.mean(np.split(np.array([r["demonstration_share"] for r in rows]), 4), axis=1)
+    ]
+    assert len(found["HPT"].reward.split(" · ")) == 4
+    for name in ("leaderboard.md", "site/index.html"):
+        text = (full_inputs.output / name).read_text()
+        assert all(row.gate in text for row in found.values())
 
 
 def test_a_single_model_without_training_has_a_page(hand_inputs: Make) -> None:
