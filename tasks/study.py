@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Annotated, Any
@@ -10,12 +11,13 @@ from typing import Annotated, Any
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from benchmarks.study.inputs import Benchmark, Claim, Declared, Member, StudyInputs, Trial
-from benchmarks.study.models import read_facts, read_models
-from hpt_core import training, upge
+from benchmarks.study.inputs import Benchmark, Claim, Declared, HeldOut, Log, Member, StudyInputs, Trial
+from benchmarks.study.models import FILES, read_facts, read_models
+from hpt_core import prompts, training, upge, verifiers
 from hpt_core.artifacts import Cost
 from hpt_core.base import NOT_IDENTITY, Frozen
-from hpt_core.code import code_of_packages
+from hpt_core.code import code_of, code_of_packages
+from hpt_core.data import decontaminate
 from hpt_core.errors import near
 from hpt_core.files import sha256_file, sha256_json, write_json
 from hpt_core.paths import UserPath
@@ -23,7 +25,7 @@ from tasks import evaluate, train
 from tasks.execution.artifact import Artifact, Artifacts, Job, Stage, Step, Target
 from tasks.execution.config import PipelineConfig, references
 from tasks.execution.context import Context
-from tasks.execution.keys import MODEL, Output, StageKey, method_of
+from tasks.execution.keys import MODEL, PREPARED, Output, StageKey, method_of
 from tasks.execution.kind import StageKind, Summary
 
 LOG = logging.getLogger("hpt.study")
@@ -33,7 +35,11 @@ STUDY = Output("study", "")
 """The whole output: study.md, index.html, figures/ and tables/."""
 
 
-SOURCES = ("benchmarks.study", "benchmarks.effects", "benchmarks.figures", "benchmarks.significance")
+SOURCES = (
+    *("benchmarks.study", "benchmarks.effects", "benchmarks.figures", "benchmarks.significance"),
+    *("benchmarks.report.measured", "hpt_core.evaluation.metrics", "hpt_core.evaluation.student"),
+    "hpt_core.training.questions",
+)
 """Packages and modules whose code determines the report."""
 
 
@@ -71,9 +77,10 @@ class Methods(dict[str, dict[int, StageKey]]):
         found = cls()
         evaluation = evaluate.KIND.of(pipeline)
         for model in evaluation.models if evaluation else ():
-            seed = getattr(pipeline.config_of(model), "seed", None)
-            seed = pipeline.seed if seed is None else seed
-            found.setdefault(method_of(model.name, seed), {})[seed] = model
+            seed = seed_of(pipeline, model)
+            of_method = found.setdefault(method_of(model.name, seed), {})
+            if (other := of_method.setdefault(seed, model)) != model:
+                raise ValueError(f"study: {other} and {model} are both {method_of(model.name, seed)} of seed {seed}")
         return found
 
     @property
@@ -86,6 +93,12 @@ class Methods(dict[str, dict[int, StageKey]]):
     def models(self) -> list[StageKey]:
         """All models, seed by seed."""
         return [model for models in self.by_seed for model in models]
+
+
+def seed_of(pipeline: PipelineConfig, stage: StageKey) -> int:
+    """The seed of a stage: its own, or the pipeline's."""
+    own = getattr(pipeline.config_of(stage), "seed", None)
+    return pipeline.seed if own is None else int(own)
 
 
 class ClaimsStep(Step):
@@ -124,7 +137,8 @@ class StudyStep(Step):
         self.methods = Methods.of(pipeline)
         evaluation = evaluate.KIND.of(pipeline)
         assert evaluation is not None
-        self.measurements = evaluate.EvaluationPlan.of(pipeline, evaluation).measurements
+        self.plan = evaluate.EvaluationPlan.of(pipeline, evaluation)
+        self.measurements = self.plan.measurements
 
     def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
         """One target, which depends on the claims, and on all verdicts and training logs that exist."""
@@ -137,7 +151,9 @@ class StudyStep(Step):
             inputs[str(key)] = (artifacts[key], train.LOG)
         config = {
             **self.config.identity(),
-            "elsewhere": [sha256_file(file) for folder in self.config.elsewhere for file in sorted(folder.glob("*"))],
+            "elsewhere": [sha256_file(folder / name) for folder in self.config.elsewhere for name in FILES],
+            "declared": sorted({claims.fingerprint for claims in self._declared(artifacts, context)}),
+            "fingerprints": {str(key): self._fingerprint(key) for key in self._made},
             "pipeline": self.pipeline.name,
             "methods": {name: {str(s): str(key) for s, key in found.items()} for name, found in self.methods.items()},
             "benchmarks": [benchmark.model_dump(mode="json") for benchmark in self._benchmarks],
@@ -164,6 +180,11 @@ class StudyStep(Step):
     def is_elsewhere(self, key: StageKey) -> bool:
         """Whether another store has this model or trial, so that it is not made here."""
         return key in self._found_elsewhere
+
+    @property
+    def _made(self) -> list[StageKey]:
+        """The models and the trials."""
+        return [*self.methods.models, *(key for keys in self.search.values() for key in keys)]
 
     @property
     def _benchmarks(self) -> tuple[Benchmark, ...]:
@@ -194,14 +215,36 @@ class StudyStep(Step):
         return all(artifacts.of(key) for key in self._verdicts(model).values())
 
     def _trained(self, model: StageKey) -> list[StageKey]:
-        """The training stages of a model after the study's base, the first one first."""
+        """The training stages that a model was made by after the study's base, each after those that it starts from."""
         bases = set(self.methods.get(self.config.base, {}).values())
-        found: list[StageKey] = []
-        while model not in bases and (origins := self.pipeline.inputs(model, MODEL)):
-            if train.LOG in self.pipeline.kind_of(model).produces:
-                found.insert(0, model)
-            model = origins[0]
-        return found
+        found: dict[StageKey, None] = {}
+
+        def visit(key: StageKey) -> None:
+            if key in bases or key in found:
+                return
+            for origin in self.pipeline.inputs(key, MODEL):
+                visit(origin)
+            if train.LOG in self.pipeline.kind_of(key).produces:
+                found[key] = None
+
+        visit(model)
+        return list(found)
+
+    def _log(self, stage: StageKey, artifacts: Artifacts) -> Log:
+        config = self.pipeline.config_of(stage)
+        validation = config.validation
+        held_out = validation and HeldOut(
+            data=artifacts[config.data].path(PREPARED),
+            needs_demonstrations=config.uses_demonstrations,
+            questions=validation.questions,
+            sampling={
+                "samples": validation.samples,
+                "temperature": validation.temperature,
+                "top_p": validation.top_p,
+                "max_tokens": config.sampling.max_tokens,
+            },
+        )
+        return Log(path=artifacts[stage].path(train.LOG), held_out=held_out)
 
     def _members(self, artifacts: Artifacts, context: Context) -> Iterator[Member]:
         for method, seeds in self.methods.items():
@@ -210,76 +253,110 @@ class StudyStep(Step):
                 if self._is_measured(model, artifacts):
                     keys = self._verdicts(model)
                     verdicts = {name: artifacts[key].path(evaluate.VERDICTS) for name, key in keys.items()}
-                trained = [found for key in self._trained(model) if (found := artifacts.of(key))]
-                manifests = [context.store.slot(found.kind, found.fingerprint).manifest() for found in trained]
+                trained = [key for key in self._trained(model) if artifacts.of(key)]
+                begun = [_begun(artifacts[key], context) for key in trained]
                 yield Member(
                     method=method,
                     seed=seed,
                     stage=str(model),
                     fingerprint=self._fingerprint(model),
                     verdicts=verdicts,
-                    logs=tuple(found.path(train.LOG) for found in trained),
-                    ended=min((manifest.end for manifest in manifests if manifest), default=None),
+                    logs=tuple(self._log(key, artifacts) for key in trained),
+                    begun=min(filter(None, begun), default=None),
                 )
 
     def _settings(self, stages: Iterable[StageKey]) -> dict[str, dict[str, str]]:
         """Stage -> the fields in which the stages differ, with their values."""
-        flat = {str(key): dict(_leaves(self.pipeline.config_of(key).model_dump(mode="json"))) for key in stages}
-        fields = dict.fromkeys(field for values in flat.values() for field in values if field != "swept")
-        varied = [f for f in fields if len({json.dumps(values.get(f)) for values in flat.values()}) > 1]
-        return {key: {f: json.dumps(values.get(f)) for f in varied} for key, values in flat.items()}
+        flat = {str(key): self._fields(key) for key in stages}
+        fields = dict.fromkeys(field for values in flat.values() for field in values)
+        varied = [f for f in fields if len({values.get(f) for values in flat.values()}) > 1]
+        return {key: {f: values.get(f, "null") for f in varied} for key, values in flat.items()}
+
+    def _fields(self, stage: StageKey) -> dict[str, str]:
+        """Every field of a training's config but its seed and what names a place: path -> value as JSON."""
+        config = self.pipeline.config_of(stage).model_dump(mode="json", by_alias=True)
+        own = {name: value for name, value in config.items() if name not in ("from", "seed", "swept")}
+        return {path: json.dumps(value) for path, value in _leaves(own)}
 
     def _trials(self, method: str, artifacts: Artifacts) -> Iterator[Trial]:
-        model = next(iter(self.methods[method].values()))
-        own = dict(_leaves(self.pipeline.config_of(model).model_dump(mode="json")))
+        own = self._fields(next(iter(self.methods[method].values())))
         for stage, settings in self._settings(self.search[method]).items():
-            found = artifacts.of(StageKey.parse(stage))
+            key = StageKey.parse(stage)
+            found = artifacts.of(key)
             yield Trial(
                 stage=stage,
+                seed=self._seed(key),
+                fingerprint=self._fingerprint(key),
                 settings=settings,
-                chosen=all(json.dumps(own.get(field)) == value for field, value in settings.items()),
+                chosen=self._fields(key) == own,
                 log=found and found.path(train.LOG),
             )
 
+    def _seed(self, stage: StageKey) -> int:
+        return seed_of(self.pipeline, stage)
+
     def _fingerprint(self, model: StageKey) -> str:
-        """Hash of the configs of a model, of all that it is made from and of its evaluation, and of the versions of
-        trainer and estimator."""
+        """Hash of how a model is made and measured: configs, versions and plug-ins of all stages that it is made by, and
+        of its evaluation."""
         left, seen = [model], dict[str, Any]()
         while left:
             key = left.pop()
             config = self.pipeline.config_of(key)
-            seen[str(key)] = [config.identity(), getattr(config, "seed", None)]
+            clean = [suite.name for suite in getattr(config, "decontaminate", ())]
+            seen[str(key)] = [config.identity(), getattr(config, "seed", None), clean, code_of(config)]
             left += [other for _, other, _ in references(config, "") if str(other) not in seen]
-        measured = [m.identity for m in self.measurements]
-        pipeline = [self.pipeline.seed, self.pipeline.prompt.identity(), training.VERSION, upge.VERSION]
-        return sha256_json([seen, measured, pipeline])
+        plan = self.plan
+        measured = [
+            [m.identity, verifiers.get(m.suite.kind).version, code_of(verifiers.get(m.suite.kind))]
+            for m in plan.measurements
+        ]
+        return sha256_json(
+            {
+                "stages": seen,
+                "evaluation": [plan.config.identity(), plan.config.limit, plan.engine_version, measured],
+                "plug-ins": code_of(plan.config.engine, plan.config.protocol, self.pipeline.prompt),
+                "prompt": self.pipeline.prompt.identity(),
+                "seed": self.pipeline.seed,
+                "versions": [training.VERSION, upge.VERSION, prompts.VERSION, decontaminate.VERSION],
+            }
+        )
 
     @cached_property
     def _found_elsewhere(self) -> frozenset[StageKey]:
         """The models, and the trials, that other stores have."""
+        trials = {str(key): key for keys in self.search.values() for key in keys}
         found: set[StageKey] = set()
         for folder in self.config.elsewhere:
-            found |= {StageKey.parse(stage) for stage in read_facts(folder).trials}
+            there = {stage: result.fingerprint for stage, result in read_facts(folder).trials.items()}
+            pairs = [(trials[stage], fingerprint) for stage, fingerprint in there.items() if stage in trials]
             for model in read_models(folder):
-                own = self.methods.get(model.method, {}).get(model.seed)
-                if own is None:
-                    continue
-                if self._fingerprint(own) == model.fingerprint:
-                    found.add(own)
+                if (own := self.methods.get(model.method, {}).get(model.seed)) is not None:
+                    pairs.append((own, model.fingerprint))
+            for key, fingerprint in pairs:
+                if self._fingerprint(key) == fingerprint:
+                    found.add(key)
                 else:
-                    LOG.warning("%s of %s was trained or measured in another way, so it is not used", own, folder)
+                    LOG.warning("%s of %s was trained or measured in another way, so it is not used", key, folder)
         return frozenset(found)
 
-    def _declared(self, artifacts: Artifacts, context: Context) -> Iterator[Declared]:
-        """All claims that this pipeline has declared in this store, the present ones last."""
+    def _declared(self, artifacts: Artifacts, context: Context) -> list[Declared]:
+        """All claims that this store has declared, the present ones last."""
         now = artifacts[self._claims].fingerprint
-        versions = [m for m in context.store.outputs(ClaimsStep.kind) if m.config["pipeline"] == self.pipeline.name]
-        for manifest in sorted(versions, key=lambda m: (m.fingerprint == now, m.end)):
-            yield Declared(
-                fingerprint=manifest.fingerprint,
+        versions = sorted(context.store.outputs(ClaimsStep.kind), key=lambda m: (m.fingerprint == now, m.end))
+        return [
+            Declared(
+                pipeline=manifest.config["pipeline"],
                 time=manifest.end,
                 claims=tuple(map(Claim.model_validate, manifest.config["claims"])),
             )
+            for manifest in versions
+        ]
+
+
+def _begun(artifact: Artifact, context: Context) -> datetime | None:
+    """When the first attempt at an artifact began, as far as its manifest says; None if it does not exist yet."""
+    manifest = context.store.slot(artifact.kind, artifact.fingerprint).manifest()
+    return None if manifest is None else min(manifest.start, manifest.end - timedelta(seconds=manifest.cost.seconds))
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
+from benchmarks.catalog.board import GROUPS
 from benchmarks.figures import Line, line_chart
 from benchmarks.study import markdown
 from benchmarks.study.inputs import StudyInputs
@@ -62,7 +63,7 @@ def write_figures(measured: Measured, folder: Path) -> dict[str, str]:
     for column, (name, title, is_share) in FIGURES.items():
         found[title] = f"{name}.svg", "steps", _lines(measured, column, "steps"), is_share
     for group in ("in", "out"):
-        found[f"pass@k, {markdown.GROUPS[group]}"] = f"pass-at-k-{group}.svg", "k", pass_curves(measured, group), True
+        found[f"pass@k, {GROUPS[group]}"] = f"pass-at-k-{group}.svg", "k", pass_curves(measured, group), True
     written = {}
     for title, (name, x_label, lines, is_share) in found.items():
         if lines:

@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, Field
 
 from benchmarks.published import Group
 from hpt_core.base import Frozen
+from hpt_core.files import sha256_json
 
 
 class Claim(Frozen):
@@ -28,17 +29,45 @@ class Claim(Frozen):
         """The claim in words."""
         return f"{self.method} is {self.direction} than {self.than}"
 
+    @property
+    def whole(self) -> str:
+        """The claim with all that was declared of it."""
+        return f"{self.text} ({self.metric}, {100 * self.effect:g} points)"
+
 
 class Trial(Frozen):
     """One training of a search for a method's settings."""
 
     stage: str
+    seed: int
+    fingerprint: str
+    """Hash of what trains it; see Member."""
     settings: dict[str, str]
     """Each field that the search varies -> its value."""
     chosen: bool
-    """Whether the method has these settings."""
+    """Whether the method is trained in the same way but for the seed."""
     log: Path | None
     """Its training log; None if it is missing."""
+
+
+class HeldOut(Frozen):
+    """What a training validates on."""
+
+    data: Path
+    """prepared.parquet."""
+    needs_demonstrations: bool
+    """Whether questions without a demonstration were left out before."""
+    questions: int
+    sampling: dict[str, float]
+    """samples, temperature, top_p and max_tokens."""
+
+
+class Log(Frozen):
+    """The log of a training stage."""
+
+    path: Path
+    held_out: HeldOut | None
+    """None without validation."""
 
 
 class Member(Frozen):
@@ -49,13 +78,13 @@ class Member(Frozen):
     stage: str
     """Key of the stage that made its model."""
     fingerprint: str
-    """Hash of what trains and measures it: of configs and versions."""
+    """Hash of what trains and measures it: configs, versions and the code of plug-ins."""
     verdicts: dict[str, Path] | None
     """Benchmark -> verdicts.parquet; None if its training or evaluation failed, or has not ended."""
-    logs: tuple[Path, ...] = ()
+    logs: tuple[Log, ...] = ()
     """Training logs of its stages after the base, in order."""
-    ended: AwareDatetime | None = None
-    """When the first of these trainings ended; None without one."""
+    begun: AwareDatetime | None = None
+    """When the first of these trainings began; None without one."""
 
 
 class Benchmark(Frozen):
@@ -71,9 +100,15 @@ class Benchmark(Frozen):
 class Declared(Frozen):
     """When claims were declared."""
 
-    fingerprint: str
+    pipeline: str
     time: AwareDatetime
     claims: tuple[Claim, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the pipeline's name and the claims."""
+        claims = [claim.model_dump(mode="json") for claim in self.claims]
+        return sha256_json({"pipeline": self.pipeline, "claims": claims})
 
 
 class StudyInputs(Frozen):

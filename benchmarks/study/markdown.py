@@ -5,19 +5,19 @@ from statistics import fmean
 
 import numpy as np
 
+from benchmarks.catalog.board import GROUPS
 from benchmarks.effects import LEVEL, POWER, Effect
+from benchmarks.report.markdown import escape
 from benchmarks.study.inputs import Claim
 from benchmarks.study.models import BUDGETS
 from benchmarks.study.readings import MATCHED, VERDICTS, Measured, Reading
 from hpt_core.evaluation.metrics import solves
 
-GROUPS = {"in": "in distribution", "out": "out of distribution"}
-
 
 def study(measured: Measured, readings: Sequence[Mapping[str, Reading]], figures: Mapping[str, str]) -> str:
     """The whole document. `figures` maps titles to files in figures/."""
     inputs = measured.inputs
-    parts = [f"# {inputs.title}", *_declaration(measured)]
+    parts = [f"# {escape(inputs.title)}", *_declaration(measured)]
     parts += ["## Claims", _count(readings), *_claims(measured, readings)]
     parts += ["## Claims at equal budgets", *_matched(measured, readings)]
     parts += ["## Methods", *_methods(measured)]
@@ -52,20 +52,23 @@ def percent(found: Effect | None, sign: bool = False) -> str:
 
 def _declaration(measured: Measured) -> Iterator[str]:
     now = measured.declared[-1]
-    time = f"{now.time:%Y-%m-%d %H:%M} UTC"
-    trainings = measured.trainings
-    before = sum(ended < now.time for ended in trainings)
+    begun = measured.begun
+    before = sum(time < now.time for time in begun)
+    declared = f"declared on {now.time:%Y-%m-%d %H:%M} UTC"
     if before == 0:
-        yield f"The claims were declared on {time}, before any method was trained (SHA-256 `{now.fingerprint[:16]}`)."
+        yield f"The claims were {declared}, before any method was trained (SHA-256 `{now.fingerprint[:16]}`)."
     else:
         yield (
-            f"**The claims were declared on {time}, after {before} of {len(trainings)} methods and seeds had been "
-            f"trained** (SHA-256 `{now.fingerprint[:16]}`). They are not independent of the results."
+            f"**The claims were {declared}, after the trainings of {before} of {len(begun)} methods and seeds had "
+            f"begun** (SHA-256 `{now.fingerprint[:16]}`). They are not independent of the results."
         )
     for earlier in measured.declared[:-1]:
-        gone = [claim.text for claim in earlier.claims if claim not in now.claims]
-        what = f"; it had: {', '.join(gone)}" if gone else ""
         when = f"{earlier.time:%Y-%m-%d %H:%M} UTC (`{earlier.fingerprint[:16]}`)"
+        if earlier.pipeline != now.pipeline:
+            yield f"The same store has claims of {escape(earlier.pipeline)}, declared on {when}."
+            continue
+        gone = [claim.whole for claim in earlier.claims if claim not in now.claims]
+        what = f"; it had: {escape(', '.join(gone))}" if gone else ""
         yield f"The claims replace those of {when}{what}."
 
 
@@ -82,7 +85,7 @@ def _count(readings: Sequence[Mapping[str, Reading]]) -> str:
 def _metric(measured: Measured, metric: str) -> str:
     if metric in GROUPS:
         return f"mean {GROUPS[metric]}"
-    return next((b.title for b in measured.inputs.benchmarks if b.name == metric), metric)
+    return next((escape(b.title) for b in measured.inputs.benchmarks if b.name == metric), metric)
 
 
 def _claims(measured: Measured, readings: Sequence[Mapping[str, Reading]]) -> Iterator[str]:
@@ -145,7 +148,7 @@ def _methods(measured: Measured) -> Iterator[str]:
         scores = [percent(measured.score(method, group)) for group in groups]
         scores += [percent(measured.score(method, b.name)) for b in measured.inputs.benchmarks]
         rows.append([method, str(len(measured.trained[method])), *scores])
-    titles = [f"mean {GROUPS[group]}" for group in groups] + [b.title for b in measured.inputs.benchmarks]
+    titles = [f"mean {GROUPS[group]}" for group in groups] + [escape(b.title) for b in measured.inputs.benchmarks]
     yield table(["method", "seeds", *titles], rows)
     yield f"What a model took from {measured.inputs.base} on, in the mean over seeds:"
     rows = []
@@ -176,21 +179,30 @@ def _solved(measured: Measured, method: str) -> set[tuple[str, int]]:
 
 
 def _search(measured: Measured) -> Iterator[str]:
-    yield "Settings were chosen by the last validation's reward of trials with another seed, as many for every method."
-    rows, wrong = [], []
-    for method, trials in measured.inputs.search.items():
+    search = measured.inputs.search
+    counts, seeds = {len(trials) for trials in search.values()}, {t.seed for trials in search.values() for t in trials}
+    number = f"{counts.pop()} for each method" if len(counts) == 1 else "**not as many for every method**"
+    yield (
+        f"Trials with seed {', '.join(map(str, sorted(seeds)))}, {number}, are judged by the reward of their last "
+        "validation. The chosen one has the same settings as the method."
+    )
+    rows, wrong, alone = [], [], []
+    for method, trials in search.items():
+        rewards = {trial.stage: found.reward for trial in trials if (found := measured.trials.get(trial.stage))}
         for trial in trials:
             settings = ", ".join(f"{name} = {value}" for name, value in trial.settings.items())
-            reward = measured.trials.get(trial.stage)
-            shown = "missing" if reward is None else f"{100 * reward:.1f}"
-            rows.append([method, settings, shown, "chosen" if trial.chosen else ""])
-        rewards = [(measured.trials.get(trial.stage), trial.chosen) for trial in trials]
-        best = max((reward for reward, _ in rewards if reward is not None), default=0.0)
-        if not any(chosen and reward == best for reward, chosen in rewards):
+            shown = f"{100 * rewards[trial.stage]:.1f}" if trial.stage in rewards else "missing"
+            rows.append([method, escape(settings), shown, "chosen" if trial.chosen else ""])
+        best = max(rewards.values(), default=None)
+        if best is None:
+            alone.append(method)
+        elif not any(trial.chosen and rewards.get(trial.stage) == best for trial in trials):
             wrong.append(method)
     yield table(["method", "trial", "validation", ""], rows, left=2)
     if wrong:
         yield f"**Not trained with the settings of the best trial: {', '.join(wrong)}.**"
+    if alone:
+        yield f"**No trial has finished: {', '.join(alone)}.**"
 
 
 def _seeds(measured: Measured) -> Iterator[str]:

@@ -4,21 +4,22 @@ the tables of a report, so that seeds may be measured in several stores."""
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from benchmarks.report.measured import read_table
-from benchmarks.study.inputs import Benchmark, Declared, Member
+from benchmarks.study.inputs import Benchmark, Declared, HeldOut, Member
 from hpt_core import schemas
 from hpt_core.base import Frozen
 from hpt_core.errors import DataError
 from hpt_core.evaluation.metrics import question_counts
-from hpt_core.files import write_json, write_parquet
+from hpt_core.files import sha256_json, write_json, write_parquet
+from hpt_core.training.questions import hold_out, read_questions
 
 BUDGETS = {
     "steps": "steps",
@@ -32,6 +33,17 @@ CURVES = ("demonstration_share", "entropy", "response_tokens", "truncated_share"
 """Columns of the training log that the report plots."""
 
 
+class Validation(NamedTuple):
+    """One validation."""
+
+    step: int
+    """Index of the step."""
+    held_out: str
+    """Hash of the held-out questions, and of how they were sampled."""
+    rewards: npt.NDArray[np.float64]
+    """[V]"""
+
+
 @dataclass(frozen=True)
 class Trained:
     """A method with one seed: what it scored, and what it took."""
@@ -43,22 +55,32 @@ class Trained:
     """Hash of what trained and measured it."""
     where: str
     """Folder of the tables that it was read from; "" for this store."""
-    ended: datetime | None
-    """When the first of its trainings after the base ended; None without one."""
+    begun: datetime | None
+    """When the first of its trainings after the base began; None without one."""
     correct: Mapping[str, npt.NDArray[np.int64]]
     """Benchmark -> [Q] correct samples, in the order of the question ids."""
     k: Mapping[str, int]
     """Benchmark -> samples per question."""
+    asked: Mapping[str, str]
+    """Benchmark -> hash of the ids of its questions."""
     spent: Mapping[str, npt.NDArray[np.float64]]
     """Budget -> [T] sum up to each step, over all stages after the base."""
     curves: Mapping[str, npt.NDArray[np.float64]]
     """Column of the training log -> [T]."""
-    validated: Sequence[tuple[int, npt.NDArray[np.float64]]]
-    """(index of a step, [V] rewards of the held-out questions)."""
+    validated: Sequence["Validation"]
 
     def shares(self, benchmark: str) -> npt.NDArray[np.float64]:
         """[Q] share of correct samples of each question."""
         return self.correct[benchmark] / self.k[benchmark]
+
+
+class TrialResult(Frozen):
+    """What a trial of a search gave."""
+
+    fingerprint: str
+    """Hash of what trained it."""
+    reward: float
+    """Of its last validation."""
 
 
 class Facts(Frozen):
@@ -66,34 +88,57 @@ class Facts(Frozen):
 
     declared: tuple[Declared, ...]
     """All versions of the claims, oldest first."""
-    trials: dict[str, float]
-    """Stage of a trial of the search -> the reward of its last validation."""
+    trials: dict[str, TrialResult]
+    """Stage of a trial of the search -> its result."""
 
 
 FACTS = "study.json"
+FILES = ("scores.parquet", "training.parquet", FACTS)
+"""What `write_models` writes."""
 
 
 def trained(member: Member, benchmarks: Iterable[Benchmark]) -> Trained:
     """A model of this store. Raises DataError if its verdicts are damaged."""
     assert member.verdicts is not None
-    correct = {}
+    correct, asked = {}, {}
     for b in benchmarks:
         counts = question_counts(read_table(member.verdicts[b.name], schemas.VERDICTS), b.k)
         correct[b.name] = np.array([counts[q][0] for q in sorted(counts)])
-    rows = [row for log in member.logs for row in pq.read_table(log).to_pylist()]
+        asked[b.name] = sha256_json(sorted(counts))
+    rows = [
+        {**row, "held_out": None if log.held_out is None else _hash(log.held_out)}
+        for log in member.logs
+        for row in read_table(log.path, schemas.TRAIN_LOG).to_pylist()
+    ]
     return Trained(
         method=member.method,
         seed=member.seed,
         stage=member.stage,
         fingerprint=member.fingerprint,
         where="",
-        ended=member.ended,
+        begun=member.begun,
         correct=correct,
         k={b.name: b.k for b in benchmarks},
+        asked=asked,
         spent={name: np.cumsum([1.0 if name == "steps" else float(row[name]) for row in rows]) for name in BUDGETS},
         curves={name: np.array([row[name] for row in rows], dtype=float) for name in CURVES},
-        validated=[(i, np.array(r)) for i, row in enumerate(rows) if (r := row["validation_rewards"])],
+        validated=_validations(rows),
     )
+
+
+def _validations(rows: Sequence[Mapping[str, Any]]) -> list[Validation]:
+    return [
+        Validation(step, row["held_out"] or "", np.array(row["validation_rewards"]))
+        for step, row in enumerate(rows)
+        if row["validation_rewards"]
+    ]
+
+
+@lru_cache
+def _hash(held_out: HeldOut) -> str:
+    questions = read_questions(held_out.data, held_out.needs_demonstrations)
+    _, chosen = hold_out(questions, held_out.questions)
+    return sha256_json([[question.question_id for question in chosen], held_out.sampling])
 
 
 def write_models(folder: Path, models: Iterable[Trained], facts: Facts) -> None:
@@ -104,13 +149,21 @@ def write_models(folder: Path, models: Iterable[Trained], facts: Facts) -> None:
         front = {"method": model.method, "seed": model.seed, "stage": model.stage}
         for name, correct in model.correct.items():
             score = float(model.shares(name).mean())
-            found = {"benchmark": name, "k": model.k[name], "score": score, "correct": correct.tolist()}
-            scores.append({**front, "fingerprint": model.fingerprint, "ended": model.ended, **found})
-        rewards = dict(model.validated)
+            found = {
+                "benchmark": name,
+                "k": model.k[name],
+                "score": score,
+                "asked": model.asked[name],
+                "correct": correct.tolist(),
+            }
+            scores.append({**front, "fingerprint": model.fingerprint, "begun": model.begun, **found})
+        found_at = {each.step: each for each in model.validated}
         for step in range(len(model.spent["steps"])):
             row: dict[str, Any] = {name: float(sums[step]) for name, sums in model.spent.items()}
             row |= {name: _or_none(values[step]) for name, values in model.curves.items()}
-            training.append({**front, **row, "validation_rewards": rewards.get(step, np.array([])).tolist()})
+            if validation := found_at.get(step):
+                row |= {"held_out": validation.held_out, "validation_rewards": validation.rewards.tolist()}
+            training.append({"validation_rewards": [], **front, **row})
     write_parquet(folder / "scores.parquet", pa.Table.from_pylist(scores, SCORES))
     write_parquet(folder / "training.parquet", pa.Table.from_pylist(training, TRAINING))
     write_json(folder / FACTS, facts.model_dump(mode="json"))
@@ -136,12 +189,13 @@ def read_models(folder: Path) -> Iterator[Trained]:
             stage=found[0]["stage"],
             fingerprint=found[0]["fingerprint"],
             where=str(folder),
-            ended=found[0]["ended"],
+            begun=found[0]["begun"],
             correct={row["benchmark"]: np.array(row["correct"]) for row in found},
             k={row["benchmark"]: row["k"] for row in found},
+            asked={row["benchmark"]: row["asked"] for row in found},
             spent={name: np.array([row[name] for row in rows], dtype=float) for name in BUDGETS},
             curves={name: np.array([row[name] for row in rows], dtype=float) for name in CURVES},
-            validated=[(i, np.array(r)) for i, row in enumerate(rows) if (r := row["validation_rewards"])],
+            validated=_validations(rows),
         )
 
 
@@ -158,15 +212,16 @@ _TEXT, _I32, _I64, _F64 = pa.string(), pa.int32(), pa.int64(), pa.float64()
 _FRONT = [("method", _TEXT), ("seed", _I64), ("stage", _TEXT)]
 SCORES = pa.schema(
     [
-        *_FRONT, ("fingerprint", _TEXT), ("ended", pa.timestamp("us", tz="UTC")),
-        ("benchmark", _TEXT), ("k", _I32), ("score", _F64), ("correct", pa.list_(_I32)),
+        *_FRONT, ("fingerprint", _TEXT), ("begun", pa.timestamp("us", tz="UTC")),
+        ("benchmark", _TEXT), ("k", _I32), ("score", _F64), ("asked", _TEXT), ("correct", pa.list_(_I32)),
     ]
 )  # fmt: skip
-"""One row per model and benchmark. `correct` is in the order of the question ids; `ended` is when the first training
-after the base ended."""
+"""One row per model and benchmark. `correct` is in the order of the question ids; `begun` is when the first training
+after the base began."""
 TRAINING = pa.schema(
     [
-        *_FRONT, *((name, _F64) for name in (*BUDGETS, *CURVES)), ("validation_rewards", pa.list_(_F64)),
+        *_FRONT, *((name, _F64) for name in (*BUDGETS, *CURVES)),
+        ("held_out", _TEXT), ("validation_rewards", pa.list_(_F64)),
     ]
 )  # fmt: skip
 """One row per model and step after the base: budgets are sums up to the step; null where nothing was logged."""

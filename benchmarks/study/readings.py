@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from benchmarks.effects import LEVEL, Effect, deciding, effect
 from benchmarks.significance import holm
 from benchmarks.study.inputs import Benchmark, Claim, Declared, StudyInputs, Trial
-from benchmarks.study.models import Trained, read_facts, read_models, trained
+from benchmarks.study.models import Trained, TrialResult, Validation, read_facts, read_models, trained
 from hpt_core.errors import DataError
 
 MATCHED = ("steps", "demonstration_tokens", "device_seconds")
@@ -42,13 +42,16 @@ class Measured:
     """Method -> seed -> its model. Methods and seeds without scores are left out."""
     declared: tuple[Declared, ...] = ()
     """All versions of the claims, oldest first. The last is the present one."""
-    trials: Mapping[str, float] = field(default_factory=dict)
-    """Stage of a trial of the search -> the reward of its last validation."""
+    trials: Mapping[str, TrialResult] = field(default_factory=dict)
+    """Stage of a trial of the search -> its result."""
 
     @property
-    def trainings(self) -> list[datetime]:
-        """When the trainings of the methods ended."""
-        return [model.ended for seeds in self.trained.values() for model in seeds.values() if model.ended]
+    def begun(self) -> list[datetime]:
+        """When the trainings of each method and seed began, also of those that were not measured."""
+        found = {(member.method, member.seed): member.begun for member in self.inputs.members}
+        for model in (model for seeds in self.trained.values() for model in seeds.values()):
+            found[model.method, model.seed] = model.begun
+        return [time for time in found.values() if time is not None]
 
     def benchmarks(self, metric: str) -> list[Benchmark]:
         """The benchmarks of a metric."""
@@ -73,13 +76,14 @@ class Measured:
 
         None for seeds without a validation by then, or with other held-out questions.
         """
-        found = []
+        found: dict[str, list[npt.NDArray[np.float64]]] = {}
         for one, other in self._pairs(claim):
             limit = min(_total(one, budget), _total(other, budget))
             first, second = (_latest(each, budget, limit) for each in (one, other))
-            if first is not None and second is not None and len(first) == len(second):
-                found.append(first - second)
-        return effect([np.stack(found)]) if found else None
+            if first is not None and second is not None and first.held_out == second.held_out:
+                found.setdefault(first.held_out, []).append(first.rewards - second.rewards)
+        # Seeds that validate on other questions than most cannot be read together with them.
+        return effect([np.stack(max(found.values(), key=len))]) if found else None
 
     def _pairs(self, claim: Claim) -> list[tuple[Trained, Trained]]:
         one, other = (self.trained.get(name, {}) for name in (claim.method, claim.than))
@@ -90,9 +94,9 @@ def _total(trained: Trained, budget: str) -> float:
     return float(trained.spent[budget][-1]) if len(trained.spent[budget]) else 0.0
 
 
-def _latest(trained: Trained, budget: str, limit: float) -> npt.NDArray[np.float64] | None:
-    """The rewards of the last validation that was reached within the limit."""
-    return next((r for step, r in reversed(trained.validated) if trained.spent[budget][step] <= limit), None)
+def _latest(trained: Trained, budget: str, limit: float) -> Validation | None:
+    """The last validation that was reached within the limit."""
+    return next((v for v in reversed(trained.validated) if trained.spent[budget][v.step] <= limit), None)
 
 
 def measure(inputs: StudyInputs) -> Measured:
@@ -102,14 +106,21 @@ def measure(inputs: StudyInputs) -> Measured:
         if member.verdicts is not None:
             found.setdefault(member.method, {})[member.seed] = trained(member, inputs.benchmarks)
     declared = {each.fingerprint: each for each in inputs.declared}
-    trials = {t.stage: reward for ts in inputs.search.values() for t in ts if (reward := _reward(t)) is not None}
+    every = {trial.stage: trial for trials in inputs.search.values() for trial in trials}
+    trials = {
+        stage: TrialResult(fingerprint=trial.fingerprint, reward=reward)
+        for stage, trial in every.items()
+        if (reward := _reward(trial)) is not None
+    }
     fingerprints = {(member.method, member.seed): member.fingerprint for member in inputs.members}
     for folder in inputs.elsewhere:
         for model in read_models(folder):
             if fingerprints.get((model.method, model.seed)) == model.fingerprint:
                 found.setdefault(model.method, {}).setdefault(model.seed, model)
         facts = read_facts(folder)
-        trials = {**facts.trials, **trials}
+        for stage, result in facts.trials.items():
+            if stage in every and every[stage].fingerprint == result.fingerprint:
+                trials.setdefault(stage, result)
         for other in facts.declared:
             known = declared.setdefault(other.fingerprint, other)
             declared[other.fingerprint] = min(known, other, key=lambda each: each.time)
@@ -119,12 +130,12 @@ def measure(inputs: StudyInputs) -> Measured:
         for name in dict.fromkeys(m.method for m in inputs.members)
         if name in found
     }
-    asked: dict[str, tuple[int, int]] = {}
+    asked: dict[str, tuple[str, int]] = {}
     for model in (model for seeds in found.values() for model in seeds.values()):
         for b in inputs.benchmarks:
             if b.name not in model.correct:
                 raise DataError(f"{model.stage} of {model.where} was not measured on {b.name}", "evaluate it again")
-            size = len(model.correct[b.name]), model.k[b.name]
+            size = model.asked[b.name], model.k[b.name]
             if asked.setdefault(b.name, size) != size:
                 raise DataError(f"models answered different questions of {b.name}", "evaluate all of them again")
     now = inputs.declared[-1].fingerprint

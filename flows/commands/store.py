@@ -16,10 +16,12 @@ from flows.outputs import find_one, open_store
 from hpt_core.artifacts import KnownFiles
 from hpt_core.artifacts.cleanup import Contents, Item, Policy, clean
 from hpt_core.errors import ConfigError
-from tasks import publish, report
+from tasks import publish, report, study
 
 app = typer.Typer()
-LEADERBOARDS = (report.ReportStep.kind, publish.PublishStep.kind)
+LEADERBOARDS = (report.ReportStep.kind, publish.PublishStep.kind, study.StudyStep.kind)
+KEPT = (study.ClaimsStep.kind,)
+"""Kinds of artifacts that are small, and of which nothing is removed: a study must show all claims ever declared."""
 AGES = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 SIZES = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
 Pipeline = Annotated[str | None, typer.Option("--pipeline", help="Forget only runs of this pipeline.")]
@@ -29,7 +31,7 @@ Pipeline = Annotated[str | None, typer.Option("--pipeline", help="Forget only ru
 def store_(where: Where = None, as_json: Json = False) -> None:
     """Show what a store holds: sizes by kind and by pipeline, and what nothing refers to."""
     store = open_store(where)
-    contents = Contents(store, LEADERBOARDS)
+    contents = Contents(store, LEADERBOARDS, KEPT)
     items = contents.items.values()
     unused = contents.cleanup(Policy())
     pipelines = {name: contents.of_pipeline(name) & contents.items.keys() for name in store.pipelines()}
@@ -103,7 +105,7 @@ def gc(
         raise ConfigError(
             f"no pipeline {pipeline!r} has run on {store.address}", f"known: {', '.join(store.pipelines())}"
         )
-    found = Contents(store, LEADERBOARDS).cleanup(policy)
+    found = Contents(store, LEADERBOARDS, KEPT).cleanup(policy)
     removed = [item for item, gone in clean(store, found) if gone] if delete else found.remove
     freed = sum(item.size for item in removed)
     if as_json:

@@ -71,14 +71,16 @@ class Cleanup:
 class Contents:
     """Everything in a store, and what refers to it."""
 
-    def __init__(self, store: Store, leaderboards: Collection[str] = ()) -> None:
-        """`leaderboards` are the kinds of artifacts that a pipeline's leaderboard consists of."""
+    def __init__(self, store: Store, leaderboards: Collection[str] = (), kept: Collection[str] = ()) -> None:
+        """`leaderboards` are the kinds of artifacts that a pipeline's leaderboard consists of, `kept` those that always
+        stay."""
         self.store = store
         self.items = {item.place: item for item in map(_item, store.slots())}
         self.runs = store.history.runs()
         self._pins = {pin.place for pin in store.pins()}
         self._names = {name: list(store.names(name).values()) for name in store.pipelines()}
         self._leaderboards = set(leaderboards)
+        self._kept = {place for place, item in self.items.items() if item.slot.kind in kept}
         self._makers: dict[str, list[str]] = {}
         for place, item in self.items.items():
             for hash_ in item.manifest.outputs.values() if item.manifest else ():
@@ -120,7 +122,7 @@ class Contents:
     def _unreferred(self, forget: list[RunRecord], policy: Policy) -> list[Item]:
         forgotten = {run.id for run in forget}
         kept = [run for run in self.runs if run.id not in forgotten]
-        places = self._pins | {place for run in kept for place in run.artifacts.values()}
+        places = self._pins | self._kept | {place for run in kept for place in run.artifacts.values()}
         for name, slots in self._names.items():
             # Pipelines that ran before runs were recorded keep all that they used last.
             recorded = any(run.pipeline == name for run in self.runs)

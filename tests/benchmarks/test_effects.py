@@ -20,13 +20,23 @@ def test_the_mean_is_over_benchmarks_not_over_questions() -> None:
     found = effect([np.full((2, 10), 0.1), np.full((2, 90), 0.3)])
     assert found.mean == pytest.approx(0.2)
     assert found.interval() == pytest.approx((0.2, 0.2))
-    assert found.p_value < 1e-80
+    assert found.p_value == 1.0, "nothing varies, so nothing is known"
 
 
 def test_a_single_seed_says_nothing_about_others() -> None:
     found = effect([np.array([[0.0, 1.0, 1.0]])])
     assert found.interval() == (-math.inf, math.inf)
     assert found.p_value == 1.0
+    assert deciding(found, 0.05, 0.05) == (None, None)
+
+
+def test_seeds_that_agree_by_chance_decide_nothing() -> None:
+    """Two seeds, and two answers that differ in either: the seeds' means are equal."""
+    values = np.zeros((2, 64))
+    values[0, :2] = values[1, 2:4] = 1.0
+    found = effect([values])
+    assert found.mean > 0
+    assert found.p_value > 0.05
 
 
 def test_only_seeds_differ_is_students_test() -> None:
@@ -37,10 +47,10 @@ def test_only_seeds_differ_is_students_test() -> None:
     assert found.interval() == pytest.approx((seeds.mean() - half, seeds.mean() + half), abs=1e-4)
 
 
-def test_only_questions_differ_is_students_test_over_questions() -> None:
+def test_only_questions_differ_is_their_variance_with_few_degrees_of_freedom() -> None:
     questions = np.linspace(-0.2, 0.6, 40)
     found = effect([np.repeat(questions[None], 3, axis=0)])
-    assert found.freedom == pytest.approx(39)
+    assert found.freedom == 2.5
     assert found.variance == pytest.approx(questions.var(ddof=1) / 40)
 
 
@@ -83,9 +93,20 @@ def test_the_interval_covers_the_truth_in_93_to_97_percent() -> None:
     share = {case: count / tries for case, count in covered.items()}
     assert 0.93 <= np.mean(list(share.values())) <= 0.97
     for seeds in SEEDS:
-        assert 0.93 <= np.mean([s for case, s in share.items() if case[0] == seeds]) <= 0.97, seeds
+        assert 0.93 <= np.mean([s for case, s in share.items() if case[0] == seeds]) <= 0.98, seeds
     # A single case has a standard error of 1.4 points.
     assert min(share.values()) > 0.90, share
+
+
+def test_small_p_values_of_few_seeds_are_not_too_small() -> None:
+    """With ten claims, Holm's first threshold is 0.005."""
+    rng = np.random.default_rng(2)
+    for of_seeds in (0.0005, 0.001, 0.003):
+        rejected = 0
+        for _ in range(800):
+            parts = rng.normal(0, of_seeds**0.5, (3, 1)), rng.normal(0, 0.05, 240), rng.normal(0, 0.1, (3, 240))
+            rejected += effect([sum(parts)]).p_value < 0.005
+        assert rejected <= 800 * 0.0115, of_seeds
 
 
 def test_what_would_decide_a_claim_does() -> None:
