@@ -67,15 +67,15 @@ def line_chart(
     palette: Palette = PRINTED,
     size: tuple[int, int] = (640, 340),
 ) -> str:
-    """Lines over x, which begins at 0. With `share`, y runs from 0 to 1 and is shown in percent. With a background it
-    also has its title and a legend; otherwise the page has them."""
+    """Lines over x, which begins at 0. With `share`, y runs from 0 to 1, or as far as the values, in percent. With a
+    background it also has its title and a legend; otherwise the page has them."""
     width, height = size
     alone = palette.paper is not None
     top, right = (TOP + TITLE, LEGEND) if alone else (TOP, END)
     known = [line._replace(points=[(x, y) for x, y in line.points if math.isfinite(y)]) for line in lines]
     points = [point for line in known for point in line.points]
-    most = max((x for x, _ in points), default=1.0) or 1.0
-    low, high = (0.0, 1.0) if share else _range([y for _, y in points])
+    _, most = _range([x for x, _ in points], None)
+    low, high = _range([y for _, y in points], 1.0 if share else None)
 
     def place(x: float, y: float) -> tuple[float, float]:
         across, up = width - LEFT - right, height - top - BOTTOM
@@ -188,9 +188,11 @@ def _valued(mark: Mark) -> str:
     return f"{mark.name}: {mark.value:.1f}{interval}"
 
 
-def _range(values: Sequence[float]) -> tuple[float, float]:
+def _range(values: Sequence[float], least: float | None) -> tuple[float, float]:
+    """From 0 or below to the highest value, at least to `least`."""
     low, high = min([0.0, *values]), max(values, default=1.0)
-    return low, high if high > low else low + 1
+    high = high if least is None else max(high, least)
+    return low, high if high - low > 1e-12 else low + 1
 
 
 def _ticks(low: float, high: float) -> Iterator[float]:

@@ -116,7 +116,8 @@ class Results:
                 tables.append(table.add_column(0, "stage", pa.array([str(key.stage)] * table.num_rows, pa.string())))
         if not tables:
             raise self._absent(train.KIND.name, "there are no training logs yet", "run `hpt train` first")
-        return _as(pa.concat_tables(tables), frame)
+        # Logs of earlier releases have fewer columns.
+        return _as(pa.concat_tables(tables, promote_options="default"), frame)
 
     def samples(self, model: str | None = None, benchmark: str | None = None, frame: Frame = "pyarrow") -> Any:
         """Samples with question, gold answer and verdict, optionally of one model ("hpt") or benchmark.

@@ -82,7 +82,7 @@ def _attempt(key: str, run: Walk) -> HPTError | None:
         stage_task(key, run)  # type: ignore[unused-coroutine]
     except Exception as error:  # a fault in the code of a stage or of a library stops no independent stage
         if (end := asked_to_end(error)) is not None:
-            raise end from error
+            raise end from None
         if isinstance(error, HPTError):
             return error
         LOG.error("%s failed", key, exc_info=error)

@@ -237,12 +237,7 @@ class StudyStep(Step):
             data=artifacts[config.data].path(PREPARED),
             needs_demonstrations=config.uses_demonstrations,
             questions=validation.questions,
-            sampling={
-                "samples": validation.samples,
-                "temperature": validation.temperature,
-                "top_p": validation.top_p,
-                "max_tokens": config.sampling.max_tokens,
-            },
+            sampling=(validation.samples, validation.temperature, validation.top_p, config.sampling.max_tokens),
         )
         return Log(path=artifacts[stage].path(train.LOG), held_out=held_out)
 
@@ -296,8 +291,8 @@ class StudyStep(Step):
         return seed_of(self.pipeline, stage)
 
     def _fingerprint(self, model: StageKey) -> str:
-        """Hash of how a model is made and measured: configs, versions and plug-ins of all stages that it is made by, and
-        of its evaluation."""
+        """Hash of how a model is made and measured: configs, versions and plug-ins of all stages that it is made
+        by, and of its evaluation."""
         left, seen = [model], dict[str, Any]()
         while left:
             key = left.pop()

@@ -36,17 +36,22 @@ class Tables:
 
 
 def update(
-    records: Records, running: Iterable[Row] = (), fresh: dict[str, Rows] | None = None, stored: Tables | None = None
+    records: Records,
+    running: Iterable[Row] = (),
+    fresh: dict[str, Rows] | None = None,
+    stored: Tables | None = None,
+    again: Iterable[str] = (),
 ) -> Tables:
     """The tables over all records, which are also written to STORE/catalog/ if they have changed.
 
     Only records that the files do not have yet are read, except those in `fresh`, which the caller has just written.
     `running` holds rows of RUNS for runs without a record, because they have not ended. `stored` is what `read` has
-    returned, if the caller has called it. Raises StoreError, and OSError if the files cannot be written.
+    returned, if the caller has called it; records `again` have been replaced since. Raises StoreError, and OSError if
+    the files cannot be written.
     """
     stored = stored or read(records)
     names = records.names()
-    known = set() if stored is None else _members(stored) & names.keys()
+    known = set() if stored is None else (_members(stored) & names.keys()) - set(again)
     new = {name: rows for name, rows in (fresh or {}).items() if name in names and name not in known}
     new |= records.read(sorted(names.keys() - known - new.keys()))
     live = list(running)

@@ -1,6 +1,6 @@
 """Publish into a folder that a web server or a file share serves."""
 
-import contextlib
+import errno
 import shutil
 from pathlib import Path
 
@@ -82,7 +82,7 @@ class Folder:
     def _hash(self, name: str) -> str | None:
         try:
             return sha256_file(self.root / name)
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
 
     def remove(self, name: str) -> None:
@@ -91,9 +91,14 @@ class Folder:
         if not path.is_dir():
             path.unlink(missing_ok=True)
             return
-        with contextlib.suppress(FileNotFoundError):  # another publisher removes it, too
-            while path.is_dir():
+        while path.is_dir():
+            try:
                 shutil.rmtree(path)
+            except FileNotFoundError:  # another publisher removes it, too
+                continue
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY:  # another one writes into it
+                    raise
 
 
 def _require_place(target: Path) -> None:

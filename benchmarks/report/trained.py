@@ -1,9 +1,10 @@
 """What each training did, in numbers: its demonstrations, and gate, reward and truncation by quarters of its steps."""
 
 import math
-from statistics import fmean
+from itertools import groupby
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 QUARTERS = 4
@@ -28,25 +29,36 @@ class Trained(NamedTuple):
 
 def trained(training_log: pa.Table) -> list[Trained]:
     """Every stage of TRAINING_LOG, in its order."""
+    columns = [
+        "stage",
+        "label",
+        "demonstration_rows",
+        "rollout_rows",
+        "demonstration_share",
+        "reward",
+        "truncated_share",
+    ]
+    rows = training_log.select(columns).to_pylist()
     found = []
-    for stage in dict.fromkeys(training_log.column("stage").to_pylist()):
-        rows = [row for row in training_log.to_pylist() if row["stage"] == stage]
-
-        def quarters(name: str, scale: float, digits: int, rows: list[dict[str, float]] = rows) -> str:
-            size = math.ceil(len(rows) / QUARTERS)
-            parts = [[row[name] for row in rows[at : at + size]] for at in range(0, len(rows), size)]
-            means = [fmean(values) for values in parts]
-            return "" if any(map(math.isnan, means)) else " · ".join(f"{scale * mean:.{digits}f}" for mean in means)
-
+    for _, of_stage in groupby(rows, key=lambda row: row["stage"]):
+        steps = list(of_stage)
+        reward = _quarters([row["reward"] for row in steps], "{:.2f}")
         found.append(
             Trained(
-                label=rows[0]["label"],
-                steps=len(rows),
-                demonstrations=sum(row["demonstration_rows"] for row in rows),
-                rollouts=sum(row["rollout_rows"] for row in rows),
-                gate=quarters("demonstration_share", 100, 0),
-                reward=quarters("reward", 1, 2),
-                truncated=quarters("truncated_share", 100, 0) if quarters("reward", 1, 2) else "",
+                label=steps[0]["label"],
+                steps=len(steps),
+                demonstrations=sum(row["demonstration_rows"] for row in steps),
+                rollouts=sum(row["rollout_rows"] for row in steps),
+                gate=_quarters([100 * row["demonstration_share"] for row in steps], "{:.0f}"),
+                reward=reward,
+                truncated=_quarters([100 * row["truncated_share"] for row in steps], "{:.0f}") if reward else "",
             )
         )
     return found
+
+
+def _quarters(values: list[float], text: str) -> str:
+    """The mean of each quarter; "" if a value is NaN. Fewer steps than four are shown one by one."""
+    if any(map(math.isnan, values)):
+        return ""
+    return " · ".join(text.format(part.mean()) for part in np.array_split(values, min(QUARTERS, len(values))))

@@ -141,4 +141,6 @@ def _over_seeds(section: Section, lines: Sequence[Line], place: int, shares: _Sh
     }
     cut = rounded(max(cell.truncated for cell in cells if cell))
     partial = next((cell.partial for cell in cells if cell and cell.partial), None)
-    return row | ({"cut": cut} if cut else {}) | ({"partial": partial} if partial else {})
+    overlap = rounded(max(cell.overlap or 0.0 for cell in cells if cell))
+    marks = {"cut": cut, "partial": partial, "overlap": overlap}
+    return row | {name: mark for name, mark in marks.items() if mark}

@@ -36,6 +36,7 @@ SOURCES = (
     "benchmarks.site",
     "benchmarks.curves",
     "benchmarks.effects",
+    "hpt_core.evaluation.student",
     "benchmarks.catalog",
     "benchmarks.significance",
     "hpt_core.evaluation.metrics",

@@ -58,7 +58,7 @@ class HeldOut(Frozen):
     needs_demonstrations: bool
     """Whether questions without a demonstration were left out before."""
     questions: int
-    sampling: dict[str, float]
+    sampling: tuple[float, ...]
     """samples, temperature, top_p and max_tokens."""
 
 

@@ -12,7 +12,7 @@ from flows.commands.common import ConfigFile, DataDir, Json, Set, StoreOption
 from flows.compute import Assumptions, StageCompute, of_pipeline, total
 from flows.display import Display, clock
 from flows.run import RunOptions, plan_run
-from hpt_core.errors import StoreError
+from hpt_core.errors import ConfigError, StoreError
 from hpt_core.evaluation.estimate import Estimate, UnitEstimate, whole
 from tasks import evaluate
 from tasks.execution.artifact import Artifacts
@@ -26,7 +26,7 @@ Found = dict[StageKey, dict[str, UnitEstimate]]
 
 
 def _assumed(text: str) -> Any:
-    return typer.Option(min=0, rich_help_panel="Assumptions of --gpu-hours", help=text)
+    return typer.Option(min=1e-9, rich_help_panel="Assumptions of --gpu-hours", help=text)
 
 
 @app.command()
@@ -56,6 +56,8 @@ def estimate(
     """
     resolved = common.read_config(config, overrides, store, data_dir)
     if gpu_hours:
+        if models:
+            raise ConfigError("--gpu-hours takes no models", "it computes all stages of the config")
         assumed = Assumptions(parameters, response_tokens, prompt_tokens, peak_tflops, training, decoding)
         _print_compute(list(of_pipeline(plan_run(resolved), assumed)), assumed, as_json)
         return
@@ -83,6 +85,8 @@ def estimate(
 
 
 def _print_compute(stages: Sequence[StageCompute], assumed: Assumptions, as_json: bool) -> None:
+    if not stages:
+        raise ConfigError("the config neither trains nor evaluates", "there is nothing to compute")
     if as_json:
         common.print_json([{**stage._asdict(), "stage": str(stage.stage)} for stage in stages])
         return

@@ -13,6 +13,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow.compute as pc
+
 from benchmarks.catalog.migrations import Rows
 from benchmarks.catalog.records import Contribution, Records, record_name
 from benchmarks.catalog.schemas import TRIAL, Row
@@ -28,6 +30,8 @@ from tasks.execution.kind import StageKind
 LOG = logging.getLogger("hpt.catalog")
 NOT_CONFIG = ("store", "resources", "schedule", "trackers", "data_dir")
 """Fields of a pipeline's config that say where and how it runs, not what it does."""
+NEEDED = {"contamination": "overlaps"}
+"""Kind of artifact -> table in which its record has a row."""
 Progress = Callable[[int, int], None]
 
 
@@ -137,13 +141,15 @@ def fill(store: Store, progress: Progress = lambda done, total: None) -> Tables:
             written[run.id] = run_rows(run)
             records.add(run.id, written[run.id], durable=False)
     slots, stored = _without_record(store, names), read(records)
+    if stored is None and names:
+        stored = update(records)
+    lacking = {} if stored is None else _lacking(store, stored)
+    slots += lacking.values()
     if slots:
-        if stored is None and names:
-            stored = update(records)
         source = _Source(store, stored, [*running, *(rows["runs"][0] for rows in written.values())])
         for done, made in enumerate(source.in_order(slots)):
             progress(done, len(slots))
-            if records.has(made.record):
+            if records.has(made.record) and made.record not in lacking:
                 records.confirm(made.record)
                 continue
             try:
@@ -151,7 +157,7 @@ def fill(store: Store, progress: Progress = lambda done, total: None) -> Tables:
             except Exception as error:  # also a fault in the code of a kind outside this repository
                 LOG.warning("%s is not in the catalog: %s", made.slot, explain(error))
         progress(len(slots), len(slots))
-    return update(records, running, written, stored)
+    return update(records, running, written, stored, lacking)
 
 
 def _without_record(store: Store, names: Mapping[str, float]) -> list[Slot]:
@@ -162,6 +168,20 @@ def _without_record(store: Store, names: Mapping[str, float]) -> list[Slot]:
         newest[fingerprint] = max(time, newest.get(fingerprint, time))
     found = sorted(place for place in store.finished() if place[0] > newest.get(place[2], float("-inf")))
     return [store.slot(kind, fingerprint) for _, kind, fingerprint in found]
+
+
+def _lacking(store: Store, tables: Tables) -> dict[str, Slot]:
+    """Records of earlier releases that lack rows of tables of today, of artifacts that the store still has."""
+    found = {}
+    for kind, name in NEEDED.items():
+        known = set(getattr(tables, name).column("record").to_pylist())
+        stages = tables.stages.filter(pc.equal(tables.stages.column("kind"), kind))
+        for row in stages.select(["record", "kind", "fingerprint"]).to_pylist():
+            slot = store.slot(row["kind"], row["fingerprint"])
+            manifest = None if row["record"] in known else slot.manifest()
+            if manifest is not None and record_name(row["fingerprint"], manifest.end) == row["record"]:
+                found[row["record"]] = slot
+    return found
 
 
 class _Source:

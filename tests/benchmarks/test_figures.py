@@ -24,6 +24,12 @@ def test_names_are_escaped(palette: Palette) -> None:
     assert "&lt;script&gt;: 1.0 (0.5 to 2.0); &lt;b&gt;: 3.0" in marks
 
 
+def test_shares_beyond_one_stay_in_the_figure() -> None:
+    chart = line_chart("t", "x", [Line("penalized", [(0, -0.5), (10, 1.4)], 0)], share=True)
+    ys = [float(point.split(",")[1]) for point in re.findall(r'points="(.*?)"', chart)[0].split()]
+    assert all(0 <= y <= 340 for y in ys)
+
+
 def test_further_lines_have_dashes() -> None:
     lines = [Line(f"m{n}", [(0, 0.0), (1, 1.0)], n) for n in range(20)]
     looks = re.findall(r"<polyline [^>]*?(stroke=.*?)>", line_chart("t", "x", lines))

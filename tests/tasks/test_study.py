@@ -11,6 +11,8 @@ from pydantic import ValidationError
 from flows.graph import build
 from hpt_core.base import idle_settings
 from tasks.execution.config import PipelineConfig
+from tasks.execution.keys import StageKey
+from tasks.study import StudyStep
 from tests.flows.pipelines import TINY, Hpt
 
 TABLE: dict[str, Any] = {
@@ -48,6 +50,34 @@ def test_everything_of_a_seed_comes_before_the_next() -> None:
     assert max(places) - min(places) == 2
     trials = [name for name in order if name.startswith("train.try")]
     assert trials == ["train.try_seed_1_steps_1", "train.try_seed_1_steps_3"], "of one seed"
+
+
+def test_what_trains_or_measures_a_model_is_in_its_fingerprint() -> None:
+    def found(**changes: Any) -> str:
+        table = json.loads(json.dumps(TABLE))
+        for path, value in changes.items():
+            *tables, field = path.split("__")
+            inner = table
+            for name in tables:
+                inner = inner[name]
+            inner[field] = value
+        (step,) = build(PipelineConfig.model_validate(table))[StageKey("study", "report")].steps
+        assert isinstance(step, StudyStep)
+        return step._fingerprint(StageKey("train", "two_seed_1"))
+
+    before = found()
+    assert found() == before
+    assert found(study__title="other", train__try__steps=5) == before
+    for changes in (
+        {"evaluate__dtype": "float32"},
+        {"evaluate__engine": "transformers"},
+        {"evaluate__limit": 5},
+        {"evaluate__k": 3},
+        {"train__base__steps": 3},
+        {"data__d__decontaminate": ["procedural_mixed"]},
+        {"seed": 5},
+    ):
+        assert found(**changes) != before, changes
 
 
 @pytest.mark.parametrize(
@@ -119,8 +149,8 @@ def test_claims_are_declared_before_training_and_a_change_is_told(
     hpt.config.write_text(hpt.config.read_text() + 'direction = "lower"\n')
     assert "train.sft_seed_2: reused" in hpt("study", "tiny.toml").stderr
     text = document.read_text()
-    assert "after 2 of 2 methods and seeds had been trained**" in text
-    assert "it had: sft is higher than start" in text
+    assert "after the trainings of 2 of 2 methods and seeds had begun**" in text
+    assert "it had: sft is higher than start (out, 2 points)" in text
 
     # Another store takes over what this one has measured.
     (tmp_path / "taken").mkdir()

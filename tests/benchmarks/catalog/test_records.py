@@ -166,6 +166,21 @@ def test_records_of_version_1_have_no_lengths_and_no_overlaps(tmp_path: Path) ->
     assert [line.label for section in make_board(tables).sections for line in section.lines] == ["hpt"]
 
 
+def test_overlaps_of_an_earlier_release_are_added(tmp_path: Path) -> None:
+    made = MadeUp(tmp_path)
+    made.run("demo", {"hpt": {"aime24": np.ones((3, 2), bool)}})
+    made.overlap("demo", "aime24", [0.5, 0.0, 0.0])
+    assert fill(made.store).overlaps.num_rows == 1
+    for file in (tmp_path / "catalog" / "records").iterdir():
+        content = json.loads(file.read_text())
+        content["rows"].pop("overlaps", None)
+        file.write_text(json.dumps({**content, "version": 1}))
+    for table in (tmp_path / "catalog").glob("*.parquet"):
+        table.unlink()
+    assert [row["overlaps"] for row in fill(made.store).overlaps.to_pylist()] == [[0.5, 0.0, 0.0]]
+    assert fill(made.store).overlaps.num_rows == 1
+
+
 def test_every_version_before_todays_has_a_step() -> None:
     assert set(migrations.STEPS) == set(range(1, schemas.VERSION))
 

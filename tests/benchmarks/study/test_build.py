@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.study.build import build
-from benchmarks.study.inputs import Benchmark, Claim, Declared, Member, StudyInputs, Trial
+from benchmarks.study.inputs import Benchmark, Claim, Declared, HeldOut, Log, Member, StudyInputs, Trial
 from benchmarks.study.readings import measure, read_claims
-from hpt_core.schemas import TRAIN_LOG, VERDICTS
+from hpt_core.schemas import PREPARED, TRAIN_LOG, VERDICTS
 
 QUESTIONS = 100
 TIME = datetime(2026, 1, 2, tzinfo=UTC)
@@ -50,6 +50,15 @@ def write_log(path: Path, steps: int, cost: float, gain: float) -> Path:
     return path
 
 
+def held_out(folder: Path, name: str = "data", questions: int = 10) -> HeldOut:
+    """Held-out questions of prepared data with 40 questions, whose ids begin with the name."""
+    row = {f.name: 0 if pa.types.is_integer(f.type) else "x" for f in PREPARED}
+    path = folder / f"{name}.parquet"
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist([{**row, "question_id": f"{name}{n}"} for n in range(40)], PREPARED), path)
+    return HeldOut(data=path, needs_demonstrations=False, questions=questions, sampling=(1,))
+
+
 @pytest.fixture
 def inputs(tmp_path: Path) -> StudyInputs:
     """Three methods with three seeds: `strong` is better than `weak`, and `slow` takes ten times as long."""
@@ -63,8 +72,9 @@ def inputs(tmp_path: Path) -> StudyInputs:
         for seed in (1, 2, 3, 4):
             folder = tmp_path / f"{method}_{seed}"
             verdicts = {name: write_verdicts(folder / f"{name}.parquet", chance, seed) for name in ("one", "other")}
-            logs = (write_log(folder / "log.parquet", steps, cost, gain),) if steps else ()
-            ended = TIME + timedelta(hours=seed) if logs else None
+            path = folder / "log.parquet"
+            logs = (Log(path=write_log(path, steps, cost, gain), held_out=held_out(tmp_path)),) if steps else ()
+            begun = TIME + timedelta(hours=seed) if logs else None
             members.append(
                 Member(
                     method=method,
@@ -73,7 +83,7 @@ def inputs(tmp_path: Path) -> StudyInputs:
                     fingerprint="i",
                     verdicts=verdicts,
                     logs=logs,
-                    ended=ended,
+                    begun=begun,
                 )
             )
     claims = (
@@ -85,7 +95,7 @@ def inputs(tmp_path: Path) -> StudyInputs:
         title="A study",
         base="base",
         claims=claims,
-        declared=(Declared(fingerprint="f" * 64, time=TIME, claims=claims),),
+        declared=(Declared(pipeline="s", time=TIME, claims=claims),),
         members=tuple(members),
         benchmarks=(
             Benchmark(name="one", title="One", group="in", k=2),
@@ -118,34 +128,68 @@ def test_equal_budgets_compare_what_was_reached_for_the_same_cost(inputs: StudyI
     by_budget = read_claims(measure(inputs))[2]
     steps, seconds = by_budget["steps"].found, by_budget["device_seconds"].found
     assert steps is not None and steps.mean == pytest.approx(20 * 0.02 - 20 * 0.01)
-    assert by_budget["steps"].verdict == "supported"
     assert seconds is None, "no validation of `slow` within 20 seconds"
+
+
+def test_other_held_out_questions_are_not_compared(inputs: StudyInputs, tmp_path: Path) -> None:
+    """As many questions of other data; and for one seed fewer of the same."""
+    others = held_out(tmp_path, "other")
+    moved = [
+        m.model_copy(update={"logs": tuple(log.model_copy(update={"held_out": others}) for log in m.logs)})
+        if m.method == "slow"
+        else m
+        for m in inputs.members
+    ]
+    by_budget = read_claims(measure(inputs.model_copy(update={"members": tuple(moved)})))[2]
+    assert by_budget["steps"].found is None
+    assert by_budget[""].found is not None
+    fewer = held_out(tmp_path, "data", 9)
+    moved = [
+        m.model_copy(update={"logs": tuple(log.model_copy(update={"held_out": fewer}) for log in m.logs)})
+        if m.seed == 4
+        else m
+        for m in inputs.members
+    ]
+    found = read_claims(measure(inputs.model_copy(update={"members": tuple(moved)})))[2]["steps"].found
+    assert found is not None and found.seeds == 3
 
 
 def test_budgets_add_up_over_the_stages_after_the_base(inputs: StudyInputs, tmp_path: Path) -> None:
     *others, last = inputs.members
-    again = last.model_copy(update={"logs": (*last.logs, write_log(tmp_path / "second.parquet", 10, 1.0, 0.05))})
+    second = Log(path=write_log(tmp_path / "second.parquet", 10, 1.0, 0.05), held_out=None)
+    again = last.model_copy(update={"logs": (*last.logs, second)})
     measured = measure(inputs.model_copy(update={"members": (*others, again)}))
     spent = measured.trained["slow"][4].spent
     assert (spent["steps"][-1], spent["device_seconds"][-1], spent["demonstration_tokens"][-1]) == (30, 210, 300)
-    assert [step for step, _ in measured.trained["slow"][4].validated] == [4, 9, 14, 19, 24, 29]
+    assert [each.step for each in measured.trained["slow"][4].validated] == [4, 9, 14, 19, 24, 29]
 
 
 def test_the_document_says_what_is_missing_and_when_claims_were_declared(inputs: StudyInputs, tmp_path: Path) -> None:
     *others, last = inputs.members
-    lost = last.model_copy(update={"verdicts": None, "logs": ()})
-    earlier = Declared(fingerprint="e" * 64, time=TIME, claims=(Claim(method="weak", than="base"),))
+    lost = last.model_copy(update={"verdicts": None, "logs": ()})  # trained, and not measured
+    earlier = Declared(pipeline="s", time=TIME, claims=(Claim(method="weak", than="base"),))
+    other = Declared(pipeline="t", time=TIME, claims=(Claim(method="weak", than="base"),))
     late = inputs.declared[0].model_copy(update={"time": TIME + timedelta(hours=2, minutes=1)})
-    trials = (
-        Trial(stage="train.a", settings={"lr": "1"}, chosen=True, log=write_log(tmp_path / "a.parquet", 5, 1.0, 0.01)),
-        Trial(stage="train.b", settings={"lr": "2"}, chosen=False, log=write_log(tmp_path / "b.parquet", 5, 1.0, 0.02)),
+    trials = tuple(
+        Trial(
+            stage=f"train.{name}",
+            seed=9,
+            fingerprint=name,
+            settings={"lr": name, "a|b": "*"},
+            chosen=name == "one",
+            log=write_log(tmp_path / f"{name}.parquet", 5, 1.0, gain),
+        )
+        for name, gain in (("one", 0.01), ("two", 0.02))
     )
     build(
-        inputs.model_copy(update={"members": (*others, lost), "declared": (earlier, late), "search": {"weak": trials}})
+        inputs.model_copy(
+            update={"members": (*others, lost), "declared": (earlier, other, late), "search": {"weak": trials}}
+        )
     )
     text = (inputs.output / "study.md").read_text()
-    assert "after 6 of 11 methods and seeds had been trained**" in text
-    assert "it had: weak is higher than base" in text
+    assert "after the trainings of 6 of 12 methods and seeds had begun**" in text
+    assert "it had: weak is higher than base (in, 2 points)" in text
+    assert "claims of t, declared on" in text
     assert "| slow | done | done | done | **missing** |" in text
     assert "**Not trained with the settings of the best trial: weak.**" in text
     assert "| strong is higher than weak | mean in distribution |" in text
@@ -164,7 +208,9 @@ def test_seeds_and_declarations_of_another_store_count(inputs: StudyInputs, tmp_
     there, here = tmp_path / "there", tmp_path / "here"
     build(inputs.model_copy(update={"members": tuple(first), "output": there}))
     late = inputs.declared[0].model_copy(update={"time": TIME + timedelta(days=1)})
-    lost = [m.model_copy(update={"verdicts": None, "logs": ()}) if m.seed < 3 else m for m in inputs.members]
+    lost = [
+        m.model_copy(update={"verdicts": None, "logs": (), "begun": None}) if m.seed < 3 else m for m in inputs.members
+    ]
     update = {"members": tuple(lost), "output": here, "declared": (late,), "elsewhere": (there / "tables",)}
     build(inputs.model_copy(update=update))
     whole = tmp_path / "whole"
