@@ -1,7 +1,7 @@
 """The graph of a pipeline's stages, and the plan of a run: which artifacts exist and which are missing."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from hpt_core.errors import ConfigError, HPTError, near
@@ -28,6 +28,18 @@ def build(config: PipelineConfig, only: Iterable[str] = ()) -> Graph:
     # A config without training or evaluation only prepares models and data.
     wanted = wanted or [key for key in every if config.kind_of(key).is_goal] or list(every)
     return _closure(every, wanted)
+
+
+def without(stages: Graph, absent: Collection[StageKey]) -> Graph:
+    """The graph without some stages, and without those that cannot do without them."""
+    lost = set(absent)
+    found: dict[StageKey, Stage] = {}
+    for key, stage in stages.items():
+        if key in lost or stage.lacks(lost) is not None:
+            lost.add(key)
+        else:
+            found[key] = replace(stage, after=tuple(need for need in stage.after if need not in lost))
+    return found
 
 
 def select(stages: Graph, texts: Iterable[str]) -> Selection:

@@ -41,6 +41,9 @@ class RunOptions(Frozen):
     """Stop at the first malformed row of training data."""
     only_ready: bool = False
     """Fail if a dependency of `only` is missing, unless its stage is cheap."""
+    as_is: bool = False
+    """Run what `only` names with the dependencies that are finished, and none of the others. What needs one of those is
+    skipped, or does without it as it does without a failed one."""
     complete: bool = False
     """Report and publish only if every model was measured. By default what is measured is published, and what is
     missing is named."""
@@ -103,6 +106,10 @@ def plan_run(config: PipelineConfig, options: RunOptions = RunOptions(), since: 
     )
     context.store.refresh()
     plan = graphs.plan(graph, context, only.in_part(but=needed))
+    if options.as_is:
+        absent = [key for key in graph if key not in only.stages and plan.state(key) != "done"]
+        graph = graphs.without(graph, absent)
+        plan = graphs.plan(graph, context, only.in_part(but=needed))
     _require_artifacts(plan, (*options.only, *options.rerun, *options.rerun_from))
     return Run(config, options, graph, replace(context, skipped=frozenset(plan.skipped)), plan)
 

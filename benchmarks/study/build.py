@@ -20,7 +20,7 @@ from benchmarks.study.readings import Measured, Reading, measure, read_claims
 from hpt_core.files import write_parquet, write_text
 from hpt_core.worker import main, progress
 
-POINTS = 100
+POINTS = 25
 """Most points of a line."""
 FIGURES = {
     "demonstration_share": ("gate", "Questions gated to their demonstration", True),

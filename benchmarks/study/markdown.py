@@ -116,6 +116,8 @@ def _p(reading: Reading) -> str:
 def _needs(claim: Claim, reading: Reading) -> str:
     if reading.verdict != "undecided" or reading.found is None:
         return ""
+    if reading.found.seeds < 2:
+        return "at least a second seed"
     if not reading.found.variance:
         return "nothing tells them apart"
     seeds, factor = reading.needs

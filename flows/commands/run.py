@@ -19,6 +19,7 @@ WHAT = "train.hpt, train, hpt, evaluate.hpt/aime24, or a glob. Repeatable."
 Only = Annotated[list[str] | None, typer.Option("--only", metavar="WHAT", help=f"Run only this: {WHAT}")]
 Again = Annotated[list[str] | None, typer.Option("--only", metavar="WHAT", help=f"Rerun this alone: {WHAT}")]
 Complete = Annotated[bool, typer.Option("--complete", help="Report and publish only if every model was measured.")]
+AsIs = Annotated[bool, typer.Option("--as-is", help="Take what is finished, and run no missing dependency.")]
 From = Annotated[
     list[str] | None, typer.Option("--from", metavar="WHAT", help="Rerun this and everything that depends on it.")
 ]
@@ -128,6 +129,7 @@ def _stage_command(kind: str, name: str, what: str) -> None:
         force: Force = False,
         verify: Verify = False,
         strict: Strict = False,
+        as_is: AsIs = False,
         as_json: Json = False,
     ) -> None:
         # Who asks for the publication of a config with --set means the board.
@@ -138,7 +140,9 @@ def _stage_command(kind: str, name: str, what: str) -> None:
             stages += (publish.KIND.name,)
         changed = tuple(overrides or ())
         execute(
-            resolved, RunOptions(only=stages, rerun=again, verify=verify, strict=strict, overrides=changed), as_json
+            resolved,
+            RunOptions(only=stages, rerun=again, verify=verify, strict=strict, as_is=as_is, overrides=changed),
+            as_json,
         )
 
     then = ", then publish the leaderboard if the config says so" if kind == evaluate.KIND.name else ""
