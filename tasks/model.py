@@ -1,5 +1,7 @@
 """Base models: `python -m hpt_core.models.materialize` fills a model folder."""
 
+import contextlib
+import importlib.metadata
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -9,10 +11,13 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
+from hpt_core import prompts
 from hpt_core.artifacts import Cost, FileEntry
+from hpt_core.artifacts.known import cache_folder
 from hpt_core.base import Name
 from hpt_core.code import code_of
 from hpt_core.errors import PreflightError
+from hpt_core.files import sha256_json
 from hpt_core.model_folder import load_tokenizer, tokenizer_id
 from hpt_core.models.base import KnownModel
 from hpt_core.models.materialize import ModelConfig, ModelSpec
@@ -112,10 +117,23 @@ class ModelFacts(NamedTuple):
 
     def require_prompt(self, prompt: PromptConfig) -> None:
         """Raise ModelError if the model's tokenizer or chat template does not fit `prompt`. Skipped if it is not there
-        yet; the workers check it too."""
-        if self.folder is not None:
-            config = (self.folder / "config.json").read_text(encoding="utf-8")
-            prompt.bind(_tokenizer(self.folder, tokenizer_id(self.folder), config))
+        yet; the workers check it too.
+
+        What fits is remembered in the user's cache, because loading a tokenizer takes seconds.
+        """
+        if self.folder is None:
+            return
+        config = (self.folder / "config.json").read_text(encoding="utf-8")
+        tokenizer = tokenizer_id(self.folder)
+        library = importlib.metadata.version("transformers")
+        facts = [tokenizer, config, prompt.identity(), code_of(prompt), prompts.VERSION, library]
+        fits = cache_folder() / "prompts" / sha256_json(facts)
+        if fits.exists():
+            return
+        prompt.bind(_tokenizer(self.folder, tokenizer, config))
+        with contextlib.suppress(OSError):
+            fits.parent.mkdir(parents=True, exist_ok=True)
+            fits.touch()
 
     def require_room(self, what: str, tokens: int) -> None:
         """Raise PreflightError if this many new tokens leave no room for a prompt."""

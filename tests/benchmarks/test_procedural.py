@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.procedural import SAMPLING, ProceduralQuestions
+from benchmarks.procedural import ProceduralQuestions
 from benchmarks.suite import get_suite, suite_names
 from hpt_core.data.procedural import _problems
 from hpt_core.data.sources.procedural import ProceduralProblems as Source
@@ -10,9 +10,10 @@ from hpt_core.data.sources.procedural import ProceduralProblems as Source
 SUITES = tuple(name for name in suite_names() if name.startswith("procedural_"))
 
 
-def test_six_in_distribution_and_two_out_of_it() -> None:
-    groups = [get_suite(name).group for name in SUITES]
-    assert (groups.count("in"), groups.count("out")) == (6, 2)
+def test_families_and_levels_are_in_distribution_and_three_suites_out_of_it() -> None:
+    out = {name for name in SUITES if get_suite(name).group == "out"}
+    assert out == {"procedural_mixed", "procedural_whole", "procedural_level_7"}
+    assert len(SUITES) - len(out) == 6 + 5
 
 
 def test_questions_are_independent_across_suites() -> None:
@@ -45,10 +46,11 @@ def test_no_training_split_contains_a_suites_question(name: str) -> None:
 
 @pytest.mark.parametrize("name", SUITES)
 def test_a_worked_solution_fits_the_limit_of_tokens(name: str) -> None:
-    source = get_suite(name).source
+    suite = get_suite(name)
+    source = suite.source
     assert isinstance(source, ProceduralQuestions)
     problems = _problems.sample(source.families, source.difficulties, source.rows, source.seed, "test")
-    assert max(len(problem.solution) for problem in problems) + 1 <= SAMPLING.max_tokens
+    assert max(len(problem.solution) for problem in problems) + 1 <= suite.sampling.max_tokens
 
 
 def test_out_of_distribution_questions_differ_from_all_training_questions() -> None:

@@ -167,7 +167,7 @@ def test_a_comparison_names_differences_and_questions(made: MadeUp, hpt: Callabl
 
 def test_the_catalog_counts_its_rows(made: MadeUp, hpt: Callable[..., Any]) -> None:
     counts = json.loads(hpt("catalog", str(made.store.root), "--json").out)["rows"]
-    assert counts == {"runs": 1, "stages": 14, "models": 3, "protocols": 2, "scores": 4}
+    assert counts == {"runs": 1, "stages": 14, "models": 3, "protocols": 2, "scores": 4, "overlaps": 0}
     assert "4 rows  " in hpt("catalog", str(made.store.root)).out
 
 

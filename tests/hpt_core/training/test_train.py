@@ -32,7 +32,7 @@ KILLED = {
 def log_of(output: Path) -> list[dict[str, Any]]:
     """The log without what the clock or the process gave."""
     rows = pq.read_table(output / "log.parquet", schema=schemas.TRAIN_LOG).to_pylist()
-    measured = ("seconds", "tokens_per_second", "peak_memory")
+    measured = ("seconds", "device_seconds", "tokens_per_second", "peak_memory")
     return [{k: repr(v) for k, v in row.items() if not k.startswith(measured)} for row in rows]
 
 
