@@ -5,7 +5,7 @@ PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11;
 	$$p -c '$(FITS)' 2>/dev/null && echo $$p; done) python3)
 EXTRAS ?=
 BIN := .venv/bin
-# Processes of the tests: one per core, up to four, and three more for the slow ones, which wait for others. Tests that
+# Processes of the tests: one per core, up to four, and two more for the slow ones, which wait for others. Tests that
 # share a server or an engine run in one process.
 CORES = $(shell n=$$(nproc); echo $$((n > 4 ? 4 : n)))
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadgroup -n
@@ -43,7 +43,7 @@ test test-fast:
 	@$(MAKE) --no-print-directory -j2 lint $(@:test%=suite%)
 
 suite: setup-dev
-	$(PYTEST) $(shell echo $$(($(CORES) + 3))) -m "not long"
+	$(PYTEST) $(shell echo $$(($(CORES) + 2))) -m "not long"
 
 # Whole pipelines on S3 and PostgreSQL, random kills, a killed Ray node and a killed setup: minutes each, so they have a
 # command of their own.

@@ -50,10 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
         for fixture, group in SHARED.items():
             if fixture in getattr(item, "fixturenames", ()) and not item.get_closest_marker("xdist_group"):
-                # The tests with a server take longest, so three processes share them, each with a server of its own.
-                folder = item.path.parent.name
-                part = f"-{folder if folder in ('flows', 'commands') else 'others'}" if group == "server" else ""
-                item.add_marker(pytest.mark.xdist_group(group + part))
+                item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
