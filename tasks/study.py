@@ -280,15 +280,12 @@ class StudyStep(Step):
             found = artifacts.of(key)
             yield Trial(
                 stage=stage,
-                seed=self._seed(key),
+                seed=seed_of(self.pipeline, key),
                 fingerprint=self._fingerprint(key),
                 settings=settings,
                 chosen=self._fields(key) == own,
                 log=found and found.path(train.LOG),
             )
-
-    def _seed(self, stage: StageKey) -> int:
-        return seed_of(self.pipeline, stage)
 
     def _fingerprint(self, model: StageKey) -> str:
         """Hash of how a model is made and measured: configs, versions and plug-ins of all stages that it is made
