@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
@@ -287,6 +288,17 @@ def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """The language model's part of a config.json; the whole of it unless the model also reads images or sound."""
     part = config.get("text_config")
     return part if isinstance(part, Mapping) else config
+
+
+def only_tokenizers() -> None:
+    """Load tokenizers without torch in this program, which must never need it. That takes a third of the time.
+
+    transformers decides once whether there is a torch, and then imports it even for a tokenizer.
+    """
+    if "torch" in sys.modules:
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]  # any import of it is an error from now on
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # such as to install torch
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -59,6 +59,7 @@ class Column:
     benchmark: str
     """Name of the benchmark; "" for an average."""
     group: str | None
+    """The group to whose average it belongs."""
     k: int | None
     """Samples per question in the column's protocol; None for an average."""
 
@@ -148,16 +149,15 @@ def _section(rows: Sequence[Row], protocols: Mapping[str, Row]) -> Section:
     shared = {name: _shared_protocol(name, models) for name in names}
     columns: list[Column] = []
     cells: list[list[Cell | None]] = []
+    # The averages come first: they are what a narrow screen shows beside the names.
     for group, benchmarks in members.items():
-        for name in benchmarks:
-            columns.append(_column(name, groups[name], shared[name], rows, protocols))
-            cells.append(_cells(name, shared[name], models))
         if group is not None and len(benchmarks) > 1:
             columns.append(Column(f"average {group}", "", group, None))
             cells.append(_averages(benchmarks, shared, models))
-    for name in extra:
-        columns.append(_column(name, groups[name], shared[name], rows, protocols))
-        cells.append(_cells(name, shared[name], models))
+    for group, benchmarks in [*members.items(), (None, extra)]:
+        for name in benchmarks:
+            columns.append(_column(name, group, shared[name], rows, protocols))
+            cells.append(_cells(name, shared[name], models))
     lines = [
         Line(
             pipeline=next(iter(found.values()))["pipeline"],
@@ -168,7 +168,7 @@ def _section(rows: Sequence[Row], protocols: Mapping[str, Row]) -> Section:
         )
         for place, found in enumerate(models)
     ]
-    ordered = tuple(sorted(lines, key=_rank(columns)))
+    ordered = tuple(sorted(lines, key=_rank))
     pipelines = tuple(sorted({line.pipeline for line in lines if line.pipeline}))
     return Section(
         newest["evaluation"], protocols[newest["protocol"]], pipelines, tuple(columns), ordered, newest["end"]
@@ -287,20 +287,11 @@ def _group(benchmark: str) -> str | None:
         return None
 
 
-def _rank(columns: Sequence[Column]) -> "_Key":
-    return _Key([place for place, column in enumerate(columns) if not column.benchmark] + list(range(len(columns))))
-
-
-@dataclass(frozen=True)
-class _Key:
-    """Orders lines by averages, then by benchmarks; those that may not be ranked come last, by name."""
-
-    places: Sequence[int]
-
-    def __call__(self, line: Line) -> tuple[object, ...]:
-        ranked = [cell for place in self.places if (cell := line.cells[place]) and not cell.differs]
-        whole = sum(cell is not None for cell in line.cells)
-        return (-whole, -ranked[0].value if ranked else 0.0, line.label, line.pipeline or "")
+def _rank(line: Line) -> tuple[object, ...]:
+    """Orders lines by their first column that may be ranked; those without one come last, by name."""
+    ranked = [cell for cell in line.cells if cell and not cell.differs]
+    whole = sum(cell is not None for cell in line.cells)
+    return (-whole, -ranked[0].value if ranked else 0.0, line.label, line.pipeline or "")
 
 
 def _failures(tables: Tables, pipeline: str | None) -> list[Failure]:

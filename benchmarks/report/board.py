@@ -164,7 +164,7 @@ def measure(k: int | None) -> str:
 def _column(rows: list[Row]) -> Column:
     first = rows[0]
     if first["kind"] == "average":
-        return Column(first["column"], "Average", first["group"], True, "mean")
+        return Column(first["column"], first["title"], first["group"], True, "mean")
     ks = sorted({r["k"] for r in rows if r["source"] == "measured"})
     return Column(first["column"], first["title"], first["group"], False, measure(ks[0]) if len(ks) == 1 else "avg@k")
 

@@ -18,7 +18,6 @@ from benchmarks.report.board import (
 )
 from benchmarks.report.exclusive_view import Pair, against
 from benchmarks.report.inputs import ReportInputs
-from benchmarks.report.measured import GROUPS
 from benchmarks.report.trained import trained
 
 BEST = (
@@ -112,8 +111,7 @@ def _overlaps(board: Board) -> list[str]:
 
 
 def _header(column: Column) -> str:
-    group = f" ({GROUPS[column.group].lower()})" if column.average else ""
-    return f"{escape(column.title)}{group} {column.measure}"
+    return escape(column.title if column.average else f"{column.title} {column.measure}")
 
 
 def _cell(cell: Cell | None) -> str:

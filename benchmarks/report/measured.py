@@ -42,14 +42,11 @@ class Measured:
 
 
 def columns(inputs: ReportInputs) -> list[tuple[Group, SuiteInfo | None]]:
-    """Columns of the leaderboard, left to right: each group's benchmarks, then its average (group, None)."""
-    found: list[tuple[Group, SuiteInfo | None]] = []
-    for group in GROUPS:
-        members = [s for s in inputs.suites if s.group == group]
-        found += [(group, suite) for suite in members]
-        if members:
-            found.append((group, None))
-    return found
+    """Columns of the leaderboard, left to right: each group's average (group, None), then the benchmarks by group. A
+    narrow screen shows the averages."""
+    members = {group: [suite for suite in inputs.suites if suite.group == group] for group in GROUPS}
+    averages: list[tuple[Group, SuiteInfo | None]] = [(group, None) for group, suites in members.items() if suites]
+    return averages + [(group, suite) for group, suites in members.items() for suite in suites]
 
 
 def measure(inputs: ReportInputs, path: Path, progress: Callable[[int, int, str], None]) -> list[Measured]:

@@ -128,8 +128,7 @@ def _over_seeds(section: Section, lines: Sequence[Line], place: int, shares: _Sh
     if any(cell is None or cell.differs for cell in cells):
         return None
     column = section.columns[place]
-    # The benchmarks of an average are before it. Those after it are shown, but belong to none.
-    own = [column] if column.benchmark else [c for c in section.columns[:place] if c.group == column.group]
+    own = [column] if column.benchmark else [c for c in section.columns if c.benchmark and c.group == column.group]
     found = effect([shares.of(lines, c.benchmark, section.evaluation) for c in own])
     values = [cell.value for cell in cells if cell]
     low, high = found.interval()

@@ -16,6 +16,7 @@ from hpt_core.data.sources.base import MalformedRow, SourceRow
 from hpt_core.data.steps import Candidate, Preparation
 from hpt_core.data.tokens import TokenCounter
 from hpt_core.files import replacing, write_json
+from hpt_core.model_folder import load_tokenizer, only_tokenizers
 from hpt_core.prompts.base import PromptConfig
 from hpt_core.verifiers.pool import VerifierPool
 from hpt_core.worker import Progress
@@ -48,8 +49,6 @@ class PrepareSpec(Frozen):
 
 def run(spec: PrepareSpec) -> None:
     """Write output/prepared.parquet and then output/report.json, each whole or not at all. Raises DataError."""
-    from hpt_core.model_folder import load_tokenizer
-
     overlaps = read_benchmarks(spec.benchmarks, spec.config.ngram)
     counter = TokenCounter(spec.prompt, load_tokenizer(spec.model))
     pool = None if spec.config.unverified == "keep" else VerifierPool(spec.workers)
@@ -121,4 +120,5 @@ def _records(questions: Iterable[Candidate]) -> Iterator[dict[str, Any]]:
 
 
 if __name__ == "__main__":
+    only_tokenizers()
     worker.main(PrepareSpec, run)

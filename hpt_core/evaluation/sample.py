@@ -28,6 +28,7 @@ from hpt_core.evaluation.own_sampling import with_own_sampling
 from hpt_core.evaluation.spec import SampleSpec
 from hpt_core.evaluation.spending import spent_on
 from hpt_core.evaluation.units import UnitPlan, check_context, make_plan
+from hpt_core.model_folder import context_length, load_tokenizer, only_tokenizers, read_config
 from hpt_core.rollout.base import Generation, Rollout, RolloutEngine
 from hpt_core.worker import emit, main
 
@@ -77,8 +78,6 @@ def run(spec: SampleSpec, report: ProgressCallback = report_event, kept: Kept | 
 
     Raises ConfigError, DataError, ModelError and PreflightError before sampling starts, BudgetError and EngineError
     during sampling; finished samples are kept. Raises Declined if `kept` has an engine that does not fit."""
-    from hpt_core.model_folder import context_length, load_tokenizer, read_config
-
     context = context_length(read_config(spec.model))
     spec = with_own_sampling(spec)
     for unit in spec.units:
@@ -246,6 +245,12 @@ class _Sampler:
         self._show(done, total, text, left)
 
 
+def _run(spec: SampleSpec, kept: Kept) -> None:
+    if not spec.engine.TORCH:
+        only_tokenizers()
+    run(spec, kept=kept)
+
+
 if __name__ == "__main__":
     with Kept() as one:
-        main(SampleSpec, lambda spec: run(spec, kept=one))
+        main(SampleSpec, lambda spec: _run(spec, one))

@@ -69,7 +69,14 @@ def nearest(target: Identity, stored: Iterable[Manifest], name: str = "") -> Man
 
     Of several, one that was made under this name, and then the latest.
     """
-    found = ((len(differences(m, target)), m.stage != name, -m.end.timestamp(), m) for m in stored)
+    config = redacted(target.config)  # once: a manifest holds no secrets
+
+    def count(before: Manifest) -> int:
+        pairs = ((before.versions, target.versions), (before.inputs, target.inputs))
+        tables = sum(old.get(key) != new.get(key) for old, new in pairs for key in {*old, *new})
+        return tables + sum(1 for _ in _leaves(before.config, config))
+
+    found = ((count(m), m.stage != name, -m.end.timestamp(), m) for m in stored)
     return min(found, key=lambda item: item[:3], default=(None,))[-1]
 
 
@@ -97,15 +104,22 @@ def shown_file(module: str) -> str:
     return str(file.relative_to(Path.cwd())) if file.is_relative_to(Path.cwd()) else str(file)
 
 
-def fields(before: Any, now: Any, where: str = "") -> Iterator[Difference]:
+def fields(before: Any, now: Any) -> Iterator[Difference]:
     """The fields that differ between two configs, inside tables and lists of the same length."""
+    for where, *values in _leaves(before, now):
+        shown = [redacted(value) for value in values]
+        if shown[0] != shown[1]:  # a manifest holds no secrets, and nobody may see those of a config
+            yield Difference("field", where, *shown)
+
+
+def _leaves(before: Any, now: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(field, before, now)."""
     pairs: list[tuple[Any, Any, Any]] = []
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         pairs = [(name, before.get(name, ABSENT), now.get(name, ABSENT)) for name in sorted({*before, *now})]
     elif isinstance(before, list | tuple) and isinstance(now, list | tuple) and len(before) == len(now):
         pairs = [(place, *items) for place, items in enumerate(zip(before, now, strict=True))]
-    elif before != now and (shown := (redacted(before), redacted(now)))[0] != shown[1]:
-        # A manifest holds no secrets, and nobody may see those of a config.
-        yield Difference("field", where, *shown)
+    elif before != now:
+        yield where, before, now
     for name, old, new in pairs:
-        yield from fields(old, new, f"{where}.{name}".removeprefix("."))
+        yield from _leaves(old, new, f"{where}.{name}".removeprefix("."))

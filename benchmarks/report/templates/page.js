@@ -29,6 +29,38 @@
     });
   }
 
+  /* A table is one stop of the Tab key; arrow keys, Home and End go from button to button. */
+  const moves = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] };
+  for (const table of document.querySelectorAll("table")) {
+    const buttonAt = (row, column) => table.rows[row]?.cells[column]?.querySelector("button.sort, button.number");
+    const all = table.querySelectorAll("button.sort, button.number");
+    all.forEach((button, place) => { button.tabIndex = place ? -1 : 0; });
+    table.addEventListener("focusin", (event) => {
+      if (!event.target.matches("button.sort, button.number")) return;
+      all.forEach((button) => { button.tabIndex = -1; });
+      event.target.tabIndex = 0;
+    });
+    table.addEventListener("keydown", (event) => {
+      const cell = event.target.closest("button.sort, button.number")?.closest("td, th");
+      if (!cell || event.altKey || event.ctrlKey || event.metaKey) return;
+      let row = cell.parentNode.rowIndex, column = cell.cellIndex, found;
+      const last = table.rows[row].cells.length;
+      if (event.key in moves) {
+        const [down, right] = moves[event.key];
+        do {
+          row += down;
+          column += right;
+          found = buttonAt(row, column);
+        } while (!found && table.rows[row] && column >= 0 && column < last);
+      } else if (event.key === "Home" || event.key === "End") {
+        const order = [...table.rows[row].cells].map((other) => other.querySelector("button.sort, button.number")).filter(Boolean);
+        found = event.key === "Home" ? order[0] : order.at(-1);
+      } else return;
+      event.preventDefault();
+      found?.focus();
+    });
+  }
+
   /* Details open beside their number and stay inside the window. */
   for (const details of document.querySelectorAll(".details")) {
     details.addEventListener("toggle", (event) => {
