@@ -43,7 +43,7 @@ def test_averages_are_the_mean_of_whole_benchmarks(made: MadeUp) -> None:
     made.run("demo", {"hpt": answers(1, 0.5), "sft": answers(2, 0.3)})
     (section,) = board(made).sections
     assert [c.title for c in section.columns] == [
-        "AIME 2024", "MATH-500", "average in", "GPQA-Diamond", "ARC-Challenge", "average out",
+        "average in", "average out", "AIME 2024", "MATH-500", "GPQA-Diamond", "ARC-Challenge",
     ]  # fmt: skip
     found = cells(section, "hpt")
     assert found["average in"].value == pytest.approx((found["AIME 2024"].value + found["MATH-500"].value) / 2)

@@ -39,10 +39,11 @@ def test_markdown_shows_every_number_with_its_interval(hand_inputs: Make) -> Non
     head, base, hpt = table(text)
     assert text.startswith("# Hand-made\n")
     assert "A note." in text
-    assert head[:4] == ["Model", "Source", "AIME 2024 avg@2", "MATH-500 pass@1"]
+    assert head[:4] == ["Model", "Source", "In distribution average", "Out of distribution average"]
+    assert head[4:] == ["AIME 2024 avg@2", "MATH-500 pass@1", "GPQA-Diamond pass@1"]
     assert base[:2] == ["base", "measured"]
-    assert base[2].startswith("**25.0** ("), "on two questions, chance explains the difference"
-    assert hpt[2].startswith("**75.0** (")
+    assert base[4].startswith("**25.0** ("), "on two questions, chance explains the difference"
+    assert hpt[4].startswith("**75.0** (")
     assert "† Not measured under the report's protocol" in text
     assert "GPQA-Diamond: 2 of 198 questions." in text
 
@@ -51,8 +52,8 @@ def test_ties_are_all_marked_and_the_out_average_too(hand_inputs: Make) -> None:
     inputs = hand_inputs()
     build(inputs)
     _, base, hpt = table((inputs.output / "leaderboard.md").read_text())
-    assert base[5].startswith("**50.0** †")
-    assert hpt[5].startswith("**50.0** †")
+    assert base[3].startswith("**50.0** †")
+    assert hpt[3].startswith("**50.0** †")
 
 
 def test_only_what_a_test_does_not_tell_from_the_best_is_marked(hand_inputs: Make) -> None:
@@ -92,9 +93,9 @@ def test_no_number_is_best_if_protocols_differ(hand_inputs: Make) -> None:
     build(inputs)
     text = (inputs.output / "leaderboard.md").read_text()
     _, _, row = table(text)
-    assert row[2].startswith("75.0 †")
-    assert row[3].startswith("**75.0**")
     assert row[4].startswith("75.0 †")
+    assert row[5].startswith("**75.0**")
+    assert row[2].startswith("75.0 †")
     assert "AIME 2024: temperature 1 instead of 0.6 (hpt)" in text
 
 
@@ -103,7 +104,7 @@ def test_published_numbers_are_never_best_and_carry_no_interval(hand_inputs: Mak
     build(inputs)
     text = (inputs.output / "leaderboard.md").read_text()
     rows = {(r[0], r[1]): r for r in table(text)}
-    assert rows["HPT", "published"] == ["HPT", "published", "33.0", "89.2", "61.1 ‡", "42.9", "42.9 ‡"]
+    assert rows["HPT", "published"] == ["HPT", "published", "61.1 ‡", "42.9 ‡", "33.0", "89.2", "42.9"]
     assert "‡ Recomputed from the printed scores" in text
     assert "Qwen2.5-Math-7B in Towards a Unified View" in text
 
@@ -115,16 +116,16 @@ def test_the_terminal_table_shows_the_same_numbers(hand_inputs: Make) -> None:
     assert found.headers == [
         "model",
         "source",
+        "average in",
+        "average out",
         "AIME 2024 avg@2",
         "MATH-500 pass@1",
-        "average in",
         "GPQA-Diamond pass@1",
-        "average out",
     ]
     assert len(found.rows) == 2 + 7
     assert all(len(row) == len(found.headers) for row in found.rows)
-    assert found.rows[1][2].startswith("75.0 [")
-    assert found.rows[-1][4] == "61.1‡"
+    assert found.rows[1][4].startswith("75.0 [")
+    assert found.rows[-1][2] == "61.1‡"
     assert any("2 of 198" in note for note in found.notes)
 
 
@@ -138,8 +139,8 @@ def test_responses_that_are_all_alike_are_marked_everywhere(hand_inputs: Make) -
     text = (inputs.output / "leaderboard.md").read_text()
     _, base, hpt, *_ = table(text)
     assert "⚠" not in "".join(base)
-    assert hpt[2].startswith("75.0 ⚠ (")  # the highest number, but not marked as the best
-    assert hpt[3].startswith("**75.0** (")
+    assert hpt[4].startswith("75.0 ⚠ (")  # the highest number, but not marked as the best
+    assert hpt[5].startswith("**75.0** (")
     note = (
         "⚠ Check the model and its prompt before you use this number: AIME 2024: all 4 responses are identical (hpt); "
         "AIME 2024: all 4 responses are cut at the token limit (hpt)."

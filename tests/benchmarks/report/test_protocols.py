@@ -96,7 +96,7 @@ def test_any_protocol_difference_is_marked_everywhere(two: ReportInputs, field: 
 def test_another_number_of_samples_is_marked_too(answered: Make) -> None:
     inputs = answered({"model.base": {"q1": RIGHT}, "model.other": {"q1": [*RIGHT, *RIGHT]}})
     build(inputs)
-    row = pq.read_table(inputs.output / "tables" / "scores.parquet").to_pylist()[2]
+    row = pq.read_table(inputs.output / "tables" / "scores.parquet").to_pylist()[3]
     assert row["differences"] == ["unlike base: k 2 instead of 1"]
     assert row["deviations"] == ["k = 2 instead of 1"]
 
@@ -135,9 +135,8 @@ def test_stopping_repetition_deviates_from_a_benchmark_that_does_not(two: Report
     stopping = Sampling(temperature=0.6, top_p=0.95, max_tokens=8192, stop_repetition=StopRepetition(times=9))
     inputs = changed(two, sampling=stopping)
     build(inputs)
-    row = next(
-        r for r in pq.read_table(inputs.output / "tables" / "scores.parquet").to_pylist() if r["label"] == "other"
-    )
+    rows = pq.read_table(inputs.output / "tables" / "scores.parquet").to_pylist()
+    row = next(r for r in rows if r["label"] == "other" and r["kind"] == "benchmark")
     assert row["deviations"] == ["stops repetition"]
     assert json.loads(row["stop_repetition"])["times"] == 9
     rules = inputs.suites[0].rules.model_copy(update={"sampling": stopping})
@@ -179,7 +178,8 @@ def test_every_protocol_value_is_in_the_row_and_behind_the_number(two: ReportInp
 def test_every_sampling_option_is_behind_the_number(two: ReportInputs) -> None:
     sampling = Sampling(temperature=0.6, top_p=0.95, max_tokens=8192).model_copy(update=SAMPLING)
     build(changed(two, sampling=sampling))
-    row = next(r for r in pq.read_table(two.output / "tables" / "scores.parquet").to_pylist() if r["label"] == "other")
+    rows = pq.read_table(two.output / "tables" / "scores.parquet").to_pylist()
+    row = next(r for r in rows if r["label"] == "other" and r["kind"] == "benchmark")
     own = {"temperature", "top_p", "max_tokens", "stop_repetition"}
     expected = {name: value for name, value in SAMPLING.items() if name not in own}
     assert json.loads(row["sampling_options"]) == {**expected, "stop": list(SAMPLING["stop"])}
@@ -260,7 +260,7 @@ def test_a_limited_number_is_unlike_the_published_ones_in_its_data(two: ReportIn
     suite = two.suites[0].model_copy(update={"rows": 500})
     inputs = published(two.model_copy(update={"suites": (suite,)}))
     build(inputs)
-    row = pq.read_table(inputs.output / "tables" / "scores.parquet").to_pylist()[0]
+    row = pq.read_table(inputs.output / "tables" / "scores.parquet").to_pylist()[1]
     assert row["published_differences"] == ["2 of 500 questions", "grader math 1 instead of any of several"]
 
 

@@ -111,7 +111,7 @@ def test_averages_show_the_fields_in_which_benchmarks_agree(hand_inputs: Make) -
     # The average of one benchmark has all of its protocol.
     alone, out = score(inputs, "train.hpt", "gpqa_diamond"), score(inputs, "train.hpt", "out")
     assert all(out[name] == alone[name] for name in PROTOCOL)
-    details = {line.label: dict(line.cells[2].details) for line in make_board(read(inputs)).lines if line.cells[2]}
+    details = {line.label: dict(line.cells[0].details) for line in make_board(read(inputs)).lines if line.cells[0]}
     assert details["hpt"]["Sampler"] == "temperature 0.6, top_p 0.95"
     assert details["hpt"]["Grader"] == "at most 5 s a comparison"
     assert "Seed" not in details["hpt"] and "Limit" not in details["hpt"]
@@ -130,7 +130,7 @@ def test_an_incomplete_group_has_no_average(hand_inputs: Make) -> None:
     assert ("train.hpt", "in") not in kinds
     assert ("train.hpt", "out") in kinds
     compared = [r["benchmark"] for r in rows(inputs, "comparisons")]
-    assert compared == ["aime24", "gpqa_diamond", "out"]
+    assert compared == ["out", "aime24", "gpqa_diamond"]
 
 
 def test_the_protocol_is_recorded_and_deviations_are_named(hand_inputs: Make) -> None:
@@ -158,7 +158,7 @@ def test_comparisons_by_hand(hand_inputs: Make) -> None:
     inputs = hand_inputs()
     build(inputs)
     found = {r["benchmark"]: r for r in rows(inputs, "comparisons")}
-    assert list(found) == ["aime24", "math500", "in", "gpqa_diamond", "out"]
+    assert list(found) == ["in", "out", "aime24", "math500", "gpqa_diamond"]
     assert {(r["model"], r["baseline"]) for r in found.values()} == {("train.hpt", "model.base")}
     aime = found["aime24"]
     assert (aime["difference"], aime["questions"], aime["better"], aime["worse"]) == (0.5, 2, 2, 0)
