@@ -22,6 +22,7 @@ from benchmarks.site.compare import Sides, pair_data, pair_path, pairs_of
 from benchmarks.site.facts import Models, short_id
 from benchmarks.site.files import SiteFiles, as_json
 from benchmarks.site.history import history_data
+from benchmarks.site.lighteval import details, details_path
 from benchmarks.site.models import ModelData
 from benchmarks.site.questions import Responses, question_sets, response_path, set_data
 from benchmarks.site.runs import RunData
@@ -143,8 +144,13 @@ class Site:
             files.put(f"tables/{name}.parquet", key, partial(as_parquet, table))
             files.put(f"tables/{name}.csv", key, partial(as_csv, table))
         files.put_value("data/tables.json", tables_data(self.tables))
-        for path, record, number in self.responses.paths() if responses else ():
-            files.put_json(path, [code, record, number], self.responses.block, record, number)
+        of_lighteval: list[Row] = []
+        for record, benchmark, model, number in self.responses.blocks() if responses else ():
+            key, path = [code, record, number], details_path(record, benchmark, number)
+            files.put_json(response_path(record, number), key, self.responses.block, record, number)
+            files.put(path, key, partial(self._details, benchmark, record, number))
+            of_lighteval.append({"path": path, "model": made.label(model), "benchmark": benchmark})
+        files.put_value("data/lighteval.json", of_lighteval)
         files.put_value("data/site.json", {"version": files.version(), "live": live, "reports": reports})
         files.finish()
         return files.written
@@ -170,6 +176,9 @@ class Site:
         """What everything that follows from all scores is made of."""
         found: list[str] = self.tables.scores.column("record").to_pylist()
         return found
+
+    def _details(self, benchmark: str, record: str, number: int) -> bytes | None:
+        return details(benchmark, self.responses.answered(record, number))
 
     @staticmethod
     def _shared(made: ModelData, model: str) -> Row:

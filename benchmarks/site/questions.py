@@ -93,29 +93,33 @@ class Responses:
         columns_ = zip(*(tables.scores.column(name).to_pylist() for name in names), strict=True)
         self._scores = {record: (benchmark, model, count) for record, benchmark, model, count in columns_}
 
-    def paths(self) -> Iterator[tuple[str, str, int]]:
-        """(path, record, block) of every file of responses that may be shown."""
-        for record, (benchmark, _, count) in self._scores.items():
+    def blocks(self) -> Iterator[tuple[str, str, str, int]]:
+        """(record, benchmark, model, block) of every block of questions whose texts may be shown."""
+        for record, (benchmark, model, count) in self._scores.items():
             if shows_text(benchmark):
-                yield from ((response_path(record, n), record, n) for n in range((count + BLOCK - 1) // BLOCK))
+                yield from ((record, benchmark, model, number) for number in range((count + BLOCK - 1) // BLOCK))
 
     def block(self, record: str, number: int) -> Row | None:
-        """The JSON of a file: question id -> text, gold answer and samples.
+        """The JSON of data/responses/RECORD/NUMBER.json: question id -> text, gold answer and samples, cut for a page.
 
-        None if the texts may not be shown, or the store no longer has them.
+        None if the texts may not be shown, or the store no longer has them. Raises StoreError.
         """
+        found = self.answered(record, number)
+        return None if found is None else {each["id"]: _shown(each) for each in found}
+
+    def answered(self, record: str, number: int) -> list[Row] | None:
+        """The questions of a block, in their order, with the first samples of each; None as `block` says."""
         benchmark, model, count = self._scores.get(record, ("", "", 0))
         if not benchmark or not shows_text(benchmark) or not 0 <= number * BLOCK < count:
             return None
-        shard = self._records.questions(benchmark, model, record)
-        ids = shard.column("question_id").slice(number * BLOCK, BLOCK).to_pylist()
+        shard = self._records.questions(benchmark, model, record).slice(number * BLOCK, BLOCK)
         inputs = self._inputs.get(record, {})
         samples = self._file(self._places.get(inputs.get("samples", "")), "samples")
         asked = self._file(self._places.get(inputs.get("questions", "")), "asked.parquet")
         verdicts = self._file(("verdicts", record.partition("-")[0]), "verdicts.parquet")
         if samples is None or asked is None or verdicts is None:
             return None
-        return _joined(ids, samples, asked, verdicts)
+        return _joined(shard.select(["question_id", "correct", "k"]).to_pylist(), samples, asked, verdicts)
 
     def _file(self, place: tuple[str, str] | None, name: str) -> Path | None:
         """A file or folder in an artifact's output; None if the store no longer has it."""
@@ -131,30 +135,47 @@ def response_path(record: str, number: int) -> str:
     return f"data/responses/{record}/{number}.json"
 
 
-def _joined(ids: list[str], samples: Path, asked: Path, verdicts: Path) -> Row:
-    chosen = [("question_id", "in", ids)]
+def _joined(scored: list[Row], samples: Path, asked: Path, verdicts: Path) -> list[Row]:
+    chosen = [("question_id", "in", [row["question_id"] for row in scored])]
+    first = [*chosen, ("sample_index", "<", SAMPLES)]
     try:
-        questions = pq.read_table(asked, filters=chosen).to_pylist()
-        graded = pq.read_table(verdicts, filters=[*chosen, ("sample_index", "<", SAMPLES)]).to_pylist()
-        rows = pq.read_table(samples, filters=[*chosen, ("sample_index", "<", SAMPLES)]).to_pylist()
+        questions = {row["question_id"]: row for row in pq.read_table(asked, filters=chosen).to_pylist()}
+        graded = pq.read_table(verdicts, filters=first).to_pylist()
+        rows = pq.read_table(samples, filters=first).to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"cannot read {samples.parent}: {str(error).splitlines()[0]}", "evaluate again") from error
     outcomes = {(row["question_id"], row["sample_index"]): row for row in graded}
-    found: dict[str, Row] = {
-        row["question_id"]: {"question": pieces(row["question"][:LONGEST]), "gold": row["gold"], "samples": []}
-        for row in questions
-    }
+    answers: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: row["sample_index"]):
-        verdict = outcomes.get((row["question_id"], row["sample_index"]))
-        response = row["response"]
-        found[row["question_id"]]["samples"].append(
+        verdict = outcomes.get((row["question_id"], row["sample_index"])) or {}
+        answers.setdefault(row["question_id"], []).append(
             {
-                "response": pieces(response[:LONGEST]),
-                "left_out": max(0, len(response) - LONGEST),
-                "tokens": row["tokens"],
-                "finish_reason": row["finish_reason"],
-                "outcome": verdict and verdict["outcome"],
-                "extracted": verdict and verdict["extracted"] and verdict["extracted"][:LONGEST],
+                **{name: row[name] for name in ("response", "tokens", "finish_reason")},
+                **{name: verdict.get(name) for name in ("outcome", "extracted")},
             }
         )
-    return found
+    return [
+        {
+            "id": row["question_id"],
+            "question": questions[row["question_id"]]["question"],
+            "gold": questions[row["question_id"]]["gold"],
+            "correct": row["correct"],
+            "k": row["k"],
+            "samples": answers.get(row["question_id"], []),
+        }
+        for row in scored
+    ]
+
+
+def _shown(asked: Row) -> Row:
+    """A question as the page shows it: texts in pieces, and cut."""
+    samples = [
+        {
+            **sample,
+            "response": pieces(sample["response"][:LONGEST]),
+            "left_out": max(0, len(sample["response"]) - LONGEST),
+            "extracted": sample["extracted"] and sample["extracted"][:LONGEST],
+        }
+        for sample in asked["samples"]
+    ]
+    return {"question": pieces(asked["question"][:LONGEST]), "gold": asked["gold"], "samples": samples}

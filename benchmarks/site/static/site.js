@@ -879,6 +879,11 @@
       fill($("#files tbody"), found.map(([file, table]) => el("tr", {}, el("th", { scope: "row", class: "name" },
         el("a", { href: `tables/${file}.parquet` }, `${file}.parquet`), el("span", { class: "sub" }, el("a", { href: `tables/${file}.csv` }, `${file}.csv`))),
       el("td", {}, String(table.rows)), el("td", { class: "text" }, table.about))));
+      const parts = await load("data/lighteval.json") || [], groups = {};
+      for (const part of parts) (groups[`${part.model}, ${part.benchmark}`] ||= []).push(part.path);
+      if (parts.length) $("#samples").textContent = "The first samples of each question with their verdicts, as Parquet files in the style of lighteval's details: doc, model_response and metric.";
+      fill($("#details"), Object.entries(groups).map(([title, paths]) => el("details", {}, el("summary", {}, name(title)),
+        el("ul", {}, paths.map((path) => el("li", {}, el("a", { href: path }, path.split("/").pop())))))));
       fill($("#schemas"), found.map(([file, table]) => el("details", {}, el("summary", {}, `${file}, ${table.columns.length} columns`),
         el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": `Columns of ${file}` }, el("table", {}, el("tbody", {},
           table.columns.map(([column, kind, nullable, about]) => el("tr", {}, el("th", { scope: "row", class: "name" }, column),

@@ -168,12 +168,32 @@ def test_no_text_of_a_gated_benchmark_is_in_the_site(made: MadeUp, tmp_path: Pat
     assert site.on_demand(f"data/responses/{gated}/0.json") is None
     found = read(tmp_path / "site", f"data/responses/{by_benchmark['math500']}/1.json")
     assert len(found) == 20 and found["q0020"]["samples"][0]["response"] == ["so the answer is 1"]
+    assert {entry["benchmark"] for entry in read(tmp_path / "site", "data/lighteval.json")} == set(by_benchmark)
+    assert not list((tmp_path / "site").rglob("*gpqa_diamond*.parquet"))
+
+
+def test_samples_are_there_in_the_style_of_lighteval(made: MadeUp, tmp_path: Path) -> None:
+    correct = answers(1, 0.5)
+    made.run("demo", {"hpt": correct})
+    build(made, tmp_path / "site", responses=True)
+    paths = [e["path"] for e in read(tmp_path / "site", "data/lighteval.json") if e["benchmark"] == "aime24"]
+    rows = [row for path in paths for row in pq.read_table(tmp_path / "site" / path).to_pylist()]
+    shares = correct["aime24"].mean(axis=1)
+    assert [row["doc"]["id"] for row in rows] == [f"q{i:04}" for i in range(len(shares))]
+    assert [row["metric"]["avg_at_k"] for row in rows] == pytest.approx(shares)
+    for row, own in zip(rows, correct["aime24"], strict=True):
+        assert row["doc"]["choices"][row["doc"]["gold_index"]] and row["doc"]["query"]
+        outcomes = row["metric"]["outcome"]
+        assert [outcome == "correct" for outcome in outcomes] == list(own[: len(outcomes)])
+        assert len(row["model_response"]["text"]) == len(outcomes) == min(4, row["metric"]["k"])
 
 
 def test_responses_stay_out_unless_they_are_wanted(made: MadeUp, tmp_path: Path) -> None:
     made.run("demo", {"hpt": answers(1, 0.5)})
     build(made, tmp_path / "site")
     assert not [p for p in (tmp_path / "site").rglob("*.json") if b"so the answer is" in p.read_bytes()]
+    assert read(tmp_path / "site", "data/lighteval.json") == []
+    assert not (tmp_path / "site" / "data" / "lighteval").exists()
 
 
 def test_seeds_are_grouped_with_an_interval_over_seeds_and_questions(made: MadeUp) -> None:

@@ -1,0 +1,64 @@
+"""Samples one by one in the style of lighteval's details: Parquet files with a row per question.
+
+The columns are lighteval's `doc`, `model_response` and `metric`, with those of their fields that are known here, so that
+notebooks written for its files can read these. A file has the questions of one block and the first samples of each,
+uncut.
+"""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from benchmarks.catalog.schemas import Row
+from benchmarks.site.tables import as_parquet
+
+_TEXTS = pa.list_(pa.string())
+SCHEMA = pa.schema(
+    {
+        "doc": pa.struct(
+            {
+                "task_name": pa.string(),
+                "id": pa.string(),
+                "query": pa.string(),
+                "choices": _TEXTS,  # the gold answer
+                "gold_index": pa.int64(),
+            }
+        ),
+        "model_response": pa.struct(
+            {"text": _TEXTS, "tokens": pa.list_(pa.int64()), "finish_reason": _TEXTS, "extracted": _TEXTS}
+        ),
+        # avg_at_k is over all k samples, and outcome is that of each sample here.
+        "metric": pa.struct({"avg_at_k": pa.float64(), "k": pa.int64(), "outcome": _TEXTS}),
+    }
+)
+
+
+def details_path(record: str, benchmark: str, number: int) -> str:
+    """The file of one block of a benchmark's questions."""
+    return f"data/lighteval/{record}/details_{benchmark}_{number}.parquet"
+
+
+def details(benchmark: str, questions: Sequence[Row] | None) -> bytes | None:
+    """The Parquet file of a block, as `Responses.answered` gives it; None without one."""
+    if questions is None:
+        return None
+    return as_parquet(pa.Table.from_pylist([_row(benchmark, each) for each in questions], SCHEMA))
+
+
+def _row(benchmark: str, asked: Row) -> Row:
+    samples = {name: [sample[name] for sample in asked["samples"]] for name in ("tokens", "finish_reason", "extracted")}
+    return {
+        "doc": {
+            "task_name": benchmark,
+            "id": asked["id"],
+            "query": asked["question"],
+            "choices": [asked["gold"]],
+            "gold_index": 0,
+        },
+        "model_response": {"text": [sample["response"] for sample in asked["samples"]], **samples},
+        "metric": {
+            "avg_at_k": asked["correct"] / asked["k"],
+            "k": asked["k"],
+            "outcome": [sample["outcome"] for sample in asked["samples"]],
+        },
+    }
