@@ -1,4 +1,4 @@
-"""A model's scores in the format of Every Eval Ever (evalevalai.com), version 0.2.1: one file per model.
+"""A model's scores in the format of Every Eval Ever (evalevalai.com), version 0.3.0: one file per model.
 
 The format wants numbers, and everything else as text. Texts of questions and responses are not in it.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.catalog.schemas import Row
 
-VERSION = "0.2.1"
+VERSION = "0.3.0"
 """Version of the format's schema."""
 ARGUMENTS = ("temperature", "top_p", "max_tokens")
 COUNTS = ("questions", "rows", "samples", "solved", "truncated_share", "mean_tokens")
@@ -20,6 +20,8 @@ def record(data: Row) -> Row:
     last = max(score["end"] for score in data["scores"])
     facts, stage = data["facts"] or {}, data["stage"] or {}
     details = {
+        "deployment_type": "unknown",  # an endpoint may be anybody's
+        "model_availability": "unknown",
         "content_hash": data["hash"],
         "lineage": json.dumps([each["name"] for each in data["lineage"]]),
         **{name: facts.get(name) for name in ("algorithm", "family", "parameters", "seed", "origin")},

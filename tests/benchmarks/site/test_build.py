@@ -361,7 +361,7 @@ def test_the_tables_can_be_read(made: MadeUp, tmp_path: Path) -> None:
 
 
 def test_a_models_scores_are_a_record_of_every_eval_ever(made: MadeUp, tmp_path: Path) -> None:
-    """What the format's schema, version 0.2.1, requires: these keys, and texts for everything that is no score."""
+    """What the format's schema, version 0.3.0, requires: these keys, and texts for everything that is no score."""
     correct = answers(1, 0.5)
     hashes = made.run("demo", {"hpt": correct})
     build(made, tmp_path / "site")
@@ -381,4 +381,6 @@ def test_a_models_scores_are_a_record_of_every_eval_ever(made: MadeUp, tmp_path:
         assert result["generation_config"]["generation_args"].keys() == {"temperature", "top_p", "max_tokens"}
         details = [result["score_details"]["details"], result["generation_config"]["additional_details"]]
         assert all(isinstance(value, str) for each in details for value in each.values())
-    assert all(isinstance(value, str) for value in found["model_info"]["additional_details"].values())
+    about = found["model_info"]["additional_details"]
+    assert about["deployment_type"] == about["model_availability"] == "unknown"
+    assert all(isinstance(value, str) for value in about.values())
