@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from hpt_core.artifacts.known import remembered
 from hpt_core.base import Frozen
 from hpt_core.files import sha256_file
 from hpt_core.plugins import KINDS, Plugin, modules
@@ -30,6 +31,8 @@ VERSIONED = ("tasks", "flows")
 recompute the artifacts of the others."""
 FOUNDATIONS = ("builtins", "abc", "typing", "pydantic")
 """Modules with general base classes, which are not hashed."""
+RULES = 1
+"""Raised when something else of a module counts, because hashes are remembered."""
 INSTALLED = ("site-packages", "dist-packages")
 """Folders that contain unrelated modules next to each other."""
 
@@ -162,9 +165,17 @@ def _belongs(other: str, module: str, beside: Path | None) -> bool:
 def _code(module: str, path: Path, modified: int, size: int) -> _Code:
     if path.suffix != ".py":
         return _Code(sha256_file(path), ())
-    tree = _Bare().visit(ast.parse(path.read_bytes()))
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    return _Code(hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), tuple(_imports(tree, package)))
+    source = path.read_bytes()
+
+    def parsed() -> tuple[str, list[str]]:
+        tree = _Bare().visit(ast.parse(source))
+        return hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), list(_imports(tree, package))
+
+    # Python's version, because another `ast` may write the same program in another way.
+    facts = [hashlib.sha256(source).hexdigest(), package, RULES, sys.version]
+    sha256, imports = remembered("code", facts, parsed)
+    return _Code(sha256, tuple(imports))
 
 
 def _imports(tree: ast.AST, package: str) -> Iterator[str]:

@@ -1,11 +1,10 @@
 """Base models: `python -m hpt_core.models.materialize` fills a model folder."""
 
-import contextlib
 import importlib.metadata
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,11 +12,10 @@ from pydantic import Field
 
 from hpt_core import prompts
 from hpt_core.artifacts import Cost, FileEntry
-from hpt_core.artifacts.known import cache_folder
+from hpt_core.artifacts.known import remembered
 from hpt_core.base import Name
 from hpt_core.code import code_of
 from hpt_core.errors import PreflightError
-from hpt_core.files import sha256_json
 from hpt_core.model_folder import load_tokenizer, tokenizer_id
 from hpt_core.models.base import KnownModel
 from hpt_core.models.materialize import ModelConfig, ModelSpec
@@ -127,13 +125,12 @@ class ModelFacts(NamedTuple):
         tokenizer = tokenizer_id(self.folder)
         library = importlib.metadata.version("transformers")
         facts = [tokenizer, config, prompt.identity(), code_of(prompt), prompts.VERSION, library]
-        fits = cache_folder() / "prompts" / sha256_json(facts)
-        if fits.exists():
-            return
+        remembered("prompts", facts, partial(self._bind, prompt, tokenizer, config))
+
+    def _bind(self, prompt: PromptConfig, tokenizer: str, config: str) -> bool:
+        assert self.folder is not None
         prompt.bind(_tokenizer(self.folder, tokenizer, config))
-        with contextlib.suppress(OSError):
-            fits.parent.mkdir(parents=True, exist_ok=True)
-            fits.touch()
+        return True
 
     def require_room(self, what: str, tokens: int) -> None:
         """Raise PreflightError if this many new tokens leave no room for a prompt."""

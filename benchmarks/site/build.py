@@ -146,9 +146,10 @@ class Site:
         files.put_value("data/tables.json", tables_data(self.tables))
         of_lighteval: list[Row] = []
         for record, benchmark, model, number in self.responses.blocks() if responses else ():
-            key, path = [code, record, number], details_path(record, benchmark, number)
-            files.put_json(response_path(record, number), key, self.responses.block, record, number)
-            files.put(path, key, partial(self._details, benchmark, record, number))
+            made_of = (code, record, number)
+            files.put_json(response_path(record, number), made_of, self.responses.block, record, number)
+            path = details_path(record, benchmark, number)
+            files.put(path, made_of, partial(self._details, benchmark, record, number))
             of_lighteval.append({"path": path, "model": made.label(model), "benchmark": benchmark})
         files.put_value("data/lighteval.json", of_lighteval)
         files.put_value("data/site.json", {"version": files.version(), "live": live, "reports": reports})

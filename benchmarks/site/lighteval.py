@@ -1,8 +1,7 @@
 """Samples one by one in the style of lighteval's details: Parquet files with a row per question.
 
-The columns are lighteval's `doc`, `model_response` and `metric`, with those of their fields that are known here, so that
-notebooks written for its files can read these. A file has the questions of one block and the first samples of each,
-uncut.
+The columns are lighteval's `doc`, `model_response` and `metric`, with those of their fields that are known here. So
+notebooks for its files can read these. A file has the questions of one block and the first samples of each, uncut.
 """
 
 from collections.abc import Sequence

@@ -1,12 +1,14 @@
 """A cache of file hashes, keyed by path, size and modification time."""
 
+import contextlib
 import json
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from hpt_core.files import sha256_file, write_json
+from hpt_core.files import sha256_file, sha256_json, write_json
 from hpt_core.paths import expand_named
 
 
@@ -15,6 +17,17 @@ def cache_folder() -> Path:
     if named := os.environ.get("HPT_CACHE"):
         return Path(expand_named(named, "HPT_CACHE"))
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hpt"
+
+
+def remembered(kind: str, facts: Any, make: Callable[[], Any]) -> Any:
+    """The JSON value `make()`, kept in this user's cache by the hash of all that it depends on (`facts`)."""
+    path = cache_folder() / kind / f"{sha256_json(facts)}.json"
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads(path.read_bytes())
+    value = make()
+    with contextlib.suppress(OSError):
+        write_json(path, value)
+    return value
 
 
 class KnownFiles:

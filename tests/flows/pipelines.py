@@ -78,13 +78,13 @@ class Hpt:
         self.published = folder / "public" / "leaderboard"
         self.environment = environment | {"HPT_CACHE": str(folder / "cache")}
         self.config = folder / "tiny.toml"
-        # Which prompts fit which tokenizers is known by their contents, so the tests of a session share it.
-        known = Path(environment.get("PREFECT_HOME", folder)) / "prompts"
-        link = folder / "cache" / "prompts"
-        for place in (known, link.parent):
-            place.mkdir(parents=True, exist_ok=True)
-        if not link.exists():
-            link.symlink_to(known)
+        # What is remembered by its contents is shared by the tests of a session.
+        for kind in ("prompts", "code"):
+            known, link = Path(environment.get("PREFECT_HOME", folder)) / kind, folder / "cache" / kind
+            for place in (known, link.parent):
+                place.mkdir(parents=True, exist_ok=True)
+            if not link.exists():
+                link.symlink_to(known)
         self.write(TINY)
 
     def train_too(self) -> None:

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpt_core.artifacts import KnownFiles, Lease, Manifest, Slot, Store, describe_files, fingerprint, outputs_hash
+from hpt_core.artifacts.known import remembered
 from hpt_core.errors import ConfigError, LockedError, StoreError
 from hpt_core.files import remove_leftovers, write_parquet
 
@@ -22,6 +23,27 @@ from hpt_core.files import remove_leftovers, write_parquet
 @pytest.fixture
 def known(tmp_path: Path) -> KnownFiles:
     return KnownFiles(tmp_path / "known.json")
+
+
+def test_a_value_is_remembered_by_what_it_depends_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPT_CACHE", str(tmp_path / "cache"))
+    made: list[str] = []
+
+    def make(name: str) -> list[str]:
+        made.append(name)
+        return [name]
+
+    for name in ("a", "b", "a"):
+        assert remembered("kind", [name], lambda name=name: make(name)) == [name]
+    assert made == ["a", "b"]
+    for file in (tmp_path / "cache" / "kind").iterdir():
+        file.write_text("{")  # half of a file
+    assert remembered("kind", ["a"], lambda: make("a")) == ["a"] and made == ["a", "b", "a"]
+    with pytest.raises(OSError, match="not remembered"):
+        remembered("kind", ["c"], lambda: (_ for _ in ()).throw(OSError("not remembered")))
+    assert remembered("kind", ["c"], lambda: make("c")) == ["c"], "a failure is not"
+    monkeypatch.setenv("HPT_CACHE", "/dev/null/cache")
+    assert remembered("kind", ["a"], lambda: make("a")) == ["a"], "a cache that cannot be written is left out"
 
 
 def made(slot: Slot, known: KnownFiles) -> Manifest:

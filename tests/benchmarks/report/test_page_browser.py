@@ -91,7 +91,8 @@ def test_sorting_by_keyboard(page: Page) -> None:
 
 def focused(page: Page) -> str:
     """The number or column that has the focus: the popover it opens, or its text."""
-    return str(page.evaluate("(b => b.getAttribute('popovertarget') || b.innerText.split('\\n')[0])(document.activeElement)"))
+    told = "b.getAttribute('popovertarget') || b.innerText.split('\\n')[0]"
+    return str(page.evaluate(f"(b => {told})(document.activeElement)"))
 
 
 def test_a_table_is_one_stop_of_the_tab_key(page: Page) -> None:
