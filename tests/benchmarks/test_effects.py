@@ -82,6 +82,7 @@ def simulated(
     return found
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth_in_93_to_97_percent() -> None:
     rng = np.random.default_rng(0)
     cases = [(s, q, v) for s in SEEDS for q in SIZES for v in SPREADS]

@@ -44,7 +44,8 @@ def test_suite_that_needs_nothing_loads_the_same_questions_every_time(name):
     assert len(questions) == suite.rows
     assert {question.kind for question in questions} == {suite.kind}
     assert questions == suite.load(None)
-    assert suite.load(None, 3) == [q for q in questions if q in suite.load(None, 3)]
+    few = suite.load(None, 3)
+    assert len(few) == 3 and few == [q for q in questions if q in few]
 
 
 @pytest.mark.parametrize("name", suite_names())

@@ -393,6 +393,7 @@ def _count(folder: str, rounds: int) -> None:
             file.write_text(str(value + 1))
 
 
+@pytest.mark.slow
 def test_lease_has_one_holder_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "count").write_text("0")
     # A stale lease to begin with: everyone wants to take it over at once.

@@ -218,6 +218,7 @@ sys.exit("it was not killed in time")
 """
 
 
+@pytest.mark.slow
 def test_a_killed_upload_leaves_no_artifact_and_the_next_one_completes_it(machine: Machine) -> None:
     store = machine("one")
     slot = store.slot("train", FINGERPRINT)
@@ -405,6 +406,7 @@ def holder(store: Store, cache: Path, length_s: float = 60) -> "subprocess.Popen
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_of_processes_that_race_for_a_lease_one_gets_it(machine: Machine, tmp_path: Path) -> None:
     store = machine("one")
     processes = [holder(store, tmp_path / f"m{number}") for number in range(4)]
@@ -417,6 +419,7 @@ def test_of_processes_that_race_for_a_lease_one_gets_it(machine: Machine, tmp_pa
     assert sorted(said) == ["False", "False", "False", "True"]
 
 
+@pytest.mark.slow
 def test_threads_that_race_for_a_lease_again_and_again_never_share_it(machine: Machine, tmp_path: Path) -> None:
     url, taken, most, failures = machine("one").address, [0], [0], list[BaseException]()
     lock = threading.Lock()
@@ -447,6 +450,7 @@ def test_threads_that_race_for_a_lease_again_and_again_never_share_it(machine: M
     assert most == [1]
 
 
+@pytest.mark.slow
 def test_the_lease_of_a_killed_process_is_free_at_once_here_and_expires_elsewhere(
     machine: Machine, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -488,6 +492,7 @@ def test_a_holder_that_was_replaced_finds_out_and_changes_nothing(machine: Machi
     assert machine("three").named_lease("x").holder() is None
 
 
+@pytest.mark.slow
 def test_a_lease_that_is_renewed_lives_and_time_without_the_store_does_not_count(s3: S3, machine: Machine) -> None:
     store = machine("one")
     held, reader = store.named_lease("x"), machine("two").named_lease("x")
@@ -507,6 +512,7 @@ def test_a_lease_that_is_renewed_lives_and_time_without_the_store_does_not_count
     assert Remote(store.address).list("leases") == {}
 
 
+@pytest.mark.slow
 def test_leases_that_nobody_holds_are_removed(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     held, dead = machine("one").named_lease("held"), machine("one").named_lease("dead")
     assert held.try_take()
@@ -523,6 +529,7 @@ def test_leases_that_nobody_holds_are_removed(machine: Machine, monkeypatch: pyt
 # Errors
 
 
+@pytest.mark.slow
 def test_a_store_that_is_away_for_a_while_fails_nothing(s3: S3, machine: Machine) -> None:
     store = machine("one")
     with s3.away():

@@ -63,6 +63,7 @@ def writer(root: Path, name: str, count: int) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_concurrent_writers_lose_nothing_though_one_is_killed(tmp_path: Path) -> None:
     """Each also rewrites the tables, over and over."""
     steady = [writer(tmp_path, name, 30) for name in ("a", "b")]

@@ -98,6 +98,7 @@ def test_the_history_can_be_kept_small(make_report: Make, remote: Path, partial:
     assert read(f"{former.folder}/site/index.html") == b"site/index.html a"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep_history", [True, False])
 def test_publishers_that_push_at_once_lose_nothing(make_report: Make, remote: Path, keep_history: bool) -> None:
     config = GitBranch(remote=str(remote), keep_history=keep_history)

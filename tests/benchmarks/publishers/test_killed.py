@@ -102,6 +102,7 @@ def test_an_upload_killed_anywhere_leaves_the_old_site_or_the_new_one(
     assert False in seen
 
 
+@pytest.mark.slow
 def test_of_several_publishers_at_once_none_is_lost_and_the_newest_wins(
     make_report: Make, target: tuple[dict[str, Any], Read]
 ) -> None:

@@ -26,6 +26,9 @@ NOT_SERVED = (
 )
 
 
+pytestmark = pytest.mark.slow  # processes with a server
+
+
 @pytest.fixture
 def made(tmp_path: Path) -> MadeUp:
     found = MadeUp(tmp_path / "runs")

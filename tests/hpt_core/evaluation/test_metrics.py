@@ -245,6 +245,7 @@ def test_average_of_one_score_is_the_score_and_of_none_an_error():
         group_average([])
 
 
+@pytest.mark.slow
 def test_group_average_covers_the_truth():
     """Six benchmarks of the demo's size: the interval of their mean covers the mean of their true rates."""
     generator = random.Random(3)

@@ -126,6 +126,7 @@ def check_options(engine: RolloutEngine) -> None:
     assert respond(engine, stop=("never in any text",)) == free
 
 
+@pytest.mark.slow
 def test_transformers_honors_every_option(tiny_model: Path) -> None:
     engine = Transformers().open(tiny_model, 128, "float32", 0)
     check_options(engine)

@@ -1,6 +1,7 @@
 """Rollouts are graded while sampling continues, and verdicts keep the rollouts' order."""
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,31 +23,35 @@ from hpt_core.verifiers.base import Outcome, Verdict
 from hpt_core.verifiers.pool import CHUNK, VerifierPool
 
 
+@pytest.fixture(scope="module")
+def pool() -> Iterator[VerifierPool]:
+    with VerifierPool(1) as found:
+        yield found
+
+
 def question(gold: str, kind: str, text: str = "?") -> TrainingQuestion:
     return TrainingQuestion("q", text, gold, kind, None, 1, None)
 
 
-def test_verdicts_keep_the_order_of_the_rollouts() -> None:
+def test_verdicts_keep_the_order_of_the_rollouts(pool: VerifierPool) -> None:
     count = 2 * CHUNK + 3
     order = random.Random(4).sample(range(count), count)
-    with VerifierPool(1) as pool:
-        verifying = Verifying(pool, [question(str(i), "math") for i in range(count)])
-        for i in order:
-            answer = i if i % 3 else i + 1
-            verifying.add(i, Rollout((), (), f"so \\boxed{{{answer}}}", "stop"))
-        judged = verifying.result()
+    verifying = Verifying(pool, [question(str(i), "math") for i in range(count)])
+    for i in order:
+        answer = i if i % 3 else i + 1
+        verifying.add(i, Rollout((), (), f"so \\boxed{{{answer}}}", "stop"))
+    judged = verifying.result()
     verdicts = [j.verdict for j in judged]
     assert [j.reward for j in judged] == [float(v.correct) for v in verdicts]
     assert [v.outcome for v in verdicts] == [Outcome.CORRECT if i % 3 else Outcome.INCORRECT for i in range(count)]
     assert [v.extracted for v in verdicts] == [str(i if i % 3 else i + 1) for i in range(count)]
 
 
-def test_a_choice_is_verified_with_its_question() -> None:
-    with VerifierPool(1) as pool:
-        verifying = Verifying(pool, [question("B", "choice", "Which?\n\nA) iron\nB) gold")] * 2)
-        verifying.add(1, Rollout((), (), "so \\boxed{Gold}", "stop"))
-        verifying.add(0, Rollout((), (), "so \\boxed{iron}", "stop"))
-        assert [judged.verdict.extracted for judged in verifying.result()] == ["A", "B"]
+def test_a_choice_is_verified_with_its_question(pool: VerifierPool) -> None:
+    verifying = Verifying(pool, [question("B", "choice", "Which?\n\nA) iron\nB) gold")] * 2)
+    verifying.add(1, Rollout((), (), "so \\boxed{Gold}", "stop"))
+    verifying.add(0, Rollout((), (), "so \\boxed{iron}", "stop"))
+    assert [judged.verdict.extracted for judged in verifying.result()] == ["A", "B"]
 
 
 def test_without_rollouts_nothing_waits() -> None:
@@ -116,15 +121,14 @@ def test_what_becomes_of_truncated_rollouts() -> None:
     assert all(verdict.correct for verdict in without.verdicts[:3]), "the verdict is what the grader said"
 
 
-def test_a_demonstration_is_correct_by_definition_or_graded() -> None:
+def test_a_demonstration_is_correct_by_definition_or_graded(pool: VerifierPool) -> None:
     asked = [TrainingQuestion(gold, "?", gold, "math", "so \\boxed{1}", 1, None) for gold in ("1", "2")]
     found = {}
-    with VerifierPool(1) as pool:
-        for how in ("one", "graded"):
-            config = TrainConfig.model_validate({"algorithm": "luffy", "steps": 1, "demonstration_reward": how})
-            prompt: Any = None
-            collector = Collector(config, 1, prompt, Estimator(config.algorithm, 64), None, pool, World())
-            found[how] = collector._demonstration_rewards(asked)
+    for how in ("one", "graded"):
+        config = TrainConfig.model_validate({"algorithm": "luffy", "steps": 1, "demonstration_reward": how})
+        prompt: Any = None
+        collector = Collector(config, 1, prompt, Estimator(config.algorithm, 64), None, pool, World())
+        found[how] = collector._demonstration_rewards(asked)
     assert found == {"one": {}, "graded": {"1": 1.0, "2": 0.0}}
 
 
@@ -143,7 +147,7 @@ CUT_OFF = "Is it \\boxed{7}? Let me check"
     ],
 )
 def test_a_rollout_cut_off_inside_its_thinking_earns_nothing(
-    tiny_model: Path, end: str, response: str, outcome: str
+    tiny_model: Path, pool: VerifierPool, end: str, response: str, outcome: str
 ) -> None:
     prompt = PlainText(template="{question}" + end, instruction="").bind(load_tokenizer(tiny_model))
     config = TrainConfig.model_validate(
@@ -151,11 +155,10 @@ def test_a_rollout_cut_off_inside_its_thinking_earns_nothing(
     )
     engine = Scripted(otherwise=response).open(tiny_model, 128, "float32", 0)
     asked = [question("7", "math", f"{n}?") for n in range(2)]
-    with VerifierPool(1) as pool:
-        collector = Collector(config, 1, prompt, Estimator(config.algorithm, 64), engine, pool, World())
-        groups = collector.collect(asked, 1).groups
-        held_out = ValidationConfig(samples=2)
-        rewards = held_out_rewards(asked, held_out, Sampling(max_tokens=64), 1, prompt, engine, pool, World())
+    collector = Collector(config, 1, prompt, Estimator(config.algorithm, 64), engine, pool, World())
+    groups = collector.collect(asked, 1).groups
+    held_out = ValidationConfig(samples=2)
+    rewards = held_out_rewards(asked, held_out, Sampling(max_tokens=64), 1, prompt, engine, pool, World())
     reward_of = 1.0 if outcome == "correct" else 0.0
     for group in groups:
         assert [verdict.outcome for verdict in group.verdicts] == [outcome] * 2

@@ -47,7 +47,12 @@ def step_rows(estimator: Estimator) -> tuple[list[Row], list[Tokens]]:
     return rows, tokens
 
 
-@pytest.mark.parametrize("algorithm", ["hpt", {"name": "hpt", "regularizers": ["entropy"]}, "grpo", "sft"])
+REGULARIZED = {"name": "hpt", "regularizers": ["entropy"]}
+
+
+@pytest.mark.parametrize(
+    "algorithm", ["hpt", *(pytest.param(each, marks=pytest.mark.slow) for each in (REGULARIZED, "grpo", "sft"))]
+)
 def test_gradient_does_not_depend_on_the_split(tiny_model: Path, tmp_path: Path, algorithm: object) -> None:
     found = []
     for budget in (1, 40, 100_000):
