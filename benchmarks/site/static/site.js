@@ -29,7 +29,7 @@
   const name = (text) => el("bdi", { class: "cut-name", title: shown(text) }, shown(text));
   const fill = (node, ...children) => node.replaceChildren(...children.flat(Infinity).filter((child) => child !== null));
   const points = (share) => (100 * share).toFixed(1);
-  const percent = (share) => `${share > 0 && share < 0.01 ? "<1" : Math.round(100 * share)} %`;
+  const percent = (share) => `${share > 0 && share < 0.01 ? "<1" : Math.round(100 * share)}\u00a0%`;
   const signed = (share) => {
     const text = points(Math.abs(share));
     return text === "0.0" ? text : `${share > 0 ? "+" : "−"}${text}`;
@@ -646,7 +646,7 @@
         el("td", {}, points(s.avg_at_k), el("span", { class: "sub" }, `${points(s.interval_low)}–${points(s.interval_high)}`)),
         el("td", {}, `${s.solved} of ${s.questions}`, s.complete ? null : el("span", { class: "sub" }, `${s.questions}/${s.rows} asked`),
           s.overlap ? el("span", { class: "sub" }, `${s.overlap} overlap training data`) : null),
-        el("td", {}, `${points(s.truncated_share)} %`), el("td", {}, Math.round(s.mean_tokens)),
+        el("td", {}, `${points(s.truncated_share)}\u00a0%`), el("td", {}, Math.round(s.mean_tokens)),
         el("td", { class: "text" }, shown([s.settings.name, s.settings.engine_version, s.settings.dtype, s.settings.grader_version].filter(Boolean).join(", "))),
         el("td", { class: "text" }, s.end.slice(0, 10), el("span", { class: "sub" }, s.pipeline ? shown(s.pipeline) : ""))))));
       const curves = found.scores.filter((s) => s.pass_at.length > 1);
@@ -673,7 +673,7 @@
       const values = score.pass_at, width = 300, height = 150, left = 34, bottom = 22;
       const x = (i) => left + (i * (width - left - 10)) / (values.length - 1), y = (v) => 8 + (1 - v) * (height - bottom - 8);
       const path = values.map((v, i) => `${i ? "L" : "M"}${x(i).toFixed(1)} ${y(v).toFixed(1)}`).join("");
-      const told = `${shown(score.title)}: pass@1 ${points(values[0])} %, pass@${values.length} ${points(values[values.length - 1])} %`;
+      const told = `${shown(score.title)}: pass@1 ${points(values[0])} %, pass@${values.length} ${points(values[values.length - 1])}\u00a0%`;
       const text = (at, down, words, anchor) => svg("text", { x: at, y: down, "text-anchor": anchor }, words);
       return el("figure", {}, svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": told },
         ...[0, 0.5, 1].flatMap((v) => [svg("line", { class: "axis", x1: left, x2: width - 10, y1: y(v), y2: y(v) }), text(left - 5, y(v) + 4, String(100 * v), "end")]),
@@ -880,9 +880,9 @@
         el("a", { href: `tables/${file}.parquet` }, `${file}.parquet`), el("span", { class: "sub" }, el("a", { href: `tables/${file}.csv` }, `${file}.csv`))),
       el("td", {}, String(table.rows)), el("td", { class: "text" }, table.about))));
       const parts = await load("data/lighteval.json") || [], groups = {};
-      for (const part of parts) (groups[`${part.model}, ${part.benchmark}`] ||= []).push(part.path);
+      for (const part of parts) (groups[part.model] ||= []).push(part.path);
       if (parts.length) $("#samples").textContent = "The first samples of each question with their verdicts, as Parquet files in the style of lighteval's details: doc, model_response and metric.";
-      fill($("#details"), Object.entries(groups).map(([title, paths]) => el("details", {}, el("summary", {}, name(title)),
+      fill($("#details"), Object.entries(groups).map(([model, paths]) => el("details", {}, el("summary", {}, name(model)),
         el("ul", {}, paths.map((path) => el("li", {}, el("a", { href: path }, path.split("/").pop())))))));
       fill($("#schemas"), found.map(([file, table]) => el("details", {}, el("summary", {}, `${file}, ${table.columns.length} columns`),
         el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": `Columns of ${file}` }, el("table", {}, el("tbody", {},
