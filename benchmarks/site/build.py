@@ -5,9 +5,9 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -121,8 +121,9 @@ class Site:
         made = ModelData(self.tables, Models(self.tables))
         for model in made.hashes():
             key = [code, made.key(model)]
-            files.put_json(f"data/models/{short_id(model)}.json", key, made.data, model)
-            files.put_json(f"data/every_eval_ever/{short_id(model)}.json", key, partial(self._shared, made), model)
+            data = cache(partial(made.data, model))
+            files.put_json(f"data/models/{short_id(model)}.json", key, data)
+            files.put_json(f"data/every_eval_ever/{short_id(model)}.json", key, _shared, data)
         files.put_value("data/models.json", {short_id(model): made.name(model) for model in made.hashes()})
         for name, found in question_sets(self.tables).items():
             files.put_json(f"data/questions/{name}.json", [code, found.hash], set_data, self.records, found)
@@ -181,10 +182,6 @@ class Site:
     def _details(self, benchmark: str, record: str, number: int) -> bytes | None:
         return details(benchmark, self.responses.answered(record, number))
 
-    @staticmethod
-    def _shared(made: ModelData, model: str) -> Row:
-        return every_eval_ever.record(made.data(model))
-
     def _pair(self, first: str, second: str) -> Row:
         return pair_data(self.records, self.tables, self.sides, first, second)
 
@@ -212,6 +209,10 @@ def _link(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:  # a file system without links
         shutil.copy2(source, target)
+
+
+def _shared(data: Callable[[], Row]) -> Row:
+    return every_eval_ever.record(data())
 
 
 def _page(page: Page) -> bytes:
