@@ -31,8 +31,6 @@ VERSIONED = ("tasks", "flows")
 recompute the artifacts of the others."""
 FOUNDATIONS = ("builtins", "abc", "typing", "pydantic")
 """Modules with general base classes, which are not hashed."""
-RULES = 1
-"""Raised when something else of a module counts, because hashes are remembered."""
 INSTALLED = ("site-packages", "dist-packages")
 """Folders that contain unrelated modules next to each other."""
 
@@ -173,9 +171,15 @@ def _code(module: str, path: Path, modified: int, size: int) -> _Code:
         return hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), list(_imports(tree, package))
 
     # Python's version, because another `ast` may write the same program in another way.
-    facts = [hashlib.sha256(source).hexdigest(), package, RULES, sys.version]
+    facts = [hashlib.sha256(source).hexdigest(), package, _own_hash(), sys.version]
     sha256, imports = remembered("code", facts, parsed)
     return _Code(sha256, tuple(imports))
+
+
+@lru_cache(maxsize=1)
+def _own_hash() -> str:
+    """What counts is decided here, so what is remembered depends on this file."""
+    return sha256_file(Path(__file__))
 
 
 def _imports(tree: ast.AST, package: str) -> Iterator[str]:

@@ -290,15 +290,21 @@ def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return part if isinstance(part, Mapping) else config
 
 
-def only_tokenizers() -> None:
-    """Load tokenizers without torch in this program, which must never need it. That takes a third of the time.
+def import_without_torch(*plugins: object) -> None:
+    """Import transformers for a program that loads tokenizers and no model, in a third of the time.
 
-    transformers decides once whether there is a torch, and then imports it even for a tokenizer.
+    transformers decides at its import whether there is a torch, and imports it even for a tokenizer. This program can
+    import torch afterwards, but load no model of transformers; so nothing is done if one of the plug-ins that it calls
+    is not ours, or if torch is imported already.
     """
-    if "torch" in sys.modules:
+    if "torch" in sys.modules or any(not type(each).__module__.startswith("hpt_core.") for each in plugins):
         return
-    sys.modules["torch"] = None  # type: ignore[assignment]  # any import of it is an error from now on
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # such as to install torch
+    sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        from transformers import AutoTokenizer  # noqa: F401
+    finally:
+        del sys.modules["torch"]
 
 
 def load_tokenizer(folder: Path) -> Any:

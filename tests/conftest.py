@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from tests.s3 import S3, started
 from tests.server import Server
+from tests.warm import COMMANDS, HPT, Warm
 
 # A crowded machine may stop a test for longer than any deadline; the time of a whole test is limited in pyproject.toml.
 settings.register_profile("no-deadline", deadline=None)
@@ -43,15 +44,19 @@ SLOW = {"prefect_environment", "shared_engine", "warm", "chromium"}
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark slow tests and let them start first, so that no process ends with a long one while the others have nothing
-    left. Keep tests with one server, engine or trained model together if several processes run the suite."""
+    """Mark slow tests and let them start first, groups before single ones, so that no process ends with a long one
+    while the others have nothing left. Keep tests with one server, engine or trained model together if several
+    processes run the suite."""
     for item in items:
         if SLOW.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
         for fixture, group in SHARED.items():
             if fixture in getattr(item, "fixturenames", ()) and not item.get_closest_marker("xdist_group"):
+                if group == "server" and item.path.parent == ROOT / "tests" / "flows":
+                    group = "server-flows"  # a process of its own: otherwise these tests take as long as all others
                 item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    marks = ("slow", "xdist_group")
+    items.sort(key=lambda item: [item.get_closest_marker(mark) is None for mark in marks])
 
 
 def shared_data_folder() -> Path | None:
@@ -100,10 +105,15 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def prefect_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Environment of a process that talks to a server of this session, on the loopback address."""
+    from flows.server import QUIET
+
     server = Server(tmp_path_factory.mktemp("prefect"))
     try:
         server.start()
-        yield server.environment
+        with Warm(HPT, server.environment | QUIET) as commands:
+            COMMANDS.append((server.environment, commands))
+            yield server.environment
+            COMMANDS.pop()
     finally:
         server.end()
 

@@ -1,9 +1,10 @@
-"""Start worker programs without their seconds of imports: a process that has done them forks for each program.
+"""Start programs without their seconds of imports: a process that has done them forks for each program.
 
-Importing torch, transformers and vLLM takes 4 to 9 s of CPU time. All else is as with `python -m`: a program has a
-process of its own, its environment and standard streams, an exit code, and can be killed.
+Importing torch, transformers and vLLM takes 4 to 9 s of CPU time, and Prefect 1 s. All else is as with `python -m`: a
+program has a process of its own, its environment and standard streams, an exit code, and can be killed.
 """
 
+import importlib
 import json
 import os
 import runpy
@@ -12,8 +13,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -77,23 +79,43 @@ class Program:
         self._ended.close()
 
 
+WORKERS = ("transformers:AutoModelForCausalLM", "vllm:LLM")
+HPT = ("prefect", "typer", "rich.console")
+"""What the programs import that takes long, as MODULE or MODULE:NAME. Nothing of ours, which reads RANK when it is
+imported, and no Arrow, whose allocator starts a thread."""
+
+
 class Warm:
     """The process that forks. It ends with the process that made it."""
 
-    def __init__(self) -> None:
+    def __init__(self, imports: Sequence[str], environment: Mapping[str, str] = os.environ) -> None:
+        """`environment` is that of the imports, some of which read it."""
         self._socket, theirs = socket.socketpair()
         # Read at import: the threads of OpenMP, which do not survive a fork, and where vLLM logs.
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
+        own = {**environment, "OMP_NUM_THREADS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
         with theirs:
-            self._process = subprocess.Popen([sys.executable, __file__], stdin=theirs, env=environment)
+            self._process = subprocess.Popen([sys.executable, __file__, *imports], stdin=theirs, env=own)
 
-    def start(self, module: str, *arguments: str, log: Path, environment: Mapping[str, str] = os.environ) -> Program:
+    def __enter__(self) -> "Warm":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(
+        self,
+        module: str,
+        *arguments: str,
+        log: Path,
+        environment: Mapping[str, str] = os.environ,
+        folder: Path | None = None,
+    ) -> Program:
         """Start `python -m MODULE ARGUMENTS`. Standard output can be read; standard error is appended to `log`."""
         request = {
             "module": module,
             "arguments": arguments,
             "environment": dict(environment),
-            "folder": str(Path.cwd()),
+            "folder": str(folder or Path.cwd()),
         }
         out, theirs_out = os.pipe()
         ended, theirs_ended = os.pipe()
@@ -115,14 +137,32 @@ class Warm:
         self._process.wait()
 
 
-def serve() -> None:
-    """Fork for each request on standard input. A program's parent waits for it and reports its process id and code."""
-    import transformers  # noqa: F401
-    import vllm  # noqa: F401
-    from transformers import AutoModelForCausalLM  # noqa: F401
-    from vllm import LLM  # noqa: F401
+COMMANDS: list[tuple[Mapping[str, str], Warm]] = []
+"""The environment of `hpt` commands in this session, and the process that forks for them."""
 
-    # Nothing of ours, which reads RANK when it is imported, and no Arrow, whose allocator starts a thread.
+
+def run_hpt(
+    arguments: Sequence[str], environment: Mapping[str, str], folder: Path, timeout: float
+) -> tuple[int, str, str] | None:
+    """(exit code, output, errors) of an `hpt` command; None if nothing is ready for its environment."""
+    plain = {name: value for name, value in environment.items() if name != "HPT_CACHE"}
+    warm = next((warm for own, warm in COMMANDS if plain == own), None)
+    if warm is None:
+        return None
+    with tempfile.TemporaryDirectory() as beside:
+        log = Path(beside) / "errors"
+        with warm.start("flows.cli", *arguments, log=log, environment=environment, folder=folder) as program:
+            out, _ = program.communicate(timeout)
+        return program.wait(), out, log.read_text()
+
+
+def serve(imports: Sequence[str]) -> None:
+    """Fork for each request on standard input. A program's parent waits for it and reports its process id and code."""
+    for each in imports:
+        module, _, name = each.partition(":")
+        found = importlib.import_module(module)
+        if name:
+            getattr(found, name)
     assert len(list(Path("/proc/self/task").iterdir())) == 1, "a thread does not survive a fork"
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     server = socket.socket(fileno=0)
@@ -165,4 +205,4 @@ def _become(request: dict[str, Any], out: int, errors: int) -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(sys.argv[1:])

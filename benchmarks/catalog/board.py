@@ -288,7 +288,7 @@ def _group(benchmark: str) -> str | None:
 
 
 def _rank(line: Line) -> tuple[object, ...]:
-    """Orders lines by their first column that may be ranked; those without one come last, by name."""
+    """Orders lines by the number of columns they have, then by the first that may be ranked, then by name."""
     ranked = [cell for cell in line.cells if cell and not cell.differs]
     whole = sum(cell is not None for cell in line.cells)
     return (-whole, -ranked[0].value if ranked else 0.0, line.label, line.pipeline or "")

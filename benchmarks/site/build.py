@@ -22,9 +22,9 @@ from benchmarks.site.compare import Sides, pair_data, pair_path, pairs_of
 from benchmarks.site.facts import Models, short_id
 from benchmarks.site.files import SiteFiles, as_json
 from benchmarks.site.history import history_data
-from benchmarks.site.lighteval import details, details_path
+from benchmarks.site.lighteval import details, details_index, details_path
 from benchmarks.site.models import ModelData
-from benchmarks.site.questions import Responses, question_sets, response_path, set_data
+from benchmarks.site.questions import Responses, question_sets, response_path, set_data, shown
 from benchmarks.site.runs import RunData
 from benchmarks.site.tables import PUBLIC, as_csv, as_parquet, tables_data
 from benchmarks.site.training import TrainingLogs
@@ -145,14 +145,15 @@ class Site:
             files.put(f"tables/{name}.parquet", key, partial(as_parquet, table))
             files.put(f"tables/{name}.csv", key, partial(as_csv, table))
         files.put_value("data/tables.json", tables_data(self.tables))
-        of_lighteval: list[Row] = []
-        for record, benchmark, model, number in self.responses.blocks() if responses else ():
+        parts: dict[str, list[str]] = {}
+        for record, benchmark, number in self.responses.blocks() if responses else ():
             made_of = (code, record, number)
-            files.put_json(response_path(record, number), made_of, self.responses.block, record, number)
+            answered = cache(partial(self.responses.answered, record, number))
+            files.put_json(response_path(record, number), made_of, _pages, answered)
             path = details_path(record, benchmark, number)
-            files.put(path, made_of, partial(self._details, benchmark, record, number))
-            of_lighteval.append({"path": path, "model": made.label(model), "benchmark": benchmark})
-        files.put_value("data/lighteval.json", of_lighteval)
+            if files.put(path, made_of, partial(_details, benchmark, answered)):
+                parts.setdefault(record, []).append(path)
+        files.put_value("data/lighteval.json", details_index(self.tables, parts))
         files.put_value("data/site.json", {"version": files.version(), "live": live, "reports": reports})
         files.finish()
         return files.written
@@ -170,17 +171,14 @@ class Site:
         if name.startswith("data/responses/"):
             record, _, number = name.removeprefix("data/responses/").partition("/")
             if number.isdecimal() and path == response_path(record, int(number)):
-                found = self.responses.block(record, int(number))
-                return None if found is None else as_json(found)
+                found = self.responses.answered(record, int(number))
+                return None if found is None else as_json(shown(found))
         return None
 
     def _scores_key(self) -> list[str]:
         """What everything that follows from all scores is made of."""
         found: list[str] = self.tables.scores.column("record").to_pylist()
         return found
-
-    def _details(self, benchmark: str, record: str, number: int) -> bytes | None:
-        return details(benchmark, self.responses.answered(record, number))
 
     def _pair(self, first: str, second: str) -> Row:
         return pair_data(self.records, self.tables, self.sides, first, second)
@@ -213,6 +211,16 @@ def _link(source: str, target: str) -> None:
 
 def _shared(data: Callable[[], Row]) -> Row:
     return every_eval_ever.record(data())
+
+
+def _pages(answered: Callable[[], list[Row] | None]) -> Row | None:
+    found = answered()
+    return None if found is None else shown(found)
+
+
+def _details(benchmark: str, answered: Callable[[], list[Row] | None]) -> bytes | None:
+    found = answered()
+    return None if found is None else details(benchmark, found)
 
 
 def _page(page: Page) -> bytes:

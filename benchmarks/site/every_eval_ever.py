@@ -20,7 +20,7 @@ def record(data: Row) -> Row:
     last = max(score["end"] for score in data["scores"])
     facts, stage = data["facts"] or {}, data["stage"] or {}
     details = {
-        "deployment_type": "unknown",  # an endpoint may be anybody's
+        "deployment_type": _deployment(data["scores"]),
         "model_availability": "unknown",
         "content_hash": data["hash"],
         "lineage": json.dumps([each["name"] for each in data["lineage"]]),
@@ -76,6 +76,12 @@ def _result(score: Row) -> Row:
             "additional_details": _texts({name: v for name, v in protocol.items() if name not in ARGUMENTS}),
         },
     }
+
+
+def _deployment(scores: list[Row]) -> str:
+    """Who ran the model. An endpoint may be anybody's."""
+    own = all(str(score["settings"]["engine_version"]).startswith(("vllm ", "transformers ")) for score in scores)
+    return "self_deployed" if own else "unknown"
 
 
 def _texts(values: dict[str, Any]) -> dict[str, str]:

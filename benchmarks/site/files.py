@@ -24,8 +24,9 @@ class SiteFiles:
         self.written: list[str] = []
         """Paths of the files that were written, relative to the folder."""
 
-    def put(self, path: str, key: object, make: Callable[[], bytes | None]) -> None:
-        """Write `make()` to `path` unless the file was made of an equal `key` before. None makes no file.
+    def put(self, path: str, key: object, make: Callable[[], bytes | None]) -> bool:
+        """Write `make()` to `path` unless the file was made of an equal `key` before. None makes no file. Returns
+        whether there is one.
 
         The file appears whole. It is not flushed to the disk, because it can be built again. Raises OSError.
         """
@@ -33,10 +34,11 @@ class SiteFiles:
         if self._before.get(path) != made_of or not target.is_file():
             content = make()
             if content is None:
-                return
+                return False
             self._write(target, content)
             self.written.append(path)
         self._now[path] = made_of
+        return True
 
     @staticmethod
     def _write(target: Path, content: bytes) -> None:

@@ -1,14 +1,17 @@
 """Samples one by one in the style of lighteval's details: Parquet files with a row per question.
 
-The columns are lighteval's `doc`, `model_response` and `metric`, with those of their fields that are known here. So
-notebooks for its files can read these. A file has the questions of one block and the first samples of each, uncut.
+The columns are lighteval's `doc`, `model_response` and `metric`. Of their fields, `task_name`, `id`, `query`,
+`choices`, `gold_index` and `text` have lighteval's names; the others are ours. A file has the questions of one block,
+and the first samples of each, uncut.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
 from benchmarks.catalog.schemas import Row
+from benchmarks.catalog.tables import Tables
+from benchmarks.site.facts import full_name, moment
 from benchmarks.site.tables import as_parquet
 
 _TEXTS = pa.list_(pa.string())
@@ -37,10 +40,23 @@ def details_path(record: str, benchmark: str, number: int) -> str:
     return f"data/lighteval/{record}/details_{benchmark}_{number}.parquet"
 
 
-def details(benchmark: str, questions: Sequence[Row] | None) -> bytes | None:
-    """The Parquet file of a block, as `Responses.answered` gives it; None without one."""
-    if questions is None:
-        return None
+def details_index(tables: Tables, parts: Mapping[str, Sequence[str]]) -> list[Row]:
+    """The JSON of data/lighteval.json: the files of each score, by its record."""
+    columns = ("record", "pipeline", "label", "benchmark", "title", "end")
+    return [
+        {
+            "model": full_name(row["pipeline"], row["label"]),
+            **{name: row[name] for name in ("record", "benchmark", "title")},
+            "end": moment(row["end"]),
+            "paths": list(parts[row["record"]]),
+        }
+        for row in tables.scores.select(columns).to_pylist()
+        if row["record"] in parts
+    ]
+
+
+def details(benchmark: str, questions: Sequence[Row]) -> bytes:
+    """The Parquet file of a block, as `Responses.answered` gives it."""
     return as_parquet(pa.Table.from_pylist([_row(benchmark, each) for each in questions], SCHEMA))
 
 

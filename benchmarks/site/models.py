@@ -107,14 +107,10 @@ class ModelData:
             row = self._models.row(parent)
         return found[::-1]
 
-    def label(self, model: str) -> str:
-        """The name of a model, with or without a score."""
-        return self._labels.get(model, model[:12])
-
     def _link(self, model: str) -> Row:
         """A model by name; without an id if it has no scores, and so no page."""
         return {
-            "name": self.label(model),
+            "name": self._labels.get(model, model[:12]),
             "id": short_id(model) if model in self._places else None,
         }
 

@@ -93,22 +93,17 @@ class Responses:
         columns_ = zip(*(tables.scores.column(name).to_pylist() for name in names), strict=True)
         self._scores = {record: (benchmark, model, count) for record, benchmark, model, count in columns_}
 
-    def blocks(self) -> Iterator[tuple[str, str, str, int]]:
-        """(record, benchmark, model, block) of every block of questions whose texts may be shown."""
-        for record, (benchmark, model, count) in self._scores.items():
+    def blocks(self) -> Iterator[tuple[str, str, int]]:
+        """(record, benchmark, block) of every block of questions whose texts may be shown."""
+        for record, (benchmark, _, count) in self._scores.items():
             if shows_text(benchmark):
-                yield from ((record, benchmark, model, number) for number in range((count + BLOCK - 1) // BLOCK))
+                yield from ((record, benchmark, number) for number in range((count + BLOCK - 1) // BLOCK))
 
-    def block(self, record: str, number: int) -> Row | None:
-        """The JSON of data/responses/RECORD/NUMBER.json: question id -> text, gold answer and samples, cut for a page.
+    def answered(self, record: str, number: int) -> list[Row] | None:
+        """The questions of a block, in their order, with the first samples of each.
 
         None if the texts may not be shown, or the store no longer has them. Raises StoreError.
         """
-        found = self.answered(record, number)
-        return None if found is None else {each["id"]: _shown(each) for each in found}
-
-    def answered(self, record: str, number: int) -> list[Row] | None:
-        """The questions of a block, in their order, with the first samples of each; None as `block` says."""
         benchmark, model, count = self._scores.get(record, ("", "", 0))
         if not benchmark or not shows_text(benchmark) or not 0 <= number * BLOCK < count:
             return None
@@ -154,6 +149,8 @@ def _joined(scored: list[Row], samples: Path, asked: Path, verdicts: Path) -> li
                 **{name: verdict.get(name) for name in ("outcome", "extracted")},
             }
         )
+    if missing := [row["question_id"] for row in scored if row["question_id"] not in questions]:
+        raise StoreError(f"{asked} lacks question {missing[0]}, which was graded", "evaluate again")
     return [
         {
             "id": row["question_id"],
@@ -165,6 +162,11 @@ def _joined(scored: list[Row], samples: Path, asked: Path, verdicts: Path) -> li
         }
         for row in scored
     ]
+
+
+def shown(answered: list[Row]) -> Row:
+    """The JSON of data/responses/RECORD/NUMBER.json: question id -> text, gold answer and samples, cut for a page."""
+    return {each["id"]: _shown(each) for each in answered}
 
 
 def _shown(asked: Row) -> Row:

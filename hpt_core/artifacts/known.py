@@ -1,4 +1,4 @@
-"""A cache of file hashes, keyed by path, size and modification time."""
+"""This user's caches: hashes of files, by path, size and modification time, and values by what they depend on."""
 
 import contextlib
 import json

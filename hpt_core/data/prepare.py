@@ -16,7 +16,7 @@ from hpt_core.data.sources.base import MalformedRow, SourceRow
 from hpt_core.data.steps import Candidate, Preparation
 from hpt_core.data.tokens import TokenCounter
 from hpt_core.files import replacing, write_json
-from hpt_core.model_folder import load_tokenizer, only_tokenizers
+from hpt_core.model_folder import import_without_torch, load_tokenizer
 from hpt_core.prompts.base import PromptConfig
 from hpt_core.verifiers.pool import VerifierPool
 from hpt_core.worker import Progress
@@ -119,6 +119,10 @@ def _records(questions: Iterable[Candidate]) -> Iterator[dict[str, Any]]:
         }
 
 
+def _main(spec: PrepareSpec) -> None:
+    import_without_torch(spec.config.source, spec.prompt)
+    run(spec)
+
+
 if __name__ == "__main__":
-    only_tokenizers()
-    worker.main(PrepareSpec, run)
+    worker.main(PrepareSpec, _main)

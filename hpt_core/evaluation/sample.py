@@ -28,8 +28,8 @@ from hpt_core.evaluation.own_sampling import with_own_sampling
 from hpt_core.evaluation.spec import SampleSpec
 from hpt_core.evaluation.spending import spent_on
 from hpt_core.evaluation.units import UnitPlan, check_context, make_plan
-from hpt_core.model_folder import context_length, load_tokenizer, only_tokenizers, read_config
-from hpt_core.rollout.base import Generation, Rollout, RolloutEngine
+from hpt_core.model_folder import context_length, import_without_torch, load_tokenizer, read_config
+from hpt_core.rollout.base import EngineConfig, Generation, Rollout, RolloutEngine
 from hpt_core.worker import emit, main
 
 logger = logging.getLogger("hpt.evaluation.sample")
@@ -245,12 +245,24 @@ class _Sampler:
         self._show(done, total, text, left)
 
 
-def _run(spec: SampleSpec, kept: Kept) -> None:
-    if not spec.engine.TORCH:
-        only_tokenizers()
+def needs_only_tokenizer(engine: EngineConfig) -> bool:
+    """Whether the engine reads nothing of a model but its tokenizer in the process that samples.
+
+    Not said by the engines themselves, because their code counts in the identity of samples.
+    """
+    from hpt_core.rollout.endpoint import Endpoint
+    from hpt_core.rollout.scripted import Scripted
+
+    # An endpoint without an address serves the model itself, and checks its weights before.
+    return type(engine) is Scripted or (type(engine) is Endpoint and engine.url is not None)
+
+
+def _main(spec: SampleSpec, kept: Kept) -> None:
+    if needs_only_tokenizer(spec.engine):
+        import_without_torch(*(unit.prompt for unit in spec.units))
     run(spec, kept=kept)
 
 
 if __name__ == "__main__":
     with Kept() as one:
-        main(SampleSpec, lambda spec: _run(spec, one))
+        main(SampleSpec, lambda spec: _main(spec, one))

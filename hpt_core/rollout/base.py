@@ -255,8 +255,6 @@ class EngineConfig(PluginConfig, kind="engines", package="hpt_core.rollout"):
     """
     TRAINS: ClassVar[bool] = True
     """Whether the engine accepts a trainer's weights."""
-    TORCH: ClassVar[bool] = True
-    """Whether it needs torch in the process that samples, if no log-probabilities are asked for."""
     SHARES: ClassVar[bool] = False
     """Whether an open engine can take the weights of another model, which saves its start."""
     HONORS: ClassVar[frozenset[str]] = frozenset({"temperature", "top_p", "max_tokens", "stop_repetition"})

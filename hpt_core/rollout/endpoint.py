@@ -53,7 +53,6 @@ class Endpoint(EngineConfig):
 
     LOCAL: ClassVar[bool] = False
     TRAINS: ClassVar[bool] = False
-    TORCH: ClassVar[bool] = False
     HONORS: ClassVar[frozenset[str]] = Serve.HONORS
 
     url: Annotated[UserAddress | None, NOT_IDENTITY] = None

@@ -14,7 +14,6 @@ logger = logging.getLogger("hpt.rollout.scripted")
 class Scripted(EngineConfig):
     """Fixed responses, selected by prompt. Options that end a response apply; the log names those without effect."""
 
-    TORCH: ClassVar[bool] = False
     HONORS: ClassVar[frozenset[str]] = Transformers.HONORS
 
     responses: dict[str, tuple[str, ...]] = {}

@@ -58,7 +58,7 @@ def read_until(stream: Any, text: str) -> str:
 def test_a_run_produces_every_artifact_and_prints_the_leaderboard(finished: Any, outputs: Outputs) -> None:
     out, err = (finished.folder / "run.out").read_text(), (finished.folder / "run.err").read_text()
     assert "procedural" in out.lower() or "double" in out.lower()
-    assert "Average" in out
+    assert "In distribution average" in out
     page = next(line for line in out.splitlines() if line.startswith("page: ")).removeprefix("page: ")
     assert Path(page).is_file()
     assert (finished.published / "index.html").is_file()
@@ -94,7 +94,7 @@ def test_a_finished_pipeline_is_skipped_in_seconds(finished: Any) -> None:
     again = finished("run", "tiny.toml")
     assert time.monotonic() - start < 10
     assert [line.split(" ", 1)[1] for line in again.stderr.splitlines()] == [f"{stage}: reused" for stage in STAGES]
-    assert "Average" in again.stdout
+    assert "In distribution average" in again.stdout
     assert len(finished.flow_runs()) == before
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hpt_core.rollout.vllm import VLLM, VLLMEngine
-from tests.warm import Warm
+from tests.warm import WORKERS, Warm
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -15,7 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 @pytest.fixture(scope="session")
 def warm() -> Iterator[Warm]:
     """Starts worker programs without their seconds of imports."""
-    server = Warm()
+    server = Warm(WORKERS)
     yield server
     server.close()
 

@@ -673,7 +673,7 @@
       const values = score.pass_at, width = 300, height = 150, left = 34, bottom = 22;
       const x = (i) => left + (i * (width - left - 10)) / (values.length - 1), y = (v) => 8 + (1 - v) * (height - bottom - 8);
       const path = values.map((v, i) => `${i ? "L" : "M"}${x(i).toFixed(1)} ${y(v).toFixed(1)}`).join("");
-      const told = `${shown(score.title)}: pass@1 ${points(values[0])} %, pass@${values.length} ${points(values[values.length - 1])}\u00a0%`;
+      const told = `${shown(score.title)}: pass@1 ${points(values[0])}\u00a0%, pass@${values.length} ${points(values[values.length - 1])}\u00a0%`;
       const text = (at, down, words, anchor) => svg("text", { x: at, y: down, "text-anchor": anchor }, words);
       return el("figure", {}, svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": told },
         ...[0, 0.5, 1].flatMap((v) => [svg("line", { class: "axis", x1: left, x2: width - 10, y1: y(v), y2: y(v) }), text(left - 5, y(v) + 4, String(100 * v), "end")]),
@@ -879,11 +879,12 @@
       fill($("#files tbody"), found.map(([file, table]) => el("tr", {}, el("th", { scope: "row", class: "name" },
         el("a", { href: `tables/${file}.parquet` }, `${file}.parquet`), el("span", { class: "sub" }, el("a", { href: `tables/${file}.csv` }, `${file}.csv`))),
       el("td", {}, String(table.rows)), el("td", { class: "text" }, table.about))));
-      const parts = await load("data/lighteval.json") || [], groups = {};
-      for (const part of parts) (groups[part.model] ||= []).push(part.path);
-      if (parts.length) $("#samples").textContent = "The first samples of each question with their verdicts, as Parquet files in the style of lighteval's details: doc, model_response and metric.";
-      fill($("#details"), Object.entries(groups).map(([model, paths]) => el("details", {}, el("summary", {}, name(model)),
-        el("ul", {}, paths.map((path) => el("li", {}, el("a", { href: path }, path.split("/").pop())))))));
+      const groups = {};
+      for (const score of await load("data/lighteval.json") || []) (groups[score.model] ||= []).push(score);
+      if (Object.keys(groups).length) $("#samples").textContent = "The first samples of each question with their verdicts, as Parquet files in the style of lighteval's details: doc, model_response and metric.";
+      const links = (score) => score.paths.flatMap((path, place) => [" ", el("a", { href: path, title: path.split("/").pop() }, `part ${place + 1}`)]);
+      fill($("#details"), Object.entries(groups).map(([model, scores]) => el("details", {}, el("summary", {}, name(model)),
+        el("ul", {}, scores.map((score) => el("li", {}, el("bdi", {}, shown(`${score.title}, ${score.end.slice(0, 10)}:`)), links(score)))))));
       fill($("#schemas"), found.map(([file, table]) => el("details", {}, el("summary", {}, `${file}, ${table.columns.length} columns`),
         el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": `Columns of ${file}` }, el("table", {}, el("tbody", {},
           table.columns.map(([column, kind, nullable, about]) => el("tr", {}, el("th", { scope: "row", class: "name" }, column),

@@ -4,6 +4,7 @@ import html
 import json
 import math
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -169,14 +170,19 @@ def test_no_text_of_a_gated_benchmark_is_in_the_site(made: MadeUp, tmp_path: Pat
     found = read(tmp_path / "site", f"data/responses/{by_benchmark['math500']}/1.json")
     assert len(found) == 20 and found["q0020"]["samples"][0]["response"] == ["so the answer is 1"]
     assert {entry["benchmark"] for entry in read(tmp_path / "site", "data/lighteval.json")} == set(by_benchmark)
-    assert not list((tmp_path / "site").rglob("*gpqa_diamond*.parquet"))
+    assert not (tmp_path / "site" / "data" / "lighteval" / gated).exists()
+    texts = [pq.read_table(path).to_pylist() for path in (tmp_path / "site" / "data" / "lighteval").rglob("*.parquet")]
+    asked = {row["doc"]["task_name"] for rows in texts for row in rows}
+    assert asked == set(by_benchmark), "the texts inside of the files, which are compressed"
 
 
 def test_samples_are_there_in_the_style_of_lighteval(made: MadeUp, tmp_path: Path) -> None:
     correct = answers(1, 0.5)
     made.run("demo", {"hpt": correct})
     build(made, tmp_path / "site", responses=True)
-    paths = [e["path"] for e in read(tmp_path / "site", "data/lighteval.json") if e["benchmark"] == "aime24"]
+    index = {entry["benchmark"]: entry for entry in read(tmp_path / "site", "data/lighteval.json")}
+    assert index["aime24"]["model"] == "demo/hpt" and index["aime24"]["title"] == "AIME 2024"
+    paths = index["aime24"]["paths"]
     rows = [row for path in paths for row in pq.read_table(tmp_path / "site" / path).to_pylist()]
     shares = correct["aime24"].mean(axis=1)
     assert [row["doc"]["id"] for row in rows] == [f"q{i:04}" for i in range(len(shares))]
@@ -186,6 +192,14 @@ def test_samples_are_there_in_the_style_of_lighteval(made: MadeUp, tmp_path: Pat
         outcomes = row["metric"]["outcome"]
         assert [outcome == "correct" for outcome in outcomes] == list(own[: len(outcomes)])
         assert len(row["model_response"]["text"]) == len(outcomes) == min(4, row["metric"]["k"])
+
+
+def test_samples_that_the_store_no_longer_has_are_not_listed(made: MadeUp, tmp_path: Path) -> None:
+    made.run("demo", {"hpt": answers(1, 0.5)})
+    tables = fill(made.store)
+    shutil.rmtree(made.store.root / "samples")
+    Site(made.store, tables).build(tmp_path / "site", responses=True)
+    assert read(tmp_path / "site", "data/lighteval.json") == []
 
 
 def test_responses_stay_out_unless_they_are_wanted(made: MadeUp, tmp_path: Path) -> None:
@@ -382,5 +396,5 @@ def test_a_models_scores_are_a_record_of_every_eval_ever(made: MadeUp, tmp_path:
         details = [result["score_details"]["details"], result["generation_config"]["additional_details"]]
         assert all(isinstance(value, str) for each in details for value in each.values())
     about = found["model_info"]["additional_details"]
-    assert about["deployment_type"] == about["model_availability"] == "unknown"
+    assert (about["deployment_type"], about["model_availability"]) == ("self_deployed", "unknown")
     assert all(isinstance(value, str) for value in about.values())

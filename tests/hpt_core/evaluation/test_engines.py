@@ -8,11 +8,14 @@ import pyarrow as pa
 import pytest
 
 from hpt_core.evaluation.engines import Kept
-from hpt_core.evaluation.sample import run
+from hpt_core.evaluation.sample import needs_only_tokenizer, run
 from hpt_core.evaluation.spec import SampleSpec
 from hpt_core.files import write_parquet
 from hpt_core.models.scratch import ScratchModel
-from hpt_core.rollout.transformers import TransformersEngine
+from hpt_core.rollout.endpoint import Endpoint
+from hpt_core.rollout.scripted import Scripted
+from hpt_core.rollout.transformers import Transformers, TransformersEngine
+from hpt_core.rollout.vllm import VLLM
 from hpt_core.schemas import QUESTIONS
 from hpt_core.worker import Declined
 from tasks.execution.process import Event, Staying, WorkerRun
@@ -121,3 +124,12 @@ def test_a_vllm_worker_takes_the_models_in_turn(models: dict[str, Path], tmp_pat
     texts = [event["text"] for event in events]
     assert (texts.count("starting vllm"), texts.count("loading weights")) == (1, 2)
     assert samples(tmp_path / "again") == samples(tmp_path / "one") != samples(tmp_path / "two")
+
+
+def test_engines_that_read_only_a_tokenizer_start_without_torch() -> None:
+    class Mine(Scripted):
+        """May use a model."""
+
+    found = [needs_only_tokenizer(e) for e in (Scripted(), Endpoint(url="http://127.0.0.1:1/v1"))]
+    others = [needs_only_tokenizer(e) for e in (Endpoint(), VLLM(), Transformers(), Mine())]
+    assert found == [True, True] and others == [False] * 4, "an endpoint without an address serves the model itself"

@@ -382,3 +382,34 @@ def test_a_hub_model_uses_the_local_folder_if_it_exists(
     absent = hub.HubModel(repo="owner/name", local="other")
     assert absent.needs() == "network: owner/name from the Hub"
     assert absent.identity() == {"name": "hub", "repo": "owner/name", "revision": "main"}
+
+
+WITHOUT_TORCH = """
+import sys
+from pathlib import Path
+from hpt_core.model_folder import import_without_torch, load_tokenizer
+from hpt_core.prompts.plain import PlainText
+
+class Mine(PlainText): pass
+
+plugin, folder = {"ours": PlainText, "mine": Mine}[sys.argv[1]](), Path(sys.argv[2])
+import_without_torch(plugin)
+ids = load_tokenizer(folder).encode("1 + 1 = 2")
+imported = "torch" in sys.modules
+import torch
+print(ids == [int(i) for i in torch.tensor(ids)], imported, ids)
+"""
+
+
+@pytest.mark.parametrize(("plugin", "imported"), [("ours", False), ("mine", True)])
+def test_a_tokenizer_is_loaded_without_torch_which_can_be_imported_afterwards(
+    tiny_model: Path, plugin: str, imported: bool
+) -> None:
+    """A plug-in of a user's own may need a model, so torch is there as always."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, plugin, str(tiny_model)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    ids = model_folder.load_tokenizer(tiny_model).encode("1 + 1 = 2")
+    assert done.stdout.strip() == f"True {imported} {ids}"
+    assert "PyTorch" not in done.stderr
