@@ -47,7 +47,9 @@ def percent(found: Effect | None, sign: bool = False) -> str:
     if not found.variance:
         return mean  # an interval of zero width would claim more than is known
     low, high = (100 * end for end in found.interval())
-    return f"{mean} [{low:+.1f}, {high:+.1f}]" if sign else f"{mean} [{low:.1f}, {high:.1f}]"
+    if sign:
+        return f"{mean} [{low:+.1f}, {high:+.1f}]"
+    return f"{mean} [{max(0.0, low):.1f}, {min(100.0, high):.1f}]"
 
 
 def _declaration(measured: Measured) -> Iterator[str]:
