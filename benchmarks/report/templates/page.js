@@ -61,11 +61,14 @@
     });
   }
 
-  /* Details open beside their number and stay inside the window. */
+  /* Details open beside their number and stay inside the window. They close once the number has moved away, but not for
+     what a click or the focus scrolled before they were open. */
+  const anchorOf = (details) => document.querySelector(`[popovertarget="${details.id}"]`).getBoundingClientRect();
   for (const details of document.querySelectorAll(".details")) {
     details.addEventListener("toggle", (event) => {
       if (event.newState !== "open") return;
-      const anchor = document.querySelector(`[popovertarget="${details.id}"]`).getBoundingClientRect();
+      const anchor = anchorOf(details);
+      details.dataset.top = anchor.top;
       const { width, height } = details.getBoundingClientRect();
       const left = Math.min(Math.max(12, anchor.right - width), innerWidth - width - 12);
       const below = anchor.bottom + 6;
@@ -74,5 +77,8 @@
       details.style.top = `${top}px`;
     });
   }
-  addEventListener("scroll", () => document.querySelector(".details:popover-open")?.hidePopover(), { passive: true });
+  addEventListener("scroll", () => {
+    const details = document.querySelector(".details:popover-open");
+    if (details && Math.abs(anchorOf(details).top - Number(details.dataset.top)) > 40) details.hidePopover();
+  }, { passive: true });
 })();

@@ -136,6 +136,11 @@ def test_a_number_opens_to_its_protocol(page: Page) -> None:
         assert expected in text
     box = details.bounding_box()
     assert box and box["x"] >= 0 and box["x"] + box["width"] <= 1280 and box["y"] >= 0
+    page.mouse.move(5, 5)
+    page.mouse.wheel(0, 300)
+    details.wait_for(state="hidden")  # it belongs to a number that has moved away
+    button.click()
+    assert details.is_visible()
     page.keyboard.press("Escape")
     assert not details.is_visible()
 
@@ -184,9 +189,10 @@ def test_the_page_shows_questions_that_only_one_model_solves(page: Page) -> None
     assert shades != matrix.locator("td").first.evaluate("cell => getComputedStyle(cell).backgroundColor")
     details = page.locator("#m-3-3-0")
     assert not details.is_visible()
-    number.locator("button").focus()
-    page.wait_for_timeout(200)  # what the focus scrolled would close it again
+    number.locator("button").focus()  # scrolls
     page.keyboard.press("Enter")
+    page.wait_for_timeout(200)
+    assert details.is_visible(), "what the focus scrolled does not close it"
     text = details.inner_text()
     for expected in ("HPT, not Base · MATH-500", "of 120 questions", "Solved by both", "Hard"):
         assert expected in text
