@@ -5,8 +5,8 @@ PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11;
 	$$p -c '$(FITS)' 2>/dev/null && echo $$p; done) python3)
 EXTRAS ?=
 BIN := .venv/bin
-# Processes of the tests: one per core, up to four, and two more for the slow ones, which wait for others. Tests that
-# share a server or an engine run in one process.
+# Processes of the tests: one per core, up to four, one more because some wait, and two more for the slow ones, which
+# wait for others. Tests that share a server or an engine run in one process.
 CORES = $(shell n=$$(nproc); echo $$((n > 4 ? 4 : n)))
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadgroup -n
 # Without kept bytecode, every process of a run compiles Prefect, transformers and vLLM again: 5 s for each engine.
@@ -51,7 +51,7 @@ test-long: setup-dev
 	$(PYTEST) 2 -m long
 
 suite-fast: setup-dev
-	$(PYTEST) $(CORES) -m "not slow and not long"
+	$(PYTEST) $(shell echo $$(($(CORES) + 1))) -m "not slow and not long"
 
 # The config reference and the catalog's tables are written from the code; a warning is an error. The build needs no network.
 docs: setup-dev

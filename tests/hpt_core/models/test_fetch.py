@@ -31,6 +31,7 @@ def test_a_complete_folder_is_kept_and_other_files_are_not_overwritten(tiny_mode
     assert (folder / "model.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_without_a_network_there_is_a_one_line_error_and_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -209,6 +209,7 @@ def test_runaway_repetition_stops_only_on_vllm(endpoint: FakeEndpoint, opened: O
     assert not endpoint.bodies
 
 
+@pytest.mark.slow
 def test_temporary_errors_are_retried(endpoint: FakeEndpoint, opened: Opened) -> None:
     endpoint.replies = [(429, {"retry-after": "1"}, {}), (500, {}, {}), (503, {}, {})]
     started = time.monotonic()

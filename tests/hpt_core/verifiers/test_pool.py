@@ -42,6 +42,7 @@ def test_submit_returns_before_the_verdicts_and_reports_progress(pool):
     assert seen[-1] == (100, 100) and seen == sorted(seen)
 
 
+@pytest.mark.slow
 def test_an_endless_comparison_does_not_affect_others(pool):
     endless = math("5", "\\prod_{k=1}^{10^{9}} k")
     items = [math(str(n), str(n)) for n in range(20)]
@@ -93,6 +94,7 @@ def test_a_crashing_process_gives_a_crash_verdict(tmp_path):
         assert small.verify([math("x^2", "x^{2}+\\sqrt{y}")])[0].outcome is Outcome.CRASH
 
 
+@pytest.mark.slow
 def test_workers_killed_from_outside_are_replaced(pool):
     import psutil
 
@@ -135,6 +137,7 @@ def test_kinds_are_the_shipped_verifiers():
     assert version("choice") == "choice-4"
 
 
+@pytest.mark.slow
 def test_no_process_outlives_a_killed_caller(tmp_path):
     import psutil
 
