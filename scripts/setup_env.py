@@ -234,10 +234,16 @@ def check_installed(engine: str) -> None:
     commands = [["-c", "import flows.cli, flows.pipeline, prefect.server.api.server"]]
     if engine == "cpu" or system.has_gpu():  # vLLM's GPU kernels load only on a machine with a GPU
         commands.append(["-m", "hpt_core.rollout._kernels"])
-    for command in commands:
-        loaded = subprocess.run([str(PYTHON), *command], capture_output=True, text=True, check=False, cwd=ROOT, env=env)
-        if loaded.returncode:
-            stop(f"the installation does not load: {loaded.stderr.strip()}", "run `.venv/bin/hpt doctor`")
+    loading = [
+        subprocess.Popen(
+            [str(PYTHON), *command], text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=ROOT, env=env
+        )
+        for command in commands
+    ]
+    errors = [process.communicate()[1] for process in loading]  # of all, so that none is left when it stops
+    for process, error in zip(loading, errors):
+        if process.returncode:
+            stop(f"the installation does not load: {error.strip()}", "run `.venv/bin/hpt doctor`")
 
 
 def make(wanted: set[str]) -> None:
