@@ -241,7 +241,7 @@ def check_installed(engine: str) -> None:
         for command in commands
     ]
     errors = [process.communicate()[1] for process in loading]  # of all, so that none is left when it stops
-    for process, error in zip(loading, errors):
+    for process, error in zip(loading, errors, strict=True):
         if process.returncode:
             stop(f"the installation does not load: {error.strip()}", "run `.venv/bin/hpt doctor`")
 
