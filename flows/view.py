@@ -23,7 +23,7 @@ TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".json": "application/json",
-    ".csv": "text/csv; charset=utf-8",
+    ".gz": "application/gzip",
     ".parquet": "application/vnd.apache.parquet",
 }
 """Only files with these endings are served."""

@@ -143,7 +143,7 @@ class Site:
             table = getattr(self.tables, name)
             key = [code, table.column("record").to_pylist()]
             files.put(f"tables/{name}.parquet", key, partial(as_parquet, table))
-            files.put(f"tables/{name}.csv", key, partial(as_csv, table))
+            files.put(f"tables/{name}.csv.gz", key, partial(as_csv, table))
         files.put_value("data/tables.json", tables_data(self.tables))
         parts: dict[str, list[str]] = {}
         for record, benchmark, number in self.responses.blocks() if responses else ():

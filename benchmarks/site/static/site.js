@@ -877,7 +877,7 @@
     async start() {
       const found = Object.entries(await load("data/tables.json"));
       fill($("#files tbody"), found.map(([file, table]) => el("tr", {}, el("th", { scope: "row", class: "name" },
-        el("a", { href: `tables/${file}.parquet` }, `${file}.parquet`), el("span", { class: "sub" }, el("a", { href: `tables/${file}.csv` }, `${file}.csv`))),
+        el("a", { href: `tables/${file}.parquet` }, `${file}.parquet`), el("span", { class: "sub" }, el("a", { href: `tables/${file}.csv.gz` }, `${file}.csv.gz`))),
       el("td", {}, String(table.rows)), el("td", { class: "text" }, table.about))));
       const groups = {};
       for (const score of await load("data/lighteval.json") || []) (groups[score.model] ||= []).push(score);

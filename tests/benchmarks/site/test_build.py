@@ -369,7 +369,7 @@ def test_the_tables_can_be_read(made: MadeUp, tmp_path: Path) -> None:
     build(made, tmp_path / "site")
     scores = pq.read_table(tmp_path / "site" / "tables" / "scores.parquet")
     assert scores.num_rows == len(SUITES)
-    flat = pd.read_csv(tmp_path / "site" / "tables" / "scores.csv")
+    flat = pd.read_csv(tmp_path / "site" / "tables" / "scores.csv.gz")
     assert flat["avg_at_k"].tolist() == pytest.approx(scores.column("avg_at_k").to_pylist())
     assert not (tmp_path / "site" / "tables" / "runs.parquet").exists(), "configs name folders of the machine"
 
