@@ -186,9 +186,10 @@
       if (now.get("seeds") === "grouped") {
         const grouped = new Set(this.section.methods.flatMap((m) => m.members));
         lines = [...this.section.methods, ...lines.filter((line) => !grouped.has(line.name))];
-        const rank = new Map(this.section.lines.map((line, place) => [line.name, place]));
-        const place = (line) => Math.min(...(line.members || [line.name]).map((each) => rank.get(each)));
-        lines.sort((a, b) => place(a) - place(b));
+        // As single lines are: by the number of columns, then by the first that may be ranked.
+        const whole = (line) => line.cells.filter(Boolean).length;
+        const first = (line) => (line.cells.find((cell) => cell && !cell.differs) || { value: 0 }).value;
+        lines.sort((a, b) => whole(b) - whole(a) || first(b) - first(a));
       }
       const wanted = (now.get("q") || "").toLowerCase();
       lines = lines.filter((line) => line.name.toLowerCase().includes(wanted)
