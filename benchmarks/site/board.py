@@ -131,11 +131,12 @@ def _over_seeds(section: Section, lines: Sequence[Line], place: int, shares: _Sh
     own = [column] if column.benchmark else [c for c in section.columns if c.benchmark and c.group == column.group]
     found = effect([shares.of(lines, c.benchmark, section.evaluation) for c in own])
     values = [cell.value for cell in cells if cell]
-    low, high = found.interval()
+    # Where all answers agree, as on what nothing solves, an interval of zero width would claim more than is known.
+    low, high = found.interval() if found.variance else (None, None)
     row: dict[str, Any] = {
         "value": rounded(found.mean),
-        "low": rounded(max(0.0, low)),
-        "high": rounded(min(1.0, high)),
+        "low": None if low is None else rounded(max(0.0, low)),
+        "high": None if high is None else rounded(min(1.0, high)),
         "spread": [rounded(min(values)), rounded(max(values))],
     }
     cut = rounded(max(cell.truncated for cell in cells if cell))

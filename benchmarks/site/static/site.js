@@ -282,7 +282,7 @@
 
     below(cell) {
       return [
-        `${points(cell.low)}–${points(cell.high)}`,
+        cell.low !== null && `${points(cell.low)}–${points(cell.high)}`,
         cell.spread && `seeds ${points(cell.spread[0])}–${points(cell.spread[1])}`,
         cell.partial && `${cell.partial[0]}/${cell.partial[1]} asked`,
         cell.cut >= CUT && `cut ${Math.round(100 * cell.cut)}%`,
@@ -336,7 +336,7 @@
         const head = ["model", "pipeline", "measured", ...heads.flatMap((h) => [h, `${h} low`, `${h} high`, `${h} marks`])];
         const marks = (c) => [c.best && "best", c.differs && "another protocol", c.partial && `${c.partial[0]}/${c.partial[1]} questions`, c.cut && `cut ${c.cut}`, c.overlap && `overlap ${c.overlap}`].filter(Boolean).join("; ");
         const body = rows.map(([line, cells]) => [line.label, line.pipeline || "", line.end,
-          ...cells.flatMap((c) => (c ? [c.value, c.low, c.high, marks(c)] : ["", "", "", ""]))]);
+          ...cells.flatMap((c) => (c ? [c.value, c.low ?? "", c.high ?? "", marks(c)] : ["", "", "", ""]))]);
         const number = (value) => (typeof value === "number" ? String(value) : quoted(value));
         save("board.csv", "text/csv", [head, ...body].map((row) => row.map(number).join(",")).join("\r\n") + "\r\n");
       } else if (kind === "md") {

@@ -232,6 +232,13 @@ def test_seeds_are_grouped_with_an_interval_over_seeds_and_questions(made: MadeU
     )
 
 
+def test_a_group_that_solves_nothing_has_no_interval(made: MadeUp) -> None:
+    made.run("demo", {f"hpt_seed_{seed}": answers(seed, 0.0) for seed in (1, 2, 3)})
+    (section,) = Site(made.store, fill(made.store)).board_data()["sections"]
+    (group,) = section["methods"]
+    assert {(cell["value"], cell["low"], cell["high"]) for cell in group["cells"] if cell} == {(0.0, None, None)}
+
+
 def test_a_group_of_seeds_has_no_number_that_one_of_them_lacks(made: MadeUp) -> None:
     part = {name: value for name, value in answers(2, 0.5).items() if name != "aime24"}
     made.run("demo", {"hpt_seed_1": answers(1, 0.5), "hpt_seed_2": part})
