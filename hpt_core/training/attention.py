@@ -4,14 +4,15 @@ The function is registered with transformers, for models with full causal attent
 transformers' own scaled dot product attention.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from inspect import signature
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor, device, nn
 
 NAME = "hpt_packed"
 """The function's name in transformers."""
@@ -36,11 +37,52 @@ class Span:
         return tuple(accumulate(self.continuations, initial=self.start + self.prompt))
 
 
+class Segments(NamedTuple):
+    """Spans as S segments of queries, each with its own keys, for a kernel that computes all of them in one call.
+
+    The last query of a segment sees all of its keys, the one before sees one key less, and so on.
+    """
+
+    queries: "Tensor"
+    """[S + 1] int32: position of each segment's first query, then their number."""
+    keys: "Tensor"
+    """[S + 1] int32: the same of the gathered keys."""
+    longest: tuple[int, int]
+    """The largest number of queries and of keys of a segment."""
+    gathered: "Tensor | None"
+    """[K] int64: position of each key in the sequence; None if the keys are the sequence."""
+
+
+def segments(spans: Sequence[Span], device: "device | str") -> Segments:
+    """The segments of `spans`, on `device`. A prompt with one continuation is one segment."""
+    import torch
+
+    asking: list[Tensor] = []
+    seen: list[Tensor] = []
+    for span in spans:
+        prompt = torch.arange(span.start, span.start + span.prompt)
+        own = [torch.arange(start, start + n) for start, n in zip(span.starts, span.continuations, strict=False) if n]
+        if len(own) == 1:
+            prompt, own = torch.cat([prompt, *own]), []
+        asking += [prompt, *own]
+        seen += [prompt, *(torch.cat([prompt, one]) for one in own)]
+    queries, keys = ([len(one) for one in parts] for parts in (asking, seen))
+    starts = [torch.tensor([0, *accumulate(n)], dtype=torch.int32, device=device) for n in (queries, keys)]
+    gathered = None if queries == keys else torch.cat(seen).to(device)
+    return Segments(starts[0], starts[1], (max(queries), max(keys)), gathered)
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """How a packed sequence is divided into spans."""
 
     spans: tuple[Span, ...]
+    segments: Segments | None = None
+    """The same for the kernel of CUDA devices; None on others."""
+
+    def on(self, device: "device | str") -> "Layout":
+        """The layout for tensors on `device`."""
+        return Layout(self.spans, segments(self.spans, device)) if _has_kernel(device) else self
 
 
 def supports_packing(model: "nn.Module") -> bool:
@@ -85,6 +127,8 @@ def attend(
         return found
     # Under autocast, rotary embeddings return float32, and autocast does not cast the inputs of a call with a bias.
     query, key = query.to(value.dtype), key.to(value.dtype)
+    if layout.segments is not None and value.dtype == torch.bfloat16:
+        return _in_one_call(query[0], key[0], value[0], layout.segments, scaling)[None], None
     repeats = query.shape[1] // key.shape[1]
     key, value = (repeat_kv(x, repeats) if repeats > 1 else x for x in (key, value))
     # The backward pass of one split is one concatenation. A slice's would allocate a whole tensor for every part.
@@ -108,3 +152,27 @@ def _span(span: Span, pieces: "Iterator[tuple[Tensor, ...]]", scaling: float | N
         bias: Any = causal_lower_right(tokens, span.prompt + tokens)
         keys, values = (torch.cat(both, dim=2) for both in ((key, own_key), (value, own_value)))
         yield attention(own_query, keys, values, attn_mask=bias, scale=scaling)
+
+
+def _has_kernel(device: "device | str") -> bool:
+    """Whether PyTorch's kernel for segments runs on `device`: it needs a GPU of NVIDIA's Ampere generation or later."""
+    import torch
+
+    return torch.device(device).type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def _in_one_call(
+    query: "Tensor", key: "Tensor", value: "Tensor", segments: Segments, scaling: float | None
+) -> "Tensor":
+    """Output [T, H, D] for query [H, T, D] and key and value [H or fewer, T, D], by one kernel for all segments."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    query, key, value = (x.transpose(0, 1) for x in (query, key, value))
+    if segments.gathered is not None:
+        key, value = (x.index_select(0, segments.gathered) for x in (key, value))
+    # PyTorch 2.11 has no such option, and always allows fewer heads of keys.
+    grouped = {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).parameters else {}
+    causal: Any = {"scale": scaling, "window_size": (-1, 0), **grouped}
+    found: Any = varlen_attn(query, key, value, segments.queries, segments.keys, *segments.longest, **causal)
+    output: Tensor = found
+    return output

@@ -45,8 +45,8 @@ class MicroBatch(NamedTuple):
     """[N] int64; for each response token, the index into the flattened `input_ids` whose output predicts it."""
     targets: "Tensor"
     """[N] int64; the response tokens."""
-    temperatures: "Tensor"
-    """[N] float32."""
+    temperatures: "Tensor | None"
+    """[N] float32; None if all are 1."""
     row_ids: "Tensor"
     """[N] int64, ascending; row of each response token."""
 
@@ -102,13 +102,15 @@ def collate(rows: Sequence[Tokens], device: "device | str" = "cpu", packed: bool
 
     placed = _pack(rows) if packed else _pad(rows)
     counts = torch.tensor([len(row.response_ids) for row in rows])
+    temperatures = [row.temperature for row in rows]
+    uniform = all(temperature == 1 for temperature in temperatures)
     return MicroBatch(
         input_ids=placed.input_ids.to(device),
         position_ids=None if placed.position_ids is None else placed.position_ids.to(device),
-        layout=placed.layout,
+        layout=None if placed.layout is None else placed.layout.on(device),
         positions=torch.cat(placed.positions).to(device),
         targets=torch.tensor([token for row in rows for token in row.response_ids]).to(device),
-        temperatures=torch.tensor([row.temperature for row in rows]).repeat_interleave(counts).to(device),
+        temperatures=None if uniform else torch.tensor(temperatures).repeat_interleave(counts).to(device),
         row_ids=torch.repeat_interleave(counts).to(device),
     )
 

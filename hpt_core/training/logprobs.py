@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-TILE_ELEMENTS = {"cpu": 2**21, "cuda": 2**25}
-"""Number of logits in a tile: 8 MiB in float32 on CPUs, to fit the cache, and 128 MiB on GPUs, to launch few kernels.
+TILE_ELEMENTS = {"cpu": 2**21, "cuda": 2**27}
+"""Number of logits in a tile: 8 MiB in float32 on CPUs, to fit the cache, and 512 MiB on GPUs, to launch few kernels.
 Computing a tile takes about twice that memory."""
 TILE_ROWS = 8192
 """Maximum rows of a tile. More rows would make its vocabulary slice, and so the matrix products, too narrow."""
@@ -34,10 +34,11 @@ def token_statistics(
     hidden: "Tensor",
     head: "nn.Module",
     targets: "Tensor",
-    temperatures: "Tensor",
+    temperatures: "Tensor | None" = None,
     tile_elements: int | None = None,
 ) -> TokenStatistics:
-    """Statistics of `targets` [N] under softmax(head(hidden) / temperatures); hidden [N, D], temperatures [N] float32.
+    """Statistics of `targets` [N] under softmax(head(hidden) / temperatures); hidden [N, D], temperatures [N] float32
+    or None for 1.
 
     `head` is linear, with or without bias. Logits are computed tile by tile, in autocast's dtype if it is enabled, and
     computed again in the backward pass. At most one tile of `tile_elements` logits is in memory; None uses the
@@ -83,11 +84,11 @@ class _Head(NamedTuple):
     hidden: "Tensor"
     weight: "Tensor"
     bias: "Tensor | None"
-    temperatures: "Tensor"
+    temperatures: "Tensor | None"
 
     @classmethod
     def cast(
-        cls, hidden: "Tensor", weight: "Tensor", bias: "Tensor | None", temperatures: "Tensor", dtype: Any
+        cls, hidden: "Tensor", weight: "Tensor", bias: "Tensor | None", temperatures: "Tensor | None", dtype: Any
     ) -> "_Head":
         return cls(hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype), temperatures)
 
@@ -98,7 +99,11 @@ class _Head(NamedTuple):
         bias = None if self.bias is None else self.bias[tile.vocabulary]
         logits = torch.nn.functional.linear(self.hidden[tile.rows], self.weight[tile.vocabulary], bias)
         logits = logits if logits.dtype == torch.float64 else logits.float()
-        return logits.div_(self.temperatures[tile.rows, None])
+        return self.scaled(logits, tile)
+
+    def scaled(self, values: "Tensor", tile: _Tile) -> "Tensor":
+        """`values` [n, m] divided by the temperatures of the tile's rows, in place."""
+        return values if self.temperatures is None else values.div_(self.temperatures[tile.rows, None])
 
 
 class _Joined:
@@ -140,8 +145,8 @@ def _function() -> Any:
     import torch
 
     class TiledStatistics(torch.autograd.Function):
-        """(hidden [N, D], weight [V, D], bias [V] or None, targets [N], temperatures [N], elements per tile) ->
-        (logprobs [N], entropies [N])."""
+        """(hidden [N, D], weight [V, D], bias [V] or None, targets [N], temperatures [N] or None, elements per tile)
+        -> (logprobs [N], entropies [N])."""
 
         @staticmethod
         def forward(ctx: Any, *inputs: Any) -> tuple["Tensor", "Tensor"]:
@@ -175,8 +180,7 @@ def _function() -> Any:
                 logs = head.logits(tile).sub_(normalizers[rows, None])
                 by_logprob, by_entropy = (None if g is None else g[rows, None] for g in gradients)
                 by_logits = _by_logits(logs, *tile.targets(targets), entropies[rows, None], by_logprob, by_entropy)
-                by_logits.div_(temperatures[rows, None])
-                narrow = by_logits.to(ctx.dtype)
+                narrow = head.scaled(by_logits, tile).to(ctx.dtype)
                 if for_hidden is not None:
                     _add_product(for_hidden[rows], narrow, head.weight[vocabulary])
                 if for_weight is not None:

@@ -1,7 +1,7 @@
 """`python -m bench.speed.gpu`: check one GPU and write one record.
 
 1. Run the tests marked `gpu`. Without vLLM, the tests that need it are left out.
-2. Run one HPT step for each shape (shapes.py) and measure seconds by phase, tokens per second, peak memory and model
+2. Run one step for each recipe (shapes.py) and measure seconds by phase, tokens per second, peak memory and model
    FLOPs utilization (MFU).
 
 The record is written after each part, so earlier results are kept if a later part fails or time runs out.
@@ -24,7 +24,7 @@ NO_TESTS = 5
 """pytest's exit code if it ran no test."""
 TESTS = 0.4
 """Maximum share of the time for the tests."""
-SHAPES = ("qwen2.5-1.5b", "qwen2.5-7b")
+RECIPES = ("qwen2.5-1.5b", "qwen2.5-1.5b-sft", "qwen2.5-7b")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ends: float = time.monotonic() + 60 * options.minutes
     summary: dict[str, Any] = {"steps": {}}
     described = machine.describe()
-    settings = {"shapes": options.shapes, "minutes": options.minutes}
+    settings = {"recipes": options.recipes, "minutes": options.minutes}
 
     def left() -> float:
         return max(1.0, ends - time.monotonic())
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         environment = prepare(options.wheels, folder / "site")
         summary["tests"] = checks.run(folder / "tests.xml", environment, TESTS * left())
         keep()
-        for name in settings["shapes"]:
+        for name in settings["recipes"]:
             summary["steps"][name] = step(name, environment, left())
             keep()
     records.finish(options.out, Record("gpu", described, settings, summary), table)
@@ -65,9 +65,9 @@ def prepare(carried: Path, site: Path) -> dict[str, str]:
 
 
 def step(name: str, environment: dict[str, str], timeout_s: float) -> dict[str, Any]:
-    """The measurements of the step at a shape, or its error."""
+    """The measurements of a recipe's step, or its error."""
     try:
-        found: dict[str, Any] = child.call("bench.speed.gpu.step", {"shape": name}, environment, timeout_s=timeout_s)
+        found: dict[str, Any] = child.call("bench.speed.gpu.step", {"name": name}, environment, timeout_s=timeout_s)
     except child.Failed as error:
         print(error, file=sys.stderr)
         return {"error": str(error)}
@@ -81,8 +81,8 @@ def failed(summary: dict[str, Any]) -> bool:
 
 
 def table(record: Record) -> str:
-    """One row per shape."""
-    columns = ("shape", "trained", "rollout s", "verify s", "update s", "sync s", "tokens/s", "peak GiB", "MFU")
+    """One row per recipe."""
+    columns = ("recipe", "trained", "rollout s", "verify s", "update s", "sync s", "tokens/s", "peak GiB", "MFU")
     return records.markdown(columns, [_row(name, found) for name, found in record.summary["steps"].items()], left=2)
 
 
@@ -102,7 +102,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench.speed.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--shapes", nargs="+", default=list(SHAPES), help=f"shapes to run ({' '.join(SHAPES)})")
+    parser.add_argument("--recipes", nargs="+", default=list(RECIPES), help=f"recipes to run ({' '.join(RECIPES)})")
     parser.add_argument("--minutes", type=float, default=8.0, help="time limit; what still runs is stopped (8)")
     parser.add_argument("--wheels", type=Path, default=wheels.FOLDER, help="folder that bench.speed.gpu.wheels filled")
     parser.add_argument("--out", type=Path, default=records.latest("gpu"), help="file to write the record to")

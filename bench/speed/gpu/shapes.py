@@ -1,4 +1,4 @@
-"""Models with random weights in the shapes of real models, and how each trains for one step on a GPU of 80 GB."""
+"""Models with random weights in the shapes of real models, and recipes for one step on a GPU of 80 GB."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,11 +23,12 @@ class Shape(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """The settings of a step. Half of the questions train on rollouts, half on demonstrations."""
+    """The settings of a step. With rollouts, half of the questions train on them and half on demonstrations."""
 
+    shape: str
     questions: int
     rollouts: int
-    """Rollouts per question."""
+    """Rollouts per question; 0 trains every question on its demonstration, by SFT."""
     max_tokens: int
     """Maximum length of a rollout. A model with random weights almost always reaches it."""
     demonstration: int
@@ -46,12 +47,15 @@ SHAPES = {
 }
 ATTENTION = {"rank": 16, "alpha": 32.0, "targets": ["q_proj", "k_proj", "v_proj", "o_proj"]}
 RECIPES = {
-    "tiny": Recipe(2, 2, 4, 32, 512),
-    "tiny-lora": Recipe(2, 2, 4, 32, 512, gradient_checkpointing=True, lora=ATTENTION),
-    "qwen2.5-1.5b": Recipe(8, 4, 24, 1024, 4096),
+    "tiny": Recipe("tiny", 2, 2, 4, 32, 512),
+    "tiny-lora": Recipe("tiny-lora", 2, 2, 4, 32, 512, gradient_checkpointing=True, lora=ATTENTION),
+    "tiny-sft": Recipe("tiny", 2, 0, 4, 32, 512),
+    "qwen2.5-1.5b": Recipe("qwen2.5-1.5b", 8, 4, 16, 1024, 4096),
+    # An update of a realistic size, with the micro-batches of configs/base/hpt.toml.
+    "qwen2.5-1.5b-sft": Recipe("qwen2.5-1.5b", 64, 0, 16, 1024, 16_384, gradient_checkpointing=True),
     # Training all 7.6e9 weights takes 122 GB with gradients and moments. Adapters fit: 30 GB of float32 weights and 15
     # GB of the engine. Without checkpointing, the backward pass would hold a bfloat16 copy of every weight.
-    "qwen2.5-7b": Recipe(8, 4, 24, 1024, 4096, gradient_checkpointing=True, lora=ATTENTION),
+    "qwen2.5-7b": Recipe("qwen2.5-7b", 8, 4, 16, 1024, 4096, gradient_checkpointing=True, lora=ATTENTION),
 }
 
 

@@ -1,11 +1,12 @@
-"""Measure one HPT step at one shape, after a warm-up step: `python -m bench.speed.gpu.step SPEC`.
+"""Measure one step of one recipe, after a warm-up step: `python -m bench.speed.gpu.step SPEC`.
 
-It runs the training worker (hpt_core.train) with the transformers engine and stops it after the second step, before it
-writes a checkpoint or a model. The real verifier grades the responses. bench.engines appends answers to them, so half
-of the questions train on their rollouts and half on their demonstrations.
+It runs the training worker (hpt_core.train), with the transformers engine if the recipe has rollouts, and stops it
+after the second step, before it writes a checkpoint or a model. The real verifier grades the responses. bench.engines
+appends answers to them, so half of the questions train on their rollouts and half on their demonstrations.
 """
 
 import contextlib
+import math
 import os
 import sys
 import tempfile
@@ -44,21 +45,21 @@ class Measured(TrainSpec):
             raise Enough
 
 
-def measure(shape: str) -> dict[str, Any]:
+def measure(name: str) -> dict[str, Any]:
     """Seconds, peak memory, tokens per second and model FLOPs utilization of the step.
 
     Peak memory covers trainer and engine together: GPU memory if there is a GPU, else resident memory.
     """
     import torch
 
-    recipe = RECIPES[shape]
+    recipe = RECIPES[name]
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    if card is None and not shape.startswith("tiny"):
-        sys.exit(f"PyTorch finds no GPU for {shape}; on a CPU use the shapes tiny and tiny-lora")
+    if card is None and not recipe.shape.startswith("tiny"):
+        sys.exit(f"PyTorch finds no GPU for {name}; on a CPU use the recipes tiny, tiny-lora and tiny-sft")
     with tempfile.TemporaryDirectory(prefix="gpu-step-") as temporary:
         folder = Path(temporary)
         begun = time.perf_counter()
-        write_model(SHAPES[shape], folder / "model", "cuda" if card else "cpu")
+        write_model(SHAPES[recipe.shape], folder / "model", "cuda" if card else "cpu")
         written = time.perf_counter()
         tokenizer = load_tokenizer(folder / "model")
         data = folder / "prepared.parquet"
@@ -75,7 +76,7 @@ def measure(shape: str) -> dict[str, Any]:
     rows = row["rollout_rows"] + row["demonstration_rows"]
     # A question's prompt passes through the model once. The last token of a row predicts nothing and does not count.
     tokens = prompts + sum(signal["tokens"] for signal in row["signals"]) - rows
-    generated = row["response_tokens"] * recipe.questions * recipe.rollouts
+    generated = row["generated_tokens"]
     return {
         "parameters": parameters,
         "card": card,
@@ -85,14 +86,14 @@ def measure(shape: str) -> dict[str, Any]:
         "tokens_generated": generated,
         "tokens_per_second": row["tokens_per_second"],
         "tokens_per_second_update": tokens / row["seconds_update"],
-        "tokens_per_second_rollout": generated / row["seconds_rollout"],
+        "tokens_per_second_rollout": generated / row["seconds_rollout"] if generated else None,
         "peak_memory_gib": row["peak_memory_gib"],
         "seconds": {phase: row[f"seconds_{phase}"] for phase in PHASES},
         "seconds_before": {"writing the model": written - begun, "loading and both steps": done - written},
         "first_step_seconds": {phase: Measured.rows[0][f"seconds_{phase}"] for phase in PHASES},
         "recipe": recipe._asdict(),
         "weights": "float32 masters, bfloat16 arithmetic; the engine's are bfloat16",
-        **{name: row[name] for name in FACTS},
+        **{fact: row[fact] if math.isfinite(row[fact]) else None for fact in FACTS},
     }
 
 
@@ -103,10 +104,9 @@ def spec(recipe: Recipe, folder: Path, questions: list[sums.Sum], bos: str) -> d
         for place, one in enumerate(questions)
     }
     config = {
-        "algorithm": "hpt",
         "steps": STEPS + 1,
         "questions_per_step": recipe.questions,
-        "rollouts_per_question": recipe.rollouts,
+        **({"algorithm": "hpt", "rollouts_per_question": recipe.rollouts} if recipe.rollouts else {"algorithm": "sft"}),
         "sampling": {"max_tokens": recipe.max_tokens},
         "truncated": "grade",  # every response has this length
         "engine": {"name": "bench.engines:Answering", "engine": "transformers", "answers": answers},

@@ -31,6 +31,7 @@ def test_rollouts_of_a_question_share_its_prompt() -> None:
     assert batch.position_ids.tolist() == [[0, 1, 2, 3, 3, 4, 0]]
     assert batch.targets.tolist() == [4, 5, 8, 6, 7, 8, 9]
     assert batch.row_ids.tolist() == [0, 0, 1, 2, 2, 2, 3]
+    assert batch.temperatures is None
     assert batch.input_ids.flatten()[batch.positions].tolist() == [3, 4, 7, 3, 6, 7, 3]
     assert split(rows, 7, packed=True) == [[0, 2, 3, 1]]
 
@@ -47,4 +48,5 @@ def test_collate_pairs_each_response_token_with_the_position_that_predicts_it() 
     assert batch.targets.tolist() == [8, 9, 2, 3, 4]
     assert batch.input_ids.flatten()[batch.positions].tolist() == [7, 8, 1, 2, 3]
     assert batch.row_ids.tolist() == [0, 0, 1, 1, 1]
+    assert batch.temperatures is not None
     assert batch.temperatures.tolist() == [1.0, 1.0, 0.5, 0.5, 0.5]

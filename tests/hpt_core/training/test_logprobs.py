@@ -21,10 +21,12 @@ ROWS = [
 @pytest.mark.parametrize("used", ["both", "logprobs", "entropies"])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("tile_elements", [1, 11 * 3, 10_000])
-def test_chunks_change_neither_values_nor_gradients(tile_elements: int, bias: bool, used: str) -> None:
+@pytest.mark.parametrize("hottest", [1.0, 1.5])
+def test_chunks_change_neither_values_nor_gradients(tile_elements: int, bias: bool, used: str, hottest: float) -> None:
     torch.manual_seed(0)
     head = torch.nn.Linear(8, 11, bias=bias, dtype=torch.float64)
-    targets, temperatures = torch.randint(11, (10,)), torch.linspace(0.5, 1.5, 10, dtype=torch.float64)
+    targets, temperatures = torch.randint(11, (10,)), torch.linspace(2 - hottest, hottest, 10, dtype=torch.float64)
+    given = None if hottest == 1 else temperatures
     weights = torch.randn(2, 10, dtype=torch.float64)
     results = []
     for plain in (True, False):
@@ -34,7 +36,7 @@ def test_chunks_change_neither_values_nor_gradients(tile_elements: int, bias: bo
             distribution = torch.distributions.Categorical(logits=head(hidden) / temperatures[:, None])
             logprobs, entropies = distribution.log_prob(targets), distribution.entropy()
         else:
-            logprobs, entropies, _ = token_statistics(hidden, head, targets, temperatures, tile_elements)
+            logprobs, entropies, _ = token_statistics(hidden, head, targets, given, tile_elements)
         terms = {"logprobs": (weights[0] * logprobs).sum(), "entropies": (weights[1] * entropies).sum()}
         (sum(terms.values()) if used == "both" else terms[used]).backward()
         gradients = [hidden.grad, *(p.grad.clone() for p in head.parameters())]

@@ -30,9 +30,10 @@ def test_a_model_has_more_rows_than_its_tokenizer_has_tokens(tmp_path: Path) -> 
     assert torch.get_default_dtype() == torch.float32
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_trains_on_both_kinds_of_questions(name: str) -> None:
     recipe = RECIPES[name]
+    assert recipe.shape in SHAPES
     assert recipe.questions % 2 == 0
     assert recipe.rollouts % 2 == 0
     assert recipe.lora is None or LoraConfig(**recipe.lora)

@@ -1,4 +1,4 @@
-"""One HPT step at a shape, on a GPU."""
+"""One HPT step of a recipe, on a GPU."""
 
 import json
 import os
@@ -13,10 +13,10 @@ from bench.machine import ROOT
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("shape", ["tiny", "tiny-lora"])
-def test_both_signals_train_in_bfloat16_and_the_engine_agrees(shape: str) -> None:
+@pytest.mark.parametrize("recipe", ["tiny", "tiny-lora"])
+def test_both_signals_train_in_bfloat16_and_the_engine_agrees(recipe: str) -> None:
     """The agreement check passes at the second step only if the engine holds the new weights."""
-    command = [sys.executable, "-m", "bench.speed.gpu.step", json.dumps({"shape": shape})]
+    command = [sys.executable, "-m", "bench.speed.gpu.step", json.dumps({"name": recipe})]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=dict(os.environ), timeout=300)
     assert done.returncode == 0, done.stderr[-4000:]
     found = json.loads(done.stdout.splitlines()[-1])
