@@ -25,7 +25,7 @@ class Assumptions(NamedTuple):
     peak_tflops: float
     """Peak rate of a GPU in the compute precision, 10^12 operations per second."""
     training: float
-    """Share of the peak rate that training reaches."""
+    """Share of the peak rate that training reaches, with what gradient checkpointing computes twice."""
     decoding: float
     """Share of the peak rate that sampling reaches; it is limited by memory, not by computation."""
 

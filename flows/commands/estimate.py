@@ -43,7 +43,7 @@ def estimate(
     response_tokens: Annotated[float, _assumed("Mean tokens of a response.")] = 2500,
     prompt_tokens: Annotated[float, _assumed("Mean tokens of a prompt.")] = 150,
     peak_tflops: Annotated[float, _assumed("Peak TFLOP/s of a GPU: an H100 in bfloat16.")] = 989,
-    training: Annotated[float, _assumed("Share of it that training reaches.")] = 0.35,
+    training: Annotated[float, _assumed("Share of it that training reaches.")] = 0.29,
     decoding: Annotated[float, _assumed("Share of it that sampling reaches.")] = 0.08,
     overrides: Set = None,
     store: StoreOption = None,
