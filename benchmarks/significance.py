@@ -21,7 +21,9 @@ RESAMPLES = 10_000
 """Number of bootstrap resamples and, for averages, of random sign flips."""
 _SMALL = 1e-9
 """Probability below which the error of the Fourier transform would show."""
-_CELLS = 2_000_000  # size of one block of random numbers; bounds memory to about 16 MB
+_LEAST = 1e-300
+"""Replaces the logarithm of 0 by one whose exponential is 0 in effect."""
+_CELLS = 2_000_000  # size of one block of numbers; bounds memory to about 16 MB
 
 
 class Difference(NamedTuple):
@@ -85,28 +87,46 @@ def bootstrap_interval(values: Sequence[float], seed: int = 0) -> Interval:
 
 
 def sign_flip_exact(differences: npt.NDArray[np.int64]) -> float:
-    """Two-sided p-value of the sum of integer `differences` ([N]) when each sign is a fair coin toss.
+    """Two-sided p-value of the sum of integer `differences` ([N]) when each sign is a fair coin toss."""
+    return float(sign_flips_exact(differences[None])[0])
 
-    The distribution of the sum is the Fourier transform of the product of the cosines of its terms. That is fast, with
-    an absolute error of about 1e-13. A smaller probability is summed up one question at a time, to full precision.
+
+def sign_flips_exact(differences: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """`sign_flip_exact` of each row of `differences` [M, N], [M].
+
+    The distribution of a sum is the Fourier transform of the product of the cosines of its terms. That is fast, with an
+    absolute error of about 1e-13. A smaller probability is summed up one question at a time, to full precision.
     """
-    sizes = np.abs(differences[differences != 0])
-    if sizes.size == 0:
-        return 1.0
-    step = int(np.gcd.reduce(sizes))
-    sizes = sizes // step
-    total, observed = int(sizes.sum()), abs(int(differences.sum()) // step)
-    if observed == 0:
-        return 1.0
+    sizes, observed = np.abs(differences), np.abs(differences.sum(axis=1))
+    step = max(1, int(np.gcd.reduce(sizes, axis=None)))
+    sizes, observed = sizes // step, observed // step
+    p_values = np.ones(len(sizes))
+    total = int(sizes.sum(axis=1).max(initial=0))
+    if total == 0:
+        return p_values
+    rows = max(1, _CELLS // (total + 1))
+    for first in range(0, len(sizes), rows):
+        part = slice(first, first + rows)
+        p_values[part] = _sign_flips(sizes[part], observed[part], total)
+    for row in np.flatnonzero(p_values <= _SMALL):
+        p_values[row] = _sum_by_sum(sizes[row][sizes[row] > 0], int(sizes[row].sum()), int(observed[row]))
+    return p_values
+
+
+def _sign_flips(sizes: npt.NDArray[np.int64], observed: npt.NDArray[np.int64], total: int) -> npt.NDArray[np.float64]:
+    """P(|sum| >= observed), [M], of terms with these sizes, [M, N], and random signs; no sum is above `total`."""
     length = 2 * total + 1  # the sums from -total to total
     angles = 2 * np.pi * np.arange(total + 1) / length
-    transform = np.ones(total + 1)
-    for size, count in enumerate(np.bincount(sizes)):
-        if count:
-            transform *= np.cos(size * angles) ** count
-    chances = np.fft.irfft(transform, length)  # index: the sum; negative ones from the end
-    p_value = 2 * float(chances[observed : total + 1].sum())
-    return min(1.0, p_value) if p_value > _SMALL else _sum_by_sum(sizes, total, observed)
+    each = np.unique(sizes[sizes > 0])
+    counts = np.stack([(sizes == size).sum(axis=1) for size in each], axis=1).astype(float)
+    cosines = np.cos(each[:, None] * angles)
+    # A product of powers, as one matrix product of counts and logarithms; and its sign.
+    transforms = np.exp(counts @ np.log(np.maximum(np.abs(cosines), _LEAST)))
+    transforms[(counts @ (cosines < 0)) % 2 == 1] *= -1
+    chances = np.fft.irfft(transforms, length)  # index: the sum; negative ones from the end
+    tails = chances[:, total::-1].cumsum(axis=1)[:, ::-1]
+    found = 2 * np.take_along_axis(tails, observed[:, None], axis=1)[:, 0]
+    return np.where(observed == 0, 1.0, np.minimum(1.0, found))
 
 
 def _sum_by_sum(sizes: npt.NDArray[np.int64], total: int, observed: int) -> float:
@@ -152,25 +172,17 @@ def _interval(means: npt.NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _bootstrap_means(values: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
-    """[RESAMPLES] means of questions resampled with replacement."""
-    generator = np.random.default_rng(seed)
-    block = max(1, _CELLS // len(values))
-    parts = [
-        values[generator.integers(0, len(values), size=(min(block, RESAMPLES - start), len(values)))].mean(axis=1)
-        for start in range(0, RESAMPLES, block)
-    ]
-    return np.concatenate(parts)
+    """[RESAMPLES] means of questions resampled with replacement.
+
+    Questions with the same value are drawn together: how often each value occurs is multinomial.
+    """
+    distinct, counts = np.unique(values, return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(len(values), counts / len(values), size=RESAMPLES)
+    return np.asarray(drawn @ distinct / len(values))
 
 
 def _flipped_means(values: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
-    """[RESAMPLES] means with random signs."""
-    generator = np.random.default_rng(seed)
-    block = max(1, _CELLS // len(values))
-    parts = [
-        (
-            values
-            * (2 * generator.integers(0, 2, size=(min(block, RESAMPLES - start), len(values)), dtype=np.int8) - 1)
-        ).mean(axis=1)
-        for start in range(0, RESAMPLES, block)
-    ]
-    return np.concatenate(parts)
+    """[RESAMPLES] means with random signs. Of questions with the same size, a binomial number is positive."""
+    sizes, counts = np.unique(np.abs(values), return_counts=True)
+    positive = np.random.default_rng(seed).binomial(counts, 0.5, size=(RESAMPLES, len(counts)))
+    return np.asarray((2 * positive - counts) @ sizes / len(values))

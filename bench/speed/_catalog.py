@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from bench.child import answer
-from benchmarks.catalog.board import make_board
 from benchmarks.site.build import Site
 from hpt_core.artifacts import Store
 from tasks.execution.catalog import fill
@@ -18,9 +17,10 @@ def measure(store: str, site: str) -> dict[str, Any]:
     start, cpu = time.perf_counter(), time.process_time()
     tables = fill(Store(Path(store)))
     filled = time.perf_counter()
-    board = make_board(tables)
+    new = Site(Store(Path(store)), tables)
+    board = new.board
     ended = time.perf_counter()
-    written = Site(Store(Path(store)), tables).build(Path(site))
+    written = new.build(Path(site))
     built = time.perf_counter()
     files = [path.stat().st_size for path in Path(site).rglob("*") if path.is_file()]
     return {

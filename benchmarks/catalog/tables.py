@@ -94,7 +94,8 @@ def read(records: Records) -> Tables | None:
     folder, found, snapshots = records.folder, {}, set()
     with contextlib.suppress(OSError, pa.ArrowException):
         for name, schema in schemas.TABLES.items():
-            table = pq.read_table(folder / f"{name}.parquet")
+            # ParquetFile, because read_table imports more than the rest of this takes.
+            table = pq.ParquetFile(folder / f"{name}.parquet").read()
             metadata = table.schema.metadata or {}
             if metadata.get(schemas.VERSION_KEY) != str(schemas.VERSION).encode() or table.schema.names != schema.names:
                 return None

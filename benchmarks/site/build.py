@@ -95,13 +95,18 @@ class Site:
         return Responses(self.store, self.records, self.tables)
 
     @cached_property
+    def models(self) -> Models:
+        """What the catalog says about each model."""
+        return Models(self.tables)
+
+    @cached_property
     def board(self) -> Board:
         """The catalog's board."""
         return make_board(self.tables)
 
     def board_data(self) -> Row:
         """The JSON of data/board.json."""
-        return board_data(self.board, self.tables, Models(self.tables))
+        return board_data(self.board, self.tables, self.models)
 
     def build(self, folder: Path, responses: bool = False, live: bool = False, reports: str = "") -> list[str]:
         """Write the site into `folder`, and return the paths of the files that were written.
@@ -118,7 +123,7 @@ class Site:
         for page in PAGES:
             files.put(page.path, code, partial(_page, page))
         files.put_value("data/board.json", self.board_data())
-        made = ModelData(self.tables, Models(self.tables))
+        made = ModelData(self.tables, self.models)
         for model in made.hashes():
             key = [code, made.key(model)]
             data = cache(partial(made.data, model))

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import pyarrow as pa
+
 from benchmarks.catalog.board import Board
 from benchmarks.catalog.compare import Side, compare_sides
 from benchmarks.catalog.records import Records
@@ -11,7 +13,7 @@ from benchmarks.significance import Difference
 from benchmarks.site.facts import full_name, rounded, short_id
 from hpt_core.errors import ConfigError
 
-PAIRED = 8
+PAIRED = 16
 """Models of a section, the best first, of which every pair is compared when the site is built. A pair takes a tenth of
 a second or more on a long benchmark, and the number of pairs is quadratic."""
 
@@ -25,30 +27,35 @@ class Sides:
     """The models with scores, by id. `board_data` and the pages use these ids."""
 
     def __init__(self, tables: Tables) -> None:
-        rows: dict[str, list[Row]] = {}
-        for row in tables.scores.drop_columns("correct").to_pylist():  # the oldest come first
-            rows.setdefault(row["model"], []).append(row)
-        self._sides = {short_id(model): _side(model, own) for model, own in rows.items()}
+        self._scores = tables.scores.drop_columns("correct")
+        self._places: dict[str, list[int]] = {}
+        for place, model in enumerate(self._scores.column("model").to_pylist()):  # the oldest come first
+            self._places.setdefault(short_id(model), []).append(place)
+        self._sides: dict[str, Side] = {}
 
     def __getitem__(self, model_id: str) -> Side:
+        if model_id not in self._sides:
+            rows = self._scores.take(pa.array(self._places[model_id])).to_pylist()
+            self._sides[model_id] = _side(rows)
         return self._sides[model_id]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._sides)
+        return iter(self._places)
 
     def __contains__(self, model_id: object) -> bool:
-        return model_id in self._sides
+        return model_id in self._places
 
     def key(self, *ids: str) -> list[str]:
         """What a comparison of these models is made of: the records of their scores."""
-        return [row["record"] for name in ids for rows in self._sides[name].scores.values() for row in rows]
+        return [row["record"] for name in ids for rows in self[name].scores.values() for row in rows]
 
 
-def _side(model: str, rows: Sequence[Row]) -> Side:
+def _side(rows: Sequence[Row]) -> Side:
+    """One model, by its scores."""
     scores: dict[str, list[Row]] = {}
     for row in rows:
         scores.setdefault(row["benchmark"], []).append(row)
-    return Side(full_name(rows[-1]["pipeline"], rows[-1]["label"]), model, scores)
+    return Side(full_name(rows[-1]["pipeline"], rows[-1]["label"]), rows[-1]["model"], scores)
 
 
 def pairs_of(board: Board) -> Iterable[tuple[str, str]]:

@@ -4,6 +4,7 @@ The format wants numbers, and everything else as text. Texts of questions and re
 """
 
 import json
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -13,6 +14,11 @@ VERSION = "0.3.0"
 """Version of the format's schema."""
 ARGUMENTS = ("temperature", "top_p", "max_tokens")
 COUNTS = ("questions", "rows", "samples", "solved", "truncated_share", "mean_tokens")
+
+
+@cache
+def _release() -> str:
+    return version("hpt-pipelines")
 
 
 def record(data: Row) -> Row:
@@ -37,7 +43,7 @@ def record(data: Row) -> Row:
             "source_organization_name": "unknown",
             "evaluator_relationship": "other",
         },
-        "eval_library": {"name": "hpt-pipelines", "version": version("hpt-pipelines")},
+        "eval_library": {"name": "hpt-pipelines", "version": _release()},
         "model_info": {"name": data["name"], "id": data["name"], "additional_details": _texts(details)},
         "evaluation_results": [_result(score) for score in data["scores"]],
     }

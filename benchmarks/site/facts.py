@@ -54,8 +54,11 @@ class Models:
 
     def __init__(self, tables: Tables) -> None:
         self._rows: dict[str, list[Row]] = {}
+        self._children: dict[str, list[Row]] = {}
         for row in tables.models.to_pylist():
             self._rows.setdefault(row["model"], []).append(row)
+            for parent in dict.fromkeys(row["parents"]):
+                self._children.setdefault(parent, []).append(row)
         self._stages: dict[str, Row] = {}
         for row in tables.stages.select(STAGE).to_pylist():
             for output in row["outputs"] or ():
@@ -84,4 +87,4 @@ class Models:
 
     def children(self, model: str) -> Iterable[Row]:
         """The rows of MODELS that were made from it."""
-        return [row for rows in self._rows.values() for row in rows if model in row["parents"]]
+        return self._children.get(model, ())

@@ -13,6 +13,7 @@ from benchmarks.site.facts import Models, full_name, moment, public, rounded, sh
 from hpt_core.evaluation.metrics import pass_curve
 
 SHOWN = ("benchmark", "title", "group", "rows", "questions", "complete", "k", "samples", "solved", "record")
+KEY = ("model", "pipeline", "label", "protocol", "record")
 FRACTIONS = ("avg_at_k", "interval_low", "interval_high", "truncated_share", "mean_tokens")
 SETTINGS = (
     *("name", "engine_version", "dtype", "grader_version", "temperature", "top_p", "max_tokens", "seed"),
@@ -29,11 +30,13 @@ class ModelData:
     def __init__(self, tables: Tables, models: Models) -> None:
         self._tables = tables
         self._models = models
+        self._scores: dict[str, list[Row]] = {}
+        """Content hash -> what decides the file, of each of its scores, the latest last."""
         self._places: dict[str, list[int]] = {}
-        names = tables.scores.column("model").to_pylist()
-        for place, (model, latest) in enumerate(zip(names, tables.scores.column("latest").to_pylist(), strict=True)):
-            if latest:
-                self._places.setdefault(model, []).append(place)
+        for place, row in enumerate(tables.scores.select([*KEY, "latest"]).to_pylist()):
+            if row["latest"]:
+                self._scores.setdefault(row["model"], []).append(row)
+                self._places.setdefault(row["model"], []).append(place)
         self._overlaps = Overlaps(tables)
         self._protocols = {row["protocol"]: row for row in tables.protocols.to_pylist()}
         self._labels: dict[str, str] = {}
@@ -46,17 +49,16 @@ class ModelData:
 
     def name(self, model: str) -> str:
         """The name of a model as the board shows it."""
-        row = self._rows(model)[-1]
+        row = self._scores[model][-1]
         return full_name(row["pipeline"], row["label"])
 
     def key(self, model: str) -> list[Any]:
         """What a model's file is made of."""
         facts, stage = self._models.row(model), self._models.stage(model)
         children = [row["record"] for row in self._models.children(model)]
-        places = self._places[model]
-        protocols = self._tables.scores.column("protocol").take(pa.array(places)).to_pylist()
-        overlaps = [self._overlaps.of(model, self._protocols[name]["benchmark_hash"]) for name in protocols]
-        records = self._tables.scores.column("record").take(pa.array(places)).to_pylist()
+        scores = self._scores[model]
+        overlaps = [self._overlaps.of(model, self._protocols[row["protocol"]]["benchmark_hash"]) for row in scores]
+        records = [row["record"] for row in scores]
         return [records, overlaps, facts and facts["record"], stage and stage["run"], children, self._lineage(model)]
 
     def data(self, model: str) -> Row:

@@ -15,6 +15,7 @@ from benchmarks.significance import (
     compare_average,
     holm,
     sign_flip_exact,
+    sign_flips_exact,
 )
 from hpt_core.evaluation.metrics import interval
 
@@ -32,6 +33,16 @@ def brute_force(differences: list[int]) -> float:
 @given(st.lists(st.integers(-6, 6), min_size=1, max_size=10))
 def test_sign_flip_equals_enumeration(differences: list[int]) -> None:
     assert sign_flip_exact(np.array(differences)) == pytest.approx(brute_force(differences), abs=1e-12)
+
+
+@given(
+    st.integers(1, 8).flatmap(
+        lambda n: st.lists(st.lists(st.integers(-6, 6), min_size=n, max_size=n), min_size=1, max_size=5)
+    )
+)
+def test_many_pairs_at_once_equal_each_alone(rows: list[list[int]]) -> None:
+    differences = np.array(rows, np.int64)
+    assert sign_flips_exact(differences) == pytest.approx([brute_force(row) for row in rows], abs=1e-12)
 
 
 @pytest.mark.parametrize(("questions", "k", "better"), [(1000, 1, 0.52), (300, 8, 0.6), (60, 32, 0.75), (400, 1, 0.9)])
