@@ -147,6 +147,19 @@ def test_the_state_of_the_board_is_in_its_address(page: Page, served: Served) ->
     assert page.locator("#board .best").count() == 0, "groups are not tested, so no mark beside them"
 
 
+def test_groups_of_seeds_are_ordered_by_their_own_score(page: Page, served: Served) -> None:
+    """Not by that of their best seed."""
+    board(page, served, "&seeds=grouped")
+    assert labels(page).index("demo/hpt") < labels(page).index("demo/sft")
+    data = served.view.site.board_data()
+    for section in data["sections"]:
+        for method in section["methods"]:
+            method["cells"] = [cell and cell | {"value": 0.01} for cell in method["cells"]]
+    page.route("**/data/board.json*", lambda route: route.fulfill(json=data))
+    board(page, served, "&seeds=grouped")
+    assert labels(page).index("demo/sft") < labels(page).index("demo/hpt")
+
+
 def test_sorting_by_keyboard(page: Page, served: Served) -> None:
     board(page, served)
     page.focus("[data-sort=math500]")
