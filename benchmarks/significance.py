@@ -21,9 +21,8 @@ RESAMPLES = 10_000
 """Number of bootstrap resamples and, for averages, of random sign flips."""
 _SMALL = 1e-9
 """Probability below which the error of the Fourier transform would show."""
-_LEAST = 1e-300
-"""Replaces the logarithm of 0 by one whose exponential is 0 in effect."""
-_CELLS = 2_000_000  # size of one block of numbers; bounds memory to about 16 MB
+_CELLS = 1_000_000
+"""Numbers in one block of an array. At most a few such arrays exist at once."""
 
 
 class Difference(NamedTuple):
@@ -97,6 +96,7 @@ def sign_flips_exact(differences: npt.NDArray[np.int64]) -> npt.NDArray[np.float
     The distribution of a sum is the Fourier transform of the product of the cosines of its terms. That is fast, with an
     absolute error of about 1e-13. A smaller probability is summed up one question at a time, to full precision.
     """
+    differences = differences.astype(np.int64)
     sizes, observed = np.abs(differences), np.abs(differences.sum(axis=1))
     step = max(1, int(np.gcd.reduce(sizes, axis=None)))
     sizes, observed = sizes // step, observed // step
@@ -109,20 +109,26 @@ def sign_flips_exact(differences: npt.NDArray[np.int64]) -> npt.NDArray[np.float
         part = slice(first, first + rows)
         p_values[part] = _sign_flips(sizes[part], observed[part], total)
     for row in np.flatnonzero(p_values <= _SMALL):
-        p_values[row] = _sum_by_sum(sizes[row][sizes[row] > 0], int(sizes[row].sum()), int(observed[row]))
+        own = sizes[row][sizes[row] > 0]
+        step = int(np.gcd.reduce(own))
+        p_values[row] = _sum_by_sum(own // step, int(own.sum()) // step, int(observed[row]) // step)
     return p_values
 
 
 def _sign_flips(sizes: npt.NDArray[np.int64], observed: npt.NDArray[np.int64], total: int) -> npt.NDArray[np.float64]:
     """P(|sum| >= observed), [M], of terms with these sizes, [M, N], and random signs; no sum is above `total`."""
     length = 2 * total + 1  # the sums from -total to total
-    angles = 2 * np.pi * np.arange(total + 1) / length
     each = np.unique(sizes[sizes > 0])
-    counts = np.stack([(sizes == size).sum(axis=1) for size in each], axis=1).astype(float)
-    cosines = np.cos(each[:, None] * angles)
-    # A product of powers, as one matrix product of counts and logarithms; and its sign.
-    transforms = np.exp(counts @ np.log(np.maximum(np.abs(cosines), _LEAST)))
-    transforms[(counts @ (cosines < 0)) % 2 == 1] *= -1
+    counts = np.array([(sizes == size).sum(axis=1) for size in each], float).reshape(len(each), -1).T
+    transforms = np.empty((len(sizes), total + 1))
+    width = max(1, _CELLS // (len(sizes) + len(each)))
+    for first in range(0, total + 1, width):
+        angles = 2 * np.pi * np.arange(first, min(first + width, total + 1)) / length
+        cosines = np.cos(each[:, None] * angles)
+        # A product of powers, as one matrix product of counts and logarithms. The length is odd, so no cosine is 0.
+        part = np.exp(counts @ np.log(np.abs(cosines)))
+        part[(counts @ (cosines < 0)) % 2 == 1] *= -1
+        transforms[:, first : first + width] = part
     chances = np.fft.irfft(transforms, length)  # index: the sum; negative ones from the end
     tails = chances[:, total::-1].cumsum(axis=1)[:, ::-1]
     found = 2 * np.take_along_axis(tails, observed[:, None], axis=1)[:, 0]
@@ -177,12 +183,23 @@ def _bootstrap_means(values: npt.NDArray[np.float64], seed: int) -> npt.NDArray[
     Questions with the same value are drawn together: how often each value occurs is multinomial.
     """
     distinct, counts = np.unique(values, return_counts=True)
-    drawn = np.random.default_rng(seed).multinomial(len(values), counts / len(values), size=RESAMPLES)
-    return np.asarray(drawn @ distinct / len(values))
+    generator, shares = np.random.default_rng(seed), counts / len(values)
+    parts = [(generator.multinomial(len(values), shares, rows) - counts) @ distinct for rows in _blocks(len(counts))]
+    # Around the mean, so that equal values give it without a rounding error.
+    return np.asarray(values.mean() + np.concatenate(parts) / len(values))
 
 
 def _flipped_means(values: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
     """[RESAMPLES] means with random signs. Of questions with the same size, a binomial number is positive."""
     sizes, counts = np.unique(np.abs(values), return_counts=True)
-    positive = np.random.default_rng(seed).binomial(counts, 0.5, size=(RESAMPLES, len(counts)))
-    return np.asarray((2 * positive - counts) @ sizes / len(values))
+    generator = np.random.default_rng(seed)
+    parts = [
+        (2 * generator.binomial(counts, 0.5, (rows, len(counts))) - counts) @ sizes for rows in _blocks(len(counts))
+    ]
+    return np.asarray(np.concatenate(parts) / len(values))
+
+
+def _blocks(width: int) -> list[int]:
+    """Rows of each block of RESAMPLES rows with `width` numbers."""
+    rows = max(1, _CELLS // width)
+    return [min(rows, RESAMPLES - start) for start in range(0, RESAMPLES, rows)]

@@ -1,6 +1,7 @@
 """Two models compared question by question, from the catalog's tables."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from benchmarks.catalog.records import Records
@@ -62,11 +63,11 @@ class Comparison(NamedTuple):
 
 def compare_models(records: Records, tables: Tables, first: str, second: str) -> Comparison:
     """Compare two models, each named as `side` reads it. Raises ConfigError as `side` and `compare_sides` do."""
-    return compare_sides(records, tables, side(tables, first), side(tables, second))
+    return compare_sides(tables, side(tables, first), side(tables, second), partial(question_counts, records))
 
 
-def compare_sides(records: Records, tables: Tables, a: Side, b: Side) -> Comparison:
-    """Compare two models.
+def compare_sides(tables: Tables, a: Side, b: Side, counts_of: Callable[[Row], Counts]) -> Comparison:
+    """Compare two models. `counts_of` reads the questions of a row of SCORES, as `question_counts` does.
 
     Of each benchmark, the latest scores by one protocol are compared; without a common protocol, the latest of each.
     Raises ConfigError if the two share no question.
@@ -76,7 +77,7 @@ def compare_sides(records: Records, tables: Tables, a: Side, b: Side) -> Compari
     for benchmark in a.scores:
         if benchmark in b.scores:
             rows = _matched(a.scores[benchmark], b.scores[benchmark])
-            ours, theirs = (question_counts(records, row) for row in rows)
+            ours, theirs = map(counts_of, rows)
             if ours.keys() & theirs.keys():
                 found.append((*rows, ours, theirs))
     if not found:

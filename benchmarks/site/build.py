@@ -87,7 +87,7 @@ class Site:
     @cached_property
     def sides(self) -> Sides:
         """The models that can be compared."""
-        return Sides(self.tables)
+        return Sides(self.records, self.tables)
 
     @cached_property
     def responses(self) -> Responses:
@@ -186,7 +186,7 @@ class Site:
         return found
 
     def _pair(self, first: str, second: str) -> Row:
-        return pair_data(self.records, self.tables, self.sides, first, second)
+        return pair_data(self.tables, self.sides, first, second)
 
 
 @contextlib.contextmanager

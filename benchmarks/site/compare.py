@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import pyarrow as pa
 
 from benchmarks.catalog.board import Board
-from benchmarks.catalog.compare import Side, compare_sides
+from benchmarks.catalog.compare import Side, compare_sides, question_counts
 from benchmarks.catalog.records import Records
 from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
-from benchmarks.significance import Difference
+from benchmarks.significance import Counts, Difference
 from benchmarks.site.facts import full_name, rounded, short_id
 from hpt_core.errors import ConfigError
 
@@ -26,12 +26,15 @@ def pair_path(first: str, second: str) -> str:
 class Sides:
     """The models with scores, by id. `board_data` and the pages use these ids."""
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, records: Records, tables: Tables) -> None:
+        self._records = records
         self._scores = tables.scores.drop_columns("correct")
+        self._names = self._scores.column("record").to_pylist()
         self._places: dict[str, list[int]] = {}
         for place, model in enumerate(self._scores.column("model").to_pylist()):  # the oldest come first
             self._places.setdefault(short_id(model), []).append(place)
         self._sides: dict[str, Side] = {}
+        self._counts: dict[str, Counts] = {}
 
     def __getitem__(self, model_id: str) -> Side:
         if model_id not in self._sides:
@@ -47,7 +50,14 @@ class Sides:
 
     def key(self, *ids: str) -> list[str]:
         """What a comparison of these models is made of: the records of their scores."""
-        return [row["record"] for name in ids for rows in self[name].scores.values() for row in rows]
+        return [self._names[place] for name in ids for place in self._places[name]]
+
+    def counts(self, score: Row) -> Counts:
+        """Correct samples of each question of a score, read once. Raises StoreError."""
+        name = score["record"]
+        if name not in self._counts:
+            self._counts[name] = question_counts(self._records, score)
+        return self._counts[name]
 
 
 def _side(rows: Sequence[Row]) -> Side:
@@ -67,10 +77,10 @@ def pairs_of(board: Board) -> Iterable[tuple[str, str]]:
     return found
 
 
-def pair_data(records: Records, tables: Tables, sides: Sides, first: str, second: str) -> Row:
+def pair_data(tables: Tables, sides: Sides, first: str, second: str) -> Row:
     """The JSON of a pair: what `hpt compare` says of the two, with fractions of 1."""
     try:
-        found = compare_sides(records, tables, sides[first], sides[second])
+        found = compare_sides(tables, sides[first], sides[second], sides.counts)
     except ConfigError:
         return {"benchmarks": [], "averages": []}  # no question in common
     return {

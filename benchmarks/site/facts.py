@@ -86,5 +86,5 @@ class Models:
         }
 
     def children(self, model: str) -> Iterable[Row]:
-        """The rows of MODELS that were made from it."""
+        """The rows of MODELS that were made from it, in the table's order."""
         return self._children.get(model, ())

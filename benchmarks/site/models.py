@@ -13,7 +13,8 @@ from benchmarks.site.facts import Models, full_name, moment, public, rounded, sh
 from hpt_core.evaluation.metrics import pass_curve
 
 SHOWN = ("benchmark", "title", "group", "rows", "questions", "complete", "k", "samples", "solved", "record")
-KEY = ("model", "pipeline", "label", "protocol", "record")
+DECIDING = ("model", "pipeline", "label", "protocol", "record")
+"""Columns of SCORES that decide a model's name and file."""
 FRACTIONS = ("avg_at_k", "interval_low", "interval_high", "truncated_share", "mean_tokens")
 SETTINGS = (
     *("name", "engine_version", "dtype", "grader_version", "temperature", "top_p", "max_tokens", "seed"),
@@ -31,12 +32,10 @@ class ModelData:
         self._tables = tables
         self._models = models
         self._scores: dict[str, list[Row]] = {}
-        """Content hash -> what decides the file, of each of its scores, the latest last."""
-        self._places: dict[str, list[int]] = {}
-        for place, row in enumerate(tables.scores.select([*KEY, "latest"]).to_pylist()):
+        """Content hash -> DECIDING and the place in the table of each of its scores, the latest last."""
+        for place, row in enumerate(tables.scores.select([*DECIDING, "latest"]).to_pylist()):
             if row["latest"]:
-                self._scores.setdefault(row["model"], []).append(row)
-                self._places.setdefault(row["model"], []).append(place)
+                self._scores.setdefault(row["model"], []).append({**row, "place": place})
         self._overlaps = Overlaps(tables)
         self._protocols = {row["protocol"]: row for row in tables.protocols.to_pylist()}
         self._labels: dict[str, str] = {}
@@ -45,7 +44,7 @@ class ModelData:
 
     def hashes(self) -> Iterable[str]:
         """Content hashes of all models with a score."""
-        return self._places.keys()
+        return self._scores.keys()
 
     def name(self, model: str) -> str:
         """The name of a model as the board shows it."""
@@ -78,7 +77,8 @@ class ModelData:
         }
 
     def _rows(self, model: str) -> list[Row]:
-        found: list[Row] = self._tables.scores.take(pa.array(self._places[model])).to_pylist()
+        places = pa.array([row["place"] for row in self._scores[model]])
+        found: list[Row] = self._tables.scores.take(places).to_pylist()
         return found
 
     def _score(self, row: Row) -> Row:
@@ -113,7 +113,7 @@ class ModelData:
         """A model by name; without an id if it has no scores, and so no page."""
         return {
             "name": self._labels.get(model, model[:12]),
-            "id": short_id(model) if model in self._places else None,
+            "id": short_id(model) if model in self._scores else None,
         }
 
 

@@ -78,7 +78,7 @@ class Layout:
 
     spans: tuple[Span, ...]
     segments: Segments | None = None
-    """The same for the kernel of CUDA devices; None on others."""
+    """The same for PyTorch's kernel; None on devices that it does not run on."""
 
     def on(self, device: "device | str") -> "Layout":
         """The layout for tensors on `device`."""
@@ -127,7 +127,7 @@ def attend(
         return found
     # Under autocast, rotary embeddings return float32, and autocast does not cast the inputs of a call with a bias.
     query, key = query.to(value.dtype), key.to(value.dtype)
-    if layout.segments is not None and value.dtype == torch.bfloat16:
+    if layout.segments is not None and _fits_kernel(query, key, value):
         return _in_one_call(query[0], key[0], value[0], layout.segments, scaling)[None], None
     repeats = query.shape[1] // key.shape[1]
     key, value = (repeat_kv(x, repeats) if repeats > 1 else x for x in (key, value))
@@ -158,7 +158,25 @@ def _has_kernel(device: "device | str") -> bool:
     """Whether PyTorch's kernel for segments runs on `device`: it needs a GPU of NVIDIA's Ampere generation or later."""
     import torch
 
-    return torch.device(device).type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    if torch.device(device).type != "cuda" or torch.version.hip is not None:
+        return False
+    return torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def _fits_kernel(query: "Tensor", key: "Tensor", value: "Tensor") -> bool:
+    """Whether the kernel takes these tensors: in bfloat16, with heads of one size, a multiple of 8 up to 256."""
+    import torch
+
+    sizes = {x.shape[-1] for x in (query, key, value)}
+    return value.dtype == torch.bfloat16 and len(sizes) == 1 and max(sizes) <= 256 and max(sizes) % 8 == 0
+
+
+@cache
+def _grouped() -> dict[str, bool]:
+    """What allows fewer heads of keys. PyTorch 2.11, with which bench.speed.gpu may run, always does."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    return {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).parameters else {}
 
 
 def _in_one_call(
@@ -170,9 +188,7 @@ def _in_one_call(
     query, key, value = (x.transpose(0, 1) for x in (query, key, value))
     if segments.gathered is not None:
         key, value = (x.index_select(0, segments.gathered) for x in (key, value))
-    # PyTorch 2.11 has no such option, and always allows fewer heads of keys.
-    grouped = {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).parameters else {}
-    causal: Any = {"scale": scaling, "window_size": (-1, 0), **grouped}
+    causal: Any = {"scale": scaling, "window_size": (-1, 0), **_grouped()}
     found: Any = varlen_attn(query, key, value, segments.queries, segments.keys, *segments.longest, **causal)
     output: Tensor = found
     return output

@@ -103,14 +103,14 @@ def collate(rows: Sequence[Tokens], device: "device | str" = "cpu", packed: bool
     placed = _pack(rows) if packed else _pad(rows)
     counts = torch.tensor([len(row.response_ids) for row in rows])
     temperatures = [row.temperature for row in rows]
-    uniform = all(temperature == 1 for temperature in temperatures)
+    all_one = all(temperature == 1 for temperature in temperatures)
     return MicroBatch(
         input_ids=placed.input_ids.to(device),
         position_ids=None if placed.position_ids is None else placed.position_ids.to(device),
         layout=None if placed.layout is None else placed.layout.on(device),
         positions=torch.cat(placed.positions).to(device),
         targets=torch.tensor([token for row in rows for token in row.response_ids]).to(device),
-        temperatures=None if uniform else torch.tensor(temperatures).repeat_interleave(counts).to(device),
+        temperatures=None if all_one else torch.tensor(temperatures).repeat_interleave(counts).to(device),
         row_ids=torch.repeat_interleave(counts).to(device),
     )
 

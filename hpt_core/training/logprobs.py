@@ -180,7 +180,8 @@ def _function() -> Any:
                 logs = head.logits(tile).sub_(normalizers[rows, None])
                 by_logprob, by_entropy = (None if g is None else g[rows, None] for g in gradients)
                 by_logits = _by_logits(logs, *tile.targets(targets), entropies[rows, None], by_logprob, by_entropy)
-                narrow = head.scaled(by_logits, tile).to(ctx.dtype)
+                by_logits = head.scaled(by_logits, tile)
+                narrow = by_logits.to(ctx.dtype)
                 if for_hidden is not None:
                     _add_product(for_hidden[rows], narrow, head.weight[vocabulary])
                 if for_weight is not None:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from benchmarks.significance import (
     RESAMPLES,
+    _bootstrap_means,
+    _flipped_means,
     _sum_by_sum,
     bootstrap_interval,
     compare,
@@ -45,6 +47,22 @@ def test_many_pairs_at_once_equal_each_alone(rows: list[list[int]]) -> None:
     assert sign_flips_exact(differences) == pytest.approx([brute_force(row) for row in rows], abs=1e-12)
 
 
+def test_thousands_of_pairs_and_one_far_out_equal_each_alone() -> None:
+    """In several blocks of rows and of angles, with totals and common divisors of their own."""
+    generator = np.random.default_rng(1)
+    differences = generator.integers(-3, 4, size=(1500, 700))
+    differences[::7] *= 2
+    differences[10] = 1
+    differences[20] = 0
+    found = sign_flips_exact(differences)
+    for row in (*range(0, 1500, 100), 7, 10, 20):
+        assert found[row] == pytest.approx(sign_flip_exact(differences[row]), rel=1e-6, abs=1e-12)
+    assert found[10] == pytest.approx(2.0**-699, rel=1e-9)
+    assert found[20] == 1.0
+    assert sign_flips_exact(np.zeros((0, 5), np.int64)).shape == (0,)
+    assert sign_flips_exact(differences[:3].astype(np.int8)) == pytest.approx(found[:3])
+
+
 @pytest.mark.parametrize(("questions", "k", "better"), [(1000, 1, 0.52), (300, 8, 0.6), (60, 32, 0.75), (400, 1, 0.9)])
 def test_many_questions_agree_with_the_sum_question_by_question(questions: int, k: int, better: float) -> None:
     """Also far out, where a Fourier transform alone would give noise."""
@@ -72,6 +90,24 @@ def test_differences_by_hand() -> None:
     # |+-2 +-1 +-1| >= 2: all signs but those where the ones agree with each other and not with the two.
     assert found.p_value == pytest.approx(6 / 8)
     assert found.low <= found.difference <= found.high
+
+
+@given(st.integers(1, 200), st.integers(1, 9), st.integers(-9, 9))
+def test_equal_differences_are_their_own_interval(questions: int, k: int, better: int) -> None:
+    counts = [{f"q{i}": (max(0, sign * better) % (k + 1), k) for i in range(questions)} for sign in (1, -1)]
+    found = compare(*counts)
+    assert found.low == found.difference == found.high
+
+
+@given(st.lists(st.integers(-2, 2), min_size=1, max_size=3))
+def test_resampling_has_the_moments_of_all_resamples(differences: list[int]) -> None:
+    values = np.array(differences, float)
+    resampled, flipped = _bootstrap_means(values, 0), _flipped_means(values, 0)
+    error = 5 * max(1.0, float(np.abs(values).max())) / math.sqrt(RESAMPLES)
+    assert resampled.mean() == pytest.approx(values.mean(), abs=error)
+    assert resampled.var() == pytest.approx(values.var() / len(values), abs=error)
+    assert flipped.mean() == pytest.approx(0, abs=error)
+    assert flipped.var() == pytest.approx((values**2).mean() / len(values), abs=2 * error)
 
 
 def test_only_shared_questions_count_and_k_may_differ() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hpt_core.training.attention import LAYOUT, Layout, Segments, Span, attend, segments
+from hpt_core.training.attention import LAYOUT, Layout, Segments, Span, _fits_kernel, attend, segments
 
 HEADS, KEY_HEADS, SIZE = 4, 2, 16
 NO_MODULE: Any = SimpleNamespace()
@@ -68,6 +68,23 @@ def test_rows_that_share_no_prompt_need_no_copy_of_their_keys() -> None:
     assert found.gathered is None
     assert found.queries.tolist() == found.keys.tolist() == [0, 7, 9, 12]
     assert found.longest == (7, 7)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "dtype", "fits"),
+    [
+        ((64, 64, 64), torch.bfloat16, True),
+        ((256, 256, 256), torch.bfloat16, True),
+        ((64, 64, 64), torch.float32, False),
+        ((192, 192, 128), torch.bfloat16, False),
+        ((20, 20, 20), torch.bfloat16, False),
+        ((512, 512, 512), torch.bfloat16, False),
+    ],
+)
+def test_other_precisions_and_sizes_are_computed_row_by_row(
+    sizes: tuple[int, int, int], dtype: torch.dtype, fits: bool
+) -> None:
+    assert _fits_kernel(*(torch.zeros(1, 1, 2, size, dtype=dtype) for size in sizes)) == fits
 
 
 def distance(found: Tensor, expected: Tensor) -> float:

@@ -31,7 +31,7 @@ def test_a_model_has_more_rows_than_its_tokenizer_has_tokens(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_trains_on_both_kinds_of_questions(name: str) -> None:
+def test_half_of_a_recipes_questions_and_rollouts_are_whole_numbers(name: str) -> None:
     recipe = RECIPES[name]
     assert recipe.shape in SHAPES
     assert recipe.questions % 2 == 0
