@@ -32,6 +32,7 @@ SHARED = {
     "shared_engine": "engine",
     "own_server": "engine",
     "warm": "trained",
+    "stored_model": "stored",
     "ray_cluster": "ray",
     "s3": "s3",
 }

@@ -53,9 +53,9 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stored_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store that holds the model. Not to be changed."""
-    store = tmp_path_factory.mktemp("made") / "runs"
+    store = tmp_path_factory.mktemp("stored") / "runs"
     run = plan_run(PipelineConfig.model_validate({**TABLE, "store": str(store)}), RunOptions(only=("model",)))
     run_stage(run.graph[BASE], Artifacts(), run.context)
     return store
@@ -250,16 +250,16 @@ def test_responses_that_leave_no_room_for_a_prompt(config: Config, changes: dict
 
 
 def test_checkpoints_and_the_trained_model_must_fit_on_the_disk(
-    config: Config, made: Path, monkeypatch: pytest.MonkeyPatch
+    config: Config, stored_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Known before the model to start from is made, and once it is there."""
     goal = RunOptions(only=("train.a",))
-    folder = plan_run(config(store=str(made)), goal).plan.artifacts[BASE].path(MODEL)
+    folder = plan_run(config(store=str(stored_model)), goal).plan.artifacts[BASE].path(MODEL)
     train = config().config_of(StageKey("train", "a"))
     assert train.checkpoints_written == 1
     need = SPARE_BYTES + size(folder).parameters * (12 + 4)
     usage = shutil.disk_usage("/")
-    for here in (config(), config(store=str(made))):
+    for here in (config(), config(store=str(stored_model))):
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=need))
         preflight(plan_run(here, goal))
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=need - 1))
@@ -268,10 +268,10 @@ def test_checkpoints_and_the_trained_model_must_fit_on_the_disk(
 
 
 def test_a_generation_config_that_is_asked_for_must_be_there_before_training(
-    config: Config, made: Path, tmp_path: Path
+    config: Config, stored_model: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "mine"
-    shutil.copytree(plan_run(config(store=str(made))).plan.artifacts[BASE].path(MODEL), folder)
+    shutil.copytree(plan_run(config(store=str(stored_model))).plan.artifacts[BASE].path(MODEL), folder)
     model = {"base": {"source": {"name": "folder", "path": str(folder)}}}
     asked = config(model=model, evaluate=TABLE["evaluate"] | {"generation_config": True})
     preflight(plan_run(asked))
@@ -282,7 +282,11 @@ def test_a_generation_config_that_is_asked_for_must_be_there_before_training(
 
 
 def test_skipped_checks_are_reported(
-    config: Config, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    config: Config,
+    stored_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("HPT_MODELS", str(tmp_path / "models"))
     source = {"name": "hub", "repo": "nobody/nothing", "local": "mine"}
@@ -293,15 +297,15 @@ def test_skipped_checks_are_reported(
         (line,) = caplog.messages
         assert line == f"model.base: not checked before the run, because the model is not there yet: {skipped}"
     caplog.clear()
-    local = plan_run(config(store=str(made)), options).plan.artifacts[BASE].path(MODEL)
+    local = plan_run(config(store=str(stored_model)), options).plan.artifacts[BASE].path(MODEL)
     shutil.copytree(local, tmp_path / "models" / "mine")
     preflight(plan_run(config(model={"base": {"source": source}}), options))
     preflight(plan_run(config(), options))
     assert not caplog.messages
 
 
-def test_a_run_with_nothing_to_do_updates_the_names(config: Config, made: Path, tmp_path: Path) -> None:
-    shutil.copytree(made, tmp_path / "runs", symlinks=True)
+def test_a_run_with_nothing_to_do_updates_the_names(config: Config, stored_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(stored_model, tmp_path / "runs", symlinks=True)
     run = plan_run(config(name="other"), RunOptions(only=("model",)))
     assert run.plan.finished
     link = tmp_path / "runs" / "by-pipeline" / "other" / "model.base"
@@ -311,10 +315,10 @@ def test_a_run_with_nothing_to_do_updates_the_names(config: Config, made: Path, 
 
 
 def test_a_run_with_nothing_to_do_reports_what_it_reuses(
-    config: Config, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    config: Config, stored_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """To `on_event`, and on the terminal as the command line does."""
-    shutil.copytree(made, tmp_path / "runs", symlinks=True)
+    shutil.copytree(stored_model, tmp_path / "runs", symlinks=True)
     options, events = RunOptions(only=("model",)), list[Notice]()
     results = run(config(), options, on_event=events.append)
     assert [(event.stage, event.what) for event in events] == [("model.base", "reused")]
@@ -326,9 +330,9 @@ def test_a_run_with_nothing_to_do_reports_what_it_reuses(
 
 
 def test_settings_without_effect_are_logged_and_sent_as_events(
-    config: Config, made: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    config: Config, stored_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shutil.copytree(made, tmp_path / "runs", symlinks=True)
+    shutil.copytree(stored_model, tmp_path / "runs", symlinks=True)
     train = {"a": TABLE["train"]["a"] | {"optimizer": {"warmup_steps": 5}}}
     idle = config(train=train, evaluate=TABLE["evaluate"] | {"temperature": 0.0, "k": 2})
     texts = [notice.text for notice in warn(plan_run(idle))]
