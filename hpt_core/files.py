@@ -30,16 +30,20 @@ def sync_tree(folder: Path, deep: bool = True) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path to write. On success it is flushed and renamed to `path`, else removed."""
+def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
+    """Yield a temporary path to write. On success it is flushed and renamed to `path`, else removed.
+
+    What can be made again need not be `durable`: it is not flushed, and after a power failure it may be empty.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         yield beside
-        with beside.open("rb") as handle:
-            os.fsync(handle.fileno())
+        if durable:
+            _flush(beside)
         beside.replace(path)
-        _flush(path.parent)
+        if durable:
+            _flush(path.parent)
     finally:
         beside.unlink(missing_ok=True)
 
@@ -89,9 +93,9 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
-def write_parquet(path: Path, table: pa.Table) -> None:
-    """Write `table` atomically with zstd compression. The same table gives the same bytes."""
-    with replacing(path) as beside:
+def write_parquet(path: Path, table: pa.Table, durable: bool = True) -> None:
+    """Write `table` atomically with zstd compression; see `replacing`. The same table gives the same bytes."""
+    with replacing(path, durable) as beside:
         pq.write_table(table, beside, compression="zstd")
 
 

@@ -1,15 +1,13 @@
 """The records of a catalog: what one finished artifact, or one run, adds to the tables."""
 
-import contextlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -50,13 +48,20 @@ class Records:
         self.folder = root / FOLDER
         self._records = self.folder / "records"
 
-    def names(self) -> dict[str, float]:
+    def names(self) -> set[str]:
+        """Names of all records."""
+        return {entry.name[:-5] for entry in self._entries()}
+
+    def times(self) -> dict[str, float]:
         """Name of each record -> when it was written, in seconds."""
+        return {entry.name[:-5]: entry.stat().st_mtime for entry in self._entries()}
+
+    def _entries(self) -> "list[os.DirEntry[str]]":
         try:
             with os.scandir(self._records) as entries:
-                return {e.name[:-5]: e.stat().st_mtime for e in entries if e.name.endswith(".json")}
+                return [entry for entry in entries if entry.name.endswith(".json")]
         except FileNotFoundError:
-            return {}
+            return []
 
     def has(self, name: str) -> bool:
         """Whether there is a record of this name."""
@@ -73,10 +78,10 @@ class Records:
         store's artifacts need not be. Raises OSError.
         """
         if questions is not None:
-            with _replacing(self.questions_path(questions.benchmark, questions.model, name), durable) as beside:
+            with replacing(self.questions_path(questions.benchmark, questions.model, name), durable) as beside:
                 pq.write_table(questions.table.cast(schemas.QUESTION_SCORES), beside, compression="zstd")
         text = json.dumps({"version": schemas.VERSION, "rows": rows}, allow_nan=False, default=_text)
-        with _replacing(self._path(name), durable) as beside:
+        with replacing(self._path(name), durable) as beside:
             beside.write_text(text, encoding="utf-8")
 
     def read(self, names: Iterable[str]) -> dict[str, Rows]:
@@ -120,23 +125,6 @@ class Records:
 
     def _path(self, name: str) -> Path:
         return self._records / f"{name}.json"
-
-
-@contextlib.contextmanager
-def _replacing(path: Path, durable: bool) -> Iterator[Path]:
-    """As `hpt_core.files.replacing`, which flushes."""
-    if durable:
-        with replacing(path) as beside:
-            yield beside
-        return
-    beside = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield beside
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
 
 
 def record_name(fingerprint: str, end: datetime) -> str:

@@ -51,9 +51,9 @@ def update(
     """
     stored = stored or read(records)
     names = records.names()
-    known = set() if stored is None else (_members(stored) & names.keys()) - set(again)
+    known = set() if stored is None else (_members(stored) & names) - set(again)
     new = {name: rows for name, rows in (fresh or {}).items() if name in names and name not in known}
-    new |= records.read(sorted(names.keys() - known - new.keys()))
+    new |= records.read(sorted(names - known - new.keys()))
     live = list(running)
     if stored is not None and not new and not live and _members(stored) == known and not _has_running(stored):
         return stored
@@ -65,7 +65,7 @@ def update(
         if stored is not None:
             before = getattr(stored, name)
             kept = pc.is_in(before.column("record"), pa.array(sorted(known), pa.string()))
-            parts.insert(0, before.filter(kept))
+            parts.insert(0, before if pc.all(kept).as_py() else before.filter(kept))
         found[name] = pa.concat_tables(parts).combine_chunks()
     found["protocols"] = _first_of_each(found["protocols"], "protocol")
     found["scores"] = _with_latest(found["scores"])
@@ -109,7 +109,8 @@ def _write(folder: Path, tables: Tables) -> None:
     for field in fields(tables):
         table = getattr(tables, field.name)
         metadata = {**schemas.TABLES[field.name].metadata, SNAPSHOT: snapshot}
-        write_parquet(folder / f"{field.name}.parquet", table.replace_schema_metadata(metadata))
+        # What a power failure leaves incomplete is made again from the records.
+        write_parquet(folder / f"{field.name}.parquet", table.replace_schema_metadata(metadata), durable=False)
 
 
 def _as_table(rows: list[Row], schema: pa.Schema) -> pa.Table:

@@ -125,10 +125,10 @@ class Site:
         files.put_value("data/board.json", self.board_data())
         made = ModelData(self.tables, self.models)
         for model in made.hashes():
-            key = [code, made.key(model)]
+            made_of = sha256_json([code, made.key(model)])
             data = cache(partial(made.data, model))
-            files.put_json(f"data/models/{short_id(model)}.json", key, data)
-            files.put_json(f"data/every_eval_ever/{short_id(model)}.json", key, _shared, data)
+            files.put_json(f"data/models/{short_id(model)}.json", made_of, data)
+            files.put_json(f"data/every_eval_ever/{short_id(model)}.json", made_of, _shared, data)
         files.put_value("data/models.json", {short_id(model): made.name(model) for model in made.hashes()})
         for name, found in question_sets(self.tables).items():
             files.put_json(f"data/questions/{name}.json", [code, found.hash], set_data, self.records, found)
@@ -152,11 +152,11 @@ class Site:
         files.put_value("data/tables.json", tables_data(self.tables))
         parts: dict[str, list[str]] = {}
         for record, benchmark, number in self.responses.blocks() if responses else ():
-            made_of = (code, record, number)
+            block = (code, record, number)
             answered = cache(partial(self.responses.answered, record, number))
-            files.put_json(response_path(record, number), made_of, _pages, answered)
+            files.put_json(response_path(record, number), block, _pages, answered)
             path = details_path(record, benchmark, number)
-            if files.put(path, made_of, partial(_details, benchmark, answered)):
+            if files.put(path, block, partial(_details, benchmark, answered)):
                 parts.setdefault(record, []).append(path)
         files.put_value("data/lighteval.json", details_index(self.tables, parts))
         files.put_value("data/site.json", {"version": files.version(), "live": live, "reports": reports})

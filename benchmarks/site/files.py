@@ -6,9 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-from hpt_core.files import sha256_json, write_text
+from hpt_core.files import replacing, sha256_json, write_text
 
 STATE = ".state.json"
 """What each file was made of. The name begins with a dot, so that web servers and publishers leave it out."""
@@ -35,20 +34,11 @@ class SiteFiles:
             content = make()
             if content is None:
                 return False
-            self._write(target, content)
+            with replacing(target, durable=False) as beside:
+                beside.write_bytes(content)
             self.written.append(path)
         self._now[path] = made_of
         return True
-
-    @staticmethod
-    def _write(target: Path, content: bytes) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(f".{target.name}.{uuid4().hex[:8]}.tmp")
-        try:
-            beside.write_bytes(content)
-            beside.replace(target)
-        finally:
-            beside.unlink(missing_ok=True)
 
     def put_json(self, path: str, key: object, make: Callable[..., Any], *arguments: Any) -> None:
         """Write the JSON value `make(*arguments)`, as `put` does."""

@@ -28,7 +28,8 @@ def as_csv(table: pa.Table) -> bytes:
     flat = [field.name for field in table.schema if not pa.types.is_list(field.type)]
     sink = BytesIO()
     pc.write_csv(table.select(flat), sink)
-    return gzip.compress(sink.getvalue(), mtime=0)  # without the time, the same table gives the same bytes
+    # Level 9 takes twice as long and saves a hundredth. Without the time, the same table gives the same bytes.
+    return gzip.compress(sink.getvalue(), compresslevel=6, mtime=0)
 
 
 def tables_data(tables: Tables) -> Row:

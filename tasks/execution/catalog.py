@@ -133,7 +133,7 @@ def fill(store: Store, progress: Progress = lambda done, total: None) -> Tables:
     """
     records = Records(store.root)
     written, running = {}, []
-    names = records.names()
+    names = records.times()
     for run in store.history.runs(but=names.keys()):
         if run.end is None and run.outcome == "running":
             running.append(run_rows(run)["runs"][0])

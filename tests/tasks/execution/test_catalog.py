@@ -126,9 +126,9 @@ def test_a_copied_store_is_not_read_again(made: MadeUp, tmp_path: Path) -> None:
     fill(made.store)
     for file in made.store.root.glob("*/*/manifest.json"):
         os.utime(file)
-    names = Records(made.store.root).names().keys()
+    names = Records(made.store.root).names()
     assert fill(made.store).scores.num_rows == 4
-    assert Records(made.store.root).names().keys() == names
+    assert Records(made.store.root).names() == names
 
 
 def test_verdicts_that_do_not_fit_their_samples_are_left_out_and_named(
