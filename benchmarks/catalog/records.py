@@ -1,5 +1,6 @@
 """The records of a catalog: what one finished artifact, or one run, adds to the tables."""
 
+import contextlib
 import json
 import logging
 import os
@@ -54,7 +55,11 @@ class Records:
 
     def times(self) -> dict[str, float]:
         """Name of each record -> when it was written, in seconds."""
-        return {entry.name[:-5]: entry.stat().st_mtime for entry in self._entries()}
+        found = {}
+        for entry in self._entries():
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                found[entry.name[:-5]] = entry.stat().st_mtime
+        return found
 
     def _entries(self) -> "list[os.DirEntry[str]]":
         try:

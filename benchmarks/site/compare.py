@@ -15,7 +15,7 @@ from hpt_core.errors import ConfigError
 
 PAIRED = 16
 """Models of a section, the best first, of which every pair is compared when the site is built. A pair takes a tenth of
-a second or more on a long benchmark, and the number of pairs is quadratic."""
+a second on eight benchmarks, and the number of pairs is quadratic."""
 
 
 def pair_path(first: str, second: str) -> str:
