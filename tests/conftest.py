@@ -33,6 +33,7 @@ SHARED = {
     "own_server": "engine",
     "warm": "trained",
     "stored_model": "stored",
+    "resolutions": "resolutions",
     "ray_cluster": "ray",
     "s3": "s3",
 }

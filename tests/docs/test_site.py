@@ -10,6 +10,7 @@ import pytest
 
 from tests.docs.documents import ROOT
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("docs")]
 NOWHERE = "http://127.0.0.1:9"
 
 
@@ -27,7 +28,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
 def test_pages_load_nothing_from_the_network(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > 20
@@ -36,7 +36,6 @@ def test_pages_load_nothing_from_the_network(site: Path) -> None:
         assert re.findall(r"<(?:script|link|img|iframe)\b[^>]*(?:src|href)=\"?(?:https?:)?//[^>]*>", text) == [], page
 
 
-@pytest.mark.slow
 def test_links_of_the_site_lead_to_pages(site: Path) -> None:
     for page in site.rglob("*.html"):
         if page.name == "404.html":
@@ -46,7 +45,6 @@ def test_links_of_the_site_lead_to_pages(site: Path) -> None:
             assert (page.parent / target).exists(), f"{page.relative_to(site)}: {target}"
 
 
-@pytest.mark.slow
 def test_top_level_documents_are_pages(site: Path) -> None:
     home = (site / "index.html").read_text(encoding="utf-8")
     assert "make demo" in home

@@ -11,6 +11,8 @@ from playwright.sync_api import Browser, Page, Request, sync_playwright
 from benchmarks.report.build import build
 from benchmarks.report.inputs import ReportInputs
 
+pytestmark = pytest.mark.xdist_group("page")
+
 
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
