@@ -191,8 +191,14 @@ class Client:
         return asyncio.run_coroutine_threadsafe(request, self._loop)
 
     async def _end(self) -> None:
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        await _cancel_all()
+        await self._openai.close()
+        await _cancel_all()
+
+
+async def _cancel_all() -> None:
+    """Cancel every other task of the loop, and what those start while they end, as a connection does."""
+    while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._openai.close()

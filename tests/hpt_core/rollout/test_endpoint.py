@@ -1,5 +1,6 @@
 """The endpoint engine, against a stand-in for an OpenAI server and against a real `vllm serve`."""
 
+import asyncio
 import json
 import math
 import signal
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 
 from hpt_core.errors import EngineError, ModelError
 from hpt_core.model_folder import load_tokenizer
+from hpt_core.rollout._client import Client
 from hpt_core.rollout.base import Request, Sampling, StopRepetition
 from hpt_core.rollout.endpoint import PROBE, Endpoint, EndpointEngine
 from hpt_core.rollout.vllm import VLLM as Serve
@@ -408,6 +410,23 @@ def test_our_server_gives_the_same_samples_as_the_vllm_engine(
     reasons = {rollout.finish_reason for rollout in ours}
     assert reasons <= {"stop", "length"} if sampling.stop_repetition is None else "repetition" in reasons
     assert own_server.version == "endpoint " + vllm_engine.version
+
+
+def test_closing_cancels_what_canceled_requests_start() -> None:
+    client = Client("http://127.0.0.1:9/v1", "", "KEY", 0, 1.0, own=True)
+    started: list[asyncio.Task[None]] = []
+
+    async def request() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            started.append(asyncio.get_running_loop().create_task(asyncio.sleep(60)))
+            raise
+
+    future = client._later(request())
+    client.close()
+    assert future.cancelled()
+    assert [task.cancelled() for task in started] == [True]
 
 
 @pytest.mark.slow
