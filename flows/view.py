@@ -101,10 +101,10 @@ class View:
 
     def _state(self) -> tuple[object, ...]:
         """Changes with every finished artifact and every run."""
-        names = Records(self._store.root).times()
+        records = Records(self._store.root).times()
         history = self._store.history.folder
         times = (path.stat().st_mtime_ns for path in [history, *history.glob("*")] if path.exists())
-        return len(names), max(names.values(), default=0.0), max(times, default=0)
+        return len(records), max(records.values(), default=0.0), max(times, default=0)
 
 
 class _Server(ThreadingHTTPServer):

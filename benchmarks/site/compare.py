@@ -1,6 +1,7 @@
 """Data of the Compare page: one file per pair of models."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 
 import pyarrow as pa
 
@@ -16,6 +17,8 @@ from hpt_core.errors import ConfigError
 PAIRED = 16
 """Models of a section, the best first, of which every pair is compared when the site is built. A pair takes a tenth of
 a second on eight benchmarks, and the number of pairs is quadratic."""
+COUNTED = 256
+"""Scores whose questions are kept in memory: 16 models on 16 benchmarks."""
 
 
 def pair_path(first: str, second: str) -> str:
@@ -34,7 +37,7 @@ class Sides:
         for place, model in enumerate(self._scores.column("model").to_pylist()):  # the oldest come first
             self._places.setdefault(short_id(model), []).append(place)
         self._sides: dict[str, Side] = {}
-        self._counts: dict[str, Counts] = {}
+        self._read = lru_cache(COUNTED)(self._read_counts)
 
     def __getitem__(self, model_id: str) -> Side:
         if model_id not in self._sides:
@@ -53,11 +56,11 @@ class Sides:
         return [self._names[place] for name in ids for place in self._places[name]]
 
     def counts(self, score: Row) -> Counts:
-        """Correct samples of each question of a score, read once. Raises StoreError."""
-        name = score["record"]
-        if name not in self._counts:
-            self._counts[name] = question_counts(self._records, score)
-        return self._counts[name]
+        """As `question_counts`. Those of the models that were compared last are not read again."""
+        return self._read(score["benchmark"], score["model"], score["record"])
+
+    def _read_counts(self, benchmark: str, model: str, record: str) -> Counts:
+        return question_counts(self._records, {"benchmark": benchmark, "model": model, "record": record})
 
 
 def _side(rows: Sequence[Row]) -> Side:

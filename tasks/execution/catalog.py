@@ -133,15 +133,15 @@ def fill(store: Store, progress: Progress = lambda done, total: None) -> Tables:
     """
     records = Records(store.root)
     written, running = {}, []
-    names = records.times()
-    for run in store.history.runs(but=names.keys()):
+    times = records.times()
+    for run in store.history.runs(but=times.keys()):
         if run.end is None and run.outcome == "running":
             running.append(run_rows(run)["runs"][0])
         else:
             written[run.id] = run_rows(run)
             records.add(run.id, written[run.id], durable=False)
-    slots, stored = _without_record(store, names), read(records)
-    if stored is None and names:
+    slots, stored = _without_record(store, times), read(records)
+    if stored is None and times:
         stored = update(records)
     lacking = {} if stored is None else _lacking(store, stored)
     slots += lacking.values()
@@ -160,10 +160,10 @@ def fill(store: Store, progress: Progress = lambda done, total: None) -> Tables:
     return update(records, running, written, stored, lacking)
 
 
-def _without_record(store: Store, names: Mapping[str, float]) -> list[Slot]:
+def _without_record(store: Store, times: Mapping[str, float]) -> list[Slot]:
     """The artifacts without a record that is as young as they are, oldest first."""
     newest: dict[str, float] = {}
-    for name, time in names.items():
+    for name, time in times.items():
         fingerprint = name.partition("-")[0]
         newest[fingerprint] = max(time, newest.get(fingerprint, time))
     found = sorted(place for place in store.finished() if place[0] > newest.get(place[2], float("-inf")))

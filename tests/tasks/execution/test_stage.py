@@ -371,12 +371,12 @@ def test_a_finished_artifact_is_in_the_catalog_and_a_reused_one_not_again(contex
     step = Letters(["a", "b"])
     run_stage(Stage(LETTERS, (), (step,)), NOTHING, context)
     records = Records(context.store.root)
-    names = records.times()
-    found = [rows["stages"][0] for rows in records.read(names).values()]
+    times = records.times()
+    found = [rows["stages"][0] for rows in records.read(times).values()]
     assert sorted(row["artifact"] for row in found) == ["letters/a", "letters/b"]
     assert {(row["state"], row["kind"], row["run"]) for row in found} == {("made", "letters", None)}
     run_stage(Stage(LETTERS, (), (step,)), NOTHING, again(context))
-    assert records.times() == names
+    assert records.times() == times
     run_stage(Stage(LETTERS, (), (step,)), NOTHING, again(context, rerun=EVERYTHING))
     assert len(records.names()) == 4
 
