@@ -123,9 +123,11 @@ def _needs(claim: Claim, reading: Reading) -> str:
     if not reading.found.variance:
         return "nothing tells them apart"
     seeds, factor = reading.needs
+    size = f"{100 * claim.effect:g} points"
+    if factor is not None and factor <= 1:
+        return f"{size} would have been found; less takes more seeds or questions"
     parts = [f"{seeds} seeds"] if seeds is not None else []
     parts += [f"{factor:g} times the questions"] if factor is not None else []
-    size = f"{100 * claim.effect:g} points"
     return f"{' or '.join(parts)} ({size})" if parts else f"no number considered ({size})"
 
 

@@ -10,9 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.effects import deciding, effect
 from benchmarks.study.build import build
 from benchmarks.study.inputs import Benchmark, Claim, Declared, HeldOut, Log, Member, StudyInputs, Trial
-from benchmarks.study.readings import measure, read_claims
+from benchmarks.study.markdown import _needs
+from benchmarks.study.readings import Reading, measure, read_claims
 from hpt_core.schemas import PREPARED, TRAIN_LOG, VERDICTS
 
 QUESTIONS = 100
@@ -114,6 +116,16 @@ def test_claims_are_supported_contradicted_or_undecided(inputs: StudyInputs) -> 
     other = inputs.claims[1].model_copy(update={"direction": "lower"})
     turned = inputs.model_copy(update={"claims": (inputs.claims[0], other, inputs.claims[2])})
     assert read_claims(measure(turned))[1][""].verdict == "supported"
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0.9, "90 points would have been found; less takes more seeds or questions"), (0.05, "16 seeds (5 points)")],
+)
+def test_an_undecided_claim_says_if_its_size_was_enough(size: float, text: str) -> None:
+    claim = Claim(method="a", than="b", metric="in", direction="higher", effect=size)
+    found = effect([np.random.default_rng(0).normal(0, 0.3, size=(3, 40))])
+    assert text in _needs(claim, Reading("", found, 1.0, "undecided", deciding(found, size, 0.05)))
 
 
 def test_more_claims_are_corrected_for(inputs: StudyInputs) -> None:
