@@ -24,7 +24,7 @@ NO_TESTS = 5
 """pytest's exit code if it ran no test."""
 TESTS = 0.4
 """Maximum share of the time for the tests."""
-RECIPES = ("qwen2.5-1.5b", "qwen2.5-1.5b-sft", "qwen2.5-7b")
+MEASURED = ("qwen2.5-1.5b", "qwen2.5-1.5b-sft", "qwen2.5-7b")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,7 +102,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench.speed.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--recipes", nargs="+", default=list(RECIPES), help=f"recipes to run ({' '.join(RECIPES)})")
+    parser.add_argument("--recipes", nargs="+", default=list(MEASURED), help=f"recipes to run ({' '.join(MEASURED)})")
     parser.add_argument("--minutes", type=float, default=8.0, help="time limit; what still runs is stopped (8)")
     parser.add_argument("--wheels", type=Path, default=wheels.FOLDER, help="folder that bench.speed.gpu.wheels filled")
     parser.add_argument("--out", type=Path, default=records.latest("gpu"), help="file to write the record to")

@@ -52,6 +52,8 @@ def measure(name: str) -> dict[str, Any]:
     """
     import torch
 
+    if name not in RECIPES:
+        sys.exit(f"there is no recipe {name}; choose from {', '.join(RECIPES)}")
     recipe = RECIPES[name]
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     if card is None and not recipe.shape.startswith("tiny"):
