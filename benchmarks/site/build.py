@@ -22,7 +22,7 @@ from benchmarks.site.compare import Sides, pair_data, pair_path, pairs_of
 from benchmarks.site.facts import Models, short_id
 from benchmarks.site.files import SiteFiles, as_json
 from benchmarks.site.history import history_data
-from benchmarks.site.lighteval import details, details_index, details_path
+from benchmarks.site.lighteval import INDEX, details, details_index, details_path
 from benchmarks.site.models import ModelData
 from benchmarks.site.questions import Responses, question_sets, response_path, set_data, shown
 from benchmarks.site.runs import RunData
@@ -112,8 +112,8 @@ class Site:
         """Write the site into `folder`, and return the paths of the files that were written.
 
         Files whose data have not changed stay as they are. `responses` includes texts of questions and responses, of
-        the benchmarks that allow it. `live` makes open pages look for changes. `reports` is the address of the list of
-        published reports, for the menu. Raises StoreError and OSError.
+        the benchmarks that allow it. `live` is for a server that also answers with `on_demand`: open pages look for
+        changes. `reports` is the address of the list of published reports, for the menu. Raises StoreError and OSError.
         """
         files = SiteFiles(folder)
         code = code_of_packages(*SOURCES)
@@ -150,21 +150,21 @@ class Site:
             files.put(f"tables/{name}.parquet", key, partial(as_parquet, table))
             files.put(f"tables/{name}.csv.gz", key, partial(as_csv, table))
         files.put_value("data/tables.json", tables_data(self.tables))
-        parts: dict[str, list[str]] = {}
-        for record, benchmark, number in self.responses.blocks() if responses else ():
+        blocks = list(self.responses.blocks()) if responses else []
+        for record, benchmark, number in blocks:
             block = (code, record, number)
             answered = cache(partial(self.responses.answered, record, number))
             files.put_json(response_path(record, number), block, _pages, answered)
-            path = details_path(record, benchmark, number)
-            if files.put(path, block, partial(_details, benchmark, answered)):
-                parts.setdefault(record, []).append(path)
-        files.put_value("data/lighteval.json", details_index(self.tables, parts))
+            files.put(details_path(record, benchmark, number), block, partial(_details, benchmark, answered))
+        if not live:
+            files.put_value(INDEX, details_index(self.tables, blocks))
         files.put_value("data/site.json", {"version": files.version(), "live": live, "reports": reports})
         files.finish()
         return files.written
 
     def on_demand(self, path: str) -> bytes | None:
-        """A file that a built site may lack: the comparison of any pair, and responses. None if there is none.
+        """A file that a built site may lack: the comparison of any pair, and responses in both forms. None if there is
+        none.
 
         Raises StoreError.
         """
@@ -178,6 +178,13 @@ class Site:
             if number.isdecimal() and path == response_path(record, int(number)):
                 found = self.responses.answered(record, int(number))
                 return None if found is None else as_json(shown(found))
+        if path == INDEX:
+            return as_json(details_index(self.tables, self.responses.blocks()))
+        if name.startswith("data/lighteval/"):
+            record, _, file = name.removeprefix("data/lighteval/").removesuffix(".parquet").partition("/")
+            number, benchmark = file.rpartition("_")[2], self.responses.benchmark(record)
+            if number.isdecimal() and path == details_path(record, benchmark, int(number)):
+                return _details(benchmark, partial(self.responses.answered, record, int(number)))
         return None
 
     def _scores_key(self) -> list[str]:

@@ -5,7 +5,7 @@ The columns are lighteval's `doc`, `model_response` and `metric`. Of their field
 and the first samples of each, uncut.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
@@ -35,20 +35,26 @@ SCHEMA = pa.schema(
 )
 
 
+INDEX = "data/lighteval.json"
+
+
 def details_path(record: str, benchmark: str, number: int) -> str:
     """The file of one block of a benchmark's questions."""
     return f"data/lighteval/{record}/details_{benchmark}_{number}.parquet"
 
 
-def details_index(tables: Tables, parts: Mapping[str, Sequence[str]]) -> list[Row]:
-    """The JSON of data/lighteval.json: the files of each score, by its record."""
+def details_index(tables: Tables, blocks: Iterable[tuple[str, str, int]]) -> list[Row]:
+    """The JSON of INDEX: the files of each score, of (record, benchmark, block) each."""
+    parts: dict[str, list[str]] = {}
+    for record, benchmark, number in blocks:
+        parts.setdefault(record, []).append(details_path(record, benchmark, number))
     columns = ("record", "pipeline", "label", "benchmark", "title", "end")
     return [
         {
             "model": full_name(row["pipeline"], row["label"]),
             **{name: row[name] for name in ("record", "benchmark", "title")},
             "end": moment(row["end"]),
-            "paths": list(parts[row["record"]]),
+            "paths": parts[row["record"]],
         }
         for row in tables.scores.select(columns).to_pylist()
         if row["record"] in parts

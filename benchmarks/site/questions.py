@@ -15,7 +15,7 @@ from benchmarks.site.facts import short_id
 from benchmarks.site.typeset import pieces
 from benchmarks.sources.dataset import Dataset
 from benchmarks.suite import Suite, get_suite
-from hpt_core.artifacts import Store
+from hpt_core.artifacts import Slot, Store
 from hpt_core.errors import ConfigError, StoreError
 
 BLOCK = 20
@@ -94,10 +94,15 @@ class Responses:
         self._scores = {record: (benchmark, model, count) for record, benchmark, model, count in columns_}
 
     def blocks(self) -> Iterator[tuple[str, str, int]]:
-        """(record, benchmark, block) of every block of questions whose texts may be shown."""
+        """(record, benchmark, block) of every block of questions whose texts may be shown and which the store has."""
         for record, (benchmark, _, count) in self._scores.items():
-            if shows_text(benchmark):
+            if shows_text(benchmark) and self._slots(record):
                 yield from ((record, benchmark, number) for number in range((count + BLOCK - 1) // BLOCK))
+
+    def benchmark(self, record: str) -> str:
+        """The benchmark of a score; "" if there is no such score."""
+        found: str = self._scores.get(record, ("", "", 0))[0]
+        return found
 
     def answered(self, record: str, number: int) -> list[Row] | None:
         """The questions of a block, in their order, with the first samples of each.
@@ -108,21 +113,21 @@ class Responses:
         if not benchmark or not shows_text(benchmark) or not 0 <= number * BLOCK < count:
             return None
         shard = self._records.questions(benchmark, model, record).slice(number * BLOCK, BLOCK)
-        inputs = self._inputs.get(record, {})
-        samples = self._file(self._places.get(inputs.get("samples", "")), "samples")
-        asked = self._file(self._places.get(inputs.get("questions", "")), "asked.parquet")
-        verdicts = self._file(("verdicts", record.partition("-")[0]), "verdicts.parquet")
-        if samples is None or asked is None or verdicts is None:
+        found = []
+        for slot, name in zip(self._slots(record), ("samples", "asked.parquet", "verdicts.parquet"), strict=False):
+            slot.fetch(name)
+            found.append(slot.output / name)
+        if not found or not all(path.exists() for path in found):
             return None
-        return _joined(shard.select(["question_id", "correct", "k"]).to_pylist(), samples, asked, verdicts)
+        return _joined(shard.select(["question_id", "correct", "k"]).to_pylist(), *found)
 
-    def _file(self, place: tuple[str, str] | None, name: str) -> Path | None:
-        """A file or folder in an artifact's output; None if the store no longer has it."""
-        if place is None or (slot := self._store.slot(*place)).manifest() is None:
-            return None
-        slot.fetch(name)
-        path = slot.output / name
-        return path if path.exists() else None
+    def _slots(self, record: str) -> tuple[Slot, ...]:
+        """The artifacts with samples, questions and verdicts of a score; nothing if the store lacks one."""
+        inputs = self._inputs.get(record, {})
+        places = [self._places.get(inputs.get(role, "")) for role in ("samples", "questions")]
+        places.append(("verdicts", record.partition("-")[0]))
+        slots = tuple(self._store.slot(*place) for place in places if place)
+        return slots if len(slots) == len(places) and all(slot.manifest_file.is_file() for slot in slots) else ()
 
 
 def response_path(record: str, number: int) -> str:

@@ -194,12 +194,30 @@ def test_samples_are_there_in_the_style_of_lighteval(made: MadeUp, tmp_path: Pat
         assert len(row["model_response"]["text"]) == len(outcomes) == min(4, row["metric"]["k"])
 
 
+def test_a_served_site_lists_the_same_samples_and_makes_the_same_files_on_demand(made: MadeUp, tmp_path: Path) -> None:
+    made.run("demo", {"hpt": answers(1, 0.5), "sft": answers(2, 0.5)})
+    built, served = tmp_path / "built", tmp_path / "served"
+    build(made, built, responses=True)
+    site = Site(made.store, fill(made.store))
+    site.build(served, live=True)
+    assert not (served / "data" / "lighteval.json").exists(), "it depends on files that may be removed meanwhile"
+    index = site.on_demand("data/lighteval.json")
+    assert index is not None and json.loads(index) == read(built, "data/lighteval.json")
+    paths = [path for entry in json.loads(index) for path in entry["paths"]]
+    assert paths and all(site.on_demand(path) == (built / path).read_bytes() for path in paths)
+    folder, _, file = paths[0].rpartition("/")
+    end = file.rpartition("_")[2]
+    for wrong in (f"details_math500_{end}", f"details_gpqa_diamond_{end}", end, file.replace("_0", "_99")):
+        assert wrong == file or site.on_demand(f"{folder}/{wrong}") is None
+
+
 def test_samples_that_the_store_no_longer_has_are_not_listed(made: MadeUp, tmp_path: Path) -> None:
     made.run("demo", {"hpt": answers(1, 0.5)})
     tables = fill(made.store)
     shutil.rmtree(made.store.root / "samples")
     Site(made.store, tables).build(tmp_path / "site", responses=True)
     assert read(tmp_path / "site", "data/lighteval.json") == []
+    assert Site(made.store, tables).on_demand("data/lighteval.json") == b"[]"
 
 
 def test_responses_stay_out_unless_they_are_wanted(made: MadeUp, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`hpt site` and `hpt view` as processes, on a store that was made up."""
 
 import http.client
+import io
 import json
 import os
 import re
@@ -13,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from bench.stores import MadeUp, drawn
+from benchmarks.site.build import Site
+from benchmarks.site.compare import PAIRED, pairs_of
 from benchmarks.site.facts import short_id
 from flows.view import tables_of
 
@@ -93,6 +97,10 @@ def test_view_serves_the_site_and_nothing_else(made: MadeUp) -> None:
         assert len(json.loads(answer(port, "/data/board.json")[1])["sections"][0]["lines"]) == 2
         record = tables_of(made.store).scores.column("record").to_pylist()[0]
         assert b"so the answer is 1" in answer(port, f"/data/responses/{record}/0.json")[1]
+        path = json.loads(answer(port, "/data/lighteval.json")[1])[0]["paths"][0]
+        status, body, headers = answer(port, f"/{path}")
+        assert (status, headers["Content-Type"]) == (200, "application/vnd.apache.parquet")
+        assert pq.read_table(io.BytesIO(body)).column_names == ["doc", "model_response", "metric"]
         for path in NOT_SERVED:
             assert answer(port, path)[0] == 404, path
         assert answer(port, "/", "POST")[0] == 501
@@ -102,14 +110,17 @@ def test_view_serves_the_site_and_nothing_else(made: MadeUp) -> None:
 
 
 def test_view_makes_a_comparison_that_was_not_built(made: MadeUp) -> None:
-    models = {f"m{i}": {"aime24": drawn(np.random.default_rng(i), 30, 4, 0.5)} for i in range(12)}
+    models = {f"m{i}": {"aime24": drawn(np.random.default_rng(i), 30, 4, 0.5)} for i in range(PAIRED + 2)}
     hashes = made.run("sweep", models)
+    site = Site(made.store, tables_of(made.store))
     ids = sorted(short_id(hash_) for hash_ in hashes.values())
+    pairs = {(first, second) for first in ids for second in ids}
+    missing = {(first, second) for first, second in pairs if first < second} - set(pairs_of(site.board))
+    assert missing
     with viewed(made) as (port, _):
-        for first in ids:
-            for second in ids:
-                expected = 200 if first < second else 404
-                assert answer(port, f"/data/compare/{first}-{second}.json")[0] == expected
+        for first, second in missing:
+            assert answer(port, f"/data/compare/{first}-{second}.json")[0] == 200
+            assert answer(port, f"/data/compare/{second}-{first}.json")[0] == 404
 
 
 def test_a_store_that_cannot_be_written_is_shown(made: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
