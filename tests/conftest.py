@@ -10,6 +10,7 @@ from typing import NoReturn
 import pytest
 from hypothesis import settings
 
+from tests import shared
 from tests.s3 import S3, started
 from tests.server import Server
 from tests.warm import COMMANDS, HPT, Warm
@@ -40,8 +41,20 @@ SHARED = {
 """Fixtures of a session or a module that take seconds to make -> the group of the tests that use them, which one
 process runs. A test with several fixtures must get one group from all. A module may name its own group, so that two
 processes with a server each share the work."""
-SLOW = {"prefect_environment", "shared_engine", "warm", "chromium"}
+SLOW = {"prefect_environment", "private_server", "shared_engine", "warm", "chromium"}
 """Fixtures whose tests are slow: `make test-fast` starts no server, engine or browser."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make what the processes of a parallel run share."""
+    if not hasattr(config, "workerinput"):
+        shared.begin()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End it."""
+    if not hasattr(config, "workerinput"):
+        shared.end()
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
@@ -105,17 +118,25 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def prefect_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Environment of a process that talks to a server of this session, on the loopback address."""
+def prefect_environment() -> Iterator[dict[str, str]]:
+    """Environment of a process that talks to the run's Prefect server, on the loopback address."""
     from flows.server import QUIET
 
+    environment = shared.server_environment()
+    with Warm(HPT, environment | QUIET) as commands:
+        COMMANDS.append((environment, commands))
+        yield environment
+        COMMANDS.pop()
+
+
+@pytest.fixture(scope="module")
+def private_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The same of a server that a test may stop or strain."""
     server = Server(tmp_path_factory.mktemp("prefect"))
+    shared.copy_database(server.folder / "prefect.db")
     try:
         server.start()
-        with Warm(HPT, server.environment | QUIET) as commands:
-            COMMANDS.append((server.environment, commands))
-            yield server.environment
-            COMMANDS.pop()
+        yield server.environment
     finally:
         server.end()
 

@@ -47,6 +47,12 @@ class Server:
                 time.sleep(0.2)
         raise RuntimeError(f"the Prefect server did not start:\n{log.read_text()}")
 
+    def detach(self) -> int:
+        """Leave it running when this process ends. Returns its process id, which is its group's, too."""
+        assert self._process is not None
+        self._process.returncode = 0  # otherwise it warns when it is freed
+        return self._process.pid
+
     @property
     def is_running(self) -> bool:
         """Whether it was started and neither killed nor ended."""

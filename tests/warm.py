@@ -141,12 +141,17 @@ COMMANDS: list[tuple[Mapping[str, str], Warm]] = []
 """The environment of `hpt` commands in this session, and the process that forks for them."""
 
 
+def _read_at_import(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that Prefect and Python read when they are imported. A program has its own values of the others."""
+    return {name: value for name, value in environment.items() if name.startswith(("PREFECT_", "PYTHON"))}
+
+
 def run_hpt(
     arguments: Sequence[str], environment: Mapping[str, str], folder: Path, timeout: float
 ) -> tuple[int, str, str] | None:
     """(exit code, output, errors) of an `hpt` command; None if nothing is ready for its environment."""
-    plain = {name: value for name, value in environment.items() if name != "HPT_CACHE"}
-    warm = next((warm for own, warm in COMMANDS if plain == own), None)
+    wanted = _read_at_import(environment)
+    warm = next((warm for own, warm in COMMANDS if _read_at_import(own) == wanted), None)
     if warm is None:
         return None
     with tempfile.TemporaryDirectory() as beside:

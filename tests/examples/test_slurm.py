@@ -12,7 +12,9 @@ from typing import Any
 import psutil
 import pytest
 
+from flows.prefect_server import DATABASE
 from tests.ports import free_port
+from tests.shared import copy_database
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -132,6 +134,7 @@ def test_a_job_stops_cleanly_before_its_time_limit_and_requeues(cluster: Cluster
     # Without an address, hpt starts a Prefect server of its own, which must stop too.
     del cluster.environment["PREFECT_API_URL"]
     cluster.environment["PREFECT_HOME"] = str(cluster.folder / "prefect")
+    copy_database(cluster.folder / "prefect" / DATABASE)
     job = cluster.submit(render("pipeline.sbatch.j2", config="tiny.toml"), steps=100_000)
     checkpoints: list[Any] = []
     end = time.monotonic() + 300

@@ -7,16 +7,21 @@ from pathlib import Path
 import pytest
 
 from tests.flows.pipelines import Hpt
+from tests.shared import once
 
 
 @pytest.fixture(scope="session")
-def finished(prefect_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Hpt:
+def finished(prefect_environment: dict[str, str]) -> Hpt:
     """A pipeline that was run to its end, with what the run wrote in `run.out` and `run.err`. Not to be changed."""
-    hpt = Hpt(tmp_path_factory.mktemp("finished"), prefect_environment)
-    done = hpt("run", "tiny.toml")
-    (hpt.folder / "run.out").write_text(done.stdout)
-    (hpt.folder / "run.err").write_text(done.stderr)
-    return hpt
+
+    def run(folder: Path) -> str:
+        hpt = Hpt(folder, prefect_environment)
+        done = hpt("run", "tiny.toml")
+        (folder / "run.out").write_text(done.stdout)
+        (folder / "run.err").write_text(done.stderr)
+        return str(folder)
+
+    return Hpt(Path(once("finished", run)), prefect_environment)
 
 
 @pytest.fixture
@@ -28,9 +33,16 @@ def again(finished: Hpt, prefect_environment: dict[str, str], tmp_path: Path) ->
 
 
 @pytest.fixture
-def fresh(prefect_environment: dict[str, str], tmp_path: Path) -> Hpt:
+def empty(prefect_environment: dict[str, str], tmp_path: Path) -> Hpt:
     """A pipeline of which nothing is made."""
     return Hpt(tmp_path, prefect_environment)
+
+
+@pytest.fixture
+def fresh(finished: Hpt, empty: Hpt) -> Hpt:
+    """A pipeline of which nothing is made but the base model, which takes a process that imports transformers."""
+    shutil.copytree(finished.store / "model", empty.store / "model", symlinks=True)
+    return empty
 
 
 @pytest.fixture

@@ -94,7 +94,10 @@ class Hpt:
         self.write(TINY.replace('models = ["model.base"]', models) + TRAINED)
 
     def write(self, text: str) -> None:
-        self.config.write_text(text.replace("PUBLISHED", str(self.published)))
+        text = text.replace("PUBLISHED", str(self.published))
+        # Another process may be reading the config of a pipeline that is shared.
+        if not self.config.exists() or self.config.read_text() != text:
+            self.config.write_text(text)
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "flows.cli", *arguments]
@@ -157,8 +160,8 @@ class Hpt:
 
     def flow_runs(self) -> list[dict[str, Any]]:
         """Flow runs on this pipeline's store, oldest first."""
-        found = self.api("flow_runs/filter", {"sort": "START_TIME_ASC", "limit": 200})
-        return [run for run in found if run["parameters"].get("config", {}).get("store") == str(self.store)]
+        found = self.api("flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 200})
+        return [run for run in found[::-1] if run["parameters"].get("config", {}).get("store") == str(self.store)]
 
     def task_states(self, flow_run: str) -> list[dict[str, str]]:
         """State name by stage for each attempt of a flow run, oldest first."""

@@ -7,9 +7,9 @@ from bench.scale.prefect import load
 from flows.collected import collect_in_thread
 
 
-def test_no_request_waits_for_the_busy_timeout(prefect_environment: dict[str, str]) -> None:
+def test_no_request_waits_for_the_busy_timeout(private_server: dict[str, str]) -> None:
     """As `prefect server start` runs it, the server answers nothing for 60 s within the first seconds."""
-    found = load(prefect_environment["PREFECT_API_URL"], clients=8, seconds=6)
+    found = load(private_server["PREFECT_API_URL"], clients=8, seconds=6)
     assert found["took_s"] < 40, found
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -19,16 +20,18 @@ pytestmark = [pytest.mark.xdist_group("failures"), pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")
-def calm(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def calm(finished: Any, private_server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The outputs of a training that nothing disturbs. Everything later depends on their hashes alone."""
-    hpt = type(finished)(tmp_path_factory.mktemp("calm"), finished.environment)
+    hpt = type(finished)(tmp_path_factory.mktemp("calm"), private_server)
+    shutil.copytree(finished.store / "model", hpt.store / "model", symlinks=True)
     train_paced(hpt)
     hpt("train", "tiny.toml")
     return outputs_of(hpt.store)
 
 
 @pytest.fixture
-def deployed(fresh: Any) -> Iterator[Deployed]:
+def deployed(fresh: Any, private_server: dict[str, str]) -> Iterator[Deployed]:
+    fresh.environment |= private_server
     train_paced(fresh)
     found = Deployed(fresh)
     try:

@@ -13,21 +13,21 @@ def objects(text: str) -> list[dict[str, str]]:
     return found
 
 
-def test_every_line_of_a_run_is_an_object(fresh: Any) -> None:
-    done = fresh("run", "--log-format", "json", "tiny.toml")
+def test_every_line_of_a_run_is_an_object(empty: Any) -> None:
+    done = empty("run", "--log-format", "json", "tiny.toml")
     lines = objects(done.stderr)
-    (run,) = json.loads(fresh.look("runs", "--json").stdout)
+    (run,) = json.loads(empty.look("runs", "--json").stdout)
     about = {(line["pipeline"], line["run"], line["stage"]) for line in lines if "stage" in line}
     assert {("tiny", run["id"], stage) for stage in run["stages"]} <= about
     assert [line["message"] for line in lines if line.get("stage") == "report"][-1].startswith("done")
 
-    for log in fresh.store.glob("*/*/log.txt"):
+    for log in empty.store.glob("*/*/log.txt"):
         for line in objects(log.read_text()):
             assert (line["pipeline"], line["run"]) == ("tiny", run["id"]) and line["stage"] in run["stages"]
-    logs = objects((fresh.store / "logs" / "tiny.log").read_text())
+    logs = objects((empty.store / "logs" / "tiny.log").read_text())
     assert {line["pipeline"] for line in logs if line["logger"].startswith("hpt")} == {"tiny"}
 
-    again = fresh("run", "tiny.toml", "--log-format=json")
+    again = empty("run", "tiny.toml", "--log-format=json")
     assert {line["message"] for line in objects(again.stderr)} == {"reused"}
 
 

@@ -12,7 +12,7 @@ MODEL = """
 name = "own"
 trackers = []
 [model.base]
-source = { name = "scratch", layers = 1, hidden_size = 32, intermediate_size = 32, heads = 1, max_positions = 256 }
+source = { name = "scratch", layers = 1, hidden_size = 32, intermediate_size = 32, heads = 1, max_positions = 512 }
 """
 TRAINED = """
 [data.d]

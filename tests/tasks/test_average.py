@@ -3,8 +3,6 @@
 import functools
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from hpt_core.models.scratch import ScratchModel
 from tasks.average import Config, Spec, average, run
 from tasks.execution.config import PipelineConfig
 from tasks.execution.keys import StageKey
+from tests.warm import run_hpt
 
 SHAPE = {"layers": 1, "hidden_size": 32, "intermediate_size": 32, "heads": 1}
 
@@ -157,10 +156,9 @@ def test_a_pipeline_trains_averages_and_continues_from_the_average(
 
     lines = [f"{key} = {toml(value)}" for key, value in pipeline(store=str(tmp_path / "runs")).items()]
     (tmp_path / "soup.toml").write_text("\n".join(lines))
-    command = [sys.executable, "-m", "flows.cli", "run", "soup.toml", "--json"]
-    run = functools.partial(subprocess.run, cwd=tmp_path, env=prefect_environment, capture_output=True, text=True)
-    done = run(command, timeout=500)
-    assert done.returncode == 0, done.stderr
+    hpt = functools.partial(run_hpt, environment=prefect_environment, folder=tmp_path, timeout=500)
+    assert (done := hpt(["run", "soup.toml", "--json"]))
+    assert done[0] == 0, done
     named = tmp_path / "runs" / "by-name"
     soup = tensors(named / "average.soup" / "output" / "model")
     parts = [tensors(named / f"train.{name}" / "output" / "model") for name in "ab"]
@@ -171,5 +169,5 @@ def test_a_pipeline_trains_averages_and_continues_from_the_average(
     assert len(set(manifest["inputs"].values())) == 2
     assert "| soup | measured |" in (named / "report" / "output" / "leaderboard.md").read_text()
     assert (named / "train.after" / "output" / "model").is_dir()
-    again = run([*command[:3], "average", "soup.toml"], check=True)
-    assert "average.soup: reused" in again.stderr
+    assert (again := hpt(["average", "soup.toml"]))
+    assert again[0] == 0 and "average.soup: reused" in again[2]
