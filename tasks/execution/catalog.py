@@ -200,10 +200,11 @@ class _Source:
                 self._runs.setdefault(artifact["fingerprint"], []).append((row["start"], by))
         if tables is None:
             return
-        columns = (tables.stages.column(name).to_pylist() for name in ("kind", "fingerprint", "outputs"))
-        for kind, fingerprint, outputs in zip(*columns, strict=True):
-            for output in outputs or ():
-                self._places[output["hash"]] = (kind, fingerprint)
+        places = list(zip(*(tables.stages.column(name).to_pylist() for name in ("kind", "fingerprint")), strict=True))
+        outputs = tables.stages.column("outputs").combine_chunks()
+        makers = outputs.value_parent_indices().to_pylist()
+        for place, hash_ in zip(makers, outputs.flatten().field("hash").to_pylist(), strict=True):
+            self._places[hash_] = places[place]
         self._table = tables.runs.select(["run", "pipeline", "config"])
         starts, artifacts = tables.runs.column("start").to_pylist(), tables.runs.column("artifacts").combine_chunks()
         users = artifacts.value_parent_indices().to_pylist()

@@ -161,7 +161,9 @@ class Hpt:
     def flow_runs(self) -> list[dict[str, Any]]:
         """Flow runs on this pipeline's store, oldest first."""
         found = self.api("flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 200})
-        return [run for run in found[::-1] if run["parameters"].get("config", {}).get("store") == str(self.store)]
+        configs = [run["parameters"].get("config") for run in found]
+        own = [isinstance(config, dict) and config.get("store") == str(self.store) for config in configs]
+        return [run for run, is_own in zip(found, own, strict=True) if is_own][::-1]
 
     def task_states(self, flow_run: str) -> list[dict[str, str]]:
         """State name by stage for each attempt of a flow run, oldest first."""
