@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from uuid import uuid4
 
@@ -34,6 +35,12 @@ class Tables:
     scores: pa.Table
     overlaps: pa.Table
 
+    @cached_property
+    def made_models(self) -> pa.Table:
+        """The rows of `stages` that made a model: one in fifteen, where models have eight benchmarks."""
+        made = pc.is_in(self.stages.column("record"), self.models.column("record").combine_chunks())
+        return self.stages.filter(made)
+
 
 def update(
     records: Records,
@@ -51,7 +58,9 @@ def update(
     """
     stored = stored or read(records)
     names = records.names()
-    known = set() if stored is None else (_members(stored) & names) - set(again)
+    if stored is not None and not _members(stored) <= names:
+        stored = None  # a record was removed, and others may have the protocol that the tables took from it
+    known = set() if stored is None else _members(stored) - set(again)
     new = {name: rows for name, rows in (fresh or {}).items() if name in names and name not in known}
     new |= records.read(sorted(names - known - new.keys()))
     live = list(running)
@@ -61,15 +70,14 @@ def update(
     for name, schema in schemas.TABLES.items():
         rows = [row for record in sorted(new) for row in new[record].get(name, ())]
         rows += live if name == "runs" else []
-        parts = [_as_table(rows, schema)]
+        found[name] = _as_table(rows, schema).sort_by(_order(name))
         if stored is not None:
             before = getattr(stored, name)
             kept = pc.is_in(before.column("record"), pa.array(sorted(known), pa.string()))
-            parts.insert(0, before if pc.all(kept).as_py() else before.filter(kept))
-        found[name] = pa.concat_tables(parts).combine_chunks()
+            found[name] = _merged(before if pc.all(kept).as_py() else before.filter(kept), found[name], _order(name))
     found["protocols"] = _first_of_each(found["protocols"], "protocol")
     found["scores"] = _with_latest(found["scores"])
-    tables = Tables(**{name: table.sort_by(_order(name)) for name, table in found.items()})
+    tables = Tables(**found)
     _write(records.folder, tables)
     return tables
 
@@ -77,6 +85,17 @@ def update(
 def _order(name: str) -> list[tuple[str, str]]:
     time = {"runs": "start", "protocols": "benchmark"}.get(name, "end")
     return [(time, "ascending"), ("record", "ascending")]
+
+
+def _merged(before: pa.Table, new: pa.Table, order: list[tuple[str, str]]) -> pa.Table:
+    """Two sorted tables as one. What is new is mostly younger, so there is mostly nothing to sort."""
+    both = pa.concat_tables([before, new]).combine_chunks()
+    place = before.num_rows
+    if not 0 < place < both.num_rows:
+        return both
+    last, first = (tuple(both.column(name)[at].as_py() for name, _ in order) for at in (place - 1, place))
+    in_order = None not in (*last, *first) and last <= first  # nulls are sorted last
+    return both if in_order else both.sort_by(order)
 
 
 def _members(tables: Tables) -> set[str]:

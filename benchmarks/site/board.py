@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -74,18 +75,24 @@ class _Shares:
     """The share of correct samples of each question, by model, benchmark and section."""
 
     def __init__(self, tables: Tables) -> None:
-        names = ("model", "benchmark", "evaluation", "latest", "k", "end")
-        columns = zip(*(tables.scores.column(name).to_pylist() for name in names), strict=True)
-        self._correct = tables.scores.column("correct")
-        self._places: dict[tuple[str, str, str], tuple[int, int]] = {}
-        for place, (model, benchmark, evaluation, latest, k, _) in enumerate(columns):  # the oldest come first
-            if latest:
-                self._places[model, benchmark, evaluation] = place, k
+        self._tables = tables
+
+    @cached_property
+    def _places(self) -> dict[tuple[str, str, str], tuple[int, int]]:
+        names = ("model", "benchmark", "evaluation", "latest", "k")
+        columns = zip(*(self._tables.scores.column(name).to_pylist() for name in names), strict=True)
+        # The oldest come first.
+        return {
+            (model, benchmark, evaluation): (place, k)
+            for place, (model, benchmark, evaluation, latest, k) in enumerate(columns)
+            if latest
+        }
 
     def of(self, members: Sequence[Line], benchmark: str, evaluation: str) -> npt.NDArray[np.float64]:
         """[S, Q] of the models of S seeds."""
         found = [self._places[line.model, benchmark, evaluation] for line in members]
-        return np.array([np.array(self._correct[place].as_py()) / k for place, k in found])
+        correct = self._tables.scores.column("correct")
+        return np.array([np.array(correct[place].as_py()) / k for place, k in found])
 
 
 def _methods(section: Section, facts: Sequence[Row], shares: _Shares) -> list[Row]:

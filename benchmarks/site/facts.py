@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-import pyarrow.compute as pc
-
 from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
 
@@ -62,8 +60,7 @@ class Models:
             for parent in dict.fromkeys(row["parents"]):
                 self._children.setdefault(parent, []).append(row)
         self._stages: dict[str, Row] = {}
-        made = pc.is_in(tables.stages.column("record"), tables.models.column("record").combine_chunks())
-        for row in tables.stages.select(STAGE).filter(made).to_pylist():
+        for row in tables.made_models.select(STAGE).to_pylist():
             for output in row["outputs"] or ():
                 self._stages[output["hash"]] = row
 

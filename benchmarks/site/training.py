@@ -43,7 +43,7 @@ class TrainingLogs:
     def __init__(self, store: Store, tables: Tables) -> None:
         self._store = store
         self._logs: dict[str, Log] = {}
-        for row in tables.stages.select(["kind", "fingerprint", "outputs"]).to_pylist():
+        for row in tables.made_models.select(["kind", "fingerprint", "outputs"]).to_pylist():
             outputs = {each["name"]: each["hash"] for each in row["outputs"] or ()}
             if outputs.keys() >= {"model", "log"}:
                 self._logs[outputs["model"]] = Log(row["kind"], row["fingerprint"], outputs["log"])

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench.stores import MadeUp
 from benchmarks.catalog import migrations, schemas
@@ -43,6 +46,7 @@ def write(records: Records, name: str) -> None:
 
 WRITES = """
 import sys
+import tempfile
 from pathlib import Path
 sys.path.insert(0, sys.argv[4])
 import test_records as t
@@ -206,3 +210,35 @@ def test_nothing_is_written_if_nothing_is_new(tmp_path: Path) -> None:
     time.sleep(0.01)
     update(records)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "catalog").glob("*.parquet")} == before
+
+
+DEFAULTS = {pa.string(): "", pa.bool_(): False}
+PROTOCOL = {field.name: DEFAULTS.get(field.type, 0) for field in schemas.PROTOCOLS}
+
+
+@given(
+    ends=st.lists(st.one_of(st.none(), st.integers(0, 5)), max_size=8),
+    cuts=st.sets(st.integers(0, 8)),
+    data=st.data(),
+)
+def test_tables_do_not_depend_on_when_they_were_updated(
+    ends: list[int | None], cuts: set[int], data: st.DataObject
+) -> None:
+    """In whatever order stages end, if one never ended, and if records are removed."""
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+        step_by_step, at_once = Records(Path(one)), Records(Path(other))
+        removed = data.draw(st.sets(st.integers(0, len(ends))))
+        for number, end in enumerate(ends):
+            name = f"{'ba'[number % 2]}{number}"
+            row = stage(name) | {"end": None if end is None else f"2026-01-0{end + 1}T00:00:00+00:00"}
+            protocol = {**PROTOCOL, "record": name, "protocol": f"p{(end or 0) % 2}"}
+            rows = {"stages": [row], "protocols": [protocol]}
+            step_by_step.add(name, rows, durable=False)
+            if number in cuts:
+                update(step_by_step)
+            if number in removed:
+                (step_by_step.folder / "records" / f"{name}.json").unlink()
+            else:
+                at_once.add(name, rows, durable=False)
+        for table in ("stages", "protocols"):
+            assert getattr(update(step_by_step), table).equals(getattr(update(at_once), table)), table
