@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from uuid import uuid4
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -157,12 +158,9 @@ def _first_of_each(table: pa.Table, column: str) -> pa.Table:
 
 
 def _with_latest(scores: pa.Table) -> pa.Table:
-    """The scores with `latest`."""
-    keys = list(zip(*(scores.column(name).to_pylist() for name in ("model", "benchmark", "protocol")), strict=True))
-    times = list(zip(scores.column("end").to_pylist(), scores.column("record").to_pylist(), strict=True))
-    newest: dict[tuple[str, ...], tuple[datetime, str]] = {}
-    for key, time in zip(keys, times, strict=True):
-        newest[key] = max(time, newest.get(key, time))
-    flags = pa.array([newest[key] == time for key, time in zip(keys, times, strict=True)], pa.bool_())
+    """The scores with `latest`, of each model, benchmark and protocol the last in the table's order."""
+    keys = zip(*(scores.column(name).to_pylist() for name in ("model", "benchmark", "protocol")), strict=True)
+    flags = np.zeros(scores.num_rows, dtype=bool)
+    flags[list({key: place for place, key in enumerate(keys)}.values())] = True
     place = scores.schema.get_field_index("latest")
-    return scores.set_column(place, scores.schema.field(place), flags)
+    return scores.set_column(place, scores.schema.field(place), pa.array(flags))
