@@ -4,6 +4,7 @@ Importing torch, transformers and vLLM takes 4 to 9 s of CPU time, and Prefect 1
 program has a process of its own, its environment and standard streams, an exit code, and can be killed.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -79,10 +80,11 @@ class Program:
         self._ended.close()
 
 
-WORKERS = ("transformers:AutoModelForCausalLM", "vllm:LLM")
-HPT = ("prefect", "typer", "rich.console")
-"""What the programs import that takes long, as MODULE or MODULE:NAME. Nothing of ours, which reads RANK when it is
-imported, and no Arrow, whose allocator starts a thread."""
+WORKERS = ("transformers:AutoModelForCausalLM", "vllm:LLM", "pandas", "pyarrow.parquet")
+"""What worker programs import that takes long, as MODULE or MODULE:NAME. Nothing of ours, which reads RANK when it is
+imported."""
+HPT = ("prefect.flow_engine", "typer", "rich.console", "pyarrow.parquet", "flows.pipeline")
+"""The same of `hpt`, which runs under no launcher."""
 
 
 class Warm:
@@ -91,8 +93,13 @@ class Warm:
     def __init__(self, imports: Sequence[str], environment: Mapping[str, str] = os.environ) -> None:
         """`environment` is that of the imports, some of which read it."""
         self._socket, theirs = socket.socketpair()
-        # Read at import: the threads of OpenMP, which do not survive a fork, and where vLLM logs.
-        own = {**environment, "OMP_NUM_THREADS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
+        # Read at import: the threads of OpenMP and Arrow's allocator, which no fork survives, and where vLLM logs.
+        own = {
+            **environment,
+            "OMP_NUM_THREADS": "1",
+            "JE_ARROW_MALLOC_CONF": "background_thread:false",
+            "VLLM_LOGGING_LEVEL": "ERROR",
+        }
         with theirs:
             self._process = subprocess.Popen([sys.executable, __file__, *imports], stdin=theirs, env=own)
 
@@ -168,6 +175,7 @@ def serve(imports: Sequence[str]) -> None:
         found = importlib.import_module(module)
         if name:
             getattr(found, name)
+    gc.freeze()  # a collection would copy what the programs share
     assert len(list(Path("/proc/self/task").iterdir())) == 1, "a thread does not survive a fork"
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     server = socket.socket(fileno=0)
