@@ -39,8 +39,8 @@ SHARED = {
     "s3": "s3",
 }
 """Fixtures of a session or a module that take seconds to make -> the group of the tests that use them, which one
-process runs. A test with several fixtures must get one group from all. A module may name its own group, so that two
-processes with a server each share the work."""
+process runs. A test with several fixtures must get one group from all. A module may name its own group, so that several
+processes share the work."""
 SLOW = {"prefect_environment", "private_server", "shared_engine", "warm", "chromium"}
 """Fixtures whose tests are slow: `make test-fast` starts no server, engine or browser."""
 

@@ -150,14 +150,15 @@ class Site:
             files.put(f"tables/{name}.parquet", key, partial(as_parquet, table))
             files.put(f"tables/{name}.csv.gz", key, partial(as_csv, table))
         files.put_value("data/tables.json", tables_data(self.tables))
-        blocks = list(self.responses.blocks()) if responses else []
-        for record, benchmark, number in blocks:
-            block = (code, record, number)
+        listed = []
+        for record, benchmark, number in self.responses.blocks() if responses else ():
+            key = (code, record, number)
             answered = cache(partial(self.responses.answered, record, number))
-            files.put_json(response_path(record, number), block, _pages, answered)
-            files.put(details_path(record, benchmark, number), block, partial(_details, benchmark, answered))
+            files.put_json(response_path(record, number), key, _pages, answered)
+            if files.put(details_path(record, benchmark, number), key, partial(_details, benchmark, answered)):
+                listed.append((record, benchmark, number))
         if not live:
-            files.put_value(INDEX, details_index(self.tables, blocks))
+            files.put_value(INDEX, details_index(self.tables, listed))
         files.put_value("data/site.json", {"version": files.version(), "live": live, "reports": reports})
         files.finish()
         return files.written

@@ -33,9 +33,9 @@ SCHEMA = pa.schema(
         "metric": pa.struct({"avg_at_k": pa.float64(), "k": pa.int64(), "outcome": _TEXTS}),
     }
 )
-
-
 INDEX = "data/lighteval.json"
+"""The list of these files. A site that is served has no such file: it makes the list when it is asked for, because the
+store may have lost samples since."""
 
 
 def details_path(record: str, benchmark: str, number: int) -> str:
