@@ -152,10 +152,10 @@ class Site:
         files.put_value("data/tables.json", tables_data(self.tables))
         listed = []
         for record, benchmark, number in self.responses.blocks() if responses else ():
-            key = (code, record, number)
+            block = (code, record, number)
             answered = cache(partial(self.responses.answered, record, number))
-            files.put_json(response_path(record, number), key, _pages, answered)
-            if files.put(details_path(record, benchmark, number), key, partial(_details, benchmark, answered)):
+            files.put_json(response_path(record, number), block, _pages, answered)
+            if files.put(details_path(record, benchmark, number), block, partial(_details, benchmark, answered)):
                 listed.append((record, benchmark, number))
         if not live:
             files.put_value(INDEX, details_index(self.tables, listed))
