@@ -51,12 +51,16 @@ def once(name: str, make: Callable[[Path], Any]) -> Any:
 def _server() -> dict[str, Any]:
     def start(folder: Path) -> dict[str, Any]:
         server = Server(folder)
-        server.start()
-        with (
-            contextlib.closing(sqlite3.connect(folder / "prefect.db")) as its,
-            contextlib.closing(sqlite3.connect(folder / "new.db")) as copy,
-        ):
-            its.backup(copy)
+        try:
+            server.start()
+            with (
+                contextlib.closing(sqlite3.connect(folder / "prefect.db")) as its,
+                contextlib.closing(sqlite3.connect(folder / "new.db")) as copy,
+            ):
+                its.backup(copy)
+        except BaseException:
+            server.end()
+            raise
         return {"pid": server.detach(), "database": str(folder / "new.db"), "environment": server.environment}
 
     found: dict[str, Any] = once("server", start)
