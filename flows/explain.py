@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from flows.fields import type_text
 from hpt_core.base import as_list, named_fields
+from hpt_core.docstrings import meaning
 from hpt_core.errors import ConfigError, near
 from hpt_core.plugins import Plugin, PluginConfig, is_kind
 from hpt_core.redact import redact
@@ -50,14 +51,14 @@ def explain(
             f"{where}: {kind}.{loc[1]} is a field of a stage, but no stage is named",
             f"write [{kind}.NAME] with a name of your choice, and all fields of the stage below it",
         )
-    field, left = next(reversed([*_fields(model or pipeline_type(table), loc, table)]), (None, 0))
+    field, left, text = next(reversed([*_fields(model or pipeline_type(table), loc, table)]), (None, 0, ""))
     if field and left > 1 and (named := _named_instance(field, first.get("input"))):
         return ConfigError(f"{where}: {'.'.join(loc[:-1])}: a table is given, but this field takes names", named)
     if first["type"] == "unknown_field":
         owners = [f"[{kind.name}.NAME]" for kind, config in _stage_kinds(table) if name in named_fields(config)]
         remedy = f"write it below {' or '.join(owners)}" if owners and model is None else first["ctx"]["remedy"]
         return ConfigError(f"{where}: unknown field {name!r}", remedy)
-    doc = f": {field.description.split('. ')[0].strip()}" if field and field.description else ""
+    doc = f": {text.split('. ')[0].strip()}" if text else ""
     value, (cause, _, remedy) = first.get("input"), first["msg"].removeprefix("Value error, ").partition("; ")
     if first["type"] == "missing" and not (field and left == 1 and get_origin(field.annotation) is tuple):
         return ConfigError(f"{where}: field {name!r} is missing{more}", f"add it{doc}")
@@ -179,8 +180,8 @@ def _faults(error: ValidationError) -> list[ErrorDetails]:
     return [fault for fault in every if fault["type"] != "too_short" or fault["loc"] not in parents]
 
 
-def _fields(annotation: Any, loc: list[str], table: Any) -> Iterator[tuple[FieldInfo, int]]:
-    """The fields along a location, each with the number of parts of the location after it.
+def _fields(annotation: Any, loc: list[str], table: Any) -> Iterator[tuple[FieldInfo, int, str]]:
+    """The fields along a location, each with the number of parts of the location after it and its meaning.
 
     `table` holds the given values, whose `name` fields select the plug-ins.
     """
@@ -196,11 +197,13 @@ def _fields(annotation: Any, loc: list[str], table: Any) -> Iterator[tuple[Field
     for found in (annotation, *get_args(annotation)):
         if isinstance(found, type) and issubclass(found, Plugin) and is_kind(found):
             found = _plugin(found, table)
-        if isinstance(found, type) and issubclass(found, BaseModel) and loc[0] in named_fields(found):
-            field = named_fields(found)[loc[0]]
-            yield field, len(loc) - 1
-            yield from _fields(field.annotation, loc[1:], field.default if below is None else below)
-            return
+        if not (isinstance(found, type) and issubclass(found, BaseModel)):
+            continue
+        for name, field in found.model_fields.items():
+            if loc[0] == (field.alias or name):
+                yield field, len(loc) - 1, meaning(found, name)
+                yield from _fields(field.annotation, loc[1:], field.default if below is None else below)
+                return
 
 
 def _plugin(kind: type[Plugin], given: Any) -> Any:

@@ -12,6 +12,7 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from hpt_core.docstrings import meaning
 from hpt_core.plugins import Plugin, is_kind
 from tasks.execution.keys import Reference, StageKey
 
@@ -65,7 +66,7 @@ def fields_of(model: type[BaseModel] | BaseModel) -> Iterator[Field]:
             name=name,
             takes=", ".join([text, *bounds]),
             default=_default(field),
-            meaning=" ".join((field.description or _inherited(model, name)).split()),
+            meaning=" ".join(meaning(model, attribute).split()),
             model=_table(field.annotation),
             value=None if instance is None else toml(getattr(instance, attribute)),
         )
@@ -132,12 +133,6 @@ def toml_key(name: str) -> str:
 def is_name(value: Any) -> bool:
     """Whether a value is the table of a plug-in without other fields."""
     return isinstance(value, dict) and set(value) == {"name"} and isinstance(value["name"], str)
-
-
-def _inherited(model: type[BaseModel], name: str) -> str:
-    """The description from a base class, for a field that a subclass redefines without one."""
-    bases = (base for base in model.__mro__ if isclass(base) and issubclass(base, BaseModel))
-    return next((text for base in bases if (f := base.model_fields.get(name)) and (text := f.description)), "")
 
 
 def _bound(mark: Any) -> list[tuple[str, str]]:

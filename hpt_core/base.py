@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
+from hpt_core.docstrings import meaning
 from hpt_core.errors import near
 from hpt_core.redact import is_secret
 
@@ -65,12 +66,10 @@ RENAMED = {
 
 
 class Frozen(BaseModel):
-    """An immutable model that refuses unknown fields and numbers that are not finite. The docstring under a field
-    becomes its description."""
+    """An immutable model that refuses unknown fields and numbers that are not finite. The docstring under a field is
+    its meaning (docstrings.py)."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, populate_by_name=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -144,7 +143,7 @@ def overriding(model: type[BaseModel]) -> Callable[[type[Model]], type[Model]]:
     fields: dict[str, Any] = {
         name: (
             Annotated[Optional[field.annotation], *field.metadata, NOT_IDENTITY],  # noqa: UP045  (known at run time only)
-            Field(None, description=f"{field.description} Overrides the protocol; none keeps its value."),
+            Field(None, description=f"{meaning(model, name)} Overrides the protocol; none keeps its value."),
         )
         for name, field in model.model_fields.items()
     }
