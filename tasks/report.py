@@ -142,6 +142,7 @@ SOURCES = (
     "benchmarks.catalog.paired",
     "benchmarks.curves",
     "benchmarks.figures",
+    "benchmarks.markdown",
     "benchmarks.significance",
     "hpt_core.evaluation.metrics",
     "hpt_core.evaluation.consistency",

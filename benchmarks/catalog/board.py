@@ -91,6 +91,15 @@ class Section:
     """By the first column that most have, the best first."""
     end: datetime
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it holds a whole measurement that is no trial's."""
+        return any(
+            cell is not None and cell.partial is None and TRIAL not in (line.pipeline or "")
+            for line in self.lines
+            for cell in line.cells
+        )
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -110,7 +119,7 @@ class Board:
     """The board of a store."""
 
     sections: tuple[Section, ...]
-    """The latest first."""
+    """The latest first; those with nothing but trials and partial measurements last."""
     failures: tuple[Failure, ...]
 
 
@@ -132,7 +141,7 @@ def make_board(tables: Tables, pipeline: str | None = None) -> Board:
         if row["latest"] and pipeline in (None, row["pipeline"]):
             by_evaluation.setdefault(row["evaluation"], []).append(row)
     sections = [_section(rows, protocols) for rows in by_evaluation.values()]
-    sections.sort(key=lambda section: section.end, reverse=True)
+    sections.sort(key=lambda section: (section.is_whole, section.end), reverse=True)
     return Board(tuple(sections), tuple(_failures(tables, pipeline)))
 
 

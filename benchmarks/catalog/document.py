@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from benchmarks.catalog.schemas import DESCRIPTION, MEANING, QUESTION_SCORES, TABLES
+from benchmarks.catalog.schemas import DESCRIPTION, MEANING, QUESTION_SCORES, QUESTIONS, TABLES
 from hpt_core.files import write_text
 
 BEGIN, END = "<!-- catalog -->\n", "<!-- end -->\n"
@@ -17,8 +17,9 @@ def filled(text: str) -> str:
     _, mark, after = rest.partition(END)
     if not mark:
         raise ValueError(f"the page lacks {BEGIN.strip()} or {END.strip()}")
-    schemas = {**{name.upper(): schema for name, schema in TABLES.items()}, "QUESTION_SCORES": QUESTION_SCORES}
-    return front + BEGIN + "".join(map(_section, schemas, schemas.values())) + "\n" + END + after
+    schemas = {**TABLES, "question_scores": QUESTION_SCORES, "questions": QUESTIONS}
+    sections = "".join(_section(name.upper(), schema) for name, schema in schemas.items())
+    return f"{front}{BEGIN}{sections}\n{END}{after}"
 
 
 def _section(name: str, schema: pa.Schema) -> str:

@@ -228,6 +228,14 @@ QUESTION_SCORES = _table(
     _key("truncated", _I32, "Samples cut at their limit."),
 )
 
+QUESTIONS = _table(
+    "questions.parquet: one row per question that was asked; the site writes it beside SCORES, which holds no ids.",
+    _key("benchmark", _TEXT, "Name of the benchmark."),
+    _key("benchmark_hash", _TEXT, "The questions that were asked together; joins PROTOCOLS."),
+    _key("place", _I32, "Place of the question in `correct` of SCORES, from 0."),
+    _key("question_id", _TEXT, "Id of the question."),
+)
+
 TABLES = {
     "runs": RUNS,
     "stages": STAGES,

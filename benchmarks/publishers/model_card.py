@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from pydantic import Field
 
+from benchmarks.markdown import ScoreRow, escape, overlap_note, score_table, truncated_note
 from benchmarks.publishers._hub import HubConfig, Repository
 from benchmarks.publishers.base import Occasion, Receipt
 from benchmarks.report.schemas import Row
@@ -86,37 +87,29 @@ class ModelCard(HubConfig):
 
 def _section(rows: Sequence[Row], occasion: Occasion) -> str:
     lines = [f"{BEGIN} {occasion.when.isoformat()} -->", "## Evaluation", ""]
-    lines += ["| benchmark | score, % | 95 % interval | measure | questions | notes |", "|---|---|---|---|---|---|"]
-    for row in rows:
-        k = "mean" if row["kind"] == "average" else "pass@1" if row["k"] == 1 else f"avg@{row['k']}"
-        bounds = [row["interval_low"], row["interval_high"]]
-        interval = "" if None in bounds else "\u2013".join(f"{100 * bound:.1f}" for bound in bounds)
-        cells = [row["title"], _percent(row["avg_at_k"]), interval, k, str(row["questions"]), "; ".join(_notes(row))]
-        lines.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")
+    lines += score_table(
+        [
+            ScoreRow(
+                row["title"],
+                row["avg_at_k"],
+                (row["interval_low"], row["interval_high"]),
+                None if row["kind"] == "average" else row["k"],
+                row["questions"],
+                _notes(row),
+            )
+            for row in rows
+        ]
+    )
     about = f" by the pipeline {occasion.pipeline}" if occasion.pipeline else ""
     protocols = ", ".join(sorted({row["protocol"] for row in rows if row["protocol"]}))
-    return "\n".join([*lines, "", f"Measured{about} with hpt-pipelines. Protocol: {_cell(protocols)}.", "", END])
+    return "\n".join([*lines, "", f"Measured{about} with hpt-pipelines. Protocol: {escape(protocols)}.", "", END])
 
 
 def _notes(row: Row) -> list[str]:
     """What a reader must know about a score."""
     notes = [] if row["limit"] is None else [f"at most {row['limit']} questions were asked"]
     notes += [*row["deviations"], *row["warnings"]]
-    if row["truncated_share"]:
-        notes.append(f"{100 * row['truncated_share']:.0f} % of the responses were cut")
-    if row["overlapping_questions"]:
-        notes.append(f"{row['overlapping_questions']} questions overlap the training data")
-    return notes
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.1f}"
-
-
-def _cell(text: str) -> str:
-    """Text that is a table's cell, and no markup."""
-    flat = " ".join(text.split())
-    return re.sub(r"([\\`*_\[\]<>|&])", r"\\\1", flat)
+    return notes + truncated_note(row["truncated_share"]) + overlap_note(row["overlapping_questions"])
 
 
 def _same(former: str, section: str) -> bool:

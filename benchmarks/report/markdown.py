@@ -1,10 +1,10 @@
 """The leaderboard as Markdown."""
 
-import re
 from collections.abc import Callable
 
 import pyarrow as pa
 
+from benchmarks.markdown import escape
 from benchmarks.report.board import (
     DIFFERENT_MARK,
     MARK,
@@ -32,11 +32,6 @@ PAIR_OVERLAPS = "Some of the questions overlap the training data of either model
 TRAINED = ("Training", "steps", "demonstrations", "rollouts", "to demonstrations, %", "reward", "truncated, %")
 """Columns of the table of trainings."""
 QUARTERS_MEAN = "Of the last three columns, each number is the mean over a quarter of the steps."
-
-
-def escape(text: str) -> str:
-    """Text on one line, escaped so that Markdown and its HTML show it literally."""
-    return re.sub(r"([\\`*_\[\]<>|~&$#])", r"\\\1", " ".join(text.split()))
 
 
 def leaderboard(inputs: ReportInputs, board: Board, exclusive: pa.Table, training_log: pa.Table) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
 from benchmarks.site import every_eval_ever
 from benchmarks.site.board import board_data
+from benchmarks.site.card import card
 from benchmarks.site.compare import Sides, pair_data, pair_path, pairs_of
 from benchmarks.site.facts import Models, short_id
 from benchmarks.site.files import SiteFiles, as_json
@@ -26,7 +28,7 @@ from benchmarks.site.lighteval import INDEX, details, details_index, details_pat
 from benchmarks.site.models import ModelData
 from benchmarks.site.questions import Responses, question_sets, response_path, set_data, shown
 from benchmarks.site.runs import RunData
-from benchmarks.site.tables import PUBLIC, as_csv, as_parquet, tables_data
+from benchmarks.site.tables import published, tables_data
 from benchmarks.site.training import TrainingLogs
 from hpt_core.artifacts import Store
 from hpt_core.artifacts.known import cache_folder
@@ -37,6 +39,7 @@ SOURCES = (
     "benchmarks.site",
     "benchmarks.curves",
     "benchmarks.effects",
+    "benchmarks.markdown",
     "hpt_core.evaluation.student",
     "benchmarks.catalog",
     "benchmarks.significance",
@@ -129,13 +132,16 @@ class Site:
             data = cache(partial(made.data, model))
             files.put_json(f"data/models/{short_id(model)}.json", made_of, data)
             files.put_json(f"data/every_eval_ever/{short_id(model)}.json", made_of, _shared, data)
+            files.put(f"data/cards/{short_id(model)}.md", made_of, partial(_card, data))
         files.put_value("data/models.json", {short_id(model): made.name(model) for model in made.hashes()})
-        for name, found in question_sets(self.tables).items():
-            files.put_json(f"data/questions/{name}.json", [code, found.hash], set_data, self.records, found)
-        for first, second in pairs_of(self.board):
+        sets = question_sets(self.tables)
+        for name, found in sets.items():
+            key = [code, found.hash, [row["record"] for row in found.scores if row["latest"]]]
+            files.put_json(f"data/questions/{name}.json", key, set_data, self.records, self.tables, found)
+        files.put_json("data/history.json", [code, self._scores_key()], history_data, self.tables)
+        for first, second in pairs_of(self.board, json.loads((folder / "data/history.json").read_bytes())):
             key = [code, self.sides.key(first, second)]
             files.put_json(pair_path(first, second), key, self._pair, first, second)
-        files.put_json("data/history.json", [code, self._scores_key()], history_data, self.tables)
         logs = TrainingLogs(self.store, self.tables)
         for model, log in logs.models():
             files.put_json(f"data/training/{short_id(model)}.json", [code, log], logs.data, model)
@@ -144,12 +150,11 @@ class Site:
         files.put_value("data/runs.json", runs.index())
         for run in runs.runs():
             files.put_json(f"data/runs/{short_id(run)}.json", [code, runs.key(run)], runs.data, run)
-        for name in PUBLIC:
-            table = getattr(self.tables, name)
-            key = [code, table.column("record").to_pylist()]
-            files.put(f"tables/{name}.parquet", key, partial(as_parquet, table))
-            files.put(f"tables/{name}.csv.gz", key, partial(as_csv, table))
-        files.put_value("data/tables.json", tables_data(self.tables))
+        tables = [*published(self.records, self.tables, sets)]
+        for table in tables:
+            files.put(f"tables/{table.name}.parquet", [code, table.key], table.parquet)
+            files.put(f"tables/{table.name}.csv.gz", [code, table.key], table.csv)
+        files.put_value("data/tables.json", tables_data(tables))
         listed = []
         for record, benchmark, number in self.responses.blocks() if responses else ():
             block = (code, record, number)
@@ -224,6 +229,10 @@ def _link(source: str, target: str) -> None:
 
 def _shared(data: Callable[[], Row]) -> Row:
     return every_eval_ever.record(data())
+
+
+def _card(data: Callable[[], Row]) -> bytes:
+    return card(data()).encode()
 
 
 def _pages(answered: Callable[[], list[Row] | None]) -> Row | None:

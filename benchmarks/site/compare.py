@@ -71,9 +71,15 @@ def _side(rows: Sequence[Row]) -> Side:
     return Side(full_name(rows[-1]["pipeline"], rows[-1]["label"]), rows[-1]["model"], scores)
 
 
-def pairs_of(board: Board) -> Iterable[tuple[str, str]]:
-    """The pairs that are compared when the site is built: ids in order."""
+def pairs_of(board: Board, history: Row) -> Iterable[tuple[str, str]]:
+    """The pairs that are compared when the site is built: ids in order. What became better or worse, by `history_data`,
+    is compared with the model before it."""
     found: dict[tuple[str, str], None] = {}
+    for line in history["lines"]:
+        before, last = line["points"][-2:]
+        if last["change"]:
+            first, second = sorted((before["id"], last["id"]))
+            found[first, second] = None
     for section in board.sections:
         ids = sorted({short_id(line.model) for line in section.lines[:PAIRED]})
         found |= dict.fromkeys((a, b) for place, a in enumerate(ids) for b in ids[place + 1 :])

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -49,8 +50,8 @@ class QuestionSet(NamedTuple):
     benchmark: str
     title: str
     hash: str
-    score: Row
-    """A row of SCORES with them."""
+    scores: list[Row]
+    """The rows of SCORES with them, with the `place` of each in the table."""
 
 
 def question_sets(tables: Tables) -> dict[str, QuestionSet]:
@@ -58,21 +59,36 @@ def question_sets(tables: Tables) -> dict[str, QuestionSet]:
     hashes = dict(zip(*(tables.protocols.column(name).to_pylist() for name in ("protocol", "benchmark_hash")),
                       strict=True))  # fmt: skip
     found: dict[str, QuestionSet] = {}
-    columns = ["benchmark", "title", "model", "record", "protocol"]
-    for row in tables.scores.select(columns).to_pylist():
+    columns = ["benchmark", "title", "model", "record", "protocol", "k", "questions", "latest"]
+    for place, row in enumerate(tables.scores.select(columns).to_pylist()):
         hash_ = hashes[row["protocol"]]
-        found.setdefault(short_id(hash_), QuestionSet(row["benchmark"], row["title"], hash_, row))
+        own = found.setdefault(short_id(hash_), QuestionSet(row["benchmark"], row["title"], hash_, []))
+        own.scores.append({**row, "place": place})
     return found
 
 
-def set_data(records: Records, found: QuestionSet) -> Row:
-    """The JSON of data/questions/SET.json. The ids are in the order of `correct` in the models' files.
+def question_ids(records: Records, found: QuestionSet) -> list[str]:
+    """The ids, in the order of `correct` in the models' files. Raises StoreError if the shard cannot be read."""
+    score = found.scores[0]
+    ids: list[str] = (
+        records.questions(score["benchmark"], score["model"], score["record"]).column("question_id").to_pylist()
+    )
+    return ids
 
-    Raises StoreError if the shard cannot be read.
-    """
-    score = found.score
-    ids = records.questions(score["benchmark"], score["model"], score["record"]).column("question_id").to_pylist()
-    return {"benchmark": found.benchmark, "title": found.title, "shows_text": shows_text(found.benchmark), "ids": ids}
+
+def set_data(records: Records, tables: Tables, found: QuestionSet) -> Row:
+    """The JSON of data/questions/SET.json, with the mean share of correct samples of each question, over the latest
+    scores: how easy it is. Raises StoreError."""
+    correct = tables.scores.column("correct")
+    latest = [row for row in found.scores if row["latest"]] or found.scores
+    shares = np.mean([np.array(correct[row["place"]].as_py()) / row["k"] for row in latest], axis=0)
+    return {
+        "benchmark": found.benchmark,
+        "title": found.title,
+        "shows_text": shows_text(found.benchmark),
+        "ids": question_ids(records, found),
+        "shares": [round(float(share), 3) for share in shares],
+    }
 
 
 class Responses:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.catalog.schemas import Row
@@ -46,7 +47,6 @@ class RunData:
         """The JSON of data/runs/ID.json."""
         row, made = self._rows[run], self._made(run, "stages").to_pylist()
         stages = [stage for stage in made if stage["state"] == "made"]
-        first = stages[0] if stages else {}
         return {
             **_run(row),
             "options": {k: v for k, v in public(json.loads(row["options"])).items() if v not in (None, False, [], "")},
@@ -67,9 +67,16 @@ class RunData:
                 }
                 for model in self._made(run, "models").to_pylist()
             ],
-            "packages": json.loads(first.get("packages") or "{}"),
+            "packages": self._packages(row),
             "config": public({k: v for k, v in json.loads(row["config"]).items() if k not in PRIVATE}),
         }
+
+    def _packages(self, row: Row) -> Row:
+        """Versions of the packages that made the youngest artifact that the run made or reused."""
+        stages = self._tables.stages.select(["fingerprint", "packages"])
+        used = pa.array([each["fingerprint"] for each in row["artifacts"]], pa.string())
+        found = stages.filter(pc.is_in(stages.column("fingerprint"), used)).column("packages").to_pylist()
+        return json.loads(found[-1]) if found and found[-1] else {}  # the oldest come first
 
     def _made(self, run: str, table: str) -> Any:
         rows = getattr(self._tables, table)

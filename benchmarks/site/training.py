@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +26,8 @@ FIGURES = {
     "mismatch_kl": "KL of engine and trainer, nats",
     "tokens_per_second": "Tokens per second",
 }
+SIGNAL = "Surrogate loss of the signal {}"
+"""Title of a signal's figure. The value follows the batch as well as the policy; the gradient is what trains."""
 
 
 class Log(NamedTuple):
@@ -73,16 +75,29 @@ def curves(path: Path) -> Row:
     """The curves of a training log. A point of a long one is the mean over its steps. Raises StoreError."""
     try:
         schema = pq.read_schema(path)
-        table = pq.read_table(path, columns=["step", *(name for name in FIGURES if name in schema.names)])
+        table = pq.read_table(path, columns=[n for n in ("step", "signals", *FIGURES) if n in schema.names])
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"cannot read {path}: {str(error).splitlines()[0]}", "train again") from error
     steps, width = table.column("step").to_pylist(), math.ceil(table.num_rows / MOST) or 1
-    values = {t: _thinned(table.column(n).to_pylist(), width) for n, t in FIGURES.items() if n in table.column_names}
+    values = {t: table.column(n).to_pylist() for n, t in FIGURES.items() if n in table.column_names}
+    values |= _by_signal(table.column("signals").to_pylist() if "signals" in table.column_names else [])
+    thinned = {title: _thinned(found, width) for title, found in values.items()}
     return {
         "steps": [steps[min(first + width, len(steps)) - 1] for first in range(0, len(steps), width)],
         "steps_per_point": width,
-        "curves": [[title, found] for title, found in values.items() if any(value is not None for value in found)],
+        "curves": [[title, found] for title, found in thinned.items() if any(value is not None for value in found)],
     }
+
+
+def _by_signal(steps: Sequence[Sequence[Row]]) -> dict[str, list[float | None]]:
+    """Title -> the surrogate loss of a signal at each step; None at steps that did not train on it."""
+    names = dict.fromkeys(signal["signal"] for signals in steps for signal in signals)
+    found: dict[str, list[float | None]] = {name: [None] * len(steps) for name in names}
+    for place, signals in enumerate(steps):
+        for signal in signals:
+            if signal["tokens"]:
+                found[signal["signal"]][place] = signal["surrogate"]
+    return {SIGNAL.format(name): values for name, values in found.items()}
 
 
 def _thinned(values: list[float | None], width: int) -> list[float | None]:

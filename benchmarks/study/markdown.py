@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.catalog.board import GROUPS
 from benchmarks.effects import LEVEL, POWER, Effect
-from benchmarks.report.markdown import escape
+from benchmarks.markdown import escape
 from benchmarks.study.inputs import Claim
 from benchmarks.study.models import BUDGETS
 from benchmarks.study.readings import MATCHED, VERDICTS, Measured, Reading

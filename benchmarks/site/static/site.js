@@ -39,6 +39,13 @@
   const solves = (correct, k) => 2 * correct > k;
   const duration = (seconds) => (seconds >= 3600 ? `${(seconds / 3600).toFixed(1)} h` : `${Math.round(seconds)} s`);
   const size = (count) => (count >= 1e9 ? `${+(count / 1e9).toFixed(1)}B` : count >= 1e6 ? `${+(count / 1e6).toFixed(1)}M` : String(count));
+  const DAY = 86400000;
+  const AGE = 30; // days after which a line is marked that is older than the latest of its section
+  const days = (from, to) => Math.floor((new Date(to) - new Date(from)) / DAY);
+  const ago = (date) => {
+    const found = days(date, Date.now());
+    return found < 1 ? "today" : found === 1 ? "yesterday" : `${found} days ago`;
+  };
   const problem = (text) => { $("#problem").textContent = text; };
 
   const known = new Map();
@@ -90,6 +97,7 @@
 
   /* Board */
 
+  const FILTERS = ["q", "pipeline", "algorithm", "family", "size", "since"];
   const board = {
     async start() {
       this.data = await load("data/board.json");
@@ -109,9 +117,7 @@
       form.onsubmit = (event) => event.preventDefault();
       $("#more").onclick = () => { this.all = true; this.draw(); };
       $("#clear").onclick = () => {
-        const next = new URLSearchParams();
-        if (parameters().get("section")) next.set("section", parameters().get("section"));
-        remember(next);
+        for (const key of FILTERS) set(key, "");
         this.read();
       };
       for (const button of document.querySelectorAll("[data-export]")) {
@@ -137,6 +143,8 @@
       const now = parameters(), form = $("#controls");
       this.section = this.data.sections.find((s) => s.id === now.get("section")) || this.data.sections[0];
       form.section.value = this.section.id;
+      set("section", this.section.id); // a later visit shows the same, whatever was measured meanwhile
+      $("#measured").textContent = `Latest measurement ${this.section.end.slice(0, 10)}, ${ago(this.section.end)}`;
       const lines = this.section.lines;
       for (const key of ["pipeline", "algorithm", "family", "size"]) {
         const values = [...new Set(lines.map((line) => this.value(line, key)).filter(Boolean))].sort();
@@ -171,7 +179,7 @@
       if (control.name === "column") {
         set("hide", [...document.querySelectorAll("[name=column]")].filter((c) => !c.checked).map((c) => c.value));
       } else if (control.name === "section") {
-        remember(new URLSearchParams(control.selectedIndex ? { section: control.value } : {}));
+        remember(new URLSearchParams({ section: control.value }));
         this.read();
         return;
       } else {
@@ -225,7 +233,7 @@
       $("#more").textContent = `Show all ${lines.length}`;
       const all = this.section.lines.length, grouped = now.get("seeds") === "grouped";
       $("#count").textContent = grouped || lines.length === all ? `${lines.length} ${lines.length === 1 ? "line" : "lines"}` : `${lines.length} of ${all} lines`;
-      $("#clear").hidden = !["q", "pipeline", "algorithm", "family", "size", "since"].some((key) => now.get(key));
+      $("#clear").hidden = !FILTERS.some((key) => now.get(key));
       this.link(picked);
       this.notes(lines, columns);
     },
@@ -252,13 +260,15 @@
       const text = several ? line.name : line.label;
       const sub = line.members ? `${line.members.length} seeds, ${line.end.slice(0, 10)}` : line.end.slice(0, 10);
       const link = line.id ? el("a", { href: `model.html?id=${line.id}` }, name(text)) : el("b", {}, name(text));
+      const older = days(line.end, this.section.end);
       const pick = (event) => {
         set("pick", event.target.checked ? [...parameters().getAll("pick"), line.id] : parameters().getAll("pick").filter((id) => id !== line.id));
         this.link(new Set(parameters().getAll("pick")));
       };
       const box = line.id ? el("input", { type: "checkbox", checked: picked.has(line.id), "aria-label": `Compare ${shown(text)}`, onchange: pick }) : null;
       return el("th", { scope: "row", class: "name" }, el("span", { class: "pick" }, box, el("span", {}, link,
-        el("span", { class: "sub", title: line.algorithm ? shown(line.algorithm) : null }, [sub, line.algorithm].filter(Boolean).map(shown).join(" · ")))));
+        el("span", { class: "sub", title: line.algorithm ? shown(line.algorithm) : null }, [sub, line.algorithm].filter(Boolean).map(shown).join(" · ")),
+        older >= AGE ? el("span", { class: "sub warning" }, `${older} days older than the latest`) : null)));
     },
 
     cell(line, place) {
@@ -319,38 +329,41 @@
       $("#missing").hidden = this.failed.length + missing.length === 0;
     },
 
-    // The rows and columns that are shown, in their order.
+    // The rows and columns of scores that are shown, in their order, and whether the cost is.
     rows() {
-      const columns = this.places().map(([, place]) => this.section.columns[place]).filter(Boolean);
-      const at = columns.map((column) => this.section.columns.indexOf(column));
-      return [columns, this.lines().map((line) => [line, at.map((place) => this.at(line, place))])];
+      const places = this.places().map(([, place]) => place), last = this.section.columns.length;
+      const at = places.filter((place) => place < last);
+      return [at.map((place) => this.section.columns[place]), this.lines().map((line) => [line, at.map((place) => this.at(line, place))]), places.includes(last)];
     },
 
     export(kind) {
-      const [columns, rows] = this.rows();
+      const [columns, rows, costs] = this.rows();
+      const time = (line) => (line.seconds === null ? "–" : duration(line.seconds));
       const heads = columns.map((c) => `${this.title(c)}${c.k ? ` ${measure(c.k)}` : ""}`);
       const plain = (cell) => (cell ? `${cell.differs ? "~" : ""}${points(cell.value)}${cell.best ? "*" : ""}` : "–");
       if (kind === "csv") {
         // A cell that begins with one of these is a formula in a spreadsheet.
         const quoted = (text) => `"${String(text).replace(/^(?=[=+\-@\t\r])/, "'").replaceAll('"', '""')}"`;
-        const head = ["model", "pipeline", "measured", ...heads.flatMap((h) => [h, `${h} low`, `${h} high`, `${h} marks`])];
-        const marks = (c) => [c.best && "best", c.differs && "another protocol", c.partial && `${c.partial[0]}/${c.partial[1]} questions`, c.cut && `cut ${c.cut}`, c.overlap && `overlap ${c.overlap}`].filter(Boolean).join("; ");
+        const head = ["model", "pipeline", "measured", ...heads.flatMap((h) => [h, `${h} low`, `${h} high`, `${h} marks`]), ...(costs ? ["device seconds of training", "cost of training"] : [])];
+        const marks = (c) => [c.best && "best", c.differs && "another protocol", c.partial && `${c.partial[0]}/${c.partial[1]} questions`, c.cut && `cut ${c.cut}`, c.overlap && `overlap ${c.overlap}`, c.spread && `seeds ${c.spread.join(" to ")}`].filter(Boolean).join("; ");
         const body = rows.map(([line, cells]) => [line.label, line.pipeline || "", line.end,
-          ...cells.flatMap((c) => (c ? [c.value, c.low ?? "", c.high ?? "", marks(c)] : ["", "", "", ""]))]);
+          ...cells.flatMap((c) => (c ? [c.value, c.low ?? "", c.high ?? "", marks(c)] : ["", "", "", ""])), ...(costs ? [line.seconds ?? "", line.money ?? ""] : [])]);
         const number = (value) => (typeof value === "number" ? String(value) : quoted(value));
         save("board.csv", "text/csv", [head, ...body].map((row) => row.map(number).join(",")).join("\r\n") + "\r\n");
       } else if (kind === "md") {
         const safe = (text) => shown(text).replace(/([\\`*_{}[\]<>|~#&!])/g, "\\$1").replace(/\s+/g, " ");
         const line = (cells) => `| ${cells.join(" | ")} |`;
-        const body = rows.map(([each, cells]) => line([safe(each.name), ...cells.map((c) => safe(plain(c)))]));
-        save("board.md", "text/markdown", [line(["model", ...heads.map(safe)]), line(["---", ...heads.map(() => "---:")]), ...body].join("\n") + "\n");
+        const last = (text) => (costs ? [text] : []);
+        const body = rows.map(([each, cells]) => line([safe(each.name), ...cells.map((c) => safe(plain(c))), ...last(time(each))]));
+        save("board.md", "text/markdown", [line(["model", ...heads.map(safe), ...last("cost of training")]), line(["---", ...heads.map(() => "---:"), ...last("---:")]), ...body].join("\n") + "\n");
       } else {
         const signs = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}" };
         const safe = (text) => shown(text).replace(/[\\~^&%$#_{}]/g, (sign) => signs[sign] || `\\${sign}`);
         const number = (c) => (!c ? "--" : c.best ? `\\textbf{${points(c.value)}}` : `${c.differs ? "\\textasciitilde{}" : ""}${points(c.value)}`);
-        const body = rows.map(([each, cells]) => `${[safe(each.name), ...cells.map(number)].join(" & ")} \\\\`);
-        save("board.tex", "application/x-tex", [`\\begin{tabular}{l${"r".repeat(heads.length)}}`, "\\hline",
-          `${["Model", ...heads.map(safe)].join(" & ")} \\\\`, "\\hline", ...body, "\\hline", "\\end{tabular}"].join("\n") + "\n");
+        const last = (text) => (costs ? [text] : []);
+        const body = rows.map(([each, cells]) => `${[safe(each.name), ...cells.map(number), ...last(time(each).replace("–", "--"))].join(" & ")} \\\\`);
+        save("board.tex", "application/x-tex", [`\\begin{tabular}{l${"r".repeat(heads.length + costs)}}`, "\\hline",
+          `${["Model", ...heads.map(safe), ...last("Cost of training")].join(" & ")} \\\\`, "\\hline", ...body, "\\hline", "\\end{tabular}"].join("\n") + "\n");
       }
     },
   };
@@ -434,7 +447,22 @@
       const benchmarks = corrected("benchmarks"), averages = corrected("averages");
       if (ids.join() !== picker.ids().join()) return; // another choice was made meanwhile
       fill($("#pairs"), others.map((other, place) => this.section(ids[0], other, pairs[place], benchmarks[place], averages[place])));
-      await training.draw(ids.map((id) => ({ id, name: picker.label(id) })));
+      const models = ids.map((id) => ({ id, name: picker.label(id) }));
+      await Promise.all([lengths.draw(models), training.draw(models)]);
+    },
+    // Links to the questions that one of the two solves, in three classes by how many of all models' samples are correct.
+    async lists(a, b, d) {
+      const models = await Promise.all([a, b].map((id) => load(`data/models/${id}.json`)));
+      const asked = new Set(models.flatMap((found) => found.scores.filter((score) => score.benchmark === d.benchmark).map((score) => score.set)));
+      const shares = new Map();
+      for (const set_ of await Promise.all([...asked].map((id) => load(`data/questions/${id}.json`)))) set_.ids.forEach((id, i) => shares.set(id, set_.shares[i]));
+      const link = (id) => el("li", {}, el("a", { href: `questions.html?${new URLSearchParams([["m", a], ["m", b], ["benchmark", d.benchmark], ["question", id]])}` }, el("bdi", {}, shown(id))));
+      return d.only.map((found, i) => {
+        const kinds = [["hard", 0, 1 / 3], ["medium", 1 / 3, 2 / 3], ["easy", 2 / 3, 1.001]].map(([kind, low, high]) =>
+          [kind, found.filter((id) => shares.get(id) >= low && shares.get(id) < high).sort((x, y) => shares.get(x) - shares.get(y))]);
+        return [el("h3", {}, `Only ${"AB"[i]} solves ${found.length}`), kinds.filter(([, ids]) => ids.length).map(([kind, ids]) =>
+          [el("p", { class: "notes" }, `${ids.length} ${kind}`), el("ul", { class: "ids" }, ids.map(link))])];
+      });
     },
     section(a, b, pair, benchmarks, averages) {
       const labels = [a, b].map((id) => picker.label(id));
@@ -460,10 +488,10 @@
           el("tbody", {}, pair.benchmarks.map((d, i) => row(d.title, d.shares.map(points), d, benchmarks[i], d.only.map((ids) => String(ids.length)))),
             pair.averages.map((d, i) => row(`Average ${d.group === "in" ? "in distribution" : "out of distribution"}`, ["", ""], d, averages[i], ["", ""]))))),
         el("p", { class: "notes" }, "A is ", el("bdi", {}, shown(labels[0])), ", B is ", el("bdi", {}, shown(labels[1])), "."),
-        pair.benchmarks.filter((d) => d.only[0].length + d.only[1].length).map((d) => el("details", {},
-          el("summary", {}, `${shown(d.title)}: ${d.only[0].length} only A, ${d.only[1].length} only B`),
-          d.only.map((found, i) => [el("h3", {}, `Only ${"AB"[i]} solves ${found.length}`), el("ul", { class: "ids" },
-            found.map((id) => el("li", {}, el("a", { href: `questions.html?${new URLSearchParams([["m", a], ["m", b], ["benchmark", d.benchmark], ["question", id]])}` }, el("bdi", {}, shown(id))))))]))));
+        pair.benchmarks.filter((d) => d.only[0].length + d.only[1].length).map((d) => {
+          const box = el("div", {}), open = async (event) => { if (event.target.open && !box.hasChildNodes()) fill(box, await this.lists(a, b, d)); };
+          return el("details", { ontoggle: open }, el("summary", {}, `${shown(d.title)}: ${d.only[0].length} only A, ${d.only[1].length} only B`), box);
+        }));
     },
   };
 
@@ -500,9 +528,14 @@
         this.draw();
       };
       form.onsubmit = (event) => event.preventDefault();
-      $("#samples").oninput = () => this.answers();
+      $("#samples").oninput = ({ target }) => {
+        set(target.name, target.type === "checkbox" ? (target.checked ? "yes" : "") : target.value);
+        this.answers();
+      };
       $("#more").onclick = () => { this.all = true; this.draw(); };
       options($("#samples").outcome, [["", "any"], ...Object.entries(OUTCOMES)]);
+      for (const key of ["outcome", "cut", "least", "most"]) $("#samples")[key].value = parameters().get(key) || "";
+      $("#samples").source.checked = parameters().get("source") === "yes";
       if (!picker.ids().length) {
         const found = await load("data/board.json");
         set("m", [...new Set(found.sections[0].lines.slice(0, 6).map((line) => line.id))]);
@@ -597,7 +630,8 @@
         : "The texts of this benchmark are not shown, because it does not say that they may be public.";
       fill($("#text"), first ? [el("pre", {}, typeset(first.question, plain)), el("p", {}, "Gold answer: ", el("bdi", {}, shown(first.gold)))] : el("p", { class: "notes" }, why));
       const wanted = (sample) => (!filter.outcome.value || sample.outcome === filter.outcome.value)
-        && (!filter.cut.value || (sample.finish_reason === "length") === (filter.cut.value === "yes"));
+        && (!filter.cut.value || (sample.finish_reason === "length") === (filter.cut.value === "yes"))
+        && (!filter.least.value || sample.tokens >= +filter.least.value) && (!filter.most.value || sample.tokens <= +filter.most.value);
       fill($("#answers"), this.chosen.map((model, i) => {
         const score = this.scores[i];
         const told = score ? `${score.correct[place]} of ${score.k} samples are correct` : "not measured on this question";
@@ -626,12 +660,13 @@
       fill($("#title"), el("bdi", {}, shown(found.name)));
       const f = found.facts || {}, origin = f.origin && (f.origin.repo || f.origin.path);
       this.list($("#facts"), [["Algorithm", f.algorithm], ["Family", f.family], ["Parameters", f.parameters && size(f.parameters)],
-        ["Seed", f.seed], ["Sweep", f.swept && JSON.stringify(f.swept)], ["Base from", origin], ["Made", f.end], ["Content hash", found.hash.slice(0, 16)]]);
+        ["Seed", f.seed], ["Sweep", f.swept && JSON.stringify(f.swept)], ["Base from", origin], ["Training data", (f.data || []).join(", ")], ["Made", f.end], ["Content hash", found.hash.slice(0, 16)]]);
       const link = (each) => (each.id ? el("a", { href: `model.html?id=${each.id}` }, name(each.name)) : name(each.name));
       fill($("#lineage"), found.lineage.map((each) => el("li", {}, link(each))), el("li", {}, el("b", {}, name(found.name))),
         found.children.length ? el("li", {}, found.children.map((each, i) => [i ? ", " : "", link(each)])) : null);
       this.scores(found);
       $("#record").href = `data/every_eval_ever/${id}.json`;
+      $("#card").href = `data/cards/${id}.md`;
       this.made(found.stage);
       await training.draw([found]);
     },
@@ -640,27 +675,32 @@
         el("div", {}, el("dt", {}, term), el("dd", {}, el("bdi", {}, shown(value))))));
     },
     scores(found) {
-      const head = ["Benchmark", "Score", "Solved", "Cut", "Tokens a response", "Protocol", "Measured"];
-      fill($("#scores"), el("thead", {}, el("tr", {}, head.map((text, i) => el("th", { scope: "col", class: i ? (i > 4 ? "text" : null) : "name" }, text)))),
+      const head = ["Benchmark", "Score", "Solved", "Verdicts", "Cut", "Tokens a response", "Protocol", "Measured"];
+      const verdicts = (s) => Object.keys(OUTCOMES).filter((key) => s.outcomes && s.outcomes[key]).map((key) => el("span", { class: "sub" }, `${percent(s.outcomes[key] / s.samples)} ${OUTCOMES[key]}`));
+      fill($("#scores"), el("thead", {}, el("tr", {}, head.map((text, i) => el("th", { scope: "col", class: i ? (i > 5 ? "text" : null) : "name" }, text)))),
         el("tbody", {}, found.scores.map((s) => el("tr", {}, el("th", { scope: "row", class: "name" },
           el("a", { href: `questions.html?${new URLSearchParams([["m", found.id], ["set", s.set]])}` }, shown(s.title)), el("span", { class: "sub" }, measure(s.k))),
         el("td", {}, points(s.avg_at_k), el("span", { class: "sub" }, `${points(s.interval_low)}–${points(s.interval_high)}`)),
         el("td", {}, `${s.solved} of ${s.questions}`, s.complete ? null : el("span", { class: "sub" }, `${s.questions}/${s.rows} asked`),
           s.overlap ? el("span", { class: "sub" }, `${s.overlap} overlap training data`) : null),
-        el("td", {}, `${points(s.truncated_share)}\u00a0%`), el("td", {}, Math.round(s.mean_tokens)),
+        el("td", {}, verdicts(s)), el("td", {}, `${points(s.truncated_share)}\u00a0%`), el("td", {}, Math.round(s.mean_tokens)),
         el("td", { class: "text" }, shown([s.settings.name, s.settings.engine_version, s.settings.dtype, s.settings.grader_version].filter(Boolean).join(", "))),
         el("td", { class: "text" }, s.end.slice(0, 10), el("span", { class: "sub" }, s.pipeline ? shown(s.pipeline) : ""))))));
-      const curves = found.scores.filter((s) => s.pass_at.length > 1);
+      const [curves, bars] = this.figures(found);
       $("#curves").hidden = curves.length === 0;
-      fill($("#curves .figures"), curves.map((s) => this.curve(s)));
-      const counted = found.scores.filter((s) => s.lengths);
-      $("#lengths").hidden = counted.length === 0;
-      fill($("#lengths .figures"), counted.map((s) => this.histogram(s)));
+      fill($("#curves .figures"), curves);
+      $("#lengths").hidden = bars.length === 0;
+      fill($("#lengths .figures"), bars);
     },
+    // The pass@k curves and the histograms of lengths of a model's scores.
+    figures: (found) => [
+      found.scores.filter((s) => s.pass_at.length > 1).map((s) => model.curve(s)),
+      found.scores.filter((s) => s.lengths).map((s) => model.histogram(s)),
+    ],
     // Samples by length: the first bar counts those of 1 token, each next one those of up to twice as many.
     histogram(score) {
       const counts = score.lengths, first = counts.findIndex((n) => n > 0), bars = counts.slice(first);
-      const width = 300, height = 150, left = 34, bottom = 22, most = Math.max(...bars), step = (width - left - 10) / bars.length;
+      const width = 300, height = 150, left = 44, bottom = 22, most = Math.max(...bars), step = (width - left - 10) / bars.length;
       const all = bars.reduce((a, b) => a + b, 0), at = (i) => left + i * step, down = (n) => 8 + (1 - n / most) * (height - bottom - 8);
       const told = `${shown(score.title)}: ${Math.round(score.mean_tokens)} tokens a response on average, the longest up to ${2 ** (counts.length - 1)}`;
       const text = (x, y, words, anchor) => svg("text", { x, y, "text-anchor": anchor }, words);
@@ -701,34 +741,69 @@
       const known = new Set(await load("data/training.json")), trained = models.filter(({ id }) => known.has(id));
       const section = $("#training"), chosen = trained.slice(0, LINES);
       const loaded = await Promise.all(chosen.map((each) => load(`data/training/${each.id}.json`)));
-      const logs = chosen.map((each, i) => ({ name: each.name, log: loaded[i] })).filter((each) => each.log && each.log.steps.length);
+      // A model has one color in all figures of a page, if there are few.
+      const place = (each, i) => (models.length <= LINES ? models.indexOf(each) : i);
+      const logs = chosen.map((each, i) => ({ name: each.name, place: place(each, i), log: loaded[i] })).filter((each) => each.log && each.log.steps.length);
       if (turn !== this.turn) return; // another choice was made meanwhile
       section.hidden = logs.length === 0;
       const titles = [...new Set(logs.flatMap(({ log }) => log.curves.map(([title]) => title)))];
-      const legend = logs.length < 2 ? null : el("ul", { class: "legend" }, logs.map(({ name: text }, i) => el("li", {}, this.key(i), name(text))));
+      const legend = logs.length < 2 ? null : el("ul", { class: "legend" }, logs.map((each) => el("li", {}, this.key(each.place), name(each.name))));
       fill($("#training .figures"), legend, titles.map((title) => this.figure(title, logs)),
         trained.length > LINES ? el("p", { class: "notes" }, `The first ${LINES} of ${trained.length} models.`) : null);
     },
     key: (i) => svg("svg", { viewBox: "0 0 24 8", width: 24, height: 8, "aria-hidden": "true" }, svg("line", { class: `line line-${i}`, x1: 0, x2: 24, y1: 4, y2: 4 })),
     figure(title, logs) {
-      const width = 320, height = 160, left = 58, right = 12, bottom = 22;
-      const lines = logs.map(({ name: text, log }, place) => {
+      const lines = logs.map(({ name: text, place, log }) => {
         const found = log.curves.find(([each]) => each === title);
         return { text, place, points: found ? log.steps.map((step, i) => [step, found[1][i]]).filter(([, v]) => v !== null) : [] };
       }).filter((line) => line.points.length);
+      const number = (v) => (v !== 0 && Math.abs(v) < 0.001 ? v.toExponential(1) : String(+v.toPrecision(3)));
+      const told = lines.map((line) => `${lines.length > 1 ? `${shown(line.text)}: ` : ""}${number(line.points[0][1])} to ${number(line.points[line.points.length - 1][1])}`).join("; ");
+      return this.plot(title, lines, number, (first, last) => [`step ${first}`, String(last)], told);
+    },
+    // A figure of lines, each with a place in the legend and points [x, y].
+    plot(title, lines, number, ends, told) {
+      const width = 320, height = 160, left = 58, right = 12, bottom = 22;
       const steps = lines.flatMap((line) => line.points.map(([step]) => step)), values = lines.flatMap((line) => line.points.map(([, v]) => v));
       const first = Math.min(...steps), last = Math.max(...steps), low = Math.min(...values), high = Math.max(...values);
       const x = (step) => left + ((step - first) * (width - left - right)) / (last - first || 1), y = (v) => 8 + ((high - v) * (height - bottom - 8)) / (high - low || 1);
-      const number = (v) => (v !== 0 && Math.abs(v) < 0.001 ? v.toExponential(1) : String(+v.toPrecision(3)));
       const text = (at, down, words, anchor) => svg("text", { x: at, y: down, "text-anchor": anchor }, words);
-      const told = lines.map((line) => `${lines.length > 1 ? `${shown(line.text)}: ` : ""}${number(line.points[0][1])} to ${number(line.points[line.points.length - 1][1])}`).join("; ");
       return el("figure", {}, svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `${title}, ${told}` },
         ...(low === high ? [low] : [low, high]).flatMap((v) => [svg("line", { class: "axis", x1: left, x2: width - right, y1: y(v), y2: y(v) }), text(left - 5, y(v) + 4, number(v), "end")]),
         ...lines.map((line) => (line.points.length === 1
           ? svg("circle", { class: `dot dot-${line.place}`, cx: x(line.points[0][0]), cy: y(line.points[0][1]), r: 3 })
           : svg("path", { class: `line line-${line.place}`, d: line.points.map(([step, v], i) => `${i ? "L" : "M"}${x(step).toFixed(1)} ${y(v).toFixed(1)}`).join("") }))),
-        text(left, height - 5, `step ${first}`, "start"), text(width - right, height - 5, String(last), "end")),
+        text(left, height - 5, ends(first, last)[0], "start"), text(width - right, height - 5, ends(first, last)[1], "end")),
       el("figcaption", {}, title, lines.length > 1 ? null : el("span", { class: "sub" }, told)));
+    },
+  };
+
+  /* Lengths of the responses of compared models */
+
+  const lengths = {
+    async draw(models) {
+      const chosen = models.slice(0, LINES), loaded = await Promise.all(chosen.map(({ id }) => load(`data/models/${id}.json`)));
+      if (models.map(({ id }) => id).join() !== picker.ids().join()) return; // another choice was made meanwhile
+      // The latest score of each model on a benchmark.
+      const titles = new Map();
+      loaded.forEach((found, place) => {
+        for (const score of found ? found.scores : []) if (score.lengths) titles.set(score.title, new Map(titles.get(score.title)).set(place, score));
+      });
+      const shared = [...titles].filter(([, scores]) => scores.size > 1);
+      $("#lengths").hidden = shared.length === 0;
+      fill($("#lengths .figures"), el("ul", { class: "legend" }, chosen.map((each, place) => el("li", {}, training.key(place), name(each.name)))),
+        shared.map(([title, scores]) => {
+          const first = Math.min(...[...scores.values()].map((score) => score.lengths.findIndex((n) => n > 0)));
+          const last = Math.max(...[...scores.values()].map((score) => score.lengths.length - 1));
+          const lines = [...scores].map(([place, score]) => {
+            const all = score.lengths.reduce((a, b) => a + b, 0);
+            return { place, points: Array.from({ length: last - first + 1 }, (_, i) => [first + i, (score.lengths[first + i] || 0) / all]) };
+          });
+          const told = [...scores].map(([place, score]) => `${shown(chosen[place].name)}: ${Math.round(score.mean_tokens)} tokens a response`).join("; ");
+          const figure = training.plot(title, lines, percent, (low, high) => [`≤ ${2 ** low}`, `≤ ${2 ** high} tokens`], told);
+          figure.querySelector("figcaption").append(el("span", { class: "sub" }, told));
+          return figure;
+        }));
     },
   };
 
@@ -763,10 +838,11 @@
     },
     line(line) {
       const marks = line.points.filter((point) => point.change);
+      const against = (point) => `compare.html?${new URLSearchParams([["m", line.points[line.points.indexOf(point) - 1].id], ["m", point.id]])}`;
       const row = (point) => el("tr", {}, el("th", { scope: "row", class: "name" }, el("a", { href: `model.html?id=${point.id}` }, point.end.replace("T", " ").slice(0, 16)),
         el("span", { class: "sub" }, point.run ? shown(point.run) : "")),
       el("td", {}, points(point.value), el("span", { class: "sub" }, `${points(point.low)}–${points(point.high)}`)),
-      el("td", { class: point.change }, point.change ? el("b", {}, point.change) : point.p === null ? "" : "even"),
+      el("td", { class: point.change }, point.change ? el("a", { href: against(point) }, el("b", {}, point.change)) : point.p === null ? "" : "even"),
       el("td", {}, point.p === null ? "–" : pText(point.p)));
       return el("section", {}, el("h2", {}, el("bdi", {}, shown(line.name)), ` on ${shown(line.title)}, ${measure(line.k)}`), this.figure(line),
         el("details", { open: marks.length > 0 }, el("summary", {}, `${line.points.length} scores, ${marks.filter((m) => m.change === "worse").length} worse than the one before`),
@@ -859,6 +935,11 @@
       this.made(found.made);
       $("#models").hidden = found.models.length === 0;
       fill($("#models ul"), found.models.map((each) => el("li", {}, each.scored ? el("a", { href: `model.html?id=${each.id}` }, name(each.name)) : name(each.name))));
+      fill($("#scores"), found.models.filter((each) => each.scored).map((each) => {
+        const box = el("div", { class: "figures" });
+        const open = async (event) => { if (event.target.open && !box.hasChildNodes()) fill(box, model.figures(await load(`data/models/${each.id}.json`))); };
+        return el("details", { ontoggle: open }, el("summary", {}, "pass@k and length of responses: ", name(each.name)), box);
+      }));
       await training.draw(found.models);
     },
     made(rows) {

@@ -64,7 +64,7 @@ def test_a_limited_run_is_labeled_and_never_ranked_among_whole_ones(made: MadeUp
     made.run("demo", {"hpt": answers(1, 0.5), "sft": answers(2, 0.3)})
     few = answers(3, 0.9, {"aime24": (6, 4), "math500": (6, 1)})
     made.run("trial", {"hpt": few}, whole={"aime24": 30, "math500": 120}, evaluate={"limit": 6})
-    limited, whole = board(made).sections
+    whole, limited = board(made).sections
     assert cells(limited, "hpt")["AIME 2024"].partial == (6, 30)
     assert cells(limited, "hpt")["average in"].partial == (12, 150)
     assert {line.pipeline for line in whole.lines} == {"demo"}

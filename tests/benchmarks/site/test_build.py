@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,7 +69,7 @@ def test_only_what_changed_is_written(made: MadeUp, tmp_path: Path) -> None:
     written = build(made, site)
     assert f"data/models/{short_id(second['grpo'])}.json" in written
     assert not {f"data/models/{short_id(model)}.json" for model in first.values()} & set(written)
-    assert not [path for path in written if path.endswith((".html", *STATIC)) or path.startswith("data/questions/")]
+    assert not [path for path in written if path.endswith((".html", *STATIC)) or path == "tables/questions.parquet"]
     assert {"data/board.json", "data/site.json"} <= set(written)
 
 
@@ -147,6 +149,20 @@ def test_answers_are_in_the_order_of_the_question_ids(made: MadeUp, tmp_path: Pa
         assert questions["ids"] == [f"q{i:04}" for i in range(len(correct[score["benchmark"]]))]
         assert score["correct"] == correct[score["benchmark"]].sum(axis=1).tolist()
         assert score["pass_at"][0] == pytest.approx(score["avg_at_k"])
+
+
+def test_questions_are_as_easy_as_the_latest_scores_say(made: MadeUp, tmp_path: Path) -> None:
+    correct = [answers(seed, chance) for seed, chance in ((1, 0.9), (2, 0.5), (3, 0.3))]
+    made.run("demo", {"hpt": correct[0]}, version="old")
+    hashes = made.run("demo", {"hpt": correct[1], "sft": correct[2]})
+    build(made, tmp_path / "site")
+    model = read(tmp_path / "site", f"data/models/{short_id(hashes['sft'])}.json")
+    sets = {score["benchmark"]: score["set"] for score in model["scores"]}
+    for benchmark, set_ in sets.items():
+        found = read(tmp_path / "site", f"data/questions/{set_}.json")
+        # The model of the first run counts: it is another one, not an earlier measurement.
+        expected = np.mean([each[benchmark].mean(axis=1) for each in correct], axis=0)
+        assert found["shares"] == pytest.approx(expected, abs=1e-3)
 
 
 def test_texts_are_shown_only_where_they_may_be_public() -> None:
@@ -275,6 +291,8 @@ def test_a_planted_weaker_model_is_a_regression_and_an_equal_one_is_not(made: Ma
     assert changes["nightly/hpt", "math500"] == [None, None, "worse"]
     assert changes["nightly/sft", "math500"] == [None, None, None]
     assert lines[0]["name"] == "nightly/hpt", "what got worse comes first"
+    pair = sorted(point["id"] for point in lines[0]["points"][-2:])
+    assert read(tmp_path / "site", f"data/compare/{pair[0]}-{pair[1]}.json")["benchmarks"]
 
 
 def test_regressions_are_corrected_within_each_run(made: MadeUp, tmp_path: Path) -> None:
@@ -322,6 +340,35 @@ def test_training_curves_are_thinned_and_lack_what_was_never_logged(made: MadeUp
     reward = dict(long["curves"])["Reward, mean over rollouts"]
     assert reward[0] == pytest.approx(3.5 / 1001, rel=1e-5)
     assert len(reward) == len(long["steps"])
+
+
+def test_each_signal_has_a_curve(made: MadeUp, tmp_path: Path) -> None:
+    """Without points at steps that did not train on it."""
+    names = ("signal", "surrogate", "tokens", "clipped")
+    steps = [("rl", -0.5, 8, 0), ("sft", 0.0, 0, 0)], [("rl", 0.0, 0, 0), ("sft", 2.5, 4, 0)]
+    rows = [
+        {"step": i, "reward": 0.5, "signals": [dict(zip(names, each, strict=True)) for each in step]}
+        for i, step in enumerate(steps, 1)
+    ]
+    hashes = made.run("demo", {"hpt": answers(1, 0.5)}, logs={"hpt": pa.Table.from_pylist(rows)})
+    build(made, tmp_path / "site")
+    curves = dict(read(tmp_path / "site", f"data/training/{short_id(hashes['hpt'])}.json")["curves"])
+    assert curves["Surrogate loss of the signal rl"] == [-0.5, None]
+    assert curves["Surrogate loss of the signal sft"] == [None, 2.5]
+
+
+def test_a_run_that_reused_everything_names_the_packages(made: MadeUp, tmp_path: Path) -> None:
+    made.run("demo", {"hpt": answers(1, 0.5)})
+    (file,) = made.store.history.folder.glob("*.json")
+    record = json.loads(file.read_text())
+    reused = {key: {**stage, "what": "reused"} for key, stage in record["stages"].items()}
+    later = {"id": "20260102-000000-demo-0001", "start": "2026-01-02T00:00:00Z", "end": "2026-01-02T00:00:01Z"}
+    text = json.dumps({**record, **later, "stages": reused})
+    (made.store.history.folder / f"{later['id']}.json").write_text(text)
+    build(made, tmp_path / "site")
+    listed = read(tmp_path / "site", "data/runs.json")["runs"][0]
+    found = read(tmp_path / "site", f"data/runs/{listed['id']}.json")
+    assert (found["made"], found["packages"]["torch"]) == ([], "1.0")
 
 
 def test_a_run_has_a_page_without_folders_of_the_machine(made: MadeUp, tmp_path: Path) -> None:
@@ -397,6 +444,42 @@ def test_the_tables_can_be_read(made: MadeUp, tmp_path: Path) -> None:
     flat = pd.read_csv(tmp_path / "site" / "tables" / "scores.csv.gz")
     assert flat["avg_at_k"].tolist() == pytest.approx(scores.column("avg_at_k").to_pylist())
     assert not (tmp_path / "site" / "tables" / "runs.parquet").exists(), "configs name folders of the machine"
+
+
+def test_the_tables_name_the_questions_that_one_model_solves_and_another_does_not(made: MadeUp, tmp_path: Path) -> None:
+    made.run("demo", {"hpt": answers(1, 0.6), "sft": answers(2, 0.3)})
+    build(made, tmp_path / "site")
+    for name in ("scores", "protocols", "questions"):
+        duckdb.read_parquet(str(tmp_path / "site" / "tables" / f"{name}.parquet")).create_view(name)
+    found = duckdb.sql("""
+        WITH solved AS (
+            SELECT label, q.question_id, 2 * s.correct[q.place + 1] > s.k AS solved
+            FROM scores s JOIN protocols USING (protocol) JOIN questions q USING (benchmark_hash)
+            WHERE s.benchmark = 'math500'
+        )
+        SELECT a.question_id FROM solved a JOIN solved b USING (question_id)
+        WHERE a.label = 'hpt' AND a.solved AND b.label = 'sft' AND NOT b.solved ORDER BY 1
+    """).fetchall()
+    pairs = compare_models(Records(made.store.root), fill(made.store), "hpt", "sft").pairs
+    (pair,) = [pair for pair in pairs if pair.benchmark == "math500"]
+    assert [question for (question,) in found] == list(pair.only_first) != []
+
+
+def test_a_model_has_a_card(made: MadeUp, tmp_path: Path) -> None:
+    correct = answers(1, 0.5)
+    hashes = made.run("demo", {"hpt|x": correct})
+    build(made, tmp_path / "site")
+    text = (tmp_path / "site" / "data" / "cards" / f"{short_id(hashes['hpt|x'])}.md").read_text()
+    _, front, card = text.split("---\n", 2)
+    assert yaml.safe_load(front) == {
+        "base_model": "Qwen/Qwen2.5-Math-1.5B",
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["hpt-pipelines"],
+    }
+    assert "# demo/hpt\\|x\n" in card and "Lineage: demo/base → demo/hpt\\|x" in card
+    assert f"| AIME 2024 | {100 * correct['aime24'].mean():.1f} |" in card
+    assert "10 % of the responses were cut" in card and "Tokens trained on: 2000" in card
 
 
 def test_a_models_scores_are_a_record_of_every_eval_ever(made: MadeUp, tmp_path: Path) -> None:

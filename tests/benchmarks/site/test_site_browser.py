@@ -69,10 +69,13 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Two seeds of HPT, SFT, a model that lacks a benchmark, a failed stage, a limited run and hostile names."""
+    """Two nights, three seeds of HPT, SFT, a model that lacks a benchmark, a failed stage, a limited run and hostile
+    names."""
     found = Served(tmp_path_factory.mktemp("served"))
     part = {name: value for name, value in answers(4, 0.4).items() if name != "aime24"}
-    models = {"hpt_seed_1": answers(1, 0.6), "hpt_seed_2": answers(2, 0.55), "sft": answers(3, 0.3), "part": part}
+    models = {"hpt_seed_1": answers(1, 0.6), "hpt_seed_2": answers(2, 0.55), "hpt_seed_3": answers(8, 0.5)}
+    models |= {"sft": answers(3, 0.3), "part": part}
+    found.made.run("demo", {"sft": answers(10, 0.7)}, version="0")
     found.hashes |= found.made.run("demo", models, failed={"train.grpo": EVIL}, logs=LOGS)
     found.hashes |= found.made.run(f"hostile{EVIL}", {f"evil{EVIL}": answers(5, 0.4), "long" * 60: answers(6, 0.2)})
     limited = {"math500": drawn(np.random.default_rng(7), 6, 1, 0.9)}
@@ -112,7 +115,7 @@ def labels(page: Page) -> list[str]:
 def test_the_board_shows_every_line_with_marks(page: Page, served: Served) -> None:
     board(page, served)
     assert labels(page)[0] == "demo/hpt_seed_1"
-    assert len(labels(page)) == 6
+    assert len(labels(page)) == 7
     assert page.locator("#board td.best").count() > 0
     text = page.inner_text("#missing")
     assert "demo/part: not measured on AIME 2024; no average in distribution" in text
@@ -129,7 +132,7 @@ def test_hostile_names_are_text(page: Page, served: Served) -> None:
 def test_the_state_of_the_board_is_in_its_address(page: Page, served: Served) -> None:
     board(page, served)
     page.fill("[name=q]", "demo/")
-    expect(page.locator("#count")).to_have_text("4 of 6 lines")
+    expect(page.locator("#count")).to_have_text("5 of 7 lines")
     page.click("[data-sort=math500]")
     page.locator("#columns summary").click()
     page.uncheck("[name=column][value=arc_challenge]")
@@ -164,7 +167,7 @@ def test_sorting_by_keyboard(page: Page, served: Served) -> None:
     board(page, served)
     page.focus("[data-sort=math500]")
     page.keyboard.press("Enter")
-    place = [c["benchmark"] for c in served.view.site.board_data()["sections"][-1]["columns"]].index("math500")
+    place = [c["benchmark"] for c in served.view.site.board_data()["sections"][0]["columns"]].index("math500")
     cells = page.locator(f"#board tbody tr > :nth-child({place + 2})").all_inner_texts()
     values = [float(text.split("\n")[0].rstrip("*")) for text in cells]
     assert values == sorted(values, reverse=True)
@@ -174,6 +177,9 @@ def test_sorting_by_keyboard(page: Page, served: Served) -> None:
 
 
 def test_a_limited_run_is_labeled(page: Page, served: Served) -> None:
+    page.goto(served.url)
+    page.wait_for_selector("#board tbody tr")
+    assert len(labels(page)) == 7, "what was measured last is partial, and not what a reader looks for first"
     limited = next(s for s in served.view.site.board_data()["sections"] if len(s["lines"]) == 1)
     page.goto(f"{served.url}?section={limited['id']}")
     page.wait_for_selector("#board tbody tr")
@@ -191,10 +197,10 @@ def test_exports_hold_what_is_shown(page: Page, served: Served, kind: str, expec
         import csv
 
         rows = list(csv.DictReader(text.splitlines()))
-        assert [row["model"] for row in rows] == ["hpt_seed_1", "hpt_seed_2", "part", "sft"]
+        assert [row["model"] for row in rows] == ["hpt_seed_1", "hpt_seed_2", "hpt_seed_3", "part", "sft"]
         mean = answers(3, 0.3)["math500"].mean()
         assert float(rows[-1]["MATH-500 pass@1"]) == pytest.approx(mean, rel=1e-5)
-        assert rows[2]["AIME 2024 avg@4"] == "", "what is missing is empty, not zero"
+        assert rows[3]["AIME 2024 avg@4"] == "", "what is missing is empty, not zero"
 
 
 def test_models_are_compared_by_clicks(page: Page, served: Served) -> None:
@@ -216,9 +222,15 @@ def test_models_are_compared_by_clicks(page: Page, served: Served) -> None:
     for place, pair in enumerate(pair for pair in found.pairs if pair.only_first or pair.only_second):
         details = page.locator("#pairs details").nth(place)
         details.locator("summary").click()
-        lists = details.locator("ul")
-        assert lists.nth(0).locator("li").all_inner_texts() == list(pair.only_first)
-        assert lists.nth(1).locator("li").all_inner_texts() == list(pair.only_second)
+        shown = details.locator("h3, li")
+        expect(shown).to_have_count(2 + len(pair.only_first) + len(pair.only_second))
+        texts = shown.all_inner_texts()
+        second = texts.index(f"Only B solves {len(pair.only_second)}")
+        assert sorted(texts[1:second]) == list(pair.only_first)
+        assert sorted(texts[second + 1 :]) == list(pair.only_second)
+    kinds = page.locator("#pairs details p").all_inner_texts()
+    assert any(text.endswith("hard") for text in kinds) and any(text.endswith("easy") for text in kinds)
+    assert page.locator("#lengths figure path").count() == 2 * len(SUITES)
 
 
 def test_three_models_are_corrected_together(page: Page, served: Served) -> None:
@@ -255,8 +267,16 @@ def test_responses_are_side_by_side(page: Page, served: Served) -> None:
     assert page.locator("#answers article").count() == 2
     text = page.inner_text("#answers")
     assert "so the answer is 1" in text and "cut at the token limit" in text
+    page.fill("[name=least]", "110")
+    expect(page.locator("#answers pre")).to_have_count(0)
+    page.fill("[name=most]", "109")
+    page.fill("[name=least]", "109")
+    expect(page.locator("#answers pre")).to_have_count(2)
     page.select_option("[name=cut]", "no")
     expect(page.locator("#answers pre")).to_have_count(0)
+    page.reload()
+    expect(page.locator("#question")).to_contain_text("samples are correct")
+    assert page.locator("#answers pre").count() == 0 and page.input_value("[name=most]") == "109"
 
 
 def test_the_text_of_a_gated_benchmark_is_not_served(page: Page, served: Served) -> None:
@@ -272,6 +292,8 @@ def test_a_model_has_a_page(page: Page, served: Served) -> None:
     assert "Qwen/Qwen2.5-Math-1.5B" in page.inner_text("#facts")
     assert page.inner_text("#lineage").split() == ["demo/base", "demo/hpt_seed_1"]
     assert page.locator("#curves svg").count() == 1, "only where there are several samples a question"
+    assert "% correct" in page.inner_text("#scores")
+    assert page.request.get(page.locator("#card").evaluate("link => link.href")).text().startswith("---\nbase_model:")
     page.goto(f"{served.url}model.html?id=../../etc/passwd")
     expect(page.locator("#empty")).to_be_visible()
 
@@ -297,7 +319,7 @@ def test_history_marks_what_got_worse(browser: Browser, tmp_path: Path) -> None:
 def test_runs_with_their_stages(page: Page, served: Served) -> None:
     page.goto(f"{served.url}runs.html")
     page.wait_for_selector("#runs section")
-    assert page.locator("#runs h2").count() == 3
+    assert page.locator("#runs h2").count() == 4
     page.select_option("[name=outcome]", "failed")
     expect(page.locator("#runs h2")).to_have_count(1)
     assert "<img src=x onerror=alert(1)>\\u202egnp" in page.inner_text("#runs tr:has-text('train.grpo')")
@@ -310,7 +332,7 @@ def test_formulas_are_typeset_and_nothing_else_is_made_of_them(page: Page, serve
         ["script", {}, "alert(1)"],
         ["mi", {"href": "javascript:alert(1)"}, "a<b>"],
     ]
-    sample = {"response": ["so ", ["$a$", tree]], "left_out": 0, "tokens": 1, "finish_reason": "stop",
+    sample = {"response": [EVIL, "so ", ["$a$", tree]], "left_out": 0, "tokens": 1, "finish_reason": "stop",
               "outcome": "correct", "extracted": "1"}  # fmt: skip
     hostile = {"q0001": {"question": ["What?"], "gold": "1", "samples": [sample]}}
     page.route("**/data/responses/**", lambda route: route.fulfill(json=hostile))
@@ -321,7 +343,7 @@ def test_formulas_are_typeset_and_nothing_else_is_made_of_them(page: Page, serve
     made = page.locator("#answers math, #answers math *")
     assert made.evaluate_all("nodes => nodes.flatMap((n) => n.getAttributeNames())") == []
     page.check("#samples [name=source]")
-    expect(page.locator("#answers pre")).to_have_text("so $a$")
+    expect(page.locator("#answers pre")).to_have_text("<img src=x onerror=alert(1)>\\u202egnpso $a$")
 
 
 def test_a_run_says_how_to_repeat_it(page: Page, served: Served) -> None:
@@ -341,6 +363,9 @@ def test_a_run_says_how_to_repeat_it(page: Page, served: Served) -> None:
     assert page.locator("#training .legend li").all_inner_texts() == ["demo/hpt_seed_1", "demo/hpt_seed_2"]
     label = page.locator("#training svg[role=img]").first.get_attribute("aria-label")
     assert label and "demo/hpt_seed_2: 0.03 to 0.9" in label
+    page.locator("#models summary").first.click()
+    page.wait_for_selector("#models figure")
+    assert page.locator("#models figure").count() == 1 + len(SUITES), "a pass@k curve, and lengths on each benchmark"
     page.click("#models a >> nth=-1")
     page.wait_for_selector("#scores tbody tr")
     page.goto(f"{served.url}run.html")
@@ -356,11 +381,55 @@ def test_curves_of_compared_models_share_a_figure(page: Page, served: Served) ->
     expect(page.locator("#training")).to_be_hidden()
 
 
+def test_an_old_line_is_marked(page: Page, served: Served) -> None:
+    data = served.view.site.board_data()
+    data["sections"][0]["lines"][0]["end"] = "2025-11-01T00:00:00Z"
+    page.route("**/data/board.json*", lambda route: route.fulfill(json=data))
+    page.goto(served.url)
+    page.wait_for_selector("#board tbody tr")
+    assert page.locator("#board tbody .warning").all_inner_texts() == ["61 days older than the latest"]
+    assert "Latest measurement 2026-01-01, " in page.inner_text(".bar")
+    assert f"section={data['sections'][0]['id']}" in page.url, "a link to it stays the same"
+
+
+def test_sixty_suites_on_a_screen_and_twelve_on_paper(browser: Browser, served: Served) -> None:
+    data = served.view.site.board_data()
+    section = data["sections"][0]
+    at = [place for place, column in enumerate(section["columns"]) if column["benchmark"]]
+
+    def widen(count: int, more: str = "") -> None:
+        while sum(bool(column["benchmark"]) for column in section["columns"]) < count:
+            place, number = at[len(section["columns"]) % len(at)], len(section["columns"])
+            column = section["columns"][place]
+            section["columns"].append({**column, "benchmark": f"suite{number}", "title": column["title"] + more})
+            for line in section["lines"] + section["methods"]:
+                line["cells"].append(line["cells"][place])
+
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.route("**/data/board.json*", lambda route: route.fulfill(json=data))
+    widen(12)
+    page.goto(served.url)
+    page.wait_for_selector("#board tbody tr")
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 1047, "height": 718})  # A4, landscape, without its margins, at 96 pixels an inch
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1047
+    page.emulate_media(media="screen")
+    widen(60, EVIL)
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(served.url)
+        page.wait_for_selector("#board tbody tr")
+        assert page.locator("#board thead th").count() == 1 + len(section["columns"]) + 1
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator("#main img").count() == 0
+    page.close()
+
+
 def test_the_tables_are_linked(page: Page, served: Served) -> None:
     page.goto(f"{served.url}data.html")
     page.wait_for_selector("#files tbody tr")
     addresses = page.locator("#files a").evaluate_all("links => links.map((link) => link.href)")
-    assert len(addresses) == 6
+    assert len(addresses) == 10
     assert all(page.request.get(address).ok for address in addresses)
 
 
