@@ -2,20 +2,16 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from flows.graph import Planned
-from flows.load import load_config
-from flows.run import plan_run
-from hpt_core.artifacts import Manifest, Slot
-from hpt_core.files import sha256_json
+from hpt_core.files import write_parquet
 from hpt_core.schemas import QUESTIONS, SAMPLES, VERDICTS
+from tests.flows.pipelines import make_up
 
 CONFIG = """
 name = "two"
@@ -35,43 +31,29 @@ CORRECT = {"a": (2, 2, 0), "b": (2, 1, 0)}
 """Correct samples of each question, of two each."""
 
 
-def written(planned: Planned, slot: Slot) -> None:
-    """Make an artifact of the config up."""
-    target, now = planned.target, datetime.now(UTC)
-    keys = [{"benchmark": target.key.part, "question_id": name, "sample_index": i} for name in IDS for i in range(2)]
-    answers = [i < count for count in CORRECT.get(target.key.stage.name, ()) for i in range(2)]
-    tables: dict[str, tuple[str, list[dict[str, Any]], pa.Schema]] = {
-        "benchmark": (
-            "asked.parquet",
-            [{"question_id": i, "question": f"Q{EVIL}", "gold": f"2{EVIL}", "kind": "math", "family": ""} for i in IDS],
-            QUESTIONS,
-        ),
-        "samples": (
-            "samples/part-00000.parquet",
-            [
-                {**key, "seed": 1, "response": f"so{EVIL}", "tokens": 5, "prompt_tokens": 5, "finish_reason": "stop"}
-                for key in keys
-            ],
-            SAMPLES,
-        ),
-        "verdicts": (
-            "verdicts.parquet",
-            [
-                {**key, "outcome": "correct" if solved else "incorrect", "extracted": f"3{EVIL}"}
-                for key, solved in zip(keys, answers, strict=False)
-            ],
-            VERDICTS,
-        ),
-    }
-    if target.kind in tables:
-        name, rows, schema = tables[target.kind]
-        (slot.output / name).parent.mkdir(parents=True)
-        pq.write_table(pa.Table.from_pylist(rows, schema), slot.output / name)
-    outputs = {output.name: sha256_json([target.fingerprint, output.name]) for output in planned.step.produces}
-    facts = {"stage": str(target.key), "kind": target.kind, "fingerprint": target.fingerprint, "config": target.config}
-    facts |= {"versions": {}, "files": (), "inputs": target.inputs, "outputs": outputs, "start": now, "end": now}
-    slot.output.mkdir(parents=True, exist_ok=True)
-    slot.commit(Manifest.model_validate(facts))
+def fill(planned: Planned, output: Path) -> dict[str, Any]:
+    """Make the texts of an artifact up."""
+    keys = [
+        {"benchmark": "procedural_double", "question_id": name, "sample_index": index}
+        for name in IDS
+        for index in range(2)
+    ]
+    if planned.target.kind == "benchmark":
+        question = {"question": f"Q{EVIL}", "gold": f"2{EVIL}", "kind": "math", "family": ""}
+        write(output / "asked.parquet", [{"question_id": name, **question} for name in IDS], QUESTIONS)
+    if planned.target.kind == "samples":
+        sample = {"seed": 1, "response": f"so{EVIL}", "tokens": 5, "prompt_tokens": 5, "finish_reason": "stop"}
+        write(output / "samples" / "part-00000.parquet", [key | sample for key in keys], SAMPLES)
+    if planned.target.kind == "verdicts":
+        counts = CORRECT[planned.target.key.stage.name]
+        outcomes = ["correct" if index < count else "incorrect" for count in counts for index in range(2)]
+        rows = [key | {"outcome": o, "extracted": f"3{EVIL}"} for key, o in zip(keys, outcomes, strict=True)]
+        write(output / "verdicts.parquet", rows, VERDICTS)
+    return {}
+
+
+def write(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
+    write_parquet(path, pa.Table.from_pylist(rows, schema))
 
 
 @pytest.fixture
@@ -79,11 +61,7 @@ def look(run_here: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     """The command on this store."""
     config = tmp_path / "two.toml"
     config.write_text(CONFIG)
-    while not (run := plan_run(load_config(config))).plan.finished:
-        ready = [p for p in run.plan.planned if p.check.state != "done" and not p.target.provisional]
-        assert ready, run.plan.problems
-        for planned in ready:
-            written(planned, run.context.store.slot(planned.target.kind, planned.target.fingerprint))
+    make_up(config, fill)
 
     def look(*arguments: str, code: int = 0) -> Any:
         found = run_here("samples", "two.toml", *arguments)
