@@ -209,6 +209,13 @@ def amount(count: float) -> str:
     return f"{count:.1f} TB"
 
 
+def summed(values: Iterable[float | None]) -> str:
+    """Sum of the values that are known, as "1.30", or ">1.30" if some are not; "" if there is nothing to sum."""
+    every = list(values)
+    known = [value for value in every if value is not None]
+    return f"{'>' * (len(known) < len(every))}{sum(known):,.2f}" if sum(known) else ""
+
+
 def styled(state: str) -> str:
     """The state of an artifact, a stage or a run, in its color."""
     return f"[{STATES[state]}]{state}[/]" if state in STATES else state

@@ -47,7 +47,7 @@ class Outlook:
 def expected(run: Run) -> dict[str, float | None]:
     """Stage to run -> seconds that it will take; None if that of an artifact is unknown."""
     found: dict[str, float | None] = {}
-    for key, duration in durations(run.plan, run.context.store, run.config.name).items():
+    for key, duration in durations(run.plan, run.context).items():
         before = found.get(str(key.stage), 0.0)
         found[str(key.stage)] = None if duration is None or before is None else before + duration.seconds
     return found

@@ -242,8 +242,8 @@ class SampleStep(Step):
 
     def facts(self, job: Job) -> dict[str, Any]:
         """Tokens of the samples and of their prompts."""
-        spent = self.spent(job, 0.0)
-        return {"tokens": spent.tokens, "prompt_tokens": spent.prompt_tokens}
+        table = pq.read_table(job.slot.output / SAMPLES.path, columns=["tokens", "prompt_tokens"])
+        return {name: sum(table.column(name).to_pylist()) for name in table.column_names}
 
     def work(self, config: Any) -> float:
         """Samples per question."""
@@ -259,11 +259,9 @@ class SampleStep(Step):
         """The budget's, if it has any."""
         return self.protocol.config.budget.prices or context.resources.prices
 
-    def spent(self, job: Job, device_seconds: float) -> Spent:
+    def spent(self, facts: Mapping[str, Any], device_seconds: float) -> Spent:
         """The samples' tokens, too."""
-        table = pq.read_table(job.slot.output / SAMPLES.path, columns=["tokens", "prompt_tokens"])
-        tokens, prompt_tokens = (sum(column.to_pylist()) for column in table.columns)
-        return Spent(tokens, prompt_tokens, device_seconds)
+        return Spent(facts["tokens"], facts["prompt_tokens"], device_seconds)
 
     def spec(self, jobs: Sequence[Job], artifacts: Artifacts) -> SampleSpec:
         """The worker's spec."""

@@ -29,6 +29,7 @@ class Step(NamedTuple):
 
 STEPS: Mapping[int, Step] = {
     1: Step(),  # 2 has SCORES.lengths, which is null here, and OVERLAPS
+    2: Step(),  # 3 has SCORES.outcomes, which is null here
 }
 """Version -> the step to the next one."""
 

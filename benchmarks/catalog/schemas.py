@@ -7,7 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
-VERSION = 2
+from hpt_core.verifiers.base import Outcome
+
+VERSION = 3
 """Version of these schemas, in the metadata of each file and in each record. Raise it with every change, and add the
 step from the version before to `benchmarks.catalog.migrations`."""
 VERSION_KEY = b"hpt_catalog_version"
@@ -193,7 +195,12 @@ SCORES = _table(
         "lengths",
         pa.list_(_I32),
         "Samples by length: the first number counts those of at most 1 token, each next one those of up to twice as "
-        "many. Null in records of earlier releases.",
+        "many. Null in records of earlier releases whose samples are gone.",
+    ),
+    _column(
+        "outcomes",
+        pa.struct([(str(outcome), _I64) for outcome in Outcome]),
+        "Samples of each outcome. Null in records of earlier releases whose samples are gone.",
     ),
     _key("end", _TIME, "When the verdicts were finished."),
     _key("latest", _BOOL, "Whether no later row has the same model, benchmark and protocol."),

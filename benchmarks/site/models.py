@@ -94,6 +94,7 @@ class ModelData:
             "pipeline": row["pipeline"],
             "correct": row["correct"],
             "lengths": row["lengths"],
+            "outcomes": row["outcomes"],
             "overlap": self._overlaps.of(row["model"], protocol["benchmark_hash"]),
             "pass_at": [rounded(value) for value in pass_curve(row["correct"], row["k"])[:MAX_K]],
         }

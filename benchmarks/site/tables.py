@@ -75,7 +75,8 @@ def as_parquet(table: pa.Table) -> bytes:
 
 def as_csv(table: pa.Table) -> bytes:
     """The columns of the table that are not lists, as CSV, compressed by gzip: the scores of 1,000 models take 4 MB
-    otherwise. Times are in UTC, and what is not known is empty."""
+    otherwise. A field of a struct is a column: `outcomes.correct`. Times are in UTC, and what is not known is empty."""
+    table = table.flatten()
     flat = [field.name for field in table.schema if not pa.types.is_list(field.type)]
     sink = BytesIO()
     pc.write_csv(table.select(flat), sink)

@@ -14,7 +14,7 @@ from benchmarks.suite import get_suite
 from flows import graph as graphs
 from flows.commands import common
 from flows.commands.common import ConfigFile, DataDir, Json, Set, StoreOption, Units
-from flows.display import amount, clock, styled
+from flows.display import amount, clock, styled, summed
 from flows.fields import Field, fields_of
 from flows.run import RunOptions, context_of, plan_run
 from hpt_core.artifacts import Manifest
@@ -42,43 +42,64 @@ def status(
     units: Units = False,
     as_json: Json = False,
 ) -> None:
-    """Show the state of each stage: when it was finished, how long it took, its size and rows."""
+    """Show the state of each stage: when it was finished, how long it took, what it cost, its size and rows."""
     resolved = common.read_config(config, overrides, store, data_dir)
     run = plan_run(resolved)
     rows = [_status_row(planned, run.context) for planned in run.plan.planned]
     if as_json:
         common.print_json(rows)
         return
-    table = Table("stage", "state", "ended", "took", "size", "rows", box=None, pad_edge=False, header_style="bold")
     manifests = {str(planned.target.key): _manifest(planned, run.context) for planned in run.plan.planned}
+    lines = []
     for key in run.graph:
         planned = run.plan.of(key)
         several = [p for p in planned if len(planned) > 1]
         found = [m for p in planned if (m := manifests[str(p.target.key)])]
         if planned:
-            table.add_row(*_status_line(str(key), run.plan.state(key), found, len(several)))
+            lines.append(_status_line(str(key), run.plan.state(key), found, len(several)))
         for p in several if units else ():
             own = manifests[str(p.target.key)]
             name = "/".join(filter(None, p.target.key[1:]))
-            table.add_row(*_status_line(f"  {name}", p.check.state, [own] if own else [], 0))
+            lines.append(_status_line(f"  {name}", p.check.state, [own] if own else [], 0))
+    # Two stages may share an artifact.
+    if every := list({m.fingerprint: m for m in manifests.values() if m}.values()):
+        lines.append(["total", "", "", *_spent(every), amount(sum(m.size for m in every)), ""])
+    common.OUT.print(_status_table(lines))
     for key, error in run.plan.problems.items():
-        table.add_row(str(key), styled("blocked"), "", "", "", escape(str(error)))
-    common.OUT.print(table)
+        common.OUT.print(f"{key} {styled('blocked')}")
+        common.print_note(str(error))
+
+
+def _status_table(lines: list[list[str]]) -> Table:
+    """The table without columns that are empty, as the cost is without prices."""
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
+    for place, name in enumerate(("stage", "state", "ended", "took", "device\nhours", "cost", "size", "rows")):
+        table.add_column(name, overflow="fold", no_wrap=place > 0, justify="left" if place < 3 else "right")
+    for line in lines:
+        table.add_row(*line)
+    table.columns = [column for column in table.columns if any(column.cells)]
+    return table
 
 
 def _status_line(name: str, state: str, found: list[Manifest], of: int) -> list[str]:
     """A line of the table: sums over the finished artifacts. `of` is the number of a stage with several."""
     if not found:
-        return [name, styled(state), "", "", "", ""]
+        return [name, styled(state), *[""] * 6]
     rows = sum(m.rows for m in found)
     return [
         f"{name} ({len(found)} of {of})" if of > len(found) else name,
         styled(state),
-        f"{max(m.end for m in found).astimezone():%Y-%m-%d %H:%M}",
-        clock(sum(m.cost.seconds for m in found)),
+        f"{max(m.end for m in found).astimezone():%m-%d %H:%M}",
+        *_spent(found),
         amount(sum(m.size for m in found)),
         str(rows or ""),
     ]
+
+
+def _spent(found: list[Manifest]) -> list[str]:
+    """Time, device-hours and cost of artifacts."""
+    hours, money = summed(m.cost.device_hours for m in found), summed(m.cost.money for m in found)
+    return [clock(sum(m.cost.seconds for m in found)), hours, money]
 
 
 def _manifest(planned: graphs.Planned, context: Context) -> Manifest | None:

@@ -10,7 +10,7 @@ from rich.markup import escape
 from flows import graph as graphs
 from flows.commands import common
 from flows.commands.common import ConfigFile, DataDir, Json, Set, StoreOption, Units, Verify
-from flows.display import clock, styled
+from flows.display import clock, styled, summed
 from flows.durations import Duration, durations
 from flows.run import Run, RunOptions, plan_run, problems, warn
 from tasks.execution.keys import ArtifactKey, StageKey
@@ -40,12 +40,15 @@ def plan(
     """Show what a run would reuse, continue and do, how long it would take, and what keeps it from starting."""
     resolved = common.read_config(config, overrides, store, data_dir)
     run = plan_run(resolved, RunOptions(only=tuple(only or ()), rerun_from=tuple(start or ()), verify=verify))
-    times = durations(run.plan, run.context.store, resolved.name)
+    times = durations(run.plan, run.context)
     found, warnings = list(map(str, problems(run))), [notice.text for notice in warn(run)]
     if as_json:
         facts = {"pipeline": resolved.name, "store": resolved.store, "finished": run.plan.finished}
-        told = {"seconds": _total(times), "unknown": _unknown(times), "warnings": warnings, "problems": found}
-        common.print_json({**facts, **told, "stages": _as_json(run.plan, times)})
+        told = {"unknown": _unknown(times), "warnings": warnings, "problems": found}
+        sums = {
+            name: sum(getattr(d, name) or 0.0 for d in _known(times)) for name in ("seconds", "device_hours", "money")
+        }
+        common.print_json({**facts, **sums, **told, "stages": _as_json(run.plan, times)})
         return
     _print_stages(run.plan, times, units)
     _print_summary(run, times)
@@ -58,18 +61,20 @@ def _print_summary(run: Run, times: Times) -> None:
     words = Counter(found.state(key) for key in found.graph)
     common.OUT.print(f"\n{', '.join(f'{count} {word}' for word, count in words.items())}", end="")
     if times:
-        known, unknown = _total(times), _unknown(times)
+        known, unknown = _known(times), _unknown(times)
         stages = ", ".join(unknown) if len(unknown) <= 3 else f"{len(unknown)} stages"
-        told = [f"about {clock(known)} of work"] * bool(known) + [f"unknown for {stages}"] * bool(unknown)
-        common.OUT.print(f"; time: {', '.join(told)}", end="")
+        seconds = sum(duration.seconds for duration in known)
+        told = [f"about {clock(seconds)} of work"] * bool(seconds) + [f"unknown for {stages}"] * bool(unknown)
+        hours, money = summed(d.device_hours for d in known), summed(d.money for d in known)
+        costs = f"{f'; {hours} device-hours' * bool(hours)}{f'; cost {money}' * bool(money)}"
+        common.OUT.print(f"; time: {', '.join(told)}{costs}", end="")
     common.OUT.print(f"\nstore {run.config.store}", markup=False)
     if any(p.target.provisional for p in found.planned):
-        common.OUT.print("~ marks a provisional fingerprint: it depends on an input that does not exist yet")
+        common.OUT.print("~ marks a provisional fingerprint: it depends on an input that is not there yet")
 
 
-def _total(times: Times) -> float:
-    """Estimated seconds, one artifact after the other."""
-    return sum(found.seconds for found in times.values() if found)
+def _known(times: Times) -> list[Duration]:
+    return [found for found in times.values() if found]
 
 
 def _unknown(times: Times) -> list[str]:
@@ -170,6 +175,8 @@ def _as_json(found: graphs.Plan, times: Times) -> list[dict[str, Any]]:
                     "text": p.check.text,
                     "needs": p.needs,
                     "seconds": estimate.seconds if (estimate := times.get(p.target.key)) else None,
+                    "device_hours": estimate.device_hours if estimate else None,
+                    "money": estimate.money if estimate else None,
                     "seconds_from": estimate.basis.stage if estimate else None,
                     "folder": str(found.artifacts[p.target.key].folder),
                 }

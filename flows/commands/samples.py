@@ -83,7 +83,8 @@ def samples(
         common.print_json(list(rows))
         return
     for name, ids in (alone or {}).items():
-        common.OUT.print(f"{name}: {first_only(len(ids), solved_by, not_by)}: {' '.join(ids)}", markup=False)
+        told = common.harmless(" ".join(ids))
+        common.OUT.print(f"{name}: {first_only(len(ids), solved_by, not_by)}: {told}", markup=False)
     for row in rows:
         _print(row)
     more = f"; --limit shows more than {limit}" if len(found) > limit else ""

@@ -176,9 +176,16 @@ class Step(ABC):
         """What its resources cost."""
         return context.resources.prices
 
-    def spent(self, job: Job, device_seconds: float) -> Spent:
-        """What an artifact has taken, for its cost in money."""
+    def spent(self, facts: Mapping[str, Any], device_seconds: float) -> Spent:
+        """What an artifact with these facts has taken, for its cost in money."""
         return Spent(seconds=device_seconds)
+
+    def money(self, facts: Mapping[str, Any], device_hours: float | None, context: "Context") -> float | None:
+        """Cost of an artifact with these facts; None without prices, or if the hours have one and are unknown."""
+        prices = self.prices(context)
+        if not prices or (prices.hour and device_hours is None):
+            return None
+        return self.spent(facts, (device_hours or 0.0) * 3600).cost(prices)
 
     def holds(self, artifact: Artifact) -> bool:
         """Whether the artifact's effects outside the store, such as a publication, still exist."""

@@ -30,8 +30,6 @@ from tasks.execution.kind import StageKind
 LOG = logging.getLogger("hpt.catalog")
 NOT_CONFIG = ("store", "resources", "schedule", "trackers", "data_dir")
 """Fields of a pipeline's config that say where and how it runs, not what it does."""
-NEEDED = {"contamination": "overlaps"}
-"""Kind of artifact -> table in which its record has a row."""
 Progress = Callable[[int, int], None]
 
 
@@ -155,7 +153,8 @@ def fill(store: Store, progress: Progress = lambda done, total: None) -> Tables:
             try:
                 written[made.record] = _add(made, records, durable=False)
             except Exception as error:  # also a fault in the code of a kind outside this repository
-                LOG.warning("%s is not in the catalog: %s", made.slot, explain(error))
+                if made.record not in lacking:
+                    LOG.warning("%s is not in the catalog: %s", made.slot, explain(error))
         progress(len(slots), len(slots))
     return update(records, running, written, stored, lacking)
 
@@ -171,16 +170,19 @@ def _without_record(store: Store, times: Mapping[str, float]) -> list[Slot]:
 
 
 def _lacking(store: Store, tables: Tables) -> dict[str, Slot]:
-    """Records of earlier releases that lack rows of tables of today, of artifacts that the store still has."""
+    """Records of earlier releases that lack rows or columns of today, of artifacts that the store still has."""
+    stages, scores = tables.stages, tables.scores
+    checked = stages.filter(pc.equal(stages.column("kind"), "contamination")).column("record").to_pylist()
+    records = dict.fromkeys(set(checked) - set(tables.overlaps.column("record").to_pylist()), "contamination")
+    old = scores.filter(pc.is_null(scores.column("outcomes"))).column("record").to_pylist()
+    records |= dict.fromkeys(old, "verdicts")
     found = {}
-    for kind, name in NEEDED.items():
-        known = set(getattr(tables, name).column("record").to_pylist())
-        stages = tables.stages.filter(pc.equal(tables.stages.column("kind"), kind))
-        for row in stages.select(["record", "kind", "fingerprint"]).to_pylist():
-            slot = store.slot(row["kind"], row["fingerprint"])
-            manifest = None if row["record"] in known else slot.manifest()
-            if manifest is not None and record_name(row["fingerprint"], manifest.end) == row["record"]:
-                found[row["record"]] = slot
+    for record, kind in records.items():
+        fingerprint = record.partition("-")[0]
+        slot = store.slot(kind, fingerprint)
+        manifest = slot.manifest()
+        if manifest is not None and record_name(fingerprint, manifest.end) == record:
+            found[record] = slot
     return found
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -44,14 +44,11 @@ class Meter:
         for job in self._jobs:
             _append(job.slot, line)
 
-    def total(self, job: Job) -> Cost:
-        """What the artifact cost."""
+    def total(self, job: Job, facts: Mapping[str, Any]) -> Cost:
+        """What the artifact with these facts cost."""
         cost = _total(_read(job.slot))
-        prices = self._step.prices(self._context)
-        if not prices or (prices.hour and cost.device_hours is None):
-            return cost
-        spent = self._step.spent(job, (cost.device_hours or 0.0) * 3600)
-        return cost.model_copy(update={"money": round(spent.cost(prices), 6)})
+        money = self._step.money(facts, cost.device_hours, self._context)
+        return cost.model_copy(update={"money": None if money is None else round(money, 6)})
 
 
 def _total(lines: list[dict[str, Any]]) -> Cost:

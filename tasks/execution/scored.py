@@ -76,6 +76,7 @@ def contribution(stored: Stored) -> Contribution:
         "mean_tokens": int(counted.tokens.sum()) / total,
         "correct": correct,
         "lengths": counted.lengths,
+        "outcomes": counted.outcomes,
         "end": stored.manifest.end,
     }
     rule = _name(evaluation["protocol"]) if evaluation and evaluation.get("protocol") else None
@@ -118,6 +119,8 @@ class Counted(NamedTuple):
     truncated: Sums
     lengths: list[int]
     """Samples of at most 1 token, of up to 2, 4, 8 and so on."""
+    outcomes: dict[str, int]
+    """Samples of each outcome."""
 
 
 def _counted(samples: Path, verdicts: Path, k: int) -> Counted:
@@ -146,7 +149,9 @@ def _counted(samples: Path, verdicts: Path, k: int) -> Counted:
     tokens = _numbers(sampled.column("tokens"))
     solved, spent, ended = (each.reshape(count, k).sum(axis=1)[order] for each in (correct, tokens, cut))
     lengths = np.bincount(np.ceil(np.log2(np.maximum(tokens, 1))).astype(int)).tolist()
-    return Counted(sorted(names), solved, spent, ended, lengths)
+    found = {each["values"]: each["counts"] for each in graded.column("outcome").value_counts().to_pylist()}
+    outcomes = {str(outcome): found.get(outcome, 0) for outcome in Outcome}
+    return Counted(sorted(names), solved, spent, ended, lengths, outcomes)
 
 
 def _numbers(column: pa.ChunkedArray) -> Sums:

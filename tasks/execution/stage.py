@@ -222,6 +222,7 @@ def _commit(step: Step, job: Job, context: Context, meter: Meter) -> Artifact:
     target, slot = job.target, job.slot
     files = describe_files(slot.folder, context.known)
     outputs = step.outputs(job, files)
+    facts = step.facts(job)
     slot.commit(
         Manifest(
             stage=str(target.key),
@@ -232,13 +233,13 @@ def _commit(step: Step, job: Job, context: Context, meter: Meter) -> Artifact:
             versions=dict(target.versions),
             files=files,
             outputs=outputs,
-            facts=step.facts(job),
+            facts=facts,
             packages=environment.packages(),
             hardware=environment.hardware(),
             git_commit=environment.git_commit(),
             start=meter.start,
             end=meter.stop,
-            cost=meter.total(job),
+            cost=meter.total(job, facts),
         )
     )
     renewed = is_renewed(target, context)

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,11 @@ import psutil
 import pytest
 
 from flows.cli import main
+from flows.graph import Planned
+from flows.load import load_config
+from flows.run import plan_run
+from hpt_core.artifacts import Manifest
+from hpt_core.files import sha256_json
 from tests.warm import run_hpt
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -180,6 +186,28 @@ class Hpt:
         return subprocess.run(
             command, cwd=ROOT, env=self.environment, text=True, capture_output=True, timeout=300, check=True
         )
+
+
+Fill = Callable[[Planned, Path], dict[str, Any]]
+"""Writes the files of an artifact into its output folder, and returns fields of its manifest."""
+
+
+def make_up(config: Path, fill: Fill) -> None:
+    """Give the store every artifact of a config, without running anything."""
+    while not (run := plan_run(load_config(config))).plan.finished:
+        ready = [p for p in run.plan.planned if p.check.state != "done" and not p.target.provisional]
+        assert ready, run.plan.problems
+        for planned in ready:
+            target, now = planned.target, datetime.now(UTC)
+            slot = run.context.store.slot(target.kind, target.fingerprint)
+            slot.output.mkdir(parents=True)
+            outputs = {output.name: sha256_json([target.fingerprint, output.name]) for output in planned.step.produces}
+            made = {
+                "stage": str(target.key), "kind": target.kind, "fingerprint": target.fingerprint, "versions": {},
+                "inputs": target.inputs, "config": target.config, "files": (), "outputs": outputs,
+                "start": now, "end": now, **fill(planned, slot.output),
+            }  # fmt: skip
+            slot.commit(Manifest.model_validate(made))
 
 
 DEPLOY = """

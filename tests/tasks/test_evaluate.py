@@ -77,12 +77,12 @@ def test_samples_cost_their_hours_and_tokens(tmp_path: Path) -> None:
     context = Context(Store(tmp_path), KnownFiles(tmp_path / "known.json"))
     machine = replace(context, resources=ResourcesConfig.model_validate({"prices": {"hour": 2.0}}))
 
-    def cost(context: Context, hours: float, **evaluate: Any) -> float:
+    def cost(context: Context, hours: float | None, **evaluate: Any) -> float | None:
         (stage,) = KIND.stages(pipeline(**evaluate))
         job = Job(targets(0, **evaluate)[0], slot)
-        return stage.steps[0].spent(job, hours * 3600).cost(stage.steps[0].prices(context))
+        return stage.steps[0].money(stage.steps[0].facts(job), hours, context)
 
-    assert cost(machine, 3.0) == 6.0
+    assert (cost(machine, 3.0), cost(machine, None), cost(context, 3.0)) == (6.0, None, None)
     billed = {"budget": {"prices": {"million_tokens": 0.5, "million_prompt_tokens": 0.1}}}
     assert cost(machine, 3.0, **billed) == pytest.approx(4 * 0.5 + 0.1)
     (stage,) = KIND.stages(pipeline(engine={"name": "endpoint", "url": "http://127.0.0.1:9/v1"}))

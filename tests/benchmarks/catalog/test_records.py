@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -154,36 +155,58 @@ def test_another_version_is_migrated_and_a_later_one_refused(tmp_path: Path, mon
         Records(tmp_path).read(["a"])
 
 
-def test_records_of_version_1_have_no_lengths_and_no_overlaps(tmp_path: Path) -> None:
-    store = MadeUp(tmp_path)
-    store.run("demo", {"hpt": {"aime24": np.ones((3, 2), bool)}})
-    fill(store.store)
-    for file in (tmp_path / "catalog" / "records").iterdir():
+LACKED = {1: ("lengths", "outcomes"), 2: ("outcomes",)}
+"""Version -> columns of SCORES that it did not have. Version 1 had no OVERLAPS either."""
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> MadeUp:
+    """A store with a score and an overlap, and a catalog."""
+    made = MadeUp(tmp_path)
+    made.run("demo", {"hpt": {"aime24": np.array([[1, 1], [1, 0], [0, 0]], bool)}})
+    made.overlap("demo", "aime24", [0.5, 0.0, 0.0])
+    assert fill(made.store).overlaps.num_rows == 1
+    return made
+
+
+def as_written_by(version: int, store: Path) -> None:
+    """Make the catalog one of an earlier version."""
+    for file in (store / "catalog" / "records").iterdir():
         content = json.loads(file.read_text())
         for row in content["rows"].get("scores", ()):
-            assert row.pop("lengths")
-        file.write_text(json.dumps({**content, "version": 1}))
-    for table in (tmp_path / "catalog").glob("*.parquet"):
+            for name in LACKED[version]:
+                assert row.pop(name)
+        if version == 1:
+            content["rows"].pop("overlaps", None)
+        file.write_text(json.dumps({**content, "version": version}))
+    for table in (store / "catalog").glob("*.parquet"):
         table.unlink()
-    tables = update(Records(tmp_path))
-    assert tables.scores.column("lengths").to_pylist() == [None]
-    assert tables.overlaps.num_rows == 0
+
+
+@pytest.mark.parametrize("version", LACKED)
+def test_what_an_earlier_version_did_not_have_is_null(filled: MadeUp, version: int) -> None:
+    root = filled.store.root
+    as_written_by(version, root)
+    tables = update(Records(root))
+    assert [tables.scores.column(name).to_pylist() for name in LACKED[version]] == [[None]] * len(LACKED[version])
+    assert tables.overlaps.num_rows == version - 1
     assert [line.label for section in make_board(tables).sections for line in section.lines] == ["hpt"]
 
 
-def test_overlaps_of_an_earlier_release_are_added(tmp_path: Path) -> None:
-    made = MadeUp(tmp_path)
-    made.run("demo", {"hpt": {"aime24": np.ones((3, 2), bool)}})
-    made.overlap("demo", "aime24", [0.5, 0.0, 0.0])
-    assert fill(made.store).overlaps.num_rows == 1
-    for file in (tmp_path / "catalog" / "records").iterdir():
-        content = json.loads(file.read_text())
-        content["rows"].pop("overlaps", None)
-        file.write_text(json.dumps({**content, "version": 1}))
-    for table in (tmp_path / "catalog").glob("*.parquet"):
-        table.unlink()
-    assert [row["overlaps"] for row in fill(made.store).overlaps.to_pylist()] == [[0.5, 0.0, 0.0]]
-    assert fill(made.store).overlaps.num_rows == 1
+@pytest.mark.parametrize("version", LACKED)
+def test_what_an_earlier_version_did_not_have_is_made_from_what_the_store_has(filled: MadeUp, version: int) -> None:
+    before = fill(filled.store)
+    as_written_by(version, filled.store.root)
+    for _ in range(2):
+        tables = fill(filled.store)
+        assert tables.scores.equals(before.scores) and tables.overlaps.equals(before.overlaps)
+
+
+def test_what_cannot_be_made_any_more_stays_null(filled: MadeUp, caplog: pytest.LogCaptureFixture) -> None:
+    as_written_by(2, filled.store.root)
+    shutil.rmtree(filled.store.root / "samples")
+    assert fill(filled.store).scores.column("outcomes").to_pylist() == [None]
+    assert caplog.text == "", "nothing is lost"
 
 
 def test_every_version_before_todays_has_a_step() -> None:

@@ -148,6 +148,7 @@ def test_answers_are_in_the_order_of_the_question_ids(made: MadeUp, tmp_path: Pa
         questions = read(tmp_path / "site", f"data/questions/{score['set']}.json")
         assert questions["ids"] == [f"q{i:04}" for i in range(len(correct[score["benchmark"]]))]
         assert score["correct"] == correct[score["benchmark"]].sum(axis=1).tolist()
+        assert score["outcomes"]["correct"] == correct[score["benchmark"]].sum()
         assert score["pass_at"][0] == pytest.approx(score["avg_at_k"])
 
 
@@ -443,6 +444,8 @@ def test_the_tables_can_be_read(made: MadeUp, tmp_path: Path) -> None:
     assert scores.num_rows == len(SUITES)
     flat = pd.read_csv(tmp_path / "site" / "tables" / "scores.csv.gz")
     assert flat["avg_at_k"].tolist() == pytest.approx(scores.column("avg_at_k").to_pylist())
+    counts = [row["correct"] for row in scores.column("outcomes").to_pylist()]
+    assert flat["outcomes.correct"].tolist() == counts == [sum(each) for each in scores.column("correct").to_pylist()]
     assert not (tmp_path / "site" / "tables" / "runs.parquet").exists(), "configs name folders of the machine"
 
 

@@ -1,4 +1,4 @@
-"""`hpt list` and `hpt show`: every kind of plug-in, and every field of one."""
+"""`hpt list` and `hpt show`: every kind of plug-in, and every field of one. `hpt status` and `hpt plan`: the cost."""
 
 import json
 from pathlib import Path
@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from flows.graph import Planned
 from hpt_core.plugins import KINDS, summary
 from tasks.execution.config import pipeline_type
+from tests.flows.pipelines import make_up
 
 pipeline_type({})
 EVERY = [(kind.name, name) for kind in sorted(KINDS.values()) for name in kind.names]
@@ -116,3 +118,66 @@ def test_wrong_names(run_here: Any, arguments: list[str], parts: list[str]) -> N
     assert (result.code, result.out) == (2, "")
     for part in parts:
         assert part in result.err
+
+
+EVALUATED = """
+name = "two"
+model.a.source = { name = "scratch", layers = 1 }
+model.b.source = { name = "scratch", layers = 2 }
+[evaluate]
+models = ["model.a", "model.b"]
+suites = ["procedural_decrease", "procedural_increase"]
+engine = "scripted"
+k = 2
+"""
+
+
+def costs(planned: Planned, output: Path) -> dict[str, Any]:
+    """Samples took half an hour of two devices; how many those of model b on one benchmark took is unknown."""
+    if planned.target.kind != "samples":
+        return {"cost": {"seconds": 60.0, "money": 0.0}}
+    known = str(planned.target.key) != "evaluate.b/samples/procedural_increase"
+    hours, money = (1.0, 2.5) if known else (None, None)
+    facts = {"tokens": 1_000_000, "prompt_tokens": 0}
+    return {"facts": facts, "cost": {"seconds": 1800.0, "device_hours": hours, "money": money}}
+
+
+@pytest.fixture
+def evaluated(run_here: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The command on a finished pipeline, on a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    (tmp_path / "two.toml").write_text(EVALUATED)
+    make_up(tmp_path / "two.toml", costs)
+    return run_here
+
+
+def test_status_adds_up_what_stages_took_and_cost(evaluated: Any) -> None:
+    lines = evaluated("status", "two.toml").out.splitlines()
+    assert max(map(len, lines)) <= 80
+    cells = {line.split()[0]: line.split() for line in lines}
+    assert cells["evaluate.a"][4:9] == ["1:02", "h", "2.00", "5.00", "0"]
+    assert cells["evaluate.b"][4:8] == ["1:02", "h", ">1.00", ">2.50"]
+    assert cells["benchmark.procedural_decrease"][4:7] == ["1:00", "min", "0"], "which needs no device"
+    assert cells["total"][1:6] == ["2:09", "h", ">3.00", ">7.50", "0"]
+    empty = evaluated("status", "two.toml", "--set", "seed=9", "--store", "other").out
+    assert "total" not in empty and "cost" not in empty
+
+
+@pytest.mark.parametrize(
+    ("prices", "hours", "money", "told"),
+    [
+        ((), 3.0, 0.0, ">3.00 device-hours"),
+        (("hour=2.0",), 3.0, 6.0, ">3.00 device-hours; cost >6.00"),
+        (("million_tokens=0.5",), 3.0, 2.0, ">3.00 device-hours; cost 2.00"),
+    ],
+)
+def test_plan_estimates_what_a_run_costs(
+    evaluated: Any, prices: tuple[str, ...], hours: float, money: float, told: str
+) -> None:
+    """At today's prices, from what the same artifacts took before."""
+    changes = [f"--set={change}" for change in ("seed=9", *(f"resources.prices.{price}" for price in prices))]
+    found = json.loads(evaluated("plan", "two.toml", "--json", *changes).out)
+    assert (found["device_hours"], found["money"]) == (hours, money)
+    shown = evaluated("plan", "two.toml", *changes).out
+    assert shown.partition("; time: ")[2].splitlines()[0].partition("; ")[2] == told
+    assert max(len(line) for line in shown.splitlines() if not line.startswith("store ")) <= 80

@@ -11,6 +11,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -229,6 +230,28 @@ def test_random_answers_are_counted_as_numpy_counts_them(tmp_path: Path) -> None
     assert sum(table.column("truncated").to_pylist()) == 24
     assert row["truncated_share"] == 0.1
     assert row["mean_tokens"] == sum(table.column("tokens").to_pylist()) / 240
+
+
+def test_outcomes_are_counted_and_add_up_in_other_libraries(made: MadeUp) -> None:
+    """In one score there is each of them; the other three have correct and incorrect answers."""
+    (slot,) = [
+        s for s in made.store.slots("verdicts") if (m := s.manifest()) and m.stage == "evaluate.hpt/verdicts/aime24"
+    ]
+    file = slot.output / "verdicts.parquet"
+    table = pq.read_table(file)
+    found = ["correct", "timeout", "incorrect", "no_answer", "crash", "gold_error", "correct", "no_answer"]
+    pq.write_table(table.set_column(table.schema.get_field_index("outcome"), "outcome", pa.array(found)), file)
+    scores = fill(made.store).scores.to_pylist()
+    counts = {(row["label"], row["benchmark"]): row["outcomes"] for row in scores}
+    assert counts["hpt", "aime24"] == {
+        "correct": 2, "incorrect": 1, "no_answer": 2, "timeout": 1, "crash": 1, "gold_error": 1,
+    }  # fmt: skip
+    assert [sum(row["outcomes"].values()) for row in scores] == [row["samples"] for row in scores]
+    path = made.store.root / "catalog" / "scores.parquet"
+    (by_duckdb,) = duckdb.sql(f"select sum(outcomes.no_answer) from '{path}'").fetchall()
+    by_polars = pl.read_parquet(path).select(pl.col("outcomes").struct.field("no_answer").sum()).item()
+    by_pandas = pd.json_normalize(pd.read_parquet(path)["outcomes"])["no_answer"].sum()
+    assert (*by_duckdb, by_polars, by_pandas) == (2, 2, 2)
 
 
 def test_a_trial_has_rows_of_its_own(made: MadeUp) -> None:
