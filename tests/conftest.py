@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from tests import shared
+from tests.flows.pipelines import Hpt
 from tests.s3 import S3, started
 from tests.server import Server
 from tests.warm import COMMANDS, HPT, Warm
@@ -127,6 +128,46 @@ def prefect_environment() -> Iterator[dict[str, str]]:
         COMMANDS.append((environment, commands))
         yield environment
         COMMANDS.pop()
+
+
+@pytest.fixture(scope="session")
+def finished(prefect_environment: dict[str, str]) -> Hpt:
+    """A pipeline that was run to its end, with what the run wrote in `run.out` and `run.err`. Not to be changed."""
+
+    def run(folder: Path) -> str:
+        hpt = Hpt(folder, prefect_environment)
+        done = hpt("run", "tiny.toml")
+        (folder / "run.out").write_text(done.stdout)
+        (folder / "run.err").write_text(done.stderr)
+        return str(folder)
+
+    return Hpt(Path(shared.once("finished", run)), prefect_environment)
+
+
+@pytest.fixture
+def again(finished: Hpt, prefect_environment: dict[str, str], tmp_path: Path) -> Hpt:
+    """A copy of the finished pipeline's store, published nowhere yet, to change."""
+    hpt = Hpt(tmp_path, prefect_environment)
+    shutil.copytree(finished.store, hpt.store, symlinks=True)
+    return hpt
+
+
+@pytest.fixture
+def empty(prefect_environment: dict[str, str], tmp_path: Path) -> Hpt:
+    """A pipeline of which nothing is made."""
+    return Hpt(tmp_path, prefect_environment)
+
+
+@pytest.fixture
+def fresh(finished: Hpt, empty: Hpt) -> Hpt:
+    """A pipeline of which nothing is made but the base model, which takes a process that imports transformers."""
+    copy_base(finished, empty.store)
+    return empty
+
+
+def copy_base(finished: Hpt, store: Path) -> None:
+    """Give a store the base model of the finished pipeline, which a pipeline with the same source of a model reuses."""
+    shutil.copytree(finished.store / "model", store / "model", symlinks=True)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,8 @@ import psutil
 import pytest
 
 from flows.prefect_server import DATABASE
+from tests.conftest import copy_base
+from tests.flows.pipelines import Hpt
 from tests.ports import free_port
 from tests.shared import copy_database
 
@@ -111,7 +113,8 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(prefect_environment: dict[str, str], tmp_path: Path) -> Cluster:
+def cluster(finished: Hpt, prefect_environment: dict[str, str], tmp_path: Path) -> Cluster:
+    copy_base(finished, tmp_path / "runs")
     return Cluster(tmp_path, prefect_environment)
 
 

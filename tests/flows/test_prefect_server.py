@@ -160,17 +160,17 @@ def test_a_dead_server_is_an_error_within_seconds(fresh: Any) -> None:
     assert "Traceback" not in failed.stderr and "secret" not in failed.stderr
 
 
-def test_a_run_behind_proxies_without_a_home_starts_its_own_server(empty: Any) -> None:
+def test_a_run_behind_proxies_without_a_home_starts_its_own_server(fresh: Any) -> None:
     """Clusters set proxies for the outside world, and containers have homes that cannot be written."""
-    without_server(empty, **PROXIES, **SOCKS, HOME="/proc/none")
-    del empty.environment["PREFECT_HOME"]
-    failed = empty("run", "tiny.toml", "--set", "publish.0.path=/proc/none/site", code=1)
+    without_server(fresh, **PROXIES, **SOCKS, HOME="/proc/none")
+    del fresh.environment["PREFECT_HOME"]
+    failed = fresh("run", "tiny.toml", "--set", "publish.0.path=/proc/none/site", code=1)
     assert failed.stderr.count(": done in ") == STAGES
     assert "warning: Prefect keeps this run's history in " in failed.stderr
     # The server ends with the run, and does not write to the terminal.
     assert failed.stderr.splitlines()[-1].startswith("error: cannot write /proc/none")
     assert "Traceback" not in failed.stderr
-    assert (empty.store / "logs" / "prefect.log").is_file()
+    assert (fresh.store / "logs" / "prefect.log").is_file()
 
 
 def test_a_server_that_cannot_start_is_an_error_within_seconds(fresh: Any) -> None:

@@ -18,6 +18,8 @@ from hpt_core.models.scratch import ScratchModel
 from tasks.average import Config, Spec, average, run
 from tasks.execution.config import PipelineConfig
 from tasks.execution.keys import StageKey
+from tests.conftest import copy_base
+from tests.flows.pipelines import Hpt
 from tests.warm import run_hpt
 
 SHAPE = {"layers": 1, "hidden_size": 32, "intermediate_size": 32, "heads": 1}
@@ -114,7 +116,7 @@ def pipeline(**changes: Any) -> dict[str, Any]:
     stage = {"data": "data.d", "algorithm": "sft", "steps": 2, "questions_per_step": 4, "sampling": {"max_tokens": 40}}
     return {
         "name": "soup",
-        "model": {name: {"source": {"name": "scratch", **SHAPE, "max_positions": 256}} for name in ("base", "other")},
+        "model": {name: {"source": {"name": "scratch", **SHAPE, "max_positions": 512}} for name in ("base", "other")},
         "data": {"d": {"source": {"name": "procedural", "rows": 16, "seed": 1}, "model": "model.base"}},
         "train": {
             "a": {"from": "model.base", **stage},
@@ -149,13 +151,14 @@ def test_globs_select_models() -> None:
 
 @pytest.mark.xdist_group("plugins")
 def test_a_pipeline_trains_averages_and_continues_from_the_average(
-    prefect_environment: dict[str, str], tmp_path: Path
+    finished: Hpt, prefect_environment: dict[str, str], tmp_path: Path
 ) -> None:
     """The kind of stage is known to plan, run, report and command line without a word of it elsewhere."""
     from flows.fields import toml
 
     lines = [f"{key} = {toml(value)}" for key, value in pipeline(store=str(tmp_path / "runs")).items()]
     (tmp_path / "soup.toml").write_text("\n".join(lines))
+    copy_base(finished, tmp_path / "runs")
     hpt = functools.partial(run_hpt, environment=prefect_environment, folder=tmp_path, timeout=500)
     assert (done := hpt(["run", "soup.toml", "--json"]))
     assert done[0] == 0, done

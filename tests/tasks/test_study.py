@@ -135,10 +135,8 @@ metric = "out"
 
 
 @pytest.mark.slow
-def test_claims_are_declared_before_training_and_a_change_is_told(
-    prefect_environment: dict[str, str], tmp_path: Path
-) -> None:
-    hpt = Hpt(tmp_path, prefect_environment)
+def test_claims_are_declared_before_training_and_a_change_is_told(fresh: Hpt, tmp_path: Path) -> None:
+    hpt = fresh
     hpt.write(TINY.replace('models = ["model.base"]', 'models = ["train.start", "train.sft"]') + STUDY)
     assert "study: 1 undecided" in hpt("study", "tiny.toml").stdout
     document = hpt.store / "by-pipeline" / "tiny" / "study.report" / "output" / "study.md"

@@ -77,9 +77,12 @@ def test_every_gold_answer_equals_itself_when_boxed(shared_data):
 
 
 @pytest.mark.slow
-def test_no_perturbed_gold_answer_passes(shared_data):
+@pytest.mark.parametrize("of", [3, pytest.param(1, marks=pytest.mark.long)])
+def test_no_perturbed_gold_answer_passes(shared_data, of):
+    """A third of all pairs, or all."""
     pairs = {(gold, other): where for where, gold in golds(shared_data) for other in perturbed(gold)}
     assert len(pairs) > 5900
+    pairs = dict(list(pairs.items())[::of])
     with VerifierPool(workers=2) as pool:
         verdicts = pool.verify([("math", gold, boxed(other)) for gold, other in pairs])
     passed = [
