@@ -312,6 +312,7 @@ def _failures(tables: Tables, pipeline: str | None) -> list[Failure]:
         for stage in row["stages"]:
             state = stage["state"]
             ended = state in ("failed", "skipped") or (state == "started" and row["outcome"] != "running")
-            failure = Failure(row["pipeline"], row["run"], stage["stage"], state, stage["text"] or "")
+            text = (stage["text"] or "").removeprefix(f"{stage['stage']}: ")
+            failure = Failure(row["pipeline"], row["run"], stage["stage"], state, text)
             last[row["pipeline"], stage["stage"]] = failure if ended else None
     return [failure for failure in last.values() if failure is not None]

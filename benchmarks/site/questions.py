@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.catalog.records import Records
@@ -79,9 +80,10 @@ def question_ids(records: Records, found: QuestionSet) -> list[str]:
 def set_data(records: Records, tables: Tables, found: QuestionSet) -> Row:
     """The JSON of data/questions/SET.json, with the mean share of correct samples of each question, over the latest
     scores: how easy it is. Raises StoreError."""
-    correct = tables.scores.column("correct")
     latest = [row for row in found.scores if row["latest"]] or found.scores
-    shares = np.mean([np.array(correct[row["place"]].as_py()) / row["k"] for row in latest], axis=0)
+    chosen = tables.scores.column("correct").take(pa.array([row["place"] for row in latest]))
+    correct = np.asarray(pc.list_flatten(chosen)).reshape(len(latest), -1)  # [models, questions]
+    shares = np.mean(correct / np.array([[row["k"]] for row in latest]), axis=0)
     return {
         "benchmark": found.benchmark,
         "title": found.title,
