@@ -5,7 +5,6 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from rich.cells import cell_len
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -17,13 +16,12 @@ from benchmarks.catalog.schemas import TABLES
 from benchmarks.catalog.tables import Tables
 from flows.commands import common
 from flows.commands.common import Json, Where
+from flows.commands.tables import GAP, print_scores
 from flows.outputs import open_store
 from hpt_core.artifacts import Store
 from tasks.execution.catalog import fill
 
 app = typer.Typer()
-WIDEST_NAME = 22
-GAP = 2
 CUT = 0.05
 """Share of truncated samples from which on a number is marked."""
 Place = Annotated[
@@ -79,20 +77,11 @@ def board(store: Place = None, pipeline: Pipeline = None, as_json: Json = False)
 def _print_section(section: Section) -> None:
     common.OUT.print(f"[bold]{escape(common.harmless(_heading(section)))}[/]")
     common.OUT.print()
-    names = _names(section)
-    labels = [
-        Text(f"{name}\n{line.end.astimezone():%Y-%m-%d}") for name, line in zip(names, section.lines, strict=True)
+    rows = [
+        [f"{name}\n{line.end.astimezone():%Y-%m-%d}", *map(_shown, line.cells)]
+        for name, line in zip(_names(section), section.lines, strict=True)
     ]
-    widths = [cell_len(part) for label in labels for part in label.plain.split("\n")]
-    first = min(WIDEST_NAME, max([*widths, len("model")]))
-    for chosen in _blocks(section, common.OUT.width - first):
-        table = Table(box=None, pad_edge=False, padding=(0, GAP, 1, 0), header_style="bold")
-        table.add_column("model", width=first, overflow="fold")
-        for place in chosen:
-            table.add_column(Text(_header(section.columns[place])), justify="right", overflow="fold")
-        for label, line in zip(labels, section.lines, strict=True):
-            table.add_row(label, *(Text(_shown(line.cells[place])) for place in chosen))
-        common.OUT.print(table, soft_wrap=False)
+    print_scores(["model", *map(_header, section.columns)], rows)
     for note in _notes(section):
         common.OUT.print(note, markup=False, soft_wrap=False)
     common.OUT.print()
@@ -109,34 +98,16 @@ def _names(section: Section) -> list[str]:
     """Labels of the lines, with the pipeline where two share a label."""
     labels = [line.label for line in section.lines]
     return [
-        common.harmless(
-            f"{line.pipeline}/{line.label}" if labels.count(line.label) > 1 and line.pipeline else line.label
-        )
+        f"{line.pipeline}/{line.label}" if labels.count(line.label) > 1 and line.pipeline else line.label
         for line in section.lines
     ]
-
-
-def _blocks(section: Section, room: int) -> Iterator[list[int]]:
-    """Places of the columns of each table, so that it is not wider than the terminal."""
-    block: list[int] = []
-    left = room
-    for place, column in enumerate(section.columns):
-        texts = [_header(column), *(_shown(line.cells[place]) for line in section.lines)]
-        width = GAP + max(cell_len(word) for text in texts for word in text.split("\n"))
-        if block and width > left:
-            yield block
-            block, left = [], room
-        block.append(place)
-        left -= width
-    if block:
-        yield block
 
 
 def _header(column: Column) -> str:
     if not column.benchmark:
         return f"average\n{column.group}"
     measure = "" if column.k is None else "pass@1" if column.k == 1 else f"avg@{column.k}"
-    return f"{common.harmless(column.title)}\n{measure}"
+    return f"{column.title}\n{measure}"
 
 
 def _shown(cell: Cell | None) -> str:

@@ -88,7 +88,7 @@ def test_any_protocol_difference_is_marked_everywhere(two: ReportInputs, field: 
     # Nothing is best in such a column, and the number that differs is marked; its column's and the average's.
     assert "**" not in text and 'class="number best' not in html
     assert text.count("¶ (") == 2 and html.count("¶</span>") == 2
-    assert [row[2].count("¶") for row in shown.rows] == [0, 1]
+    assert [row[1].count("¶") for row in shown.rows] == [0, 1]
     for note in (text.replace("\\", ""), unescape(html), "\n".join(shown.notes)):
         assert f"MATH-500: {phrase} (other)" in note
 
