@@ -31,7 +31,7 @@ class Square:
     classes: str
     """The number by difficulty, from easy to hard: "3 · 1 · 0"; "" with one class."""
     shade: int
-    """Percent of the matrix's highest number."""
+    """Percent of the questions that both answered, so that shades compare between matrices."""
     comparable: bool
     mark: str
     """Marks beside the number: not comparable, or questions that overlap training data."""
@@ -87,10 +87,9 @@ def _matrix(rows: list[Row]) -> ExclusiveMatrix:
     labels = dict(sorted({row["row"]: row["label"] for row in rows}.items()))
     pairs = {key: list(found) for key, found in groupby(rows, lambda row: (row["row"], row["other_row"]))}
     first = rows[0]
-    highest = max(sum(r["exclusive"] for r in found) for found in pairs.values())
     lines = []
     for row, label in labels.items():
-        squares = [_square(pairs[row, other], highest) if (row, other) in pairs else None for other in labels]
+        squares = [_square(pairs[row, other]) if (row, other) in pairs else None for other in labels]
         lines.append((label, tuple(squares)))
     return ExclusiveMatrix(first["column"], first["title"], _caption(rows), tuple(labels.values()), tuple(lines))
 
@@ -103,7 +102,7 @@ def _caption(rows: list[Row]) -> str:
     return "easy · medium · hard" if "other models" in by else ""
 
 
-def _square(rows: list[Row], highest: int) -> Square:
+def _square(rows: list[Row]) -> Square:
     first = rows[0]
     questions, alone = sum(r["questions"] for r in rows), sum(r["exclusive"] for r in rows)
     solved = sum(r["solved"] for r in rows)
@@ -113,7 +112,7 @@ def _square(rows: list[Row], highest: int) -> Square:
     return Square(
         text=f"{alone:,}",
         classes=" · ".join(str(r["exclusive"]) for r in rows) if len(rows) > 1 else "",
-        shade=round(100 * alone / max(1, highest)),
+        shade=round(100 * alone / questions),
         comparable=not differing,
         mark=("*" if differing else "") + (OVERLAP_MARK if overlapping else ""),
         heading=f"{first['label']}, not {first['other_label']} · {first['title']}",

@@ -131,6 +131,7 @@ def test_the_matrix_of_the_page(four: Make) -> None:
         ("1", "0 · 1 · 0"),
         ("2", "0 · 2 · 0"),
     ]
+    assert [square and square.shade for square in squares] == [25, None, 25, 50], "percent of the four questions"
     details = dict(squares[0].details if squares[0] else ())
     assert details["Solved only by it"] == "1 of 4 questions"
     assert (details["Solved by it"], details["Solved by both"], details["Medium"]) == ("3", "2", "1 of 1 questions")
