@@ -145,6 +145,7 @@ SOURCES = (
     "benchmarks.significance",
     "hpt_core.evaluation.metrics",
     "hpt_core.evaluation.consistency",
+    "hpt_core.texts",
 )
 """Packages and modules whose code determines the report."""
 

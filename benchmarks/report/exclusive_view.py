@@ -35,7 +35,6 @@ class Square:
     comparable: bool
     mark: str
     """Marks beside the number: not comparable, or questions that overlap training data."""
-    heading: str
     details: tuple[tuple[str, str], ...]
 
 
@@ -115,7 +114,6 @@ def _square(rows: list[Row]) -> Square:
         shade=round(100 * alone / questions),
         comparable=not differing,
         mark=("*" if differing else "") + (OVERLAP_MARK if overlapping else ""),
-        heading=f"{first['label']}, not {first['other_label']} · {first['title']}",
         details=(
             ("Solved only by it", f"{alone:,} of {questions:,} questions"),
             ("Solved by it", f"{solved:,}"),

@@ -20,6 +20,7 @@ from benchmarks.report.markdown import BEST, PAIR_OVERLAPS, QUARTERS_MEAN, TRAIN
 from benchmarks.report.measured import GROUPS
 from benchmarks.report.trained import trained
 from hpt_core.files import write_text
+from hpt_core.texts import harmless
 
 SHARES = ("success_rate", "validation_reward", "demonstration_share")
 """Metrics that are shown in percent."""
@@ -58,7 +59,8 @@ def write_site(inputs: ReportInputs, board: Board, tables: Tables, folder: Path)
 
 
 def render(inputs: ReportInputs, board: Board, tables: Tables) -> str:
-    """The page's HTML. All texts from configs are escaped, and a content security policy blocks all other scripts."""
+    """The page's HTML. All texts from configs are escaped and harmless, and a content security policy blocks all other
+    scripts."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -71,7 +73,7 @@ def render(inputs: ReportInputs, board: Board, tables: Tables) -> str:
     script = _template("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     colors = {model.name: index for index, model in enumerate(inputs.models)}
-    return environment.get_template("page.html.j2").render(
+    page = environment.get_template("page.html.j2").render(
         inputs=inputs,
         board=board,
         groups=GROUPS,
@@ -95,6 +97,7 @@ def render(inputs: ReportInputs, board: Board, tables: Tables) -> str:
         script=script,
         script_hash=digest,
     )
+    return harmless(page)
 
 
 def _template(name: str) -> str:

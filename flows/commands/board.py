@@ -19,6 +19,7 @@ from flows.commands.common import Json, Where
 from flows.commands.tables import GAP, print_scores
 from flows.outputs import open_store
 from hpt_core.artifacts import Store
+from hpt_core.texts import harmless
 from tasks.execution.catalog import fill
 
 app = typer.Typer()
@@ -75,7 +76,7 @@ def board(store: Place = None, pipeline: Pipeline = None, as_json: Json = False)
 
 
 def _print_section(section: Section) -> None:
-    common.OUT.print(f"[bold]{escape(common.harmless(_heading(section)))}[/]")
+    common.OUT.print(f"[bold]{escape(harmless(_heading(section)))}[/]")
     common.OUT.print()
     rows = [
         [f"{name}\n{line.end.astimezone():%Y-%m-%d}", *map(_shown, line.cells)]
@@ -143,7 +144,7 @@ def _notes(section: Section) -> Iterator[str]:
         lacks = [f"no average {c.group}" for c, cell in pairs if not c.benchmark and cell is None]
         if missing or lacks:
             told = f"not measured on {', '.join(missing)}" if missing else ""
-            yield common.harmless(f"{name}: {'; '.join(filter(None, [told, *lacks]))}")
+            yield harmless(f"{name}: {'; '.join(filter(None, [told, *lacks]))}")
 
 
 def _print_failures(made: Board) -> None:
@@ -160,7 +161,7 @@ def _failure(failures: Sequence[Failure]) -> str:
     first = failures[0]
     what = f"{first.pipeline}/{first.stage}" if len(failures) == 1 else f"{first.pipeline}: {len(failures)} stages"
     text = f": {first.text}" if first.text else ""
-    return common.harmless(f"{what}{text} (run {first.run})")
+    return harmless(f"{what}{text} (run {first.run})")
 
 
 @app.command()
@@ -180,7 +181,7 @@ def compare(
         common.print_json(_as_json(found))
         return
     for letter, side in zip("AB", (found.first, found.second), strict=True):
-        common.OUT.print(f"{letter} {common.harmless(side.name)}  {side.model[:12]}", markup=False)
+        common.OUT.print(f"{letter} {harmless(side.name)}  {side.model[:12]}", markup=False)
     for pair in found.pairs:
         if pair.protocol_differences:
             fields = ", ".join(pair.protocol_differences)
@@ -189,10 +190,10 @@ def compare(
     for letter, other in (("A", "B"), ("B", "A")):
         for pair in found.pairs:
             ids = pair.only_first if letter == "A" else pair.only_second
-            title = escape(common.harmless(pair.title))
+            title = escape(harmless(pair.title))
             common.OUT.print(f"\n[bold]{title}[/]: {letter} solves {len(ids)} that {other} does not")
             if ids:
-                common.OUT.print(f"  {common.harmless(' '.join(ids))}", markup=False)
+                common.OUT.print(f"  {harmless(' '.join(ids))}", markup=False)
 
 
 def _print_differences(found: Comparison) -> None:
@@ -203,7 +204,7 @@ def _print_differences(found: Comparison) -> None:
     for pair in found.pairs:
         shares = (f"{100 * share:.1f}" for share in pair.shares)
         counts = (str(len(ids)) for ids in (pair.only_first, pair.only_second))
-        table.add_row(Text(common.harmless(pair.title)), *shares, *_difference(pair.found, pair.p_holm), *counts)
+        table.add_row(Text(harmless(pair.title)), *shares, *_difference(pair.found, pair.p_holm), *counts)
     for average in found.averages:
         table.add_row(f"average {GROUPS[average.group]}", "", "", *_difference(average.found, average.p_holm), "", "")
     common.OUT.print()

@@ -8,6 +8,7 @@ from rich.console import Console
 from benchmarks.report.summary import TerminalTable, terminal_table
 from flows.commands import common
 from flows.commands.tables import print_scores
+from hpt_core.texts import harmless
 from tasks.execution.artifact import Artifacts
 from tasks.execution.config import PipelineConfig
 
@@ -44,4 +45,4 @@ def print_leaderboard(found: TerminalTable, console: Console = common.OUT) -> No
     """Print the leaderboard as tables, then its notes."""
     print_scores(found.headers, found.rows, console)
     for note in found.notes:
-        console.print(common.harmless(note), markup=False)
+        console.print(harmless(note), markup=False)

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.commands import common
+from hpt_core.texts import harmless
 
 WIDEST_NAME = 22
 GAP = 2
@@ -17,7 +18,7 @@ GAP = 2
 def print_scores(headers: Sequence[str], rows: Sequence[Sequence[str]], console: Console = common.OUT) -> None:
     """Print rows of texts, each of one or more lines. The first column holds names. Columns for which the terminal has
     no room follow in further tables. Nothing is read as markup."""
-    columns = [[common.harmless(text) for text in column] for column in zip(headers, *rows, strict=True)]
+    columns = [[harmless(text) for text in column] for column in zip(headers, *rows, strict=True)]
     names, *scores = columns
     first = min(WIDEST_NAME, _width(names))
     for block in _blocks(scores, console.width - first):

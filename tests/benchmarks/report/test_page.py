@@ -16,6 +16,7 @@ from benchmarks.report.build import build
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.page import Tables, averages, curves, render
 from benchmarks.report.trained import trained
+from hpt_core.texts import HIDDEN
 
 Make = Callable[..., ReportInputs]
 EVIL = """</script><script>alert(1)</script><img src=x onerror=alert(2)>" onclick="alert(3)" '{{7*7}}"""
@@ -59,8 +60,8 @@ def test_hostile_texts_are_escaped(hand_inputs: Make) -> None:
     suites = tuple(s.model_copy(update={"title": f"{EVIL} {s.title}"}) for s in hostile.suites)
     hostile = hostile.model_copy(update={"suites": suites})
     build(plain)
-    # A note is a paragraph, a long name has spans for its words, and in a figure a title with all of it.
-    added = ("span", "p", "title")
+    # A note is a paragraph, a name is isolated, and a long one has spans for its words, and in a figure a title.
+    added = ("span", "bdi", "p", "title")
     expected = [tag for tag, _ in read((plain.output / "site/index.html").read_text()).tags if tag not in added]
     build(hostile)
     outline = read((hostile.output / "site/index.html").read_text())
@@ -68,6 +69,21 @@ def test_hostile_texts_are_escaped(hand_inputs: Make) -> None:
     assert found == expected
     assert not [attrs for _, attrs in outline.tags if any(name.startswith("on") for name in attrs)]
     assert EVIL in outline.texts
+
+
+def test_marks_of_direction_are_shown_and_names_are_isolated(hand_inputs: Make) -> None:
+    inputs = relabeled(hand_inputs(), "\u202egnp")
+    suites = tuple(s.model_copy(update={"title": f"\u2067{s.title}"}) for s in inputs.suites)
+    inputs = inputs.model_copy(update={"suites": suites})
+    build(inputs)
+    for name in ("leaderboard.md", "site/index.html"):
+        text = (inputs.output / name).read_text()
+        assert not HIDDEN.search(text)
+        assert "\\u202egnp hpt" in text and "\\u2067AIME 2024" in text
+    html = (inputs.output / "site/index.html").read_text()
+    for found in re.findall(r">([^<>]*\\u202egnp hpt[^<>]*)<", html.partition("<main>")[2]):
+        alone = f"<bdi>{found}</bdi>" in html or f"<title>{found}</title>" in html or f"<desc>{found}</desc>" in html
+        assert alone or ">" + found + "</text>" in html, found
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=15)

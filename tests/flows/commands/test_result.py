@@ -7,6 +7,7 @@ from rich.console import Console
 from benchmarks.report.summary import TerminalTable
 from benchmarks.suite import get_suite
 from flows.commands.result import print_leaderboard
+from hpt_core.texts import HIDDEN
 
 PAPER = ("aime24", "aime25", "amc", "math500", "minerva", "olympiadbench", "arc_challenge", "gpqa_diamond")
 FOUND = TerminalTable(
@@ -52,3 +53,10 @@ def test_no_heading_of_the_papers_benchmarks_breaks_within_a_word_at_80_columns(
     assert max(map(len, lines)) <= 80
     assert all(any(title in line for line in lines) for title in titles)
     assert sum(line.count("52.7†‖") for line in lines) == sum(line.count("50.1–55.3") for line in lines) == 20
+
+
+def test_marks_of_direction_do_not_reach_the_terminal() -> None:
+    found = TerminalTable(["model", "\u2067AIME\navg@2"], [["\u202egnp\nmeasured", "75.0"]], ["\u2067AIME: \x1b[31m"])
+    text = "\n".join(printed(80, found))
+    assert not HIDDEN.search(text)
+    assert all(shown in text for shown in ("\\u202egnp", "\\u2067AIME\n", "\\u2067AIME: \\u001b[31m"))
