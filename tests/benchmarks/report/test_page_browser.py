@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pyarrow.parquet as pq
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 from benchmarks.report.build import build
@@ -247,3 +249,16 @@ def test_the_table_works_without_scripts(browser: Browser, site: Path) -> None:
     page.click('[popovertarget="s-0-0"]')
     assert page.locator("#s-0-0").is_visible()
     context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_barrier(browser: Browser, site: Path, scheme: Any) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    page = context.new_page()
+    page.goto((site / "index.html").as_uri())
+    found = {
+        each["id"]: [node["html"][:200] for node in each["nodes"]][:3]
+        for each in Axe().run(page).response["violations"]
+    }
+    context.close()
+    assert found == {}
