@@ -2,16 +2,16 @@
 
 import base64
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from benchmarks.curves import CURVES
+from benchmarks.curves import CURVES, last_steps, steps_per_point, thinned
 from benchmarks.figures import PAGE, Line, Mark, interval_chart, line_chart
 from benchmarks.report.board import OVERLAP_MARK, Board, overlap_details, percent
 from benchmarks.report.exclusive_view import matrices
@@ -27,6 +27,8 @@ SHARES = ("success_rate", "validation_reward", "demonstration_share")
 SIZE = (380, 230)
 """Width and height of a training curve."""
 SIGNIFICANT = 0.05
+MOST = 20
+"""Models up to which the page shows all pairs of them. Their number grows with the square of the models'."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,9 @@ def render(inputs: ReportInputs, board: Board, tables: Tables) -> str:
         overlap_mark=OVERLAP_MARK,
         pair_overlaps=PAIR_OVERLAPS,
         deltas=_deltas(board, tables.comparisons),
-        matrices=matrices(tables.exclusive),
+        has_pairs=tables.exclusive.num_rows > 0,
+        matrices=matrices(tables.exclusive) if len(inputs.measured) <= MOST else [],
+        most=MOST,
         baseline=next(m.label for m in inputs.models if m.name == inputs.baseline_name),
         significant=SIGNIFICANT,
         averages=averages(board, colors),
@@ -182,15 +186,20 @@ def averages(board: Board, colors: Mapping[str, int]) -> list[tuple[str, str]]:
 
 def curves(training_log: pa.Table, colors: Mapping[str, int]) -> list[tuple[str, str]]:
     """(title, SVG) of each metric of training, with a line per stage. Metrics without values are left out."""
-    stages = list(dict.fromkeys(training_log.column("stage").to_pylist()))
     found = []
     for metric, title in CURVES.items():
         rows = training_log.select(["stage", "label", "step", metric]).to_pylist()
         lines = []
-        for stage in stages:
-            own = [row for row in rows if row["stage"] == stage and math.isfinite(row[metric])]
-            if own:
-                lines.append(Line(own[0]["label"], [(row["step"], row[metric]) for row in own], colors[stage]))
+        for stage, logged in groupby(rows, key=lambda row: row["stage"]):
+            own = list(logged)
+            width = steps_per_point(len(own))
+            points = zip(
+                last_steps([row["step"] for row in own], width),
+                thinned([row[metric] for row in own], width),
+                strict=True,
+            )
+            if known := [(step, value) for step, value in points if value is not None]:
+                lines.append(Line(own[0]["label"], known, colors[stage]))
         if lines:
             found.append((title, line_chart(title, "step", lines, metric in SHARES, PAGE, SIZE)))
     return found

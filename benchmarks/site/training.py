@@ -1,7 +1,6 @@
 """Data of training curves: what a model's training logged, thinned out to what a figure can show."""
 
 import logging
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -11,14 +10,12 @@ import pyarrow.parquet as pq
 
 from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
-from benchmarks.curves import CURVES
+from benchmarks.curves import CURVES, last_steps, steps_per_point, thinned
 from benchmarks.site.facts import rounded, short_id
 from hpt_core.artifacts import Store
 from hpt_core.errors import StoreError
 
 LOG = logging.getLogger("hpt.site")
-MOST = 200
-"""Points of a curve."""
 FIGURES = {
     **CURVES,
     "truncated_share": "Share of truncated rollouts",
@@ -76,19 +73,10 @@ def curves(path: Path) -> Row:
         table = pq.read_table(path, columns=["step", *(name for name in FIGURES if name in schema.names)])
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"cannot read {path}: {str(error).splitlines()[0]}", "train again") from error
-    steps, width = table.column("step").to_pylist(), math.ceil(table.num_rows / MOST) or 1
-    values = {t: _thinned(table.column(n).to_pylist(), width) for n, t in FIGURES.items() if n in table.column_names}
+    width = steps_per_point(table.num_rows)
+    found = {t: thinned(table.column(n).to_pylist(), width) for n, t in FIGURES.items() if n in table.column_names}
     return {
-        "steps": [steps[min(first + width, len(steps)) - 1] for first in range(0, len(steps), width)],
+        "steps": last_steps(table.column("step").to_pylist(), width),
         "steps_per_point": width,
-        "curves": [[title, found] for title, found in values.items() if any(value is not None for value in found)],
+        "curves": [[title, list(map(rounded, values))] for title, values in found.items() if set(values) != {None}],
     }
-
-
-def _thinned(values: list[float | None], width: int) -> list[float | None]:
-    """The mean of what is known of every `width` values."""
-    found: list[float | None] = []
-    for first in range(0, len(values), width):
-        known = [v for v in values[first : first + width] if v is not None and math.isfinite(v)]
-        found.append(rounded(math.fsum(known) / len(known)) if known else None)
-    return found

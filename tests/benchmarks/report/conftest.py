@@ -198,6 +198,31 @@ def full_inputs(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
     return make_full(root)
 
 
+@pytest.fixture(scope="session")
+def many(full_inputs: ReportInputs, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], ReportInputs]:
+    """As many models on the paper's benchmarks, each with a training of 500 steps. They share the files of four."""
+    root = tmp_path_factory.mktemp("many")
+    log = write_log(root / "log.parquet", 500, 1)
+    four = []
+    for number, model in enumerate(full_inputs.models):
+        results = {}
+        for suite in full_inputs.suites:
+            outcomes = drawn(8, suite.rules.k, 0.2 + 0.2 * number, number)
+            samples, verdicts = write_result(root / str(number) / suite.name, suite.name, outcomes)
+            protocol = model.results[suite.name].protocol
+            results[suite.name] = BenchmarkResult(samples=samples, verdicts=verdicts, protocol=protocol)
+        four.append(model.model_copy(update={"results": results, "train_log": log}))
+
+    def make(count: int) -> ReportInputs:
+        models = tuple(
+            four[place % 4].model_copy(update={"name": f"train.m{place}", "label": f"model-{place}"})
+            for place in range(count)
+        )
+        return full_inputs.model_copy(update={"models": models, "output": root / f"report-{count}"})
+
+    return make
+
+
 def make_full(root: Path) -> ReportInputs:
     asked = {"aime24": 30, "aime25": 30, "amc": 83, "math500": 120, "minerva": 90, "olympiadbench": 110}
     asked |= {"arc_challenge": 150, "gpqa_diamond": 198}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from benchmarks.report.board import Board, make_board
 from benchmarks.report.build import build
 from benchmarks.report.inputs import ReportInputs
-from benchmarks.report.page import Tables, averages, curves, render
+from benchmarks.report.page import MOST, Tables, averages, curves, render
 from benchmarks.report.trained import trained
 from hpt_core.texts import HIDDEN
 
@@ -120,6 +120,24 @@ def test_the_page_loads_nothing_from_the_network(hand_inputs: Make) -> None:
     assert "url(" not in html
     assert "@import" not in html
     assert "default-src 'none'" in html
+
+
+def page_of(inputs: ReportInputs) -> str:
+    build(inputs)
+    return (inputs.output / "site/index.html").read_text()
+
+
+def test_the_page_of_twenty_models_is_under_2_megabytes(many: Make) -> None:
+    html = page_of(many(MOST))
+    assert html.count('class="matrix"') == 8
+    assert len(html.encode()) < 1.8e6
+
+
+def test_more_models_have_no_pairs_on_the_page_which_says_where_they_are(many: Make) -> None:
+    html = page_of(many(MOST + 1))
+    assert 'class="matrix"' not in html
+    assert "<code>hpt compare A B</code>" in html
+    assert len(html.encode()) < 1.2e6
 
 
 def board_and_log(inputs: ReportInputs) -> tuple[Board, pa.Table, dict[str, int]]:

@@ -191,15 +191,25 @@ def test_the_page_shows_questions_that_only_one_model_solves(page: Page) -> None
     assert sum(map(int, classes.split(" · "))) == int(total) > 0
     shades = number.evaluate("cell => getComputedStyle(cell).backgroundColor")
     assert shades != matrix.locator("td").first.evaluate("cell => getComputedStyle(cell).backgroundColor")
-    details = page.locator("#m-3-3-0")
+    details = page.locator("#pair")
     assert not details.is_visible()
     number.locator("button").focus()  # scrolls
     page.keyboard.press("Enter")
     page.wait_for_timeout(200)
     assert details.is_visible(), "what the focus scrolled does not close it"
     text = details.inner_text()
-    for expected in ("HPT, not Base · MATH-500", "of 120 questions", "Solved by both", "Hard"):
+    for expected in ("HPT, not Base · MATH-500", f"{total} of 120 questions", "Solved by both", "Hard"):
         assert expected in text
+    terms, told = (details.locator(part).all_inner_texts() for part in ("dt", "dd"))
+    counts = {term: int(value.split(" ")[0]) for term, value in zip(terms, told, strict=True)}
+    assert counts["Solved only by it"] + counts["Solved by both"] == counts["Solved by it"]
+    assert [counts[name] for name in ("Easy", "Medium", "Hard")] == list(map(int, classes.split(" · ")))
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    assert details.locator("h3").inner_text() == "HPT, not SFT · MATH-500", "one popover for all numbers"
+    assert details.is_visible()
+    page.keyboard.press("Escape")
+    assert not details.is_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
