@@ -18,6 +18,7 @@ from benchmarks.report.schemas import Row
 from benchmarks.sources.dataset import Dataset
 from benchmarks.suite import get_suite, suite_names
 from hpt_core.errors import PublishError, near
+from hpt_core.evaluation.metrics import CUT
 from hpt_core.files import sha256_json
 
 BEGIN, END = "<!-- hpt-pipelines: scores of", "<!-- hpt-pipelines: end -->"
@@ -102,8 +103,9 @@ def _notes(row: Row) -> list[str]:
     """What a reader must know about a score."""
     notes = [] if row["limit"] is None else [f"at most {row['limit']} questions were asked"]
     notes += [*row["deviations"], *row["warnings"]]
-    if row["truncated_share"]:
-        notes.append(f"{100 * row['truncated_share']:.0f} % of the responses were cut")
+    if (share := row["truncated_share"] or 0.0) >= CUT:
+        most = "on one benchmark, " if row["kind"] == "average" else ""
+        notes.append(f"{most}{100 * share:.0f} % of the responses were cut")
     if row["overlapping_questions"]:
         notes.append(f"{row['overlapping_questions']} questions overlap the training data")
     return notes

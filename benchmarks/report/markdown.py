@@ -120,11 +120,12 @@ def _cell(cell: Cell | None) -> str:
         return "–"
     number = f"**{cell.text}**" if cell.best else cell.text
     mark = f" {cell.mark}" if cell.mark else ""
-    return f"{number}{mark} ({cell.interval})" if cell.interval else f"{number}{mark}"
+    below = ", ".join(filter(None, [cell.interval, cell.cut]))
+    return f"{number}{mark} ({below})" if below else f"{number}{mark}"
 
 
 def footnotes(board: Board) -> list[str]:
-    """The meaning of each mark in use, one sentence per mark."""
+    """The meaning of each mark in use."""
     cells = [cell for line in board.lines for cell in line.cells if cell]
     found = []
     if marked := summarized(board, lambda cell: cell.deviations if MARK in cell.mark else ()):
@@ -144,6 +145,10 @@ def footnotes(board: Board) -> list[str]:
         )
     if marked := summarized(board, lambda cell: cell.warnings):
         found.append(f"{WARNING_MARK} Check the model and its prompt before you use this number: {'; '.join(marked)}.")
+    if any(cell.cut for cell in cells):
+        found.append(
+            "cut: share of responses that ended at the token limit. For an average, the largest of its benchmarks."
+        )
     if any(PUBLISHED_MARK in cell.mark for cell in cells):
         found.append(f"{PUBLISHED_MARK} Recomputed from the printed scores, over the benchmarks shown.")
     return found + [f"Published rows were measured by others: {source}." for source in board.sources]

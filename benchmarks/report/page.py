@@ -178,7 +178,8 @@ def averages(board: Board, colors: Mapping[str, int]) -> list[tuple[str, str]]:
             if cell := line.cells[index]:
                 low, high = (100 * bound for bound in cell.bounds) if cell.bounds else (None, None)
                 label = line.label if line.source == "measured" else f"{line.label}, published"
-                marks.append(Mark(f"{label} {cell.mark}".strip(), cell.value, low, high, colors.get(line.model)))
+                told = " ".join(filter(None, [label, cell.mark, cell.cut]))
+                marks.append(Mark(told, cell.value, low, high, colors.get(line.model)))
         title = f"{GROUPS[column.group]} average"
         found.append((title, interval_chart(title, marks, PAGE)))
     return found

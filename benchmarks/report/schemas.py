@@ -73,7 +73,7 @@ SCORES = pa.schema(
             ("avg_at_k_clean", _F64),  # avg_at_k without overlapping_questions; null if unknown
             ("clean_low", _F64),  # 95 % interval of avg_at_k_clean
             ("clean_high", _F64),
-            ("truncated_share", _F64),  # samples cut at max_tokens
+            ("truncated_share", _F64),  # samples cut at max_tokens; for an average, the largest of its benchmarks
             ("repetition_share", _F64),  # samples stopped for repetition
             ("no_answer_share", _F64),  # samples without an answer
             ("timeout_share", _F64),  # samples whose comparison exceeded its time limit

@@ -158,6 +158,7 @@ def _average_row(group: Group, members: list[Measured], references: dict[str, Me
         "questions": sum(m.score.questions for m in members),
         "samples": sum(m.samples for m in members),
         "avg_at_k": average.mean,
+        "truncated_share": max(m.score.truncated for m in members),
         "standard_error": _known(average.stderr),
         "interval_low": average.low,
         "interval_high": average.high,

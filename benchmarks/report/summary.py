@@ -36,5 +36,4 @@ def terminal_table(output: Path) -> TerminalTable:
 def _cell(cell: Cell | None) -> str:
     if cell is None:
         return "-"
-    number = f"{cell.text}{cell.mark}"
-    return f"{number}\n{cell.interval}" if cell.interval else number
+    return "\n".join(filter(None, [f"{cell.text}{cell.mark}", cell.interval, cell.cut]))

@@ -19,12 +19,11 @@ from flows.commands.common import Json, Where
 from flows.commands.tables import GAP, print_scores
 from flows.outputs import open_store
 from hpt_core.artifacts import Store
+from hpt_core.evaluation.metrics import CUT
 from hpt_core.texts import harmless
 from tasks.execution.catalog import fill
 
 app = typer.Typer()
-CUT = 0.05
-"""Share of truncated samples from which on a number is marked."""
 Place = Annotated[
     str | None,
     typer.Argument(
