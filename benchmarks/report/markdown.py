@@ -46,7 +46,8 @@ def leaderboard(inputs: ReportInputs, board: Board, exclusive: pa.Table, trainin
     lines = [
         f"# {escape(inputs.title)}",
         "",
-        f"Pipeline {escape(inputs.pipeline)}, {escape(inputs.created_text)}, protocol {escape(inputs.protocol)}.",
+        f"Pipeline {escape(inputs.pipeline)}, measured until {escape(inputs.measured_until_text)}, "
+        f"protocol {escape(inputs.protocol)}.",
         "Scores are in percent, with 95 % intervals in parentheses.",
         *(part for note in inputs.notes for part in ("", escape(note))),
         "",

@@ -114,7 +114,7 @@ def _facts(inputs: ReportInputs, board: Board) -> list[tuple[str, str]]:
     models = f"{len(inputs.measured)} measured" + (f", {published} published" if published else "")
     return [
         ("Pipeline", inputs.pipeline),
-        ("Run", inputs.created_text),
+        ("Measured until", inputs.measured_until_text),
         ("Models", models),
         ("Benchmarks", str(len(inputs.suites))),
         ("Protocol", inputs.protocol),

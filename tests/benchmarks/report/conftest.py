@@ -157,7 +157,7 @@ def hand_inputs(tmp_path: Path) -> Callable[..., ReportInputs]:
                 make_suite("math500", "MATH-500", "in", 4, 1),
                 make_suite("gpqa_diamond", "GPQA-Diamond", "out", 198, 1),
             ),
-            "created": datetime(2026, 1, 31, 6, 0, tzinfo=UTC),
+            "measured_until": datetime(2026, 1, 31, 6, 0, tzinfo=UTC),
             "output": tmp_path / "report",
         }
         return ReportInputs(**{**fields, **changes})
@@ -183,7 +183,7 @@ def answered(tmp_path: Path) -> Callable[..., ReportInputs]:
             "pipeline": "answered",
             "models": tuple(models),
             "suites": (make_suite("math500", "MATH-500", "in", len(questions), k),),
-            "created": datetime(2026, 1, 31, 6, 0, tzinfo=UTC),
+            "measured_until": datetime(2026, 1, 31, 6, 0, tzinfo=UTC),
             "output": tmp_path / "report",
         }
         return ReportInputs(**{**fields, **changes})
@@ -280,6 +280,6 @@ def make_full(root: Path) -> ReportInputs:
         published="qwen2.5-math-7b",
         models=tuple(models),
         suites=suites,
-        created=datetime(2026, 1, 31, 6, 0, tzinfo=UTC),
+        measured_until=datetime(2026, 1, 31, 6, 0, tzinfo=UTC),
         output=root / "report",
     )

@@ -43,6 +43,7 @@ def test_markdown_shows_every_number_with_its_interval(hand_inputs: Make) -> Non
     head, base, hpt = table(text)
     assert text.startswith("# Hand-made\n")
     assert "A note." in text
+    assert "Pipeline tiny, measured until 2026-01-31 06:00 UTC, protocol benchmark." in text
     assert head[:4] == ["Model", "Source", "In distribution average", "Out of distribution average"]
     assert head[4:] == ["AIME 2024 avg@2", "MATH-500 pass@1", "GPQA-Diamond pass@1"]
     assert base[:2] == ["base", "measured"]

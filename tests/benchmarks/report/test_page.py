@@ -200,6 +200,7 @@ def test_a_single_model_without_training_has_a_page(hand_inputs: Make) -> None:
     inputs = inputs.model_copy(update={"models": inputs.models[:1]})
     build(inputs)
     html = (inputs.output / "site/index.html").read_text()
+    assert "<dt>Measured until</dt><dd><bdi>2026-01-31 06:00 UTC</bdi></dd>" in html
     assert "Differences to" not in html
     assert 'id="curves"' not in html
     assert html.count('class="number best') == 0
