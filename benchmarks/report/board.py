@@ -15,7 +15,7 @@ MARK = "†"
 PUBLISHED_MARK = "‡"
 """Marks published averages that are recomputed over the benchmarks shown."""
 DIFFERENT_MARK = "¶"
-"""Marks measured numbers whose protocol is not that of the baseline in the same column."""
+"""Marks measured numbers whose protocol is not that of most models in the same column."""
 UNLIKE_PUBLISHED_MARK = "‖"
 """Marks measured numbers that differ from their column's published numbers in data, grader, length or sampling."""
 OVERLAP_MARK = "§"
@@ -72,7 +72,7 @@ class Cell:
     deviations: tuple[str, ...]
     """Differences of its settings from the chosen protocol."""
     differences: tuple[str, ...]
-    """Differences of its protocol from the baseline's in the same column."""
+    """Differences of its protocol from that of most models in the same column."""
     warnings: tuple[str, ...]
     """What is wrong with its responses."""
     published_differences: tuple[str, ...]

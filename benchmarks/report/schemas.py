@@ -42,7 +42,7 @@ SCORES = pa.schema(
             ("title", _TEXT),  # what tables show
             ("group", _TEXT),  # "in" or "out" of the training data's distribution
             ("deviations", pa.list_(_TEXT)),  # of the settings from the chosen protocol; empty if there are none
-            ("differences", pa.list_(_TEXT)),  # of the protocol from the baseline's in this column; empty if none
+            ("differences", pa.list_(_TEXT)),  # of the protocol from that of most models in this column
             ("warnings", pa.list_(_TEXT)),  # of responses that are all alike; empty if there are none
             ("published_differences", pa.list_(_TEXT)),  # of the protocol from the column's published numbers'
         ),
