@@ -5,14 +5,14 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from benchmarks.curves import CURVES, last_steps, steps_per_point, thinned
-from benchmarks.figures import PAGE, Line, Mark, interval_chart, line_chart
+from benchmarks.figures import PAGE, Line, Mark, interval_chart, key, line_chart
 from benchmarks.report.board import OVERLAP_MARK, Board, overlap_details, percent
 from benchmarks.report.exclusive_view import matrices
 from benchmarks.report.inputs import ReportInputs
@@ -28,7 +28,8 @@ SIZE = (380, 230)
 """Width and height of a training curve."""
 SIGNIFICANT = 0.05
 MOST = 20
-"""Models up to which the page shows all pairs of them. Their number grows with the square of the models'."""
+"""Models up to which the page shows all pairs of them, whose number grows with its square. Also the lines of a figure:
+no two of them look the same."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ def render(inputs: ReportInputs, board: Board, tables: Tables) -> str:
     )
     script = _template("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    colors = {model.name: index for index, model in enumerate(inputs.models)}
+    trainings = [m for m in inputs.models if m.train_log] if tables.training_log.num_rows else []
+    colors = {m.name: place for place, m in enumerate(sorted(inputs.models, key=lambda m: m not in trainings))}
     page = environment.get_template("page.html.j2").render(
         inputs=inputs,
         board=board,
@@ -95,8 +97,8 @@ def render(inputs: ReportInputs, board: Board, tables: Tables) -> str:
         trained_columns=TRAINED,
         quarters_mean=QUARTERS_MEAN,
         curves=curves(tables.training_log, colors),
-        stages=[m for m in inputs.models if m.train_log] if tables.training_log.num_rows else [],
-        colors=colors,
+        trainings=len(trainings),
+        legend=[(m.label, key(colors[m.name], PAGE)) for m in trainings[:MOST]],
         style=_template("page.css"),
         script=script,
         script_hash=digest,
@@ -186,12 +188,13 @@ def averages(board: Board, colors: Mapping[str, int]) -> list[tuple[str, str]]:
 
 
 def curves(training_log: pa.Table, colors: Mapping[str, int]) -> list[tuple[str, str]]:
-    """(title, SVG) of each metric of training, with a line per stage. Metrics without values are left out."""
+    """(title, SVG) of each metric of training, with a line for each of the first MOST stages; not of metrics without
+    values."""
     found = []
     for metric, title in CURVES.items():
         rows = training_log.select(["stage", "label", "step", metric]).to_pylist()
         lines = []
-        for stage, logged in groupby(rows, key=lambda row: row["stage"]):
+        for stage, logged in islice(groupby(rows, key=lambda row: row["stage"]), MOST):
             own = list(logged)
             width = steps_per_point(len(own))
             points = zip(

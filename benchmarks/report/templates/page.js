@@ -80,7 +80,7 @@
   addEventListener("scroll", () => {
     const details = document.querySelector(".details:popover-open");
     if (details && Math.abs(anchor.getBoundingClientRect().top - top) > 40) details.hidePopover();
-  }, { passive: true });
+  }, { passive: true, capture: true });
 
   /* All squares of the matrices share one popover, because their number grows with the square of the models'. */
   const pair = document.getElementById("pair");

@@ -1,6 +1,6 @@
 """The page in a real browser."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 from benchmarks.report.build import build
 from benchmarks.report.inputs import ReportInputs
+from benchmarks.report.page import MOST
 
 pytestmark = pytest.mark.xdist_group("page")
 
@@ -29,6 +30,14 @@ def browser(chromium: str) -> Iterator[Browser]:
 def site(full_inputs: ReportInputs) -> Path:
     build(full_inputs)
     return full_inputs.output / "site"
+
+
+@pytest.fixture(scope="module")
+def crowded(many: Callable[[int], ReportInputs]) -> str:
+    """Address of the page of 20 models."""
+    inputs = many(MOST)
+    build(inputs)
+    return (inputs.output / "site" / "index.html").as_uri()
 
 
 @pytest.fixture
@@ -272,3 +281,22 @@ def test_axe_finds_no_barrier(browser: Browser, site: Path, scheme: Any) -> None
     }
     context.close()
     assert found == {}
+
+
+def test_the_headers_stay_in_sight_and_no_two_lines_look_the_same(browser: Browser, crowded: str) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(crowded)
+    for table in ("#leaderboard", "table.matrix >> nth=0"):
+        page.locator(table).scroll_into_view_if_needed()
+        head, box = page.locator(table).locator("thead"), page.locator(table).locator("xpath=..")
+        before = head.bounding_box()
+        box.evaluate("box => box.scrollTo(0, 400)")
+        assert box.evaluate("box => box.scrollTop") > 100
+        assert head.bounding_box() == before
+        button = page.locator(table).locator("tbody button.number").first
+        button.focus()
+        top = button.bounding_box()
+        assert top and before and top["y"] >= before["y"] + before["height"], "the header does not hide the focus"
+    looks = page.locator(".legend svg").evaluate_all("keys => keys.map((key) => key.innerHTML)")
+    assert len(looks) == len(set(looks)) == MOST
+    page.close()
