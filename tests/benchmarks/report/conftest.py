@@ -215,7 +215,7 @@ def many(full_inputs: ReportInputs, tmp_path_factory: pytest.TempPathFactory) ->
 
     def make(count: int) -> ReportInputs:
         models = tuple(
-            four[place % 4].model_copy(update={"name": f"train.m{place}", "label": f"model-{place}"})
+            four[place % 4].model_copy(update={"name": f"train.m{place}", "label": f"qwen2.5_math_7b_hpt_seed_{place}"})
             for place in range(count)
         )
         return full_inputs.model_copy(update={"models": models, "output": root / f"report-{count}"})

@@ -300,3 +300,15 @@ def test_the_headers_stay_in_sight_and_no_two_lines_look_the_same(browser: Brows
     looks = page.locator(".legend svg").evaluate_all("keys => keys.map((key) => key.innerHTML)")
     assert len(looks) == len(set(looks)) == MOST
     page.close()
+
+
+def test_nothing_is_wider_than_a4_landscape(browser: Browser, crowded: str) -> None:
+    width = 1046  # 297 mm without margins of 1 cm, at 96 dpi
+    page = browser.new_page(viewport={"width": width, "height": 718})
+    page.goto(crowded)
+    page.emulate_media(media="print")
+    for selector in ("table", "th", "td .value", "td .interval", "figure svg"):
+        ends = page.locator(selector).evaluate_all("all => all.map((each) => each.getBoundingClientRect().right)")
+        assert 0 < max(ends) < width + 0.5, selector
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    page.close()
