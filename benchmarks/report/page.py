@@ -76,7 +76,7 @@ def render(inputs: ReportInputs, board: Board, tables: Tables) -> str:
     script = _template("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     trainings = [m for m in inputs.models if m.train_log] if tables.training_log.num_rows else []
-    colors = {m.name: place for place, m in enumerate(sorted(inputs.models, key=lambda m: m not in trainings))}
+    colors = {m.name: place for place, m in enumerate(sorted(inputs.models, key=lambda m: m.train_log is None))}
     page = environment.get_template("page.html.j2").render(
         inputs=inputs,
         board=board,

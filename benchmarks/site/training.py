@@ -78,5 +78,5 @@ def curves(path: Path) -> Row:
     return {
         "steps": last_steps(table.column("step").to_pylist(), width),
         "steps_per_point": width,
-        "curves": [[title, list(map(rounded, values))] for title, values in found.items() if set(values) != {None}],
+        "curves": [[t, list(map(rounded, vs))] for t, vs in found.items() if any(v is not None for v in vs)],
     }

@@ -84,11 +84,8 @@
 
   /* All squares of the matrices share one popover, because their number grows with the square of the models'. */
   const pair = document.getElementById("pair");
-  const term = (name, value) => ["dt", "dd"].map((tag, place) => {
-    const node = document.createElement(tag);
-    node.textContent = [name, value][place];
-    return node;
-  });
+  const element = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
+  const term = (name, value) => [element("dt", name), element("dd", value)];
   const openPair = (button) => {
     const cell = button.parentNode, table = cell.closest("table"), { dataset } = button;
     const [alone, questions] = [dataset.alone, dataset.of].map((text) => text.split(" ").map(Number));
