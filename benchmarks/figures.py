@@ -137,6 +137,12 @@ def interval_chart(title: str, marks: Sequence[Mark], palette: Palette = PRINTED
     return _svg(title, "; ".join(map(_valued, marks)), (width, height), palette, parts)
 
 
+def key(color: int, palette: Palette) -> str:
+    """A piece of a line, for a page's legend."""
+    line = f'<line x1="0" y1="4" x2="24" y2="4" {_look(color, palette)}/>'
+    return f'<svg viewBox="0 0 24 8" width="24" height="8" aria-hidden="true">{line}</svg>'
+
+
 def _svg(title: str, told: str, size: tuple[int, int], palette: Palette, parts: Sequence[str]) -> str:
     width, height = size
     head = [

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from hpt_core.evaluation.metrics import CUT
+
 
 class ScoreRow(NamedTuple):
     """A score in a card. Fractions of 1."""
@@ -36,9 +38,11 @@ def score_table(rows: Sequence[ScoreRow]) -> Iterator[str]:
         yield f"| {' | '.join(map(escape, cells))} |"
 
 
-def truncated_note(share: float | None) -> list[str]:
-    """The note on the share of responses that were cut; none without any."""
-    return [f"{100 * share:.0f} % of the responses were cut"] if share else []
+def truncated_note(share: float | None, is_average: bool = False) -> list[str]:
+    """The note on the share of responses that were cut, of an average on the worst of its benchmarks; none if few
+    were."""
+    most = "on one benchmark, " if is_average else ""
+    return [f"{most}{100 * share:.0f} % of the responses were cut"] if share and share >= CUT else []
 
 
 def overlap_note(questions: int | None) -> list[str]:

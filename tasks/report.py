@@ -146,6 +146,7 @@ SOURCES = (
     "benchmarks.significance",
     "hpt_core.evaluation.metrics",
     "hpt_core.evaluation.consistency",
+    "hpt_core.texts",
 )
 """Packages and modules whose code determines the report."""
 
@@ -220,7 +221,7 @@ class ReportStep(Step):
             ),
             overlap_share=config.overlap_share,
             overlap_ngram=config.overlap_ngram,
-            created=self._ended(contents, artifacts, context),
+            measured_until=self._ended(contents, artifacts, context),
             notes=contents.notes,
             output=job.slot.output,
         )
@@ -291,7 +292,7 @@ class ReportStep(Step):
 
     @staticmethod
     def _ended(contents: Contents, artifacts: Artifacts, context: Context) -> datetime:
-        """When the last verdicts were finished. Used as the page's date, so that the same inputs give the same page."""
+        """When the last verdicts were finished."""
         keys = [evaluate.verdicts_key(evaluate.KIND.stage_of(model), m.suite.name) for model, m in contents.pairs]
         graded = [artifacts[key] for key in keys]
         manifests = [context.store.slot(a.kind, a.fingerprint).manifest() for a in graded]

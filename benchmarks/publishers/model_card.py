@@ -109,7 +109,8 @@ def _notes(row: Row) -> list[str]:
     """What a reader must know about a score."""
     notes = [] if row["limit"] is None else [f"at most {row['limit']} questions were asked"]
     notes += [*row["deviations"], *row["warnings"]]
-    return notes + truncated_note(row["truncated_share"]) + overlap_note(row["overlapping_questions"])
+    cut = truncated_note(row["truncated_share"], is_average=row["kind"] == "average")
+    return notes + cut + overlap_note(row["overlapping_questions"])
 
 
 def _same(former: str, section: str) -> bool:

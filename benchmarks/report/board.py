@@ -8,13 +8,14 @@ import pyarrow as pa
 
 from benchmarks.published import Group
 from benchmarks.report.schemas import Row
+from hpt_core.evaluation.metrics import CUT
 
 MARK = "†"
 """Marks measured numbers whose settings are not those of the chosen protocol."""
 PUBLISHED_MARK = "‡"
 """Marks published averages that are recomputed over the benchmarks shown."""
 DIFFERENT_MARK = "¶"
-"""Marks measured numbers whose protocol is not that of the baseline in the same column."""
+"""Marks measured numbers whose protocol is not that of most models in the same column."""
 UNLIKE_PUBLISHED_MARK = "‖"
 """Marks measured numbers that differ from their column's published numbers in data, grader, length or sampling."""
 OVERLAP_MARK = "§"
@@ -71,13 +72,15 @@ class Cell:
     deviations: tuple[str, ...]
     """Differences of its settings from the chosen protocol."""
     differences: tuple[str, ...]
-    """Differences of its protocol from the baseline's in the same column."""
+    """Differences of its protocol from that of most models in the same column."""
     warnings: tuple[str, ...]
     """What is wrong with its responses."""
     published_differences: tuple[str, ...]
     """Differences of its protocol from that of the published numbers in the same column."""
     others: tuple[OtherScore, ...]
     """Its scores by further graders."""
+    cut: str
+    """ "cut 27%" if so many samples were truncated; for an average, on the worst of its benchmarks. "" if few were."""
     overlap: Overlapping | None
     """None if no question is known to overlap training data."""
     mark: str
@@ -180,6 +183,7 @@ def _cell(row: Row) -> Cell:
         warnings=tuple(row["warnings"]),
         published_differences=tuple(row["published_differences"]),
         others=_others(row),
+        cut=_cut(row["truncated_share"]),
         overlap=_overlap(row),
         mark=_marks(row),
         details=tuple(_details(row)),
@@ -195,6 +199,10 @@ def _marks(row: Row) -> str:
         (WARNING_MARK, row["warnings"]),
     )
     return found + "".join(mark for mark, holds in marked if holds)
+
+
+def _cut(share: float | None) -> str:
+    return "" if share is None or share < CUT else f"cut {percent(share, 0)}%"
 
 
 def _others(row: Row) -> tuple[OtherScore, ...]:

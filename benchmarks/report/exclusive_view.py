@@ -1,5 +1,6 @@
 """Views of the table EXCLUSIVE for the page and leaderboard.md."""
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
@@ -26,17 +27,34 @@ class Pair(NamedTuple):
 class Square:
     """One ordered pair in a matrix."""
 
-    text: str
-    """Number of questions that the row's model solves and the column's model does not."""
-    classes: str
-    """The number by difficulty, from easy to hard: "3 · 1 · 0"; "" with one class."""
-    shade: int
-    """Percent of the matrix's highest number."""
+    names: tuple[str, ...]
+    """Classes of difficulty, from easy to hard."""
+    alone: tuple[int, ...]
+    """Questions of each class that the row's model solves and the column's model does not."""
+    questions: tuple[int, ...]
+    """Questions of each class that both answered."""
+    solved: int
+    """Questions that the row's model solves."""
     comparable: bool
     mark: str
     """Marks beside the number: not comparable, or questions that overlap training data."""
-    heading: str
-    details: tuple[tuple[str, str], ...]
+    notes: tuple[tuple[str, str], ...]
+    """Terms and values that explain the marks."""
+
+    @property
+    def text(self) -> str:
+        """Number of questions in all classes."""
+        return f"{sum(self.alone):,}"
+
+    @property
+    def classes(self) -> str:
+        """The number by difficulty: "3 · 1 · 0"; "" with one class."""
+        return " · ".join(map(str, self.alone)) if len(self.alone) > 1 else ""
+
+    @property
+    def shade(self) -> int:
+        """Percent of the questions that both answered, so that shades compare between matrices."""
+        return round(100 * sum(self.alone) / sum(self.questions))
 
 
 @dataclass(frozen=True)
@@ -47,6 +65,8 @@ class ExclusiveMatrix:
     title: str
     caption: str
     """How difficulty is defined, and its classes."""
+    names: tuple[str, ...]
+    """Classes of difficulty in most squares."""
     labels: tuple[str, ...]
     lines: tuple[tuple[str, tuple[Square | None, ...]], ...]
     """(label, one square per column). None on the diagonal and if two models share no question."""
@@ -87,12 +107,12 @@ def _matrix(rows: list[Row]) -> ExclusiveMatrix:
     labels = dict(sorted({row["row"]: row["label"] for row in rows}.items()))
     pairs = {key: list(found) for key, found in groupby(rows, lambda row: (row["row"], row["other_row"]))}
     first = rows[0]
-    highest = max(sum(r["exclusive"] for r in found) for found in pairs.values())
     lines = []
     for row, label in labels.items():
-        squares = [_square(pairs[row, other], highest) if (row, other) in pairs else None for other in labels]
+        squares = [_square(pairs[row, other]) if (row, other) in pairs else None for other in labels]
         lines.append((label, tuple(squares)))
-    return ExclusiveMatrix(first["column"], first["title"], _caption(rows), tuple(labels.values()), tuple(lines))
+    ((names, _),) = Counter(square.names for _, squares in lines for square in squares if square).most_common(1)
+    return ExclusiveMatrix(first["column"], first["title"], _caption(rows), names, tuple(labels.values()), tuple(lines))
 
 
 def _caption(rows: list[Row]) -> str:
@@ -103,26 +123,17 @@ def _caption(rows: list[Row]) -> str:
     return "easy · medium · hard" if "other models" in by else ""
 
 
-def _square(rows: list[Row], highest: int) -> Square:
-    first = rows[0]
-    questions, alone = sum(r["questions"] for r in rows), sum(r["exclusive"] for r in rows)
-    solved = sum(r["solved"] for r in rows)
-    classes = [r for r in rows if r["questions"]] if len(rows) > 1 else []
-    differing = first["protocol_differences"]
-    overlapping = sum(r["overlapping_questions"] or 0 for r in rows)
+def _square(rows: list[Row]) -> Square:
+    differing, overlapping = rows[0]["protocol_differences"], sum(r["overlapping_questions"] or 0 for r in rows)
     return Square(
-        text=f"{alone:,}",
-        classes=" · ".join(str(r["exclusive"]) for r in rows) if len(rows) > 1 else "",
-        shade=round(100 * alone / max(1, highest)),
+        names=tuple(r["difficulty"] for r in rows),
+        alone=tuple(r["exclusive"] for r in rows),
+        questions=tuple(r["questions"] for r in rows),
+        solved=sum(r["solved"] for r in rows),
         comparable=not differing,
         mark=("*" if differing else "") + (OVERLAP_MARK if overlapping else ""),
-        heading=f"{first['label']}, not {first['other_label']} · {first['title']}",
-        details=(
-            ("Solved only by it", f"{alone:,} of {questions:,} questions"),
-            ("Solved by it", f"{solved:,}"),
-            ("Solved by both", f"{solved - alone:,}"),
-            *((r["difficulty"].capitalize(), f"{r['exclusive']:,} of {r['questions']:,} questions") for r in classes),
-            *overlap_details(first["overlapping_questions"] is not None, overlapping),
+        notes=(
+            *overlap_details(overlapping > 0, overlapping),
             *((("Not comparable", f"protocols differ in {', '.join(differing)}"),) if differing else ()),
         ),
     )

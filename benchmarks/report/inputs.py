@@ -163,8 +163,8 @@ class ReportInputs(Frozen):
     """Minimum share of a question's n-grams in training data for the question to count as overlapping."""
     overlap_ngram: int = Field(13, ge=1)
     """Words of an n-gram."""
-    created: AwareDatetime
-    """Time of the reported run. It is an input, so that equal inputs give equal bytes."""
+    measured_until: AwareDatetime
+    """When the last verdicts were finished. Not when the report is built, so that equal inputs give equal bytes."""
     notes: tuple[str, ...] = ()
     """Sentences to show under the title, such as the purpose and limits of the run."""
     output: Path
@@ -205,9 +205,9 @@ class ReportInputs(Frozen):
         return ", ".join(dict.fromkeys(s.rules.protocol for s in self.suites))
 
     @property
-    def created_text(self) -> str:
+    def measured_until_text(self) -> str:
         """Date and time for readers: "2026-01-31 06:00 UTC", with the offset if it is not UTC."""
-        return _stamp(self.created)
+        return _stamp(self.measured_until)
 
 
 def _stamp(moment: datetime) -> str:

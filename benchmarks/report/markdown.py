@@ -19,6 +19,7 @@ from benchmarks.report.board import (
 from benchmarks.report.exclusive_view import Pair, against
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.trained import trained
+from hpt_core.texts import harmless
 
 BEST = (
     "the highest measured number of a column and those that a paired test does not tell from it (5 %, Holm-corrected); "
@@ -40,7 +41,8 @@ def leaderboard(inputs: ReportInputs, board: Board, exclusive: pa.Table, trainin
     lines = [
         f"# {escape(inputs.title)}",
         "",
-        f"Pipeline {escape(inputs.pipeline)}, {escape(inputs.created_text)}, protocol {escape(inputs.protocol)}.",
+        f"Pipeline {escape(inputs.pipeline)}, measured until {escape(inputs.measured_until_text)}, "
+        f"protocol {escape(inputs.protocol)}.",
         "Scores are in percent, with 95 % intervals in parentheses.",
         *(part for note in inputs.notes for part in ("", escape(note))),
         "",
@@ -53,7 +55,7 @@ def leaderboard(inputs: ReportInputs, board: Board, exclusive: pa.Table, trainin
         *_exclusive(inputs, board, exclusive),
         *_trained(training_log),
     ]
-    return "\n".join(lines) + "\n"
+    return harmless("\n".join(lines) + "\n")
 
 
 def _trained(training_log: pa.Table) -> list[str]:
@@ -114,11 +116,12 @@ def _cell(cell: Cell | None) -> str:
         return "–"
     number = f"**{cell.text}**" if cell.best else cell.text
     mark = f" {cell.mark}" if cell.mark else ""
-    return f"{number}{mark} ({cell.interval})" if cell.interval else f"{number}{mark}"
+    below = ", ".join(filter(None, [cell.interval, cell.cut]))
+    return f"{number}{mark} ({below})" if below else f"{number}{mark}"
 
 
 def footnotes(board: Board) -> list[str]:
-    """The meaning of each mark in use, one sentence per mark."""
+    """The meaning of each mark in use."""
     cells = [cell for line in board.lines for cell in line.cells if cell]
     found = []
     if marked := summarized(board, lambda cell: cell.deviations if MARK in cell.mark else ()):
@@ -138,6 +141,10 @@ def footnotes(board: Board) -> list[str]:
         )
     if marked := summarized(board, lambda cell: cell.warnings):
         found.append(f"{WARNING_MARK} Check the model and its prompt before you use this number: {'; '.join(marked)}.")
+    if any(cell.cut for cell in cells):
+        found.append(
+            "cut: share of responses that ended at the token limit. For an average, the largest of its benchmarks."
+        )
     if any(PUBLISHED_MARK in cell.mark for cell in cells):
         found.append(f"{PUBLISHED_MARK} Recomputed from the printed scores, over the benchmarks shown.")
     return found + [f"Published rows were measured by others: {source}." for source in board.sources]

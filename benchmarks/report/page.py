@@ -2,17 +2,17 @@
 
 import base64
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from benchmarks.curves import CURVES
-from benchmarks.figures import PAGE, Line, Mark, interval_chart, line_chart
+from benchmarks.curves import CURVES, last_steps, steps_per_point, thinned
+from benchmarks.figures import PAGE, Line, Mark, interval_chart, key, line_chart
 from benchmarks.report.board import OVERLAP_MARK, Board, overlap_details, percent
 from benchmarks.report.exclusive_view import matrices
 from benchmarks.report.inputs import ReportInputs
@@ -20,12 +20,16 @@ from benchmarks.report.markdown import BEST, PAIR_OVERLAPS, QUARTERS_MEAN, TRAIN
 from benchmarks.report.measured import GROUPS
 from benchmarks.report.trained import trained
 from hpt_core.files import write_text
+from hpt_core.texts import harmless
 
 SHARES = ("success_rate", "validation_reward", "demonstration_share")
 """Metrics that are shown in percent."""
 SIZE = (380, 230)
 """Width and height of a training curve."""
 SIGNIFICANT = 0.05
+MOST = 20
+"""Models up to which the page shows all pairs of them, whose number grows with its square. Also the lines of a figure:
+no two of them look the same."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ def write_site(inputs: ReportInputs, board: Board, tables: Tables, folder: Path)
 
 
 def render(inputs: ReportInputs, board: Board, tables: Tables) -> str:
-    """The page's HTML. All texts from configs are escaped, and a content security policy blocks all other scripts."""
+    """The page's HTML. All texts from configs are escaped and harmless, and a content security policy blocks all other
+    scripts."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -70,8 +75,9 @@ def render(inputs: ReportInputs, board: Board, tables: Tables) -> str:
     )
     script = _template("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    colors = {model.name: index for index, model in enumerate(inputs.models)}
-    return environment.get_template("page.html.j2").render(
+    trainings = [m for m in inputs.models if m.train_log] if tables.training_log.num_rows else []
+    colors = {m.name: place for place, m in enumerate(sorted(inputs.models, key=lambda m: m.train_log is None))}
+    page = environment.get_template("page.html.j2").render(
         inputs=inputs,
         board=board,
         groups=GROUPS,
@@ -81,7 +87,9 @@ def render(inputs: ReportInputs, board: Board, tables: Tables) -> str:
         overlap_mark=OVERLAP_MARK,
         pair_overlaps=PAIR_OVERLAPS,
         deltas=_deltas(board, tables.comparisons),
-        matrices=matrices(tables.exclusive),
+        has_pairs=tables.exclusive.num_rows > 0,
+        matrices=matrices(tables.exclusive) if len(inputs.measured) <= MOST else [],
+        most=MOST,
         baseline=next(m.label for m in inputs.models if m.name == inputs.baseline_name),
         significant=SIGNIFICANT,
         averages=averages(board, colors),
@@ -89,12 +97,13 @@ def render(inputs: ReportInputs, board: Board, tables: Tables) -> str:
         trained_columns=TRAINED,
         quarters_mean=QUARTERS_MEAN,
         curves=curves(tables.training_log, colors),
-        stages=[m for m in inputs.models if m.train_log] if tables.training_log.num_rows else [],
-        colors=colors,
+        trainings=len(trainings),
+        legend=[(m.label, key(colors[m.name], PAGE)) for m in trainings[:MOST]],
         style=_template("page.css"),
         script=script,
         script_hash=digest,
     )
+    return harmless(page)
 
 
 def _template(name: str) -> str:
@@ -107,7 +116,7 @@ def _facts(inputs: ReportInputs, board: Board) -> list[tuple[str, str]]:
     models = f"{len(inputs.measured)} measured" + (f", {published} published" if published else "")
     return [
         ("Pipeline", inputs.pipeline),
-        ("Run", inputs.created_text),
+        ("Measured until", inputs.measured_until_text),
         ("Models", models),
         ("Benchmarks", str(len(inputs.suites))),
         ("Protocol", inputs.protocol),
@@ -171,23 +180,30 @@ def averages(board: Board, colors: Mapping[str, int]) -> list[tuple[str, str]]:
             if cell := line.cells[index]:
                 low, high = (100 * bound for bound in cell.bounds) if cell.bounds else (None, None)
                 label = line.label if line.source == "measured" else f"{line.label}, published"
-                marks.append(Mark(f"{label} {cell.mark}".strip(), cell.value, low, high, colors.get(line.model)))
+                told = " ".join(filter(None, [label, cell.mark, cell.cut]))
+                marks.append(Mark(told, cell.value, low, high, colors.get(line.model)))
         title = f"{GROUPS[column.group]} average"
         found.append((title, interval_chart(title, marks, PAGE)))
     return found
 
 
 def curves(training_log: pa.Table, colors: Mapping[str, int]) -> list[tuple[str, str]]:
-    """(title, SVG) of each metric of training, with a line per stage. Metrics without values are left out."""
-    stages = list(dict.fromkeys(training_log.column("stage").to_pylist()))
+    """(title, SVG) of each metric of training, with a line for each of the first MOST stages; not of metrics without
+    values."""
     found = []
     for metric, title in CURVES.items():
         rows = training_log.select(["stage", "label", "step", metric]).to_pylist()
         lines = []
-        for stage in stages:
-            own = [row for row in rows if row["stage"] == stage and math.isfinite(row[metric])]
-            if own:
-                lines.append(Line(own[0]["label"], [(row["step"], row[metric]) for row in own], colors[stage]))
+        for stage, logged in islice(groupby(rows, key=lambda row: row["stage"]), MOST):
+            own = list(logged)
+            width = steps_per_point(len(own))
+            points = zip(
+                last_steps([row["step"] for row in own], width),
+                thinned([row[metric] for row in own], width),
+                strict=True,
+            )
+            if known := [(step, value) for step, value in points if value is not None]:
+                lines.append(Line(own[0]["label"], known, colors[stage]))
         if lines:
             found.append((title, line_chart(title, "step", lines, metric in SHARES, PAGE, SIZE)))
     return found

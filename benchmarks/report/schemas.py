@@ -42,7 +42,7 @@ SCORES = pa.schema(
             ("title", _TEXT),  # what tables show
             ("group", _TEXT),  # "in" or "out" of the training data's distribution
             ("deviations", pa.list_(_TEXT)),  # of the settings from the chosen protocol; empty if there are none
-            ("differences", pa.list_(_TEXT)),  # of the protocol from the baseline's in this column; empty if none
+            ("differences", pa.list_(_TEXT)),  # of the protocol from that of most models in this column
             ("warnings", pa.list_(_TEXT)),  # of responses that are all alike; empty if there are none
             ("published_differences", pa.list_(_TEXT)),  # of the protocol from the column's published numbers'
         ),
@@ -73,7 +73,7 @@ SCORES = pa.schema(
             ("avg_at_k_clean", _F64),  # avg_at_k without overlapping_questions; null if unknown
             ("clean_low", _F64),  # 95 % interval of avg_at_k_clean
             ("clean_high", _F64),
-            ("truncated_share", _F64),  # samples cut at max_tokens
+            ("truncated_share", _F64),  # samples cut at max_tokens; for an average, the largest of its benchmarks
             ("repetition_share", _F64),  # samples stopped for repetition
             ("no_answer_share", _F64),  # samples without an answer
             ("timeout_share", _F64),  # samples whose comparison exceeded its time limit

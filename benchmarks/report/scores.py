@@ -1,6 +1,7 @@
 """The measured rows of the scores table."""
 
 import math
+from collections import Counter
 
 import numpy as np
 
@@ -76,12 +77,21 @@ def _mark_best(rows: list[Row], inputs: ReportInputs, measured: list[Measured]) 
 
 
 def _references(inputs: ReportInputs, measured: list[Measured]) -> dict[str, Measured]:
-    """Benchmark -> the result with which its column is compared: the baseline's, or else the first."""
+    """Benchmark -> the result with which its column is compared: one by the protocol of most models, of protocols that
+    asked the whole benchmark if there are any. If several are as frequent, the baseline's, or else the first."""
     found: dict[str, Measured] = {}
-    for m in measured:
-        if m.suite.name not in found or m.model.name == inputs.baseline_name:
-            found[m.suite.name] = m
+    for suite in inputs.suites:
+        own = [m for m in measured if m.suite.name == suite.name]
+        own.sort(key=lambda m: m.model.name != inputs.baseline_name)
+        counts = Counter(map(_protocol, own))
+        if own:
+            found[suite.name] = max(own, key=lambda m: (m.score.questions == suite.rows, counts[_protocol(m)]))
     return found
+
+
+def _protocol(m: Measured) -> str:
+    """The fields in which comparable results are equal."""
+    return m.protocol.model_dump_json(exclude={"model_hash"})
 
 
 def _differences(m: Measured, reference: Measured) -> list[str]:
@@ -158,6 +168,7 @@ def _average_row(group: Group, members: list[Measured], references: dict[str, Me
         "questions": sum(m.score.questions for m in members),
         "samples": sum(m.samples for m in members),
         "avg_at_k": average.mean,
+        "truncated_share": max(m.score.truncated for m in members),
         "standard_error": _known(average.stderr),
         "interval_low": average.low,
         "interval_high": average.high,

@@ -12,7 +12,7 @@ from hpt_core.errors import DataError
 
 
 class TerminalTable(NamedTuple):
-    """What the command line prints. The text is not escaped for any markup."""
+    """What the command line prints. Headers and cells have one or more lines, and are not escaped for any markup."""
 
     headers: list[str]
     rows: list[list[str]]
@@ -26,15 +26,14 @@ def terminal_table(output: Path) -> TerminalTable:
         board = make_board(pq.read_table(path))
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"cannot read {path}: {str(error).splitlines()[0]}", "build the report again") from error
-    headers = ["model", "source"]
+    headers = ["model"]
     for column in board.columns:
-        headers.append(f"average {column.group}" if column.average else f"{column.title} {column.measure}")
-    rows = [[line.label, line.source, *map(_cell, line.cells)] for line in board.lines]
+        headers.append(f"average\n{column.group}" if column.average else f"{column.title}\n{column.measure}")
+    rows = [[f"{line.label}\n{line.source}", *map(_cell, line.cells)] for line in board.lines]
     return TerminalTable(headers, rows, footnotes(board))
 
 
 def _cell(cell: Cell | None) -> str:
     if cell is None:
         return "-"
-    number = f"{cell.text}{cell.mark}"
-    return f"{number} [{cell.interval}]" if cell.interval else number
+    return "\n".join(filter(None, [f"{cell.text}{cell.mark}", cell.interval, cell.cut]))

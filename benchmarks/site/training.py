@@ -1,7 +1,6 @@
 """Data of training curves: what a model's training logged, thinned out to what a figure can show."""
 
 import logging
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,14 +10,12 @@ import pyarrow.parquet as pq
 
 from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
-from benchmarks.curves import CURVES
+from benchmarks.curves import CURVES, last_steps, steps_per_point, thinned
 from benchmarks.site.facts import rounded, short_id
 from hpt_core.artifacts import Store
 from hpt_core.errors import StoreError
 
 LOG = logging.getLogger("hpt.site")
-MOST = 200
-"""Points of a curve."""
 FIGURES = {
     **CURVES,
     "truncated_share": "Share of truncated rollouts",
@@ -78,14 +75,14 @@ def curves(path: Path) -> Row:
         table = pq.read_table(path, columns=[n for n in ("step", "signals", *FIGURES) if n in schema.names])
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"cannot read {path}: {str(error).splitlines()[0]}", "train again") from error
-    steps, width = table.column("step").to_pylist(), math.ceil(table.num_rows / MOST) or 1
+    width = steps_per_point(table.num_rows)
     values = {t: table.column(n).to_pylist() for n, t in FIGURES.items() if n in table.column_names}
     values |= _by_signal(table.column("signals").to_pylist() if "signals" in table.column_names else [])
-    thinned = {title: _thinned(found, width) for title, found in values.items()}
+    found = {title: thinned(each, width) for title, each in values.items()}
     return {
-        "steps": [steps[min(first + width, len(steps)) - 1] for first in range(0, len(steps), width)],
+        "steps": last_steps(table.column("step").to_pylist(), width),
         "steps_per_point": width,
-        "curves": [[title, found] for title, found in thinned.items() if any(value is not None for value in found)],
+        "curves": [[t, list(map(rounded, vs))] for t, vs in found.items() if any(v is not None for v in vs)],
     }
 
 
@@ -98,12 +95,3 @@ def _by_signal(steps: Sequence[Sequence[Row]]) -> dict[str, list[float | None]]:
             if signal["tokens"]:
                 found[signal["signal"]][place] = signal["surrogate"]
     return {SIGNAL.format(name): values for name, values in found.items()}
-
-
-def _thinned(values: list[float | None], width: int) -> list[float | None]:
-    """The mean of what is known of every `width` values."""
-    found: list[float | None] = []
-    for first in range(0, len(values), width):
-        known = [v for v in values[first : first + width] if v is not None and math.isfinite(v)]
-        found.append(rounded(math.fsum(known) / len(known)) if known else None)
-    return found

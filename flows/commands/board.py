@@ -5,7 +5,6 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from rich.cells import cell_len
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -17,15 +16,14 @@ from benchmarks.catalog.schemas import TABLES
 from benchmarks.catalog.tables import Tables
 from flows.commands import common
 from flows.commands.common import Json, Where
+from flows.commands.tables import GAP, print_scores
 from flows.outputs import open_store
 from hpt_core.artifacts import Store
+from hpt_core.evaluation.metrics import CUT
+from hpt_core.texts import harmless
 from tasks.execution.catalog import fill
 
 app = typer.Typer()
-WIDEST_NAME = 22
-GAP = 2
-CUT = 0.05
-"""Share of truncated samples from which on a number is marked."""
 Place = Annotated[
     str | None,
     typer.Argument(
@@ -77,22 +75,13 @@ def board(store: Place = None, pipeline: Pipeline = None, as_json: Json = False)
 
 
 def _print_section(section: Section) -> None:
-    common.OUT.print(f"[bold]{escape(common.harmless(_heading(section)))}[/]")
+    common.OUT.print(f"[bold]{escape(harmless(_heading(section)))}[/]")
     common.OUT.print()
-    names = _names(section)
-    labels = [
-        Text(f"{name}\n{line.end.astimezone():%Y-%m-%d}") for name, line in zip(names, section.lines, strict=True)
+    rows = [
+        [f"{name}\n{line.end.astimezone():%Y-%m-%d}", *map(_shown, line.cells)]
+        for name, line in zip(_names(section), section.lines, strict=True)
     ]
-    widths = [cell_len(part) for label in labels for part in label.plain.split("\n")]
-    first = min(WIDEST_NAME, max([*widths, len("model")]))
-    for chosen in _blocks(section, common.OUT.width - first):
-        table = Table(box=None, pad_edge=False, padding=(0, GAP, 1, 0), header_style="bold")
-        table.add_column("model", width=first, overflow="fold")
-        for place in chosen:
-            table.add_column(Text(_header(section.columns[place])), justify="right", overflow="fold")
-        for label, line in zip(labels, section.lines, strict=True):
-            table.add_row(label, *(Text(_shown(line.cells[place])) for place in chosen))
-        common.OUT.print(table, soft_wrap=False)
+    print_scores(["model", *map(_header, section.columns)], rows)
     for note in _notes(section):
         common.OUT.print(note, markup=False, soft_wrap=False)
     common.OUT.print()
@@ -109,34 +98,16 @@ def _names(section: Section) -> list[str]:
     """Labels of the lines, with the pipeline where two share a label."""
     labels = [line.label for line in section.lines]
     return [
-        common.harmless(
-            f"{line.pipeline}/{line.label}" if labels.count(line.label) > 1 and line.pipeline else line.label
-        )
+        f"{line.pipeline}/{line.label}" if labels.count(line.label) > 1 and line.pipeline else line.label
         for line in section.lines
     ]
-
-
-def _blocks(section: Section, room: int) -> Iterator[list[int]]:
-    """Places of the columns of each table, so that it is not wider than the terminal."""
-    block: list[int] = []
-    left = room
-    for place, column in enumerate(section.columns):
-        texts = [_header(column), *(_shown(line.cells[place]) for line in section.lines)]
-        width = GAP + max(cell_len(word) for text in texts for word in text.split("\n"))
-        if block and width > left:
-            yield block
-            block, left = [], room
-        block.append(place)
-        left -= width
-    if block:
-        yield block
 
 
 def _header(column: Column) -> str:
     if not column.benchmark:
         return f"average\n{column.group}"
     measure = "" if column.k is None else "pass@1" if column.k == 1 else f"avg@{column.k}"
-    return f"{common.harmless(column.title)}\n{measure}"
+    return f"{column.title}\n{measure}"
 
 
 def _shown(cell: Cell | None) -> str:
@@ -172,7 +143,7 @@ def _notes(section: Section) -> Iterator[str]:
         lacks = [f"no average {c.group}" for c, cell in pairs if not c.benchmark and cell is None]
         if missing or lacks:
             told = f"not measured on {', '.join(missing)}" if missing else ""
-            yield common.harmless(f"{name}: {'; '.join(filter(None, [told, *lacks]))}")
+            yield harmless(f"{name}: {'; '.join(filter(None, [told, *lacks]))}")
 
 
 def _print_failures(made: Board) -> None:
@@ -189,7 +160,7 @@ def _failure(failures: Sequence[Failure]) -> str:
     first = failures[0]
     what = f"{first.pipeline}/{first.stage}" if len(failures) == 1 else f"{first.pipeline}: {len(failures)} stages"
     text = f": {first.text}" if first.text else ""
-    return common.harmless(f"{what}{text} (run {first.run})")
+    return harmless(f"{what}{text} (run {first.run})")
 
 
 @app.command()
@@ -209,7 +180,7 @@ def compare(
         common.print_json(_as_json(found))
         return
     for letter, side in zip("AB", (found.first, found.second), strict=True):
-        common.OUT.print(f"{letter} {common.harmless(side.name)}  {side.model[:12]}", markup=False)
+        common.OUT.print(f"{letter} {harmless(side.name)}  {side.model[:12]}", markup=False)
     for pair in found.pairs:
         if pair.protocol_differences:
             fields = ", ".join(pair.protocol_differences)
@@ -218,10 +189,10 @@ def compare(
     for letter, other in (("A", "B"), ("B", "A")):
         for pair in found.pairs:
             ids = pair.only_first if letter == "A" else pair.only_second
-            title = escape(common.harmless(pair.title))
+            title = escape(harmless(pair.title))
             common.OUT.print(f"\n[bold]{title}[/]: {letter} solves {len(ids)} that {other} does not")
             if ids:
-                common.OUT.print(f"  {common.harmless(' '.join(ids))}", markup=False)
+                common.OUT.print(f"  {harmless(' '.join(ids))}", markup=False)
 
 
 def _print_differences(found: Comparison) -> None:
@@ -232,7 +203,7 @@ def _print_differences(found: Comparison) -> None:
     for pair in found.pairs:
         shares = (f"{100 * share:.1f}" for share in pair.shares)
         counts = (str(len(ids)) for ids in (pair.only_first, pair.only_second))
-        table.add_row(Text(common.harmless(pair.title)), *shares, *_difference(pair.found, pair.p_holm), *counts)
+        table.add_row(Text(harmless(pair.title)), *shares, *_difference(pair.found, pair.p_holm), *counts)
     for average in found.averages:
         table.add_row(f"average {GROUPS[average.group]}", "", "", *_difference(average.found, average.p_holm), "", "")
     common.OUT.print()

@@ -5,7 +5,6 @@ import logging
 import shlex
 import sys
 import textwrap
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,8 +59,6 @@ Model = Annotated[
 ]
 
 INDENT = " " * 6
-_DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Marks of writing direction."""
 
 
 class _Console(Console):
@@ -146,15 +143,6 @@ def print_note(text: str) -> None:
     lines = textwrap.wrap(text, OUT.width - len(INDENT), break_on_hyphens=False) if OUT.is_terminal else [text]
     for line in lines:
         OUT.print(f"{INDENT}[dim]{escape(line)}[/]")
-
-
-def harmless(text: str) -> str:
-    """Text from a model or a data set, with control characters shown instead of sent to the terminal.
-
-    They could move the cursor or change the title, and marks of direction reverse what follows.
-    """
-    return "".join(f"\\u{ord(c):04x}" if (unicodedata.category(c) == "Cc" and c not in "\n\t") or c in _DIRECTION else c
-                   for c in text)  # fmt: skip
 
 
 class ConsoleHandler(logging.Handler):

@@ -3,18 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from benchmarks.report.summary import TerminalTable, terminal_table
 from flows.commands import common
+from flows.commands.tables import print_scores
+from hpt_core.texts import harmless
 from tasks.execution.artifact import Artifacts
 from tasks.execution.config import PipelineConfig
-
-GAP = 2
-"""Spaces between two columns of the leaderboard."""
 
 
 def print_result(config: PipelineConfig, artifacts: Artifacts, as_json: bool) -> None:
@@ -46,35 +42,7 @@ def _print_report(folder: Path) -> None:
 
 
 def print_leaderboard(found: TerminalTable, console: Console = common.OUT) -> None:
-    """Print the leaderboard as a table, then its notes. If the terminal is too narrow, intervals are left out.
-
-    Names come from the config and are not parsed as markup.
-    """
-    rows, notes = found.rows, found.notes
-    room = console.width - GAP * (len(found.headers) - 1)
-    if sum(_longest_words(rows)) > room:
-        rows = [[*row[:2], *(cell.partition(" [")[0] for cell in row[2:])] for row in rows]
-        notes = [*notes, "The terminal is too narrow for the 95 % intervals; the page has them."]
-    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
-    for i, (header, width) in enumerate(zip(found.headers, _widths(found.headers, rows, room), strict=True)):
-        table.add_column(Text(header), justify="left" if i < 2 else "right", overflow="fold", width=width)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console.print(table, soft_wrap=False)
-    for note in notes:
-        console.print(note, markup=False)
-
-
-def _widths(headers: list[str], rows: list[list[str]], room: int) -> list[int]:
-    """Column widths that keep the words in cells whole; headers are folded if there is no room for them."""
-    widths = _longest_words(rows)
-    full = [max(map(cell_len, column)) for column in zip(headers, *rows, strict=True)]
-    while sum(widths) < room and (short := [i for i, width in enumerate(widths) if width < full[i]]):
-        widths[min(short, key=lambda i: widths[i])] += 1
-    return widths
-
-
-def _longest_words(rows: list[list[str]]) -> list[int]:
-    return [
-        max(cell_len(word) for cell in column for word in cell.split() or [""]) for column in zip(*rows, strict=True)
-    ]
+    """Print the leaderboard as tables, then its notes."""
+    print_scores(found.headers, found.rows, console)
+    for note in found.notes:
+        console.print(harmless(note), markup=False)

@@ -10,6 +10,7 @@ from flows.commands.common import ConfigFile, DataDir, Json, Model, Set, StoreOp
 from flows.results import Results
 from flows.stored import Key, Unit, choose, side_by_side, solved_by_one, units
 from hpt_core.errors import ConfigError
+from hpt_core.texts import harmless
 from hpt_core.verifiers.base import Outcome
 
 app = typer.Typer()
@@ -83,8 +84,8 @@ def samples(
         common.print_json(list(rows))
         return
     for name, ids in (alone or {}).items():
-        told = common.harmless(" ".join(ids))
-        common.OUT.print(f"{name}: {first_only(len(ids), solved_by, not_by)}: {told}", markup=False)
+        told = f"{name}: {first_only(len(ids), solved_by, not_by)}: {' '.join(ids)}"
+        common.OUT.print(harmless(told), markup=False)
     for row in rows:
         _print(row)
     more = f"; --limit shows more than {limit}" if len(found) > limit else ""
@@ -99,16 +100,14 @@ def first_only(count: int, model: str | None, other: str | None) -> str:
 def _print(row: dict[str, Any]) -> None:
     verdict = row["outcome"] or "not graded"
     style = STYLES.get(row["outcome"], "yellow") if row["outcome"] else "dim"
-    answer = "no answer" if row["extracted"] is None else f"answer {escape(common.harmless(row['extracted']))}"
+    answer = "no answer" if row["extracted"] is None else f"answer {escape(harmless(row['extracted']))}"
     cut = CUT.get(row["finish_reason"], "")
     common.OUT.rule(
-        f"[bold]{escape(row['model'])}[/]  {row['benchmark']}  {escape(common.harmless(row['question_id']))}  sample "
+        f"[bold]{escape(row['model'])}[/]  {row['benchmark']}  {escape(harmless(row['question_id']))}  sample "
         f"{row['sample_index']}  [{style}]{verdict}[/]",
         align="left",
     )
-    common.OUT.print(common.harmless(row["question"]), style="dim", markup=False)
+    common.OUT.print(harmless(row["question"]), style="dim", markup=False)
     common.OUT.print()
-    common.OUT.print(common.harmless(row["response"]), markup=False)
-    common.OUT.print(
-        f"\n[{style}]{answer}[/], gold {escape(common.harmless(row['gold']))}; {row['tokens']:,} tokens{cut}\n"
-    )
+    common.OUT.print(harmless(row["response"]), markup=False)
+    common.OUT.print(f"\n[{style}]{answer}[/], gold {escape(harmless(row['gold']))}; {row['tokens']:,} tokens{cut}\n")

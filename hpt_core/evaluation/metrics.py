@@ -18,6 +18,8 @@ from hpt_core.verifiers.base import Outcome
 
 Z = 1.959963984540054
 """97.5 % quantile of the normal distribution: two-sided 95 %."""
+CUT = 0.05
+"""Share of truncated samples from which on a score is marked."""
 
 
 class Interval(NamedTuple):

@@ -63,22 +63,48 @@
 
   /* Details open beside their number and stay inside the window. They close once the number has moved away, but not for
      what a click or the focus scrolled before they were open. */
-  const anchorOf = (details) => document.querySelector(`[popovertarget="${details.id}"]`).getBoundingClientRect();
+  let anchor, top;
+  addEventListener("click", (event) => { anchor = event.target.closest(".number") || anchor; }, true);
   for (const details of document.querySelectorAll(".details")) {
     details.addEventListener("toggle", (event) => {
       if (event.newState !== "open") return;
-      const anchor = anchorOf(details);
-      details.dataset.top = anchor.top;
+      const place = anchor.getBoundingClientRect();
+      top = place.top;
       const { width, height } = details.getBoundingClientRect();
-      const left = Math.min(Math.max(12, anchor.right - width), innerWidth - width - 12);
-      const below = anchor.bottom + 6;
-      const top = below + height > innerHeight - 12 ? Math.max(12, anchor.top - height - 6) : below;
+      const left = Math.min(Math.max(12, place.right - width), innerWidth - width - 12);
+      const below = place.bottom + 6;
       details.style.left = `${left}px`;
-      details.style.top = `${top}px`;
+      details.style.top = `${below + height > innerHeight - 12 ? Math.max(12, top - height - 6) : below}px`;
     });
   }
   addEventListener("scroll", () => {
     const details = document.querySelector(".details:popover-open");
-    if (details && Math.abs(anchorOf(details).top - Number(details.dataset.top)) > 40) details.hidePopover();
-  }, { passive: true });
+    if (details && Math.abs(anchor.getBoundingClientRect().top - top) > 40) details.hidePopover();
+  }, { passive: true, capture: true });
+
+  /* All squares of the matrices share one popover, because their number grows with the square of the models'. */
+  const pair = document.getElementById("pair");
+  const element = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
+  const term = (name, value) => [element("dt", name), element("dd", value)];
+  const openPair = (button) => {
+    const cell = button.parentNode, table = cell.closest("table"), { dataset } = button;
+    const [alone, questions] = [dataset.alone, dataset.of].map((text) => text.split(" ").map(Number));
+    const [every, all] = [alone, questions].map((counts) => counts.reduce((sum, count) => sum + count));
+    const told = (count, of) => `${count.toLocaleString("en")} of ${of.toLocaleString("en")} questions`;
+    const names = JSON.parse(dataset.names || table.dataset.names);
+    const classes = names.length > 1 ? names.map((name, place) => [name, alone[place], questions[place]]) : [];
+    const solved = Number(dataset.solved);
+    const nameOf = (node) => node.querySelector("bdi").cloneNode(true);
+    pair.querySelector("h3").replaceChildren(nameOf(cell.parentNode.cells[0]), ", not ", nameOf(table.tHead.rows[0].cells[cell.cellIndex]), " · ", nameOf(table.closest("figure")));
+    pair.querySelector("dl").replaceChildren(
+      ...term("Solved only by it", told(every, all)),
+      ...term("Solved by it", solved.toLocaleString("en")),
+      ...term("Solved by both", (solved - every).toLocaleString("en")),
+      ...classes.filter(([, , of]) => of).flatMap(([name, count, of]) => term(name[0].toUpperCase() + name.slice(1), told(count, of))),
+      ...JSON.parse(dataset.notes || "[]").flatMap((note) => term(...note)),
+    );
+    pair.hidePopover();
+    pair.showPopover();
+  };
+  document.querySelectorAll(".matrix .number").forEach((button) => button.addEventListener("click", () => openPair(button)));
 })();

@@ -71,7 +71,12 @@ def report(tmp_path: Path) -> Path:
         results[name] = BenchmarkResult(samples=samples, verdicts=verdicts, protocol=protocol)
     models = [ModelResult(name=name, label=name.split(".")[1], results=results) for name in ("model.a", "train.b")]
     inputs = ReportInputs(
-        title="t", pipeline="p", models=models, suites=suites, created=datetime.now(UTC), output=tmp_path / "report"
+        title="t",
+        pipeline="p",
+        models=models,
+        suites=suites,
+        measured_until=datetime.now(UTC),
+        output=tmp_path / "report",
     )
     build(inputs)
     return inputs.output

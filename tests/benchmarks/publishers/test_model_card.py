@@ -34,7 +34,8 @@ def report(make_report: Make) -> Path:
     folder = make_report("a")
     rows = [
         score("AIME 2024", 0.5, benchmark="aime24", column=0, truncated_share=0.27),
-        score("GPQA-Diamond", 0.41234, benchmark="gpqa_diamond", column=2, k=1, questions=198),
+        score("GPQA-Diamond", 0.41234, benchmark="gpqa_diamond", column=2, k=1, questions=198, truncated_share=0.04),
+        score("Average", 0.3, kind="average", column=3, truncated_share=0.27),
         score("A | B", 0.25, benchmark="mine", column=1, limit=6, deviations=["k is 2, not 32"]),
         score("AIME 2024", 0.1, benchmark="aime24", model="train.sft"),
     ]
@@ -60,6 +61,7 @@ def test_a_card_keeps_what_its_author_wrote(hub: Hub, config: ModelCard, report:
         "| AIME 2024 | 50.0 | 45.0\u201355.0 | avg@32 | 30 | 27 % of the responses were cut |",
         "| A \\| B | 25.0 | 20.0\u201330.0 | avg@32 | 30 | at most 6 questions were asked; k is 2, not 32 |",
         "| GPQA-Diamond | 41.2 | 36.2\u201346.2 | pass@1 | 198 |  |",
+        "| Average | 30.0 | 25.0\u201335.0 | mean | 30 | on one benchmark, 27 % of the responses were cut |",
     ]
     hub.files["README.md"] = card.replace("# Mine", "# Ours").encode() + b"\n## License\n"
     later = occasion.model_copy(update={"when": NOON + timedelta(days=1)})

@@ -157,7 +157,7 @@ def hand_inputs(tmp_path: Path) -> Callable[..., ReportInputs]:
                 make_suite("math500", "MATH-500", "in", 4, 1),
                 make_suite("gpqa_diamond", "GPQA-Diamond", "out", 198, 1),
             ),
-            "created": datetime(2026, 1, 31, 6, 0, tzinfo=UTC),
+            "measured_until": datetime(2026, 1, 31, 6, 0, tzinfo=UTC),
             "output": tmp_path / "report",
         }
         return ReportInputs(**{**fields, **changes})
@@ -183,7 +183,7 @@ def answered(tmp_path: Path) -> Callable[..., ReportInputs]:
             "pipeline": "answered",
             "models": tuple(models),
             "suites": (make_suite("math500", "MATH-500", "in", len(questions), k),),
-            "created": datetime(2026, 1, 31, 6, 0, tzinfo=UTC),
+            "measured_until": datetime(2026, 1, 31, 6, 0, tzinfo=UTC),
             "output": tmp_path / "report",
         }
         return ReportInputs(**{**fields, **changes})
@@ -196,6 +196,31 @@ def full_inputs(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
     """Four models on eight benchmarks, with the published rows of Qwen2.5-Math-7B and a limited benchmark."""
     root = tmp_path_factory.mktemp("full")
     return make_full(root)
+
+
+@pytest.fixture(scope="session")
+def many(full_inputs: ReportInputs, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], ReportInputs]:
+    """As many models on the paper's benchmarks, each with a training of 500 steps. They share the files of four."""
+    root = tmp_path_factory.mktemp("many")
+    log = write_log(root / "log.parquet", 500, 1)
+    four = []
+    for number, model in enumerate(full_inputs.models):
+        results = {}
+        for suite in full_inputs.suites:
+            outcomes = drawn(8, suite.rules.k, 0.2 + 0.2 * number, number)
+            samples, verdicts = write_result(root / str(number) / suite.name, suite.name, outcomes)
+            protocol = model.results[suite.name].protocol
+            results[suite.name] = BenchmarkResult(samples=samples, verdicts=verdicts, protocol=protocol)
+        four.append(model.model_copy(update={"results": results, "train_log": log}))
+
+    def make(count: int) -> ReportInputs:
+        models = tuple(
+            four[place % 4].model_copy(update={"name": f"train.m{place}", "label": f"qwen2.5_math_7b_hpt_seed_{place}"})
+            for place in range(count)
+        )
+        return full_inputs.model_copy(update={"models": models, "output": root / f"report-{count}"})
+
+    return make
 
 
 def make_full(root: Path) -> ReportInputs:
@@ -255,6 +280,6 @@ def make_full(root: Path) -> ReportInputs:
         published="qwen2.5-math-7b",
         models=tuple(models),
         suites=suites,
-        created=datetime(2026, 1, 31, 6, 0, tzinfo=UTC),
+        measured_until=datetime(2026, 1, 31, 6, 0, tzinfo=UTC),
         output=root / "report",
     )

@@ -113,6 +113,7 @@ def test_pairs_under_different_protocols_are_named(four: Make) -> None:
         assert row["protocol_differences"] == (["sampling"] if "model.a" in (row["model"], row["other"]) else [])
     (matrix,) = matrices(table)
     assert [square and square.comparable for square in matrix.lines[1][1]] == [False, None, True, True]
+    assert matrix.lines[1][1][0].notes == (("Not comparable", "protocols differ in sampling"),)  # type: ignore[union-attr]
     assert "+1 / −0 \\*" in (inputs.output / "leaderboard.md").read_text()
     assert (
         "* The two models were not measured under the same protocol" in (inputs.output / "site/index.html").read_text()
@@ -131,9 +132,10 @@ def test_the_matrix_of_the_page(four: Make) -> None:
         ("1", "0 · 1 · 0"),
         ("2", "0 · 2 · 0"),
     ]
-    details = dict(squares[0].details if squares[0] else ())
-    assert details["Solved only by it"] == "1 of 4 questions"
-    assert (details["Solved by it"], details["Solved by both"], details["Medium"]) == ("3", "2", "1 of 1 questions")
+    assert [square and square.shade for square in squares] == [25, None, 25, 50], "percent of the four questions"
+    first = squares[0]
+    assert first and first.names == matrix.names == ("easy", "medium", "hard")
+    assert (first.alone, first.questions, first.solved, first.notes) == ((0, 1, 0), (1, 1, 2), 3, ())
     html = (inputs.output / "site/index.html").read_text()
     assert html.count('class="matrix"') == 1
     assert "Questions solved by one model and not by another" in html

@@ -11,7 +11,7 @@ Make = Callable[..., ReportInputs]
 def test_a_spec_round_trips_through_json(hand_inputs: Make) -> None:
     inputs = hand_inputs(notes=("One.",))
     assert ReportInputs.model_validate_json(inputs.model_dump_json()) == inputs
-    assert inputs.created_text == "2026-01-31 06:00 UTC"
+    assert inputs.measured_until_text == "2026-01-31 06:00 UTC"
     assert inputs.baseline_name == "model.base"
 
 
@@ -26,4 +26,4 @@ def test_wrong_names_are_refused_with_near_matches(hand_inputs: Make) -> None:
     with pytest.raises(ValidationError, match="no model has a result"):
         hand_inputs(models=tuple(m.model_copy(update={"results": {}}) for m in good.models))
     with pytest.raises(ValidationError, match="timezone"):
-        hand_inputs(created="2026-01-31T06:00:00")
+        hand_inputs(measured_until="2026-01-31T06:00:00")

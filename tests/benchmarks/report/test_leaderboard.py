@@ -14,12 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+import benchmarks.site
+from benchmarks.report.board import make_board
 from benchmarks.report.build import build
 from benchmarks.report.inputs import ReportInputs
 from benchmarks.report.markdown import escape
+from benchmarks.report.schemas import SCORES
 from benchmarks.report.scores import _mark_best
 from benchmarks.report.summary import terminal_table
 from hpt_core.errors import DataError
+from hpt_core.evaluation.metrics import CUT
 from hpt_core.rollout.base import Sampling
 from hpt_core.schemas import SAMPLES
 
@@ -39,6 +43,7 @@ def test_markdown_shows_every_number_with_its_interval(hand_inputs: Make) -> Non
     head, base, hpt = table(text)
     assert text.startswith("# Hand-made\n")
     assert "A note." in text
+    assert "Pipeline tiny, measured until 2026-01-31 06:00 UTC, protocol benchmark." in text
     assert head[:4] == ["Model", "Source", "In distribution average", "Out of distribution average"]
     assert head[4:] == ["AIME 2024 avg@2", "MATH-500 pass@1", "GPQA-Diamond pass@1"]
     assert base[:2] == ["base", "measured"]
@@ -115,17 +120,16 @@ def test_the_terminal_table_shows_the_same_numbers(hand_inputs: Make) -> None:
     found = terminal_table(inputs.output)
     assert found.headers == [
         "model",
-        "source",
-        "average in",
-        "average out",
-        "AIME 2024 avg@2",
-        "MATH-500 pass@1",
-        "GPQA-Diamond pass@1",
+        "average\nin",
+        "average\nout",
+        "AIME 2024\navg@2",
+        "MATH-500\npass@1",
+        "GPQA-Diamond\npass@1",
     ]
     assert len(found.rows) == 2 + 7
     assert all(len(row) == len(found.headers) for row in found.rows)
-    assert found.rows[1][4].startswith("75.0 [")
-    assert found.rows[-1][2] == "61.1‡"
+    assert found.rows[1][3].startswith("75.0\n")
+    assert found.rows[-1][:2] == ["HPT\npublished", "61.1‡"]
     assert any("2 of 198" in note for note in found.notes)
 
 
@@ -149,6 +153,34 @@ def test_responses_that_are_all_alike_are_marked_everywhere(hand_inputs: Make) -
     assert note in terminal_table(inputs.output).notes
     page = (inputs.output / "site" / "index.html").read_text()
     assert "⚠ Check the model and its prompt" in page and "all 4 responses are identical" in page
+
+
+def test_a_number_with_many_truncated_responses_is_marked_everywhere(hand_inputs: Make) -> None:
+    inputs = hand_inputs()
+    build(inputs)
+    text = (inputs.output / "leaderboard.md").read_text()
+    _, base, hpt = table(text)
+    assert [place for place, cell in enumerate(base) if cell.endswith(", cut 25%)")] == [2, 4], "and the average"
+    assert "cut" not in "".join(hpt)
+    shown = terminal_table(inputs.output)
+    assert [place for place, cell in enumerate(shown.rows[0]) if cell.endswith("\ncut 25%")] == [1, 3]
+    page = (inputs.output / "site" / "index.html").read_text()
+    assert page.count('<span class="interval">cut 25%</span>') == 2
+    note = "cut: share of responses that ended at the token limit."
+    assert note in text and note in page and any(line.startswith(note) for line in shown.notes)
+
+
+def test_few_truncated_responses_are_not_marked(hand_inputs: Make) -> None:
+    build(inputs := hand_inputs())
+    rows = pq.read_table(inputs.output / "tables/scores.parquet").to_pylist()
+    for share, shown in ((0.049, {""}), (0.05, {"cut 5%"})):
+        board = make_board(pa.Table.from_pylist([row | {"truncated_share": share} for row in rows], SCORES))
+        assert {cell.cut for line in board.lines for cell in line.cells if cell} == shown
+
+
+def test_the_site_marks_truncated_responses_from_the_same_share() -> None:
+    script = (Path(benchmarks.site.__file__).parent / "static/site.js").read_text()
+    assert re.findall(r"const CUT = ([0-9.]+);", script) == [str(CUT)]
 
 
 def test_a_missing_report_is_an_error(tmp_path: Path) -> None:

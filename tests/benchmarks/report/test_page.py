@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from benchmarks.report.board import Board, make_board
 from benchmarks.report.build import build
 from benchmarks.report.inputs import ReportInputs
-from benchmarks.report.page import Tables, averages, curves, render
+from benchmarks.report.page import MOST, Tables, averages, curves, render
 from benchmarks.report.trained import trained
+from hpt_core.texts import HIDDEN
 
 Make = Callable[..., ReportInputs]
 EVIL = """</script><script>alert(1)</script><img src=x onerror=alert(2)>" onclick="alert(3)" '{{7*7}}"""
@@ -59,8 +60,8 @@ def test_hostile_texts_are_escaped(hand_inputs: Make) -> None:
     suites = tuple(s.model_copy(update={"title": f"{EVIL} {s.title}"}) for s in hostile.suites)
     hostile = hostile.model_copy(update={"suites": suites})
     build(plain)
-    # A note is a paragraph, a long name has spans for its words, and in a figure a title with all of it.
-    added = ("span", "p", "title")
+    # A note is a paragraph, a name is isolated, and a long one has spans for its words, and in a figure a title.
+    added = ("span", "bdi", "p", "title")
     expected = [tag for tag, _ in read((plain.output / "site/index.html").read_text()).tags if tag not in added]
     build(hostile)
     outline = read((hostile.output / "site/index.html").read_text())
@@ -68,6 +69,21 @@ def test_hostile_texts_are_escaped(hand_inputs: Make) -> None:
     assert found == expected
     assert not [attrs for _, attrs in outline.tags if any(name.startswith("on") for name in attrs)]
     assert EVIL in outline.texts
+
+
+def test_marks_of_direction_are_shown_and_names_are_isolated(hand_inputs: Make) -> None:
+    inputs = relabeled(hand_inputs(), "\u202egnp")
+    suites = tuple(s.model_copy(update={"title": f"\u2067{s.title}"}) for s in inputs.suites)
+    inputs = inputs.model_copy(update={"suites": suites})
+    build(inputs)
+    for name in ("leaderboard.md", "site/index.html"):
+        text = (inputs.output / name).read_text()
+        assert not HIDDEN.search(text)
+        assert "\\u202egnp hpt" in text and "\\u2067AIME 2024" in text
+    html = (inputs.output / "site/index.html").read_text()
+    for found in re.findall(r">([^<>]*\\u202egnp hpt[^<>]*)<", html.partition("<main>")[2]):
+        alone = f"<bdi>{found}</bdi>" in html or f"<title>{found}</title>" in html or f"<desc>{found}</desc>" in html
+        assert alone or ">" + found + "</text>" in html, found
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=15)
@@ -95,15 +111,33 @@ def test_the_page_loads_nothing_from_the_network(hand_inputs: Make) -> None:
         "../tables/comparisons.parquet",
         "../tables/contamination.parquet",
         "../tables/exclusive.parquet",
-        "../tables/samples.parquet",
         "../tables/scores.parquet",
         "../tables/training_log.parquet",
         "data:,",
     ]
     assert all((inputs.output / "site" / link).resolve().is_file() for link in links if link != "data:,")
+    assert "<code>samples.parquet</code>" in html, "it is named without a link, because publishers leave it out"
     assert "url(" not in html
     assert "@import" not in html
     assert "default-src 'none'" in html
+
+
+def page_of(inputs: ReportInputs) -> str:
+    build(inputs)
+    return (inputs.output / "site/index.html").read_text()
+
+
+def test_the_page_of_twenty_models_is_under_2_megabytes(many: Make) -> None:
+    html = page_of(many(MOST))
+    assert html.count('class="matrix"') == 8
+    assert len(html.encode()) < 1.8e6
+
+
+def test_more_models_have_no_pairs_on_the_page_which_says_where_they_are(many: Make) -> None:
+    html = page_of(many(MOST + 1))
+    assert 'class="matrix"' not in html
+    assert "<code>hpt compare A B</code>" in html
+    assert len(html.encode()) < 1.2e6
 
 
 def board_and_log(inputs: ReportInputs) -> tuple[Board, pa.Table, dict[str, int]]:
@@ -134,7 +168,8 @@ def test_averages_have_their_marks_in_the_figure_too(hand_inputs: Make) -> None:
         for suite in inputs.suites
     )
     board, _, colors = board_and_log(inputs.model_copy(update={"suites": others}))
-    assert averages(board, colors)[0][1].count("†:") == 4, "two rows, each in words and at its mark"
+    found = averages(board, colors)[0][1]
+    assert found.count("hpt †:") == found.count("base † cut 25%:") == 2, "in words and at its mark"
 
 
 def test_a_metric_without_values_has_no_figure(full_inputs: ReportInputs) -> None:
@@ -165,6 +200,7 @@ def test_a_single_model_without_training_has_a_page(hand_inputs: Make) -> None:
     inputs = inputs.model_copy(update={"models": inputs.models[:1]})
     build(inputs)
     html = (inputs.output / "site/index.html").read_text()
+    assert "<dt>Measured until</dt><dd><bdi>2026-01-31 06:00 UTC</bdi></dd>" in html
     assert "Differences to" not in html
     assert 'id="curves"' not in html
     assert html.count('class="number best') == 0

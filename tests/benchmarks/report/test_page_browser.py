@@ -1,15 +1,18 @@
 """The page in a real browser."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pyarrow.parquet as pq
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 from benchmarks.report.build import build
 from benchmarks.report.inputs import ReportInputs
+from benchmarks.report.page import MOST
 
 pytestmark = pytest.mark.xdist_group("page")
 
@@ -27,6 +30,14 @@ def browser(chromium: str) -> Iterator[Browser]:
 def site(full_inputs: ReportInputs) -> Path:
     build(full_inputs)
     return full_inputs.output / "site"
+
+
+@pytest.fixture(scope="module")
+def crowded(many: Callable[[int], ReportInputs]) -> str:
+    """Address of the page of 20 models."""
+    inputs = many(MOST)
+    build(inputs)
+    return (inputs.output / "site" / "index.html").as_uri()
 
 
 @pytest.fixture
@@ -189,15 +200,25 @@ def test_the_page_shows_questions_that_only_one_model_solves(page: Page) -> None
     assert sum(map(int, classes.split(" · "))) == int(total) > 0
     shades = number.evaluate("cell => getComputedStyle(cell).backgroundColor")
     assert shades != matrix.locator("td").first.evaluate("cell => getComputedStyle(cell).backgroundColor")
-    details = page.locator("#m-3-3-0")
+    details = page.locator("#pair")
     assert not details.is_visible()
     number.locator("button").focus()  # scrolls
     page.keyboard.press("Enter")
     page.wait_for_timeout(200)
     assert details.is_visible(), "what the focus scrolled does not close it"
     text = details.inner_text()
-    for expected in ("HPT, not Base · MATH-500", "of 120 questions", "Solved by both", "Hard"):
+    for expected in ("HPT, not Base · MATH-500", f"{total} of 120 questions", "Solved by both", "Hard"):
         assert expected in text
+    terms, told = (details.locator(part).all_inner_texts() for part in ("dt", "dd"))
+    counts = {term: int(value.split(" ")[0]) for term, value in zip(terms, told, strict=True)}
+    assert counts["Solved only by it"] + counts["Solved by both"] == counts["Solved by it"]
+    assert [counts[name] for name in ("Easy", "Medium", "Hard")] == list(map(int, classes.split(" · ")))
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    assert details.locator("h3").inner_text() == "HPT, not SFT · MATH-500", "one popover for all numbers"
+    assert details.is_visible()
+    page.keyboard.press("Escape")
+    assert not details.is_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -247,3 +268,47 @@ def test_the_table_works_without_scripts(browser: Browser, site: Path) -> None:
     page.click('[popovertarget="s-0-0"]')
     assert page.locator("#s-0-0").is_visible()
     context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_barrier(browser: Browser, site: Path, scheme: Any) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    page = context.new_page()
+    page.goto((site / "index.html").as_uri())
+    found = {
+        each["id"]: [node["html"][:200] for node in each["nodes"]][:3]
+        for each in Axe().run(page).response["violations"]
+    }
+    context.close()
+    assert found == {}
+
+
+def test_the_headers_stay_in_sight_and_no_two_lines_look_the_same(browser: Browser, crowded: str) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(crowded)
+    for table in ("#leaderboard", "table.matrix >> nth=0"):
+        page.locator(table).scroll_into_view_if_needed()
+        head, box = page.locator(table).locator("thead"), page.locator(table).locator("xpath=..")
+        before = head.bounding_box()
+        box.evaluate("box => box.scrollTo(0, 400)")
+        assert box.evaluate("box => box.scrollTop") > 100
+        assert head.bounding_box() == before
+        button = page.locator(table).locator("tbody button.number").first
+        button.focus()
+        top = button.bounding_box()
+        assert top and before and top["y"] >= before["y"] + before["height"], "the header does not hide the focus"
+    looks = page.locator(".legend svg").evaluate_all("keys => keys.map((key) => key.innerHTML)")
+    assert len(looks) == len(set(looks)) == MOST
+    page.close()
+
+
+def test_nothing_is_wider_than_a4_landscape(browser: Browser, crowded: str) -> None:
+    width = 1046  # 297 mm without margins of 1 cm, at 96 dpi
+    page = browser.new_page(viewport={"width": width, "height": 718})
+    page.goto(crowded)
+    page.emulate_media(media="print")
+    for selector in ("table", "th", "td .value", "td .interval", "figure svg"):
+        ends = page.locator(selector).evaluate_all("all => all.map((each) => each.getBoundingClientRect().right)")
+        assert 0 < max(ends) < width + 0.5, selector
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    page.close()

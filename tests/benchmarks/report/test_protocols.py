@@ -48,12 +48,14 @@ SAMPLING: dict[str, Any] = {
 }
 
 
-def changed(inputs: ReportInputs, **changes: Any) -> ReportInputs:
-    """The second model's protocol with other values."""
-    first, second = inputs.models
-    result = second.results["math500"]
-    result = result.model_copy(update={"protocol": result.protocol.model_copy(update=changes)})
-    return inputs.model_copy(update={"models": (first, second.model_copy(update={"results": {"math500": result}}))})
+def changed(inputs: ReportInputs, *places: int, **changes: Any) -> ReportInputs:
+    """The protocols of the models at these places with other values; without any, the second's."""
+    models = list(inputs.models)
+    for place in places or (1,):
+        result = models[place].results["math500"]
+        result = result.model_copy(update={"protocol": result.protocol.model_copy(update=changes)})
+        models[place] = models[place].model_copy(update={"results": {"math500": result}})
+    return inputs.model_copy(update={"models": tuple(models)})
 
 
 @pytest.fixture
@@ -88,7 +90,7 @@ def test_any_protocol_difference_is_marked_everywhere(two: ReportInputs, field: 
     # Nothing is best in such a column, and the number that differs is marked; its column's and the average's.
     assert "**" not in text and 'class="number best' not in html
     assert text.count("¶ (") == 2 and html.count("¶</span>") == 2
-    assert [row[2].count("¶") for row in shown.rows] == [0, 1]
+    assert [row[1].count("¶") for row in shown.rows] == [0, 1]
     for note in (text.replace("\\", ""), unescape(html), "\n".join(shown.notes)):
         assert f"MATH-500: {phrase} (other)" in note
 
@@ -123,7 +125,27 @@ def test_another_chat_template_is_marked_even_with_the_same_prompt_config(two: R
     assert found["other"] == ["unlike base: rendered prompt 777777777777 instead of 333333333333"]
 
 
-def test_a_column_is_compared_with_the_baseline(two: ReportInputs) -> None:
+def test_a_column_is_compared_by_the_protocol_of_most_models(answered: Make) -> None:
+    """The baseline alone was measured by another version of the engine: the others still compete."""
+    right = {"q1": RIGHT, "q2": RIGHT}
+    inputs = answered({"model.base": right, "train.sft": right, "train.hpt": right})
+    build(changed(inputs, 0, engine_version="vllm 0.33.0"))
+    rows = pq.read_table(inputs.output / "tables" / "scores.parquet").to_pylist()
+    found = {row["label"]: (row["differences"], row["best"]) for row in rows if row["kind"] == "benchmark"}
+    unlike = ["unlike sft: engine vllm 0.33.0 instead of vllm 0.32.0"]
+    assert found == {"base": (unlike, False), "sft": ([], True), "hpt": ([], True)}
+
+
+def test_a_limited_measurement_is_not_what_a_whole_one_is_compared_with(answered: Make) -> None:
+    few, whole = {"q1": RIGHT}, {"q1": RIGHT, "q2": RIGHT}
+    inputs = answered({"model.whole": whole, "train.a": few, "train.b": few}, baseline="train.a")
+    build(changed(inputs, 1, 2, limit=1))
+    rows = pq.read_table(inputs.output / "tables" / "scores.parquet").to_pylist()
+    found = {row["label"]: bool(row["differences"]) for row in rows if row["kind"] == "benchmark"}
+    assert found == {"whole": False, "a": True, "b": True}
+
+
+def test_of_two_protocols_as_frequent_a_column_has_the_baselines(two: ReportInputs) -> None:
     inputs = changed(two, dtype="float32").model_copy(update={"baseline": "model.other"})
     build(inputs)
     rows = pq.read_table(inputs.output / "tables" / "scores.parquet").to_pylist()

@@ -98,8 +98,8 @@ def report(results: Results, output: Path) -> Path:
         for suite, (count, k) in SUITES.items()
     )  # fmt: skip
     build(ReportInputs(
-        title="t", pipeline="demo", models=tuple(models), suites=suites, created=datetime(2026, 1, 1, tzinfo=UTC),
-        output=output,
+        title="t", pipeline="demo", models=tuple(models), suites=suites,
+        measured_until=datetime(2026, 1, 1, tzinfo=UTC), output=output,
     ))  # fmt: skip
     return output / "tables"
 
