@@ -763,16 +763,20 @@
     },
     line(line) {
       const marks = line.points.filter((point) => point.change);
-      const row = (point) => el("tr", {}, el("th", { scope: "row", class: "name" }, el("a", { href: `model.html?id=${point.id}` }, point.end.replace("T", " ").slice(0, 16)),
+      const row = (point) => el("tr", {}, el("th", { scope: "row", class: "name" }, el("a", { href: `model.html?id=${point.id}` }, this.when(point, 16)),
         el("span", { class: "sub" }, point.run ? shown(point.run) : "")),
       el("td", {}, points(point.value), el("span", { class: "sub" }, `${points(point.low)}–${points(point.high)}`)),
       el("td", { class: point.change }, point.change ? el("b", {}, point.change) : point.p === null ? "" : "even"),
       el("td", {}, point.p === null ? "–" : pText(point.p)));
       return el("section", {}, el("h2", {}, el("bdi", {}, shown(line.name)), ` on ${shown(line.title)}, ${measure(line.k)}`), this.figure(line),
-        el("details", { open: marks.length > 0 }, el("summary", {}, `${line.points.length} scores, ${marks.filter((m) => m.change === "worse").length} worse than the one before`),
+        el("details", { open: marks.length > 0 }, el("summary", {}, "step" in line.points[0] ? `${line.points.length} checkpoints`
+          : `${line.points.length} scores, ${marks.filter((m) => m.change === "worse").length} worse than the one before`),
           el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": `Scores of ${shown(line.name)} on ${shown(line.title)}` }, el("table", {},
             el("thead", {}, el("tr", {}, ["Measured", "Score", "Change", "p"].map((head, i) => el("th", { scope: "col", class: i ? null : "name" }, head)))),
             el("tbody", {}, [...line.points].reverse().map(row))))));
+    },
+    when(point, length) {
+      return "step" in point ? `step ${point.step}` : point.end.replace("T", " ").slice(0, length);
     },
     figure(line) {
       const width = 560, height = 150, left = 38, right = 12, bottom = 20, all = line.points;
@@ -786,7 +790,7 @@
         ...[low, high].flatMap((v) => [svg("line", { class: "axis", x1: left, x2: width - right, y1: y(v), y2: y(v) }), text(left - 5, y(v) + 4, points(v), "end")]),
         svg("path", { class: "area", d: area }), svg("path", { class: "line", d: path(all.map((p, i) => [i, p.value]), "M") }),
         ...all.map((p, i) => svg("circle", { class: `dot ${p.change || ""}`, cx: x(i), cy: y(p.value), r: p.change ? 5 : 3 })),
-        text(left, height - 4, all[0].end.slice(0, 10), "start"), text(width - right, height - 4, all[all.length - 1].end.slice(0, 10), "end")));
+        text(left, height - 4, this.when(all[0], 10), "start"), text(width - right, height - 4, this.when(all[all.length - 1], 10), "end")));
     },
   };
 
