@@ -458,7 +458,7 @@
         el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": `Differences of ${shown(labels.join(" and "))}` }, el("table", {},
           el("thead", {}, el("tr", {}, head.map((text, i) => el("th", { scope: "col", class: i ? null : "name" }, text)))),
           el("tbody", {}, pair.benchmarks.map((d, i) => row(d.title, d.shares.map(points), d, benchmarks[i], d.only.map((ids) => String(ids.length)))),
-            pair.averages.map((d, i) => row(`Average ${d.group === "in" ? "in distribution" : "out of distribution"}`, ["", ""], d, averages[i], ["", ""]))))),
+            pair.averages.map((d, i) => row(`Average ${{ in: "in distribution", out: "out of distribution" }[d.group] || "other benchmarks"}`, ["", ""], d, averages[i], ["", ""]))))),
         el("p", { class: "notes" }, "A is ", el("bdi", {}, shown(labels[0])), ", B is ", el("bdi", {}, shown(labels[1])), "."),
         pair.benchmarks.filter((d) => d.only[0].length + d.only[1].length).map((d) => el("details", {},
           el("summary", {}, `${shown(d.title)}: ${d.only[0].length} only A, ${d.only[1].length} only B`),
