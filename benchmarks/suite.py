@@ -14,6 +14,11 @@ from hpt_core.plugins import Plugin
 from hpt_core.rollout.base import Sampling
 from hpt_core.schemas import QUESTIONS
 
+Group = Literal["in", "out", "other"]
+"""In or out of the training data's distribution, as the paper groups benchmarks; or other benchmarks."""
+GROUPS: dict[Group, str] = {"in": "in distribution", "out": "out of distribution", "other": "other benchmarks"}
+"""Group -> its title, in the order of tables."""
+
 
 class Question(Frozen):
     """One question of a benchmark."""
@@ -55,8 +60,8 @@ class Suite(Plugin, Frozen, kind="benchmarks", package="benchmarks.suites"):
     """Name in tables and artifacts. For our suites, the module's name."""
     title: str
     """Title in tables: "AIME 2024"."""
-    group: Literal["in", "out"]
-    """In or out of the training data's distribution. Averages are taken within a group."""
+    group: Group
+    """In or out of the training data's distribution, or neither. Averages are taken within a group."""
     rows: int = Field(ge=1)
     """Required number of questions. Any other number is an error."""
     kind: str

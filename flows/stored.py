@@ -77,9 +77,8 @@ class Unit:
         if (sample["question_id"], sample["sample_index"]) != (key.question_id, key.sample_index):
             raise DataError(f"samples and verdicts of {self.model} on {self.benchmark} differ", "grade it again")
         (verdict,) = self._graded.slice(key.place, 1).to_pylist()
-        question, gold = self._questions[key.question_id]
-        extra = {"question": question, "gold": gold, "outcome": verdict["outcome"], "extracted": verdict["extracted"]}
-        return {"model": self.model, **sample, **extra}
+        graded = {name: verdict[name] for name in ("outcome", "extracted")}
+        return {"model": self.model, **sample, **self._questions[key.question_id], **graded}
 
     @cached_property
     def _joined(self) -> pa.Table:
@@ -101,10 +100,9 @@ class Unit:
         return list(accumulate((pq.read_metadata(path).num_rows for path in self._shards[:-1]), initial=0))
 
     @cached_property
-    def _questions(self) -> dict[str, tuple[str, str]]:
-        table = self._results.questions(self.benchmark)
-        columns = (table.column(name).to_pylist() for name in ("question_id", "question", "gold"))
-        return {question_id: (question, gold) for question_id, question, gold in zip(*columns, strict=True)}
+    def _questions(self) -> dict[str, Row]:
+        rows = self._results.questions(self.benchmark).select(["question_id", "question", "gold", "kind"]).to_pylist()
+        return {row["question_id"]: row for row in rows}
 
 
 @lru_cache(2)

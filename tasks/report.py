@@ -234,15 +234,16 @@ class ReportStep(Step):
     def _suite(self, m: evaluate.Measurement) -> SuiteInfo:
         """The benchmark with the chosen protocol, and with that of the published numbers in its column."""
         suite, name = m.suite, self.contents.config.published
+        table = name and get_published(name)
         return SuiteInfo(
             name=suite.name,
             title=suite.title,
-            group=suite.group,
+            group=table.group_of(suite.name, suite.group) if table else suite.group,
             rows=suite.rows,
             gated=suite.gated,
             data=suite.source.origin,
             rules=rules_of(self.contents.protocol.config.protocol, suite, m.protocol),
-            published=name and published_rules(get_published(name), suite, m.protocol.prompt, m.protocol.seed),
+            published=published_rules(table, suite, m.protocol.prompt, m.protocol.seed) if table else None,
         )
 
     def _model(self, model: StageKey, contents: Contents, artifacts: Artifacts) -> ModelResult:

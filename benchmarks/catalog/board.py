@@ -17,11 +17,10 @@ from benchmarks.catalog.overlaps import Overlaps
 from benchmarks.catalog.paired import Member, not_distinguishable
 from benchmarks.catalog.schemas import TRIAL, Row
 from benchmarks.catalog.tables import Tables
-from benchmarks.suite import get_suite
+from benchmarks.suite import GROUPS, get_suite
 from hpt_core.errors import ConfigError
 from hpt_core.evaluation.metrics import ScoreInterval, combined
 
-GROUPS = {"in": "in distribution", "out": "out of distribution"}
 DETAILS = ("record", "run", "pipeline", "model", "label", "benchmark", "title", "group", "protocol", "evaluation")
 COLUMNS = (
     *(*DETAILS, "suites", "rows", "questions", "complete", "k", "avg_at_k", "interval_low", "interval_high"),

@@ -1,5 +1,9 @@
-"""What became better or worse: each score of a name tested against the one before it by the same protocol."""
+"""What became better or worse: each score of a name tested against the one before it by the same protocol.
 
+The checkpoints of a training are a line over its steps. They are not tested, because training is to change the model.
+"""
+
+import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -16,6 +20,8 @@ COLUMNS = ("record", "run", "pipeline", "label", "model", "benchmark", "title", 
            "interval_low", "interval_high", "k", "end")  # fmt: skip
 Line = tuple[str | None, str, str, str]
 """Pipeline, name, benchmark and protocol of scores that follow each other. Their questions are the same."""
+_NUMBERED = re.compile(r"(.*\D)(\d+)")
+"""The name of a checkpoint: "checkpoint_step-00100"."""
 
 
 class Change(NamedTuple):
@@ -42,10 +48,18 @@ class Changes:
         self._places: dict[str, int] = {}
         self.lines: dict[Line, list[Row]] = {}
         """The scores of each line, the oldest first."""
+        self.checkpoints: dict[Line, dict[int, Row]] = {}
+        """Step -> its latest score, of models that one sweep of a `[model.NAME]` made and whose names end with a
+        number. The line's name has * in its place: "checkpoint_step-*"."""
+        swept = _swept_models(tables)
         for place, row in enumerate(tables.scores.select(COLUMNS).to_pylist()):  # the oldest come first
             self._places[row["record"]] = place
             line = row["pipeline"], row["label"], row["benchmark"], row["protocol"]
             self.lines.setdefault(line, []).append(row)
+            name = _NUMBERED.fullmatch(row["label"]) if line[:2] in swept else None
+            if name:
+                line = row["pipeline"], f"{name[1]}*", row["benchmark"], row["protocol"]
+                self.checkpoints.setdefault(line, {})[int(name[2])] = row
 
     def tested(self, last: int | None = None, run: str | None = None) -> list[Change]:
         """The changes among the `last` scores of each line, or those that one run made."""
@@ -69,6 +83,16 @@ class Changes:
 
     def _counts(self, row: Row) -> npt.NDArray[np.int64]:
         return np.array(self._correct[self._places[row["record"]]].as_py(), dtype=np.int64)
+
+
+def _swept_models(tables: Tables) -> set[tuple[str | None, str]]:
+    """Pipeline and name of the models that a sweep has fetched, and that no stage has trained."""
+    columns = ["pipeline", "label", "kind", "swept"]
+    return {
+        (row["pipeline"], row["label"])
+        for row in tables.models.select(columns).to_pylist()
+        if row["kind"] == "model" and row["swept"]
+    }
 
 
 def _by_run(tests: Sequence[tuple[str, float]]) -> Iterable[float]:

@@ -8,6 +8,7 @@ from benchmarks.catalog.records import Records
 from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
 from benchmarks.significance import Counts, Difference, compare, compare_average, holm
+from benchmarks.suite import Group
 from hpt_core.errors import ConfigError, near
 from hpt_core.evaluation.metrics import solves
 
@@ -46,7 +47,7 @@ class Pair(NamedTuple):
 class Average(NamedTuple):
     """The two models over the benchmarks of a group, if both have the same ones by the same protocols."""
 
-    group: str
+    group: Group
     found: Difference
     p_holm: float
     """Corrected over the averages."""
@@ -105,7 +106,7 @@ def compare_sides(tables: Tables, a: Side, b: Side, counts_of: Callable[[Row], C
 
 def _averages(found: Sequence[tuple[Row, Row, Counts, Counts]]) -> Iterable[Average]:
     """Of each group in which both models have several benchmarks, all by the same protocols."""
-    groups: dict[str, list[tuple[Row, Row, Counts, Counts]]] = {}
+    groups: dict[Group, list[tuple[Row, Row, Counts, Counts]]] = {}
     for each in found:
         if each[0]["group"] is not None:
             groups.setdefault(each[0]["group"], []).append(each)

@@ -6,8 +6,9 @@ import numpy.typing as npt
 from benchmarks.catalog.tables import Tables
 
 SHARE = 0.2
-"""A question overlaps if training questions, or demonstrations, contain at least this share of its n-grams, as by
-default in a report (`report.overlap_share`)."""
+"""A question overlaps if training questions, or demonstrations, contain at least this share of its n-grams. A report
+has that of its config (`report.overlap_share`). Here it is that field's default for all: a column holds models of
+several pipelines, whose marks would otherwise mean different things."""
 
 
 class Overlaps:

@@ -168,7 +168,9 @@ SCORES = _table(
     _key("benchmark", _TEXT, "Name of the benchmark."),
     _key("title", _TEXT, "Display name of the benchmark."),
     _column(
-        "group", _TEXT, "`in` or `out` of the training data's distribution; null if the benchmark is not installed."
+        "group",
+        _TEXT,
+        "`in` or `out` of the training data's distribution, or `other`; null if the benchmark is not installed.",
     ),
     _key("protocol", _TEXT, "How it was measured; see PROTOCOLS."),
     _key(

@@ -3,15 +3,13 @@
 import tomllib
 from functools import cache
 from importlib import resources
-from typing import Literal
 
 from pydantic import Field, model_validator
 
+from benchmarks.suite import Group
 from hpt_core.base import Frozen
 from hpt_core.errors import ConfigError
 from hpt_core.plugins import near
-
-Group = Literal["in", "out"]
 
 
 class PublishedRow(Frozen):
@@ -52,6 +50,10 @@ class PublishedTable(Frozen):
     protocol: PublishedProtocol
     """How the numbers were measured."""
     rows: tuple[PublishedRow, ...] = Field(min_length=1)
+
+    def group_of(self, benchmark: str, group: Group) -> Group:
+        """The group of a benchmark beside these numbers: its own, or "other" if the printed average lacks it."""
+        return group if benchmark in self.groups.get(group, (benchmark,)) else "other"
 
     @model_validator(mode="after")
     def _complete(self) -> "PublishedTable":

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from benchmarks.published import Group
 from benchmarks.report.schemas import Row
+from benchmarks.suite import Group
 from hpt_core.evaluation.metrics import CUT
 
 MARK = "†"

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
 from pydantic import AwareDatetime, Field, model_validator
 
+from benchmarks.suite import Group
 from hpt_core.base import Frozen
 from hpt_core.plugins import near
 from hpt_core.rollout.base import Sampling
@@ -50,8 +50,8 @@ class SuiteInfo(Frozen):
     """Name in benchmarks/suites."""
     title: str
     """Title in tables: "AIME 2024"."""
-    group: Literal["in", "out"]
-    """In or out of the training data's distribution. Averages are taken within a group."""
+    group: Group
+    """In or out of the training data's distribution, or neither. Averages are taken within a group."""
     rows: int = Field(ge=1)
     """Questions of the whole benchmark. A result with fewer is marked as limited."""
     gated: bool = False

@@ -7,10 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.published import Group
 from benchmarks.report.inputs import BenchmarkResult, ModelResult, Protocol, ReportInputs, SuiteInfo
 from benchmarks.report.schemas import SAMPLES
 from benchmarks.significance import Counts
+from benchmarks.suite import GROUPS as GROUP_TITLES
+from benchmarks.suite import Group
 from hpt_core import schemas
 from hpt_core.errors import DataError
 from hpt_core.evaluation.metrics import Score, ScoreInterval, estimate, question_counts, score
@@ -19,7 +20,7 @@ from hpt_core.files import replacing
 from hpt_core.responses import collapsed_samples
 from hpt_core.verifiers.base import Outcome
 
-GROUPS: dict[Group, str] = {"in": "In distribution", "out": "Out of distribution"}
+GROUPS: dict[Group, str] = {group: title.capitalize() for group, title in GROUP_TITLES.items()}
 """Group -> its title."""
 ANY = "any of the graders"
 """Name of the score that counts a sample as correct if any grader accepts it."""

@@ -1,16 +1,18 @@
 """Published results as rows of the scores table."""
 
-from benchmarks.published import Group, PublishedRow, PublishedTable, get_published
+from benchmarks.published import PublishedRow, PublishedTable, get_published
 from benchmarks.report.inputs import ReportInputs, SuiteInfo
 from benchmarks.report.measured import GROUPS, columns
 from benchmarks.report.schemas import Row, sampling_columns
+from benchmarks.suite import Group
 
 
 def published_rows(inputs: ReportInputs) -> list[Row]:
     """Rows of SCORES for the published results in the report's columns. Raises ConfigError.
 
     A published average is shown as printed if the report's group has the same benchmarks. If the report shows only some
-    of them, the average is recomputed and marked. If it shows others, there is no average.
+    of them, the average is recomputed and marked. If it shows others, there is no average; what the paper lacks is in
+    the group "other".
     """
     if inputs.published is None:
         return []

@@ -40,7 +40,7 @@ SCORES = pa.schema(
             ("label", _TEXT),  # what tables show
             ("benchmark", _TEXT),  # name of the benchmark, or the group of an average
             ("title", _TEXT),  # what tables show
-            ("group", _TEXT),  # "in" or "out" of the training data's distribution
+            ("group", _TEXT),  # "in" or "out" of the training data's distribution, or "other"
             ("deviations", pa.list_(_TEXT)),  # of the settings from the chosen protocol; empty if there are none
             ("differences", pa.list_(_TEXT)),  # of the protocol from that of most models in this column
             ("warnings", pa.list_(_TEXT)),  # of responses that are all alike; empty if there are none

@@ -6,13 +6,13 @@ from collections import Counter
 import numpy as np
 
 from benchmarks.catalog.paired import Member, not_distinguishable
-from benchmarks.published import Group
 from benchmarks.report.inputs import Protocol, ReportInputs
 from benchmarks.report.measured import GROUPS, Measured, columns
 from benchmarks.report.overlaps import Checked, clean, clean_average, clean_columns
 from benchmarks.report.protocols import deviations, differences, published_differences
 from benchmarks.report.schemas import Row, sampling_columns
 from benchmarks.significance import bootstrap_interval
+from benchmarks.suite import Group
 from hpt_core.evaluation.metrics import ScoreInterval, combined, group_average
 
 

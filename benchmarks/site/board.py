@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.catalog.board import GROUPS, Board, Cell, Line, Section
+from benchmarks.catalog.board import Board, Cell, Line, Section
 from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
 from benchmarks.effects import effect
 from benchmarks.site.facts import Models, full_name, moment, public, rounded, short_id
+from benchmarks.suite import GROUPS
 
 PROTOCOL = ("name", "engine_version", "dtype", "seed", "temperature", "top_p", "max_tokens", "from_model")
 

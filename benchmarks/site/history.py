@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.catalog.changes import Change, Changes
+from benchmarks.catalog.changes import Change, Changes, Line
 from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
 from benchmarks.site.facts import full_name, moment, rounded, short_id
@@ -15,19 +15,21 @@ def history_data(tables: Tables) -> Row:
     """The JSON of data/history.json: the lines with at least two points, those with a regression first.
 
     A line holds the scores of one name by one protocol, so the questions are the same. A point is tested against the
-    one before if its model is another (benchmarks.catalog.changes).
+    one before if its model is another (benchmarks.catalog.changes). The points of a line of checkpoints have a step.
     """
     found = Changes(tables)
     changes = {change.row["record"]: change for change in found.tested(MOST)}
-    lines = [
-        _line(full_name(pipeline, label), rows[-MOST:], changes)
-        for (pipeline, label, *_), rows in found.lines.items()
-        if len(rows) > 1
-    ]
+    lines = [_line(line, rows[-MOST:], changes) for line, rows in found.lines.items() if len(rows) > 1]
+    for line, by_step in found.checkpoints.items():
+        if len(by_step) > 1:
+            steps = sorted(by_step)[-MOST:]
+            drawn = _line(line, [by_step[step] for step in steps], {})
+            drawn["points"] = [{"step": step, **point} for step, point in zip(steps, drawn["points"], strict=True)]
+            lines.append(drawn)
     return {"lines": sorted(lines, key=lambda line: (-_regressions(line), line["name"], line["title"]))}
 
 
-def _line(name: str, rows: Sequence[Row], changes: Mapping[str, Change]) -> Row:
+def _line(line: Line, rows: Sequence[Row], changes: Mapping[str, Change]) -> Row:
     points: list[Row] = []
     for row in rows:
         change = changes.get(row["record"])
@@ -45,7 +47,7 @@ def _line(name: str, rows: Sequence[Row], changes: Mapping[str, Change]) -> Row:
         )
     last = rows[-1]
     return {
-        "name": name,
+        "name": full_name(*line[:2]),
         "benchmark": last["benchmark"],
         "title": last["title"],
         "k": last["k"],

@@ -11,12 +11,12 @@ import pyarrow as pa
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
-from benchmarks.catalog.board import GROUPS
 from benchmarks.figures import Line, line_chart
 from benchmarks.study import markdown
 from benchmarks.study.inputs import StudyInputs
 from benchmarks.study.models import BUDGETS, Facts, Trained, write_models
 from benchmarks.study.readings import Measured, Reading, measure, read_claims
+from benchmarks.suite import GROUPS
 from hpt_core.files import write_parquet, write_text
 from hpt_core.worker import main, progress
 
@@ -62,7 +62,7 @@ def write_figures(measured: Measured, folder: Path) -> dict[str, str]:
         found[title] = f"validation-{budget}.svg", words, _lines(measured, "validation_reward", budget), True
     for column, (name, title, is_share) in FIGURES.items():
         found[title] = f"{name}.svg", "steps", _lines(measured, column, "steps"), is_share
-    for group in ("in", "out"):
+    for group in GROUPS:
         found[f"pass@k, {GROUPS[group]}"] = f"pass-at-k-{group}.svg", "k", pass_curves(measured, group), True
     written = {}
     for title, (name, x_label, lines, is_share) in found.items():

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from benchmarks.published import Group
+from benchmarks.suite import Group
 from hpt_core.base import Frozen
 from hpt_core.files import sha256_json
 
@@ -18,7 +18,8 @@ class Claim(Frozen):
     than: str
     """The method that it is compared with."""
     metric: str = "in"
-    """What is compared: a benchmark, or the mean over a group, "in" or "out" of the training data's distribution."""
+    """What is compared: a benchmark, or the mean over a group: "in" or "out" of the training data's distribution, or
+    "other"."""
     direction: Literal["higher", "lower"] = "higher"
     """What the claim says of the method's score."""
     effect: float = Field(0.02, gt=0, le=1)

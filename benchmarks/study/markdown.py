@@ -5,12 +5,12 @@ from statistics import fmean
 
 import numpy as np
 
-from benchmarks.catalog.board import GROUPS
 from benchmarks.effects import LEVEL, POWER, Effect
 from benchmarks.markdown import escape
 from benchmarks.study.inputs import Claim
 from benchmarks.study.models import BUDGETS
 from benchmarks.study.readings import MATCHED, VERDICTS, Measured, Reading
+from benchmarks.suite import GROUPS
 from hpt_core.evaluation.metrics import solves
 
 

@@ -9,11 +9,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.catalog.board import GROUPS, Board, Cell, Column, Failure, Section, make_board
+from benchmarks.catalog.board import Board, Cell, Column, Failure, Section, make_board
 from benchmarks.catalog.compare import Comparison, compare_models
 from benchmarks.catalog.records import Records
 from benchmarks.catalog.schemas import TABLES
 from benchmarks.catalog.tables import Tables
+from benchmarks.suite import GROUPS
 from flows.commands import common
 from flows.commands.common import Json, Where
 from flows.commands.tables import GAP, print_scores

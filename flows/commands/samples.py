@@ -1,5 +1,6 @@
 """`hpt samples`: show the models' responses with their questions and verdicts."""
 
+from functools import lru_cache
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from flows.stored import Key, Unit, choose, side_by_side, solved_by_one, units
 from hpt_core.errors import ConfigError
 from hpt_core.texts import harmless
 from hpt_core.verifiers.base import Outcome
+from hpt_core.verifiers.pool import Item, VerifierPool
 
 app = typer.Typer()
 CUT = {"length": ", cut at the token limit", "repetition": ", ended because it repeated itself"}
@@ -20,9 +22,10 @@ STYLES = {str(Outcome.CORRECT): "green", str(Outcome.INCORRECT): "red"}
 
 SHOWN = (
     *("model", "benchmark", "question_id", "sample_index", "question", "gold", "response", "tokens"),
-    *("finish_reason", "outcome", "extracted"),
+    *("finish_reason", "outcome", "extracted", "reason"),
 )
-"""Columns that --json prints; `outcome` and `extracted` are null if not graded yet."""
+"""Columns that --json prints; `outcome` and `extracted` are null if not graded yet. `reason` says why a gold answer
+cannot be read."""
 
 
 Side = Annotated[str | None, typer.Option("--against", metavar="MODEL", help="Show this model's responses, too.")]
@@ -79,9 +82,9 @@ def samples(
     ours = units(results, first and named[first], benchmark)
     theirs = units(results, named[other], benchmark) if other else None
     found = list(choose(ours, wanted) if theirs is None else side_by_side(ours, theirs, wanted))
-    rows = ({name: row.get(name) for name in SHOWN} for unit, key in found[:limit] for row in (unit.row(key),))
+    rows = (_with_reason(unit.row(key)) for unit, key in found[:limit])
     if as_json:
-        common.print_json(list(rows))
+        common.print_json([{name: row.get(name) for name in SHOWN} for row in rows])
         return
     for name, ids in (alone or {}).items():
         told = f"{name}: {first_only(len(ids), solved_by, not_by)}: {' '.join(ids)}"
@@ -97,6 +100,19 @@ def first_only(count: int, model: str | None, other: str | None) -> str:
     return f"{count} questions solved by {model} and not by {other}"
 
 
+def _with_reason(row: dict[str, Any]) -> dict[str, Any]:
+    faulty = row["outcome"] == Outcome.GOLD_ERROR
+    return {**row, "reason": _fault(row["kind"], row["gold"], row["question"]) if faulty else None}
+
+
+@lru_cache
+def _fault(kind: str, gold: str, question: str) -> str:
+    """Why a gold answer cannot be read. Verdicts do not hold it, because it follows from the question alone."""
+    with VerifierPool(1) as pool:
+        (verdict,) = pool.verify([Item(kind, gold, "", question)])
+    return verdict.reason
+
+
 def _print(row: dict[str, Any]) -> None:
     verdict = row["outcome"] or "not graded"
     style = STYLES.get(row["outcome"], "yellow") if row["outcome"] else "dim"
@@ -110,4 +126,7 @@ def _print(row: dict[str, Any]) -> None:
     common.OUT.print(harmless(row["question"]), style="dim", markup=False)
     common.OUT.print()
     common.OUT.print(harmless(row["response"]), markup=False)
-    common.OUT.print(f"\n[{style}]{answer}[/], gold {escape(harmless(row['gold']))}; {row['tokens']:,} tokens{cut}\n")
+    why = f" (cannot be read: {escape(harmless(row['reason']))})" if row["reason"] else ""
+    common.OUT.print(
+        f"\n[{style}]{answer}[/], gold {escape(harmless(row['gold']))}{why}; {row['tokens']:,} tokens{cut}\n"
+    )

@@ -150,6 +150,9 @@ def test_the_report_knows_its_protocol_and_that_of_the_published_numbers() -> No
     assert "any of several graders" in aime.published.grader
     assert amc.published.data == "AI-MO/aimo-validation-amc"
     assert amc23.published is None
+    assert (aime.group, amc23.group, amc.group) == ("in", "other", "in"), "the paper's average has no amc23"
+    llama = step(report={"published": "llama-3.1-8b"}, suites=["aime24", "arc_challenge"])
+    assert [llama._suite(m).group for m in llama._measurements] == ["in", "out"], "it has no average to keep"
     assert aime.rules.max_total_tokens is None
 
 

@@ -486,7 +486,7 @@
         el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": `Differences of ${shown(labels.join(" and "))}` }, el("table", {},
           el("thead", {}, el("tr", {}, head.map((text, i) => el("th", { scope: "col", class: i ? null : "name" }, text)))),
           el("tbody", {}, pair.benchmarks.map((d, i) => row(d.title, d.shares.map(points), d, benchmarks[i], d.only.map((ids) => String(ids.length)))),
-            pair.averages.map((d, i) => row(`Average ${d.group === "in" ? "in distribution" : "out of distribution"}`, ["", ""], d, averages[i], ["", ""]))))),
+            pair.averages.map((d, i) => row(`Average ${{ in: "in distribution", out: "out of distribution" }[d.group] || "other benchmarks"}`, ["", ""], d, averages[i], ["", ""]))))),
         el("p", { class: "notes" }, "A is ", el("bdi", {}, shown(labels[0])), ", B is ", el("bdi", {}, shown(labels[1])), "."),
         pair.benchmarks.filter((d) => d.only[0].length + d.only[1].length).map((d) => {
           const box = el("div", {}), open = async (event) => { if (event.target.open && !box.hasChildNodes()) fill(box, await this.lists(a, b, d)); };
@@ -839,16 +839,20 @@
     line(line) {
       const marks = line.points.filter((point) => point.change);
       const against = (point) => `compare.html?${new URLSearchParams([["m", line.points[line.points.indexOf(point) - 1].id], ["m", point.id]])}`;
-      const row = (point) => el("tr", {}, el("th", { scope: "row", class: "name" }, el("a", { href: `model.html?id=${point.id}` }, point.end.replace("T", " ").slice(0, 16)),
+      const row = (point) => el("tr", {}, el("th", { scope: "row", class: "name" }, el("a", { href: `model.html?id=${point.id}` }, this.when(point, 16)),
         el("span", { class: "sub" }, point.run ? shown(point.run) : "")),
       el("td", {}, points(point.value), el("span", { class: "sub" }, `${points(point.low)}–${points(point.high)}`)),
       el("td", { class: point.change }, point.change ? el("a", { href: against(point) }, el("b", {}, point.change)) : point.p === null ? "" : "even"),
       el("td", {}, point.p === null ? "–" : pText(point.p)));
       return el("section", {}, el("h2", {}, el("bdi", {}, shown(line.name)), ` on ${shown(line.title)}, ${measure(line.k)}`), this.figure(line),
-        el("details", { open: marks.length > 0 }, el("summary", {}, `${line.points.length} scores, ${marks.filter((m) => m.change === "worse").length} worse than the one before`),
+        el("details", { open: marks.length > 0 }, el("summary", {}, "step" in line.points[0] ? `${line.points.length} checkpoints`
+          : `${line.points.length} scores, ${marks.filter((m) => m.change === "worse").length} worse than the one before`),
           el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": `Scores of ${shown(line.name)} on ${shown(line.title)}` }, el("table", {},
             el("thead", {}, el("tr", {}, ["Measured", "Score", "Change", "p"].map((head, i) => el("th", { scope: "col", class: i ? null : "name" }, head)))),
             el("tbody", {}, [...line.points].reverse().map(row))))));
+    },
+    when(point, length) {
+      return "step" in point ? `step ${point.step}` : point.end.replace("T", " ").slice(0, length);
     },
     figure(line) {
       const width = 560, height = 150, left = 38, right = 12, bottom = 20, all = line.points;
@@ -862,7 +866,7 @@
         ...[low, high].flatMap((v) => [svg("line", { class: "axis", x1: left, x2: width - right, y1: y(v), y2: y(v) }), text(left - 5, y(v) + 4, points(v), "end")]),
         svg("path", { class: "area", d: area }), svg("path", { class: "line", d: path(all.map((p, i) => [i, p.value]), "M") }),
         ...all.map((p, i) => svg("circle", { class: `dot ${p.change || ""}`, cx: x(i), cy: y(p.value), r: p.change ? 5 : 3 })),
-        text(left, height - 4, all[0].end.slice(0, 10), "start"), text(width - right, height - 4, all[all.length - 1].end.slice(0, 10), "end")));
+        text(left, height - 4, this.when(all[0], 10), "start"), text(width - right, height - 4, this.when(all[all.length - 1], 10), "end")));
     },
   };
 

@@ -1,10 +1,12 @@
 """The board and comparisons over stores that were made up."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -49,6 +51,24 @@ def test_averages_are_the_mean_of_whole_benchmarks(made: MadeUp) -> None:
     assert found["average in"].value == pytest.approx((found["AIME 2024"].value + found["MATH-500"].value) / 2)
     assert found["average in"].low < found["average in"].value < found["average in"].high
     assert [line.label for line in section.lines] == ["hpt", "sft"], "the best first"
+
+
+def test_other_benchmarks_have_an_average_of_their_own_behind_the_others(made: MadeUp) -> None:
+    made.run("demo", {"hpt": answers(1, 0.5), "sft": answers(2, 0.3)})
+    tables = fill(made.store)
+    mine = {"math500", "gpqa_diamond"}
+    scores = [
+        row | {"group": "other" if row["benchmark"] in mine else row["group"]} for row in tables.scores.to_pylist()
+    ]
+    tables = replace(tables, scores=pa.Table.from_pylist(scores, tables.scores.schema))
+    (section,) = make_board(tables).sections
+    assert [c.title for c in section.columns] == [
+        "average other", "AIME 2024", "ARC-Challenge", "MATH-500", "GPQA-Diamond",
+    ]  # fmt: skip
+    found = cells(section, "hpt")
+    assert found["average other"].value == pytest.approx((found["MATH-500"].value + found["GPQA-Diamond"].value) / 2)
+    averages = compare_models(Records(made.store.root), tables, "hpt", "sft").averages
+    assert [average.group for average in averages] == ["other"]
 
 
 def test_a_model_without_a_benchmark_has_no_average(made: MadeUp) -> None:

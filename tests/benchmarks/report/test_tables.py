@@ -1,4 +1,5 @@
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,27 @@ def test_printed_averages_are_shown_for_the_same_benchmarks(full_inputs: ReportI
     found = {r["benchmark"]: r for r in rows(full_inputs, "scores") if r["model"] == "published.SFT → GRPO"}
     assert (found["in"]["avg_at_k"], found["in"]["deviations"]) == (0.465, [])
     assert (found["out"]["avg_at_k"], found["out"]["deviations"]) == (0.493, [])
+
+
+def test_other_benchmarks_leave_the_published_averages_as_they_are(hand_inputs: Make) -> None:
+    """Each group has its heading above its own columns."""
+    before = hand_inputs(published="qwen2.5-math-7b")
+    math, gpqa = before.suites[1:]
+    suites = (before.suites[0], math.model_copy(update={"group": "other"}), gpqa)
+    inputs = before.model_copy(update={"suites": suites})
+    build(inputs)
+    published = {r["benchmark"]: r for r in rows(inputs, "scores") if r["model"] == "published.HPT"}
+    assert published["in"]["avg_at_k"] == published["aime24"]["avg_at_k"] == 0.33
+    assert "other" not in published
+    assert score(inputs, "train.hpt", "other")["title"] == "Other benchmarks average"
+    page = (inputs.output / "site" / "index.html").read_text()
+    headings = re.findall(r'<th scope="colgroup" colspan="(\d+)">([^<]+)</th>', page.partition("</thead>")[0])
+    assert headings == [
+        ("3", "Averages"), ("1", "In distribution"), ("1", "Out of distribution"), ("1", "Other benchmarks"),
+    ]  # fmt: skip
+    titles = re.findall(r'<th scope="col" class="benchmark">.*?</button>', page.partition("</thead>")[0])
+    shown = [" ".join(re.findall(r'class="word">([^<]+)<', title)) for title in titles]
+    assert shown == ["AIME 2024", "GPQA-Diamond", "MATH-500"]
 
 
 def test_no_published_average_over_benchmarks_that_were_not_published(hand_inputs: Make) -> None:

@@ -6,6 +6,7 @@ import math
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ from hypothesis import strategies as st
 from bench.stores import MadeUp, drawn
 from benchmarks.catalog.compare import compare_models
 from benchmarks.catalog.records import Records
+from benchmarks.catalog.tables import Tables
 from benchmarks.effects import effect
 from benchmarks.significance import holm, sign_flip_exact
 from benchmarks.site.build import STATIC, Site
 from benchmarks.site.facts import public, short_id
 from benchmarks.site.files import STATE, SiteFiles
+from benchmarks.site.history import history_data
 from benchmarks.site.questions import is_public, shows_text
 from benchmarks.site.typeset import ELEMENTS, pieces
 from benchmarks.suite import get_suite
@@ -294,6 +297,30 @@ def test_a_planted_weaker_model_is_a_regression_and_an_equal_one_is_not(made: Ma
     assert lines[0]["name"] == "nightly/hpt", "what got worse comes first"
     pair = sorted(point["id"] for point in lines[0]["points"][-2:])
     assert read(tmp_path / "site", f"data/compare/{pair[0]}-{pair[1]}.json")["benchmarks"]
+
+
+def fetched(tables: Tables) -> Tables:
+    """The same, as if a sweep of `[model.checkpoint]` had made the models."""
+    models = tables.models.to_pylist()
+    rows = [{**row, "kind": "model", "swept": json.dumps({"model.checkpoint.grid": row["label"]})} for row in models]
+    return replace(tables, models=pa.Table.from_pylist(rows, tables.models.schema))
+
+
+def test_checkpoints_are_a_line_over_the_steps_and_are_not_tested(made: MadeUp) -> None:
+    for night, chances in enumerate(({9: 0.9, 10: 0.5}, {10: 0.1, 100: 0.1})):
+        models = {f"step-{step}": answers(night + step, chance) for step, chance in chances.items()}
+        made.run("watched", models, version=str(night))
+    tables = fill(made.store)
+    assert {line["name"] for line in history_data(tables)["lines"]} == {"watched/step-10"}, "trained models"
+    lines = {(line["name"], line["benchmark"]): line["points"] for line in history_data(fetched(tables))["lines"]}
+    found = lines["watched/step-*", "math500"]
+    told = [(point["step"], point["change"], point["p"]) for point in found]
+    assert told == [(step, None, None) for step in (9, 10, 100)]
+    by_step = dict(zip((9, 10, 100), found, strict=True))
+    assert by_step[9]["value"] > 0.5 > by_step[10]["value"], "the latest score of a step"
+    again = lines["watched/step-10", "math500"]
+    assert [point["change"] for point in again] == [None, "worse"], "another model of the same step is tested"
+    assert by_step[10] == {"step": 10, **again[1], "p": None, "change": None}
 
 
 def test_regressions_are_corrected_within_each_run(made: MadeUp, tmp_path: Path) -> None:

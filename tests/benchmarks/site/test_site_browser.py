@@ -316,6 +316,33 @@ def test_history_marks_what_got_worse(browser: Browser, tmp_path: Path) -> None:
         served.stop()
 
 
+def test_history_draws_checkpoints_over_the_steps(browser: Browser, tmp_path: Path) -> None:
+    served = Served(tmp_path)
+    served.made.run("watched", {f"step-{step}": answers(step, step / 200) for step in (50, 100, 150)})
+    fill(served.made.store)
+    catalog = served.made.store.root / "catalog"
+    for file in (catalog / "records").iterdir():
+        content = json.loads(file.read_text())
+        for row in content["rows"].get("models", ()):
+            row.update(kind="model", swept='{"model.checkpoint.grid": ""}')  # as `hpt watch` has it
+        file.write_text(json.dumps(content))
+    (catalog / "models.parquet").unlink()
+    served.start()
+    try:
+        page = browser.new_page()
+        page.goto(f"{served.url}history.html")
+        page.wait_for_selector("#lines svg")
+        expect(page.locator("#count")).to_have_text("4 lines")
+        line = page.locator("#lines section", has_text="MATH-500")
+        expect(line.locator("h2")).to_have_text("watched/step-* on MATH-500, pass@1")
+        assert line.locator("svg text").all_text_contents()[-2:] == ["step 50", "step 150"]
+        expect(line.locator("summary")).to_have_text("3 checkpoints")
+        line.locator("summary").click()
+        assert line.locator("tbody a").all_inner_texts() == ["step 150", "step 100", "step 50"]
+    finally:
+        served.stop()
+
+
 def test_runs_with_their_stages(page: Page, served: Served) -> None:
     page.goto(f"{served.url}runs.html")
     page.wait_for_selector("#runs section")

@@ -39,14 +39,21 @@ def fill(planned: Planned, output: Path) -> dict[str, Any]:
         for index in range(2)
     ]
     if planned.target.kind == "benchmark":
-        question = {"question": f"Q{EVIL}", "gold": f"2{EVIL}", "kind": "math", "family": ""}
-        write(output / "asked.parquet", [{"question_id": name, **question} for name in IDS], QUESTIONS)
+        question = {"question": f"Q{EVIL}", "kind": "math", "family": ""}
+        golds = dict.fromkeys(IDS, f"2{EVIL}") | {"none": r"\frac{1"}
+        write(
+            output / "asked.parquet",
+            [{"question_id": name, "gold": golds[name], **question} for name in IDS],
+            QUESTIONS,
+        )
     if planned.target.kind == "samples":
         sample = {"seed": 1, "response": f"so{EVIL}", "tokens": 5, "prompt_tokens": 5, "finish_reason": "stop"}
         write(output / "samples" / "part-00000.parquet", [key | sample for key in keys], SAMPLES)
     if planned.target.kind == "verdicts":
         counts = CORRECT[planned.target.key.stage.name]
         outcomes = ["correct" if index < count else "incorrect" for count in counts for index in range(2)]
+        if planned.target.key.stage.name == "b":
+            outcomes[-2:] = ["gold_error"] * 2
         rows = [key | {"outcome": o, "extracted": f"3{EVIL}"} for key, o in zip(keys, outcomes, strict=True)]
         write(output / "verdicts.parquet", rows, VERDICTS)
     return {}
@@ -82,6 +89,13 @@ def test_questions_that_one_model_solves_and_another_does_not(look: Callable[...
     assert "procedural_double: 1 questions solved by a and not by b: first" in look(*asked).out
     assert shown(look("--solved-by", "b", "--not-by", "a", "--json")) == []
     assert "go together" in look("--solved-by", "a", code=2).err
+
+
+def test_it_says_why_a_gold_answer_cannot_be_read(look: Callable[..., Any]) -> None:
+    found = look("--outcome", "gold_error", "--model", "b")
+    assert r"gold \frac{1 (cannot be read: " in found.out and found.out.count("cannot be read") == 2
+    told = {row["reason"] for row in json.loads(look("--question", "none", "--json").out)}
+    assert told == {None, found.out.partition("cannot be read: ")[2].partition(");")[0]}
 
 
 def test_responses_of_another_model_are_shown_beside_them(look: Callable[..., Any]) -> None:

@@ -1,10 +1,13 @@
-"""`hpt watch` evaluates and publishes each checkpoint once."""
+"""`hpt watch` evaluates and publishes each checkpoint once, and their scores are a line over the steps."""
 
 import json
 import os
 import shutil
 from typing import Any
 
+from benchmarks.site.history import history_data
+from hpt_core.artifacts import Store
+from tasks.execution.catalog import fill
 from tests.benchmarks.publishers.reader import shown
 
 CHECKPOINTS = """
@@ -41,3 +44,6 @@ def test_new_checkpoints_are_evaluated_and_published_once(fresh: Any, finished: 
     assert evaluated() == {"model.checkpoint_step-10", "evaluate.checkpoint_step-10", "report", "publish.static_site"}
     assert "checkpoint_step-10" in shown(fresh.published)
     assert "everything is done" in fresh("watch", "tiny.toml", "--once").stderr
+    lines = history_data(fill(Store(fresh.store)))["lines"]
+    assert [line["name"] for line in lines] == ["tiny/checkpoint_step-*"] * 2, "one for each benchmark"
+    assert [[point["step"] for point in line["points"]] for line in lines] == [[5, 10]] * 2
