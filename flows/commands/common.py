@@ -2,10 +2,10 @@
 
 import json
 import logging
+import re
 import shlex
 import sys
 import textwrap
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,8 +60,8 @@ Model = Annotated[
 ]
 
 INDENT = " " * 6
-_DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Marks of writing direction."""
+_HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Control characters but tab and line feed, and marks of writing direction."""
 
 
 class _Console(Console):
@@ -138,7 +138,7 @@ def model_named(name: str, models: Iterable[StageKey], problem: str = "there is 
 
 def print_json(value: Any) -> None:
     """Write a JSON document to standard output."""
-    sys.stdout.write(redact(json.dumps(value, indent=2, ensure_ascii=False, default=str)) + "\n")
+    sys.stdout.write(harmless(redact(json.dumps(value, indent=2, ensure_ascii=False, default=str))) + "\n")
 
 
 def print_note(text: str) -> None:
@@ -151,10 +151,9 @@ def print_note(text: str) -> None:
 def harmless(text: str) -> str:
     """Text from a model or a data set, with control characters shown instead of sent to the terminal.
 
-    They could move the cursor or change the title, and marks of direction reverse what follows.
+    They could move the cursor or change the title, and marks of direction reverse what follows. JSON keeps its values.
     """
-    return "".join(f"\\u{ord(c):04x}" if (unicodedata.category(c) == "Cc" and c not in "\n\t") or c in _DIRECTION else c
-                   for c in text)  # fmt: skip
+    return _HARMFUL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class ConsoleHandler(logging.Handler):
