@@ -19,6 +19,7 @@ from hpt_core import logs
 from hpt_core.artifacts import Store
 from hpt_core.errors import ConfigError, near
 from hpt_core.redact import redact
+from hpt_core.texts import harmless
 from tasks import evaluate
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import data_folder
@@ -134,8 +135,8 @@ def model_named(name: str, models: Iterable[StageKey], problem: str = "there is 
 
 
 def print_json(value: Any) -> None:
-    """Write a JSON document to standard output."""
-    sys.stdout.write(redact(json.dumps(value, indent=2, ensure_ascii=False, default=str)) + "\n")
+    """Write a JSON document to standard output, harmless to a terminal. Its values stay the same."""
+    sys.stdout.write(harmless(redact(json.dumps(value, indent=2, ensure_ascii=False, default=str))) + "\n")
 
 
 def print_note(text: str) -> None:

@@ -66,7 +66,7 @@ def status(
         lines.append(["total", "", "", *_spent(every), amount(sum(m.size for m in every)), ""])
     common.OUT.print(_status_table(lines))
     for key, error in run.plan.problems.items():
-        common.OUT.print(f"{key} {styled('blocked')}")
+        common.OUT.print(f"{escape(str(key))} {styled('blocked')}")
         common.print_note(str(error))
 
 

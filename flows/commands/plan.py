@@ -44,10 +44,14 @@ def plan(
     found, warnings = list(map(str, problems(run))), [notice.text for notice in warn(run)]
     if as_json:
         facts = {"pipeline": resolved.name, "store": resolved.store, "finished": run.plan.finished}
-        told = {"unknown": _unknown(times), "warnings": warnings, "problems": found}
+        known = _known(times)
+        money = [duration.money for duration in known if duration.money is not None]
         sums = {
-            name: sum(getattr(d, name) or 0.0 for d in _known(times)) for name in ("seconds", "device_hours", "money")
+            "seconds": sum(duration.seconds for duration in known),
+            "device_hours": sum(duration.device_hours or 0.0 for duration in known),
+            "money": sum(money) if money else None,
         }
+        told = {"unknown": _unknown(times), "warnings": warnings, "problems": found}
         common.print_json({**facts, **sums, **told, "stages": _as_json(run.plan, times)})
         return
     _print_stages(run.plan, times, units)

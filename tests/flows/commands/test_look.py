@@ -166,13 +166,13 @@ def test_status_adds_up_what_stages_took_and_cost(evaluated: Any) -> None:
 @pytest.mark.parametrize(
     ("prices", "hours", "money", "told"),
     [
-        ((), 3.0, 0.0, ">3.00 device-hours"),
+        ((), 3.0, None, ">3.00 device-hours"),
         (("hour=2.0",), 3.0, 6.0, ">3.00 device-hours; cost >6.00"),
         (("million_tokens=0.5",), 3.0, 2.0, ">3.00 device-hours; cost 2.00"),
     ],
 )
 def test_plan_estimates_what_a_run_costs(
-    evaluated: Any, prices: tuple[str, ...], hours: float, money: float, told: str
+    evaluated: Any, prices: tuple[str, ...], hours: float, money: float | None, told: str
 ) -> None:
     """At today's prices, from what the same artifacts took before."""
     changes = [f"--set={change}" for change in ("seed=9", *(f"resources.prices.{price}" for price in prices))]

@@ -107,6 +107,12 @@ def test_responses_of_another_model_are_shown_beside_them(look: Callable[..., An
     assert "name the other one: --model" in look("--against", "a", code=2).err
 
 
+def test_json_is_harmless_too_and_has_the_same_texts(look: Callable[..., Any]) -> None:
+    found = look("--json")
+    assert not set("\x1b\x07\x9b\u202e") & set(found.out)
+    assert {row["response"] for row in json.loads(found.out)} == {f"so{EVIL}"}
+
+
 @pytest.mark.parametrize("asked", [(), ("--model", "a", "--against", "b"), ("--solved-by", "a", "--not-by", "b")])
 def test_no_text_reaches_the_terminal_as_a_command(look: Callable[..., Any], asked: tuple[str, ...]) -> None:
     """Of questions, their ids, gold answers, responses and extracted answers."""
