@@ -5,22 +5,25 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from hypothesis import settings
 
 from tests import shared
-from tests.flows.pipelines import Hpt
 from tests.s3 import S3, started
 from tests.server import Server
 from tests.warm import COMMANDS, HPT, Warm
+
+if TYPE_CHECKING:
+    from tests.flows.pipelines import Hpt
 
 # A crowded machine may stop a test for longer than any deadline; the time of a whole test is limited in pyproject.toml.
 settings.register_profile("no-deadline", deadline=None)
 settings.load_profile("no-deadline")
 
-# A console made while this is set keeps the width. The processes of a parallel run set it.
+# A console made while this is set keeps the width, so nothing above may import flows. The processes of a parallel run
+# set it.
 os.environ.pop("COLUMNS", None)
 
 # Where the suite itself was started in the background of a script, SIGINT is ignored, and so it would be in every
@@ -131,8 +134,10 @@ def prefect_environment() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def finished(prefect_environment: dict[str, str]) -> Hpt:
+def finished(prefect_environment: dict[str, str]) -> "Hpt":
     """A pipeline that was run to its end, with what the run wrote in `run.out` and `run.err`. Not to be changed."""
+
+    from tests.flows.pipelines import Hpt
 
     def run(folder: Path) -> str:
         hpt = Hpt(folder, prefect_environment)
@@ -145,27 +150,29 @@ def finished(prefect_environment: dict[str, str]) -> Hpt:
 
 
 @pytest.fixture
-def again(finished: Hpt, prefect_environment: dict[str, str], tmp_path: Path) -> Hpt:
+def again(finished: "Hpt", prefect_environment: dict[str, str], tmp_path: Path) -> "Hpt":
     """A copy of the finished pipeline's store, published nowhere yet, to change."""
-    hpt = Hpt(tmp_path, prefect_environment)
+    hpt = type(finished)(tmp_path, prefect_environment)
     shutil.copytree(finished.store, hpt.store, symlinks=True)
     return hpt
 
 
 @pytest.fixture
-def empty(prefect_environment: dict[str, str], tmp_path: Path) -> Hpt:
+def empty(prefect_environment: dict[str, str], tmp_path: Path) -> "Hpt":
     """A pipeline of which nothing is made."""
+    from tests.flows.pipelines import Hpt
+
     return Hpt(tmp_path, prefect_environment)
 
 
 @pytest.fixture
-def fresh(finished: Hpt, empty: Hpt) -> Hpt:
+def fresh(finished: "Hpt", empty: "Hpt") -> "Hpt":
     """A pipeline of which nothing is made but the base model, which takes a process that imports transformers."""
     copy_base(finished, empty.store)
     return empty
 
 
-def copy_base(finished: Hpt, store: Path) -> None:
+def copy_base(finished: "Hpt", store: Path) -> None:
     """Give a store the base model of the finished pipeline, which a pipeline with the same source of a model reuses."""
     shutil.copytree(finished.store / "model", store / "model", symlinks=True)
 
