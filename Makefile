@@ -16,9 +16,9 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@echo "make demo       set up, train HPT, SFT and GRPO at small scale, evaluate, publish a leaderboard"
-	@echo "make test       set up and run lint, types, import rules and every test"
+	@echo "make test       set up and run lint, types, import rules and the tests"
 	@echo "make test-fast  the same without the tests marked slow"
-	@echo "make test-long  whole pipelines on S3 and PostgreSQL, and random kills"
+	@echo "make test-long  the tests that take minutes each: whole pipelines on S3 and PostgreSQL, random kills"
 	@echo "make docs       set up and build the documentation in build/docs"
 	@echo "make setup      create the environment in .venv; EXTRAS=\"s3 ray\" adds optional extras"
 	@echo "make clean      remove .venv and caches; keeps runs/"
