@@ -12,7 +12,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadgroup -n
 # Without kept bytecode, every process of a run compiles Prefect, transformers and vLLM again: 5 s for each engine.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-dev demo test test-fast lint suite suite-fast test-long docs constraints clean
+.PHONY: help setup setup-dev demo test test-fast lint suite suite-fast test-long test-kills docs constraints clean
 
 help:
 	@echo "make demo       set up, train HPT, SFT and GRPO at small scale, evaluate, publish a leaderboard"
@@ -49,6 +49,10 @@ suite: setup-dev
 # command of their own.
 test-long: setup-dev
 	$(PYTEST) 2 -m long
+
+# The kill tests among them, for CI.
+test-kills: setup-dev
+	$(PYTEST) 2 -m long -k "killed or kills"
 
 suite-fast: setup-dev
 	$(PYTEST) $(shell echo $$(($(CORES) + 1))) -m "not slow and not long"
