@@ -23,8 +23,9 @@ FIGURES = {
     "mismatch_kl": "KL of engine and trainer, nats",
     "tokens_per_second": "Tokens per second",
 }
-SIGNAL = "Surrogate loss of the signal {}"
-"""Title of a signal's figure. The value follows the batch as well as the policy; the gradient is what trains."""
+SIGNAL = "Tokens that the signal {} trained on"
+"""Title of a signal's figure. Its part of the surrogate is not plotted: only the gradient of it is meaningful. The
+textbook loss of demonstrations is their negative log-likelihood, which CURVES has."""
 
 
 class Log(NamedTuple):
@@ -87,11 +88,7 @@ def curves(path: Path) -> Row:
 
 
 def _by_signal(steps: Sequence[Sequence[Row]]) -> dict[str, list[float | None]]:
-    """Title -> the surrogate loss of a signal at each step; None at steps that did not train on it."""
+    """Title -> tokens of a signal at each step."""
     names = dict.fromkeys(signal["signal"] for signals in steps for signal in signals)
-    found: dict[str, list[float | None]] = {name: [None] * len(steps) for name in names}
-    for place, signals in enumerate(steps):
-        for signal in signals:
-            if signal["tokens"]:
-                found[signal["signal"]][place] = signal["surrogate"]
-    return {SIGNAL.format(name): values for name, values in found.items()}
+    tokens = [{signal["signal"]: signal["tokens"] for signal in signals} for signals in steps]
+    return {SIGNAL.format(name): [each.get(name, 0) for each in tokens] for name in names}

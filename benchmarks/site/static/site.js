@@ -793,8 +793,9 @@
       $("#lengths").hidden = shared.length === 0;
       fill($("#lengths .figures"), el("ul", { class: "legend" }, chosen.map((each, place) => el("li", {}, training.key(place), name(each.name)))),
         shared.map(([title, scores]) => {
-          const first = Math.min(...[...scores.values()].map((score) => score.lengths.findIndex((n) => n > 0)));
-          const last = Math.max(...[...scores.values()].map((score) => score.lengths.length - 1));
+          // One class more on both sides, so that a single one is a peak.
+          const first = Math.max(0, Math.min(...[...scores.values()].map((score) => score.lengths.findIndex((n) => n > 0))) - 1);
+          const last = Math.max(...[...scores.values()].map((score) => score.lengths.length));
           const lines = [...scores].map(([place, score]) => {
             const all = score.lengths.reduce((a, b) => a + b, 0);
             return { place, points: Array.from({ length: last - first + 1 }, (_, i) => [first + i, (score.lengths[first + i] || 0) / all]) };

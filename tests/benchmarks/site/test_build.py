@@ -371,7 +371,7 @@ def test_training_curves_are_thinned_and_lack_what_was_never_logged(made: MadeUp
 
 
 def test_each_signal_has_a_curve(made: MadeUp, tmp_path: Path) -> None:
-    """Without points at steps that did not train on it."""
+    """Of its tokens: the value of a surrogate says nothing."""
     names = ("signal", "surrogate", "tokens", "clipped")
     steps = [("rl", -0.5, 8, 0), ("sft", 0.0, 0, 0)], [("rl", 0.0, 0, 0), ("sft", 2.5, 4, 0)]
     rows = [
@@ -381,8 +381,8 @@ def test_each_signal_has_a_curve(made: MadeUp, tmp_path: Path) -> None:
     hashes = made.run("demo", {"hpt": answers(1, 0.5)}, logs={"hpt": pa.Table.from_pylist(rows)})
     build(made, tmp_path / "site")
     curves = dict(read(tmp_path / "site", f"data/training/{short_id(hashes['hpt'])}.json")["curves"])
-    assert curves["Surrogate loss of the signal rl"] == [-0.5, None]
-    assert curves["Surrogate loss of the signal sft"] == [None, 2.5]
+    assert curves["Tokens that the signal rl trained on"] == [8, 0]
+    assert curves["Tokens that the signal sft trained on"] == [0, 4]
 
 
 def test_a_run_that_reused_everything_names_the_packages(made: MadeUp, tmp_path: Path) -> None:
