@@ -1,6 +1,6 @@
 """Two models compared question by question, from the catalog's tables."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from benchmarks.catalog.records import Records
 from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
 from benchmarks.significance import Counts, Difference, compare, compare_average, holm
-from benchmarks.suite import Group
+from benchmarks.suite import GROUPS, Group
 from hpt_core.errors import ConfigError, near
 from hpt_core.evaluation.metrics import solves
 
@@ -75,7 +75,7 @@ def compare_sides(tables: Tables, a: Side, b: Side, counts_of: Callable[[Row], C
     """
     protocols = {row["protocol"]: row for row in tables.protocols.to_pylist()}
     found: list[tuple[Row, Row, Counts, Counts]] = []
-    for benchmark in a.scores:
+    for benchmark in in_order(a.scores):
         if benchmark in b.scores:
             rows = _matched(a.scores[benchmark], b.scores[benchmark])
             ours, theirs = map(counts_of, rows)
@@ -146,6 +146,22 @@ def side(tables: Tables, text: str) -> Side:
         if row["model"] == newest["model"]:
             scores.setdefault(row["benchmark"], []).append(row)
     return Side(_name(newest), newest["model"], scores)
+
+
+def in_order(scores: Mapping[str, Sequence[Row]]) -> list[str]:
+    """The benchmarks of a model's scores, in the order of the board: by group, then as in its latest evaluation."""
+    newest = max((rows[-1] for rows in scores.values()), key=lambda row: (row["end"], row["record"]))
+    suites, groups = newest["suites"], list(GROUPS)
+
+    def place(benchmark: str) -> tuple[int, int, str]:
+        group = scores[benchmark][-1]["group"]
+        return (
+            groups.index(group) if group in groups else len(groups),
+            suites.index(benchmark) if benchmark in suites else len(suites),
+            benchmark,
+        )
+
+    return sorted(scores, key=place)
 
 
 def question_counts(records: Records, score: Row) -> Counts:

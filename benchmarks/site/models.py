@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from benchmarks.catalog.compare import in_order
 from benchmarks.catalog.overlaps import Overlaps
 from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
@@ -65,6 +66,9 @@ class ModelData:
         rows = self._rows(model)
         facts = self._models.row(model, rows[-1]["pipeline"], rows[-1]["label"])
         stage = self._models.stage(model)
+        own: dict[str, list[Row]] = {}
+        for row in rows:  # the latest come last
+            own.setdefault(row["benchmark"], []).append(row)
         return {
             "id": short_id(model),
             "hash": model,
@@ -73,7 +77,7 @@ class ModelData:
             "stage": None if stage is None else _stage(stage),
             "lineage": self._lineage(model),
             "children": [self._link(row["model"]) for row in self._models.children(model)],
-            "scores": [self._score(row) for row in rows],
+            "scores": [self._score(row) for benchmark in in_order(own) for row in own[benchmark]],
         }
 
     def _rows(self, model: str) -> list[Row]:

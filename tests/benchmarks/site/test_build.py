@@ -132,6 +132,21 @@ def test_a_pair_holds_what_hpt_compare_says(made: MadeUp, tmp_path: Path) -> Non
     assert [a["p_value"] for a in found["averages"]] == [a.found.p_value for a in expected.averages]
 
 
+def test_benchmarks_are_in_the_order_of_the_board(made: MadeUp, tmp_path: Path) -> None:
+    """Not in the order in which they were measured."""
+    names = ["gpqa_diamond", "math500", "aime24"]
+    hashes = made.run("demo", {m: {n: answers(i, 0.5)[n] for n in names} for i, m in enumerate(("hpt", "sft"))})
+    build(made, tmp_path / "site")
+    expected = ["math500", "aime24", "gpqa_diamond"]
+    board = read(tmp_path / "site", "data/board.json")["sections"][0]["columns"]
+    assert [column["benchmark"] for column in board if column["benchmark"]] == expected
+    model = read(tmp_path / "site", f"data/models/{short_id(hashes['hpt'])}.json")
+    assert [score["benchmark"] for score in model["scores"]] == expected
+    first, second = sorted(map(short_id, hashes.values()))
+    pair = read(tmp_path / "site", f"data/compare/{first}-{second}.json")
+    assert [each["benchmark"] for each in pair["benchmarks"]] == expected
+
+
 def test_a_pair_that_was_not_built_is_made_on_demand(made: MadeUp) -> None:
     hashes = made.run("demo", {f"m{i}": answers(i, 0.5) for i in range(2)})
     first, second = sorted(map(short_id, hashes.values()))
