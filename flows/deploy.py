@@ -21,13 +21,10 @@ from flows import automations, engine
 from flows.pipeline import pipeline
 from flows.server import QUIET
 from hpt_core.errors import ConfigError
-from tasks import publish, report
 from tasks.execution.config import PipelineConfig, pipeline_type
 from tasks.execution.schedule import ScheduleConfig
 
 ENTRYPOINT = "flows.pipeline.pipeline"
-LAST = (publish.KIND.name, report.KIND.name)
-"""Kinds of the stages at the end of a pipeline, the last one first."""
 LEADERBOARD = "-leaderboard"
 PROCESS = "process"
 """Type of the work pools. Their workers start runs as processes of their own machine."""
@@ -78,12 +75,15 @@ def deployments(config: PipelineConfig, file: Path, folder: Path) -> list[Deploy
     cron = [DeploymentScheduleCreate(schedule=_cron(schedule), slug="config")] if schedule.cron else []
     what = "The whole pipeline. Stages whose artifacts are in the store are skipped."
     found = [deployment("", what, schedule.only, schedules=cron)]
-    kinds = {kind.name: kind.command for kind in config.known_kinds if kind.command and list(kind.stages(config))}
-    for name, (command, what) in ((n, c) for n, c in kinds.items() if n not in LAST):
-        found.append(deployment(f"-{command}", f"{what}. Missing dependencies run first.", [name]))
-    if last := next((name for name in LAST if name in kinds), None):
+    kinds = [kind for kind in config.known_kinds if list(kind.stages(config))]
+    for kind in kinds:
+        if kind.command and not kind.shows_measured:
+            command, what = kind.command
+            found.append(deployment(f"-{command}", f"{what}. Missing dependencies run first.", [kind.name]))
+    if showing := [kind for kind in kinds if kind.shows_measured]:
+        last = max(showing, key=lambda kind: kind.order)
         what = "Tables, leaderboard and publication of what has been measured. Never trains."
-        found.append(deployment(LEADERBOARD, what, [last], parameters={"options": {"only_ready": True}}))
+        found.append(deployment(LEADERBOARD, what, [last.name], parameters={"options": {"only_ready": True}}))
     return found
 
 

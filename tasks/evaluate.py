@@ -380,6 +380,7 @@ class Evaluation(StageKind):
     table = (Config | None, None)
     order = 60
     command = ("evaluate", "Sample and grade models on the benchmarks")
+    then = ("publish", "publish the leaderboard if the config says so")
 
     def check(self, pipeline: PipelineConfig) -> None:
         """The overrides must fit the protocol, and the engine must honor the sampling options."""

@@ -150,6 +150,8 @@ class Publication(StageKind):
     table = (tuple[PublisherConfig, ...], ())
     order = 80
     command = ("publish", "Publish the leaderboard")
+    replaces_board = True
+    shows_measured = True
 
     def check(self, pipeline: PipelineConfig) -> None:
         """The models that a publisher names must be evaluated."""

@@ -341,6 +341,7 @@ class Report(StageKind):
     order = 70
     is_cheap = True
     command = ("report", "Build the tables and the leaderboard")
+    shows_measured = True
 
     def check(self, pipeline: PipelineConfig) -> None:
         """The baseline must be evaluated, and `max_overlap` requires a trained model."""

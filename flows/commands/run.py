@@ -10,8 +10,9 @@ from flows.commands.common import ConfigFile, DataDir, Force, Json, Publish, Set
 from flows.commands.result import print_result
 from flows.run import RunOptions, StagesFailed
 from hpt_core.errors import ConfigError
-from tasks import evaluate, publish, report
+from tasks import evaluate, report
 from tasks.execution.config import PipelineConfig, pipeline_type
+from tasks.execution.kind import StageKind
 
 app = typer.Typer()
 ALL = ("*",)
@@ -119,7 +120,7 @@ def _stages(config: PipelineConfig, kind: str, names: list[str] | None) -> tuple
     return tuple(map(stage, names or ())) or (kind,)
 
 
-def _stage_command(kind: str, name: str, what: str) -> None:
+def _stage_command(kind: StageKind, name: str, what: str) -> None:
     def command(
         config: ConfigFile,
         names: Names = None,
@@ -132,12 +133,11 @@ def _stage_command(kind: str, name: str, what: str) -> None:
         as_is: AsIs = False,
         as_json: Json = False,
     ) -> None:
-        # Who asks for the publication of a config with --set means the board.
-        resolved = common.read_config(config, overrides, store, data_dir, replace_board=kind == publish.KIND.name)
+        resolved = common.read_config(config, overrides, store, data_dir, replace_board=kind.replaces_board)
         common.resumes_with(name, config, names, set=overrides, store=store, data_dir=data_dir, strict=strict)
-        stages, again = _stages(resolved, kind, names), _stages(resolved, kind, names) * force
-        if kind == evaluate.KIND.name and not names and publish.KIND.of(resolved):
-            stages += (publish.KIND.name,)
+        stages, again = _stages(resolved, kind.name, names), _stages(resolved, kind.name, names) * force
+        if kind.then and not names and any(k.name == kind.then[0] and list(k.stages(resolved)) for k in KINDS):
+            stages += (kind.then[0],)
         changed = tuple(overrides or ())
         execute(
             resolved,
@@ -145,14 +145,15 @@ def _stage_command(kind: str, name: str, what: str) -> None:
             as_json,
         )
 
-    then = ", then publish the leaderboard if the config says so" if kind == evaluate.KIND.name else ""
+    then = f", then {kind.then[1]}" if kind.then else ""
     command.__doc__ = f"{what}{then}. Missing dependencies run first."
     app.command(name)(command)
 
 
-for _kind in pipeline_type({}).known_kinds:
+KINDS = pipeline_type({}).known_kinds
+for _kind in KINDS:
     if _kind.command is not None:
-        _stage_command(_kind.name, *_kind.command)
+        _stage_command(_kind, *_kind.command)
 
 
 def execute(config: PipelineConfig, options: RunOptions, as_json: bool) -> None:

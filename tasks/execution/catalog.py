@@ -25,7 +25,7 @@ from hpt_core.errors import HPTError, explain
 from hpt_core.files import sha256_json
 from tasks.execution.artifact import Artifact, Artifacts
 from tasks.execution.keys import MODEL, PREPARED, StageKey, method_of
-from tasks.execution.kind import StageKind
+from tasks.execution.kind import NamedStages, StageKind
 
 LOG = logging.getLogger("hpt.catalog")
 NOT_CONFIG = ("store", "resources", "schedule", "trackers", "data_dir")
@@ -396,8 +396,9 @@ def _concerns(change: str, stage: StageKey) -> bool:
     kind, _, rest = change.partition("=")[0].strip().partition(".")
     if kind == stage.kind:
         name = rest.partition(".")[0]
-        # [evaluate] is one table for all of its stages; of the others, the name is next.
-        return kind == "evaluate" or name in (stage.name, "*") or stage.name.startswith(f"{name}_")
+        # A table like [evaluate] is of all stages of its kind; in the others, the name is next.
+        is_of_all = not isinstance(StageKind.plugin_kind.load(kind), NamedStages)
+        return is_of_all or name in (stage.name, "*") or stage.name.startswith(f"{name}_")
     return kind not in StageKind.plugin_kind.names and ":" not in kind  # such as `seed`
 
 

@@ -76,6 +76,14 @@ class StageKind(Plugin, ABC, kind="stages", package="tasks"):
     """Whether a run with `only_ready` may run its stages as dependencies."""
     command: ClassVar[tuple[str, str] | None] = None
     """(name, help) of the command that runs its stages and their dependencies; None for no command."""
+    then: ClassVar[tuple[str, str] | None] = None
+    """(kind, help) of what the command without names of stages does afterwards, if the config has stages of that
+    kind."""
+    replaces_board: ClassVar[bool] = False
+    """Whether the command means the published board, whatever `--set` changed."""
+    shows_measured: ClassVar[bool] = False
+    """Whether its stages show what has been measured. The deployment of the leaderboard runs the last such kind that
+    the config has, with the measurements that are ready."""
 
     @property
     def name(self) -> str:
