@@ -3,7 +3,7 @@
 `hpt prompt` needs a tokenizer and fetches its model if the store lacks it. The others change nothing.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from pydantic import BaseModel
@@ -64,20 +64,22 @@ def status(
     # Two stages may share an artifact.
     if every := list({m.fingerprint: m for m in manifests.values() if m}.values()):
         lines.append(["total", "", "", *_spent(every), amount(sum(m.size for m in every)), ""])
-    common.OUT.print(_status_table(lines))
+    common.OUT.print(status_table(lines))
     for key, error in run.plan.problems.items():
         common.OUT.print(f"{escape(str(key))} {styled('blocked')}")
         common.print_note(str(error))
 
 
-def _status_table(lines: list[list[str]]) -> Table:
+def status_table(lines: list[list[str]]) -> Table:
     """The table without columns that are empty, as the cost is without prices."""
-    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
-    for place, name in enumerate(("stage", "state", "ended", "took", "device\nhours", "cost", "size", "rows")):
-        table.add_column(name, overflow="fold", no_wrap=place > 0, justify="left" if place < 3 else "right")
+    names = ("stage", "state", "ended", "took", "device\nhours", "cost", "size", "rows")
+    shown = [place for place in range(len(names)) if any(line[place] for line in lines)]
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for place in shown:
+        justify: Literal["left", "right"] = "left" if place < 3 else "right"
+        table.add_column(names[place], overflow="fold", no_wrap=place > 0, justify=justify)
     for line in lines:
-        table.add_row(*line)
-    table.columns = [column for column in table.columns if any(column.cells)]
+        table.add_row(*(line[place] for place in shown))
     return table
 
 

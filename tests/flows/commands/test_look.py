@@ -1,12 +1,15 @@
 """`hpt list` and `hpt show`: every kind of plug-in, and every field of one. `hpt status` and `hpt plan`: the cost."""
 
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from rich.console import Console
 
+from flows.commands.look import status_table
 from flows.graph import Planned
 from hpt_core.plugins import KINDS, summary
 from tasks.execution.config import pipeline_type
@@ -161,6 +164,14 @@ def test_status_adds_up_what_stages_took_and_cost(evaluated: Any) -> None:
     assert cells["total"][1:6] == ["2:09", "h", ">3.00", ">7.50", "0"]
     empty = evaluated("status", "two.toml", "--set", "seed=9", "--store", "other").out
     assert "total" not in empty and "cost" not in empty
+
+
+def test_no_cell_of_the_status_is_cut() -> None:
+    line = ["data.base", "done", "11-27 15:06", "3 s", "", "", "395.2 kB", "8000"]
+    console = Console(width=80, file=StringIO())
+    console.print(status_table([line, ["train.a", "done", "", "", "0.02", "", "2.7 MB", "1"]]))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert all(cell in shown for cell in line) and "cost" not in shown
 
 
 @pytest.mark.parametrize(
