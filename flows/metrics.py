@@ -1,7 +1,7 @@
 """Metrics for Prometheus, computed from stores and from Prefect's API each time they are asked for.
 
 `python -m flows.metrics PORT` serves them on the loopback address. Nothing is counted in memory, so a restart loses
-nothing; but `hpt gc` removes what it counted, so every metric is a gauge, and none a counter.
+nothing; but `hpt gc` lowers the numbers, so every metric is a gauge and not a counter.
 """
 
 import logging
@@ -108,7 +108,7 @@ class StoreCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """See prometheus_client.registry.Collector."""
         runs = _gauge("hpt_runs", "Runs that are recorded", "store", "pipeline", "outcome")
-        stages = _gauge("hpt_stages", "Stages of recorded runs, by what became of them", *_BY_STAGE, "state")
+        stages = _gauge("hpt_stages", "Stages of recorded runs, by state", *_BY_STAGE, "state")
         took = SummaryMetricFamily("hpt_stage_seconds", "Duration of stages that were produced", labels=_BY_STAGE)
         artifacts = _gauge("hpt_artifacts", "Finished artifacts", "store", "kind")
         unmetered = _gauge("hpt_artifacts_without_device_hours", "Those of unknown device-hours", "store", "kind")

@@ -113,7 +113,7 @@ class ClaimsStep(Step):
         self.claims = claims
 
     def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
-        """One target, which depends on the claims alone."""
+        """One target, which depends only on the claims."""
         claims = [claim.model_dump(mode="json") for claim in self.claims]
         return [self.target({"pipeline": self.pipeline, "claims": claims}, {})]
 

@@ -17,7 +17,7 @@ app = typer.Typer()
 ALL = ("*",)
 WHAT = "train.hpt, train, hpt, evaluate.hpt/aime24, or a glob. Repeatable."
 Only = Annotated[list[str] | None, typer.Option("--only", metavar="WHAT", help=f"Run only this: {WHAT}")]
-Again = Annotated[list[str] | None, typer.Option("--only", metavar="WHAT", help=f"Rerun this alone: {WHAT}")]
+Again = Annotated[list[str] | None, typer.Option("--only", metavar="WHAT", help=f"Rerun only this: {WHAT}")]
 Complete = Annotated[bool, typer.Option("--complete", help="Report and publish only if every model was measured.")]
 AsIs = Annotated[bool, typer.Option("--as-is", help="Take what is finished, and run no missing dependency.")]
 From = Annotated[
@@ -67,7 +67,7 @@ def rerun(
     as_board: Publish = False,
     as_json: Json = False,
 ) -> None:
-    """Rerun a stage, a model or a benchmark: alone, or with everything that depends on it. The rest is reused."""
+    """Rerun a stage, a model or a benchmark, with or without everything that depends on it. The rest is reused."""
     if bool(start) == bool(only):
         raise ConfigError("hpt rerun takes either --from or --only", "for example --from train.hpt")
     resolved = common.read_config(config, overrides, store, data_dir, as_board)
@@ -132,7 +132,7 @@ def _stage_command(kind: str, name: str, what: str) -> None:
         as_is: AsIs = False,
         as_json: Json = False,
     ) -> None:
-        # Who asks for the publication of a config with --set means the board.
+        # `hpt publish` with --set is asked to replace the published board, which a run with --set leaves as it is.
         resolved = common.read_config(config, overrides, store, data_dir, replace_board=kind == publish.KIND.name)
         common.resumes_with(name, config, names, set=overrides, store=store, data_dir=data_dir, strict=strict)
         stages, again = _stages(resolved, kind, names), _stages(resolved, kind, names) * force

@@ -240,7 +240,7 @@ class Staying:
         return locks
 
     def hold(self, locks: contextlib.ExitStack) -> None:
-        """Hold locks for as long as the worker stays, which uses what they stand for. Releases them without one."""
+        """Hold the locks on what the worker uses until it ends. Without a worker, release them."""
         if self._worker is None:
             locks.close()
         else:

@@ -31,7 +31,7 @@ FIELDS = frozenset({GRID, SEEDS})
 
 
 SETTLED_S = 5.0
-"""A folder counts once none of its files has changed for so many seconds."""
+"""Seconds without a change of its files after which a folder is taken as complete."""
 
 
 class NothingYet(ValueError):
