@@ -12,7 +12,7 @@ from hpt_core.errors import ConfigError
 from hpt_core.paths import UserPath
 from hpt_core.prompts.base import PromptConfig
 from hpt_core.rollout.base import ONE_TOKEN, EngineConfig, Sampling
-from hpt_core.trackers import Mirror, open_all
+from hpt_core.trackers import Trackers, open_all
 from hpt_core.trackers.base import TrackerConfig
 from hpt_core.upge.algorithm import Algorithm
 from hpt_core.upge.estimator import Estimator
@@ -345,7 +345,7 @@ class TrainSpec(Frozen):
     work: Path
     output: Path
 
-    def open_trackers(self, steps_done: int) -> Mirror:
+    def open_trackers(self, steps_done: int) -> Trackers:
         """See trackers.open_all."""
         config = self.config.model_dump(mode="json", by_alias=True) | {"seed": self.seed}
         return open_all(self.trackers, self.tracking or self.work / "tracking", self.run_name, config, steps_done)
