@@ -38,7 +38,7 @@ PAGE = Palette(None, "var(--ink)", "var(--soft)", "var(--line)", tuple(f"var(--c
 """For figures within a page, with its variables, so that they follow its color scheme."""
 
 
-class Line(NamedTuple):
+class ChartLine(NamedTuple):
     """One line of a chart."""
 
     name: str
@@ -62,7 +62,7 @@ class Mark(NamedTuple):
 def line_chart(
     title: str,
     x_label: str,
-    lines: Sequence[Line],
+    lines: Sequence[ChartLine],
     share: bool = False,
     palette: Palette = PRINTED,
     size: tuple[int, int] = (640, 340),
@@ -182,7 +182,7 @@ def _shortened(name: str, most: int = LONGEST) -> str:
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
-def _told(line: Line) -> str:
+def _told(line: ChartLine) -> str:
     """A line in words: where it begins and ends."""
     if not line.points:
         return f"{line.name}: no values"

@@ -50,7 +50,7 @@ class ProceduralQuestions(QuestionSource):
 
 
 def level(operations: int, group: Literal["in", "out"] = "in") -> Suite:
-    """The suite of chains of so many operations, ten of each kind: `procedural_level_N`."""
+    """The suite `procedural_level_N`: chains of `operations` operations, ten of each kind."""
     kinds = ("decrease", "double", "halve", "increase", "mirror", "partner")
     return Suite(
         name=f"procedural_level_{operations}",

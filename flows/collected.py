@@ -16,7 +16,7 @@ import time
 EVERY_S = 1.0
 """Seconds between two collections of young objects. Cycles are rare, so there is little to collect."""
 WHOLE = 30
-"""Every so many of them, all objects are looked at. That takes about 0.1 s."""
+"""Number of such collections after which all objects are examined, which takes about 0.1 s."""
 
 
 def collect_in_thread() -> None:

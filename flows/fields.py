@@ -9,7 +9,7 @@ from inspect import isclass
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import annotated_types
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from hpt_core.docstrings import meaning
@@ -50,6 +50,11 @@ class Field(NamedTuple):
     value: str | None = None
     """The value in TOML notation of an instance's field."""
 
+    @property
+    def path(self) -> str:
+        """What the names of a table's own fields begin with."""
+        return f"{self.name}.NAME" if self.takes.startswith("table by name") else self.name
+
     def as_json(self) -> dict[str, str]:
         """What the commands print with `--json`; an instance's field has a value."""
         return {key: text for key, text in self._asdict().items() if isinstance(text, str)}
@@ -70,6 +75,31 @@ def fields_of(model: type[BaseModel] | BaseModel) -> Iterator[Field]:
             model=_table(field.annotation),
             value=None if instance is None else toml(getattr(instance, attribute)),
         )
+
+
+def every_field(model: type[BaseModel] | BaseModel) -> Iterator[Field]:
+    """The fields of a model and, after each table, the table's own, such as `rl.advantage`.
+
+    A model may give a table other defaults than the table's class does; those of the model are returned.
+    """
+    is_class = isclass(model)
+    holder = _with_defaults(model) if isclass(model) else model
+    for attribute, field in zip(type(holder).model_fields, fields_of(model), strict=True):
+        yield field
+        if field.model is not None:
+            table = getattr(holder, attribute, None)
+            for below in every_field(table if isinstance(table, BaseModel) else field.model):
+                if is_class and below.value is not None:
+                    below = below._replace(default=below.value, value=None)
+                yield below._replace(name=f"{field.path}.{below.name}")
+
+
+def _with_defaults(model: type[BaseModel]) -> BaseModel:
+    """The model with its defaults. Fields that are required are left out."""
+    try:
+        return model()
+    except ValidationError:
+        return model.model_construct()
 
 
 def type_text(annotation: Any, marks: Any = ()) -> str:

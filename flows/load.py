@@ -27,7 +27,7 @@ HOW: tuple[str, ...] = (
     *("store", "data_dir", "resources", "trackers", "schedule", "publish", "notify", "overrides", "replace_board"),
     *("evaluate.budget", "report.max_overlap"),
 )
-"""Tables and fields of a config that say where and how a run computes, and what becomes of its results."""
+"""Tables and fields of a config that say where and how a run computes, and where its results go."""
 
 
 def load_config(

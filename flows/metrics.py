@@ -1,7 +1,7 @@
 """Metrics for Prometheus, computed from stores and from Prefect's API each time they are asked for.
 
 `python -m flows.metrics PORT` serves them on the loopback address. Nothing is counted in memory, so a restart loses
-nothing; but `hpt gc` removes what it counted, so every metric is a gauge, and none a counter.
+nothing; but `hpt gc` lowers the numbers, so every metric is a gauge and not a counter.
 """
 
 import logging
@@ -27,8 +27,8 @@ TOKENS = ("tokens", "prompt_tokens")
 
 
 @dataclass(frozen=True)
-class Made:
-    """What the metrics need of a manifest."""
+class StoredArtifact:
+    """What the metrics need of a finished artifact's manifest."""
 
     kind: str
     size: int
@@ -40,7 +40,7 @@ class Made:
     tokens: Counter[str]
 
     @classmethod
-    def of(cls, manifest: Manifest) -> "Made":
+    def of(cls, manifest: Manifest) -> "StoredArtifact":
         """Read a manifest."""
         cost = manifest.cost
         tokens: Counter[str] = Counter()
@@ -67,21 +67,21 @@ class OneStore:
 
     def __init__(self, root: Path) -> None:
         self.store = Store(root)
-        self._made: dict[Path, tuple[int, Made | None]] = {}
+        self._artifacts: dict[Path, tuple[int, StoredArtifact | None]] = {}
         self._ended: dict[str, RunRecord] = {}
 
-    def made(self) -> list[Made]:
+    def artifacts(self) -> list[StoredArtifact]:
         """The finished artifacts."""
-        found: dict[Path, tuple[int, Made | None]] = {}
+        found: dict[Path, tuple[int, StoredArtifact | None]] = {}
         for slot in self.store.slots():
             try:
                 changed = slot.manifest_file.stat().st_mtime_ns
             except OSError:  # not finished, or just removed
                 continue
-            known = self._made.get(slot.folder)
+            known = self._artifacts.get(slot.folder)
             found[slot.folder] = known if known and known[0] == changed else (changed, _read(slot))
-        self._made = found
-        return [made for _, made in found.values() if made]
+        self._artifacts = found
+        return [artifact for _, artifact in found.values() if artifact]
 
     def runs(self) -> list[RunRecord]:
         """The recorded runs, without their configs."""
@@ -92,9 +92,9 @@ class OneStore:
         return [*self._ended.values(), *(run for run in new if not run.end)]
 
 
-def _read(slot: Slot) -> Made | None:
+def _read(slot: Slot) -> StoredArtifact | None:
     manifest = slot.manifest()
-    return Made.of(manifest) if manifest else None
+    return StoredArtifact.of(manifest) if manifest else None
 
 
 class StoreCollector(Collector):
@@ -108,7 +108,7 @@ class StoreCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """See prometheus_client.registry.Collector."""
         runs = _gauge("hpt_runs", "Runs that are recorded", "store", "pipeline", "outcome")
-        stages = _gauge("hpt_stages", "Stages of recorded runs, by what became of them", *_BY_STAGE, "state")
+        stages = _gauge("hpt_stages", "Stages of recorded runs, by state", *_BY_STAGE, "state")
         took = SummaryMetricFamily("hpt_stage_seconds", "Duration of stages that were produced", labels=_BY_STAGE)
         artifacts = _gauge("hpt_artifacts", "Finished artifacts", "store", "kind")
         unmetered = _gauge("hpt_artifacts_without_device_hours", "Those of unknown device-hours", "store", "kind")
@@ -125,9 +125,9 @@ class StoreCollector(Collector):
             for root in sorted({root.resolve() for root in self._stores()}):
                 one = self._known.setdefault(root, OneStore(root))
                 _add_runs(str(root), one.runs(), runs, stages, took)
-                made = one.made()
-                for kind in sorted({item.kind for item in made}):
-                    at, every = [str(root), kind], [item for item in made if item.kind == kind]
+                stored = one.artifacts()
+                for kind in sorted({item.kind for item in stored}):
+                    at, every = [str(root), kind], [item for item in stored if item.kind == kind]
                     artifacts.add_metric(at, len(every))
                     unmetered.add_metric(at, sum(item.device_hours is None for item in every))
                     for name, metric in sums.items():

@@ -1,7 +1,7 @@
 """The Prefect server of a run: the one at PREFECT_API_URL, or a temporary one that ends with this process.
 
 Prefect can start a temporary server by itself. It then waits minutes for a server that has already failed, and the
-server writes to the terminal. `python -m flows.prefect_server` is the program of ours.
+server writes to the terminal. `python -m flows.prefect_server` starts ours.
 """
 
 import atexit

@@ -1,4 +1,4 @@
-"""Record a run in its store: what it used, what became of each stage, and how it ended."""
+"""Record a run in its store: what it used, the outcome of each stage, and how it ended."""
 
 import contextlib
 import logging
@@ -65,7 +65,7 @@ def recorded(run: Run, flow_run: str | None = None) -> Iterator[Run]:
 
 
 class _Stages:
-    """Notes what became of each stage, and how long it took."""
+    """Notes the outcome and the duration of each stage."""
 
     def __init__(self, run: Run, log: RunLog) -> None:
         self._log = log

@@ -34,8 +34,8 @@ _PUBLIC = {
     "run": "flows.api",
     "open_run": "flows.results",
 }
-"""Public name -> the module that defines it. `__init__.pyi` says the same to type checkers. Those of `flows` are of the
-layers above: they are named here alone, where users look for them, and loaded only as they are used."""
+"""Public name -> the module that defines it. `__init__.pyi` says the same to type checkers. `flows` is a higher layer:
+users look for its names here, so they are listed, but a module is imported only when one of its names is used."""
 
 __all__ = [*_PUBLIC, "__version__"]
 

@@ -47,11 +47,15 @@ PYDANTIC_LINK = "For further information visit https://errors.pydantic.dev"
 
 
 def near(name: str, known: tuple[str, ...]) -> str:
-    """A remedy for an unknown name: near matches, whatever their case, then all known names."""
+    """A remedy for an unknown name: near matches, then all known names."""
+    return f"{near_matches(name, known)}known: {', '.join(known)}"
+
+
+def near_matches(name: str, known: tuple[str, ...]) -> str:
+    """A question for near matches, whatever their case, that ends with a space; "" if there are none."""
     lower = difflib.get_close_matches(name.lower(), {k.lower(): None for k in known}, n=3, cutoff=0.5)
     close = [k for match in lower for k in known if k.lower() == match][:3]
-    hint = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
-    return f"{hint}known: {', '.join(known)}"
+    return f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
 
 
 def explain(error: BaseException) -> str:

@@ -29,7 +29,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, model_serialize
 from pydantic_core import PydanticCustomError, core_schema
 
 from hpt_core.base import Frozen
-from hpt_core.errors import ConfigError, explain, near
+from hpt_core.errors import ConfigError, explain, near, near_matches
 from hpt_core.paths import expand_named, expands_paths
 
 __all__ = ["KINDS", "Kind", "Plugin", "PluginConfig", "add_folder", "modules", "near", "summary"]
@@ -238,9 +238,14 @@ def _folders() -> list[str]:
 
 
 def summary(plugin: Any) -> str:
-    """The first sentence of the docstring of a plug-in's module."""
-    module = plugin.__module__ if inspect.isclass(plugin) else plugin.module
-    text = inspect.getdoc(sys.modules[module]) or ""
+    """The first sentence of a plug-in's docstring: its module's or, outside our packages, first that of its class.
+
+    An instance has the docstring of its class only if both are in one module.
+    """
+    cls, module = (plugin, plugin.__module__) if inspect.isclass(plugin) else (type(plugin), plugin.module)
+    is_ours = module.startswith(f"{plugin.plugin_kind.package}.")
+    of_class = "" if is_ours or cls.__module__ != module else vars(cls).get("__doc__")
+    text = inspect.cleandoc(of_class or sys.modules[module].__doc__ or "")
     # A period ends a sentence only after a word, so not in "Dr. GRPO".
     return re.split(r"(?<=[a-z0-9)]{3}\.) ", text.split("\n\n")[0].replace("\n", " "))[0].removesuffix(".")
 
@@ -282,14 +287,22 @@ def _from_path(path: str) -> Any:
         missing = "".join(f"; {folder} in it is not a folder" for folder in _folders() if not Path(folder).is_dir())
         raise ConfigError(
             f"{path!r} cannot be imported: {explain(error)}",
-            "check the path, and that the module is in the config's folder or in a folder listed in "
-            f"{FOLDERS}{missing}",
+            f"{_near_modules(module_name, error)}check the path, and that the module is in the config's folder or in "
+            f"a folder listed in {FOLDERS}{missing}",
         ) from error
     try:
         return _attribute(module, attribute)
     except AttributeError as error:
         known = tuple(name for name in vars(module) if not name.startswith("_"))
         raise ConfigError(f"{path!r}: {module_name} has no {attribute!r}", near(attribute, known)) from error
+
+
+def _near_modules(path: str, error: Exception) -> str:
+    """Near matches among the modules in the plug-in folders, for a module that was not found."""
+    first = path.partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or error.name != first:
+        return ""
+    return near_matches(first, tuple(module.name for module in pkgutil.iter_modules(_folders())))
 
 
 def _attribute(value: Any, path: str) -> Any:

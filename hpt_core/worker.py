@@ -100,7 +100,7 @@ def read_spec(spec_type: type[Spec], path: Path) -> Spec:
 
 
 class Declined(Exception):
-    """A worker that stays cannot take this spec, because what it has loaded does not fit."""
+    """The worker, kept from an earlier stage, cannot run this spec with what it has loaded."""
 
 
 def main(spec_type: type[Spec], run: Callable[[Spec], None]) -> None:

@@ -309,7 +309,7 @@ def _has(artifacts: Artifacts, key: ArtifactKey) -> bool:
 
 
 def _label(grader: Verifier) -> str:
-    """What the report calls a further grader. Versions alone need not differ."""
+    """Name of a further grader in the report. Two graders may have the same version, so the name is included."""
     return f"{grader.name} ({grader.version})"
 
 

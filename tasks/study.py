@@ -113,7 +113,7 @@ class ClaimsStep(Step):
         self.claims = claims
 
     def targets(self, artifacts: Artifacts, context: Context) -> list[Target]:
-        """One target, which depends on the claims alone."""
+        """One target, which depends only on the claims."""
         claims = [claim.model_dump(mode="json") for claim in self.claims]
         return [self.target({"pipeline": self.pipeline, "claims": claims}, {})]
 
@@ -153,7 +153,7 @@ class StudyStep(Step):
             **self.config.identity(),
             "elsewhere": [sha256_file(folder / name) for folder in self.config.elsewhere for name in FILES],
             "declared": sorted({claims.fingerprint for claims in self._declared(artifacts, context)}),
-            "fingerprints": {str(key): self._fingerprint(key) for key in self._made},
+            "fingerprints": {str(key): self._fingerprint(key) for key in self._models_and_trials},
             "pipeline": self.pipeline.name,
             "methods": {name: {str(s): str(key) for s, key in found.items()} for name, found in self.methods.items()},
             "benchmarks": [benchmark.model_dump(mode="json") for benchmark in self._benchmarks],
@@ -182,7 +182,7 @@ class StudyStep(Step):
         return key in self._found_elsewhere
 
     @property
-    def _made(self) -> list[StageKey]:
+    def _models_and_trials(self) -> list[StageKey]:
         """The models and the trials."""
         return [*self.methods.models, *(key for keys in self.search.values() for key in keys)]
 

@@ -14,7 +14,7 @@ from datetime import datetime
 import numpy as np
 
 from benchmarks.catalog.overlaps import Overlaps
-from benchmarks.catalog.paired import Member, not_distinguishable
+from benchmarks.catalog.paired import BenchmarkCounts, not_distinguishable
 from benchmarks.catalog.schemas import TRIAL, Row
 from benchmarks.catalog.tables import Tables
 from benchmarks.suite import GROUPS, get_suite
@@ -273,7 +273,7 @@ def _best(own: Sequence[Sequence[Row] | None]) -> set[int]:
     if len(measured) < 2 or max(means) == 0:
         return set()
     members = [
-        Member(np.stack([row["correct"] for row in rows]).astype(np.int64), rows[0]["k"])
+        BenchmarkCounts(np.stack([row["correct"] for row in rows]).astype(np.int64), rows[0]["k"])
         for rows in zip(*measured, strict=True)
     ]
     found = not_distinguishable(members, int(np.argmax(means)))

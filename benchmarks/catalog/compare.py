@@ -39,7 +39,7 @@ class Pair(NamedTuple):
     """Ids of the questions that A solves and B does not."""
     only_second: tuple[str, ...]
     protocol_differences: tuple[str, ...]
-    """Fields of the protocol that differ. Then the difference is not that of the models alone."""
+    """Fields of the protocol that differ. If there are any, they may explain a part of the difference."""
     shares: tuple[float, float]
     """Score of each on the questions that both answered."""
 

@@ -18,7 +18,7 @@ Rows = dict[str, list[Row]]
 """Rows by the name of their table."""
 
 
-class Step(NamedTuple):
+class Migration(NamedTuple):
     """From one version to the next."""
 
     rows: Callable[[Rows], Rows] = lambda rows: rows
@@ -27,9 +27,9 @@ class Step(NamedTuple):
     """The questions of a score."""
 
 
-STEPS: Mapping[int, Step] = {
-    1: Step(),  # 2 has SCORES.lengths, which is null here, and OVERLAPS
-    2: Step(),  # 3 has SCORES.outcomes, which is null here
+STEPS: Mapping[int, Migration] = {
+    1: Migration(),  # 2 has SCORES.lengths, which is null here, and OVERLAPS
+    2: Migration(),  # 3 has SCORES.outcomes, which is null here
 }
 """Version -> the step to the next one."""
 
@@ -49,7 +49,7 @@ def migrated_questions(table: pa.Table, path: Path) -> pa.Table:
     return table.select(schemas.QUESTION_SCORES.names).cast(schemas.QUESTION_SCORES)
 
 
-def _steps(version: int, path: Path) -> list[Step]:
+def _steps(version: int, path: Path) -> list[Migration]:
     if not 1 <= version <= schemas.VERSION:
         raise StoreError(
             f"{path} has version {version} of the catalog's tables; this release reads 1 to {schemas.VERSION}",

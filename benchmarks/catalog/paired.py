@@ -27,7 +27,7 @@ ENOUGH = 30
 Counts = npt.NDArray[np.int64]
 
 
-class Member(NamedTuple):
+class BenchmarkCounts(NamedTuple):
     """One benchmark of a column: what each model answered."""
 
     correct: Counts
@@ -36,7 +36,7 @@ class Member(NamedTuple):
     """Samples per question."""
 
 
-def not_distinguishable(members: Sequence[Member], best: int) -> npt.NDArray[np.bool_]:
+def not_distinguishable(members: Sequence[BenchmarkCounts], best: int) -> npt.NDArray[np.bool_]:
     """[M] whether the mean over the members differs from that of model `best` by no more than chance explains.
 
     The means are unweighted over the members. Holm's correction is over all models but the best.

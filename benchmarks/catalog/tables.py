@@ -100,7 +100,7 @@ def _merged(before: pa.Table, new: pa.Table, order: list[tuple[str, str]]) -> pa
 
 
 def _members(tables: Tables) -> set[str]:
-    """Names of the records that the tables were made of."""
+    """Names of the records from which the tables were computed."""
     runs = zip(tables.runs.column("record").to_pylist(), tables.runs.column("outcome").to_pylist(), strict=True)
     return {name for name, outcome in runs if outcome != RUNNING} | set(tables.stages.column("record").to_pylist())
 

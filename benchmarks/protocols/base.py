@@ -22,7 +22,7 @@ class Settings(Frozen):
     instruction: str | None = None
     """Replaces the prompt's instruction for this benchmark. None keeps it, "" removes it."""
     sampling: Sampling
-    """How tokens are sampled; `max_tokens` limits the response alone."""
+    """How tokens are sampled; `max_tokens` limits the response only."""
     max_total_tokens: int | None = Field(None, ge=1)
     """Maximum tokens of prompt and response together; None sets no such limit."""
     k: int = Field(ge=1)
@@ -35,8 +35,8 @@ class Settings(Frozen):
     """Compute precision that the protocol asks for; None allows any. `evaluate.dtype` sets it, and a score in another
     one is marked."""
     graders: tuple[Verifier, ...] = ()
-    """Graders beside the benchmark's own verifier, whose verdicts alone are the score. Their scores are shown too, by
-    name, so a grader may occur once."""
+    """Further graders. The score is that of the benchmark's own verifier; theirs are shown beside it, by name, so each
+    grader may occur only once."""
 
     @field_validator("graders")
     @classmethod

@@ -25,7 +25,7 @@ class Files(Protocol):
         """Create or replace a file."""
 
     def lacks(self, content: Content) -> list[str]:
-        """The content's files that are missing in its folder, or are not what they should be."""
+        """The content's files that are missing in its folder, or differ there."""
 
     def remove(self, name: str) -> None:
         """Remove a file or a folder, which may be gone already."""

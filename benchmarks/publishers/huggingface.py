@@ -48,7 +48,7 @@ class HuggingFace(HubConfig):
             f"{content.folder}/{name}": path
             for content in found
             for name, path in content.files.items()
-            # A commit is whole, so a file that is there is the one that belongs there.
+            # A commit appears whole, and a folder is named by its content: a file that exists is the right one.
             if f"{content.folder}/{name}" not in before.names
         }
         for old in outdated(runs.values()):

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from benchmarks.curves import CURVES, last_steps, steps_per_point, thinned
-from benchmarks.figures import PAGE, Line, Mark, interval_chart, key, line_chart
+from benchmarks.figures import PAGE, ChartLine, Mark, interval_chart, key, line_chart
 from benchmarks.report.board import OVERLAP_MARK, Board, overlap_details, percent
 from benchmarks.report.exclusive_view import matrices
 from benchmarks.report.inputs import ReportInputs
@@ -203,7 +203,7 @@ def curves(training_log: pa.Table, colors: Mapping[str, int]) -> list[tuple[str,
                 strict=True,
             )
             if known := [(step, value) for step, value in points if value is not None]:
-                lines.append(Line(own[0]["label"], known, colors[stage]))
+                lines.append(ChartLine(own[0]["label"], known, colors[stage]))
         if lines:
             found.append((title, line_chart(title, "step", lines, metric in SHARES, PAGE, SIZE)))
     return found

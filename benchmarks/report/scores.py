@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 
-from benchmarks.catalog.paired import Member, not_distinguishable
+from benchmarks.catalog.paired import BenchmarkCounts, not_distinguishable
 from benchmarks.report.inputs import Protocol, ReportInputs
 from benchmarks.report.measured import GROUPS, Measured, columns
 from benchmarks.report.overlaps import Checked, clean, clean_average, clean_columns
@@ -70,7 +70,7 @@ def _mark_best(rows: list[Row], inputs: ReportInputs, measured: list[Measured]) 
     for name in names:
         counts = [found[row["model"], name] for row in competing]
         ids = sorted(counts[0])
-        members.append(Member(np.array([[each[i][0] for i in ids] for each in counts]), counts[0][ids[0]][1]))
+        members.append(BenchmarkCounts(np.array([[each[i][0] for i in ids] for each in counts]), counts[0][ids[0]][1]))
     highest = max(range(len(competing)), key=lambda place: competing[place]["avg_at_k"])
     for row, same in zip(competing, not_distinguishable(members, highest), strict=True):
         row["best"] = bool(same)

@@ -52,7 +52,7 @@ class Sides:
         return model_id in self._places
 
     def key(self, *ids: str) -> list[str]:
-        """What a comparison of these models is made of: the records of their scores."""
+        """Names of the records with the scores of these models, which decide their comparison."""
         return [self._names[place] for name in ids for place in self._places[name]]
 
     def counts(self, score: Row) -> Counts:

@@ -1,4 +1,4 @@
-"""The files of a site: written only if what they are made of has changed."""
+"""The files of a site, which are written only if their inputs have changed."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ STATE = ".state.json"
 
 
 class SiteFiles:
-    """The files in the folder of a site, each with the key of what it was made of."""
+    """The files in the folder of a site, each with the key of its inputs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

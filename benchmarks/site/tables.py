@@ -22,7 +22,7 @@ machines."""
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedTable:
     """A table of the site."""
 
     name: str
@@ -46,15 +46,15 @@ class Published:
         return as_csv(self.table)
 
 
-def published(records: Records, tables: Tables, sets: Mapping[str, QuestionSet]) -> Iterator[Published]:
+def published(records: Records, tables: Tables, sets: Mapping[str, QuestionSet]) -> Iterator[PublishedTable]:
     """The tables of the site, each with its content on demand."""
     for name in PUBLIC:
         table: pa.Table = getattr(tables, name)
         key = table.column("record").to_pylist()
-        yield Published(name, TABLES[name], table.num_rows, key, partial(getattr, tables, name))
+        yield PublishedTable(name, TABLES[name], table.num_rows, key, partial(getattr, tables, name))
     asked = [found for _, found in sorted(sets.items())]
     count = sum(found.scores[0]["questions"] for found in asked)
-    yield Published("questions", QUESTIONS, count, sorted(sets), partial(_questions, records, asked))
+    yield PublishedTable("questions", QUESTIONS, count, sorted(sets), partial(_questions, records, asked))
 
 
 def _questions(records: Records, sets: Iterable[QuestionSet]) -> pa.Table:
@@ -84,7 +84,7 @@ def as_csv(table: pa.Table) -> bytes:
     return gzip.compress(sink.getvalue(), compresslevel=6, mtime=0)
 
 
-def tables_data(tables: Iterable[Published]) -> Row:
+def tables_data(tables: Iterable[PublishedTable]) -> Row:
     """The JSON of data/tables.json: rows and columns of each table."""
     return {
         table.name: {

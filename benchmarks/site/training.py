@@ -28,7 +28,7 @@ SIGNAL = "Tokens that the signal {} trained on"
 textbook loss of demonstrations is their negative log-likelihood, which CURVES has."""
 
 
-class Log(NamedTuple):
+class StoredLog(NamedTuple):
     """Where the log of a model's training is."""
 
     kind: str
@@ -42,13 +42,13 @@ class TrainingLogs:
 
     def __init__(self, store: Store, tables: Tables) -> None:
         self._store = store
-        self._logs: dict[str, Log] = {}
+        self._logs: dict[str, StoredLog] = {}
         for row in tables.made_models.select(["kind", "fingerprint", "outputs"]).to_pylist():
             outputs = {each["name"]: each["hash"] for each in row["outputs"] or ()}
             if outputs.keys() >= {"model", "log"}:
-                self._logs[outputs["model"]] = Log(row["kind"], row["fingerprint"], outputs["log"])
+                self._logs[outputs["model"]] = StoredLog(row["kind"], row["fingerprint"], outputs["log"])
 
-    def models(self) -> Iterable[tuple[str, Log]]:
+    def models(self) -> Iterable[tuple[str, StoredLog]]:
         """(model, its log) of every model with a log."""
         return self._logs.items()
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
-from benchmarks.figures import Line, line_chart
+from benchmarks.figures import ChartLine, line_chart
 from benchmarks.study import markdown
 from benchmarks.study.inputs import StudyInputs
 from benchmarks.study.models import BUDGETS, Facts, Trained, write_models
@@ -56,7 +56,7 @@ def build(inputs: StudyInputs) -> None:
 
 def write_figures(measured: Measured, folder: Path) -> dict[str, str]:
     """The figures that have anything to show: title -> file name."""
-    found: dict[str, tuple[str, str, list[Line], bool]] = {}
+    found: dict[str, tuple[str, str, list[ChartLine], bool]] = {}
     for budget, words in BUDGETS.items():
         title = f"Reward on held-out questions against {words}"
         found[title] = f"validation-{budget}.svg", words, _lines(measured, "validation_reward", budget), True
@@ -72,7 +72,7 @@ def write_figures(measured: Measured, folder: Path) -> dict[str, str]:
     return written
 
 
-def _lines(measured: Measured, column: str, budget: str) -> list[Line]:
+def _lines(measured: Measured, column: str, budget: str) -> list[ChartLine]:
     """A column against a budget, as the mean over a method's seeds; only methods that logged anything."""
     found = []
     for color, (method, seeds) in enumerate(measured.trained.items()):
@@ -80,7 +80,7 @@ def _lines(measured: Measured, column: str, budget: str) -> list[Line]:
         length = min(map(len, lines))
         if length:
             xs, ys = np.mean([line[:length] for line in lines], axis=0).T
-            found.append(Line(method, _thinned(xs, ys), color))
+            found.append(ChartLine(method, _thinned(xs, ys), color))
     return found
 
 
@@ -96,7 +96,7 @@ def _thinned(xs: npt.NDArray[np.float64], ys: npt.NDArray[np.float64]) -> list[t
     return [(float(xs[part].mean()), float(ys[part].mean())) for part in parts]
 
 
-def pass_curves(measured: Measured, group: str) -> list[Line]:
+def pass_curves(measured: Measured, group: str) -> list[ChartLine]:
     """pass@k of each method at powers of two up to the fewest samples of the group's benchmarks, mean over seeds.
 
     Empty if those have one sample per question.
@@ -109,7 +109,7 @@ def pass_curves(measured: Measured, group: str) -> list[Line]:
     found = []
     for color, (method, seeds) in enumerate(measured.trained.items()):
         passed = {k: [_passed(m, b.name, b.k, k) for m in seeds.values() for b in benchmarks] for k in ks}
-        found.append(Line(method, [(float(k), float(np.mean(values))) for k, values in passed.items()], color))
+        found.append(ChartLine(method, [(float(k), float(np.mean(values))) for k, values in passed.items()], color))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Chains of two to four operations, one of which works on the whole string; no training chain has such a one."""
+"""Chains of two to four operations, one of which covers the whole string. No training chain has such an operation."""
 
 from benchmarks.procedural import SAMPLING, ProceduralQuestions
 from benchmarks.suite import Suite

@@ -20,7 +20,7 @@ from flows.run import Run, RunOptions, plan_run
 from hpt_core.artifacts import Manifest, Store
 from hpt_core.errors import StoreError
 from tasks import evaluate
-from tasks.execution.differences import Difference, Identity, differences, fields, nearest
+from tasks.execution.differences import ArtifactDifference, Identity, differences, fields, nearest
 from tasks.execution.keys import ArtifactKey
 
 app = typer.Typer()
@@ -30,7 +30,7 @@ app = typer.Typer()
 class Reason:
     """One difference, with those that it follows from."""
 
-    difference: Difference
+    difference: ArtifactDifference
     source: str = ""
     """The artifact or the file that it comes from."""
     because: list["Reason"] = field(default_factory=list)

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from flows.commands import common
 from flows.commands.common import ConfigFile, DataDir, Json, Set, StoreOption
-from flows.fields import Field, fields_of, is_name, toml, toml_key
+from flows.fields import Field, every_field, fields_of, is_name, toml, toml_key
 from flows.starter import starter
 from hpt_core.errors import ConfigError
 from hpt_core.files import write_text
@@ -74,9 +74,8 @@ def sections() -> Iterator[tuple[str, list[Field]]]:
         fields = list(fields_of(model))
         yield f"[{heading}]" if heading else "Pipeline", fields
         for field in fields:
-            if field.model is not None and field.name != "variants":
-                named = ".NAME" if field.takes.startswith("table by name") else ""
-                yield from visit(f"{heading}.{field.name}{named}".removeprefix("."), field.model)
+            if field.model is not None:
+                yield from visit(f"{heading}.{field.path}".removeprefix("."), field.model)
 
     yield from visit("", pipeline_type({}))
 
@@ -105,7 +104,7 @@ def reference_text() -> str:
             plugin = kind.load(name)
             lines += [f"### {name}", "", f"{summary(plugin)}.", ""]
             if isinstance(plugin, type) and issubclass(plugin, BaseModel):
-                lines += _rows(list(fields_of(plugin)))
+                lines += _rows(list(every_field(plugin)))
     return "\n".join(lines).rstrip() + "\n"
 
 

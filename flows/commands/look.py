@@ -15,7 +15,7 @@ from flows import graph as graphs
 from flows.commands import common
 from flows.commands.common import ConfigFile, DataDir, Json, Set, StoreOption, Units
 from flows.display import amount, clock, styled, summed
-from flows.fields import Field, fields_of
+from flows.fields import Field, every_field
 from flows.run import RunOptions, context_of, plan_run
 from hpt_core.artifacts import Manifest
 from hpt_core.errors import ConfigError, near
@@ -170,10 +170,11 @@ def _fields(plugin: Any) -> list[Field]:
     """A plug-in's fields. A kind of stage has those of its config, or else the field that it adds to a pipeline."""
     if not isinstance(plugin, StageKind):
         is_model = isinstance(plugin, BaseModel) or (isinstance(plugin, type) and issubclass(plugin, BaseModel))
-        return list(fields_of(plugin)) if is_model else []
+        return list(every_field(plugin)) if is_model else []
     if plugin.config is not None:
-        return list(fields_of(plugin.config))
-    return [field for field in fields_of(pipeline_type({plugin.name: {}})) if field.name == plugin.name]
+        return list(every_field(plugin.config))
+    fields = every_field(pipeline_type({plugin.name: {}}))
+    return [field for field in fields if f"{field.name}.".startswith(f"{plugin.name}.")]
 
 
 def _kind(name: str) -> Kind:

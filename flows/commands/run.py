@@ -18,7 +18,7 @@ app = typer.Typer()
 ALL = ("*",)
 WHAT = "train.hpt, train, hpt, evaluate.hpt/aime24, or a glob. Repeatable."
 Only = Annotated[list[str] | None, typer.Option("--only", metavar="WHAT", help=f"Run only this: {WHAT}")]
-Again = Annotated[list[str] | None, typer.Option("--only", metavar="WHAT", help=f"Rerun this alone: {WHAT}")]
+Again = Annotated[list[str] | None, typer.Option("--only", metavar="WHAT", help=f"Rerun only this: {WHAT}")]
 Complete = Annotated[bool, typer.Option("--complete", help="Report and publish only if every model was measured.")]
 AsIs = Annotated[bool, typer.Option("--as-is", help="Take what is finished, and run no missing dependency.")]
 From = Annotated[
@@ -68,7 +68,7 @@ def rerun(
     as_board: Publish = False,
     as_json: Json = False,
 ) -> None:
-    """Rerun a stage, a model or a benchmark: alone, or with everything that depends on it. The rest is reused."""
+    """Rerun a stage, a model or a benchmark, with or without everything that depends on it. The rest is reused."""
     if bool(start) == bool(only):
         raise ConfigError("hpt rerun takes either --from or --only", "for example --from train.hpt")
     resolved = common.read_config(config, overrides, store, data_dir, as_board)

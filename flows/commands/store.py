@@ -14,7 +14,7 @@ from flows.commands.common import Json, Where
 from flows.display import amount
 from flows.outputs import find_one, open_store
 from hpt_core.artifacts import KnownFiles
-from hpt_core.artifacts.cleanup import Contents, Item, Policy, clean
+from hpt_core.artifacts.cleanup import Contents, Policy, StoredSlot, clean
 from hpt_core.errors import ConfigError
 from tasks import publish, report, study
 
@@ -59,7 +59,7 @@ def store_(where: Where = None, as_json: Json = False) -> None:
     )
 
 
-def _by_kind(items: Iterable[Item]) -> dict[str, Counter[str]]:
+def _by_kind(items: Iterable[StoredSlot]) -> dict[str, Counter[str]]:
     found: dict[str, Counter[str]] = {}
     for item in items:
         row = found.setdefault(item.slot.kind, Counter(finished=0, begun=0, bytes=0))

@@ -33,7 +33,7 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Item:
+class StoredSlot:
     """An artifact in the store."""
 
     slot: Slot
@@ -54,7 +54,7 @@ class Cleanup:
     """What a policy removes."""
 
     forget: list[RunRecord] = field(default_factory=list)
-    remove: list[Item] = field(default_factory=list)
+    remove: list[StoredSlot] = field(default_factory=list)
     size: int = 0
     """Bytes of the whole store."""
     kept: int = 0
@@ -119,7 +119,7 @@ class Contents:
                 found.append(run)
         return found[::-1]
 
-    def _unreferred(self, forget: list[RunRecord], policy: Policy) -> list[Item]:
+    def _unreferred(self, forget: list[RunRecord], policy: Policy) -> list[StoredSlot]:
         forgotten = {run.id for run in forget}
         kept = [run for run in self.runs if run.id not in forgotten]
         places = self._pins | self._kept | {place for run in kept for place in run.artifacts.values()}
@@ -152,7 +152,7 @@ class Contents:
         return found
 
 
-def clean(store: Store, cleanup: Cleanup) -> Iterator[tuple[Item, bool]]:
+def clean(store: Store, cleanup: Cleanup) -> Iterator[tuple[StoredSlot, bool]]:
     """Remove the artifacts, then forget the runs. Yields each artifact, and whether it was removed: one that a run has
     begun to use meanwhile is kept."""
 
@@ -167,6 +167,6 @@ def clean(store: Store, cleanup: Cleanup) -> Iterator[tuple[Item, bool]]:
     store.remove_leftovers()
 
 
-def _item(slot: Slot) -> Item:
+def _item(slot: Slot) -> StoredSlot:
     size, changed = slot.usage()
-    return Item(slot, slot.manifest(), size, changed)
+    return StoredSlot(slot, slot.manifest(), size, changed)

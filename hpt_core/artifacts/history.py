@@ -28,7 +28,7 @@ LOG = logging.getLogger("hpt.history")
 
 JOURNAL = ".jsonl"
 STALE_S = 5 * LENGTH_S
-"""A run on another machine has died if its lease was not renewed for so many seconds."""
+"""Seconds without a renewed lease after which a run on another machine counts as dead."""
 Outcome = Literal["running", "done", "failed", "interrupted", "died"]
 """A run that ended without recording its end has died: it was killed, or its machine was."""
 
@@ -105,7 +105,7 @@ class RunLog:
                 self._artifacts |= new
 
     def note(self, stage: str, record: StageRecord) -> None:
-        """Record what becomes of a stage. Raises StoreError if the store cannot be written."""
+        """Record the outcome of a stage. Raises StoreError if the store cannot be written."""
         with self._lock:
             self._append({"stages": {stage: record.model_dump()}})
             self._stages[stage] = record

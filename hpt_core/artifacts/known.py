@@ -1,4 +1,4 @@
-"""This user's caches: hashes of files, by path, size and modification time, and values by what they depend on."""
+"""This user's caches: hashes of files by path, size and modification time, and values by their inputs."""
 
 import contextlib
 import json

@@ -31,8 +31,8 @@ LOG = logging.getLogger("hpt.store")
 EVERY_S = 30.0
 """Seconds between two uploads of work in progress: what another machine repeats at most, beyond the last checkpoint."""
 SHARE = 4
-"""The pause between two uploads is at least so many times the duration of the last. Uploading large checkpoints must
-not take the network from the stage."""
+"""Shortest pause between two uploads, as a multiple of the last upload's duration: uploads of large checkpoints must
+leave the stage its network."""
 MARKER = "state.json"
 """The file that makes a checkpoint complete. It is uploaded after all other files, and read before them."""
 CURRENT = "current.json"

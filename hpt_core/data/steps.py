@@ -10,7 +10,7 @@ from hpt_core.data.config import DataConfig, Room
 from hpt_core.data.decontaminate import OverlapIndex
 from hpt_core.data.report import RowCounts
 from hpt_core.data.sources.base import MalformedRow, SourceRow
-from hpt_core.data.tokens import TokenCounter, Tokens
+from hpt_core.data.tokens import TokenCounter, TokenCounts
 from hpt_core.errors import DataError
 from hpt_core.verifiers.base import Outcome, Verdict, shortened
 from hpt_core.verifiers.pool import Item, VerifierPool
@@ -62,7 +62,7 @@ class Preparation:
         do not fit into `room` are dropped."""
         self._config = config
         self._counter = counter
-        self._limits = Tokens(config.max_prompt_tokens, config.max_demonstration_tokens)
+        self._limits = TokenCounts(config.max_prompt_tokens, config.max_demonstration_tokens)
         self._room = room
         self._overlaps = overlaps
         self._pool = pool
@@ -142,8 +142,8 @@ class Preparation:
         counts = iter(self._counter.count([row for row in rows if isinstance(row, SourceRow)], self._limits))
         return [row if isinstance(row, Drop) else self._fitting(row, next(counts)) for row in rows]
 
-    def _fitting(self, row: SourceRow, tokens: Tokens) -> Candidate | Drop:
-        for name, count, limit in zip(Tokens._fields, tokens, self._limits, strict=True):
+    def _fitting(self, row: SourceRow, tokens: TokenCounts) -> Candidate | Drop:
+        for name, count, limit in zip(TokenCounts._fields, tokens, self._limits, strict=True):
             if count is not None and limit is not None and count > limit:
                 shown = f"{count} tokens" if count <= 2 * limit else f"more than {2 * limit} tokens"
                 return Drop(f"{name}_too_long", row.where, shown)

@@ -14,14 +14,14 @@ LONG_PER_TOKEN = 64
 so a cut can change the count of the beginning by little."""
 
 
-class Tokens(NamedTuple):
+class TokenCounts(NamedTuple):
     """Numbers of tokens."""
 
     prompt: int
     demonstration: int | None
     """None without a demonstration."""
 
-    def exceed_twice(self, limits: "Tokens") -> bool:
+    def exceed_twice(self, limits: "TokenCounts") -> bool:
         """Whether one of the numbers is more than twice its limit."""
         return any(n is not None and n > 2 * (limit or 0) for n, limit in zip(self, limits, strict=True))
 
@@ -34,7 +34,7 @@ class TokenCounter:
         self._tokenizer = Together(tokenizer)
         self.prompt = prompt.bind(self._tokenizer)
 
-    def count(self, rows: Sequence[SourceRow], limits: Tokens) -> list[Tokens]:
+    def count(self, rows: Sequence[SourceRow], limits: TokenCounts) -> list[TokenCounts]:
         """The tokens of each row, exactly as the prompt encodes it.
 
         Of a very long text, which takes minutes, only the beginning counts if it alone has more than twice the tokens
@@ -51,15 +51,15 @@ class TokenCounter:
             counts[place] = tokens
         return counts
 
-    def _count_all(self, rows: Sequence[SourceRow]) -> list[Tokens]:
+    def _count_all(self, rows: Sequence[SourceRow]) -> list[TokenCounts]:
         with self._tokenizer.together([text for row in rows for text in self._texts(row)]):
             return [self._count(row) for row in rows]
 
-    def _count(self, row: SourceRow) -> Tokens:
+    def _count(self, row: SourceRow) -> TokenCounts:
         prompt = len(self.prompt.encode(row.question))
         if row.demonstration is None:
-            return Tokens(prompt, None)
-        return Tokens(prompt, len(self.prompt.encode_demonstration(row.question, row.demonstration)))
+            return TokenCounts(prompt, None)
+        return TokenCounts(prompt, len(self.prompt.encode_demonstration(row.question, row.demonstration)))
 
     def _texts(self, row: SourceRow) -> Iterator[str]:
         """The texts that the prompt will tokenize for a row. Others would be tokenized one by one."""
@@ -69,7 +69,7 @@ class TokenCounter:
             yield row.demonstration.removeprefix(THINK) if rendered.endswith(THINK) else row.demonstration
 
 
-def _beginning(row: SourceRow, limits: Tokens) -> SourceRow:
+def _beginning(row: SourceRow, limits: TokenCounts) -> SourceRow:
     """The row with only the beginnings of very long texts; the row itself if it has none."""
     question, demonstration = (max(LONG, LONG_PER_TOKEN * (limit or 0)) for limit in limits)
     if len(row.question) <= question and len(row.demonstration or "") <= demonstration:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from hpt_core.errors import DataError
 from hpt_core.evaluation.journal import Entry, Place, load, read
 from hpt_core.evaluation.spec import SampleSpec
-from hpt_core.evaluation.units import Key, UnitPlan
+from hpt_core.evaluation.units import SampleId, UnitPlan
 from hpt_core.files import write_json, write_parquet
 from hpt_core.schemas import SAMPLES
 
@@ -21,10 +21,10 @@ def assemble(spec: SampleSpec, plan: UnitPlan) -> None:
     if not missing and (plan.unit.output / "sampling.json").is_file():
         return
     # Keep only positions in memory: the responses of a whole benchmark may take gigabytes.
-    places: dict[Key, Place] = {}
+    places: dict[SampleId, Place] = {}
     new: dict[str, Session] = {}
     for entry in read(plan.journal):
-        key = Key(*(entry.row[name] for name in Key._fields))
+        key = SampleId(*(entry.row[name] for name in SampleId._fields))
         if places.setdefault(key, entry.place) is entry.place and entry.engine:
             new.setdefault(entry.session, Session(entry.engine, plan.greedy)).add(entry)
     for shard in missing:

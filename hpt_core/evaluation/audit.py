@@ -36,7 +36,7 @@ class Audited:
     """None if the grader does not apply: Math-Verify does not grade multiple choice."""
     math_verify: str | None
     judge: str | None = None
-    """See hpt_core.evaluation.judge.Judged; None without a judge."""
+    """See hpt_core.evaluation.judge.JudgeAnswer; None without a judge."""
 
     @property
     def verdicts(self) -> dict[str, str]:

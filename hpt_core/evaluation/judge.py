@@ -66,7 +66,7 @@ UNPARSEABLE, FAILED = "unparseable", "failed"
 """The judge answered something other than a verdict; the endpoint gave no answer. Neither is a verdict."""
 
 
-class Judged(NamedTuple):
+class JudgeAnswer(NamedTuple):
     """What the judge says of one response."""
 
     outcome: str
@@ -106,10 +106,10 @@ class Judge:
         """The model, its server and the prompt's version."""
         return {"model": self.model, "url": self.url, "server": self.server, "prompt": PROMPT}
 
-    def judge(self, items: Sequence[Item], progress: Callable[[int], None] | None = None) -> list[Judged]:
+    def judge(self, items: Sequence[Item], progress: Callable[[int], None] | None = None) -> list[JudgeAnswer]:
         """A verdict on every item, in order. `progress(done)` counts items. A failed request is a verdict of its own;
         the log has each cause once."""
-        found: list[Judged] = []
+        found: list[JudgeAnswer] = []
         with ThreadPoolExecutor(self._concurrency, thread_name_prefix="hpt-judge") as threads:
             try:
                 for judged in threads.map(self._ask, items):
@@ -122,20 +122,20 @@ class Judge:
                 raise
         return found
 
-    def _ask(self, item: Item) -> Judged:
+    def _ask(self, item: Item) -> JudgeAnswer:
         body = self._body(item)
         key = sha256_json(body)
         with self._lock:
             answer = self._answers.get(key)
         if answer is not None:
-            return Judged(_verdict(answer), True)
+            return JudgeAnswer(_verdict(answer), True)
         try:
             answer = _said(self._client.complete(body).result())
         except Exception as error:
             self._report(self._client.explain(error))
-            return Judged(FAILED, False)
+            return JudgeAnswer(FAILED, False)
         self._remember(key, answer)
-        return Judged(_verdict(answer), False)
+        return JudgeAnswer(_verdict(answer), False)
 
     def _body(self, item: Item) -> dict[str, Any]:
         return {

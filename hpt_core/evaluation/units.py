@@ -21,7 +21,7 @@ from hpt_core.seeds import derive
 logger = logging.getLogger("hpt.evaluation.sample")
 
 
-class Key(NamedTuple):
+class SampleId(NamedTuple):
     """Identifies a sample within a unit."""
 
     question_id: str
@@ -82,16 +82,16 @@ class UnitPlan:
         """Folder of the samples that are not in a shard yet."""
         return self.unit.work / "journal"
 
-    def key(self, question: int, sample_index: int) -> Key:
+    def key(self, question: int, sample_index: int) -> SampleId:
         """The key of a sample of question number `question`."""
         question_id, unit = self.question_ids[question], self.unit
         if unit.seeds == "counted":
-            return Key(question_id, sample_index, unit.seed + sample_index)
-        return Key(
+            return SampleId(question_id, sample_index, unit.seed + sample_index)
+        return SampleId(
             question_id, sample_index, derive(unit.seed, "evaluation", unit.benchmark, question_id, sample_index)
         )
 
-    def keys(self, shard: Shard) -> list[Key]:
+    def keys(self, shard: Shard) -> list[SampleId]:
         """Keys of the shard's rows, in order."""
         return [self.key(q, i) for q in range(shard.start, shard.stop) for i in range(self.unit.k)]
 

@@ -14,7 +14,7 @@ from hpt_core.worker import rank
 logger = logging.getLogger("hpt.trackers")
 
 
-class Mirror:
+class Trackers:
     """Sends every row to each tracker. A tracker that fails loses rows, but the run continues."""
 
     def __init__(self, trackers: Mapping[str, Tracker]) -> None:
@@ -53,14 +53,14 @@ def check_all(trackers: Iterable[TrackerConfig]) -> None:
 
 def open_all(
     trackers: Sequence[TrackerConfig], folder: Path, run_name: str, config: Mapping[str, Any], steps_done: int
-) -> Mirror:
+) -> Trackers:
     """Open the trackers of a run that continues after `steps_done` steps; none on ranks other than 0.
 
     `folder` is the run's own. `config` is shown with the run. Raises ConfigError if a tracker cannot run here. Any
     other failure, such as an unreachable server, is a warning.
     """
     if rank() != 0 or not trackers:
-        return Mirror({})
+        return Trackers({})
     check_all(trackers)
     opened: dict[str, Tracker] = {}
     for number, tracker in enumerate(trackers, 1):
@@ -72,7 +72,7 @@ def open_all(
             raise
         except Exception as error:
             logger.warning("tracker %s could not be opened, training continues without it: %s", name, _one_line(error))
-    return Mirror(opened)
+    return Trackers(opened)
 
 
 def numbers(row: Mapping[str, Any]) -> dict[str, float]:

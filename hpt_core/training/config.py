@@ -12,7 +12,7 @@ from hpt_core.errors import ConfigError
 from hpt_core.paths import UserPath
 from hpt_core.prompts.base import PromptConfig
 from hpt_core.rollout.base import ONE_TOKEN, EngineConfig, Sampling
-from hpt_core.trackers import Mirror, open_all
+from hpt_core.trackers import Trackers, open_all
 from hpt_core.trackers.base import TrackerConfig
 from hpt_core.upge.algorithm import Algorithm
 from hpt_core.upge.estimator import Estimator
@@ -78,7 +78,7 @@ class ValidationConfig(Frozen):
     tie)."""
 
     def without_effect(self) -> Iterator[str]:
-        """Samples that are all the same, and options of a choice that is none."""
+        """Settings without an effect, such as several samples at temperature 0."""
         if self.temperature == 0 and self.samples > 1:
             yield f"samples is {self.samples}, but at temperature 0 all of them are the same; set it to 1"
         if self.temperature == 0 and differs(self, "top_p"):
@@ -134,7 +134,7 @@ class TrainConfig(Frozen):
     """Parts of a rollout's reward, which are summed. By default the reward is the question's own verdict: 1 for a
     correct response. Gates always use the share of correct rollouts, not these rewards."""
     truncated: Literal["no_reward", "mask", "grade"] = "no_reward"
-    """What becomes of a rollout that was cut at max_tokens. "no_reward": it counts as incorrect and gets a reward of at
+    """How a rollout that was cut at max_tokens counts. "no_reward": it counts as incorrect and gets a reward of at
     most 0, so that the model learns to stop. "mask": it counts in its group but is not trained on (DAPO's overlong
     filtering). "grade": it counts like any other, as in the scripts. A model whose cut responses contain the answer
     then unlearns to stop."""
@@ -203,7 +203,7 @@ class TrainConfig(Frozen):
             raise ValueError(f"nothing would be trained: algorithm.{next(self._reach.idle())}")
         if self.uses_engine:
             try:
-                # Of these options, validation alone uses the stop texts.
+                # Without rollouts, only validation samples. Of these options it uses the stop texts.
                 self.engine.require(self.sampling if self.uses_rollouts else Sampling(stop=self.sampling.stop))
             except ConfigError as error:
                 raise ValueError(f"sampling: {error.cause}; {error.remedy}") from error
@@ -345,7 +345,7 @@ class TrainSpec(Frozen):
     work: Path
     output: Path
 
-    def open_trackers(self, steps_done: int) -> Mirror:
+    def open_trackers(self, steps_done: int) -> Trackers:
         """See trackers.open_all."""
         config = self.config.model_dump(mode="json", by_alias=True) | {"seed": self.seed}
         return open_all(self.trackers, self.tracking or self.work / "tracking", self.run_name, config, steps_done)

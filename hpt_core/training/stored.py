@@ -1,8 +1,8 @@
 """Read checkpoints without running code that they contain.
 
-torch.distributed.checkpoint describes a checkpoint in a pickle and stores values that are no tensors in others. Whoever
-can write to a store could run code on every machine that resumes from it. So both are read with unpicklers that know
-only a few harmless types.
+torch.distributed.checkpoint describes a checkpoint in a pickle and stores other values than tensors in further pickles.
+A pickle can hold code, so anybody who can write to a store could run code on the machines that resume from it. These
+pickles are therefore read with unpicklers that know only a few harmless types.
 """
 
 import io

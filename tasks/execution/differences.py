@@ -25,7 +25,7 @@ class Identity(Protocol):
     def inputs(self) -> Mapping[str, str]: ...
 
 
-class Difference(NamedTuple):
+class ArtifactDifference(NamedTuple):
     """One thing that differs, with its value before and now."""
 
     what: Literal["version", "code", "input", "field"]
@@ -49,18 +49,18 @@ class Difference(NamedTuple):
         return f"{self.name}: {short(self.before)} -> {short(self.now)}"
 
 
-def differences(before: Identity, now: Identity) -> list[Difference]:
+def differences(before: Identity, now: Identity) -> list[ArtifactDifference]:
     """All that differs: versions and code first, then inputs, then fields."""
     found = []
     for name in sorted({*before.versions, *now.versions}):
         old, new = before.versions.get(name), now.versions.get(name)
         if old != new:
             is_code = bool(old and new and len(new) == HASH_LENGTH and source_file(name))
-            found.append(Difference("code" if is_code else "version", name, old, new))
+            found.append(ArtifactDifference("code" if is_code else "version", name, old, new))
     for role in dict.fromkeys([*now.inputs, *before.inputs]):
         hashes = before.inputs.get(role), now.inputs.get(role)
         if hashes[0] != hashes[1]:
-            found.append(Difference("input", role, *hashes))
+            found.append(ArtifactDifference("input", role, *hashes))
     return found + list(fields(before.config, now.config))
 
 
@@ -80,7 +80,7 @@ def nearest(target: Identity, stored: Iterable[Manifest], name: str = "") -> Man
     return min(found, key=lambda item: item[:3], default=(None,))[-1]
 
 
-def summary(found: list[Difference], most: int = 3) -> str:
+def summary(found: list[ArtifactDifference], most: int = 3) -> str:
     """The first differences in one line; "" if there are none."""
     more = f" and {len(found) - most} more" if len(found) > most else ""
     return f"changed: {', '.join(map(str, found[:most]))}{more}" if found else ""
@@ -104,12 +104,12 @@ def shown_file(module: str) -> str:
     return str(file.relative_to(Path.cwd())) if file.is_relative_to(Path.cwd()) else str(file)
 
 
-def fields(before: Any, now: Any) -> Iterator[Difference]:
+def fields(before: Any, now: Any) -> Iterator[ArtifactDifference]:
     """The fields that differ between two configs, inside tables and lists of the same length."""
     for where, *values in _leaves(before, now):
         shown = [redacted(value) for value in values]
         if shown[0] != shown[1]:  # a manifest holds no secrets, and nobody may see those of a config
-            yield Difference("field", where, *shown)
+            yield ArtifactDifference("field", where, *shown)
 
 
 def _leaves(before: Any, now: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -36,7 +36,7 @@ class Variant(Frozen):
     model_config = ConfigDict(extra="allow")
 
     name: Name
-    """The variant is the stage `train.NAME_<name>`."""
+    """The stage of the variant is named `NAME_<name>`."""
 
 
 class StageConfig(Frozen):

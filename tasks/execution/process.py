@@ -151,7 +151,7 @@ class Worker:
         """
         give_up = time.monotonic() + (job.timeout_s or math.inf)
         with contextlib.ExitStack() as stack:
-            logs = [stack.enter_context(Log(path)) for path in job.logs]
+            logs = [stack.enter_context(LogFile(path)) for path in job.logs]
             _header(logs, job)
             self._reader.take(logs, on_event)
             stack.callback(self._reader.take, (), lambda event: None)
@@ -240,7 +240,7 @@ class Staying:
         return locks
 
     def hold(self, locks: contextlib.ExitStack) -> None:
-        """Hold locks for as long as the worker stays, which uses what they stand for. Releases them without one."""
+        """Hold the locks on what the worker uses until it ends. Without a worker, release them."""
         if self._worker is None:
             locks.close()
         else:
@@ -278,7 +278,7 @@ def _program(job: WorkerRun, stays: bool) -> list[str]:
     ]
 
 
-class Log:
+class LogFile:
     """A log file to append to. A line that cannot be written, as on a full disk, is left out with one warning: the
     worker's own error must not be hidden, and its pipe must be read on."""
 
@@ -287,7 +287,7 @@ class Log:
         self._file: IO[bytes] | None = None
         self._failed = False
 
-    def __enter__(self) -> "Log":
+    def __enter__(self) -> "LogFile":
         with self._writing():
             self._path.parent.mkdir(parents=True, exist_ok=True)
             # Without a buffer, whose lines would fail again when the file is closed.
@@ -315,7 +315,7 @@ class Log:
             self._failed = True
 
 
-def _header(logs: Sequence[Log], job: WorkerRun) -> None:
+def _header(logs: Sequence[LogFile], job: WorkerRun) -> None:
     for log in logs:
         command = f"{shlex.join(job.launcher) if job.launcher else 'python'} -m {job.module} {job.spec_file}"
         log.write(f"--- {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC {job.stage}: {command}")
@@ -331,7 +331,7 @@ class _Reader:
         self.last: deque[str] = deque(maxlen=LAST_LINES)
         self.error: Event | None = None
         self.cost = Cost()
-        self._logs: Sequence[Log] = ()
+        self._logs: Sequence[LogFile] = ()
         self._on_event: Callable[[Event], None] = lambda event: None
         self._lock = threading.Lock()
         self._fields: dict[str, str] = {}
@@ -341,7 +341,7 @@ class _Reader:
             threading.Thread(target=self._drain, args=(process.stdout, self._event), daemon=True),
         ]
 
-    def take(self, logs: Sequence[Log], on_event: Callable[[Event], None]) -> None:
+    def take(self, logs: Sequence[LogFile], on_event: Callable[[Event], None]) -> None:
         """Where log and events go from now on."""
         with self._lock:
             self._fields = fields()

@@ -31,7 +31,7 @@ FIELDS = frozenset({GRID, SEEDS})
 
 
 SETTLED_S = 5.0
-"""A folder counts once none of its files has changed for so many seconds."""
+"""Seconds without a change of its files after which a folder is taken as complete."""
 
 
 class NothingYet(ValueError):
@@ -39,7 +39,7 @@ class NothingYet(ValueError):
 
 
 @dataclass(frozen=True)
-class Member:
+class SweepStage:
     """One stage of a sweep."""
 
     key: str = ""
@@ -50,18 +50,18 @@ class Member:
     seed: int | None = None
     """The seed that a sweep has set, for the stages that build on this one."""
 
-    def with_choice(self, sweep: str, label: str, fields: Table, seed: int | None = None) -> "Member":
+    def with_choice(self, sweep: str, label: str, fields: Table, seed: int | None = None) -> "SweepStage":
         """The member with one more choice."""
         seed = self.seed if seed is None else seed
-        return Member(self.key, {**self.choices, sweep: label}, merge(self.fields, fields), seed)
+        return SweepStage(self.key, {**self.choices, sweep: label}, merge(self.fields, fields), seed)
 
-    def with_input(self, name: str, other: "Member") -> "Member | None":
+    def with_input(self, name: str, other: "SweepStage") -> "SweepStage | None":
         """The member whose field `name` refers to `other`; None if both belong to one sweep and differ in it."""
         if any(self.choices.get(sweep, label) != label for sweep, label in other.choices.items()):
             return None
         choices = {**self.choices, **other.choices}
         seed = self.seed if other.seed is None else other.seed
-        return Member(self.key, choices, {**self.fields, name: other.key}, seed)
+        return SweepStage(self.key, choices, {**self.fields, name: other.key}, seed)
 
 
 class Sweeps:
@@ -77,7 +77,7 @@ class Sweeps:
             for name, stage in stages.items()
             if isinstance(stage, dict)
         }
-        self._found: dict[str, list[Member]] = {}
+        self._found: dict[str, list[SweepStage]] = {}
 
     def members(self, key: str) -> tuple[str, ...]:
         """The stages that a stage has become; the key itself if no sweep concerns it."""
@@ -99,26 +99,26 @@ class Sweeps:
                 found[member_name] = {**merge(own, member.fields), **self._swept(kind, member)}
         return found
 
-    def _swept(self, kind: str, member: Member) -> Table:
+    def _swept(self, kind: str, member: SweepStage) -> Table:
         """What the stage records of its place in the sweeps, if its config has a field for it."""
         config = self._kinds[kind].config
         has_field = config is not None and SWEPT in config.model_fields
         return {SWEPT: dict(member.choices)} if member.choices and has_field else {}
 
-    def _expanded(self, key: str) -> list[Member]:
+    def _expanded(self, key: str) -> list[SweepStage]:
         if key not in self._tables:
-            return [Member(key)]
+            return [SweepStage(key)]
         if key not in self._found:
             # Validation reports a cycle; until then its stages refer to themselves as they are.
-            self._found[key] = [Member(key)]
+            self._found[key] = [SweepStage(key)]
             self._found[key] = list(self._multiply(key))
         return self._found[key]
 
-    def _multiply(self, key: str) -> Iterator[Member]:
+    def _multiply(self, key: str) -> Iterator[SweepStage]:
         kind, name, stage = self._tables[key]
         config = self._kinds[kind].config
         fields = {} if config is None else named_fields(config)
-        found = [Member(key)]
+        found = [SweepStage(key)]
         for input_name, info in fields.items():
             if any(isinstance(mark, Reference) for mark in info.metadata) and isinstance(stage.get(input_name), str):
                 inputs = self._expanded(stage[input_name])
@@ -134,7 +134,9 @@ class Sweeps:
         if not stage.get(GRID):
             yield from self._seeded(key, name, stage, found, takes_seed)
 
-    def _seeded(self, key: str, name: str, stage: Table, members: list[Member], takes_seed: bool) -> Iterator[Member]:
+    def _seeded(
+        self, key: str, name: str, stage: Table, members: list[SweepStage], takes_seed: bool
+    ) -> Iterator[SweepStage]:
         """The members with each seed. A stage that starts from models of several seeds has theirs, or those of them
         that its own `seeds` names."""
         inherited = {member.seed for member in members} - {None}
@@ -152,7 +154,7 @@ class Sweeps:
                 full = check_name(f"{name}_{ending}") if ending else name
                 inherits = one.seed is not None and takes_seed and (SEED not in stage or seed is not None)
                 fields = {**one.fields, SEED: one.seed} if inherits else one.fields
-                yield Member(f"{key.removesuffix(name)}{full}", one.choices, fields, one.seed)
+                yield SweepStage(f"{key.removesuffix(name)}{full}", one.choices, fields, one.seed)
 
 
 def _grid(where: str, grid: Any) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -197,6 +197,20 @@ def test_every_name_loads_a_plugin_of_that_name(kind: str, name: str) -> None:
     assert "\n" not in summary(found)
 
 
+def test_a_summary_outside_our_packages_is_that_of_the_class(write_module: WriteModule) -> None:
+    write_module("mine", GATES)
+    write_module("families", FAMILIES)
+    undescribed = "from hpt_core.gates.switch import Switch\n\nclass Plain(Switch):\n    slope: float = 2.0\n"
+    write_module("undescribed", f'"""One gate. And no more."""\n{undescribed}')
+    expected = {
+        "mine:Steep": "A switch with one more field",
+        "mine:Shelf.Inner": "A gate within a class",
+        "undescribed:Plain": "One gate",
+    }
+    assert {path: summary(Gate.plugin_kind.load(path)) for path in expected} == expected
+    assert summary(Family.plugin_kind.load("families:MINE")) == "The same under another name"
+
+
 def test_a_file_without_a_plugin_is_not_a_name() -> None:
     assert Gate.plugin_kind.names == ("always", "gate_off", "soft", "switch")
     assert not {"base", "pool", "options", "references", "_worker"} & set(Verifier.plugin_kind.names)
@@ -255,6 +269,8 @@ def test_a_table_without_a_name_gets_the_default_name() -> None:
             "nowhere:Gate",
             "'nowhere:Gate' cannot be imported: ModuleNotFoundError: No module named 'nowhere'; check the",
         ),
+        ("mien:Steep", "No module named 'mien'; did you mean 'mine'? check the path"),
+        ("minee.gates:Steep", "No module named 'minee'; did you mean 'mine'? check the path"),
         ("broken:Gate", "'broken:Gate' cannot be imported: ZeroDivisionError: division by zero; check the path"),
         ("wrong:Gate", "'wrong:Gate' cannot be imported: SyntaxError"),
         ({"name": "mine:QUARTER", "gamma": 1}, "'mine:QUARTER' has no field 'gamma'; give only its name"),

@@ -38,8 +38,8 @@ OVERRIDES: dict[str, Any] = {
 }
 
 
-class Made(Artifacts):
-    """Every input made."""
+class Existing(Artifacts):
+    """Every artifact exists."""
 
     def __getitem__(self, key: ArtifactKey | StageKey) -> Artifact:
         outputs = {name: f"{key} {name}" for name in ("asked", "samples", "model")}
@@ -91,7 +91,7 @@ def test_samples_cost_their_hours_and_tokens(tmp_path: Path) -> None:
 
 def targets(step: int, **evaluate: Any) -> list[Target]:
     (stage,) = KIND.stages(pipeline(**evaluate))
-    return stage.steps[step].targets(Made(), cast(Context, None))
+    return stage.steps[step].targets(Existing(), cast(Context, None))
 
 
 def test_the_default_protocol_keeps_earlier_identities() -> None:
@@ -249,8 +249,8 @@ def test_the_workers_spec_has_every_setting(tmp_path: Path) -> None:
     (stage,) = KIND.stages(pipeline(protocol="paper", stop=["x"], generation_config=True))
     step = stage.steps[0]
     assert isinstance(step, SampleStep)
-    jobs = [Job(t, Store(tmp_path).slot(t.kind, t.fingerprint)) for t in step.targets(Made(), cast(Context, None))]
-    spec = step.spec(jobs, Made())
+    jobs = [Job(t, Store(tmp_path).slot(t.kind, t.fingerprint)) for t in step.targets(Existing(), cast(Context, None))]
+    spec = step.spec(jobs, Existing())
     unit = spec.units[0]
     assert (unit.benchmark, unit.k, unit.seed, unit.seeds, unit.max_total_tokens) == ("aime24", 32, 42, "counted", 8192)
     assert (unit.prompt, unit.instruction, unit.sampling.stop) == (Paper().prompt, None, ("x",))

@@ -13,7 +13,7 @@ import pytest
 from bench.stores import MadeUp, drawn
 from benchmarks.catalog.board import Board, Section, make_board
 from benchmarks.catalog.compare import Comparison, compare_models
-from benchmarks.catalog.paired import ALPHA, Member, not_distinguishable
+from benchmarks.catalog.paired import ALPHA, BenchmarkCounts, not_distinguishable
 from benchmarks.catalog.records import Records
 from benchmarks.significance import compare, holm, sign_flip_exact
 from hpt_core.errors import ConfigError
@@ -152,7 +152,7 @@ def test_marks_are_those_of_the_exact_test(k: int) -> None:
     for _ in range(5):
         correct = np.stack([drawn(generator, 80, k, level).sum(axis=1) for level in levels])
         best = int(correct.sum(axis=1).argmax())
-        found = not_distinguishable([Member(correct, k)], best)
+        found = not_distinguishable([BenchmarkCounts(correct, k)], best)
         others = [row for row in range(len(levels)) if row != best]
         exact = holm([sign_flip_exact(correct[best] - correct[row]) for row in others])
         assert found.tolist() == [row == best or exact[others.index(row)] >= ALPHA for row in range(len(levels))]
@@ -163,8 +163,8 @@ def test_the_average_of_unequal_benchmarks_is_tested_with_their_weights() -> Non
     small, large = np.zeros((2, 10), np.int64), np.zeros((2, 1000), np.int64)
     small[0, :8] = 1
     large[1, :800] = 1
-    assert not_distinguishable([Member(small, 1), Member(large, 1)], 0).tolist() == [True, True]
-    assert not_distinguishable([Member(large, 1)], 1).tolist() == [False, True]
+    assert not_distinguishable([BenchmarkCounts(small, 1), BenchmarkCounts(large, 1)], 0).tolist() == [True, True]
+    assert not_distinguishable([BenchmarkCounts(large, 1)], 1).tolist() == [False, True]
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from bench.stores import MadeUp
 from benchmarks.catalog import migrations, schemas
 from benchmarks.catalog.board import make_board
-from benchmarks.catalog.migrations import Step
+from benchmarks.catalog.migrations import Migration
 from benchmarks.catalog.records import QuestionScores, Records
 from benchmarks.catalog.schemas import QUESTION_SCORES
 from benchmarks.catalog.tables import update
@@ -140,7 +140,7 @@ def test_another_version_is_migrated_and_a_later_one_refused(tmp_path: Path, mon
         return table.append_column("truncated", pa.array([0] * table.num_rows, pa.int32()))
 
     now = schemas.VERSION
-    monkeypatch.setattr(migrations, "STEPS", {now: Step(renamed, counted)})
+    monkeypatch.setattr(migrations, "STEPS", {now: Migration(renamed, counted)})
     monkeypatch.setattr(schemas, "VERSION", now + 1)
     for name, schema in schemas.TABLES.items():
         newer = schema.with_metadata({schemas.VERSION_KEY: str(now + 1).encode()})

@@ -12,6 +12,7 @@ from rich.console import Console
 from flows.commands.look import status_table
 from flows.graph import Planned
 from hpt_core.plugins import KINDS, summary
+from hpt_core.upge.signal import Signal
 from tasks.execution.config import pipeline_type
 from tests.flows.pipelines import make_up
 
@@ -46,11 +47,12 @@ def test_a_plug_in_is_shown_with_every_field(run_here: Any, kind: str, name: str
     assert (found["kind"], found["name"]) == (kind, name)
     plugin = KINDS[kind].load(name)
     model = getattr(plugin, "config", None) or plugin
+    own = [field for field in found["fields"] if "." not in field["name"]]
     if isinstance(model, BaseModel):
-        assert all("value" in field for field in found["fields"])
+        assert all("value" in field for field in own)
         model = type(model)
     if isinstance(model, type) and issubclass(model, BaseModel):
-        assert {f["name"] for f in found["fields"]} == {f.alias or n for n, f in model.model_fields.items()}
+        assert {f["name"] for f in own} == {f.alias or n for n, f in model.model_fields.items()}
     for field in found["fields"]:
         assert field["meaning"] and field["takes"] and field["default"], field
     result = run_here("show", kind, name)
@@ -61,6 +63,23 @@ def test_a_plug_in_is_shown_with_every_field(run_here: Any, kind: str, name: str
         assert f"\n{field['name']}  {field['takes']}  {set_to}\n" in result.out
         assert f"\n  {field['meaning'].split()[0]}" in result.out
     assert ("It has no fields." in result.out) == (not found["fields"])
+
+
+def test_the_fields_of_tables_are_shown_with_the_defaults_of_the_plug_in(run_here: Any) -> None:
+    fields = {f["name"]: f for f in json.loads(run_here("show", "algorithms", "grpo", "--json").out)["fields"]}
+    assert list(fields)[-8:] == ["rl", *(f"rl.{name}" for name in Signal.model_fields)]
+    assert fields["rl.stabilization_mask"]["default"].startswith('{ name = "clip"')
+    assert "\nrl.coefficient  number  default 1\n" in run_here("show", "algorithms", "grpo").out
+    for kind, name, field in [
+        ("regularizers", "entropy", "micro_batches.token_budget"),
+        ("engines", "endpoint", "serve.max_num_seqs"),
+        ("protocols", "paper", "sampling.stop_repetition.times"),
+        ("stages", "train", "keep_rollouts.last"),
+        ("stages", "evaluate", "budget.prices.hour"),
+    ]:
+        assert f"\n{field}  " in run_here("show", kind, name).out
+    suite = {f["name"]: f for f in json.loads(run_here("show", "benchmarks", "math500", "--json").out)["fields"]}
+    assert suite["source.hub"]["value"] == '"HuggingFaceH4/MATH-500"', "the instance's"
 
 
 def test_an_instance_is_shown_with_its_own_values(run_here: Any) -> None:

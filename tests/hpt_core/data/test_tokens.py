@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpt_core.data.sources.base import SourceRow
-from hpt_core.data.tokens import LONG, Together, TokenCounter, Tokens
+from hpt_core.data.tokens import LONG, Together, TokenCounter, TokenCounts
 from hpt_core.models.scratch import byte_tokenizer
 from hpt_core.prompts.chat import ChatTemplate
 from hpt_core.prompts.plain import PlainText
@@ -17,7 +17,7 @@ from hpt_core.prompts.plain import PlainText
 TOKENIZER = byte_tokenizer(256)
 OPEN = "{% for m in messages %}{{ m['content'] }}{% endfor %}<think>\n"
 """A chat template that opens the thinking."""
-LIMITS = Tokens(1000, 1000)
+LIMITS = TokenCounts(1000, 1000)
 
 
 def row(question: str, demonstration: str | None) -> SourceRow:
@@ -39,7 +39,7 @@ def test_counts_are_the_lengths_of_what_the_prompt_encodes(prompt: Any, rows: li
     made = tokenizer(OPEN if opened else None)
     bound = prompt.bind(made)
     expected = [
-        Tokens(
+        TokenCounts(
             len(bound.encode(r.question)),
             None if r.demonstration is None else len(bound.encode_demonstration(r.question, r.demonstration)),
         )
@@ -82,7 +82,7 @@ def test_a_tokenizer_in_python_is_called_for_each_text() -> None:
     calls = Calls()
     calls.is_fast = False  # type: ignore[attr-defined]
     assert TokenCounter(PlainText(template="{question}", instruction=""), calls).count([row("abc", "de")], LIMITS) == [
-        Tokens(4, 3)
+        TokenCounts(4, 3)
     ]
     assert calls.batches == []
 
@@ -113,15 +113,15 @@ def counted(calls: Calls) -> Iterator[list[int]]:
 
 def test_of_a_very_long_text_only_the_beginning_is_tokenized() -> None:
     calls = Calls()
-    limits = Tokens(10, 20)
+    limits = TokenCounts(10, 20)
     counter = TokenCounter(PlainText(template="{question}", instruction=""), calls)
     rows = [row("q" * 10_000_000, None), row("q", "d" * 10_000_000), row("q" * 100, "d" * 100)]
     with counted(calls) as lengths:
         long_prompt, long_demonstration, short = counter.count(rows, limits)
     assert max(lengths) == LONG
     assert long_prompt.prompt > 2 * limits.prompt
-    assert long_demonstration == Tokens(2, LONG + 1)
-    assert short == Tokens(101, 101)
+    assert long_demonstration == TokenCounts(2, LONG + 1)
+    assert short == TokenCounts(101, 101)
 
 
 def test_a_long_text_of_few_tokens_is_counted_whole() -> None:
@@ -129,4 +129,4 @@ def test_a_long_text_of_few_tokens_is_counted_whole() -> None:
     few.add_tokens(["=" * 400])
     rows = [row("q", "=" * 400 * 275 + "d")]
     counter = TokenCounter(PlainText(template="{question}", instruction=""), few)
-    assert counter.count(rows, Tokens(10, 300)) == [Tokens(2, 277)]
+    assert counter.count(rows, TokenCounts(10, 300)) == [TokenCounts(2, 277)]

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from hpt_core.errors import ConfigError
-from hpt_core.trackers import Mirror, check_all
+from hpt_core.trackers import Trackers, check_all
 from hpt_core.trackers._mirror import numbers
 from hpt_core.trackers.base import TrackerConfig
 from hpt_core.training.config import TrainSpec
@@ -46,16 +46,16 @@ def test_a_row_is_its_finite_numbers() -> None:
 
 def test_a_failing_tracker_gives_one_warning_and_others_continue(caplog: pytest.LogCaptureFixture) -> None:
     good, bad = Recorder(), Recorder()
-    mirror = Mirror({"bad": bad, "good": good})
+    trackers = Trackers({"bad": bad, "good": good})
     for step, fails in enumerate([False, True, True, False, True], 1):
         bad.fails = fails
-        mirror.log(ROW | {"step": step})
-    mirror.close()
+        trackers.log(ROW | {"step": step})
+    trackers.close()
     assert [step for step, _ in good.rows] == [1, 2, 3, 4, 5]
     assert [step for step, _ in bad.rows] == [1, 4]
     messages = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert messages == ["tracker bad failed, training continues without it: ConnectionError: the server is away"] * 2
-    mirror.close()
+    trackers.close()
     assert (good.closed, bad.closed) == (1, 1)
 
 
@@ -65,7 +65,7 @@ def test_no_tracker_changes_the_row_of_another() -> None:
             row.clear()
 
     good = Recorder()
-    Mirror({"greedy": Greedy(), "good": good}).log(ROW)
+    Trackers({"greedy": Greedy(), "good": good}).log(ROW)
     assert good.rows == [(1, {"reward": 0.25, "updates": 2.0})]
 
 
@@ -92,9 +92,9 @@ def test_an_unknown_tracker_has_near_matches(spec_of: SpecOf) -> None:
 
 
 def test_without_trackers_no_file_is_written(spec_of: SpecOf, tmp_path: Path) -> None:
-    mirror = spec_of().open_trackers(0)
-    mirror.log(ROW)
-    mirror.close()
+    trackers = spec_of().open_trackers(0)
+    trackers.log(ROW)
+    trackers.close()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -102,8 +102,8 @@ def test_a_folder_that_cannot_be_written_is_a_warning(
     spec_of: SpecOf, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "tracking").write_text("in the way")
-    mirror = spec_of("tensorboard").open_trackers(0)
-    mirror.log(ROW)
+    trackers = spec_of("tensorboard").open_trackers(0)
+    trackers.log(ROW)
     assert "could not be opened, training continues without it" in caplog.text
 
 
