@@ -7,6 +7,7 @@ from flows.display import clock
 from hpt_core.artifacts import Manifest
 from tasks import evaluate
 from tasks.execution.keys import MODEL
+from tasks.execution.scored import grader_version
 
 
 def lineage(model: Manifest, every: Iterable[Manifest]) -> list[Manifest]:
@@ -53,7 +54,7 @@ def _scores(model: Manifest, stored: list[Manifest]) -> Iterator[str]:
     by_hash = {m.outputs[evaluate.SAMPLES.name]: m for m in sampled}
     # The latest verdicts of each grader: with another time limit, samples are graded again.
     graded = {
-        (m.inputs["samples"], _grader(m)): m
+        (m.inputs["samples"], grader_version(m)): m
         for m in sorted(stored, key=lambda m: m.end)
         if m.kind == evaluate.GradeStep.kind and m.inputs["samples"] in by_hash
     }
@@ -74,18 +75,13 @@ def _row(samples: Manifest, verdicts: Manifest) -> str:
     sampling = config["sampling"]
     cells = [
         config["benchmark"],
-        _grader(verdicts),
+        grader_version(verdicts),
         total,
         config["k"],
         sampling.get("temperature"),
         sampling.get("max_tokens"),
     ]
     return f"| {' | '.join(map(str, cells))} | {100 * outcomes.get('correct', 0) / total:.2f} |"
-
-
-def _grader(verdicts: Manifest) -> str:
-    """Version of the verifier. The versions with a dot in their name are hashes of code."""
-    return next((version for name, version in verdicts.versions.items() if "." not in name), "")
 
 
 def _step(step: Manifest, steps: list[Manifest]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """In a process of its own: run a chain of idle stages, and count what it asks of the store and of Prefect."""
 
 import json
+import logging
 import os
 import stat
 import statistics
@@ -24,16 +25,16 @@ class Counted:
         self.root = str(root)
         self.found: Counter[str] = Counter()
         sys.addaudithook(self._audit)
-        for name, request in {"stat": "head", "lstat": "head"}.items():
-            setattr(os, name, self._wrapped(getattr(os, name), request))
+        for name in ("stat", "lstat"):  # the only calls that audit hooks do not see
+            setattr(os, name, self._wrapped(getattr(os, name)))
 
     def _ours(self, path: Any) -> bool:
         return isinstance(path, str | os.PathLike) and os.fspath(path).startswith(self.root)
 
-    def _wrapped(self, function: Any, request: str) -> Any:
+    def _wrapped(self, function: Any) -> Any:
         def called(path: Any, *arguments: Any, **options: Any) -> Any:
             if self._ours(path):
-                self.found[request] += 1
+                self.found["head"] += 1
             return function(path, *arguments, **options)
 
         return called
@@ -53,35 +54,29 @@ class Counted:
             self.found["put"] += 1
 
 
-class Asked:
-    """Counts requests and events that go to Prefect's server."""
+class Asked(logging.Filter):
+    """Counts requests and events that go to Prefect's server, as httpx and Prefect log them."""
 
     def __init__(self) -> None:
-        import httpx
-        from prefect.events.clients import PrefectEventsClient
+        import prefect.main  # noqa: F401  (later it would reset the level of its loggers)
 
+        super().__init__()
         self.requests: Counter[str] = Counter()
         self.events = 0
-        send, send_async, emit = httpx.Client.send, httpx.AsyncClient.send, PrefectEventsClient._emit
+        for name in ("httpx", "prefect.events.clients"):
+            logger = logging.getLogger(name)
+            logger.setLevel(logging.DEBUG)
+            logger.addFilter(self)
 
-        def counted(client: Any, request: Any, *arguments: Any, **options: Any) -> Any:
-            self._count(request)
-            return send(client, request, *arguments, **options)
-
-        async def counted_async(client: Any, request: Any, *arguments: Any, **options: Any) -> Any:
-            self._count(request)
-            return await send_async(client, request, *arguments, **options)
-
-        async def emitted(client: Any, event: Any) -> Any:
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Count a record. Only warnings are shown."""
+        if record.msg.startswith("HTTP Request:"):
+            method, url, *_ = record.args
+            parts = [part for part in url.path.split("/") if part and len(part) < 30]
+            self.requests[f"{method} {'/'.join(parts)}"] += 1
+        elif "Emitting event" in record.msg:
             self.events += 1
-            return await emit(client, event)
-
-        httpx.Client.send, httpx.AsyncClient.send = counted, counted_async  # type: ignore[method-assign,assignment]
-        PrefectEventsClient._emit = emitted  # type: ignore[method-assign]
-
-    def _count(self, request: Any) -> None:
-        parts = [part for part in request.url.path.split("/") if part and len(part) < 30]
-        self.requests[f"{request.method} {'/'.join(parts)}"] += 1
+        return record.levelno >= logging.WARNING
 
 
 def measure(folder: str, stages: int, in_worker: bool) -> dict[str, Any]:

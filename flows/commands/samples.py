@@ -97,7 +97,8 @@ def samples(
 
 def first_only(count: int, model: str | None, other: str | None) -> str:
     """How many questions one model solves and another does not."""
-    return f"{count} questions solved by {model} and not by {other}"
+    questions = "question" if count == 1 else "questions"
+    return f"{count} {questions} solved by {model} and not by {other}"
 
 
 def _with_reason(row: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ def grade(gold: str, response: str, kind: str | Verifier = "math", question: str
     `kind` is a verifier's name, import path or instance. `question` is the question's text, which contains the options
     of a choice. The answer is compared in another process, which is killed after five CPU seconds. The first call
     starts that process, which takes about a second. For many answers use `hpt.VerifierPool`. Raises ConfigError for an
-    unknown verifier.
+    unknown verifier, and for one whose class is in the script or notebook itself: the other process cannot import it.
     """
     (verdict,) = _pool().verify([Item(kind, gold, response, question)])
     return verdict

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Self
 from pebble import ProcessExpired, ProcessPool
 
 from hpt_core.errors import VerifierError
+from hpt_core.plugins import reference_of
 from hpt_core.verifiers import _worker, get
 from hpt_core.verifiers.base import Judgment, Outcome, Verdict, Verifier
 
@@ -34,8 +35,12 @@ class Item(NamedTuple):
 
     @property
     def resolved(self) -> Verifier:
-        """The verifier instance. Raises ConfigError for an unknown name."""
-        return get(self.verifier) if isinstance(self.verifier, str) else self.verifier
+        """The verifier instance. Raises ConfigError for an unknown name, and for a class that the worker processes
+        cannot import."""
+        if isinstance(self.verifier, str):
+            return get(self.verifier)
+        reference_of(type(self.verifier))  # raises
+        return self.verifier
 
 
 Bare = tuple[str, str, str]
@@ -64,7 +69,7 @@ class Comparison(NamedTuple):
 
     @classmethod
     def of(cls, item: Item) -> "Comparison":
-        """The comparison of an item. Raises ConfigError for an unknown verifier."""
+        """The comparison of an item. Raises ConfigError as `Item.resolved` does."""
         verifier = item.resolved
         question = item.question if verifier.reads_question else ""
         return cls(verifier, item.gold, verifier.extract(item.response, question), question)

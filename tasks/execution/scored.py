@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from benchmarks.catalog.records import Contribution, QuestionScores
 from benchmarks.catalog.schemas import QUESTION_SCORES, Row
 from benchmarks.suite import Suite
+from hpt_core.artifacts import Manifest
 from hpt_core.errors import ConfigError, DataError, StoreError
 from hpt_core.evaluation.metrics import clustered_stderr, estimate
 from hpt_core.files import sha256_json
@@ -91,6 +92,11 @@ def contribution(stored: Stored) -> Contribution:
         "truncated": counted.truncated,
     }
     return Contribution(rows, QuestionScores(benchmark, model, pa.table(columns).cast(QUESTION_SCORES)))
+
+
+def grader_version(verdicts: Manifest) -> str:
+    """Version of the verifier that gave the verdicts: the first of their versions. The others are hashes of code."""
+    return next(iter(verdicts.versions.values()), "")
 
 
 def _name(plugin: Any) -> str:
@@ -192,8 +198,7 @@ def _protocol(stored: Stored, samples: Stored, asked: Stored) -> Row:
         "dtype": config["dtype"],
         "seed": config["seed"],
         "seeds": config.get("seeds", "derived"),
-        # The first of the versions is the grader's own; the others are its code.
-        "grader_version": next(iter(verdicts.versions.values())),
+        "grader_version": grader_version(verdicts),
         "grade_timeout_s": verdicts.config["timeout_s"],
         "benchmark_hash": verdicts.inputs["questions"],
     }

@@ -17,6 +17,7 @@ from hpt_core import code
 from hpt_core.base import merge
 from hpt_core.plugins import KINDS, add_folder
 from tasks.execution.config import PipelineConfig, pipeline_type
+from tasks.train import TrainStep
 
 MODULE = '''
 """Plug-ins of a user's own."""
@@ -109,11 +110,18 @@ PIPELINE: dict[str, Any] = {
     "model": {"base": {"source": TINY}},
     "data": {"d": {"source": {"name": "procedural", "rows": 8, "seed": 1}, "model": "model.base"}},
     "train": {
-        "hpt": {"from": "model.base", "data": "data.d", "algorithm": "hpt", "steps": 1, "engine": "scripted"},
+        "hpt": {
+            "from": "model.base",
+            "data": "data.d",
+            "algorithm": {"name": "hpt", "regularizers": ["entropy"]},
+            "steps": 1,
+            "engine": "scripted",
+        },
         "sft": {"from": "model.base", "data": "data.d", "algorithm": "sft", "steps": 1},
     },
     "evaluate": {"models": ["train.hpt"], "suites": ["procedural_double"], "engine": "scripted"},
     "publish": [{"name": "static_site", "path": "site"}],
+    "notify": ["webhook"],
 }
 RL = ("train", "hpt", "algorithm", "rl")
 EVERYWHERE = {"data.d", "train.hpt", "train.sft", "samples"}
@@ -141,9 +149,9 @@ PLACES: dict[str, tuple[tuple[str, ...], set[str]]] = {
 """Kind -> the field that names the plug-in, and the stages or kinds of artifacts that depend on it."""
 
 
-def test_every_kind_has_a_case() -> None:
+def test_every_kind_has_both_cases() -> None:
     pipeline_type({})
-    assert set(PLACES) | {"stages"} == set(KINDS)
+    assert set(PLACES) | {"stages"} == set(OURS) == set(KINDS)
 
 
 @pytest.fixture
@@ -186,12 +194,13 @@ def config_with(kind: str, module: str) -> PipelineConfig:
 
 
 def planned(config: PipelineConfig, store: Path) -> dict[str, list[dict[str, str]]]:
-    """Versions and code hashes in fingerprints, by stage or, for evaluations, by kind of artifact."""
+    """Versions and code hashes in fingerprints, by stage or, for evaluations, by kind of artifact; "" is the step's."""
     plan: Plan = plan_run(config.model_copy(update={"store": str(store)})).plan
     assert not plan.problems, plan.problems
     found: dict[str, list[dict[str, str]]] = {}
     for p in plan.planned:
-        found.setdefault(p.target.key.kind or str(p.target.key.stage), []).append(dict(p.target.versions))
+        versions = {"": p.target.version, **p.target.versions}
+        found.setdefault(p.target.key.kind or str(p.target.key.stage), []).append(versions)
     return found
 
 
@@ -220,20 +229,23 @@ OURS = {
     "advantages": ("hpt_core.upge.advantage.group_mean", {"train.hpt"}),
     "likelihood_gradients": ("hpt_core.upge.likelihood_gradient.plain", {"train.hpt", "train.sft"}),
     "aggregations": ("hpt_core.upge.aggregation.fixed_length", {"train.hpt"}),
-    "regularizers": ("hpt_core.upge.regularizers.entropy", set()),
+    "regularizers": ("hpt_core.upge.regularizers.entropy", {"train.hpt"}),
     "engines": ("hpt_core.rollout.scripted", {"train.hpt", "samples"}),
     "prompts": ("hpt_core.prompts.plain", EVERYWHERE),
     "models": ("hpt_core.models.scratch", {"model.base"}),
     "sources": ("hpt_core.data.sources.procedural", {"data.d"}),
     "families": ("hpt_core.data.procedural.double", {"data.d", "benchmark.procedural_double"}),
     "verifiers": ("hpt_core.verifiers.math", {"data.d", "train.hpt", "verdicts"}),
-    # The default protocol says nothing of its own.
-    "protocols": ("benchmarks.protocols.benchmark", set()),
+    "protocols": ("benchmarks.protocols.paper", {"samples"}),
     "benchmarks": ("benchmarks.suites.procedural_double", {"benchmark.procedural_double"}),
     "publishers": ("benchmarks.publishers.static_site", {"publish.static_site"}),
     "trackers": ("hpt_core.trackers.tensorboard", set()),
+    "notifiers": ("tasks.notifiers.webhook", set()),
+    # Its steps have versions instead: a file holds a whole kind of stage, and few of its edits change a result.
+    "stages": ("tasks.train", set()),
 }
-"""Kind -> a shipped plug-in, and the stages that depend on it. Training uses the graders of its data's rows."""
+"""Kind -> a shipped plug-in that the pipeline uses, and the stages that depend on it. Training uses the graders of its
+data's rows."""
 
 
 @pytest.mark.parametrize("kind", sorted(OURS))
@@ -247,7 +259,9 @@ def test_editing_a_shipped_plug_in_reruns_the_stages_that_use_it(
     find = code.source_file
     monkeypatch.setattr(code, "_KNOWN", {})  # it watches the files, not where they are found
     monkeypatch.setattr(code, "source_file", lambda name: edited if name == module else find(name))
-    config = PipelineConfig.model_validate(PIPELINE)
+    # The default protocol has no code of its own in a fingerprint.
+    protocol = {"evaluate": {"protocol": "paper"}} if kind == "protocols" else {}
+    config = PipelineConfig.model_validate(merge(PIPELINE, protocol))
     edited.write_text(original.read_text())
     before = planned(config, tmp_path / "runs")
     edited.write_text(original.read_text() + "\n# a comment\n")
@@ -256,6 +270,15 @@ def test_editing_a_shipped_plug_in_reruns_the_stages_that_use_it(
     # Before the data are there nobody knows which graders training takes.
     unknown = {"train.hpt"} if kind == "verifiers" else set()
     assert changed(before, planned(config, tmp_path / "runs")) == users - unknown
+
+
+def test_raising_the_version_of_a_shipped_step_reruns_its_stages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = PipelineConfig.model_validate(PIPELINE)
+    before = planned(config, tmp_path / "runs")
+    monkeypatch.setattr(TrainStep, "version", f"{TrainStep.version}.1")
+    assert changed(before, planned(config, tmp_path / "runs")) == {"train.hpt", "train.sft"}
 
 
 def test_editing_a_users_stage_kind_reruns_its_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from hpt_core.artifacts import Manifest
+from tasks.execution.scored import grader_version
 from tests.checkout import copy_checkout
 
 pytestmark = pytest.mark.xdist_group("plugins")
@@ -87,6 +89,8 @@ from hpt_core.verifiers.base import Judgment, Outcome, Verifier
 
 
 class Contains(Verifier):
+    version = "contains-1"
+
     def extract(self, response, question=""):
         return response or None
 
@@ -236,8 +240,9 @@ def test_our_wheel_and_a_package_of_plug_ins_run_a_pipeline(
     assert {row["outcome"] for row in trained} == {"correct", "incorrect"}
     manifest = json.loads((named / "train.acme" / "manifest.json").read_text())
     assert {"acme.algorithms", "acme.parts", "acme.arithmetic", "acme.verifiers"} <= set(manifest["versions"])
-    verdicts = pq.read_table(named / "evaluate.acme" / "verdicts" / "acme_double" / "output" / "verdicts.parquet")
-    assert verdicts.num_rows == 12
+    graded = named / "evaluate.acme" / "verdicts" / "acme_double"
+    assert pq.read_table(graded / "output" / "verdicts.parquet").num_rows == 12
+    assert grader_version(Manifest.model_validate_json((graded / "manifest.json").read_text())) == "contains-1"
 
     # A new release of the package: what was made with the changed module is made again, and nothing else.
     changed = site / "acme" / "arithmetic.py"

@@ -366,6 +366,28 @@ def test_a_run_is_planned_once(again: Any) -> None:
         assert done.stderr.splitlines()[-1] == "plans: 1"
 
 
+IN_A_NOTEBOOK = """
+import asyncio
+import hpt_core as hpt
+
+async def cell():
+    ended = {}
+    again = hpt.RunOptions(rerun=("evaluate.base/verdicts",))
+    results = hpt.run("tiny.toml", again, on_event=lambda event: ended.update({event.stage: event.what}))
+    await asyncio.sleep(0)
+    print(ended["evaluate.base"], results.scores().num_rows)
+    hpt.run("tiny.toml")
+
+asyncio.run(cell())
+"""
+
+
+def test_a_notebook_runs_a_pipeline_while_its_event_loop_runs(again: Any) -> None:
+    done = again.python(IN_A_NOTEBOOK)
+    assert done.stdout == "made 4\n"
+    assert "evaluate.base: reused" in done.stderr and "Error" not in done.stderr
+
+
 DEPLOYED = """
 import json, sys, tomllib
 from pathlib import Path

@@ -54,6 +54,7 @@ BASES: dict[str, type[Plugin]] = {
     "trackers": TrackerConfig,
     "verifiers": Verifier,
 }
+ROOT = Path(__file__).resolve().parents[2]
 ALL = [(kind, name) for kind, base in BASES.items() for name in base.plugin_kind.names]
 
 GATES = '''"""Gates of somebody else's. There is more than one."""
@@ -94,6 +95,58 @@ class Mine(Whole):
 
 MINE = Mine()
 '''
+TYPED = '''"""Typed plug-ins, and the configs that take them."""
+
+import hpt_core as hpt
+from hpt_core.algorithms.grpo import GRPO, Rollouts
+from hpt_core.algorithms.hpt import HPT
+from hpt_core.gates.switch import Switch
+from hpt_core.training.config import Reward
+
+
+class LeaveOneOut(hpt.Advantage):
+    scale: float = 1.0
+
+    def estimate(self, group: hpt.Group) -> hpt.Advantages:
+        n, total = len(group.rewards), sum(group.rewards)
+        return hpt.Advantages(tuple(self.scale * (n * r - total) / (n - 1) for r in group.rewards), demonstration=1.0)
+
+
+class Contains(hpt.Verifier):
+    def extract(self, response: str, question: str = "") -> str | None:
+        return response or None
+
+    def judge(self, gold: str, answer: str | None, question: str = "") -> hpt.Outcome | hpt.Judgment:
+        return hpt.Outcome.CORRECT if answer and gold in answer else hpt.Judgment(hpt.Outcome.INCORRECT, 0.5)
+
+
+class Steep(Switch):
+    slope: float = 2.0
+
+
+'''
+ACCEPTED = (
+    "Rollouts(advantage=LeaveOneOut(scale=2.0))",
+    "Reward(verifier=Contains(), weight=0.5)",
+    "hpt.Estimator(HPT(gate=Steep(slope=3.0)), max_length=16)",
+    "GRPO(rl=Rollouts(advantage=LeaveOneOut()))",
+)
+REFUSED = (
+    "Rollouts(advantage=Contains())",
+    "Reward(verifier=LeaveOneOut())",
+    "HPT(gate=LeaveOneOut())",
+    "LeaveOneOut(scale='twice')",
+    "Steep(steepness=1.0)",
+)
+STRICT = """
+[mypy]
+strict = true
+follow_imports = silent
+# Nothing in the plug-ins depends on these, and reading them takes most of the time.
+[mypy-torch.*,prefect.*,numpy.*,pandas.*,pyarrow.*,rich.*,typer.*,httpx.*,huggingface_hub.*,fsspec.*,transformers.*]
+follow_imports = skip
+ignore_missing_imports = true
+"""
 
 WriteModule = Callable[[str, str], Path]
 
@@ -161,8 +214,7 @@ def install(tmp_path: Path) -> Callable[[str], None]:
 
 def run_python(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs `code` in a process of its own, elsewhere."""
-    root = Path(__file__).resolve().parents[2]
-    paths = os.pathsep.join([str(root), *environment.pop("path", "").split(os.pathsep)])
+    paths = os.pathsep.join([str(ROOT), *environment.pop("path", "").split(os.pathsep)])
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
         env={**os.environ, "PYTHONPATH": paths, **environment},
@@ -567,3 +619,24 @@ def test_folders_of_plugins_reach_child_processes(
 def test_a_folder_of_plugins_hides_no_module(write_module: WriteModule) -> None:
     write_module("colorsys", "class Gate: pass\n")
     assert not str(importlib.import_module("colorsys").__file__).startswith(os.environ["HPT_PLUGINS"])
+
+
+@pytest.mark.slow
+def test_type_checker_and_run_time_accept_the_same_instances(write_module: WriteModule, tmp_path: Path) -> None:
+    """A user's subclass is accepted wherever its base is, and nothing else is."""
+    lines = [*TYPED.splitlines(), *ACCEPTED, *REFUSED]
+    file = write_module("typed_parts", "\n".join(lines))
+    (tmp_path / "mypy.ini").write_text(STRICT)
+    command = [sys.executable, "-m", "mypy", "--config-file=mypy.ini", str(file)]
+    environment = os.environ | {"MYPYPATH": str(ROOT)}
+    checked = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    wrong = {int(line.split(":")[1]) for line in checked.stdout.splitlines() if ": error: " in line}
+    assert [lines[number - 1] for number in sorted(wrong)] == list(REFUSED), checked.stdout + checked.stderr
+
+    write_module("typed_parts", TYPED)
+    module = vars(importlib.import_module("typed_parts"))
+    for line in ACCEPTED:
+        eval(line, module)
+    for line in REFUSED:
+        with pytest.raises(ValidationError):
+            eval(line, module)

@@ -86,7 +86,7 @@ def test_questions_that_one_model_solves_and_another_does_not(look: Callable[...
     asked = ("--solved-by", "a", "--not-by", "b")
     both = [(model, IDS[1], i) for model in "ab" for i in range(2)]
     assert shown(look(*asked, "--json")) == both
-    assert "procedural_double: 1 questions solved by a and not by b: first" in look(*asked).out
+    assert "procedural_double: 1 question solved by a and not by b: first" in look(*asked).out
     assert shown(look("--solved-by", "b", "--not-by", "a", "--json")) == []
     assert "go together" in look("--solved-by", "a", code=2).err
 

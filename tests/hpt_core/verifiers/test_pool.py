@@ -8,6 +8,7 @@ import pytest
 
 from hpt_core.errors import ConfigError, VerifierError
 from hpt_core.verifiers import Outcome, Verdict, kinds, version
+from hpt_core.verifiers.math import Math
 from hpt_core.verifiers.pool import Item, VerifierPool
 
 
@@ -130,6 +131,20 @@ def test_unknown_kind_and_closed_pool_are_errors():
         pool.verify([("maths", "5", "\\boxed{5}")])
     with pytest.raises(VerifierError, match="closed"):
         pool.verify([math("5", "5")])
+
+
+def test_a_verifier_that_the_processes_cannot_import_is_an_error(pool):
+    class Local(Math):
+        pass
+
+    class Script(Math):
+        pass
+
+    Script.__module__, Script.__qualname__ = "__main__", "Script"
+    for verifier in (Local(), Script()):
+        with pytest.raises(ConfigError, match="cannot be imported by worker processes"):
+            pool.verify([math("5", "5"), Item(verifier, "5", "\\boxed{5}")])
+    assert pool.verify([Item(Math(), "5", "\\boxed{5}")])[0].correct
 
 
 def test_kinds_are_the_shipped_verifiers():
