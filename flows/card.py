@@ -52,9 +52,9 @@ def _scores(model: Manifest, stored: list[Manifest]) -> Iterator[str]:
         m for m in stored if m.kind == evaluate.SampleStep.kind and m.inputs["model"] == model.outputs[MODEL.name]
     ]
     by_hash = {m.outputs[evaluate.SAMPLES.name]: m for m in sampled}
-    # The latest verdicts of each grader: with another time limit, samples are graded again.
+    # The latest verdicts of each grader, by name and version: with another time limit, samples are graded again.
     graded = {
-        (m.inputs["samples"], grader_version(m)): m
+        (m.inputs["samples"], next(iter(m.versions.items()), None)): m
         for m in sorted(stored, key=lambda m: m.end)
         if m.kind == evaluate.GradeStep.kind and m.inputs["samples"] in by_hash
     }

@@ -112,12 +112,13 @@ def test_a_card_says_how_a_model_was_made_and_how_it_scores(store: Store) -> Non
     assert "holds no scores of this model" in card("Base", base, store.outputs())
 
 
-def test_a_card_gives_the_own_version_of_a_plug_in_grader(store: Store) -> None:
-    versions = {"acme.verifiers:Contains": "contains-1", "acme": "e" * 64, "acme.verifiers": "f" * 64}
-    make(store, "verdicts", 0xAB90, "evaluate.hpt/verdicts/aime24", inputs={"samples": "s20"},
-         versions=versions, outputs={"verdicts": "v"}, facts={"outcomes": {"correct": 3}})  # fmt: skip
+def test_a_card_has_a_row_with_its_own_version_for_each_plug_in_grader(store: Store) -> None:
+    for number, grader in ((0xAB90, "Contains"), (0xAB91, "Equals")):
+        versions = {f"acme.verifiers:{grader}": "1", "acme": "e" * 64, "acme.verifiers": "f" * 64}
+        make(store, "verdicts", number, "evaluate.hpt/verdicts/aime24", inputs={"samples": "s20"},
+             versions=versions, outputs={"verdicts": "v"}, facts={"outcomes": {"correct": 3}})  # fmt: skip
     _, model = find_one(store, "0000ab02")
-    assert "| aime24 | contains-1 | 3 |" in card("Mine", model, store.outputs())
+    assert card("Mine", model, store.outputs()).count("| aime24 | 1 | 3 |") == 2
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("12h", 43_200), ("30 d", 2_592_000), ("1.5w", 907_200), ("5m", 300)])
