@@ -453,15 +453,16 @@
     // Links to the questions that one of the two solves, in three classes by how many of all models' samples are correct.
     async lists(a, b, d) {
       const models = await Promise.all([a, b].map((id) => load(`data/models/${id}.json`)));
-      const asked = new Set(models.flatMap((found) => found.scores.filter((score) => score.benchmark === d.benchmark).map((score) => score.set)));
+      const asked = new Set(models.filter(Boolean).flatMap((found) => found.scores.filter((score) => score.benchmark === d.benchmark).map((score) => score.set)));
       const shares = new Map();
-      for (const set_ of await Promise.all([...asked].map((id) => load(`data/questions/${id}.json`)))) set_.ids.forEach((id, i) => shares.set(id, set_.shares[i]));
+      for (const set_ of await Promise.all([...asked].map((id) => load(`data/questions/${id}.json`)))) if (set_) set_.ids.forEach((id, i) => shares.set(id, set_.shares[i]));
+      const kind = (share) => (share === undefined ? "of unknown difficulty" : share < 1 / 3 ? "hard" : share < 2 / 3 ? "medium" : "easy");
       const link = (id) => el("li", {}, el("a", { href: `questions.html?${new URLSearchParams([["m", a], ["m", b], ["benchmark", d.benchmark], ["question", id]])}` }, el("bdi", {}, shown(id))));
       return d.only.map((found, i) => {
-        const kinds = [["hard", 0, 1 / 3], ["medium", 1 / 3, 2 / 3], ["easy", 2 / 3, 1.001]].map(([kind, low, high]) =>
-          [kind, found.filter((id) => shares.get(id) >= low && shares.get(id) < high).sort((x, y) => shares.get(x) - shares.get(y))]);
-        return [el("h3", {}, `Only ${"AB"[i]} solves ${found.length}`), kinds.filter(([, ids]) => ids.length).map(([kind, ids]) =>
-          [el("p", { class: "notes" }, `${ids.length} ${kind}`), el("ul", { class: "ids" }, ids.map(link))])];
+        const sorted = [...found].sort((x, y) => shares.get(x) - shares.get(y));
+        const kinds = ["hard", "medium", "easy", "of unknown difficulty"].map((each) => [each, sorted.filter((id) => kind(shares.get(id)) === each)]);
+        return [el("h3", {}, `Only ${"AB"[i]} solves ${found.length}`), kinds.filter(([, ids]) => ids.length).map(([each, ids]) =>
+          [el("p", { class: "notes" }, `${ids.length} ${each}`), el("ul", { class: "ids" }, ids.map(link))])];
       });
     },
     section(a, b, pair, benchmarks, averages) {
