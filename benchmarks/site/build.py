@@ -44,6 +44,7 @@ SOURCES = (
     "benchmarks.catalog",
     "benchmarks.significance",
     "hpt_core.evaluation.metrics",
+    "hpt_core.texts",
 )
 """Packages and modules whose code determines the files."""
 

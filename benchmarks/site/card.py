@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from benchmarks.catalog.schemas import Row
 from benchmarks.markdown import ScoreRow, escape, overlap_note, score_table, truncated_note
+from hpt_core.texts import harmless
 
 
 def card(data: Row) -> str:
@@ -43,7 +44,7 @@ def card(data: Row) -> str:
         *(f"- {term}: {escape(str(value))}" for term, value in told if value not in (None, "")),
         *_config(stage),
     ]
-    return "\n".join(lines) + "\n"
+    return harmless("\n".join(lines) + "\n")
 
 
 def _row(score: Row) -> ScoreRow:

@@ -224,7 +224,7 @@ def test_our_wheel_and_a_package_of_plug_ins_run_a_pipeline(
     )
     assert where.stdout.count(str(site)) == 4, where
     listed = hpt("list", "advantages").stdout
-    assert "leave_one_out  A = R minus the mean of the other members'" in listed
+    assert "leave_one_out  Reward minus the mean of the others (Ahmadian 2024)" in listed
     shown = hpt("show", "advantages", "leave_one_out").stdout
     assert "scale" in shown
     assert "Factor of the advantage." in shown

@@ -512,9 +512,10 @@ def test_the_tables_name_the_questions_that_one_model_solves_and_another_does_no
 
 def test_a_model_has_a_card(made: MadeUp, tmp_path: Path) -> None:
     correct = answers(1, 0.5)
-    hashes = made.run("demo", {"hpt|x": correct})
+    name = "hpt|x\u202e"
+    hashes = made.run("demo", {name: correct})
     build(made, tmp_path / "site")
-    text = (tmp_path / "site" / "data" / "cards" / f"{short_id(hashes['hpt|x'])}.md").read_text()
+    text = (tmp_path / "site" / "data" / "cards" / f"{short_id(hashes[name])}.md").read_text()
     _, front, card = text.split("---\n", 2)
     assert yaml.safe_load(front) == {
         "base_model": "Qwen/Qwen2.5-Math-1.5B",
@@ -522,7 +523,7 @@ def test_a_model_has_a_card(made: MadeUp, tmp_path: Path) -> None:
         "pipeline_tag": "text-generation",
         "tags": ["hpt-pipelines"],
     }
-    assert "# demo/hpt\\|x\n" in card and "Lineage: demo/base → demo/hpt\\|x" in card
+    assert "# demo/hpt\\|x\\u202e\n" in card and "Lineage: demo/base → demo/hpt\\|x\\u202e" in card
     assert f"| AIME 2024 | {100 * correct['aime24'].mean():.1f} |" in card
     assert "10 % of the responses were cut" in card and "Tokens trained on: 2000" in card
 
