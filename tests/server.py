@@ -10,6 +10,8 @@ from pathlib import Path
 
 from tests.ports import free_port
 
+WITHOUT_PANDAS = Path(__file__).parent / "without_pandas"
+
 
 class Server:
     """A Prefect server and the environment of the processes that use it."""
@@ -24,6 +26,7 @@ class Server:
             "DO_NOT_TRACK": "1",
             "OMP_NUM_THREADS": "1",
             "COLUMNS": "160",
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(WITHOUT_PANDAS), os.environ.get("PYTHONPATH")])),
         }
         self.environment = self._own | {"PREFECT_API_URL": f"http://127.0.0.1:{self._port}/api"}
 

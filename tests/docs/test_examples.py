@@ -1,5 +1,6 @@
 """The Python examples of the documents run unchanged."""
 
+import os
 import re
 import subprocess
 import sys
@@ -17,7 +18,8 @@ def test_examples_run_from_top_to_bottom(document: Path, prefect_environment: di
     blocks = re.findall(r"```python\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL)
     (tmp_path / "example.py").write_text("\n".join(blocks), encoding="utf-8")
     command = [sys.executable, "example.py"]
-    done = subprocess.run(command, cwd=tmp_path, env=prefect_environment, capture_output=True, text=True, timeout=300)
+    environment = prefect_environment | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}  # examples use pandas
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

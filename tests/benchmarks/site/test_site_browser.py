@@ -17,6 +17,7 @@ from bench.stores import MadeUp, drawn
 from benchmarks.catalog.compare import compare_models
 from benchmarks.catalog.records import Records
 from benchmarks.significance import holm
+from benchmarks.site.compare import PAIRED
 from benchmarks.site.facts import short_id
 from flows.view import View
 from tasks.execution.catalog import fill
@@ -442,11 +443,11 @@ def test_sixty_suites_on_a_screen_and_twelve_on_paper(browser: Browser, served: 
     assert page.evaluate("document.documentElement.scrollWidth") <= 1047
     page.emulate_media(media="screen")
     widen(60, EVIL)
+    page.goto(served.url)
+    page.wait_for_selector("#board tbody tr")
+    assert page.locator("#board thead th").count() == 1 + len(section["columns"]) + 1
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
-        page.goto(served.url)
-        page.wait_for_selector("#board tbody tr")
-        assert page.locator("#board thead th").count() == 1 + len(section["columns"]) + 1
         assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator("#main img").count() == 0
     page.close()
@@ -480,12 +481,13 @@ def every_page(page: Page, served: Served) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", WIDTHS)
-def test_no_page_is_wider_than_its_window(browser: Browser, served: Served, width: int, theme: Any) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=theme)
+def test_no_page_is_wider_than_its_window(browser: Browser, served: Served, theme: Any) -> None:
+    context = browser.new_context(viewport={"width": WIDTHS[0], "height": 800}, color_scheme=theme)
     page = context.new_page()
     for path in every_page(page, served):
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, path
     context.close()
 
 
@@ -524,12 +526,12 @@ def test_an_empty_store_and_its_first_model(browser: Browser, tmp_path: Path) ->
         served.stop()
 
 
-def test_forty_models(browser: Browser, tmp_path: Path) -> None:
+def test_more_models_than_are_compared_in_advance(browser: Browser, tmp_path: Path) -> None:
     served = Served(tmp_path)
     few = {"aime24": (30, 4), "math500": (60, 1)}
     models = {
         f"m{i:02}": {name: drawn(np.random.default_rng(i), n, k, 0.3 + i / 100) for name, (n, k) in few.items()}
-        for i in range(40)
+        for i in range(PAIRED + 2)
     }
     served.hashes |= served.made.run("sweep", models)
     served.start()
@@ -537,7 +539,7 @@ def test_forty_models(browser: Browser, tmp_path: Path) -> None:
         page = browser.new_page()
         page.goto(served.url)
         page.wait_for_selector("#board tbody tr")
-        assert len(labels(page)) == 40
+        assert len(labels(page)) == PAIRED + 2
         page.goto(f"{served.url}compare.html?{served.models('m00', 'm01')}")
         page.wait_for_selector("#pairs table")  # a pair that was not built
     finally:

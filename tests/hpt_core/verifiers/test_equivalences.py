@@ -10,7 +10,7 @@ import pytest
 from hpt_core.verifiers import Outcome
 from hpt_core.verifiers.pool import Item, VerifierPool
 
-SEEDS = [range(30), pytest.param(range(30, 120), marks=pytest.mark.long)]
+SEEDS = [range(20), pytest.param(range(20, 120), marks=pytest.mark.long)]
 """Values of each kind: 7,000 pairs in all, and 21,000 more where minutes do not matter."""
 
 
