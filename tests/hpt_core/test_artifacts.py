@@ -375,7 +375,7 @@ def test_renewal_is_tried_again_after_an_error(
             time.sleep(0.05)
         lease.confirm()
     assert len(failures) == 2
-    assert caplog.text.count("cannot be renewed (Stale file handle)") == 1
+    assert caplog.text.count(f"{lease.file} cannot be renewed (Stale file handle)") == 1
 
 
 def test_lease_in_a_place_that_cannot_be_written(tmp_path: Path) -> None:

@@ -474,7 +474,9 @@ def test_the_lease_of_a_killed_process_is_free_at_once_here_and_expires_elsewher
     assert process.stdout.readline() == "True\n"  # type: ignore[union-attr]
     process.kill()
     process.communicate()
-    assert store.named_lease("x").try_take()
+    last = store.named_lease("x")
+    assert last.try_take()
+    last.release()
 
 
 def test_a_holder_that_was_replaced_finds_out_and_changes_nothing(machine: Machine) -> None:
@@ -524,6 +526,8 @@ def test_leases_that_nobody_holds_are_removed(machine: Machine, monkeypatch: pyt
     held._remote.write(f"leases/held/{held._token}.beat", b"renewed")  # type: ignore[attr-defined]
     store.remove_leftovers()
     assert {name.split("/")[1] for name in Remote(store.address).list("leases")} == {"held"}
+    held.release()
+    dead.release()
 
 
 # Errors
