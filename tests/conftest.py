@@ -1,5 +1,6 @@
 """Fixtures shared by the whole suite."""
 
+import gc
 import os
 import shutil
 import signal
@@ -76,6 +77,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.xdist_group(group))
     marks = ("slow", "xdist_group")
     items.sort(key=lambda item: [item.get_closest_marker(mark) is None for mark in marks])
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is imported by now out of garbage collections, and collect less often: a tenth of the time of tests
+    that start no process."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 def shared_data_folder() -> Path | None:
