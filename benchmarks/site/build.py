@@ -137,7 +137,7 @@ class Site:
         files.put_value("data/models.json", {short_id(model): made.name(model) for model in made.hashes()})
         sets = question_sets(self.tables)
         for name, found in sets.items():
-            key = [code, found.hash, [row["record"] for row in found.scores if row["latest"]]]
+            key = [code, found.hash, [row["record"] for row in found.counted]]
             files.put_json(f"data/questions/{name}.json", key, set_data, self.records, self.tables, found)
         files.put_json("data/history.json", [code, self._scores_key()], history_data, self.tables)
         for first, second in pairs_of(self.board, json.loads((folder / "data/history.json").read_bytes())):

@@ -54,6 +54,13 @@ class QuestionSet(NamedTuple):
     scores: list[Row]
     """The rows of SCORES with them, with the `place` of each in the table."""
 
+    @property
+    def counted(self) -> list[Row]:
+        """The latest scores that say how easy a question is: the first 1, 2, 4, 8 and so on, at least half of them. So
+        the file of a set rarely changes when a model is added."""
+        latest = [row for row in self.scores if row["latest"]] or self.scores
+        return latest[: 1 << (len(latest).bit_length() - 1)]
+
 
 def question_sets(tables: Tables) -> dict[str, QuestionSet]:
     """All sets of questions, by id."""
@@ -78,9 +85,9 @@ def question_ids(records: Records, found: QuestionSet) -> list[str]:
 
 
 def set_data(records: Records, tables: Tables, found: QuestionSet) -> Row:
-    """The JSON of data/questions/SET.json, with the mean share of correct samples of each question, over the latest
+    """The JSON of data/questions/SET.json, with the mean share of correct samples of each question, over the counted
     scores: how easy it is. Raises StoreError."""
-    latest = [row for row in found.scores if row["latest"]] or found.scores
+    latest = found.counted
     chosen = tables.scores.column("correct").take(pa.array([row["place"] for row in latest]))
     correct = np.asarray(pc.list_flatten(chosen)).reshape(len(latest), -1)  # [models, questions]
     shares = np.mean(correct / np.array([[row["k"]] for row in latest]), axis=0)

@@ -450,7 +450,7 @@
       const models = ids.map((id) => ({ id, name: picker.label(id) }));
       await Promise.all([lengths.draw(models), training.draw(models)]);
     },
-    // Links to the questions that one of the two solves, in three classes by how many of all models' samples are correct.
+    // Links to the questions that one of the two solves, in three classes by how many of the store's samples are correct.
     async lists(a, b, d) {
       const models = await Promise.all([a, b].map((id) => load(`data/models/${id}.json`)));
       const asked = new Set(models.filter(Boolean).flatMap((found) => found.scores.filter((score) => score.benchmark === d.benchmark).map((score) => score.set)));
