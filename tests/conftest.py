@@ -187,13 +187,13 @@ def copy_base(finished: "Hpt", store: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def private_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The same of a server that a test may stop or strain."""
+def private_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A Prefect server that a test may stop or strain."""
     server = Server(tmp_path_factory.mktemp("prefect"))
     shared.copy_database(server.folder / "prefect.db")
     try:
         server.start()
-        yield server.environment
+        yield server
     finally:
         server.end()
 

@@ -22,6 +22,7 @@ from flows import automations
 from hpt_core.artifacts import Lease
 from hpt_core.files import sha256_json
 from tests.flows.pipelines import Deployed, Hpt, named, outputs_of, own, train_paced
+from tests.measured import MEASURED
 from tests.server import Server
 
 TRAINING = "train.sft"
@@ -52,8 +53,6 @@ CHANGES = {
 """Changes of the pipeline of the tests."""
 TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC")
 """When the newest score was measured, in the leaderboard."""
-MEASURED = ("seconds_", "tokens_per_second", "peak_memory_gib")
-"""Beginnings of the columns of the training log that differ between any two runs."""
 
 
 @dataclasses.dataclass
@@ -90,7 +89,7 @@ def results(hpt: Hpt) -> dict[str, Any]:
     report = next(folder for name, folder in named(hpt.store, "tiny").items() if name.startswith("report")) / "output"
     for table in sorted((report / "tables").glob("*.parquet")):
         read = pq.read_table(table)
-        kept = [name for name in read.column_names if not name.startswith(MEASURED)]
+        kept = [name for name in read.column_names if name not in MEASURED]
         found[f"tables/{table.name}"] = sha256_json(json.loads(json.dumps(read.select(kept).to_pylist())))
     found["leaderboard.md"] = TIME.sub("", (report / "leaderboard.md").read_text(encoding="utf-8"))
     shown = hpt.published / "runs" / str(json.loads((hpt.published / "runs.json").read_bytes())["board"])
@@ -103,7 +102,7 @@ def results(hpt: Hpt) -> dict[str, Any]:
 class Bed:
     """The pipeline of one case, in a folder of its own."""
 
-    def __init__(self, hpt: Hpt, server: Server | None = None, calm: "Calm | None" = None) -> None:
+    def __init__(self, hpt: Hpt, server: Server, calm: "Calm | None" = None) -> None:
         self.hpt = hpt
         self.server = server
         self.folder = hpt.folder

@@ -135,7 +135,6 @@ def server(bed: Bed, away_s: float) -> Iterator[Row]:
     bed.pace(max(1.0, 2 * away_s / STEPS))
     run = Served(bed)
     step = bed.runs.checkpoint()
-    assert bed.server is not None
     bed.fail()
     bed.server.kill()
     time.sleep(away_s)
@@ -152,7 +151,6 @@ def server(bed: Bed, away_s: float) -> Iterator[Row]:
 def server_at_end(bed: Bed) -> Iterator[Row]:
     """The server is away when the run ends."""
     run = Served(bed)
-    assert bed.server is not None
     bed.fail()
     bed.server.kill()
     bed.hurry()

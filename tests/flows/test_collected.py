@@ -5,11 +5,12 @@ import os
 from bench.child import call
 from bench.scale.prefect import load
 from flows.collected import collect_in_thread
+from tests.server import Server
 
 
-def test_no_request_waits_for_the_busy_timeout(private_server: dict[str, str]) -> None:
+def test_no_request_waits_for_the_busy_timeout(private_server: Server) -> None:
     """As `prefect server start` runs it, the server answers nothing for 60 s within the first seconds."""
-    found = load(private_server["PREFECT_API_URL"], clients=8, seconds=6)
+    found = load(private_server.environment["PREFECT_API_URL"], clients=8, seconds=6)
     assert found["took_s"] < 40, found
 
 

@@ -6,23 +6,25 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from bench.failures.bed import Bed, results
-from bench.failures.kills import Kills
+from bench.failures import kills
+from bench.failures.bed import Bed, measure_calm
 from tests.flows.pipelines import Deployed, outputs_of, own, train_paced, until
+from tests.server import Server
 
 # On a busy machine, a run that loses six processes takes ten minutes.
 pytestmark = [pytest.mark.xdist_group("failures"), pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")
-def calm(finished: Any, private_server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def calm(finished: Any, private_server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The outputs of a training that nothing disturbs. Everything later depends on their hashes alone."""
-    hpt = type(finished)(tmp_path_factory.mktemp("calm"), private_server)
+    hpt = type(finished)(tmp_path_factory.mktemp("calm"), private_server.environment)
     shutil.copytree(finished.store / "model", hpt.store / "model", symlinks=True)
     train_paced(hpt)
     hpt("train", "tiny.toml")
@@ -30,8 +32,8 @@ def calm(finished: Any, private_server: dict[str, str], tmp_path_factory: pytest
 
 
 @pytest.fixture
-def deployed(fresh: Any, private_server: dict[str, str]) -> Iterator[Deployed]:
-    fresh.environment |= private_server
+def deployed(fresh: Any, private_server: Server) -> Iterator[Deployed]:
+    fresh.environment |= private_server.environment
     train_paced(fresh)
     found = Deployed(fresh)
     try:
@@ -128,9 +130,7 @@ def test_no_run_stays_running_when_all_its_processes_are_gone(deployed: Deployed
 
 
 @pytest.mark.long
-def test_random_kills_change_nothing_but_the_time(finished: Any, fresh: Any) -> None:
-    bed, kills = Bed(fresh), Kills(seed=5, gap_s=4)
-    assert not kills.through(bed, most=5)
-    assert results(fresh) == results(finished)
-    assert kills.total == 5, kills
-    until("no process is left", lambda: not bed.runs.find(""))
+def test_random_kills_change_nothing_but_the_time(private_server: Server, tmp_path: Path) -> None:
+    undisturbed = measure_calm(tmp_path / "calm", private_server)
+    row = kills.case(lambda name: Bed.with_training(tmp_path / name, private_server, undisturbed, ["*"]), 5, seed=5)
+    assert (row.equal, row.orphans, row.wrong) == (True, 0, []), row

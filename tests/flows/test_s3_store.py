@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hpt_core.artifacts.remote import Remote
+from tests.measured import MEASURED
 from tests.s3 import S3
 
 # A lease expires after a minute, and a machine that is shared may be slow.
@@ -35,8 +36,6 @@ class Paced(TokenMean):
             time.sleep(2)
         return super().weights(rows)
 '''
-TIMES = ("seconds", "tokens_per_second", "peak_memory")
-"""Parts of the names of columns that measure the machine."""
 
 
 def test_a_pipeline_is_reused_by_another_machine_without_fetching_outputs(s3: S3, machine: Any, finished: Any) -> None:
@@ -116,7 +115,7 @@ def tables(store: Path) -> dict[str, Any]:
     """The training log without times, and the hashes of the model's files."""
     (folder,) = [path.parent for path in store.rglob("log.parquet") if path.parent.name == "output"]
     table = pq.read_table(folder / "log.parquet")
-    columns = [name for name in table.column_names if not any(part in name for part in TIMES)]
+    columns = [name for name in table.column_names if name not in MEASURED]
     model = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in (folder / "model").iterdir()}
     return {"log": repr(table.select(columns).to_pylist()), "model": model}
 

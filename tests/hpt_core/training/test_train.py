@@ -15,6 +15,7 @@ from hpt_core import schemas
 from hpt_core.files import sha256_file
 from hpt_core.model_folder import load_tokenizer, read_config
 from hpt_core.training.model import load_model
+from tests.measured import MEASURED
 from tests.warm import Program
 
 Start = Callable[..., list[Program]]
@@ -32,8 +33,7 @@ KILLED = {
 def log_of(output: Path) -> list[dict[str, Any]]:
     """The log without what the clock or the process gave."""
     rows = pq.read_table(output / "log.parquet", schema=schemas.TRAIN_LOG).to_pylist()
-    measured = ("seconds", "device_seconds", "tokens_per_second", "peak_memory")
-    return [{k: repr(v) for k, v in row.items() if not k.startswith(measured)} for row in rows]
+    return [{k: repr(v) for k, v in row.items() if k not in MEASURED} for row in rows]
 
 
 def summary_of(output: Path) -> dict[str, Any]:
