@@ -50,7 +50,7 @@ suite: setup-dev
 test-long: setup-dev
 	$(PYTEST) 2 -m long
 
-# The kill tests among them.
+# The kill tests among them, for CI.
 test-kills: setup-dev
 	$(PYTEST) 2 -m long -k "killed or kills"
 
