@@ -43,12 +43,13 @@ class MadeUp:
         options: Mapping[str, Any] | None = None,
         logs: Mapping[str, pa.Table] | None = None,
         overrides: Sequence[str] = (),
+        labels: Mapping[str, str | None] | None = None,
     ) -> dict[str, str]:
         """Add a run that trained the `models` (name -> benchmark -> answers) and evaluated them.
 
         `failed` holds stages and their errors, `whole` the rows of benchmarks that were asked in part. `version` makes
         other models of the same names. `logs` holds training logs of models. With `overrides`, the run is a trial.
-        Returns the hash of each model by name.
+        `labels` are those of trainings in its config. Returns the hash of each model by name.
         """
         start, artifacts, hashes = self._tick(), dict[str, str](), dict[str, str]()
         suites = list(dict.fromkeys(name for found in models.values() for name in found))
@@ -76,6 +77,7 @@ class MadeUp:
                 "prompt": {"name": "chat"},
                 "seed": 0,
                 "overrides": [*overrides],
+                "train": {name: {"label": label} for name, label in (labels or {}).items()},
             },
             options=dict(options or {}),
             git_commit="0" * 40,

@@ -26,14 +26,14 @@ from tasks.execution.artifact import Artifacts, Job, Stage, Step, Target
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Context
 from tasks.execution.keys import MODEL, Reference, StageKey
-from tasks.execution.kind import NamedStages, StageConfig
+from tasks.execution.kind import ModelStageConfig, NamedStages
 from tasks.model import model_size
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Config(StageConfig):
+class Config(ModelStageConfig):
     """The average of several models: `[average.NAME]`."""
 
     models: tuple[Annotated[StageKey, Reference(MODEL)], ...] = Field(min_length=2)

@@ -24,7 +24,7 @@ from tasks.execution.artifact import Artifacts, Job, Stage, Step, Target
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Context
 from tasks.execution.keys import MODEL, Output, StageKey
-from tasks.execution.kind import NamedStages, StageConfig
+from tasks.execution.kind import ModelStageConfig, NamedStages
 
 LOG = logging.getLogger("hpt.model")
 
@@ -33,7 +33,7 @@ TOKENIZER = Output("tokenizer", "model")
 FILE = "model.json"
 
 
-class Config(ModelConfig, StageConfig):
+class Config(ModelConfig, ModelStageConfig):
     """A base model: `[model.NAME]`."""
 
 

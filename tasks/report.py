@@ -71,6 +71,8 @@ class Contents:
     """Model -> the data that it and its ancestors were trained on."""
     logs: tuple[StageKey, ...]
     """Models with a training log."""
+    labels: dict[StageKey, str]
+    """Models whose label is not their stage's name -> the label."""
     missing: tuple[StageKey, ...] = ()
     """Models that could not be measured, because a stage failed."""
     unchecked: tuple[ArtifactKey, ...] = ()
@@ -132,6 +134,7 @@ class Contents:
             "notes": list(self.notes),
             "limit": self.protocol.config.limit,
             "models": [[str(model), method] for model, method in self.methods.items()],
+            **({"labels": {str(model): label for model, label in self.labels.items()}} if self.labels else {}),
             "suites": [m.suite.name for m in self.protocol.measurements],
             "trained_on": {str(model): list(map(str, data)) for model, data in self.trained_on.items()},
         }
@@ -249,7 +252,7 @@ class ReportStep(Step):
     def _model(self, model: StageKey, contents: Contents, artifacts: Artifacts) -> ModelResult:
         return ModelResult(
             name=str(model),
-            label=model.name,
+            label=contents.labels.get(model, model.name),
             algorithm=contents.methods[model],
             results={m.suite.name: self._result(model, m, artifacts) for m in contents.protocol.measurements},
             train_log=artifacts[model].path(train.LOG) if model in contents.logs else None,
@@ -384,6 +387,7 @@ class Report(StageKind):
             protocol=evaluate.EvaluationPlan.of(pipeline, evaluation),
             methods={model: _method(pipeline, model) for model in models},
             trained_on={model: data for model, data in lineage.items() if data},
+            labels={m: pipeline.label_of(m) for m in models if pipeline.label_of(m) != m.name},
             logs=tuple(model for model in models if train.LOG in pipeline.kind_of(model).produces),
             overrides=pipeline.overrides,
         )

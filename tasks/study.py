@@ -26,7 +26,7 @@ from tasks.execution.artifact import Artifact, Artifacts, Job, Stage, Step, Targ
 from tasks.execution.config import PipelineConfig, references
 from tasks.execution.context import Context
 from tasks.execution.keys import MODEL, PREPARED, Output, StageKey, method_of
-from tasks.execution.kind import StageKind, Summary
+from tasks.execution.kind import LABEL, StageKind, Summary
 
 LOG = logging.getLogger("hpt.study")
 CLAIMS = Output("claims", "claims.json")
@@ -270,7 +270,7 @@ class StudyStep(Step):
     def _fields(self, stage: StageKey) -> dict[str, str]:
         """Every field of a training's config but its seed and what names a place: path -> value as JSON."""
         config = self.pipeline.config_of(stage).model_dump(mode="json", by_alias=True)
-        own = {name: value for name, value in config.items() if name not in ("from", "seed", "swept")}
+        own = {name: value for name, value in config.items() if name not in ("from", "seed", "swept", LABEL)}
         return {path: json.dumps(value) for path, value in _leaves(own)}
 
     def _trials(self, method: str, artifacts: Artifacts) -> Iterator[Trial]:

@@ -26,7 +26,7 @@ from tasks.execution.catalog import Stored
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Context
 from tasks.execution.keys import MODEL, PREPARED, Output, Reference, StageKey
-from tasks.execution.kind import NamedStages, StageConfig
+from tasks.execution.kind import ModelStageConfig, NamedStages
 from tasks.model import model_size
 
 MODULE = "hpt_core.train"
@@ -35,7 +35,7 @@ LOG = Output("log", "log.parquet")
 """The training log (hpt_core.schemas.TRAIN_LOG)."""
 
 
-class Config(TrainConfig, StageConfig):
+class Config(TrainConfig, ModelStageConfig):
     """A training stage: `[train.NAME]`."""
 
     from_: Annotated[StageKey, Reference(MODEL)] = Field(alias="from")

@@ -121,15 +121,15 @@ def _averages(found: Sequence[tuple[Row, Row, Counts, Counts]]) -> Iterable[Aver
 
 
 def side(tables: Tables, text: str) -> Side:
-    """A model with its scores. `text` is its name ("hpt", "demo/hpt"), its stage ("train.hpt") or the beginning of its
-    content hash; a name stands for the latest model that has it. Raises ConfigError."""
+    """A model with its scores. `text` is its label, its name ("hpt", "demo/hpt"), its stage ("train.hpt") or the
+    beginning of its content hash; a name stands for the latest model that has it. Raises ConfigError."""
     rows = tables.scores.drop_columns("correct").to_pylist()
     stages: dict[str, set[str]] = {}
     for model, stage in zip(*(tables.models.column(c).to_pylist() for c in ("model", "stage")), strict=True):
         stages.setdefault(model, set()).add(stage)
 
     def fits(row: Row) -> bool:
-        if text in (row["label"], _name(row)):
+        if text in (row["label"], _name(row), row["stage"].partition(".")[2]):
             return True
         return text in stages.get(row["model"], ()) or (len(text) >= 6 and row["model"].startswith(text))
 

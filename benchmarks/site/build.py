@@ -28,7 +28,7 @@ from benchmarks.site.lighteval import INDEX, details, details_index, details_pat
 from benchmarks.site.models import ModelData
 from benchmarks.site.questions import Responses, question_sets, response_path, set_data, shown
 from benchmarks.site.runs import RunData
-from benchmarks.site.tables import published, tables_data
+from benchmarks.site.tables import DECIDING, published, tables_data
 from benchmarks.site.training import TrainingLogs
 from hpt_core.artifacts import Store
 from hpt_core.artifacts.known import cache_folder
@@ -194,9 +194,9 @@ class Site:
                 return _details(benchmark, partial(self.responses.answered, record, int(number)))
         return None
 
-    def _scores_key(self) -> list[str]:
+    def _scores_key(self) -> Row:
         """What everything that follows from all scores is made of."""
-        found: list[str] = self.tables.scores.column("record").to_pylist()
+        found: Row = self.tables.scores.select(DECIDING).to_pydict()
         return found
 
     def _pair(self, first: str, second: str) -> Row:

@@ -55,11 +55,12 @@ class ModelData:
     def key(self, model: str) -> list[Any]:
         """What a model's file is made of."""
         facts, stage = self._models.row(model), self._models.stage(model)
-        children = [row["record"] for row in self._models.children(model)]
+        children = [(row["record"], self._labels[row["model"]]) for row in self._models.children(model)]
         scores = self._scores[model]
         overlaps = [self._overlaps.of(model, self._protocols[row["protocol"]]["benchmark_hash"]) for row in scores]
         records = [row["record"] for row in scores]
-        return [records, overlaps, facts and facts["record"], stage and stage["run"], children, self._lineage(model)]
+        made = [facts and facts["record"], stage and stage["run"]]
+        return [self.name(model), records, overlaps, made, children, self._lineage(model)]
 
     def data(self, model: str) -> Row:
         """The JSON of data/models/ID.json."""

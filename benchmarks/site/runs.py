@@ -39,9 +39,9 @@ class RunData:
     def key(self, run: str) -> list[Any]:
         """What the file of a run is made of."""
         row = self._rows[run]
-        models = self._made(run, "models").column("model").to_pylist()
+        models = self._made(run, "models").select(["model", "label"]).to_pylist()
         made = self._made(run, "stages").column("record").to_pylist()
-        return [_run(row), made, [[model, model in self._scored] for model in models]]
+        return [_run(row), made, [[*row.values(), row["model"] in self._scored] for row in models]]
 
     def data(self, run: str) -> Row:
         """The JSON of data/runs/ID.json."""

@@ -24,7 +24,7 @@ from hpt_core.redact import written
 from hpt_core.trackers.base import TrackerConfig
 from tasks.execution import variants
 from tasks.execution.keys import MODEL, Output, Reference, StageKey
-from tasks.execution.kind import StageKind, field_name
+from tasks.execution.kind import LABEL, StageKind, field_name
 from tasks.execution.resources import ResourcesConfig
 from tasks.execution.schedule import ScheduleConfig
 from tasks.notifiers.base import NotifierConfig
@@ -95,9 +95,11 @@ class PipelineConfig(Frozen):
                 for field, reference, output in references(kind.of(self), kind.name):
                     _require(field, reference, output, known)
         names: dict[str, StageKey] = {}
-        for key in (key for key, kind in known.items() if MODEL in kind.produces):
-            if (other := names.setdefault(key.name, key)) != key:
-                raise ValueError(f"{key.name!r} names {other} and {key}; rename one")
+        for key in self.models():
+            # Pages show a model by its label, and commands take either.
+            for name in (key.name, self.label_of(key)):
+                if (other := names.setdefault(name, key)) != key:
+                    raise ValueError(f"{name!r} names {other} and {key}; rename one")
             self._no_cycle(key, [])
         for kind in self.known_kinds:
             kind.check(self)
@@ -124,6 +126,10 @@ class PipelineConfig(Frozen):
     def models(self) -> tuple[StageKey, ...]:
         """Every stage that produces a model, in the config's order."""
         return tuple(key for kind in self.known_kinds if MODEL in kind.produces for key in self._keys(kind))
+
+    def label_of(self, model: StageKey) -> str:
+        """What pages and tables call the model of a stage."""
+        return getattr(self.config_of(model), LABEL, None) or model.name
 
     def inputs(self, key: StageKey, output: Output) -> tuple[StageKey, ...]:
         """The stages that a stage's config refers to for this output."""

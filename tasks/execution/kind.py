@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from hpt_core.base import NOT_IDENTITY, Frozen, Name
 from hpt_core.paths import expands_paths
@@ -17,6 +17,19 @@ if TYPE_CHECKING:
     from benchmarks.catalog.records import Contribution
     from tasks.execution.catalog import Stored
     from tasks.execution.config import PipelineConfig
+
+
+LABEL = "label"
+
+
+def _check_label(value: str) -> str:
+    if not value.isprintable() or value != value.strip():
+        raise ValueError(f"{value!r} has spaces at its ends, or a character that cannot be shown; write plain text")
+    return value
+
+
+Label = Annotated[str, Field(min_length=1, max_length=80), AfterValidator(_check_label)]
+"""A name for people."""
 
 
 class Summary(NamedTuple):
@@ -56,6 +69,15 @@ class StageConfig(Frozen):
     """Replace the stage by one for each seed. Stages that build on it are multiplied too, with the same seed."""
     swept: Annotated[dict[str, str], NOT_IDENTITY] = Field(default={}, exclude_if=lambda value: not value)
     """Written by `grid` and `seeds`, for the catalog: each sweep that the stage is a member of, and its place there."""
+
+
+class ModelStageConfig(StageConfig):
+    """Base of the configs of named stages that produce a model."""
+
+    label: Annotated[Label | None, NOT_IDENTITY] = Field(default=None, exclude_if=lambda value: value is None)
+    """What pages and tables call the model, such as "HPT (ours)"; by default, the stage's name. The ending of a variant
+    or of a sweep follows it: "HPT (ours)_seed_1". The next run shows a new label everywhere, also for earlier models of
+    the stage, and makes none of them again."""
 
 
 class StageKind(Plugin, ABC, kind="stages", package="tasks"):

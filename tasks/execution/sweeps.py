@@ -23,7 +23,7 @@ from hpt_core.errors import ModelError
 from hpt_core.model_folder import require_complete
 from hpt_core.paths import expand
 from tasks.execution.keys import Reference
-from tasks.execution.kind import NamedStages, StageKind
+from tasks.execution.kind import LABEL, NamedStages, StageKind
 
 GRID, SEEDS, SEED, SWEPT = "grid", "seeds", "seed", "swept"
 FIELDS = frozenset({GRID, SEEDS})
@@ -64,6 +64,11 @@ class SweepStage:
         return SweepStage(self.key, choices, {**self.fields, name: other.key}, seed)
 
 
+def ending(stage: Table, text: str) -> Table:
+    """A stage's table whose label, if it has one, ends as the name of the variant or member."""
+    return {**stage, LABEL: f"{stage[LABEL]}{text}"} if isinstance(stage.get(LABEL), str) else stage
+
+
 class Sweeps:
     """Expands the tables of all kinds of stages. Raises ValueError: "FIELD: CAUSE; REMEDY"."""
 
@@ -96,7 +101,8 @@ class Sweeps:
                 member_name = member.key.removeprefix(f"{kind}.")
                 if member_name in found or (member_name != name and member_name in stages):
                     raise ValueError(f"{key}: the stage {member.key} already exists; rename it, or use variants")
-                found[member_name] = {**merge(own, member.fields), **self._swept(kind, member)}
+                own_name = ending(own, member.key.removeprefix(key))
+                found[member_name] = {**merge(own_name, member.fields), **self._swept(kind, member)}
         return found
 
     def _swept(self, kind: str, member: SweepStage) -> Table:

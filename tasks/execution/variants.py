@@ -14,7 +14,7 @@ from hpt_core.base import Table, as_list, check_name, item_marks, merge, named_f
 from hpt_core.errors import near
 from tasks.execution.keys import MODEL, Reference
 from tasks.execution.kind import NamedStages, StageKind
-from tasks.execution.sweeps import FIELDS, Sweeps
+from tasks.execution.sweeps import FIELDS, Sweeps, ending
 
 WILD = re.compile(r"[*?\[]")
 COMMON = "*"
@@ -88,7 +88,7 @@ def _stages(kind: str, table: Table) -> dict[str, Any]:
             key = f"{name}_{own['name']}"
             if key in table:
                 raise _twice(kind, key, f"{where}.variants: ")
-            _add(found, kind, key, merge(base, fields), f"{where}.variants: ")
+            _add(found, kind, key, merge(ending(base, f"_{own['name']}"), fields), f"{where}.variants: ")
     return found
 
 

@@ -150,6 +150,18 @@ def test_a_renamed_pipeline_shares_the_artifacts(again: Any) -> None:
     assert states["report"] == "to do"
 
 
+def test_a_label_is_shown_everywhere_and_makes_no_model_again(again: Any) -> None:
+    labeled = '[model.base]\nlabel = "Tiny (ours)"\n[model.base.source]'
+    again.write(again.config.read_text().replace("[model.base.source]", labeled))
+    done = again("run", "tiny.toml")
+    reused = {line.split(" ", 1)[1].removesuffix(": reused") for line in done.stderr.splitlines() if "reused" in line}
+    assert reused == {stage for stage in STAGES if not stage.startswith(("report", "publish"))}
+    assert "Tiny (ours)" in done.stdout
+    assert "Tiny (ours)" in again.look("board", "runs").stdout
+    (board,) = again.published.glob("sites/*/data/board.json")
+    assert "Tiny (ours)" in board.read_text()
+
+
 def test_only_a_damaged_artifact_is_named_and_produced_again(again: Any, outputs: Outputs) -> None:
     (verdicts, _) = outputs(again.store, "verdicts")
     file = verdicts / "output" / "verdicts.parquet"

@@ -76,6 +76,29 @@ def test_only_what_changed_is_written(made: MadeUp, tmp_path: Path) -> None:
     assert {"data/board.json", "data/site.json"} <= set(written)
 
 
+def test_a_new_label_changes_every_file_that_shows_it_and_no_other(made: MadeUp, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    first = made.run("demo", {"hpt": answers(1, 0.5), "sft": answers(2, 0.4)})
+    made.run("demo", {"hpt": answers(3, 0.5)}, version="2")
+    build(made, site)
+    ids = {name: short_id(model) for name, model in first.items()}
+    before = {path: path.read_bytes() for path in site.rglob("*") if path.is_file()}
+    assert any(b"demo/hpt" in content for content in before.values())
+    made.run("demo", {}, labels={"hpt": "HPT (ours)"})
+    written = build(made, site)
+    assert {"data/board.json", "data/history.json", "data/models.json", "tables/scores.parquet"} <= set(written)
+    assert f"data/models/{ids['hpt']}.json" in written
+    assert not {f"data/models/{ids['sft']}.json", "tables/questions.parquet"} & set(written)
+    for path in site.rglob("*"):
+        if path.is_file() and path.name != STATE:
+            assert b"demo/hpt" not in path.read_bytes(), path
+    assert read(site, "data/models.json")[ids["hpt"]] == "demo/HPT (ours)"
+    (line,) = {line["name"] for line in read(site, "data/history.json")["lines"]}
+    assert line == "demo/HPT (ours)"
+    labels = pq.read_table(site / "tables/scores.parquet").column("label").to_pylist()
+    assert set(labels) == {"HPT (ours)", "sft"}
+
+
 def test_files_that_no_longer_belong_to_a_site_are_removed(tmp_path: Path) -> None:
     files = SiteFiles(tmp_path)
     files.put_value("data/a.json", 1)

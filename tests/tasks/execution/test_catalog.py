@@ -17,6 +17,7 @@ import pytest
 
 from bench.stores import MadeUp, drawn
 from benchmarks.catalog.board import make_board
+from benchmarks.catalog.compare import side
 from benchmarks.catalog.records import Records
 from benchmarks.catalog.schemas import MEANING, QUESTION_SCORES, TABLES
 from hpt_core.errors import StoreError
@@ -282,3 +283,25 @@ def test_what_a_trial_makes_as_its_pipeline_would_is_the_pipelines(
     everything.run("demo", {"hpt": {"aime24": HPT}}, overrides=["seed=2"])
     assert {r["pipeline"] for r in fill(everything.store).stages.to_pylist()} == {"demo (seed=2)"}
     assert "is not installed" not in caplog.text
+
+
+def test_models_have_the_labels_of_the_latest_run(made: MadeUp) -> None:
+    """A label changes nothing that was made, and a trial's is its own."""
+    made.run("demo", {}, labels={"hpt": "HPT", "sft_seed_1": "SFT (1 epoch)_seed_1"})
+    made.run("demo", {}, labels={"hpt": "HPT, γ = 0"})
+    made.run("demo", {}, labels={"sft_seed_1": "SFT (1 epoch)_seed_1"})
+    made.run("demo", {}, labels={"hpt": "a trial"}, overrides=["train.hpt.label=a trial"])
+    made.run("other", {"hpt": {"aime24": SFT}})
+    tables = fill(made.store)
+    assert {(r["pipeline"], r["label"]) for r in tables.scores.to_pylist()} == {
+        ("demo", "HPT, γ = 0"), ("demo", "SFT (1 epoch)_seed_1"), ("other", "hpt"),
+    }  # fmt: skip
+    assert {r["stage"]: (r["label"], r["method"]) for r in tables.models.to_pylist() if r["pipeline"] == "demo"} == {
+        "model.base": ("base", "base"),
+        "train.hpt": ("HPT, γ = 0", "HPT, γ = 0"),
+        "train.sft_seed_1": ("SFT (1 epoch)_seed_1", "SFT (1 epoch)"),
+    }
+    assert side(tables, "demo/HPT, γ = 0") == side(tables, "HPT, γ = 0")
+    assert side(tables, "sft_seed_1").name == "demo/SFT (1 epoch)_seed_1"
+    made.run("demo", {}, labels={"hpt": None, "sft_seed_1": None})
+    assert {r["label"] for r in fill(made.store).scores.to_pylist()} == {"hpt", "sft_seed_1"}

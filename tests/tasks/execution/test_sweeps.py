@@ -216,3 +216,30 @@ def test_a_member_records_its_place_in_the_sweeps_and_identities_do_not(tmp_path
     assert "swept" not in load(tmp_path, HEAD + TRAIN).model_dump(mode="json", by_alias=True)["train"]["hpt"]
     again = PipelineConfig.model_validate(config.model_dump(mode="json", by_alias=True))
     assert fingerprints(again) == fingerprints(config)
+
+
+def test_a_label_ends_as_the_name_does_and_decides_nothing(tmp_path: Path) -> None:
+    plain = TRAIN + "grid.steps = [3, 4]\nseeds = [1, 2]\n[[train.hpt.variants]]\nname = 'long'\n"
+    config = load(tmp_path, HEAD + plain.replace("steps = 3", 'steps = 3\nlabel = "HPT (ours)"'))
+    labels = {str(key): config.label_of(key) for key in config.models()}
+    assert labels["train.hpt_steps_3_seed_2"] == "HPT (ours)_steps_3_seed_2"
+    assert labels["train.hpt_long_steps_4_seed_1"] == "HPT (ours)_long_steps_4_seed_1"
+    assert labels["model.base"] == "base"
+    without = load(tmp_path, HEAD + plain)
+    assert "'label'" not in str(without.model_dump(mode="json", by_alias=True))
+    assert fingerprints(config) == fingerprints(without)
+
+
+@pytest.mark.parametrize(
+    ("label", "part"),
+    [
+        ("base", "'base' names model.base and train.hpt"),
+        (" HPT", "' HPT' has spaces at its ends"),
+        ("a\\u202eb", "a character that cannot be shown"),
+        ("", "at least 1 character"),
+    ],
+)
+def test_a_wrong_label_is_an_error(tmp_path: Path, label: str, part: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, HEAD + TRAIN + f'label = "{label}"\n')
+    assert part in str(caught.value)
