@@ -19,6 +19,8 @@ from benchmarks.sources.dataset import Dataset
 from benchmarks.suite import Suite, get_suite
 from hpt_core.artifacts import Slot, Store
 from hpt_core.errors import ConfigError, StoreError
+from hpt_core.verifiers.base import Outcome
+from hpt_core.verifiers.grading import gold_fault
 
 BLOCK = 20
 """Questions in a file of responses."""
@@ -186,12 +188,24 @@ def _joined(scored: list[Row], samples: Path, asked: Path, verdicts: Path) -> li
             "id": row["question_id"],
             "question": questions[row["question_id"]]["question"],
             "gold": questions[row["question_id"]]["gold"],
+            "fault": _fault(questions[row["question_id"]], answers.get(row["question_id"], [])),
             "correct": row["correct"],
             "k": row["k"],
             "samples": answers.get(row["question_id"], []),
         }
         for row in scored
     ]
+
+
+def _fault(question: Row, samples: list[Row]) -> str:
+    """Why the gold answer cannot be read; "" if none of the samples has this outcome, or the verifier is not installed
+    here."""
+    if all(sample["outcome"] != Outcome.GOLD_ERROR for sample in samples):
+        return ""
+    try:
+        return gold_fault(question["kind"], question["gold"], question["question"])
+    except ConfigError:
+        return ""
 
 
 def shown(answered: list[Row]) -> Row:
@@ -210,4 +224,5 @@ def _shown(asked: Row) -> Row:
         }
         for sample in asked["samples"]
     ]
-    return {"question": pieces(asked["question"][:LONGEST]), "gold": asked["gold"], "samples": samples}
+    told = {name: asked[name] for name in ("gold", "fault")}
+    return {"question": pieces(asked["question"][:LONGEST]), **told, "samples": samples}

@@ -1,6 +1,5 @@
 """`hpt samples`: show the models' responses with their questions and verdicts."""
 
-from functools import lru_cache
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +12,7 @@ from flows.stored import Key, Unit, choose, side_by_side, solved_by_one, units
 from hpt_core.errors import ConfigError
 from hpt_core.texts import harmless
 from hpt_core.verifiers.base import Outcome
-from hpt_core.verifiers.pool import Item, VerifierPool
+from hpt_core.verifiers.grading import gold_fault
 
 app = typer.Typer()
 CUT = {"length": ", cut at the token limit", "repetition": ", ended because it repeated itself"}
@@ -103,15 +102,7 @@ def first_only(count: int, model: str | None, other: str | None) -> str:
 
 def _with_reason(row: dict[str, Any]) -> dict[str, Any]:
     faulty = row["outcome"] == Outcome.GOLD_ERROR
-    return {**row, "reason": _fault(row["kind"], row["gold"], row["question"]) if faulty else None}
-
-
-@lru_cache
-def _fault(kind: str, gold: str, question: str) -> str:
-    """Why a gold answer cannot be read. Verdicts do not hold it, because it follows from the question alone."""
-    with VerifierPool(1) as pool:
-        (verdict,) = pool.verify([Item(kind, gold, "", question)])
-    return verdict.reason
+    return {**row, "reason": gold_fault(row["kind"], row["gold"], row["question"]) if faulty else None}
 
 
 def _print(row: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import atexit
 import threading
+from functools import lru_cache
 
 from hpt_core.verifiers.base import Verdict, Verifier
 from hpt_core.verifiers.pool import Item, VerifierPool
@@ -20,6 +21,13 @@ def grade(gold: str, response: str, kind: str | Verifier = "math", question: str
     """
     (verdict,) = _pool().verify([Item(kind, gold, response, question)])
     return verdict
+
+
+@lru_cache
+def gold_fault(kind: str, gold: str, question: str) -> str:
+    """Why a gold answer cannot be read; "" if it can. Verdicts do not hold it, because it follows from the question
+    alone. Raises ConfigError for an unknown verifier."""
+    return grade(gold, "", kind, question).reason
 
 
 def _pool() -> VerifierPool:

@@ -625,11 +625,11 @@
     answers() {
       const { id, place, files } = this.opened, filter = $("#samples"), plain = filter.source.checked;
       const texts = (files || []).map((file) => file && file[id]);
-      const first = texts.find(Boolean);
+      const first = texts.find(Boolean), fault = texts.find((text) => text && text.fault);
       filter.hidden = !first;
       const why = this.set.shows_text ? "This site does not hold the responses. Open the store with hpt view, or build the site with --responses."
         : "The texts of this benchmark are not shown, because it does not say that they may be public.";
-      fill($("#text"), first ? [el("pre", {}, typeset(first.question, plain)), el("p", {}, "Gold answer: ", el("bdi", {}, shown(first.gold)))] : el("p", { class: "notes" }, why));
+      fill($("#text"), first ? [el("pre", {}, typeset(first.question, plain)), el("p", {}, "Gold answer: ", el("bdi", {}, shown(first.gold)), fault ? [" (cannot be read: ", el("bdi", {}, shown(fault.fault)), ")"] : null)] : el("p", { class: "notes" }, why));
       const wanted = (sample) => (!filter.outcome.value || sample.outcome === filter.outcome.value)
         && (!filter.cut.value || (sample.finish_reason === "length") === (filter.cut.value === "yes"))
         && (!filter.least.value || sample.tokens >= +filter.least.value) && (!filter.most.value || sample.tokens <= +filter.most.value);

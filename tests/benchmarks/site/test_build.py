@@ -238,6 +238,20 @@ def test_no_text_of_a_gated_benchmark_is_in_the_site(made: MadeUp, tmp_path: Pat
     assert asked == set(by_benchmark), "the texts inside of the files, which are compressed"
 
 
+def test_responses_say_why_a_gold_answer_cannot_be_read(made: MadeUp, tmp_path: Path) -> None:
+    made.run("demo", {"hpt": {"math500": answers(1, 0.5)["math500"]}})
+    for name, column, value in (("asked.parquet", "gold", r"\frac{1"), ("verdicts.parquet", "outcome", "gold_error")):
+        (path,) = made.store.root.glob(f"*/*/output/{name}")
+        table = pq.read_table(path)
+        values = table.column(column).to_pylist()
+        values[table.column("question_id").to_pylist().index("q0003")] = value
+        pq.write_table(table.set_column(table.column_names.index(column), column, pa.array(values)), path)
+    (entry,) = fill(made.store).scores.select(["record"]).to_pylist()
+    build(made, tmp_path / "site", responses=True)
+    found = read(tmp_path / "site", f"data/responses/{entry['record']}/0.json")
+    assert found["q0003"]["fault"] and {asked["fault"] for name, asked in found.items() if name != "q0003"} == {""}
+
+
 def test_samples_are_there_in_the_style_of_lighteval(made: MadeUp, tmp_path: Path) -> None:
     correct = answers(1, 0.5)
     made.run("demo", {"hpt": correct})

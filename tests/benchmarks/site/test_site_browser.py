@@ -362,12 +362,14 @@ def test_formulas_are_typeset_and_nothing_else_is_made_of_them(page: Page, serve
     ]
     sample = {"response": [EVIL, "so ", ["$a$", tree]], "left_out": 0, "tokens": 1, "finish_reason": "stop",
               "outcome": "correct", "extracted": "1"}  # fmt: skip
-    hostile = {"q0001": {"question": ["What?"], "gold": "1", "samples": [sample]}}
+    hostile = {"q0001": {"question": ["What?"], "gold": "1", "fault": EVIL, "samples": [sample]}}
     page.route("**/data/responses/**", lambda route: route.fulfill(json=hostile))
     page.goto(f"{served.url}questions.html?{served.models('sft')}&benchmark=math500&question=q0001")
     page.wait_for_selector("#answers math")
     assert page.locator("#answers math mi").text_content() == "a<b>"
     assert page.locator("#answers script").count() == 0
+    told = "Gold answer: 1 (cannot be read: <img src=x onerror=alert(1)>\\u202egnp)"
+    assert page.locator("#text p").text_content() == told
     made = page.locator("#answers math, #answers math *")
     assert made.evaluate_all("nodes => nodes.flatMap((n) => n.getAttributeNames())") == []
     page.check("#samples [name=source]")
