@@ -26,6 +26,17 @@ class NotIdentity:
 
 NOT_IDENTITY: Final = NotIdentity()
 
+
+class UsedIf:
+    """Marks a field that is used, and part of an artifact's identity, only if a property of its config is true:
+    `engine: Annotated[EngineConfig, UsedIf("uses_engine")]`."""
+
+    def __init__(self, condition: str, but: tuple[str, ...] = ()) -> None:
+        """`but`: fields of the field's value, a config, that are used in any case."""
+        self.condition = condition
+        self.but = but
+
+
 NAME_LENGTH = 100
 """Longest name, in characters. A name becomes part of file names, which may have 255 bytes."""
 
@@ -94,14 +105,28 @@ class Frozen(BaseModel):
         yield from ()
 
     def identity(self) -> dict[str, Any]:
-        """This config's part of an artifact's identity, as JSON: all fields that are not marked NOT_IDENTITY."""
+        """This config's part of an artifact's identity, as JSON: the fields without NOT_IDENTITY that it uses."""
         dumped = self.model_dump(mode="json")
-        return {key: _identity(value, dumped[key]) for key, value in self.deciding() if key in dumped}
+        found = {key: _identity(value, dumped[key]) for key, value in self.deciding() if key in dumped}
+        for key, used in self.without_use().items():
+            if key in found:
+                found[key] = {name: value for name, value in found[key].items() if name in used}
+        return found
 
     def deciding(self) -> Iterator[tuple[str, Any]]:
         """Names and values of the fields that are part of the identity."""
+        idle = self.without_use()
         for key in _deciding(type(self)):
-            yield key, getattr(self, key)
+            if idle.get(key) != ():
+                yield key, getattr(self, key)
+
+    def without_use(self) -> dict[str, tuple[str, ...]]:
+        """The fields that this config does not use, by their marks -> the fields of their values that it uses."""
+        found: dict[str, tuple[str, ...]] = {}
+        for key, mark in _conditions(type(self)):
+            if not getattr(self, mark.condition):
+                found[key] = tuple(name for name in mark.but if name in found.get(key, mark.but))
+        return found
 
 
 def idle_settings(config: Any, where: str = "") -> Iterator[str]:
@@ -173,6 +198,11 @@ def marks(model: type[BaseModel]) -> dict[str, tuple[Any, ...]]:
 @cache
 def _deciding(model: type[BaseModel]) -> tuple[str, ...]:
     return tuple(key for key, found in marks(model).items() if not any(isinstance(m, NotIdentity) for m in found))
+
+
+@cache
+def _conditions(model: type[BaseModel]) -> tuple[tuple[str, UsedIf], ...]:
+    return tuple((key, mark) for key, found in marks(model).items() for mark in found if isinstance(mark, UsedIf))
 
 
 def unknown_field(name: str, known: tuple[str, ...]) -> PydanticCustomError:

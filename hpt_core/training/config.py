@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from hpt_core.base import NOT_IDENTITY, Frozen, differs
+from hpt_core.base import NOT_IDENTITY, Frozen, UsedIf, differs
 from hpt_core.errors import ConfigError
 from hpt_core.paths import UserPath
 from hpt_core.prompts.base import PromptConfig
@@ -117,6 +117,9 @@ class Reward(Frozen):
             yield "weight is 0, so this part adds nothing to the reward; set another weight, or remove the part"
 
 
+OF_ROLLOUTS = UsedIf("uses_rollouts")
+
+
 class TrainConfig(Frozen):
     """A training stage: `[train.NAME]`."""
 
@@ -126,14 +129,16 @@ class TrainConfig(Frozen):
     """Training steps; each uses `questions_per_step` questions."""
     questions_per_step: int = Field(128, ge=1)
     """Questions per step (scripts: 128)."""
-    rollouts_per_question: int = Field(8, ge=1)
+    rollouts_per_question: Annotated[int, OF_ROLLOUTS] = Field(8, ge=1)
     """Rollouts per question, n (scripts: 8). Ignored by algorithms without rollouts."""
-    sampling: Sampling = Sampling()
+    sampling: Annotated[
+        Sampling, UsedIf("uses_rollouts", but=("max_tokens", "stop")), UsedIf("uses_engine", but=("max_tokens",))
+    ] = Sampling()
     """How rollouts are sampled; max_tokens is also the constant length M of "fixed_length"."""
-    rewards: tuple[Reward, ...] = Field(default=(Reward(),), min_length=1)
+    rewards: Annotated[tuple[Reward, ...], OF_ROLLOUTS] = Field(default=(Reward(),), min_length=1)
     """Parts of a rollout's reward, which are summed. By default the reward is the question's own verdict: 1 for a
     correct response. Gates always use the share of correct rollouts, not these rewards."""
-    truncated: Literal["no_reward", "mask", "grade"] = "no_reward"
+    truncated: Annotated[Literal["no_reward", "mask", "grade"], OF_ROLLOUTS] = "no_reward"
     """How a rollout that was cut at max_tokens counts. "no_reward": it counts as incorrect and gets a reward of at
     most 0, so that the model learns to stop. "mask": it counts in its group but is not trained on (DAPO's overlong
     filtering). "grade": it counts like any other, as in the scripts. A model whose cut responses contain the answer
@@ -141,7 +146,7 @@ class TrainConfig(Frozen):
     demonstration_reward: Literal["one", "graded"] = "one"
     """R of a demonstration for algorithms that use it. "one": it is correct by definition. "graded": its own verifier
     judges it, as in the scripts, so that an unverified one may have R = 0."""
-    engine: EngineConfig = Field(default="vllm", validate_default=True)
+    engine: Annotated[EngineConfig, UsedIf("uses_engine")] = Field(default="vllm", validate_default=True)
     """Engine that samples the rollouts."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """AdamW, gradient clipping and spike limit."""
@@ -153,7 +158,7 @@ class TrainConfig(Frozen):
     packing: Annotated[bool, NOT_IDENTITY] = True
     """Concatenate the rows of a micro-batch instead of padding them; rollouts of one question share one copy of its
     prompt. The gradient does not depend on it. Models with windowed attention are always padded."""
-    importance_cap: float | None = Field(None, gt=0)
+    importance_cap: Annotated[float | None, OF_ROLLOUTS] = Field(None, gt=0)
     """Truncated importance correction for the mismatch between engine and trainer: each rollout token is weighted by
     min(pi_trainer / pi_engine, cap), both at rollout time. A usual value is 2. None applies no correction."""
     lora: LoraConfig | None = None
@@ -168,7 +173,7 @@ class TrainConfig(Frozen):
     """Steps between checkpoints (scripts: 50). The last step is always saved."""
     keep_checkpoints: Annotated[int, NOT_IDENTITY] = Field(2, ge=1)
     """Number of newest checkpoints to keep. If the newest is damaged, training continues from the one before."""
-    keep_rollouts: Annotated[KeptRollouts, NOT_IDENTITY] = KeptRollouts()
+    keep_rollouts: Annotated[KeptRollouts, NOT_IDENTITY, OF_ROLLOUTS] = KeptRollouts()
     """Which steps' rollouts to keep; by default all. They take most of a long run's disk space."""
     export_every: Annotated[int | None, NOT_IDENTITY] = Field(None, ge=1)
     """Steps between exports of the model as it is, to `export_to`/step-NNNNN, for `hpt watch` or other programs. The
@@ -243,13 +248,15 @@ class TrainConfig(Frozen):
     def unused(self) -> Iterator[tuple[str, str]]:
         """(field, "CAUSE; REMEDY") of settings that this stage does not use. Stages may share them: a stage without
         rollouts has the rewards of [train."*"] too."""
-        sampled = [] if self.uses_rollouts else ["rollouts_per_question", "rewards", "importance_cap", "keep_rollouts"]
-        for name in [*sampled, *([] if self.uses_engine else ["engine"])]:
-            if differs(self, name):
-                yield name, "is set, but this stage samples no rollouts; remove it"
-        ends = {"max_tokens"} | ({"stop"} if self.uses_engine else set())
-        for name in () if self.uses_rollouts else sorted(set(self.sampling.options) - ends):
-            yield f"sampling.{name}", "is set, but this stage samples no rollouts; remove it"
+        for name, used in self.without_use().items():
+            if used:
+                value = getattr(self, name)
+                options = (key for key in type(value).model_fields if key not in used and differs(value, key))
+                found = [f"{name}.{key}" for key in options]
+            else:
+                found = [name] if differs(self, name) else []
+            for field in found:
+                yield field, "is set, but this stage samples no rollouts; remove it"
         if self.minibatch_rows is not None and self.minibatch_rows > self._most_rows:
             yield (
                 "minibatch_rows",
@@ -302,20 +309,6 @@ class TrainConfig(Frozen):
     def uses_engine(self) -> bool:
         """Whether the run samples: for rollouts, or for validation."""
         return self.uses_rollouts or self.validation is not None
-
-    def deciding(self) -> Iterator[tuple[str, Any]]:
-        """See Frozen.deciding. Without rollouts, the settings and the engine that would sample them are left out."""
-        unused = set() if self.uses_rollouts else {"rollouts_per_question", "rewards"}
-        unused |= set() if self.uses_engine else {"engine"}
-        yield from ((name, value) for name, value in super().deciding() if name not in unused)
-
-    def identity(self) -> dict[str, Any]:
-        """The part of this config that decides the trained model; fingerprints and checkpoints use it."""
-        found = super().identity()
-        if self.uses_rollouts:
-            return found
-        # Validation samples with these.
-        return found | {"sampling": {k: v for k, v in found["sampling"].items() if k in ("max_tokens", "stop")}}
 
 
 class TrainSpec(Frozen):

@@ -40,8 +40,13 @@ def test_without_rollouts_only_the_sampling_length_counts() -> None:
     drawn = {"engine": "transformers", "rollouts_per_question": 2}
     assert identity("sft", sampling=sampling, **drawn) == identity("sft")
     assert identity("sft", sampling={"max_tokens": 7}) != identity("sft")
+    stop = {"stop": ["Question:"]}
+    assert identity("sft", sampling=stop) == identity("sft")
     # Validation ends its responses there.
-    assert identity("sft", sampling={"stop": ["Question:"]}) != identity("sft")
+    validated = {"validation": {"every": 1}}
+    assert identity("sft", sampling=stop, **validated) != identity("sft", **validated)
+    assert identity("sft", importance_cap=2.0, truncated="mask") == identity("sft")
+    assert identity(importance_cap=2.0) != identity()
 
 
 def idle(algorithm: str = "hpt", steps: int = 10, **changes: Any) -> list[str]:
