@@ -11,7 +11,7 @@ from bench import records
 from bench.machine import ROOT
 from bench.speed.gpu import __main__ as gpu
 
-RECIPES = ("tiny", "tiny-lora", "tiny-sft")
+RECIPES = ("tiny-lora", "tiny-sft")
 ABSENT = ("prefect", "vllm", "jinja2", "sqlalchemy", "typer")
 """Packages that the check must not need."""
 
