@@ -168,10 +168,9 @@ def _code(module: str, path: Path, modified: int, size: int) -> _Code:
 
     def parsed() -> tuple[str, list[str]]:
         tree = _Bare().visit(ast.parse(source))
-        return hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), list(_imports(tree, package))
+        return hashlib.sha256(canonical(tree).encode()).hexdigest(), list(_imports(tree, package))
 
-    # Python's version, because another `ast` may write the same program in another way.
-    facts = [hashlib.sha256(source).hexdigest(), package, _own_hash(), sys.version]
+    facts = [hashlib.sha256(source).hexdigest(), package, _own_hash()]
     sha256, imports = remembered("code", facts, parsed)
     return _Code(sha256, tuple(imports))
 
@@ -193,6 +192,21 @@ def _imports(tree: ast.AST, package: str) -> Iterator[str]:
                 source = ".".join([*above, *filter(None, [source])])
             yield source
             yield from (f"{source}.{alias.name}" for alias in node.names)
+
+
+def canonical(node: Any) -> str:
+    """A syntax tree as text, equal in all versions of Python that have its syntax.
+
+    `ast.unparse` quotes f-strings in another way since Python 3.12, `ast.dump` leaves out other fields since 3.13, and
+    some releases of 3.12 put an empty text after a field in a format.
+    """
+    if isinstance(node, ast.JoinedStr):
+        node = ast.JoinedStr([v for v in node.values if not (isinstance(v, ast.Constant) and v.value == "")])
+    if isinstance(node, ast.AST):
+        fields = ((name, value) for name, value in ast.iter_fields(node) if name != "kind")
+        told = ",".join(f"{name}={canonical(value)}" for name, value in fields if value not in (None, []))
+        return f"{type(node).__name__}({told})"
+    return f"[{','.join(map(canonical, node))}]" if isinstance(node, list) else repr(node)
 
 
 class _Bare(ast.NodeTransformer):

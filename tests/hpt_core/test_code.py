@@ -1,5 +1,6 @@
 """Hashes of plug-in code: the changes and the modules that count."""
 
+import ast
 import importlib
 import os
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 from benchmarks.protocols.base import ProtocolConfig
 from benchmarks.publishers.base import PublisherConfig
 from benchmarks.suite import Suite
-from hpt_core.code import code_of, code_of_packages, source_file
+from hpt_core.code import canonical, code_of, code_of_packages, source_file
 from hpt_core.data.procedural.base import Family
 from hpt_core.data.sources.base import SourceConfig
 from hpt_core.gates.base import Gate
@@ -173,6 +174,19 @@ def test_a_change_of_code_changes_the_hash_and_back_again(write: Write, old: str
     assert set(code_of(plugin)) == {"mine"}
     write("mine", PLAIN)
     assert code_of(plugin) == before
+
+
+def test_a_program_has_one_text_in_every_version_of_python() -> None:
+    """Python 3.12 quotes f-strings in another way, and functions have a list of type parameters since."""
+    source = '''def f(x, *, y=None):\n    return f"{x!r:>{y}}: {{'a': \\"b\\"}}"'''
+    assert canonical(ast.parse(source)) == (
+        "Module(body=[FunctionDef(name='f',args=arguments(args=[arg(arg='x')],kwonlyargs=[arg(arg='y')],"
+        "kw_defaults=[Constant()]),body=[Return(value=JoinedStr(values=[FormattedValue(value=Name(id='x',ctx=Load()),"
+        "conversion=114,format_spec=JoinedStr(values=[Constant(value='>'),FormattedValue(value=Name(id='y',ctx=Load()),"
+        "conversion=-1)])),Constant(value=': {\\'a\\': \"b\"}')]))])])"
+    )
+    assert canonical(ast.parse("u'a'")) == canonical(ast.parse("'a'")) != canonical(ast.parse("b'a'"))
+    assert canonical(ast.parse("x = None")) != canonical(ast.parse("x = 0")) != canonical(ast.parse("x = False"))
 
 
 def test_a_body_with_only_a_docstring_equals_an_empty_body(write: Write) -> None:
