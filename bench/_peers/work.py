@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.sources.choices import offered
 from benchmarks.suite import Question, get_suite, questions_table
 from hpt_core.files import write_parquet, write_text
 from hpt_core.model_folder import load_tokenizer
@@ -14,6 +13,7 @@ from hpt_core.prompts._bound import with_instruction
 from hpt_core.prompts.base import BOXED_INSTRUCTION
 from hpt_core.prompts.chat import ChatTemplate
 from hpt_core.verifiers._extract import last_boxed
+from hpt_core.verifiers.options import options as options_of
 
 BENCHMARKS = ("aime24", "aime25", "amc23", "math500", "minerva", "olympiadbench", "arc_challenge", "gpqa_diamond")
 """The real benchmarks in the local data."""
@@ -113,7 +113,7 @@ def options(question: str) -> list[str]:
     """Texts of the options at the end of a multiple-choice question."""
     texts: list[str] = []
     below: list[str] = []
-    labels = offered(question)
+    labels = list(options_of(question))
     for line in reversed(question.rstrip("\n").split("\n")):
         if not labels:
             break

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from bench._peers.work import bare
 from bench.parity import spellings
-from benchmarks.sources.choices import offered
 from benchmarks.suite import Question
+from hpt_core.verifiers.options import options as options_of
 
 WORK = "Working through the question step by step leads to the result.\n\n"
 MATH = {
@@ -50,7 +50,7 @@ def responses(questions: list[Question]) -> Iterator[Made]:
     for place, one in enumerate(questions):
         right = golds[place]
         if one.kind == "choice":
-            labels = offered(one.question)
+            labels = list(options_of(one.question))
             wrong = labels[(labels.index(right) + 1) % len(labels)]
         else:
             turned = golds[place + 1 :] + golds[:place]

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from bench._peers import server, work
 from bench._peers.environments import LIGHTEVAL, LM_EVAL, variables
-from benchmarks.sources.choices import offered
 from benchmarks.suite import get_suite
 from hpt_core import worker
 from hpt_core.rollout.vllm import VLLM, engine_settings
 from hpt_core.seeds import derive
+from hpt_core.verifiers.options import options as options_of
 
 Facts = dict[str, Any]
 
@@ -177,5 +177,5 @@ def _row(one: work.Asked) -> Facts:
         "problem": one.question.question,
         "solution": f"$\\boxed{{{gold}}}$",
         "answer": gold,
-        "labels": offered(one.question.question) if one.question.kind == "choice" else [],
+        "labels": list(options_of(one.question.question)) if one.question.kind == "choice" else [],
     }

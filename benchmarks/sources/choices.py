@@ -3,8 +3,6 @@
 import hashlib
 from collections.abc import Sequence
 
-from hpt_core.verifiers.options import options as options_of
-
 LETTERS = "ABCDEFGHIJ"
 INSTRUCTION = "Please reason step by step, and put only the label of the correct option within \\boxed{}."
 """Asks for the option's label (a letter, or a digit in the ARC rows that use digits) instead of a value."""
@@ -14,17 +12,6 @@ def with_options(question: str, labels: Sequence[str], options: Sequence[str], m
     """The question, an empty line, and a line "LABEL) OPTION" for each option."""
     lines = (f"{label}{mark} {option}" for label, option in zip(labels, options, strict=True))
     return question + "\n\n" + "\n".join(lines)
-
-
-def offered(question: str) -> list[str]:
-    """Labels of the options at the end of `question`, as the verifier reads them; [] if there are none."""
-    return list(options_of(question))
-
-
-def require_offered(gold: str, labels: Sequence[str]) -> None:
-    """Raise ValueError if `gold` is not one of the labels."""
-    if gold not in labels:
-        raise ValueError(f"answer {gold!r} is not among the options {', '.join(labels) or '(none found)'}")
 
 
 def shuffled(question: str, correct: str, wrong: Sequence[str]) -> tuple[list[str], str]:

@@ -8,14 +8,13 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from benchmarks.sources.choices import offered, require_offered
 from benchmarks.sources.rows import Row, gold, read_rows, text
 from benchmarks.suite import Question, QuestionSource
+from hpt_core import verifiers
 from hpt_core.errors import DataError
 from hpt_core.files import sha256_file
 from hpt_core.paths import require_data_dir
 from hpt_core.rows import text_of
-from hpt_core.verifiers.math import LONGEST
 
 
 class Asked(NamedTuple):
@@ -57,10 +56,7 @@ def _asked(path: Path, mapping: Mapping, kind: str) -> Iterator[Asked]:
     for where, row in read_rows(path):
         try:
             asked = Asked(*map(text_of, mapping(row)))
-            if kind == "choice":
-                require_offered(asked.gold, offered(asked.question))
-            if kind == "math" and len(asked.gold) > LONGEST:
-                raise ValueError(f"has an answer of more than {LONGEST:,} characters, which the verifier does not read")
+            verifiers.get(kind).check_gold(asked.gold, asked.question)
         except ValueError as error:
             raise DataError(f"{where} {error}", "correct the row or replace the file by a whole copy") from error
         yield asked

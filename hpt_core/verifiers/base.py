@@ -63,6 +63,9 @@ class Verifier(PluginConfig, kind="verifiers", package="hpt_core.verifiers"):
     """Whether a verdict depends on the question (its options) as well as on the gold answer and the response."""
     reward_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     """Minimum and maximum reward. An outcome without its own reward earns the maximum if correct, else the minimum."""
+    example: ClassVar[tuple[str, str] | None] = None
+    """A gold answer and an equal answer. Shipped verifiers judge it when the server of the worker processes starts, so
+    what they import is loaded once."""
     references: ClassVar[tuple[str, ...]] = ()
     """Graders in hpt_core/verifiers/references with which `hpt audit` compares this one."""
 
@@ -77,6 +80,10 @@ class Verifier(PluginConfig, kind="verifiers", package="hpt_core.verifiers"):
         """Compare an extracted answer with `gold`. It runs in a killable process (pool.py), so it may be slow or never
         return. Returns GOLD_ERROR for an unreadable gold answer, whatever the answer."""
         raise NotImplementedError
+
+    def check_gold(self, gold: str, question: str) -> None:
+        """Raise ValueError ("has no answer") for a gold answer that no row of a benchmark can mean. Unlike `judge`, it
+        takes no time."""
 
     def verify(self, gold: str, response: str, question: str = "") -> Verdict:
         """`extract`, then `judge`, in this process."""

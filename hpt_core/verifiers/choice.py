@@ -47,6 +47,7 @@ class Choice(Verifier):
 
     version: ClassVar[str] = "choice-4"
     reads_question: ClassVar[bool] = True
+    example: ClassVar[tuple[str, str] | None] = ("A", "A")
     references: ClassVar[tuple[str, ...]] = ("string",)
 
     def extract(self, response: str, question: str = "") -> str | None:
@@ -65,6 +66,12 @@ class Choice(Verifier):
         if said is None and boxed is None and len(text) <= _TAIL:
             said = _whole(text, offered)
         return said or boxed or None
+
+    def check_gold(self, gold: str, question: str) -> None:
+        """It must be the label of an option of the question."""
+        offered = options(question)
+        if gold not in offered:
+            raise ValueError(f"answer {gold!r} is not among the options {', '.join(offered) or '(none found)'}")
 
     def judge(self, gold: str, answer: str | None, question: str = "") -> Outcome | Judgment:
         """GOLD_ERROR if the gold answer is not a label or is not offered by the question, whatever the answer."""

@@ -39,12 +39,18 @@ class Math(Verifier):
         ]
     )
 
+    example: ClassVar[tuple[str, str] | None] = (r"$\frac{1}{2}x^2 + \sqrt{3}$", r"\sqrt{3} + 0.5x^{2}")
     references: ClassVar[tuple[str, ...]] = ("string", "math_verify")
 
     def extract(self, response: str, question: str = "") -> str | None:
         """The content of the last \\boxed{} after the thinking; None if there is none or it is empty. Several boxes
         near each other are kept with the text between them."""
         return final_boxes(after_thinking(response)) or None
+
+    def check_gold(self, gold: str, question: str) -> None:
+        """It must be short enough to be read."""
+        if len(gold) > LONGEST:
+            raise ValueError(f"has an answer of more than {LONGEST:,} characters, which the verifier does not read")
 
     def judge(self, gold: str, answer: str | None, question: str = "") -> Outcome | Judgment:
         """GOLD_ERROR if the gold answer does not parse, whatever the answer; else the result of the comparison."""

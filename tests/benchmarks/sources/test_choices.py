@@ -4,18 +4,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.sources.choices import LETTERS, offered, require_offered, shuffled, with_options
+from benchmarks.sources.choices import LETTERS, shuffled, with_options
+from hpt_core import verifiers
+from hpt_core.verifiers.options import options as options_of
 
 OPTIONS = st.lists(st.text("abcxyz ", min_size=1).map(str.strip).filter(bool), min_size=2, max_size=10, unique=True)
 
 
 @given(OPTIONS, st.sampled_from([")", "."]))
-def test_offered_reads_back_the_labels(options, mark):
+def test_the_verifier_reads_back_the_labels(options, mark):
     labels = LETTERS[: len(options)]
-    assert offered(with_options("Which one?", labels, options, mark)) == list(labels)
+    assert list(options_of(with_options("Which one?", labels, options, mark))) == list(labels)
     digits = "123456789"[: len(options)]
     if len(options) < 10:
-        assert offered(with_options("Which one?", digits, options, mark)) == list(digits)
+        assert list(options_of(with_options("Which one?", digits, options, mark))) == list(digits)
 
 
 @pytest.mark.parametrize(
@@ -29,8 +31,8 @@ def test_offered_reads_back_the_labels(options, mark):
         ("A) one alone", ""),
     ],
 )
-def test_offered_finds_the_options(question, labels):
-    assert offered(question) == list(labels)
+def test_the_verifier_finds_the_options(question, labels):
+    assert list(options_of(question)) == list(labels)
 
 
 @given(OPTIONS, st.randoms(use_true_random=False))
@@ -52,4 +54,4 @@ def test_equal_options_and_unknown_gold_labels_are_errors():
     with pytest.raises(ValueError, match="the same"):
         shuffled("Why?", "a", ["b", "a"])
     with pytest.raises(ValueError, match=r"'E' is not among the options A, B"):
-        require_offered("E", ["A", "B"])
+        verifiers.get("choice").check_gold("E", with_options("Why?", "AB", ["x", "y"]))

@@ -11,12 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.sources.choices import offered
 from benchmarks.sources.dataset import Dataset
 from benchmarks.suite import get_suite
 from hpt_core.errors import DataError
 from hpt_core.verifiers import get
-from hpt_core.verifiers.options import options
+from hpt_core.verifiers.options import options as options_of
 
 PAPER = {  # rows, k, group: protocol of the paper
     "aime24": (30, 32, "in"),
@@ -166,11 +165,11 @@ def test_local_file_loads_with_the_right_count(name, shared_data, tmp_path):
 
 def test_local_choices_are_labeled_consistently(shared_data):
     arc = get_suite("arc_challenge").load(shared_data)
-    labels = [offered(q.question) for q in arc]
+    labels = [list(options_of(q.question)) for q in arc]
     assert all(q.gold in found for q, found in zip(arc, labels, strict=True))
     assert sum(found[0] == "1" for found in labels) == 22
     assert {len(found) for found in labels} == {3, 4, 5}
-    assert all(offered(q.question) == list("ABCD") for q in get_suite("gpqa_diamond").load(shared_data))
+    assert all(list(options_of(q.question)) == list("ABCD") for q in get_suite("gpqa_diamond").load(shared_data))
 
 
 @pytest.mark.parametrize("name", ["arc_challenge", "gpqa_diamond"])
@@ -178,7 +177,7 @@ def test_local_options_are_chosen_by_their_text(name, shared_data):
     """Every option of a real question, but those that are labels themselves or stand there twice."""
     missed = []
     for q in get_suite(name).load(shared_data):
-        found = options(q.question)
+        found = options_of(q.question)
         for label, text in found.items():
             unclear = text.upper() in found or list(found.values()).count(text) > 1
             if not unclear and get("choice").extract(f"\\boxed{{{text}}}", q.question) != label:
@@ -209,7 +208,7 @@ def test_arc_reads_the_same_from_the_hub_layout_as_from_the_local_file(shared_da
     local = get_suite("arc_challenge").load(shared_data)
     rows = []
     for q in local:
-        labels = offered(q.question)
+        labels = list(options_of(q.question))
         stem, _, rest = q.question.rpartition(f"\n\n{labels[0]}) ")
         options = re.split(r"\n(?:[A-E]|[1-5])\) ", rest)
         rows.append({"question": stem, "choices": {"text": options, "label": labels}, "answerKey": q.gold})
