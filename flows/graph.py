@@ -30,18 +30,6 @@ def build(config: PipelineConfig, only: Iterable[str] = ()) -> Graph:
     return _closure(every, wanted)
 
 
-def without(stages: Graph, absent: Collection[StageKey]) -> Graph:
-    """The graph without some stages, and without those that cannot do without them."""
-    lost = set(absent)
-    found: dict[StageKey, Stage] = {}
-    for key, stage in stages.items():
-        if key in lost or stage.lacks(lost) is not None:
-            lost.add(key)
-        else:
-            found[key] = replace(stage, after=tuple(need for need in stage.after if need not in lost))
-    return found
-
-
 def select(stages: Graph, texts: Iterable[str]) -> Selection:
     """What the texts name: stages as `match` reads them, or with a `/` only some of their artifacts.
 
@@ -128,22 +116,30 @@ class Plan:
         return "in part" if found & {"done", "started"} else "to do"
 
 
-def plan(graph: Graph, context: Context, only: Selection = Selection()) -> Plan:  # noqa: B008  (immutable)
+def plan(
+    graph: Graph,
+    context: Context,
+    only: Selection = Selection(),  # noqa: B008  (immutable)
+    unfinished: Collection[StageKey] | None = None,
+) -> Plan:
     """Plan a run, without Prefect and without changing the store.
 
-    Of the stages in `only`, the plan has the selected artifacts and those that they are made from. The hash of a
-    missing input is unknown, so fingerprints downstream of it are provisional.
+    Of the stages in `only`, the plan has the selected artifacts and those that they are made from. With `unfinished`,
+    only these stages may be unfinished: others that are, and stages that cannot do without them, are left out. The hash
+    of a missing input is unknown, so fingerprints downstream of it are provisional.
     """
-    found = Plan(graph)
+    stages: dict[StageKey, Stage] = {}
+    found, absent = Plan(stages), set[StageKey]()
     for key, stage in graph.items():
-        upstream = next((need for need in stage.after if need in found.problems or need in found.blocked), None)
-        if upstream:
-            found.blocked[key] = found.blocked.get(upstream, upstream)
+        if stage.lacks(absent) is not None:
+            absent.add(key)
             continue
-        try:
-            _plan_stage(stage, found, context)
-        except HPTError as error:
-            found.problems[key] = error
+        stages[key] = replace(stage, after=tuple(need for need in stage.after if need not in absent))
+        _plan_stage(stages[key], found, context)
+        if unfinished is not None and key not in unfinished and found.state(key) != "done":
+            absent.add(key)
+            del stages[key]
+            _leave_out(found, key)
     context.known.save()
     for key in only.stages - found.problems.keys() - found.blocked.keys():
         _narrow(found, key, only)
@@ -163,9 +159,24 @@ def _narrow(found: Plan, key: StageKey, only: Selection) -> None:
     found.planned = [p for p in found.planned if p.target.key not in found.skipped]
 
 
+def _leave_out(found: Plan, key: StageKey) -> None:
+    for p in found.of(key):
+        del found.artifacts[p.target.key]
+    found.planned = [p for p in found.planned if p.target.key.stage != key]
+    found.problems.pop(key, None)
+    found.blocked.pop(key, None)
+
+
 def _plan_stage(stage: Stage, found: Plan, context: Context) -> None:
-    for step in stage.steps:
-        for target in step.targets(found.artifacts, context):
-            checked = check(step, target, context)
-            found.artifacts[target.key] = checked.artifact or placeholder(target, context)
-            found.planned.append(Planned(step, target, checked, "" if checked.artifact else step.needs(context)))
+    upstream = next((need for need in stage.after if need in found.problems or need in found.blocked), None)
+    if upstream:
+        found.blocked[stage.key] = found.blocked.get(upstream, upstream)
+        return
+    try:
+        for step in stage.steps:
+            for target in step.targets(found.artifacts, context):
+                checked = check(step, target, context)
+                found.artifacts[target.key] = checked.artifact or placeholder(target, context)
+                found.planned.append(Planned(step, target, checked, "" if checked.artifact else step.needs(context)))
+    except HPTError as error:
+        found.problems[stage.key] = error

@@ -105,13 +105,10 @@ def plan_run(config: PipelineConfig, options: RunOptions = RunOptions(), since: 
         since=since or datetime.now(UTC),
     )
     context.store.refresh()
-    plan = graphs.plan(graph, context, only.in_part(but=needed))
-    if options.as_is:
-        absent = [key for key in graph if key not in only.stages and plan.state(key) != "done"]
-        graph = graphs.without(graph, absent)
-        plan = graphs.plan(graph, context, only.in_part(but=needed))
+    unfinished = only.stages if options.as_is else None
+    plan = graphs.plan(graph, context, only.in_part(but=needed), unfinished)
     _require_artifacts(plan, (*options.only, *options.rerun, *options.rerun_from))
-    return Run(config, options, graph, replace(context, skipped=frozenset(plan.skipped)), plan)
+    return Run(config, options, plan.graph, replace(context, skipped=frozenset(plan.skipped)), plan)
 
 
 def _require_artifacts(plan: graphs.Plan, texts: Iterable[str]) -> None:
