@@ -1,7 +1,7 @@
 """`hpt plan`: what a run would do, how long it would take, and what keeps it from starting."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -51,7 +51,11 @@ def plan(
             "device_hours": sum(duration.device_hours or 0.0 for duration in known),
             "money": sum(money) if money else None,
         }
-        told = {"unknown": _unknown(times), "warnings": warnings, "problems": found}
+        lacks = {
+            f"{part}_unknown": _stages(key for key, found in times.items() if found and getattr(found, part) is None)
+            for part in ("device_hours", "money")
+        }
+        told = {"unknown": _unknown(times), **lacks, "warnings": warnings, "problems": found}
         common.print_json({**facts, **sums, **told, "stages": _as_json(run.plan, times)})
         return
     _print_stages(run.plan, times, units)
@@ -83,7 +87,11 @@ def _known(times: Times) -> list[Duration]:
 
 def _unknown(times: Times) -> list[str]:
     """Stages of which the store holds nothing to estimate their time from."""
-    return list(dict.fromkeys(str(key.stage) for key, found in times.items() if found is None))
+    return _stages(key for key, found in times.items() if found is None)
+
+
+def _stages(keys: Iterable[ArtifactKey]) -> list[str]:
+    return list(dict.fromkeys(str(key.stage) for key in keys))
 
 
 def _print_stages(found: graphs.Plan, times: Times, units: bool) -> None:
