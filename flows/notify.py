@@ -1,6 +1,5 @@
 """What a run's notifications say: what happened, how much, and where to look."""
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -11,12 +10,12 @@ import pyarrow.parquet as pq
 
 from benchmarks.catalog.changes import Change, Changes
 from benchmarks.catalog.tables import Tables
-from flows.display import clock
-from hpt_core.artifacts import RunRecord, Slot, Store
+from flows.display import clock, summed
+from hpt_core.artifacts import RunRecord, Store
 from hpt_core.base import Frozen
 from hpt_core.errors import explain
 from hpt_core.redact import redact
-from tasks import publish, report
+from tasks.execution.artifact import Artifact
 from tasks.execution.config import PipelineConfig
 from tasks.notifiers.base import Event, What, tell
 
@@ -105,34 +104,26 @@ def _lines(config: PipelineConfig, record: RunRecord, store: Store) -> Iterator[
     if config.overrides:
         yield f"with {', '.join(config.overrides)}"
     done = {key for key, stage in record.stages.items() if stage.what in ("made", "reused")}
-    ready = {key: store.slot(*place.split("/")) for key, place in record.artifacts.items() if key in done}
-    page = ready.get(str(report.KIND.key()))
-    if page is not None:
-        yield from _scores(_file(page, "tables/scores.parquet"))
-    receipts = [key for key in ready if key.partition(".")[0] == publish.KIND.name]
-    for key in receipts:
-        receipt = json.loads(_file(ready[key], publish.RECEIPT.path).read_text(encoding="utf-8"))
-        yield publish.told(receipt)
-    if page is not None and not receipts:
-        yield f"page: {page.where('site/index.html')}"
+    for name, place in record.artifacts.items():
+        slot = store.slot(*place.split("/"))
+        if name.partition("/")[0] in done and (manifest := slot.manifest()):
+            artifact = Artifact.stored(name, slot, manifest)
+            shown = config.kind_of(artifact.key.stage).show(artifact)
+            if shown and shown.report:
+                yield from _scores(shown.report / "tables" / "scores.parquet")
+            if shown:
+                yield shown.line
     yield f"run {record.id} on {record.host}, store {store.address}"
     if record.flow_run:
         yield f"Prefect run {record.flow_run}"
-
-
-def _file(slot: Slot, name: str) -> Path:
-    """A file of an output, fetched from a store at a URL."""
-    slot.fetch(name)
-    return slot.output / name
 
 
 def _cost(record: RunRecord, store: Store) -> str:
     """Device-hours and money of what the run made, as far as they are known."""
     made = [place for key, place in record.artifacts.items() if _was_made(record, key)]
     costs = [m.cost for place in made if (m := store.slot(*place.split("/")).manifest()) and m.start >= record.start]
-    hours = sum(cost.device_hours or 0.0 for cost in costs)
-    money = sum(cost.money or 0.0 for cost in costs)
-    return f"; {hours:.2g} device-hours" * (hours > 0) + f"; costs {money:.2f}" * (money > 0)
+    hours, money = summed(cost.device_hours for cost in costs), summed(cost.money for cost in costs)
+    return f"; {hours} device-hours" * bool(hours) + f"; costs {money}" * bool(money)
 
 
 def _was_made(record: RunRecord, artifact: str) -> bool:

@@ -224,17 +224,8 @@ def _current(linked: dict[ArtifactKey, Linked]) -> dict[ArtifactKey, Artifact]:
 def _linked(store: Store, pipeline: str) -> Iterator[tuple[ArtifactKey, Linked]]:
     for name, slot in store.names(pipeline).items():
         if manifest := slot.manifest():
-            stage, *rest = name.split("/")
-            key = ArtifactKey(StageKey.parse(stage), *_kind_and_part(rest, manifest.kind))
-            artifact = Artifact(key, manifest.kind, manifest.fingerprint, slot.folder, manifest.outputs, slot=slot)
-            yield key, (artifact, manifest)
-
-
-def _kind_and_part(rest: list[str], kind: str) -> tuple[str, str]:
-    """Parse the rest of an artifact's name after the stage: nothing, a kind or a part, or a kind and a part."""
-    if len(rest) == 1:
-        return ("", rest[0]) if rest[0] != kind else (rest[0], "")
-    return (rest[0], rest[1]) if rest else ("", "")
+            artifact = Artifact.stored(name, slot, manifest)
+            yield artifact.key, (artifact, manifest)
 
 
 def _as(table: pa.Table, frame: Frame) -> Any:

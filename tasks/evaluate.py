@@ -35,7 +35,7 @@ from tasks.execution.catalog import Stored
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Context
 from tasks.execution.keys import MODEL, ArtifactKey, Output, Reference, StageKey
-from tasks.execution.kind import StageKind
+from tasks.execution.kind import StageKind, Workload
 from tasks.execution.stage import check, leases
 from tasks.model import model_size
 
@@ -394,6 +394,14 @@ class Evaluation(StageKind):
     def stage_of(self, model: StageKey) -> StageKey:
         """The stage that evaluates a model: `evaluate.NAME` for `train.NAME`."""
         return self.key(model.name)
+
+    def workloads(self, stage: Stage, pipeline: PipelineConfig) -> Iterator[Workload]:
+        """Every sample of every question."""
+        for step in stage.steps:
+            if isinstance(step, SampleStep):
+                limit = step.protocol.config.limit
+                asked = (m.settings.k * min(m.suite.rows, limit or m.suite.rows) for m in step.protocol.measurements)
+                yield Workload(step.model, sum(asked))
 
     def without_effect(self, pipeline: PipelineConfig) -> Iterator[str]:
         """Several samples that are all the same, and sampling settings that change nothing."""

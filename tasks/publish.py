@@ -150,6 +150,7 @@ class Publication(StageKind):
     table = (tuple[PublisherConfig, ...], ())
     order = 80
     command = ("publish", "Publish the leaderboard")
+    boards = (PublishStep.kind,)
     replaces_board = True
     shows_measured = True
 

@@ -344,6 +344,7 @@ class Report(StageKind):
     order = 70
     is_cheap = True
     command = ("report", "Build the tables and the leaderboard")
+    boards = (ReportStep.kind,)
     shows_measured = True
 
     def check(self, pipeline: PipelineConfig) -> None:

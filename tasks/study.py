@@ -368,6 +368,9 @@ class Study(StageKind):
     # First, so that a run takes the stages in the study's order: everything of one seed before the next.
     order = 5
     command = ("study", "Run a study seed by seed, and build its report")
+    boards = (StudyStep.kind,)
+    # A study must show all claims ever declared.
+    forever = (ClaimsStep.kind,)
 
     def check(self, pipeline: PipelineConfig) -> None:
         """Claims name methods and metrics of the pipeline."""

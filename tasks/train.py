@@ -1,6 +1,7 @@
 """Training: `python -m hpt_core.train`, in one process, or in several with a launcher."""
 
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
@@ -26,7 +27,7 @@ from tasks.execution.catalog import Stored
 from tasks.execution.config import PipelineConfig
 from tasks.execution.context import Context
 from tasks.execution.keys import MODEL, PREPARED, Output, Reference, StageKey
-from tasks.execution.kind import ModelStageConfig, NamedStages
+from tasks.execution.kind import ModelStageConfig, NamedStages, Workload
 from tasks.model import model_size
 
 MODULE = "hpt_core.train"
@@ -170,6 +171,22 @@ class Training(NamedStages):
         root = pipeline.root(config.from_)
         step = TrainStep(key, config, pipeline.prompt, pipeline.seed, (root, pipeline.config_of(root)))
         return Stage(key, (config.from_, config.data), (step,))
+
+    def workloads(self, stage: Stage, pipeline: PipelineConfig) -> Iterator[Workload]:
+        """An upper bound: with a gate that depends on the success rate, every question trains on its rollouts."""
+        config: Config = pipeline.config_of(stage.key)
+        questions = config.steps * config.questions_per_step
+        rollouts = questions * config.rollouts_per_question if config.uses_rollouts else 0
+        is_gated = config.algorithm.gate.needs_success_rate
+        demonstrations = questions if config.uses_demonstrations and not is_gated else 0
+        validated = 0
+        if (validation := config.validation) is not None:
+            validated = validation.questions * validation.samples * math.ceil(config.steps / validation.every)
+        # A backward pass costs twice a forward one.
+        passes = 4.0 if config.gradient_checkpointing else 3.0
+        if rollouts and not config.makes_one_update:
+            passes += 1.0  # the log-probabilities before the first update
+        yield Workload(stage.key, rollouts + validated, rollouts + demonstrations, questions, passes)
 
     def catalog(self, stored: Stored) -> Contribution:
         """The tokens that were generated and trained on."""

@@ -13,15 +13,12 @@ from flows.commands import common
 from flows.commands.common import Json, Where
 from flows.display import amount
 from flows.outputs import find_one, open_store
-from hpt_core.artifacts import KnownFiles
+from hpt_core.artifacts import KnownFiles, Store
 from hpt_core.artifacts.cleanup import Contents, Policy, StoredSlot, clean
 from hpt_core.errors import ConfigError
-from tasks import publish, report, study
+from tasks.execution.kind import StageKind
 
 app = typer.Typer()
-LEADERBOARDS = (report.ReportStep.kind, publish.PublishStep.kind, study.StudyStep.kind)
-KEPT = (study.ClaimsStep.kind,)
-"""Kinds of artifacts that are small, and of which nothing is removed: a study must show all claims ever declared."""
 AGES = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 SIZES = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
 Pipeline = Annotated[str | None, typer.Option("--pipeline", help="Forget only runs of this pipeline.")]
@@ -31,7 +28,7 @@ Pipeline = Annotated[str | None, typer.Option("--pipeline", help="Forget only ru
 def store_(where: Where = None, as_json: Json = False) -> None:
     """Show what a store holds: sizes by kind and by pipeline, and what nothing refers to."""
     store = open_store(where)
-    contents = Contents(store, LEADERBOARDS, KEPT)
+    contents = _contents(store)
     items = contents.items.values()
     unused = contents.cleanup(Policy())
     pipelines = {name: contents.of_pipeline(name) & contents.items.keys() for name in store.pipelines()}
@@ -57,6 +54,12 @@ def store_(where: Where = None, as_json: Json = False) -> None:
         if unused.freed
         else "pipelines that share an artifact both count it"
     )
+
+
+def _contents(store: Store) -> Contents:
+    """What the store holds. Raises ConfigError if a kind of stage cannot be loaded: what it keeps is not known."""
+    kinds: list[StageKind] = [StageKind.plugin_kind.load(name) for name in StageKind.plugin_kind.names]
+    return Contents(store, {k for kind in kinds for k in kind.boards}, {k for kind in kinds for k in kind.forever})
 
 
 def _by_kind(items: Iterable[StoredSlot]) -> dict[str, Counter[str]]:
@@ -105,7 +108,7 @@ def gc(
         raise ConfigError(
             f"no pipeline {pipeline!r} has run on {store.address}", f"known: {', '.join(store.pipelines())}"
         )
-    found = Contents(store, LEADERBOARDS, KEPT).cleanup(policy)
+    found = _contents(store).cleanup(policy)
     removed = [item for item, gone in clean(store, found) if gone] if delete else found.remove
     freed = sum(item.size for item in removed)
     if as_json:

@@ -4,9 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from hpt_core.artifacts import Cost, FileEntry, Slot, fingerprint, outputs_hash
+from hpt_core.artifacts import Cost, FileEntry, Manifest, Slot, fingerprint, outputs_hash
 from hpt_core.code import code_of_class
 from hpt_core.evaluation.budget import Prices, Spent
 from tasks.execution.keys import ArtifactKey, Output, StageKey
@@ -33,6 +33,15 @@ class Artifact:
     """The run was asked to produce this artifact and all that depend on it again."""
     slot: Slot | None = field(default=None, compare=False)
     """Its place in the store; None for one whose files are only here."""
+
+    @classmethod
+    def stored(cls, name: str, slot: Slot, manifest: Manifest) -> Self:
+        """A finished artifact by its name, such as "train.hpt" or "evaluate.hpt/verdicts/aime24"."""
+        stage, *rest = name.split("/")
+        if len(rest) == 1 and rest[0] != manifest.kind:
+            rest = ["", *rest]
+        key = ArtifactKey(StageKey.parse(stage), *rest)
+        return cls(key, manifest.kind, manifest.fingerprint, slot.folder, manifest.outputs, slot=slot)
 
     def hash(self, output: Output) -> str:
         """The hash of an output."""

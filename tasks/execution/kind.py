@@ -43,6 +43,20 @@ class Summary(NamedTuple):
     """Folder of a report, to print its leaderboard."""
 
 
+class Workload(NamedTuple):
+    """Sampling and training with one model."""
+
+    model: StageKey
+    sampled: float
+    """Responses that are generated."""
+    trained: float = 0.0
+    """Responses and demonstrations that are trained on."""
+    prompts: float = 0.0
+    """Prompts that are trained on; rollouts of one question share its prompt."""
+    passes: float = 0.0
+    """Computation of training on a token, in forward passes."""
+
+
 class Variant(Frozen):
     """One entry of a sweep, `[[train.NAME.variants]]`: a name, and fields that override the stage's own."""
 
@@ -103,6 +117,10 @@ class StageKind(Plugin, ABC, kind="stages", package="tasks"):
     kind."""
     replaces_board: ClassVar[bool] = False
     """Whether the command means the published board, whatever `--set` changed."""
+    boards: ClassVar[tuple[str, ...]] = ()
+    """Kinds of its artifacts that a pipeline's leaderboard consists of: `hpt gc` keeps the current ones."""
+    forever: ClassVar[tuple[str, ...]] = ()
+    """Kinds of its artifacts that are small, and of which `hpt gc` removes nothing."""
     shows_measured: ClassVar[bool] = False
     """Whether its stages show what has been measured. The deployment of the leaderboard runs the last such kind that
     the config has, with the measurements that are ready."""
@@ -138,6 +156,10 @@ class StageKind(Plugin, ABC, kind="stages", package="tasks"):
     def show(self, artifact: Artifact) -> Summary | None:
         """What to print about an artifact after a run."""
         return None
+
+    def workloads(self, stage: Stage, pipeline: "PipelineConfig") -> "Iterator[Workload]":
+        """What a stage samples and trains, as far as its config says; nothing if it does neither."""
+        yield from ()
 
     def key(self, name: str = "") -> StageKey:
         """Key of a stage."""

@@ -40,10 +40,11 @@ def test_trials_get_a_page_and_the_board_changes_on_request(again: Any, hook: Ho
     again.environment = again.environment | {"HPT_TEST_HOOK": f"http://127.0.0.1:{hook.server_port}/secret-path"}
     again("run", "tiny.toml")
     board = shown(again.published)
-    ((subject, counts, *scores, published, where),) = told(hook)
+    ((subject, counts, *scores, page, published, where),) = told(hook)
     assert subject == "*tiny: finished*"
     assert counts.startswith("5 reused, 1 made; ")
     assert scores == ["base: In distribution average 0.0, Out of distribution average 0.0"]
+    assert page.startswith(f"page: {again.store}/report/")
     assert published == f"published: {again.published}"
     assert str(again.store) in where
 
