@@ -42,7 +42,8 @@ def deployed(fresh: Any, private_server: Server) -> Iterator[Deployed]:
         found.end()
 
 
-def test_a_run_continues_whatever_process_it_loses(deployed: Deployed, calm: dict[str, Any]) -> None:
+@pytest.mark.long
+def test_a_run_continues_whatever_process_is_killed(deployed: Deployed, calm: dict[str, Any]) -> None:
     deployed.deploy()
     worker = deployed.worker()
     run = deployed.start("-train")
