@@ -7,7 +7,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from benchmarks.catalog.labels import labeled
 from benchmarks.catalog.records import Records
 from benchmarks.catalog.tables import Tables, read
 from benchmarks.site.build import POLICY, Site
@@ -43,7 +42,7 @@ def tables_of(store: Store) -> Tables:
         if stored is None:
             raise StoreError(f"cannot write the catalog of {store.root}: {error}", "make it writable once") from error
         LOG.warning("the catalog cannot be written (%s); it is shown as it is stored", error)
-        return labeled(stored)
+        return stored
 
 
 class View:

@@ -13,6 +13,7 @@ from datetime import datetime
 
 import numpy as np
 
+from benchmarks.catalog.labels import Key, Labels
 from benchmarks.catalog.overlaps import Overlaps
 from benchmarks.catalog.paired import BenchmarkCounts, not_distinguishable
 from benchmarks.catalog.schemas import TRIAL, Row
@@ -68,7 +69,10 @@ class Line:
     """One model."""
 
     pipeline: str | None
+    name: str
+    """Of the stage that made it."""
     label: str
+    """What people call it."""
     model: str
     """Content hash."""
     end: datetime
@@ -139,12 +143,12 @@ def make_board(tables: Tables, pipeline: str | None = None) -> Board:
     for row in scores:
         if row["latest"] and pipeline in (None, row["pipeline"]):
             by_evaluation.setdefault(row["evaluation"], []).append(row)
-    sections = [_section(rows, protocols) for rows in by_evaluation.values()]
+    sections = [_section(rows, protocols, tables.labels) for rows in by_evaluation.values()]
     sections.sort(key=lambda section: (section.is_whole, section.end), reverse=True)
     return Board(tuple(sections), tuple(_failures(tables, pipeline)))
 
 
-def _section(rows: Sequence[Row], protocols: Mapping[str, Row]) -> Section:
+def _section(rows: Sequence[Row], protocols: Mapping[str, Row], labels: Labels) -> Section:
     newest = max(rows, key=lambda row: (row["end"], row["record"]))
     groups = {row["benchmark"]: row["group"] for row in rows}
     names = list(dict.fromkeys([*newest["suites"], *sorted(groups)]))
@@ -166,16 +170,7 @@ def _section(rows: Sequence[Row], protocols: Mapping[str, Row]) -> Section:
         for name in benchmarks:
             columns.append(_column(name, group, shared[name], rows, protocols))
             cells.append(_cells(name, shared[name], models))
-    lines = [
-        Line(
-            pipeline=next(iter(found.values()))["pipeline"],
-            label=next(iter(found.values()))["label"],
-            model=next(iter(found.values()))["model"],
-            end=max(row["end"] for row in found.values()),
-            cells=tuple(column[place] for column in cells),
-        )
-        for place, found in enumerate(models)
-    ]
+    lines = [_line(found, tuple(column[place] for column in cells), labels) for place, found in enumerate(models)]
     ordered = tuple(sorted(lines, key=_rank))
     pipelines = tuple(sorted({line.pipeline for line in lines if line.pipeline}))
     return Section(
@@ -183,17 +178,27 @@ def _section(rows: Sequence[Row], protocols: Mapping[str, Row]) -> Section:
     )
 
 
+def _line(found: Mapping[str, Row], cells: tuple[Cell | None, ...], labels: Labels) -> Line:
+    row = next(iter(found.values()))
+    end = max(row["end"] for row in found.values())
+    return Line(*_name(row), labels.of(*_name(row)), row["model"], end, cells)
+
+
+def _name(row: Row) -> Key:
+    return row["pipeline"], row["label"]
+
+
 def _models(rows: Sequence[Row]) -> list[dict[str, Row]]:
     """Benchmark -> score, of the latest model of each pipeline and name. An earlier model of that name is history: its
     scores are not mixed with those of the latest."""
-    newest: dict[tuple[str | None, str], Row] = {}
+    newest: dict[Key, Row] = {}
     for row in rows:
-        name = row["pipeline"], row["label"]
+        name = _name(row)
         if name not in newest or (row["end"], row["record"]) > (newest[name]["end"], newest[name]["record"]):
             newest[name] = row
-    found: dict[tuple[str | None, str], dict[str, Row]] = {name: {} for name in newest}
+    found: dict[Key, dict[str, Row]] = {name: {} for name in newest}
     for row in rows:
-        name = row["pipeline"], row["label"]
+        name = _name(row)
         before = found[name].get(row["benchmark"])
         if row["model"] == newest[name]["model"] and (before is None or row["end"] > before["end"]):
             found[name][row["benchmark"]] = row

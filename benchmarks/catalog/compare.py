@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from benchmarks.catalog.labels import full_name
 from benchmarks.catalog.records import Records
 from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
@@ -121,7 +122,7 @@ def _averages(found: Sequence[tuple[Row, Row, Counts, Counts]]) -> Iterable[Aver
 
 
 def side(tables: Tables, text: str) -> Side:
-    """A model with its scores. `text` is its label, its name ("hpt", "demo/hpt"), its stage ("train.hpt") or the
+    """A model with its scores. `text` is its name or label ("hpt", "demo/hpt"), its stage ("train.hpt") or the
     beginning of its content hash; a name stands for the latest model that has it. Raises ConfigError."""
     rows = tables.scores.drop_columns("correct").to_pylist()
     stages: dict[str, set[str]] = {}
@@ -129,7 +130,8 @@ def side(tables: Tables, text: str) -> Side:
         stages.setdefault(model, set()).add(stage)
 
     def fits(row: Row) -> bool:
-        if text in (row["label"], _name(row), row["stage"].partition(".")[2]):
+        key = row["pipeline"], row["label"]
+        if text in (row["label"], _name(row), tables.labels.of(*key), tables.labels.full(*key)):
             return True
         return text in stages.get(row["model"], ()) or (len(text) >= 6 and row["model"].startswith(text))
 
@@ -145,7 +147,7 @@ def side(tables: Tables, text: str) -> Side:
     for row in sorted(fitting, key=lambda row: (row["end"], row["record"])):
         if row["model"] == newest["model"]:
             scores.setdefault(row["benchmark"], []).append(row)
-    return Side(_name(newest), newest["model"], scores)
+    return Side(tables.labels.full(newest["pipeline"], newest["label"]), newest["model"], scores)
 
 
 def in_order(scores: Mapping[str, Sequence[Row]]) -> list[str]:
@@ -172,7 +174,7 @@ def question_counts(records: Records, score: Row) -> Counts:
 
 
 def _name(row: Row) -> str:
-    return "/".join(filter(None, [row["pipeline"], row["label"]]))
+    return full_name(row["pipeline"], row["label"])
 
 
 def _matched(first: Sequence[Row], second: Sequence[Row]) -> tuple[Row, Row]:

@@ -1,60 +1,76 @@
 """What people call a model: the `label` of its stage in the config of the pipeline's latest run that has the stage."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.catalog.schemas import Row
-from benchmarks.catalog.tables import Tables
+
+Key = tuple[str | None, str]
+"""Pipeline, and name of the model's stage. Only this tells models apart; a label can change at any time."""
 
 
-def labeled(tables: Tables) -> Tables:
-    """The tables with today's labels in place of the names of stages, which records have.
-
-    A label can change without a stage that runs again, so it is no part of a record.
-    """
-    labels = _labels(tables.runs)
-    if not labels:
-        return tables
-    models, scores = tables.models, tables.scores
-    names, methods = models.column("label").to_pylist(), models.column("method").to_pylist()
-    shown = _shown(models, labels)
-    # The method is the label without the ending that a seed gave it.
-    of_seeds = [text.removesuffix(name.removeprefix(m)) for text, name, m in zip(shown, names, methods, strict=True)]
-    models = _with(_with(models, "label", shown), "method", of_seeds)
-    return replace(tables, models=models, scores=_with(scores, "label", _shown(scores, labels)))
+def full_name(pipeline: str | None, label: str) -> str:
+    """ "PIPELINE/LABEL", or the label alone without a pipeline."""
+    return f"{pipeline}/{label}" if pipeline else label
 
 
-def _labels(runs: pa.Table) -> dict[tuple[str, str], str]:
-    """(pipeline, name of a model's stage) -> label."""
-    found: dict[tuple[str, str, str], str] = {}
-    labeled = runs.filter(pc.match_substring(runs.column("config"), '"label"'))
-    own = runs.filter(pc.is_in(runs.column("pipeline"), pc.unique(labeled.column("pipeline"))))
-    for pipeline, text in zip(*(own.column(name).to_pylist() for name in ("pipeline", "config")), strict=True):
-        for kind, name, stage in _stages(json.loads(text)):
-            found.pop((pipeline, kind, name), None)
-            if label := stage.get("label"):
-                found[pipeline, kind, name] = label
-    return {(pipeline, name): label for (pipeline, _, name), label in found.items()}
+class Labels:
+    """The labels of a catalog's models. No two models of a pipeline have the same."""
+
+    def __init__(self, runs: pa.Table, models: pa.Table, scores: pa.Table) -> None:
+        found = dict(_configured(runs, set(models.column("kind").to_pylist())))
+        names = {key for table in (models, scores) for key in _names(table)} | found.keys()
+        uses = Counter((key[0], found.get(key, key[1])) for key in names)
+        self._of: dict[Key, str] = {
+            (pipeline, name): f"{label} ({name})" if uses[pipeline, label] > 1 else label
+            for (pipeline, name), label in found.items()
+            if label != name
+        }
+
+    def of(self, pipeline: str | None, name: str) -> str:
+        """The label; the name if the stage has none."""
+        return self._of.get((pipeline, name), name)
+
+    def full(self, pipeline: str | None, name: str) -> str:
+        """ "PIPELINE/LABEL"."""
+        return full_name(pipeline, self.of(pipeline, name))
+
+    def of_method(self, pipeline: str | None, method: str, names: Iterable[str]) -> str:
+        """The label of models that differ only in their seed: what is left of theirs without the seed; the method's
+        name if that is not the same."""
+        found = {self.of(pipeline, name).removesuffix(name.removeprefix(method)) for name in names}
+        return found.pop() if len(found) == 1 else method
+
+    def key(self) -> list[tuple[Key, str]]:
+        """All labels: what files are made of that show many of them."""
+        return sorted(self._of.items(), key=str)
 
 
-def _stages(config: Any) -> Iterator[tuple[str, str, Row]]:
-    """(kind, name, config) of every stage that has a config of its own."""
-    for kind, table in config.items() if isinstance(config, dict) else ():
+def _configured(runs: pa.Table, kinds: Collection[str]) -> dict[Key, str]:
+    """The label in the latest config with the stage; the name if it has none there. Pipelines without labels are left
+    out. `kinds` are those of stages that make models."""
+    some = runs.filter(pc.match_substring(runs.column("config"), '"label"')).column("pipeline")
+    own = runs.filter(pc.is_in(runs.column("pipeline"), pc.unique(some)))  # the oldest come first
+    columns = zip(*(own.column(name).to_pylist() for name in ("pipeline", "config")), strict=True)
+    return {
+        (pipeline, name): label if isinstance(label := stage.get("label"), str) else name
+        for pipeline, text in columns
+        for name, stage in _stages(json.loads(text), kinds)
+    }
+
+
+def _stages(config: Any, kinds: Collection[str]) -> Iterator[tuple[str, Row]]:
+    for kind in kinds if isinstance(config, dict) else ():
+        table = config.get(kind)
         for name, stage in table.items() if isinstance(table, dict) else ():
             if isinstance(stage, dict):
-                yield kind, name, stage
+                yield name, stage
 
 
-def _shown(table: pa.Table, labels: dict[tuple[str, str], str]) -> list[str]:
-    names = zip(table.column("pipeline").to_pylist(), table.column("label").to_pylist(), strict=True)
-    return [labels.get((pipeline, name), name) for pipeline, name in names]
-
-
-def _with(table: pa.Table, column: str, values: list[str]) -> pa.Table:
-    place = table.schema.get_field_index(column)
-    return table.set_column(place, table.schema.field(place), pa.array(values, pa.string()))
+def _names(table: pa.Table) -> Iterator[Key]:
+    return zip(*(table.column(name).to_pylist() for name in ("pipeline", "label")), strict=True)

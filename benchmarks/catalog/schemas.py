@@ -114,7 +114,7 @@ MODELS = _table(
     _PIPELINE,
     _key("model", _TEXT, "Content hash of the model; the scores name it."),
     _key("stage", _TEXT, "Key of the stage that made it, such as `train.hpt`."),
-    _key("label", _TEXT, "Name of the stage, such as `hpt`; in the tables of a site, its label."),
+    _key("label", _TEXT, "Name of the stage, such as `hpt`."),
     _key("kind", _TEXT, "Kind of the stage: `model`, `train`, `average`."),
     _column("algorithm", _TEXT, "Algorithm that trained it; null if none did."),
     _key("parents", _TEXTS, "Content hashes of the models that it was made from; empty for a base model."),
@@ -164,7 +164,7 @@ SCORES = _table(
     _PIPELINE,
     _key("model", _TEXT, "Content hash of the model."),
     _key("stage", _TEXT, "Key of the evaluation's stage: `evaluate.NAME`."),
-    _key("label", _TEXT, "Name of the model's stage, such as `hpt`; in the tables of a site, its label."),
+    _key("label", _TEXT, "Name of the model's stage, such as `hpt`."),
     _key("benchmark", _TEXT, "Name of the benchmark."),
     _key("title", _TEXT, "Display name of the benchmark."),
     _column(

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.catalog import schemas
+from benchmarks.catalog.labels import Labels
 from benchmarks.catalog.migrations import Rows
 from benchmarks.catalog.records import Records
 from benchmarks.catalog.schemas import Row
@@ -35,6 +36,11 @@ class Tables:
     protocols: pa.Table
     scores: pa.Table
     overlaps: pa.Table
+
+    @cached_property
+    def labels(self) -> Labels:
+        """What people call the models."""
+        return Labels(self.runs, self.models, self.scores)
 
     @cached_property
     def made_models(self) -> pa.Table:

@@ -1,6 +1,7 @@
 """Data of the Board page: the sections of the catalog's board, with facts to filter by, and groups over seeds."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -9,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.catalog.board import Board, Cell, Line, Section
+from benchmarks.catalog.labels import Labels, full_name
 from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
 from benchmarks.effects import effect
-from benchmarks.site.facts import Models, full_name, moment, public, rounded, short_id
+from benchmarks.site.facts import Models, moment, public, rounded, short_id
 from benchmarks.suite import GROUPS
 
 PROTOCOL = ("name", "engine_version", "dtype", "seed", "temperature", "top_p", "max_tokens", "from_model")
@@ -22,7 +24,7 @@ def board_data(board: Board, tables: Tables, models: Models) -> Row:
     """The JSON of data/board.json; static/site.js reads it."""
     shares = _Shares(tables)
     return {
-        "sections": [_section(section, models, shares) for section in board.sections],
+        "sections": [_section(section, models, shares, tables.labels) for section in board.sections],
         "failures": [public(vars(failure)) for failure in board.failures],
         "groups": GROUPS,
     }
@@ -33,8 +35,8 @@ def section_id(section: Section) -> str:
     return short_id(section.evaluation)
 
 
-def _section(section: Section, models: Models, shares: "_Shares") -> Row:
-    facts = [models.facts(line.model, line.pipeline, line.label) for line in section.lines]
+def _section(section: Section, models: Models, shares: "_Shares", labels: Labels) -> Row:
+    facts = [models.facts(line.model, line.pipeline, line.name) for line in section.lines]
     return {
         "id": section_id(section),
         "pipelines": section.pipelines,
@@ -53,7 +55,7 @@ def _section(section: Section, models: Models, shares: "_Shares") -> Row:
             }
             for line, fact in zip(section.lines, facts, strict=True)
         ],
-        "methods": _methods(section, facts, shares),
+        "methods": _methods(section, facts, shares, labels),
     }
 
 
@@ -96,21 +98,25 @@ class _Shares:
         return np.array([np.array(correct[place].as_py()) / k for place, k in found])
 
 
-def _methods(section: Section, facts: Sequence[Row], shares: _Shares) -> list[Row]:
+def _methods(section: Section, facts: Sequence[Row], shares: _Shares, labels: Labels) -> list[Row]:
     """Lines that differ only in their seed, as one: mean, interval over seeds and questions, and spread."""
     groups: dict[tuple[str | None, str], list[tuple[Line, Row]]] = {}
     for line, fact in zip(section.lines, facts, strict=True):
-        groups.setdefault((line.pipeline, fact["method"] or line.label), []).append((line, fact))
+        groups.setdefault((line.pipeline, fact["method"] or line.name), []).append((line, fact))
+    groups = {key: members for key, members in groups.items() if len(members) > 1}
+    texts = {key: labels.of_method(*key, [line.name for line, _ in members]) for key, members in groups.items()}
+    uses = Counter((pipeline, text) for (pipeline, _), text in texts.items())
     found: list[Row] = []
     for (pipeline, method), members in groups.items():
-        if len(members) < 2:
-            continue
         lines = [line for line, _ in members]
+        label = texts[pipeline, method]
+        if uses[pipeline, label] > 1:
+            label = f"{label} ({method})"
         first = members[0][1]
         found.append(
             {
-                "name": full_name(pipeline, method),
-                "label": method,
+                "name": full_name(pipeline, label),
+                "label": label,
                 "pipeline": pipeline,
                 "ids": [short_id(line.model) for line in lines],
                 "members": [full_name(line.pipeline, line.label) for line in lines],

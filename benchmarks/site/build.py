@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from benchmarks.catalog.board import Board, make_board
 from benchmarks.catalog.records import Records
@@ -28,7 +28,7 @@ from benchmarks.site.lighteval import INDEX, details, details_index, details_pat
 from benchmarks.site.models import ModelData
 from benchmarks.site.questions import Responses, question_sets, response_path, set_data, shown
 from benchmarks.site.runs import RunData
-from benchmarks.site.tables import DECIDING, published, tables_data
+from benchmarks.site.tables import published, tables_data
 from benchmarks.site.training import TrainingLogs
 from hpt_core.artifacts import Store
 from hpt_core.artifacts.known import cache_folder
@@ -194,10 +194,9 @@ class Site:
                 return _details(benchmark, partial(self.responses.answered, record, int(number)))
         return None
 
-    def _scores_key(self) -> Row:
+    def _scores_key(self) -> list[Any]:
         """What everything that follows from all scores is made of."""
-        found: Row = self.tables.scores.select(DECIDING).to_pydict()
-        return found
+        return [self.tables.scores.column("record").to_pylist(), self.tables.labels.key()]
 
     def _pair(self, first: str, second: str) -> Row:
         return pair_data(self.tables, self.sides, first, second)

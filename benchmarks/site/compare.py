@@ -1,6 +1,6 @@
 """Data of the Compare page: one file per pair of models."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 import pyarrow as pa
@@ -11,7 +11,7 @@ from benchmarks.catalog.records import Records
 from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
 from benchmarks.significance import Counts, Difference
-from benchmarks.site.facts import full_name, rounded, short_id
+from benchmarks.site.facts import rounded, short_id
 from hpt_core.errors import ConfigError
 
 PAIRED = 16
@@ -31,6 +31,7 @@ class Sides:
 
     def __init__(self, records: Records, tables: Tables) -> None:
         self._records = records
+        self._labels = tables.labels
         self._scores = tables.scores.drop_columns("correct")
         self._names = self._scores.column("record").to_pylist()
         self._places: dict[str, list[int]] = {}
@@ -42,7 +43,11 @@ class Sides:
     def __getitem__(self, model_id: str) -> Side:
         if model_id not in self._sides:
             rows = self._scores.take(pa.array(self._places[model_id])).to_pylist()
-            self._sides[model_id] = _side(rows)
+            scores: dict[str, list[Row]] = {}
+            for row in rows:
+                scores.setdefault(row["benchmark"], []).append(row)
+            name = self._labels.full(rows[-1]["pipeline"], rows[-1]["label"])
+            self._sides[model_id] = Side(name, rows[-1]["model"], scores)
         return self._sides[model_id]
 
     def __iter__(self) -> Iterator[str]:
@@ -61,14 +66,6 @@ class Sides:
 
     def _read_counts(self, benchmark: str, model: str, record: str) -> Counts:
         return question_counts(self._records, {"benchmark": benchmark, "model": model, "record": record})
-
-
-def _side(rows: Sequence[Row]) -> Side:
-    """One model, by its scores."""
-    scores: dict[str, list[Row]] = {}
-    for row in rows:
-        scores.setdefault(row["benchmark"], []).append(row)
-    return Side(full_name(rows[-1]["pipeline"], rows[-1]["label"]), rows[-1]["model"], scores)
 
 
 def pairs_of(board: Board, history: Row) -> Iterable[tuple[str, str]]:

@@ -25,11 +25,6 @@ def short_id(text: str) -> str:
     return (text if HEX.fullmatch(text) else hashlib.sha256(text.encode()).hexdigest())[:ID_LENGTH]
 
 
-def full_name(pipeline: str | None, label: str) -> str:
-    """ "PIPELINE/LABEL", or the label alone without a pipeline."""
-    return f"{pipeline}/{label}" if pipeline else label
-
-
 def public(value: Any) -> Any:
     """A JSON value without the folders of the machine: of each absolute path in its texts, only the last part."""
     if isinstance(value, str):

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from benchmarks.catalog.changes import Change, Changes, Line
+from benchmarks.catalog.labels import Labels
 from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
-from benchmarks.site.facts import full_name, moment, rounded, short_id
+from benchmarks.site.facts import moment, rounded, short_id
 
 MOST = 100
 """Points of a line, the latest ones."""
@@ -19,17 +20,17 @@ def history_data(tables: Tables) -> Row:
     """
     found = Changes(tables)
     changes = {change.row["record"]: change for change in found.tested(MOST)}
-    lines = [_line(line, rows[-MOST:], changes) for line, rows in found.lines.items() if len(rows) > 1]
+    lines = [_line(line, rows[-MOST:], changes, tables.labels) for line, rows in found.lines.items() if len(rows) > 1]
     for line, by_step in found.checkpoints.items():
         if len(by_step) > 1:
             steps = sorted(by_step)[-MOST:]
-            drawn = _line(line, [by_step[step] for step in steps], {})
+            drawn = _line(line, [by_step[step] for step in steps], {}, tables.labels)
             drawn["points"] = [{"step": step, **point} for step, point in zip(steps, drawn["points"], strict=True)]
             lines.append(drawn)
     return {"lines": sorted(lines, key=lambda line: (-_regressions(line), line["name"], line["title"]))}
 
 
-def _line(line: Line, rows: Sequence[Row], changes: Mapping[str, Change]) -> Row:
+def _line(line: Line, rows: Sequence[Row], changes: Mapping[str, Change], labels: Labels) -> Row:
     points: list[Row] = []
     for row in rows:
         change = changes.get(row["record"])
@@ -47,7 +48,7 @@ def _line(line: Line, rows: Sequence[Row], changes: Mapping[str, Change]) -> Row
         )
     last = rows[-1]
     return {
-        "name": full_name(*line[:2]),
+        "name": labels.full(*line[:2]),
         "benchmark": last["benchmark"],
         "title": last["title"],
         "k": last["k"],

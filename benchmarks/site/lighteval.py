@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
-from benchmarks.site.facts import full_name, moment
+from benchmarks.site.facts import moment
 from benchmarks.site.tables import as_parquet
 
 _TEXTS = pa.list_(pa.string())
@@ -51,7 +51,7 @@ def details_index(tables: Tables, blocks: Iterable[tuple[str, str, int]]) -> lis
     columns = ("record", "pipeline", "label", "benchmark", "title", "end")
     return [
         {
-            "model": full_name(row["pipeline"], row["label"]),
+            "model": tables.labels.full(row["pipeline"], row["label"]),
             **{name: row[name] for name in ("record", "benchmark", "title")},
             "end": moment(row["end"]),
             "paths": parts[row["record"]],

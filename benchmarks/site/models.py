@@ -10,7 +10,7 @@ from benchmarks.catalog.compare import in_order
 from benchmarks.catalog.overlaps import Overlaps
 from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
-from benchmarks.site.facts import Models, full_name, moment, public, rounded, short_id
+from benchmarks.site.facts import Models, moment, public, rounded, short_id
 from hpt_core.evaluation.metrics import pass_curve
 
 SHOWN = ("benchmark", "title", "group", "rows", "questions", "complete", "k", "samples", "solved", "record")
@@ -41,7 +41,7 @@ class ModelData:
         self._protocols = {row["protocol"]: row for row in tables.protocols.to_pylist()}
         self._labels: dict[str, str] = {}
         for row in tables.models.select(["model", "pipeline", "label"]).to_pylist():
-            self._labels[row["model"]] = full_name(row["pipeline"], row["label"])
+            self._labels[row["model"]] = tables.labels.full(row["pipeline"], row["label"])
 
     def hashes(self) -> Iterable[str]:
         """Content hashes of all models with a score."""
@@ -50,7 +50,7 @@ class ModelData:
     def name(self, model: str) -> str:
         """The name of a model as the board shows it."""
         row = self._scores[model][-1]
-        return full_name(row["pipeline"], row["label"])
+        return self._tables.labels.full(row["pipeline"], row["label"])
 
     def key(self, model: str) -> list[Any]:
         """What a model's file is made of."""
@@ -73,7 +73,7 @@ class ModelData:
         return {
             "id": short_id(model),
             "hash": model,
-            "name": full_name(rows[-1]["pipeline"], rows[-1]["label"]),
+            "name": self.name(model),
             "facts": None if facts is None else _facts(facts),
             "stage": None if stage is None else _stage(stage),
             "lineage": self._lineage(model),

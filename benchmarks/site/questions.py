@@ -1,5 +1,6 @@
 """Data of the Questions page: the ids of each set of questions, and, where they may be shown, texts and responses."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -18,10 +19,11 @@ from benchmarks.site.typeset import pieces
 from benchmarks.sources.dataset import Dataset
 from benchmarks.suite import Suite, get_suite
 from hpt_core.artifacts import Slot, Store
-from hpt_core.errors import ConfigError, StoreError
+from hpt_core.errors import ConfigError, StoreError, explain
 from hpt_core.verifiers.base import Outcome
 from hpt_core.verifiers.grading import gold_fault
 
+LOG = logging.getLogger("hpt.site")
 BLOCK = 20
 """Questions in a file of responses."""
 SAMPLES = 4
@@ -198,13 +200,14 @@ def _joined(scored: list[Row], samples: Path, asked: Path, verdicts: Path) -> li
 
 
 def _fault(question: Row, samples: list[Row]) -> str:
-    """Why the gold answer cannot be read; "" if none of the samples has this outcome, or the verifier is not installed
+    """Why the gold answer cannot be read; "" if none of the samples has this outcome, or the verifier does not work
     here."""
     if all(sample["outcome"] != Outcome.GOLD_ERROR for sample in samples):
         return ""
     try:
         return gold_fault(question["kind"], question["gold"], question["question"])
-    except ConfigError:
+    except Exception as error:  # also a fault in somebody else's verifier
+        LOG.warning("the site does not say why a gold answer cannot be read: %s", explain(error))
         return ""
 
 

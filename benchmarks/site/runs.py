@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from benchmarks.catalog.schemas import Row
 from benchmarks.catalog.tables import Tables
-from benchmarks.site.facts import full_name, moment, public, rounded, short_id
+from benchmarks.site.facts import moment, public, rounded, short_id
 
 MOST = 100
 """Runs on the pages, the latest ones."""
@@ -39,9 +39,9 @@ class RunData:
     def key(self, run: str) -> list[Any]:
         """What the file of a run is made of."""
         row = self._rows[run]
-        models = self._made(run, "models").select(["model", "label"]).to_pylist()
+        models = [(row["model"], self._name(row)) for row in self._made(run, "models").to_pylist()]
         made = self._made(run, "stages").column("record").to_pylist()
-        return [_run(row), made, [[*row.values(), row["model"] in self._scored] for row in models]]
+        return [_run(row), made, [[model, name, model in self._scored] for model, name in models]]
 
     def data(self, run: str) -> Row:
         """The JSON of data/runs/ID.json."""
@@ -62,7 +62,7 @@ class RunData:
             "models": [
                 {
                     "id": short_id(model["model"]),
-                    "name": full_name(model["pipeline"], model["label"]),
+                    "name": self._name(model),
                     "scored": model["model"] in self._scored,
                 }
                 for model in self._made(run, "models").to_pylist()
@@ -70,6 +70,9 @@ class RunData:
             "packages": self._packages(row),
             "config": public({k: v for k, v in json.loads(row["config"]).items() if k not in PRIVATE}),
         }
+
+    def _name(self, model: Row) -> str:
+        return self._tables.labels.full(model["pipeline"], model["label"])
 
     def _packages(self, row: Row) -> Row:
         """Versions of the packages that made the youngest artifact that the run made or reused."""

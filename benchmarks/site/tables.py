@@ -19,8 +19,6 @@ from benchmarks.site.questions import QuestionSet, question_ids
 PUBLIC = ("scores", "models", "protocols", "overlaps")
 """Tables of the catalog in the site. Those of runs and stages hold whole configs, with folders and names of
 machines."""
-DECIDING = ("record", "label")
-"""Columns that decide a table: the label of a row can change."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def published(records: Records, tables: Tables, sets: Mapping[str, QuestionSet])
     """The tables of the site, each with its content on demand."""
     for name in PUBLIC:
         table: pa.Table = getattr(tables, name)
-        key = table.select([name for name in DECIDING if name in table.column_names]).to_pydict()
+        key = table.column("record").to_pylist()
         yield PublishedTable(name, TABLES[name], table.num_rows, key, partial(getattr, tables, name))
     asked = [found for _, found in sorted(sets.items())]
     count = sum(found.scores[0]["questions"] for found in asked)

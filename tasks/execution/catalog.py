@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import pyarrow.compute as pc
 
-from benchmarks.catalog.labels import labeled
 from benchmarks.catalog.migrations import Rows
 from benchmarks.catalog.records import Contribution, Records, record_name
 from benchmarks.catalog.schemas import TRIAL, Row
@@ -119,7 +118,7 @@ def add_run(run: RunRecord, store: Store) -> Tables | None:
     records = Records(store.root)
     try:
         records.add(run.id, run_rows(run))
-        return labeled(update(records))
+        return update(records)
     except (OSError, HPTError) as error:
         LOG.warning("the run is not in the catalog: %s; `hpt catalog` tries it again", explain(error))
         return None
@@ -157,7 +156,7 @@ def fill(store: Store, progress: Progress = lambda done, total: None) -> Tables:
                 if made.record not in lacking:
                     LOG.warning("%s is not in the catalog: %s", made.slot, explain(error))
         progress(len(slots), len(slots))
-    return labeled(update(records, running, written, stored, lacking))
+    return update(records, running, written, stored, lacking)
 
 
 def _without_record(store: Store, times: Mapping[str, float]) -> list[Slot]:

@@ -96,7 +96,7 @@ class PipelineConfig(Frozen):
                     _require(field, reference, output, known)
         names: dict[str, StageKey] = {}
         for key in self.models():
-            # Pages show a model by its label, and commands take either.
+            # Pages show a model by its label.
             for name in (key.name, self.label_of(key)):
                 if (other := names.setdefault(name, key)) != key:
                     raise ValueError(f"{name!r} names {other} and {key}; rename one")

@@ -82,21 +82,32 @@ def test_a_new_label_changes_every_file_that_shows_it_and_no_other(made: MadeUp,
     made.run("demo", {"hpt": answers(3, 0.5)}, version="2")
     build(made, site)
     ids = {name: short_id(model) for name, model in first.items()}
-    before = {path: path.read_bytes() for path in site.rglob("*") if path.is_file()}
-    assert any(b"demo/hpt" in content for content in before.values())
+    shown = [path for path in site.rglob("*") if path.is_file() and b"demo/hpt" in path.read_bytes()]
+    assert shown
     made.run("demo", {}, labels={"hpt": "HPT (ours)"})
     written = build(made, site)
-    assert {"data/board.json", "data/history.json", "data/models.json", "tables/scores.parquet"} <= set(written)
+    assert {"data/board.json", "data/history.json", "data/models.json"} <= set(written)
     assert f"data/models/{ids['hpt']}.json" in written
-    assert not {f"data/models/{ids['sft']}.json", "tables/questions.parquet"} & set(written)
-    for path in site.rglob("*"):
-        if path.is_file() and path.name != STATE:
-            assert b"demo/hpt" not in path.read_bytes(), path
+    assert not [path for path in written if path == "tables/scores.parquet" or ids["sft"] in path]
+    for path in shown:
+        assert b"demo/hpt" not in path.read_bytes(), path
     assert read(site, "data/models.json")[ids["hpt"]] == "demo/HPT (ours)"
     (line,) = {line["name"] for line in read(site, "data/history.json")["lines"]}
     assert line == "demo/HPT (ours)"
-    labels = pq.read_table(site / "tables/scores.parquet").column("label").to_pylist()
-    assert set(labels) == {"HPT (ours)", "sft"}
+    assert {line["label"] for line in read(site, "data/board.json")["sections"][0]["lines"]} == {"HPT (ours)", "sft"}
+
+
+def test_labels_neither_join_methods_nor_part_them(made: MadeUp) -> None:
+    names = ["hpt_seed_1", "hpt_seed_2", "sft_seed_3", "sft_seed_4", "grpo_seed_1", "grpo_seed_2"]
+    made.run("demo", {name: answers(place, 0.5) for place, name in enumerate(names)})
+    shown = ["X_seed_1", "X_seed_2", "X_seed_3", "X_seed_4", "one", "another"]
+    made.run("demo", {}, labels=dict(zip(names, shown, strict=True)))
+    (section,) = Site(made.store, fill(made.store)).board_data()["sections"]
+    assert {group["label"]: sorted(group["members"]) for group in section["methods"]} == {
+        "X (hpt)": ["demo/X_seed_1", "demo/X_seed_2"],
+        "X (sft)": ["demo/X_seed_3", "demo/X_seed_4"],
+        "grpo": ["demo/another", "demo/one"],
+    }
 
 
 def test_files_that_no_longer_belong_to_a_site_are_removed(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from benchmarks.catalog.board import make_board
 from benchmarks.catalog.compare import side
 from benchmarks.catalog.records import Records
 from benchmarks.catalog.schemas import MEANING, QUESTION_SCORES, TABLES
-from hpt_core.errors import StoreError
+from hpt_core.errors import ConfigError, StoreError
 from tasks.execution.catalog import fill
 
 HPT = np.array([[1, 1], [1, 0], [0, 0], [1, 1]], bool)
@@ -286,22 +286,28 @@ def test_what_a_trial_makes_as_its_pipeline_would_is_the_pipelines(
 
 
 def test_models_have_the_labels_of_the_latest_run(made: MadeUp) -> None:
-    """A label changes nothing that was made, and a trial's is its own."""
+    """A label changes nothing that was made, no model is taken for another because of it, and a trial's is its own."""
+
+    def labels() -> dict[str, str]:
+        found = fill(made.store).labels
+        return {name: found.of("demo", name) for name in ("base", "hpt", "sft_seed_1")}
+
     made.run("demo", {}, labels={"hpt": "HPT", "sft_seed_1": "SFT (1 epoch)_seed_1"})
     made.run("demo", {}, labels={"hpt": "HPT, γ = 0"})
     made.run("demo", {}, labels={"sft_seed_1": "SFT (1 epoch)_seed_1"})
     made.run("demo", {}, labels={"hpt": "a trial"}, overrides=["train.hpt.label=a trial"])
     made.run("other", {"hpt": {"aime24": SFT}})
+    assert labels() == {"base": "base", "hpt": "HPT, γ = 0", "sft_seed_1": "SFT (1 epoch)_seed_1"}
     tables = fill(made.store)
-    assert {(r["pipeline"], r["label"]) for r in tables.scores.to_pylist()} == {
-        ("demo", "HPT, γ = 0"), ("demo", "SFT (1 epoch)_seed_1"), ("other", "hpt"),
-    }  # fmt: skip
-    assert {r["stage"]: (r["label"], r["method"]) for r in tables.models.to_pylist() if r["pipeline"] == "demo"} == {
-        "model.base": ("base", "base"),
-        "train.hpt": ("HPT, γ = 0", "HPT, γ = 0"),
-        "train.sft_seed_1": ("SFT (1 epoch)_seed_1", "SFT (1 epoch)"),
-    }
-    assert side(tables, "demo/HPT, γ = 0") == side(tables, "HPT, γ = 0")
-    assert side(tables, "sft_seed_1").name == "demo/SFT (1 epoch)_seed_1"
-    made.run("demo", {}, labels={"hpt": None, "sft_seed_1": None})
-    assert {r["label"] for r in fill(made.store).scores.to_pylist()} == {"hpt", "sft_seed_1"}
+    assert tables.labels.of("other", "hpt") == tables.labels.of("never", "hpt") == "hpt"
+    assert tables.labels.of_method("demo", "sft", ["sft_seed_1"]) == "SFT (1 epoch)"
+    assert tables.labels.of_method("demo", "any", ["hpt", "sft_seed_1"]) == "any"
+    assert set(tables.scores.column("label").to_pylist()) == {"hpt", "sft_seed_1"}, "which tells models apart"
+    for text in ("demo/HPT, γ = 0", "HPT, γ = 0", "demo/hpt"):
+        assert side(tables, text).name == "demo/HPT, γ = 0"
+    with pytest.raises(ConfigError, match="'hpt' names 2 models: demo/hpt, other/hpt"):
+        side(tables, "hpt")
+    made.run("demo", {}, labels={"hpt": "sft_seed_1", "sft_seed_1": None})
+    assert labels() == {"base": "base", "hpt": "sft_seed_1 (hpt)", "sft_seed_1": "sft_seed_1"}
+    made.run("demo", {}, labels={"hpt": None})
+    assert labels()["hpt"] == "hpt"
