@@ -1,5 +1,6 @@
 """Commands on a store: `hpt store`, `hpt gc`, `hpt pin` and `hpt verify`."""
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -18,6 +19,7 @@ from hpt_core.artifacts.cleanup import Contents, Policy, StoredSlot, clean
 from hpt_core.errors import ConfigError
 from tasks.execution.kind import StageKind
 
+LOG = logging.getLogger("hpt.store")
 app = typer.Typer()
 AGES = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 SIZES = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -57,9 +59,19 @@ def store_(where: Where = None, as_json: Json = False) -> None:
 
 
 def _contents(store: Store) -> Contents:
-    """What the store holds. Raises ConfigError if a kind of stage cannot be loaded: what it keeps is not known."""
-    kinds: list[StageKind] = [StageKind.plugin_kind.load(name) for name in StageKind.plugin_kind.names]
-    return Contents(store, {k for kind in kinds for k in kind.boards}, {k for kind in kinds for k in kind.forever})
+    """What the store holds. A kind of stage that cannot be loaded is a warning: a run with it may be old."""
+    configs = (run.config for run in store.history.runs() if isinstance(run.config, dict))
+    paths = dict.fromkeys(key for config in configs for key in config if ":" in key)
+    boards, forever = set[str](), set[str]()
+    for name in (*StageKind.plugin_kind.names, *paths):
+        try:
+            kind: StageKind = StageKind.plugin_kind.load(name)
+        except ConfigError as error:
+            LOG.warning("%s; what stages of this kind keep is not known: add its folder to HPT_PLUGINS", error.cause)
+        else:
+            boards.update(kind.boards)
+            forever.update(kind.forever)
+    return Contents(store, boards, forever)
 
 
 def _by_kind(items: Iterable[StoredSlot]) -> dict[str, Counter[str]]:
