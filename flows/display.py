@@ -213,7 +213,9 @@ def summed(values: Iterable[float | None]) -> str:
     """Sum of the values that are known, as "1.30", or ">1.30" if some are not; "" if there is nothing to sum."""
     every = list(values)
     known = [value for value in every if value is not None]
-    return f"{'>' * (len(known) < len(every))}{sum(known):,.2f}" if sum(known) else ""
+    total = sum(known)
+    shown = f"{total:,.2f}" if total >= 0.1 else f"{total:.2g}"
+    return f"{'>' * (len(known) < len(every))}{shown}" if total else ""
 
 
 def styled(state: str) -> str:

@@ -17,6 +17,8 @@ from hpt_core.errors import explain
 from hpt_core.redact import redact
 from tasks.execution.artifact import Artifact
 from tasks.execution.config import PipelineConfig
+from tasks.execution.keys import StageKey
+from tasks.execution.kind import StageKind
 from tasks.notifiers.base import Event, What, tell
 
 LOG = logging.getLogger("hpt.notify")
@@ -59,17 +61,18 @@ def notify_changes(config: PipelineConfig, record: RunRecord, store: Store, tabl
         return
     try:
         changes = Changes(tables)
-        found = [_regression(changes, change) for change in changes.tested(run=record.id) if change.verdict == "worse"]
+        worse = [change for change in changes.tested(run=record.id) if change.verdict == "worse"]
+        found = [_regression(changes, change, tables) for change in worse]
     except Exception as error:  # a damaged table must not end a run that is done
         LOG.warning("not looked for regressions: %s", explain(error))
         return
     notify_regressions(config, found, [f"run {record.id} on {record.host}, store {store.address}"])
 
 
-def _regression(changes: Changes, change: Change) -> Regression:
+def _regression(changes: Changes, change: Change, tables: Tables) -> Regression:
     difference, row = changes.difference(change), change.row
     return Regression(
-        model=row["label"],
+        model=tables.labels.of(row["pipeline"], row["label"]),
         benchmark=row["title"],
         before=change.before["avg_at_k"],
         after=row["avg_at_k"],
@@ -105,10 +108,11 @@ def _lines(config: PipelineConfig, record: RunRecord, store: Store) -> Iterator[
         yield f"with {', '.join(config.overrides)}"
     done = {key for key, stage in record.stages.items() if stage.what in ("made", "reused")}
     for name, place in record.artifacts.items():
-        slot = store.slot(*place.split("/"))
-        if name.partition("/")[0] in done and (manifest := slot.manifest()):
-            artifact = Artifact.stored(name, slot, manifest)
-            shown = config.kind_of(artifact.key.stage).show(artifact)
+        stage, slot = name.partition("/")[0], store.slot(*place.split("/"))
+        kind = config.kind_of(StageKey.parse(stage))
+        shows = type(kind).show is not StageKind.show  # a manifest may have to be fetched
+        if shows and stage in done and (manifest := slot.manifest()):
+            shown = kind.show(Artifact.stored(name, slot, manifest))
             if shown and shown.report:
                 yield from _scores(shown.report / "tables" / "scores.parquet")
             if shown:

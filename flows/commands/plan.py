@@ -51,9 +51,10 @@ def plan(
             "device_hours": sum(duration.device_hours or 0.0 for duration in known),
             "money": sum(money) if money else None,
         }
+        # Without prices, no cost is known.
         lacks = {
-            f"{part}_unknown": _stages(key for key, found in times.items() if found and getattr(found, part) is None)
-            for part in ("device_hours", "money")
+            "device_hours_unknown": _stages(key for key, d in times.items() if d and d.device_hours is None),
+            "money_unknown": _stages(key for key, d in times.items() if d and money and d.money is None),
         }
         told = {"unknown": _unknown(times), **lacks, "warnings": warnings, "problems": found}
         common.print_json({**facts, **sums, **told, "stages": _as_json(run.plan, times)})

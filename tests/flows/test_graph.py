@@ -1,16 +1,20 @@
 """The graph: dependencies, order, and the contents of fingerprints."""
 
+import shutil
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flows import graph as graphs
-from flows.run import context_of, plan_run
+from flows.load import load_config
+from flows.run import RunOptions, context_of, plan_run
 from hpt_core.errors import ConfigError
 from tasks.execution.config import PipelineConfig
 from tasks.execution.keys import StageKey
+from tests.flows.pipelines import make_up
 
 
 def config(tmp_path: Path, **changes: Any) -> PipelineConfig:
@@ -228,3 +232,30 @@ def test_a_stage_that_cannot_start_blocks_only_its_descendants(tmp_path: Path) -
     assert plan.blocked[evaluated] == gone
     assert plan.state(evaluated) == plan.state(StageKey("report")) == "blocked"
     assert plan.state(StageKey("evaluate", "base")) == "to do"
+
+
+def test_as_is_takes_what_is_finished_and_leaves_out_the_rest(tmp_path: Path) -> None:
+    """In one plan: the report is that of the models that are left, whatever order the stages come in."""
+    path = tmp_path / "demo.json"
+    path.write_text(config(tmp_path, publish=[]).model_dump_json(by_alias=True, exclude_unset=True))
+
+    def fill(planned: graphs.Planned, output: Path) -> dict[str, Any]:
+        own = {each.name: planned.target.fingerprint + each.name for each in planned.step.produces}
+        return {"outputs": own | {"kinds": "math"}}
+
+    make_up(path, fill)
+    store = tmp_path / "runs"
+    as_is = partial(plan_run, load_config(path), RunOptions(only=("report",), as_is=True))
+    whole = as_is().plan
+    assert whole.state(StageKey("report")) == "done" and StageKey("train", "sft_grpo") in whole.graph
+    shutil.rmtree(store / "train")
+    part = as_is()
+    assert part.graph == part.plan.graph
+    assert set(names(part.graph)) == {
+        *("model.base", "data.d", "contamination.d", "benchmark.procedural_double", "benchmark.procedural_mixed"),
+        *("evaluate.base", "report"),
+    }
+    assert {p.target.key.stage for p in part.plan.planned} == set(part.graph) and not part.plan.problems
+    (report,) = part.plan.of(StageKey("report"))
+    assert [model for model, _ in report.target.config["models"]] == ["model.base"]
+    assert report.check.state == "to do"
