@@ -32,7 +32,7 @@ class UsedIf:
     `engine: Annotated[EngineConfig, UsedIf("uses_engine")]`."""
 
     def __init__(self, condition: str, but: tuple[str, ...] = ()) -> None:
-        """`but`: fields of the field's value, a config, that are used in any case."""
+        """`but`: fields of the field's value that are used in any case, if it is a config."""
         self.condition = condition
         self.but = but
 
@@ -109,8 +109,8 @@ class Frozen(BaseModel):
         dumped = self.model_dump(mode="json")
         found = {key: _identity(value, dumped[key]) for key, value in self.deciding() if key in dumped}
         for key, used in self.without_use().items():
-            if key in found:
-                found[key] = {name: value for name, value in found[key].items() if name in used}
+            if isinstance(value := found.get(key), dict):
+                found[key] = {name: part for name, part in value.items() if name in used}
         return found
 
     def deciding(self) -> Iterator[tuple[str, Any]]:

@@ -249,8 +249,7 @@ class TrainConfig(Frozen):
         """(field, "CAUSE; REMEDY") of settings that this stage does not use. Stages may share them: a stage without
         rollouts has the rewards of [train."*"] too."""
         for name, used in self.without_use().items():
-            if used:
-                value = getattr(self, name)
+            if used and isinstance(value := getattr(self, name), Frozen):
                 options = (key for key in type(value).model_fields if key not in used and differs(value, key))
                 found = [f"{name}.{key}" for key in options]
             else:

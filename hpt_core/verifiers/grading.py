@@ -2,9 +2,8 @@
 
 import atexit
 import threading
-from functools import lru_cache
 
-from hpt_core.verifiers.base import Verdict, Verifier
+from hpt_core.verifiers.base import Outcome, Verdict, Verifier
 from hpt_core.verifiers.pool import Item, VerifierPool
 
 _LOCK = threading.Lock()
@@ -23,11 +22,11 @@ def grade(gold: str, response: str, kind: str | Verifier = "math", question: str
     return verdict
 
 
-@lru_cache
 def gold_fault(kind: str, gold: str, question: str) -> str:
-    """Why a gold answer cannot be read; "" if it can. Verdicts do not hold it, because it follows from the question
-    alone. Raises ConfigError for an unknown verifier."""
-    return grade(gold, "", kind, question).reason
+    """Why a gold answer cannot be read; "" if it can, or if that took too long. Verdicts do not hold it, because it
+    follows from the question alone. Raises ConfigError for an unknown verifier."""
+    verdict = grade(gold, "", kind, question)
+    return verdict.reason if verdict.outcome is Outcome.GOLD_ERROR else ""
 
 
 def _pool() -> VerifierPool:
