@@ -52,7 +52,7 @@ test-long: setup-dev
 
 # The kill tests among them, for CI.
 test-kills: setup-dev
-	$(PYTEST) 2 -m long -k "killed or kills"
+	$(PYTEST) 2 -m kills
 
 suite-fast: setup-dev
 	$(PYTEST) $(shell echo $$(($(CORES) + 1))) -m "not slow and not long"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from hpt_core.base import NOT_IDENTITY, Frozen, Name
+from hpt_core.base import NAME_LENGTH, NOT_IDENTITY, Frozen, Name
 from hpt_core.paths import expands_paths
 from hpt_core.plugins import Plugin
 from tasks.execution.artifact import Artifact, Stage
@@ -28,8 +28,8 @@ def _check_label(value: str) -> str:
     return value
 
 
-Label = Annotated[str, Field(min_length=1, max_length=80), AfterValidator(_check_label)]
-"""A name for people."""
+Label = Annotated[str, Field(min_length=1, max_length=80 + NAME_LENGTH), AfterValidator(_check_label)]
+"""A name for people, of up to 80 characters and the ending of a sweep."""
 
 
 class Summary(NamedTuple):
@@ -89,8 +89,8 @@ class ModelStageConfig(StageConfig):
     """Base of the configs of named stages that produce a model."""
 
     label: Annotated[Label | None, NOT_IDENTITY] = Field(default=None, exclude_if=lambda value: value is None)
-    """What pages and tables call the model, such as "HPT (ours)"; by default, the stage's name. The ending of a variant
-    or of a sweep follows it: "HPT (ours)_seed_1". The next run shows a new label everywhere, also for earlier models of
+    """What reports and the site call the model, such as "HPT (ours)"; by default, the stage's name. The ending of a
+    variant or of a sweep follows it: "HPT (ours)_seed_1". The next run shows a new label, also for earlier models of
     the stage, and makes none of them again."""
 
 

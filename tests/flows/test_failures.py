@@ -43,6 +43,7 @@ def deployed(fresh: Any, private_server: Server) -> Iterator[Deployed]:
 
 
 @pytest.mark.long
+@pytest.mark.kills
 def test_a_run_continues_whatever_process_is_killed(deployed: Deployed, calm: dict[str, Any]) -> None:
     deployed.deploy()
     worker = deployed.worker()
@@ -131,6 +132,7 @@ def test_no_run_stays_running_when_all_its_processes_are_gone(deployed: Deployed
 
 
 @pytest.mark.long
+@pytest.mark.kills
 def test_random_kills_change_nothing_but_the_time(private_server: Server, tmp_path: Path) -> None:
     undisturbed = measure_calm(tmp_path / "calm", private_server)
     row = kills.case(lambda name: Bed.with_training(tmp_path / name, private_server, undisturbed, ["*"]), 5, seed=5)

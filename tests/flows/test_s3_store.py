@@ -79,6 +79,7 @@ def look_after(hpt: Any, url: str) -> None:
     assert left == {"model", "pins", "by-name", "by-pipeline"}
 
 
+@pytest.mark.kills
 def test_a_killed_training_is_resumed_by_another_machine_from_its_checkpoint(s3: S3, machine: Any) -> None:
     url = s3.bucket()
     one, two, undisturbed = (machine(name, s3.environment) for name in ("one", "two", "undisturbed"))

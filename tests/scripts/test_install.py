@@ -120,6 +120,7 @@ def test_every_combination_resolves(
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 @pytest.mark.long
+@pytest.mark.kills
 def test_setup_killed_halfway_runs_again(tmp_path: Path) -> None:
     checkout = copy_checkout(tmp_path / "checkout")
     command = ["make", "--no-print-directory", "setup", f"PYTHON={sys.executable}"]

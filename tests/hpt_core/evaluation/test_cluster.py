@@ -136,6 +136,7 @@ def test_the_cluster_refuses_clients_without_the_token(ray_cluster, tiny_model, 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.long
+@pytest.mark.kills
 def test_a_killed_node_changes_no_sample(ray_cluster, tiny_model, tmp_path, monkeypatch):
     """Nor does a plug-in in the config's folder, which the nodes must find too."""
     (tmp_path / "config").mkdir()
