@@ -42,8 +42,11 @@ class Labels:
 
     def of_method(self, pipeline: str | None, method: str, names: Iterable[str]) -> str:
         """The label of models that differ only in their seed: what is left of theirs without the seed; the method's
-        name if that is not the same."""
-        found = {self.of(pipeline, name).removesuffix(name.removeprefix(method)) for name in names}
+        name if that is not the same, or if another pipeline has named the method."""
+        found = {
+            self.of(pipeline, name).removesuffix(name.removeprefix(method)) if name.startswith(method) else method
+            for name in names
+        }
         return found.pop() if len(found) == 1 else method
 
     def key(self) -> list[tuple[Key, str]]:

@@ -302,6 +302,7 @@ def test_models_have_the_labels_of_the_latest_run(made: MadeUp) -> None:
     assert tables.labels.of("other", "hpt") == tables.labels.of("never", "hpt") == "hpt"
     assert tables.labels.of_method("demo", "sft", ["sft_seed_1"]) == "SFT (1 epoch)"
     assert tables.labels.of_method("demo", "any", ["hpt", "sft_seed_1"]) == "any"
+    assert tables.labels.of_method("demo", "any", ["one", "two"]) == "any"
     assert set(tables.scores.column("label").to_pylist()) == {"hpt", "sft_seed_1"}, "which tells models apart"
     for text in ("demo/HPT, γ = 0", "HPT, γ = 0", "demo/hpt"):
         assert side(tables, text).name == "demo/HPT, γ = 0"
