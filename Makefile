@@ -19,6 +19,7 @@ help:
 	@echo "make test       set up and run lint, types, import rules and the tests"
 	@echo "make test-fast  the same without the tests marked slow"
 	@echo "make test-long  the tests that take minutes each: whole pipelines on S3 and PostgreSQL, random kills"
+	@echo "make test-kills those among them that kill processes"
 	@echo "make docs       set up and build the documentation in build/docs"
 	@echo "make setup      create the environment in .venv; EXTRAS=\"s3 ray\" adds optional extras"
 	@echo "make clean      remove .venv and caches; keeps runs/"

@@ -129,15 +129,18 @@ def side(tables: Tables, text: str) -> Side:
     for model, stage in zip(*(tables.models.column(c).to_pylist() for c in ("model", "stage")), strict=True):
         stages.setdefault(model, set()).add(stage)
 
-    def fits(row: Row) -> bool:
+    def names_of(row: Row) -> tuple[str, ...]:
         key = row["pipeline"], row["label"]
-        if text in (row["label"], _name(row), tables.labels.of(*key), tables.labels.full(*key)):
+        return row["label"], _name(row), tables.labels.of(*key), tables.labels.full(*key)
+
+    def fits(row: Row) -> bool:
+        if text in names_of(row):
             return True
         return text in stages.get(row["model"], ()) or (len(text) >= 6 and row["model"].startswith(text))
 
     fitting = [row for row in rows if fits(row)]
     if not fitting:
-        known = dict.fromkeys(name for row in rows for name in (row["label"], _name(row)))
+        known = dict.fromkeys(name for row in rows for name in names_of(row))
         raise ConfigError(f"no model {text!r} has a score in the catalog", near(text, tuple(known)))
     names = dict.fromkeys(map(_name, fitting))
     if len(names) > 1:

@@ -306,6 +306,8 @@ def test_models_have_the_labels_of_the_latest_run(made: MadeUp) -> None:
     assert set(tables.scores.column("label").to_pylist()) == {"hpt", "sft_seed_1"}, "which tells models apart"
     for text in ("demo/HPT, γ = 0", "HPT, γ = 0", "demo/hpt"):
         assert side(tables, text).name == "demo/HPT, γ = 0"
+    with pytest.raises(ConfigError, match=r"did you mean 'HPT, γ = 0'"):
+        side(tables, "HPT, γ = 1")
     with pytest.raises(ConfigError, match="'hpt' names 2 models: demo/hpt, other/hpt"):
         side(tables, "hpt")
     made.run("demo", {}, labels={"hpt": "sft_seed_1", "sft_seed_1": None})
